@@ -1,0 +1,293 @@
+"""Judging: builds the arbiter's question and reads its verdict, side by side."""
+
+import json
+import random
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple, TypeVar
+
+from consortium_mcp.confidence import Confidence, read_confidence
+from consortium_mcp.members import Caller
+from consortium_mcp.run import CallResult, CallSpec, Iteration, MemberResponse, Run, Verdict
+from consortium_mcp.texts import clip, fill
+from consortium_mcp.thinking import strip_thinking
+
+JUDGING_METHODS = {"synthesize": "The arbiter combines the responses into one answer and says how far to trust it."}
+"""Every judging method by the name that a consortium gives, with one sentence on what it does."""
+
+VERDICT_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "synthesis": {"type": "string"},
+        "confidence": {"type": "number", "minimum": 0, "maximum": 1},
+        "analysis": {"type": "string"},
+        "dissent": {"type": "string"},
+        "needs_iteration": {"type": "boolean"},
+        "refinement_areas": {"type": "array", "items": {"type": "string"}},
+    },
+    "required": ["synthesis", "confidence", "analysis", "dissent", "needs_iteration", "refinement_areas"],
+    "additionalProperties": False,
+}
+"""What is asked of models that support schemas."""
+
+EARLIER_LIMIT = 6_000
+"""Characters of all that the arbiter sees of earlier iterations."""
+
+REPAIR_LIMIT = 12_000
+"""Characters of an unreadable reply that the arbiter is shown when it is asked once more."""
+
+_FIELDS = "synthesis|confidence|analysis|dissent|needs_iteration|refinement_areas"
+_BLOCK = re.compile(r"<(?P<closing>/?)(?P<name>synthesis_output)\b[^<>]*>", re.IGNORECASE)
+_FIELD = re.compile(rf"<(?P<closing>/?)(?P<name>{_FIELDS})\b[^<>]*>", re.IGNORECASE)
+_AREA = re.compile(r"<area>(.*?)</area>", re.IGNORECASE | re.DOTALL)
+_BULLET = re.compile(r"^\s*(?:[-*•]|\d{1,3}[.)])\s+")
+
+
+class Span(NamedTuple):
+    """A stretch of a reply and what was read from it."""
+
+    start: int
+    end: int
+    fields: dict[str, Any]
+
+
+class TagPair(NamedTuple):
+    """An opening tag and the closing one that belongs to it."""
+
+    start: int
+    end: int
+    name: str
+    inside: slice
+
+
+T = TypeVar("T", Span, TagPair)
+
+
+async def judge(run: Run, responses: Sequence[MemberResponse], call: Caller, reads_schema: bool) -> Iteration:
+    """Ask the arbiter what it makes of the responses; an unreadable verdict is asked for once more.
+
+    Args:
+        responses: those of the iteration that follows `run.iterations`; at least one of them is ok.
+        reads_schema: whether the arbiter's model supports schemas.
+    """
+    number = len(run.iterations) + 1
+    order = shown_order(run.shuffle_seed, number, responses)
+    iteration = Iteration(number=number, responses=tuple(responses), shown_order=order)
+    result = await call(_question(run, iteration, reads_schema))
+    if not result.ok:
+        return iteration.model_copy(update={"arbiter_error": result.error, "raw_verdict": result.text})
+    reply = result.text or ""
+    verdict = read_verdict(reply, responses)
+    if verdict is None or verdict.confidence is None:
+        repaired = await call(_repair(run, iteration, reply, verdict, reads_schema))
+        verdict = _repaired(reply, verdict, repaired, responses)
+    return iteration.model_copy(update={"verdict": verdict, "raw_verdict": reply})
+
+
+def shown_order(seed: int, number: int, responses: Sequence[MemberResponse]) -> tuple[int, ...]:
+    """The places of the usable responses in the order in which the arbiter sees them: shuffled, the same on replay."""
+    places = [place for place, response in enumerate(responses) if response.ok]
+    random.Random(f"{seed}/{number}").shuffle(places)
+    return tuple(places)
+
+
+def read_verdict(reply: str, responses: Sequence[MemberResponse] = ()) -> Verdict | None:
+    """Read the last well-formed verdict outside any thinking block, as JSON or as tags; None when there is none.
+
+    A verdict that stands word for word in one of the responses is a quotation of it, and passed over. What stands
+    inside a verdict's own fields is text, never a further verdict.
+    """
+    reply = strip_thinking(reply)
+    said = [_squeezed(response.text or "") for response in responses]
+    for found in reversed(_outermost([*_json_verdicts(reply), *_tagged_verdicts(reply)])):
+        if not any(_squeezed(reply[found.start : found.end]) in text for text in said):
+            return _as_verdict(found.fields)
+    return None
+
+
+def _question(run: Run, iteration: Iteration, reads_schema: bool) -> CallSpec:
+    return CallSpec(
+        call_id=f"i{iteration.number}/arbiter",
+        iteration=iteration.number,
+        label=f"{run.consortium.arbiter} (arbiter)",
+        model=run.consortium.arbiter or "",
+        prompt=fill(
+            "arbiter",
+            mark=run.fence_mark,
+            prompt=_unmarked(run.prompt, run),
+            instructions=_instructions(run),
+            responses="\n".join(
+                _fenced(f"response {name}", iteration.responses[place].text or "", run)
+                for name, place in enumerate(iteration.shown_order, start=1)
+            ),
+            earlier=_earlier(run),
+            form=_form(reads_schema),
+        ),
+        history=run.history,
+        output_schema=VERDICT_SCHEMA if reads_schema else None,
+    )
+
+
+def _repair(run: Run, iteration: Iteration, reply: str, verdict: Verdict | None, reads_schema: bool) -> CallSpec:
+    problem = verdict.problem if verdict and verdict.problem else "no verdict in the form asked for"
+    return CallSpec(
+        call_id=f"i{iteration.number}/arbiter/repair1",
+        iteration=iteration.number,
+        label=f"{run.consortium.arbiter} (arbiter)",
+        model=run.consortium.arbiter or "",
+        prompt=fill(
+            "arbiter_repair",
+            problem=_unmarked(problem, run),
+            mark=run.fence_mark,
+            prompt=_unmarked(clip(run.prompt, REPAIR_LIMIT), run),
+            reply=_unmarked(clip(strip_thinking(reply) or reply, REPAIR_LIMIT), run),
+            form=_form(reads_schema),
+        ),
+        output_schema=VERDICT_SCHEMA if reads_schema else None,
+    )
+
+
+def _repaired(
+    reply: str, verdict: Verdict | None, repaired: CallResult, responses: Sequence[MemberResponse]
+) -> Verdict | None:
+    """The verdict after the second asking: the first one's text wins where it could be read."""
+    second = read_verdict(repaired.text or "", responses) if repaired.ok else None
+    if verdict is None:
+        if second is not None:
+            return second
+        text = strip_thinking(reply)
+        problem = "the arbiter's reply is not in the form asked for; its text is taken as it is"
+        return Verdict(synthesis=text, problem=problem) if text else None
+    if second is not None and second.confidence is not None:
+        return verdict.model_copy(update={"confidence": second.confidence, "problem": None})
+    return verdict
+
+
+def _form(reads_schema: bool) -> str:
+    return fill("verdict_json" if reads_schema else "verdict_tags")
+
+
+def _instructions(run: Run) -> str:
+    system = run.consortium.system_prompt
+    return _fenced("instructions that the models were given", system, run) if system else ""
+
+
+def _earlier(run: Run) -> str:
+    """What is left of earlier iterations: their syntheses and open points, in a space that does not grow."""
+    if not run.iterations:
+        return ""
+    share = EARLIER_LIMIT // len(run.iterations)
+    lines = []
+    for iteration in run.iterations:
+        verdict = iteration.verdict
+        if verdict is None:
+            continue
+        confidence = "unknown" if verdict.confidence is None else f"{verdict.confidence:.2f}"
+        open_points = "; ".join(verdict.refinement_areas)
+        text = f"confidence {confidence}\nopen: {open_points}\n{verdict.synthesis}"
+        lines.append(_fenced(f"your synthesis in iteration {iteration.number}", clip(text, share), run))
+    return "\n".join(lines)
+
+
+def _fenced(name: str, text: str, run: Run) -> str:
+    return f"--- {name} {run.fence_mark} ---\n{_unmarked(text, run)}\n--- end of {name} {run.fence_mark} ---"
+
+
+def _unmarked(text: str, run: Run) -> str:
+    """The text without this run's mark: nobody can know it, so only chance or a leak could bring it there."""
+    return text.replace(run.fence_mark, "[mark]")
+
+
+def _json_verdicts(reply: str) -> list[Span]:
+    """Every outermost JSON object that has a synthesis, with where it stands."""
+    decoder = json.JSONDecoder()
+    found: list[Span] = []
+    position = reply.find("{")
+    tries = 0
+    while position != -1 and tries < 200:
+        try:
+            value, end = decoder.raw_decode(reply, position)
+        except (ValueError, RecursionError):
+            tries += 1
+            position = reply.find("{", position + 1)
+            continue
+        if isinstance(value, dict) and isinstance(value.get("synthesis"), str) and value["synthesis"].strip():
+            found.append(Span(position, end, value))
+        position = reply.find("{", end)
+    return found
+
+
+def _tagged_verdicts(reply: str) -> list[Span]:
+    """Every outermost `<synthesis_output>` block with a synthesis; without such a block, the bare fields."""
+    blocks = _pairs(_BLOCK, reply)
+    verdicts = [Span(block.start, block.end, _fields(reply[block.inside])) for block in blocks]
+    if not blocks and (fields := _pairs(_FIELD, reply)):
+        verdicts = [Span(fields[0].start, fields[-1].end, _fields(reply))]
+    return [verdict for verdict in verdicts if verdict.fields.get("synthesis")]
+
+
+def _fields(block: str) -> dict[str, Any]:
+    """The text of each field that stands directly in a block; of one that stands there twice, the last."""
+    return {pair.name: block[pair.inside].strip() for pair in _pairs(_FIELD, block)}
+
+
+def _pairs(tag: re.Pattern[str], text: str) -> list[TagPair]:
+    """The outermost pairs of tags; each closing tag belongs to the nearest open one of its name."""
+    waiting: dict[str, list[re.Match[str]]] = {}
+    pairs: list[TagPair] = []
+    for found in tag.finditer(text):
+        name = found["name"].lower()
+        opened = waiting.setdefault(name, [])
+        if not found["closing"]:
+            opened.append(found)
+        elif opened:
+            opening = opened.pop()
+            pairs.append(TagPair(opening.start(), found.end(), name, slice(opening.end(), found.start())))
+    return _outermost(pairs)
+
+
+def _outermost(spans: Iterable[T]) -> list[T]:
+    """The spans that no other one contains or overlaps from the left, in their order in the text."""
+    kept: list[T] = []
+    for span in sorted(spans, key=lambda one: (one.start, -one.end)):
+        if not kept or span.start >= kept[-1].end:
+            kept.append(span)
+    return kept
+
+
+def _as_verdict(fields: dict[str, Any]) -> Verdict:
+    confidence = (
+        read_confidence(fields["confidence"])
+        if fields.get("confidence") not in (None, "")
+        else Confidence(value=None, problem="no confidence is stated")
+    )
+    return Verdict(
+        synthesis=fields["synthesis"].strip(),
+        confidence=confidence.value,
+        analysis=_text(fields.get("analysis")),
+        dissent=_text(fields.get("dissent")),
+        needs_iteration=_text(fields.get("needs_iteration")).lower() in ("true", "yes", "1"),
+        refinement_areas=_areas(fields.get("refinement_areas")),
+        problem=confidence.problem,
+    )
+
+
+def _text(value: object) -> str:
+    if value is None:
+        return ""
+    return value.strip() if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _areas(value: object) -> tuple[str, ...]:
+    """Refinement areas, however they were listed: JSON, `<area>` tags, bullets or lines."""
+    if isinstance(value, list):
+        items = [_text(item) for item in value]
+    else:
+        text = _text(value)
+        items = _AREA.findall(text) or text.splitlines()
+    cleaned = (_BULLET.sub("", item.strip()).strip() for item in items)
+    return tuple(item for item in cleaned if item)
+
+
+def _squeezed(text: str) -> str:
+    return " ".join(text.split())

@@ -1,0 +1,211 @@
+"""The models that llm offers here, and what each of them lacks; a broken plugin hides nothing but its own models."""
+
+import difflib
+import importlib.metadata
+import inspect
+import json
+import logging
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from pydantic import JsonValue, ValidationError
+
+from consortium_mcp.errors import ModelUnavailable
+from consortium_mcp.lazy_llm import llm, llm_plugins
+
+if TYPE_CHECKING:
+    from llm import AsyncModel, Model
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ModelEntry:
+    """One model that llm offers."""
+
+    model_id: str
+    """llm's id."""
+
+    aliases: tuple[str, ...]
+    """Other names for it."""
+
+    plugin: str
+    """The llm plugin that brings it."""
+
+    sync_model: "Model | None"
+    """llm's synchronous model; None where there is only the other."""
+
+    async_model: "AsyncModel | None"
+    """llm's asynchronous model; None where there is only the other."""
+
+    @property
+    def model(self) -> "Model | AsyncModel":
+        """The one that we call: the asynchronous one where there is one."""
+        found = self.async_model or self.sync_model
+        assert found is not None
+        return found
+
+    @property
+    def supports_schema(self) -> bool:
+        """Whether a JSON schema can be asked of it."""
+        return bool(self.model.supports_schema)
+
+    @property
+    def max_parallel_calls(self) -> int | None:
+        """How many calls it can answer at once; None means as many as come."""
+        return getattr(self.model, "max_parallel_calls", None)
+
+    def problem(self) -> str | None:
+        """Why it cannot be called now and what to do about it; None when it can."""
+        own = getattr(self.model, "problem", None)
+        if callable(own) and (sentence := own()):
+            return str(sentence)
+        try:
+            self.model.get_key()
+        except llm.NeedsKeyException as error:
+            return f"{self.model_id} ({self.plugin}): {error}."
+        return None
+
+    def check_options(self, options: dict[str, JsonValue]) -> None:
+        """Raise ModelUnavailable where the model does not take these options."""
+        try:
+            self.model.Options(**options)
+        except ValidationError as error:
+            wrong = error.errors()[0]
+            name = ".".join(str(part) for part in wrong["loc"])
+            known = ", ".join(sorted(self.model.Options.model_fields)) or "none"
+            raise ModelUnavailable(
+                f"{self.model_id} does not take the option {name!r} as given: {wrong['msg']}. Its options: {known}."
+            ) from error
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """All models that llm offers, found once."""
+
+    entries: tuple[ModelEntry, ...]
+    """In the order in which llm lists them."""
+
+    broken_plugins: dict[str, str] = field(default_factory=dict)
+    """Why a plugin could not be used, by the plugin's name."""
+
+    default_model: str = ""
+    """What llm uses when no model is named."""
+
+    def find(self, name: str) -> ModelEntry | None:
+        """The model with this id or alias; None when there is none."""
+        return self._by_name.get(name)
+
+    def knows(self, name: str) -> bool:
+        """Whether the name is the id or an alias of a model."""
+        return name in self._by_name
+
+    def usable(self, name: str, allowed: Iterable[str] = ()) -> ModelEntry:
+        """The model with this id or alias, ready to be called.
+
+        Args:
+            allowed: patterns of ids that may be used; none means all.
+
+        Raises:
+            ModelUnavailable: it is unknown, lacks its key, or is not allowed here; the message says what to do.
+        """
+        entry = self.find(name)
+        if entry is None:
+            raise ModelUnavailable(self._unknown(name))
+        patterns = list(allowed)
+        if patterns and not any(fnmatchcase(entry.model_id, pattern) for pattern in patterns):
+            raise ModelUnavailable(
+                f"The model {entry.model_id!r} is not allowed here; allowed: {', '.join(patterns)} "
+                "(CONSORTIUM_ALLOWED_MODELS)."
+            )
+        if problem := entry.problem():
+            raise ModelUnavailable(f"The model {name!r} cannot be used: {problem}")
+        return entry
+
+    def _unknown(self, name: str) -> str:
+        message = f"llm knows no model {name!r}."
+        if close := difflib.get_close_matches(name, self._by_name, n=3, cutoff=0.6):
+            message += f" Did you mean {' or '.join(repr(one) for one in close)}?"
+        if self.broken_plugins:
+            broken = "; ".join(f"{plugin}: {why}" for plugin, why in self.broken_plugins.items())
+            message += f" These llm plugins are broken ({broken}): update them, or remove them with `llm uninstall`."
+        else:
+            message += " `consortium-mcp models` lists those that can be used; `llm install` adds more."
+        return message
+
+    @cached_property
+    def _by_name(self) -> dict[str, ModelEntry]:
+        return {name: entry for entry in self.entries for name in (*entry.aliases, entry.model_id)}
+
+
+def load_catalogue() -> Catalogue:
+    """Ask every llm plugin for its models; what a broken plugin raises is kept beside those of the others.
+
+    llm's own lookup ends at the first plugin that raises, and asks all of them again for each model.
+    """
+    broken = _load_plugins()
+    found: list[ModelEntry] = []
+    extra_aliases = _configured_aliases()
+    registered: list[Any] = []
+    for implementation in reversed(llm_plugins.pm.hook.register_models.get_hookimpls()):
+        plugin = str(implementation.plugin_name)
+        try:
+            _ask_plugin(implementation.function, _collector(plugin, found, extra_aliases, registered), registered)
+        except Exception as error:  # a plugin is somebody else's code: whatever it raises is its failure, not ours
+            broken[plugin] = f"{type(error).__name__}: {error}"
+            logger.warning("The llm plugin %s is broken: %s", plugin, error)
+    return Catalogue(tuple(found), broken, llm.get_default_model())
+
+
+def _load_plugins() -> dict[str, str]:
+    """Load llm's plugins one by one, so that a broken one is named and kept from the others."""
+    manager = llm_plugins.pm
+    with _loading:
+        if not llm_plugins._loaded and llm_plugins.LLM_LOAD_PLUGINS is None:
+            for distribution in importlib.metadata.distributions():
+                for entry_point in distribution.entry_points:
+                    if entry_point.group == "llm" and not manager.has_plugin(entry_point.name):
+                        try:
+                            entry_point.load()
+                        except Exception as error:  # as above: the import of somebody else's code
+                            manager.set_blocked(entry_point.name)
+                            _broken_at_import[entry_point.name] = f"{type(error).__name__}: {error}"
+        llm_plugins.load_plugins()
+    return dict(_broken_at_import)
+
+
+_loading = threading.Lock()
+_broken_at_import: dict[str, str] = {}
+"""Which plugins this process could not import, and why: llm imports them once a process."""
+
+
+def _ask_plugin(hook: Callable[..., Any], register: Callable[..., None], registered: list[Any]) -> None:
+    wanted = inspect.signature(hook).parameters
+    offered = {"register": register, "model_aliases": registered}
+    hook(**{name: value for name, value in offered.items() if name in wanted})
+
+
+def _collector(
+    plugin: str, found: list[ModelEntry], extra: dict[str, list[str]], registered: list[Any]
+) -> Callable[..., None]:
+    def register(model: Any, async_model: Any = None, aliases: Iterable[str] | None = None) -> None:
+        model_id = (model or async_model).model_id
+        names = tuple(dict.fromkeys([*(aliases or ()), *extra.get(model_id, ())]))
+        registered.append(llm.models.ModelWithAliases(model, async_model, set(names)))
+        found.append(ModelEntry(model_id, names, plugin, model, async_model))
+
+    return register
+
+
+def _configured_aliases() -> dict[str, list[str]]:
+    """The user's own aliases by model id, from llm's `aliases.json`."""
+    path = llm.user_dir() / "aliases.json"
+    aliases: dict[str, list[str]] = {}
+    if path.exists():
+        for alias, model_id in json.loads(path.read_text()).items():
+            aliases.setdefault(model_id, []).append(alias)
+    return aliases

@@ -1,0 +1,95 @@
+"""`save`, `list`, `show`, `remove`: saved consortiums."""
+
+import json
+from typing import Any
+
+import click
+
+from consortium_mcp.catalogue import load_catalogue
+from consortium_mcp.cli.options import definition_of, definition_options, json_option
+from consortium_mcp.consortium import Consortium
+from consortium_mcp.consult import Consultancy
+
+
+@click.command()
+@click.argument("name")
+@definition_options
+@click.option("--description", help="What it is for.")
+def save(name: str, **options: Any) -> None:
+    """Save a consortium as NAME; one of that name is replaced."""
+    definition = definition_of(**options)
+    if not definition["models"]:
+        raise click.UsageError("Who is to be asked? Give at least one -m MODEL.")
+    with Consultancy() as consultancy:
+        catalogue = load_catalogue()
+        _, consortium = consultancy.define(catalogue, **definition)
+        consultancy.save_consortium(name, consortium, overwrite=True)
+        problem = consultancy.problem(name, consortium, catalogue)
+    click.echo(f"Saved {name}. Ask it with: consortium-mcp consult --consortium {name} 'your question'")
+    if problem:
+        click.echo(f"It cannot run yet: {problem}", err=True)
+
+
+@click.command(name="list")
+@json_option
+def list_command(as_json: bool) -> None:
+    """List saved consortiums, and which of them cannot run now."""
+    with Consultancy() as consultancy:
+        catalogue = load_catalogue()
+        loaded, damaged = consultancy.store.list_consortiums()
+        problems = {name: consultancy.problem(name, one, catalogue) for name, one in loaded.items()} | damaged
+    if as_json:
+        listed = [
+            {
+                "name": name,
+                "problem": problems[name],
+                "definition": loaded[name].saved_form() if name in loaded else None,
+            }
+            for name in sorted(problems)
+        ]
+        click.echo(json.dumps(listed, indent=1))
+        return
+    for name in sorted(problems):
+        click.echo(_description(name, loaded.get(name), problems[name]))
+    if not problems:
+        click.echo("None is saved yet; `consortium-mcp save NAME -m MODEL` saves one.", err=True)
+
+
+@click.command()
+@click.argument("name")
+@json_option
+def show(name: str, as_json: bool) -> None:
+    """Show the saved consortium NAME."""
+    with Consultancy() as consultancy:
+        consortium = consultancy.store.load_consortium(name)
+        problem = consultancy.problem(name, consortium, load_catalogue())
+    if as_json:
+        click.echo(json.dumps(consortium.saved_form(), indent=1))
+    else:
+        click.echo(_description(name, consortium, problem))
+
+
+@click.command()
+@click.argument("name")
+def remove(name: str) -> None:
+    """Remove the saved consortium NAME; its runs stay."""
+    with Consultancy() as consultancy:
+        consultancy.store.delete_consortium(name)
+    click.echo(f"Removed {name}.")
+
+
+def _description(name: str, consortium: Consortium | None, problem: str | None) -> str:
+    lines = [f"Consortium: {name}"]
+    if consortium is not None:
+        system = consortium.system_prompt
+        lines += [
+            f"  Models: {', '.join(map(str, consortium.members))}",
+            f"  Arbiter: {consortium.arbiter or f'{consortium.members[0].model} (the first member)'}",
+            f"  Confidence Threshold: {consortium.confidence_threshold:g}",
+            f"  Max Iterations: {consortium.max_iterations}",
+            f"  Min Iterations: {consortium.min_iterations}",
+            f"  System Prompt: {(system[:57] + '...' if len(system) > 60 else system) if system else 'none'}",
+        ]
+    if problem:
+        lines.append(f"  Cannot run: {problem}")
+    return "\n".join(lines)

@@ -1,0 +1,87 @@
+"""`consult`: one question, one answer, with live progress on a terminal."""
+
+import math
+import sys
+from pathlib import Path
+from typing import Any
+
+import anyio
+import anyio.to_thread
+import click
+from rich.console import Console
+
+from consortium_mcp.cli.logs import configure_logging
+from consortium_mcp.cli.options import definition_of, definition_options, json_option
+from consortium_mcp.consult import Consultancy, answered
+from consortium_mcp.errors import ConsortiumError
+from consortium_mcp.report import about_answer, answer_text
+from consortium_mcp.run import Run
+from consortium_mcp.runner import Runner
+from consortium_mcp.settings import load_settings
+
+
+@click.command()
+@click.argument("prompt", required=False)
+@definition_options
+@click.option("--consortium", help="A saved consortium to ask.")
+@click.option(
+    "--output", type=click.Path(dir_okay=False, path_type=Path), help="Write the whole run to this file, as JSON."
+)
+@click.option("--stdin/--no-stdin", "read_stdin", default=True, help="Read the prompt from stdin when none is given.")
+@click.option("--raw", is_flag=True, help="Print the arbiter's reply untouched.")
+@json_option
+def consult(
+    prompt: str | None,
+    consortium: str | None,
+    output: Path | None,
+    read_stdin: bool,
+    raw: bool,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Ask a consortium PROMPT (or what stdin says) and print its answer."""
+    prompt = prompt or _prompt_from_stdin(read_stdin)
+    definition = definition_of(**options)
+    if output is not None and not output.parent.is_dir():
+        raise click.UsageError(f"--output {str(output)!r}: there is no folder {str(output.parent)!r}.")
+    settings = load_settings()
+    configure_logging(settings.log_level)
+    with Consultancy(settings) as consultancy:
+        run = anyio.run(_consult, consultancy, prompt, {"consortium": consortium, **definition})
+    _print(answered(run), raw=raw, as_json=as_json)
+    if output is not None:
+        _write(output, run)
+
+
+async def _consult(consultancy: Consultancy, prompt: str, definition: dict[str, Any]) -> Run:
+    opened = await anyio.to_thread.run_sync(lambda: consultancy.open_run(prompt, **definition))
+    async with Runner(consultancy) as runner:
+        runner.submit(opened.run_id)
+        with Console(stderr=True).status("starting") as status:
+            async for progress in runner.follow(opened.run_id, math.inf):
+                status.update(progress.message)
+    return consultancy.store.load_run(opened.run_id)
+
+
+def _prompt_from_stdin(read_stdin: bool) -> str:
+    if not read_stdin or sys.stdin.isatty():
+        raise click.UsageError("No prompt: give it as an argument or on stdin.")
+    if not (prompt := sys.stdin.read().strip()):
+        raise click.UsageError("No prompt: stdin is empty.")
+    return prompt
+
+
+def _print(run: Run, *, raw: bool, as_json: bool) -> None:
+    if as_json:
+        click.echo(run.model_dump_json(indent=1))
+        return
+    selected = run.iterations[(run.selected_iteration or 1) - 1]
+    click.echo(selected.raw_verdict if raw and selected.raw_verdict else answer_text(run))
+    click.echo(about_answer(run), err=True)
+
+
+def _write(output: Path, run: Run) -> None:
+    try:
+        output.write_text(run.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise ConsortiumError(f"The answer is above, but {str(output)!r} cannot be written: {error}.") from error

@@ -1,0 +1,65 @@
+"""`demo`: the whole thing once, as a user's client would do it, on the embedded model."""
+
+import sys
+from typing import Any
+
+import anyio
+import click
+from mcp import Client, StdioServerParameters, stdio_client
+from mcp_types import CallToolResult
+from rich.console import Console
+
+from consortium_mcp.cli.local_model import show_fetch
+from consortium_mcp.errors import ConsortiumError
+from consortium_mcp.local_model import LOCAL_MODEL_ID
+from consortium_mcp.local_model.weights import chosen_weights
+
+QUESTION = "What is the capital of France, and which river runs through it?"
+
+
+@click.command()
+@click.argument("prompt", default=QUESTION)
+def demo(prompt: str) -> None:
+    """Consult three instances of the embedded model through a real server and a real client."""
+    if chosen_weights() is None:
+        show_fetch()
+    click.echo(f"Starting: {sys.executable} -m consortium_mcp serve", err=True)
+    result = anyio.run(_consult, prompt)
+    answer: dict[str, Any] = result.structured_content or {}
+    if result.is_error or not answer:
+        raise ConsortiumError(getattr(result.content[0], "text", "The server gave no answer."))
+    click.echo(_shown(prompt, answer))
+
+
+async def _consult(prompt: str) -> CallToolResult:
+    server = StdioServerParameters(command=sys.executable, args=["-m", "consortium_mcp", "serve"], env=None)
+    async with Client(stdio_client(server)) as client:
+        with Console(stderr=True).status("starting") as status:
+
+            async def report(progress: float, total: float | None, message: str | None) -> None:
+                status.update(message or "")
+
+            arguments = {"prompt": prompt, "models": [f"{LOCAL_MODEL_ID}:3"], "max_iterations": 1, "wait_seconds": 600}
+            result = await client.call_tool("consult_consortium", arguments, progress_callback=report)
+        if result.structured_content and not result.is_error:
+            await client.read_resource(result.structured_content["run_uri"])
+        return result
+
+
+def _shown(prompt: str, answer: dict[str, Any]) -> str:
+    confidence = "unknown" if answer["confidence"] is None else f"{answer['confidence']:.2f}"
+    lines = [
+        f"Question:   {prompt}",
+        *(f"Incomplete: {sentence}" for sentence in answer["degraded"]),
+        f"Answer:     {answer['answer']}",
+        f"Confidence: {confidence}",
+        f"Dissent:    {answer['dissent'] or 'none'}",
+        "Who answered:",
+        *(
+            f"  {one['label']}: {one['error_kind'] or 'ok'}, {one['duration_ms'] / 1000:.1f} s"
+            for one in answer["responses"]
+        ),
+        f"The run:    {answer['run_uri']}",
+        f"To read:    {answer['transcript_uri']} (or `consortium-mcp runs show {answer['run_id']}`)",
+    ]
+    return "\n".join(lines)

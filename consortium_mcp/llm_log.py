@@ -1,0 +1,48 @@
+"""llm's own log, so that `llm logs` shows our calls; one writer, and a failure there never fails a run."""
+
+import logging
+import sqlite3
+from typing import Any
+
+import sqlite_utils
+
+from consortium_mcp.lazy_llm import llm, llm_migrations
+from consortium_mcp.settings import llm_user_path
+from consortium_mcp.writer import Writer
+
+logger = logging.getLogger(__name__)
+
+
+class LlmLog:
+    """Writes finished llm responses to llm's `logs.db`, unless the user said `llm logs off`.
+
+    It has a thread of its own, apart from the store's: whoever holds llm's log holds up nobody's run.
+    """
+
+    def __init__(self) -> None:
+        """Start the thread; the file is opened with the first response."""
+        self._writer = Writer(_connect, name="consortium-llm-log")
+
+    def write(self, response: Any) -> None:
+        """Log one response, some time soon."""
+        if not (llm_user_path() / "logs-off").exists():
+            self._writer.submit(lambda connection: _log(connection, response)).add_done_callback(_report)
+
+    def close(self) -> None:
+        """Finish what is waiting."""
+        self._writer.close()
+
+
+def _connect() -> sqlite3.Connection:
+    connection = sqlite3.connect(llm.user_dir() / "logs.db", isolation_level=None, timeout=30)
+    llm_migrations.migrate(sqlite_utils.Database(connection))
+    return connection
+
+
+def _log(connection: sqlite3.Connection, response: Any) -> None:
+    response.log_to_db(sqlite_utils.Database(connection))
+
+
+def _report(future: Any) -> None:
+    if error := future.exception():
+        logger.warning("llm's own log could not be written (%s); the run is not affected.", error)

@@ -1,0 +1,8 @@
+"""The embedded default: a GGUF model run in this process, offered to llm as a model.
+
+weights.py    its file: fetched, found, checked
+engine.py     llama.cpp in this process: loads the file at the first prompt, generates in parallel slots
+model.py      the two llm models, sync and async
+
+Nothing is imported here: `local-model fetch` needs weights.py alone, and model.py imports llm, which costs a second.
+"""

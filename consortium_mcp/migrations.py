@@ -1,0 +1,102 @@
+"""The schema of our database in numbered steps; every column is explained where it is created."""
+
+from sqlite_utils import Database
+from sqlite_utils.migrations import Migrations
+
+migrations = Migrations("consortium_mcp")
+
+
+@migrations(name="m001_consortiums")
+def m001_consortiums(db: Database) -> None:
+    """Saved consortiums, in the table and the row that llm-consortium uses, so that either program reads them."""
+    db.execute(
+        """
+        CREATE TABLE consortium_configs (
+            name TEXT PRIMARY KEY,      -- what it is consulted by
+            config TEXT NOT NULL,       -- JSON: our fields, and `models` and `minimum_iterations` as llm-consortium's
+            created_at TEXT NOT NULL,   -- when it was saved last, ISO 8601 in UTC
+            taken_from TEXT             -- the file of llm-consortium from which it came; null for our own
+        )
+        """
+    )
+
+
+@migrations(name="m002_runs")
+def m002_runs(db: Database) -> None:
+    """Runs, the questions that were asked, the calls that asked them, and what the arbiter made of the responses."""
+    db.execute(
+        """
+        CREATE TABLE runs (
+            run_id TEXT PRIMARY KEY,        -- ULID: sorts by time
+            status TEXT NOT NULL,           -- as the glossary; `running` after its lease means interrupted
+            prompt TEXT NOT NULL,           -- the caller's text, untouched
+            history TEXT NOT NULL,          -- JSON: earlier turns of the conversation
+            consortium_name TEXT,           -- the saved consortium; null for an inline one
+            consortium TEXT NOT NULL,       -- JSON: the definition as it was, arbiter resolved
+            shuffle_seed INTEGER NOT NULL,  -- decides the order in which the arbiter sees the responses
+            fence_mark TEXT NOT NULL,       -- the random word of this run's fences
+            selected_iteration INTEGER,     -- whose synthesis is the answer, from 1
+            answer TEXT,                    -- what the caller gets
+            confidence REAL,                -- 0.0-1.0; null when unreadable
+            dissent TEXT NOT NULL DEFAULT '',
+            degraded TEXT NOT NULL DEFAULT '[]',  -- JSON: what is missing, a sentence each
+            error TEXT,                     -- why it failed
+            created_utc TEXT NOT NULL,      -- ISO 8601
+            ended_utc TEXT,                 -- null while it is open
+            owner TEXT,                     -- the process that works on it; null when none does
+            lease_until REAL                -- Unix seconds until which the owner holds it
+        )
+        """
+    )
+    db.execute("CREATE INDEX runs_by_consortium ON runs (consortium_name, run_id)")
+    db.execute("CREATE INDEX runs_by_status ON runs (status, run_id)")
+    db.table("runs").enable_fts(["prompt", "answer"], create_triggers=True, tokenize="porter")
+    db.execute(
+        """
+        CREATE TABLE questions (
+            question_id TEXT PRIMARY KEY,   -- SHA-256 of the other columns: the same question is stored once
+            system TEXT,                    -- the system prompt; null for none
+            prompt TEXT NOT NULL,           -- the text that is sent
+            history TEXT NOT NULL,          -- JSON: earlier turns
+            output_schema TEXT              -- JSON schema of the reply; null for free text
+        )
+        """
+    )
+    db.execute(
+        """
+        CREATE TABLE calls (
+            run_id TEXT NOT NULL REFERENCES runs (run_id) ON DELETE CASCADE,
+            call_id TEXT NOT NULL,          -- i1/m3, i1/arbiter, …: the same on every replay
+            iteration INTEGER NOT NULL,     -- from 1
+            label TEXT NOT NULL,            -- who is asked, for people: gpt-5#2
+            model TEXT NOT NULL,            -- the llm model id or alias
+            options TEXT NOT NULL,          -- JSON: llm options
+            question_id TEXT NOT NULL REFERENCES questions (question_id),
+            state TEXT NOT NULL,            -- begun (written before the call) or done (its result is here)
+            attempts INTEGER NOT NULL,      -- how often it was begun
+            text TEXT,                      -- the reply
+            error_kind TEXT,                -- why there is no usable text
+            error TEXT,                     -- the same in one sentence
+            finish_reason TEXT,             -- the provider's word
+            resolved_model TEXT,            -- the model that answered, as the provider says
+            input_tokens INTEGER,           -- null when not counted
+            output_tokens INTEGER,          -- null when not counted
+            duration_ms INTEGER,            -- from sending to the last chunk
+            datetime_utc TEXT,              -- when the call began
+            PRIMARY KEY (run_id, call_id)
+        )
+        """
+    )
+    db.execute(
+        """
+        CREATE TABLE iterations (
+            run_id TEXT NOT NULL REFERENCES runs (run_id) ON DELETE CASCADE,
+            number INTEGER NOT NULL,        -- from 1
+            shown_order TEXT NOT NULL,      -- JSON: places (from 0) of the responses as the arbiter saw them
+            verdict TEXT,                   -- JSON: the verdict as read; null without one
+            arbiter_error TEXT,             -- why there is none
+            raw_verdict TEXT,               -- the arbiter's reply, untouched
+            PRIMARY KEY (run_id, number)
+        )
+        """
+    )

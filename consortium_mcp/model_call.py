@@ -1,0 +1,156 @@
+"""One call to one llm model: asynchronous or in a thread, with a timeout, its usage and its ending."""
+
+import threading
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import anyio
+import anyio.to_thread
+
+from consortium_mcp.catalogue import ModelEntry
+from consortium_mcp.failures import Failure, classify, find_finish_reason, find_model, reply_failure
+from consortium_mcp.lazy_llm import llm
+from consortium_mcp.run import CallResult, CallSpec, now_utc
+
+ResponseSink = Callable[[Any], None]
+"""Takes each finished llm response, for llm's own log."""
+
+
+@dataclass
+class CallLimits:
+    """How many calls may be in flight: over all models, and for each model that cannot take more at once."""
+
+    max_concurrent_calls: int
+    """Over all models."""
+
+    _all: anyio.CapacityLimiter | None = None
+    _threads: anyio.CapacityLimiter | None = None
+    _of_model: dict[str, anyio.CapacityLimiter] = field(default_factory=dict)
+
+    @asynccontextmanager
+    async def slot(self, entry: ModelEntry) -> AsyncIterator[None]:
+        """Wait until this model may be called, and hold the place for as long as the call lasts."""
+        self._all = self._all or anyio.CapacityLimiter(self.max_concurrent_calls)
+        if entry.max_parallel_calls is None:
+            async with self._all:
+                yield
+            return
+        own = self._of_model.setdefault(entry.model_id, anyio.CapacityLimiter(entry.max_parallel_calls))
+        async with own, self._all:
+            yield
+
+    @property
+    def threads(self) -> anyio.CapacityLimiter:
+        """As many threads as calls: a model without an asynchronous side must not wait for a pool of ten."""
+        self._threads = self._threads or anyio.CapacityLimiter(self.max_concurrent_calls)
+        return self._threads
+
+
+async def make_call(
+    entry: ModelEntry, spec: CallSpec, limits: CallLimits, timeout_seconds: float, log: ResponseSink
+) -> CallResult:
+    """Make the call; whatever the model does wrong is in the result, only cancellation passes through.
+
+    Args:
+        timeout_seconds: for the call itself, from the first byte sent to the last received; waiting for a slot of
+            `limits` is not counted.
+        log: gets the llm response when it is complete.
+    """
+    async with limits.slot(entry):
+        began, started = now_utc(), time.monotonic()
+        collected = _Collected()
+        failure: Failure | None = None
+        try:
+            with anyio.move_on_after(timeout_seconds) as scope:
+                await _collect(entry, spec, collected, limits)
+            if scope.cancelled_caught:
+                failure = Failure(kind="timeout", message=f"No full reply within {timeout_seconds:g} seconds.")
+        except Exception as error:  # a plugin may raise anything; every failure of a call is a result
+            failure = classify(error)
+        duration_ms = round((time.monotonic() - started) * 1000)
+        if failure is None and collected.response is not None:
+            log(collected.response)
+        return _as_result(collected, failure, began, duration_ms)
+
+
+@dataclass
+class _Collected:
+    """What came back so far."""
+
+    chunks: list[str] = field(default_factory=list)
+    response: Any = None
+
+    @property
+    def text(self) -> str:
+        return "".join(self.chunks)
+
+
+async def _collect(entry: ModelEntry, spec: CallSpec, collected: _Collected, limits: CallLimits) -> None:
+    if entry.async_model is not None:
+        collected.response = response = entry.async_model.prompt(**_arguments(entry.async_model, spec))
+        async for chunk in response:
+            collected.chunks.append(chunk)
+        return
+    assert entry.sync_model is not None
+    stop = threading.Event()
+    try:
+        await anyio.to_thread.run_sync(
+            _collect_in_thread, entry.sync_model, spec, collected, stop, abandon_on_cancel=True, limiter=limits.threads
+        )
+    finally:
+        stop.set()
+
+
+def _collect_in_thread(model: Any, spec: CallSpec, collected: _Collected, stop: threading.Event) -> None:
+    """Read the reply of a synchronous model; between chunks it looks whether anybody still wants it."""
+    response = model.prompt(**_arguments(model, spec))
+    for chunk in response:
+        if stop.is_set():
+            return
+        collected.chunks.append(chunk)
+    collected.response = response
+
+
+def _arguments(model: Any, spec: CallSpec) -> dict[str, Any]:
+    """What `model.prompt()` is called with.
+
+    Earlier turns go as llm messages; then the system prompt stands among them too, because llm sends the messages
+    as they are, and beside them for plugins that look only there.
+    """
+    arguments: dict[str, Any] = {
+        "prompt": spec.prompt,
+        "system": spec.system,
+        "options": dict(spec.options),
+        # llm's library streams whatever the model can do; only its command line looks.
+        "stream": bool(model.can_stream),
+    }
+    if spec.output_schema is not None:
+        arguments["schema"] = spec.output_schema
+    if spec.history:
+        system = [llm.system(spec.system)] if spec.system else []
+        turns = [llm.user(turn.text) if turn.role == "user" else llm.assistant(turn.text) for turn in spec.history]
+        arguments["messages"] = [*system, *turns]
+    return arguments
+
+
+def _as_result(collected: _Collected, failure: Failure | None, began: str, duration_ms: int) -> CallResult:
+    response = collected.response
+    text = collected.text
+    payload = getattr(response, "response_json", None)
+    finish_reason = find_finish_reason(payload)
+    if failure is None:
+        failure = reply_failure(payload, finish_reason, text)
+    return CallResult(
+        text=text or None,
+        error_kind=failure.kind if failure else None,
+        error=failure.message if failure else None,
+        finish_reason=finish_reason,
+        resolved_model=getattr(response, "resolved_model", None) or find_model(payload),
+        input_tokens=getattr(response, "input_tokens", None),
+        output_tokens=getattr(response, "output_tokens", None),
+        datetime_utc=began,
+        duration_ms=duration_ms,
+    )

@@ -1,0 +1,107 @@
+"""A run as text for people and models: the short answer, and the whole transcript as Markdown."""
+
+from collections.abc import Iterator
+
+from consortium_mcp.run import Iteration, MemberResponse, Run
+from consortium_mcp.texts import clip
+
+ANSWER_LIMIT = 40_000
+"""Characters of an answer in a short report; about 10,000 tokens, well below what MCP clients cut off."""
+
+
+def short_report(run: Run) -> str:
+    """The answer and what is known about it, for a model that will use it."""
+    return f"{clip(answer_text(run), ANSWER_LIMIT)}\n\n{about_answer(run)}"
+
+
+def answer_text(run: Run) -> str:
+    """The answer, or why there is none; what it lacks comes first."""
+    lines = [f"Incomplete: {sentence}" for sentence in run.degraded]
+    lines.append(run.error or f"The run is {run.status}; it has no answer." if run.answer is None else run.answer)
+    return "\n".join(lines)
+
+
+def about_answer(run: Run) -> str:
+    """How far to trust the answer, who gave it, and where the rest is: a line each."""
+    lines = []
+    if run.answer is not None:
+        lines.append(f"Confidence: {confidence_text(run)}")
+    if run.dissent:
+        lines.append(f"Dissent: {clip(run.dissent, ANSWER_LIMIT // 10)}")
+    if run.iterations:
+        lines.append(f"Responses: {responses_text(run.iterations[-1])}")
+    lines.append(f"The whole run: {run.uri}")
+    return "\n".join(lines)
+
+
+def confidence_text(run: Run) -> str:
+    """The confidence and what it means for this run, on one line."""
+    stated = "unknown" if run.confidence is None else f"{run.confidence:.2f}"
+    rounds = f"iteration {run.selected_iteration} of {len(run.iterations)}"
+    threshold = f"{run.consortium.confidence_threshold:.2f}"
+    met = "reached" if run.status == "converged" else "not reached"
+    return f"{stated}, by {run.consortium.arbiter} in {rounds}; the threshold of {threshold} was {met}"
+
+
+def responses_text(iteration: Iteration) -> str:
+    """Who answered in what time, and who did not, on one line."""
+    return ", ".join(f"{response.label} {outcome_text(response)}" for response in iteration.responses)
+
+
+def outcome_text(response: MemberResponse) -> str:
+    """`1.2 s`, or the kind of failure."""
+    seconds = f"{response.duration_ms / 1000:.1f} s"
+    return seconds if response.error_kind is None else f"{response.error_kind} after {seconds}"
+
+
+def transcript(run: Run) -> str:
+    """Everything that was said, as Markdown."""
+    return "\n".join(_transcript_lines(run))
+
+
+def _transcript_lines(run: Run) -> Iterator[str]:
+    yield f"# Run {run.run_id}"
+    yield ""
+    yield f"- status: {run.status}"
+    yield f"- opened: {run.created_utc}, ended: {run.ended_utc or 'not yet'}"
+    yield f"- consortium: {run.consortium_name or 'given inline'}, of {', '.join(map(str, run.consortium.members))}"
+    yield f"- arbiter: {run.consortium.arbiter}"
+    usage = run.usage
+    yield f"- calls: {usage.calls}, tokens in: {_count(usage.input_tokens)}, out: {_count(usage.output_tokens)}"
+    yield from (f"- incomplete: {sentence}" for sentence in run.degraded)
+    for turn in run.history:
+        yield from _section(2, f"Earlier: {turn.role}", turn.text)
+    yield from _section(2, "Prompt", run.prompt)
+    for iteration in run.iterations:
+        yield from _iteration_lines(iteration)
+    if run.answer is not None:
+        yield from _section(2, f"Answer (confidence {confidence_text(run)})", run.answer)
+    if run.error:
+        yield from _section(2, "No answer", run.error)
+
+
+def _iteration_lines(iteration: Iteration) -> Iterator[str]:
+    yield from ("", f"## Iteration {iteration.number}")
+    for response in iteration.responses:
+        heading = f"{response.label} ({outcome_text(response)})"
+        yield from _section(3, heading, response.text or response.error or "no text")
+    verdict = iteration.verdict
+    if verdict is None:
+        if iteration.arbiter_error:
+            yield from _section(3, "No verdict", iteration.arbiter_error)
+        return
+    confidence = "unknown" if verdict.confidence is None else f"{verdict.confidence:.2f}"
+    yield from _section(3, f"Verdict (confidence {confidence})", verdict.synthesis)
+    for heading, text in (("Analysis", verdict.analysis), ("Dissent", verdict.dissent)):
+        if text:
+            yield from _section(4, heading, text)
+    if verdict.refinement_areas:
+        yield from _section(4, "To refine", "\n".join(f"- {area}" for area in verdict.refinement_areas))
+
+
+def _section(level: int, heading: str, text: str) -> Iterator[str]:
+    yield from ("", f"{'#' * level} {heading}", "", text)
+
+
+def _count(tokens: int | None) -> str:
+    return "unknown" if tokens is None else str(tokens)

@@ -1,0 +1,333 @@
+"""The record: Ask, CallSpec, CallResult, MemberResponse, Verdict, Iteration, Run, Progress."""
+
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from pydantic import JsonValue
+
+from consortium_mcp.confidence import find_confidence
+from consortium_mcp.consortium import Consortium
+from consortium_mcp.record import Record
+
+Status = Literal["running", "converged", "exhausted", "deadline", "budget", "failed", "cancelled", "interrupted"]
+"""How a run stands or ended; the one field that says so."""
+
+ErrorKind = Literal[
+    "auth",
+    "billing",
+    "rate_limit",
+    "timeout",
+    "network",
+    "server",
+    "model_unavailable",
+    "context_length",
+    "content_filter",
+    "empty",
+    "truncated",
+    "invalid_reply",
+    "cancelled",
+    "internal",
+]
+"""Why a call gave no usable text."""
+
+
+class Turn(Record):
+    """One earlier message of a conversation that a prompt continues."""
+
+    role: Literal["user", "assistant"]
+    """Who said it."""
+
+    text: str
+    """What was said."""
+
+
+class Ask(Record):
+    """One built question to one instance."""
+
+    instance: int
+    """Which instance of the model, from 1, counted over all members that name it."""
+
+    model: str
+    """The llm model id or alias, as the consortium names it."""
+
+    prompt: str
+    """The text that is sent."""
+
+    system: str | None
+    """The system prompt that is sent beside it; None means none."""
+
+    options: dict[str, JsonValue]
+    """llm options for this call."""
+
+    @property
+    def label(self) -> str:
+        """How people see the instance, as in `gpt-5#2`."""
+        return f"{self.model}#{self.instance}"
+
+
+class CallSpec(Record):
+    """Everything that one model call needs, as plain JSON: no key, no object."""
+
+    call_id: str
+    """Readable and the same on every replay: `i1/m3`, `i1/arbiter`, `i1/arbiter/repair1`."""
+
+    iteration: int
+    """The iteration that it belongs to, from 1."""
+
+    label: str
+    """Who is asked, for people: an instance, as in `gpt-5#2`, or the arbiter, as in `gpt-5 (arbiter)`."""
+
+    model: str
+    """The llm model id or alias."""
+
+    prompt: str
+    """The text that is sent."""
+
+    system: str | None = None
+    """The system prompt; None means none."""
+
+    history: tuple[Turn, ...] = ()
+    """Earlier turns of the conversation, oldest first."""
+
+    options: dict[str, JsonValue] = {}
+    """llm options for this call."""
+
+    output_schema: dict[str, Any] | None = None
+    """The JSON schema that the reply must follow; None means free text."""
+
+
+class CallResult(Record):
+    """What one model call gave: text, or an error with its kind; a truncated reply has both."""
+
+    text: str | None = None
+    """The reply; None when there was none."""
+
+    error_kind: ErrorKind | None = None
+    """Why there is no usable text; None when there is."""
+
+    error: str | None = None
+    """The error in one sentence; None when there was none."""
+
+    finish_reason: str | None = None
+    """The provider's own word for why it stopped; None when it gave none."""
+
+    resolved_model: str | None = None
+    """The model that the provider says answered; None when it does not say."""
+
+    input_tokens: int | None = None
+    """Tokens of the question, as the provider counts; None when it does not."""
+
+    output_tokens: int | None = None
+    """Tokens of the reply, as the provider counts; None when it does not."""
+
+    duration_ms: int = 0
+    """From sending to the last chunk, in milliseconds."""
+
+    datetime_utc: str = ""
+    """When the call began, ISO 8601 in UTC."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether there is text to use; a truncated text is used, and marked."""
+        return bool(self.text) and self.error_kind in (None, "truncated")
+
+
+class MemberResponse(CallResult):
+    """What one instance gave in one iteration."""
+
+    response_id: str
+    """Its place in the run, as in `i1/m3`."""
+
+    label: str
+    """Which instance, as in `gpt-5#2`."""
+
+    model: str
+    """The llm model id or alias, as the consortium names it."""
+
+    stated_confidence: float | None = None
+    """The instance's own trust in its response, 0.0-1.0; None when it stated none that can be read."""
+
+    @classmethod
+    def of(cls, response_id: str, label: str, model: str, result: CallResult) -> "MemberResponse":
+        """What the reader of a run sees of one call to an instance."""
+        stated = find_confidence(result.text).value if result.ok and result.text else None
+        return cls(**result.model_dump(), response_id=response_id, label=label, model=model, stated_confidence=stated)
+
+
+class Verdict(Record):
+    """The arbiter's whole reply for one iteration, read into fields."""
+
+    synthesis: str
+    """The combined answer."""
+
+    confidence: float | None = None
+    """The arbiter's stated trust in this synthesis, 0.0-1.0; None when it cannot be read."""
+
+    analysis: str = ""
+    """Why the arbiter combined the responses in this way."""
+
+    dissent: str = ""
+    """Disagreement that is not folded into the synthesis; empty when there is none."""
+
+    needs_iteration: bool = False
+    """Whether the arbiter asks for another iteration."""
+
+    refinement_areas: tuple[str, ...] = ()
+    """What the next iteration should work on."""
+
+    problem: str | None = None
+    """Why the reply, or its confidence, could not be read; None when all was read."""
+
+
+class Iteration(Record):
+    """Members asked once, then the arbiter once."""
+
+    number: int
+    """Which one, from 1."""
+
+    responses: tuple[MemberResponse, ...]
+    """One for each instance, in the order of the consortium."""
+
+    shown_order: tuple[int, ...] = ()
+    """The places (from 0) of the responses in the order in which the arbiter saw them."""
+
+    verdict: Verdict | None = None
+    """What the arbiter made of them; None when it could not be asked or gave nothing."""
+
+    arbiter_error: str | None = None
+    """Why there is no verdict, in one sentence; None when there is one."""
+
+    raw_verdict: str | None = None
+    """The arbiter's reply, untouched; None when there was none."""
+
+    @property
+    def confidence(self) -> float | None:
+        """The verdict's confidence; None without one."""
+        return self.verdict.confidence if self.verdict else None
+
+
+class Usage(Record):
+    """What the run's calls used."""
+
+    calls: int = 0
+    """Model calls made, failed ones included."""
+
+    input_tokens: int | None = None
+    """Tokens of all questions; None when no provider counted them."""
+
+    output_tokens: int | None = None
+    """Tokens of all replies; None when no provider counted them."""
+
+
+class Run(Record):
+    """One consultation, from prompt to answer."""
+
+    run_id: str
+    """A ULID."""
+
+    status: Status
+    """How it stands or ended."""
+
+    prompt: str
+    """The caller's text, untouched."""
+
+    history: tuple[Turn, ...] = ()
+    """Earlier turns of the conversation that the prompt continues, oldest first."""
+
+    consortium_name: str | None = None
+    """The saved consortium that was consulted; None for one given inline."""
+
+    consortium: Consortium
+    """The definition as it was when the run was opened, its arbiter resolved."""
+
+    shuffle_seed: int
+    """Decides in which order the arbiter sees the responses."""
+
+    fence_mark: str
+    """The random word that fences the responses in the arbiter's question."""
+
+    iterations: tuple[Iteration, ...] = ()
+    """In order; the last one may still be without a verdict."""
+
+    selected_iteration: int | None = None
+    """The iteration whose synthesis is the answer, from 1; None without an answer."""
+
+    answer: str | None = None
+    """What the caller gets; None while running and when the run failed."""
+
+    confidence: float | None = None
+    """The arbiter's trust in the answer, 0.0-1.0; None when it could not be read."""
+
+    dissent: str = ""
+    """Disagreement that is not folded into the answer."""
+
+    degraded: tuple[str, ...] = ()
+    """What is missing from a full answer, a sentence each; empty when it is whole."""
+
+    error: str | None = None
+    """Why the run failed, in one sentence; None when it did not."""
+
+    usage: Usage = Usage()
+    """What its calls used so far."""
+
+    created_utc: str
+    """When it was opened, ISO 8601 in UTC."""
+
+    ended_utc: str | None = None
+    """When it was closed; None while it is open."""
+
+    @property
+    def uri(self) -> str:
+        """The MCP resource that holds this record."""
+        return f"consortium://runs/{self.run_id}"
+
+    @property
+    def transcript_uri(self) -> str:
+        """The MCP resource that holds the run as a text to read."""
+        return f"{self.uri}/transcript.md"
+
+
+class Progress(Record):
+    """How far a run is."""
+
+    status: Status
+    """How the run stands."""
+
+    iteration: int
+    """The iteration that is under way, from 1; 0 before the first."""
+
+    calls_done: int
+    """Calls of the whole run that gave their result."""
+
+    responses_done: int
+    """Responses of this iteration that are there."""
+
+    responses_expected: int
+    """Responses that this iteration will have."""
+
+    waiting_for: tuple[str, ...]
+    """The instances still thinking, as in `gpt-5#2`."""
+
+    arbiter_asked: bool
+    """Whether the arbiter is reading this iteration's responses."""
+
+    @property
+    def message(self) -> str:
+        """One line for a person: `2 of 3 responses; waiting for gpt-5#2`."""
+        if self.status != "running":
+            return f"ended: {self.status}"
+        if self.iteration == 0:
+            return "starting"
+        prefix = f"iteration {self.iteration}: " if self.iteration > 1 else ""
+        if self.arbiter_asked:
+            return f"{prefix}{self.responses_done} of {self.responses_expected} responses; the arbiter reads them"
+        message = f"{prefix}{self.responses_done} of {self.responses_expected} responses"
+        if self.waiting_for:
+            shown = ", ".join(self.waiting_for[:3]) + (" …" if len(self.waiting_for) > 3 else "")
+            message += f"; waiting for {shown}"
+        return message
+
+
+def now_utc() -> str:
+    """The time now, ISO 8601 in UTC, to the millisecond."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")

@@ -1,0 +1,6 @@
+"""The MCP server: tools, resources, life cycle."""
+
+from consortium_mcp.server.app import build_server
+from consortium_mcp.server.stdio import serve_stdio
+
+__all__ = ["build_server", "serve_stdio"]

@@ -1,0 +1,253 @@
+"""What tools return: a short text for the model, and the same as structured content."""
+
+from typing import Any
+
+from mcp_types import Annotations, CallToolResult, ContentBlock, ResourceLink, TextContent
+
+from consortium_mcp.consortium import Consortium
+from consortium_mcp.record import Record
+from consortium_mcp.report import outcome_text, short_report, transcript
+from consortium_mcp.run import ErrorKind, Iteration, Progress, Run, Status, Usage
+
+
+class ResponseSummary(Record):
+    """Who was asked, and how that went."""
+
+    response_id: str
+    """Its place in the run, as in `i1/m3`."""
+
+    label: str
+    """Which instance, as in `gpt-5#2`."""
+
+    error_kind: ErrorKind | None
+    """Why there is no usable text; null when there is."""
+
+    error: str | None
+    """The same in one sentence."""
+
+    duration_ms: int
+    """How long it took, in milliseconds."""
+
+    text: str | None = None
+    """The response itself, when it was asked for."""
+
+
+class ConsultResult(Record):
+    """How a run stands, and its answer once it is there."""
+
+    run_id: str
+    """Names the run for get_run and the resources."""
+
+    status: Status
+    """running, converged, exhausted, deadline, budget, failed, cancelled or interrupted."""
+
+    answer: str | None
+    """The consortium's answer; null until it is there."""
+
+    confidence: float | None
+    """The arbiter's trust in the answer, 0.0-1.0; null when unknown."""
+
+    dissent: str
+    """Disagreement that is not folded into the answer."""
+
+    degraded: tuple[str, ...]
+    """What is missing from a full answer; empty when it is whole."""
+
+    iterations: int
+    """How often the members were asked."""
+
+    selected_iteration: int | None
+    """The iteration that the answer comes from, from 1."""
+
+    responses: tuple[ResponseSummary, ...]
+    """Those of the selected iteration, or of the last one."""
+
+    usage: Usage
+    """Calls and tokens of the whole run."""
+
+    run_uri: str
+    """The resource that holds the run."""
+
+    transcript_uri: str
+    """The resource that holds all texts."""
+
+
+class ConsortiumSummary(Record):
+    """A saved consortium."""
+
+    name: str
+    """What it is consulted by."""
+
+    problem: str | None
+    """Why it cannot run now and what to do; null when it can."""
+
+    definition: Consortium | None
+    """Null when its row is damaged."""
+
+
+class ConsortiumList(Record):
+    """Every saved consortium."""
+
+    consortiums: tuple[ConsortiumSummary, ...]
+
+
+class SavedConsortium(Record):
+    """A definition and its name."""
+
+    name: str
+    definition: Consortium | None
+
+
+class RunSummary(Record):
+    """One run in a list."""
+
+    run_id: str
+    status: Status
+    prompt: str
+    """Its first 200 characters."""
+
+    confidence: float | None
+    consortium: str | None
+    """The saved name; null for one given inline."""
+
+    created_utc: str
+    run_uri: str
+
+    @classmethod
+    def of(cls, run: Run) -> "RunSummary":
+        """The summary of a run."""
+        return cls(
+            run_id=run.run_id,
+            status=run.status,
+            prompt=run.prompt[:200],
+            confidence=run.confidence,
+            consortium=run.consortium_name,
+            created_utc=run.created_utc,
+            run_uri=run.uri,
+        )
+
+
+class RunList(Record):
+    """Runs, newest first."""
+
+    runs: tuple[RunSummary, ...]
+    next_cursor: str | None
+    """Give it as `cursor` for the following ones; null at the end."""
+
+
+class ModelSummary(Record):
+    """A model that llm knows here."""
+
+    model: str
+    aliases: tuple[str, ...]
+    plugin: str
+    problem: str | None
+    """Why it cannot be used now and what to do; null when it can."""
+
+
+class ModelList(Record):
+    """Models, usable ones first."""
+
+    models: tuple[ModelSummary, ...]
+    default: str
+    """What llm uses when no model is named."""
+
+
+def consult_result(run: Run, progress: Progress, detail: str = "answer") -> CallToolResult:
+    """The result of consult_consortium and get_run.
+
+    Args:
+        detail: `answer`, `responses` (with the selected iteration's texts) or `full` (with the whole transcript).
+    """
+    text = _running_text(run, progress) if run.status == "running" else short_report(run)
+    shown = _shown_iteration(run)
+    if detail == "full":
+        text = transcript(run)
+    elif detail == "responses" and shown is not None:
+        text += "".join(f"\n\n## {one.label}\n{one.text or one.error}" for one in shown.responses)
+    structured = ConsultResult(
+        run_id=run.run_id,
+        status=run.status,
+        answer=run.answer,
+        confidence=run.confidence,
+        dissent=run.dissent,
+        degraded=run.degraded,
+        iterations=len(run.iterations),
+        selected_iteration=run.selected_iteration,
+        responses=_summaries(shown, with_texts=detail != "answer"),
+        usage=run.usage,
+        run_uri=run.uri,
+        transcript_uri=run.transcript_uri,
+    )
+    failed = run.status in ("failed", "cancelled", "interrupted") and run.answer is None
+    return result(text, structured, links=_links(run), is_error=failed)
+
+
+def result(
+    text: str, structured: Record, links: list[ResourceLink] | None = None, is_error: bool = False
+) -> CallToolResult:
+    """A tool result that says everything once: the text for the model, the rest as structured content."""
+    content: list[ContentBlock] = [TextContent(type="text", text=text), *(links or [])]
+    return CallToolResult(content=content, structured_content=structured.model_dump(mode="json"), is_error=is_error)
+
+
+def definition_text(name: str, consortium: Consortium) -> str:
+    """A definition on one line."""
+    members = ", ".join(map(str, consortium.members))
+    arbiter = consortium.arbiter or f"{consortium.members[0].model} (the first member)"
+    return (
+        f"{name}: {members}; arbiter {arbiter}; stops at confidence {consortium.confidence_threshold:.2f} "
+        f"or after {consortium.iteration_limit} iterations"
+    )
+
+
+def _shown_iteration(run: Run) -> Iteration | None:
+    if not run.iterations:
+        return None
+    return run.iterations[(run.selected_iteration or len(run.iterations)) - 1]
+
+
+def _summaries(iteration: Iteration | None, with_texts: bool) -> tuple[ResponseSummary, ...]:
+    if iteration is None:
+        return ()
+    return tuple(
+        ResponseSummary(
+            response_id=one.response_id,
+            label=one.label,
+            error_kind=one.error_kind,
+            error=one.error,
+            duration_ms=one.duration_ms,
+            text=one.text if with_texts else None,
+        )
+        for one in iteration.responses
+    )
+
+
+def _running_text(run: Run, progress: Progress) -> str:
+    lines = [f"Still running: {progress.message}."]
+    if shown := _shown_iteration(run):
+        lines.append(f"So far: {', '.join(f'{one.label} {outcome_text(one)}' for one in shown.responses)}")
+    lines.append(f'Call get_run with run_id="{run.run_id}" to wait for the answer; do not consult again.')
+    return "\n".join(lines)
+
+
+def _links(run: Run) -> list[ResourceLink]:
+    audience: dict[str, Any] = {"annotations": Annotations(audience=["user", "assistant"], priority=0.3)}
+    return [
+        ResourceLink(
+            type="resource_link",
+            uri=run.transcript_uri,
+            name=f"transcript of run {run.run_id}",
+            description="Every response and verdict, as Markdown.",
+            mime_type="text/markdown",
+            **audience,
+        ),
+        ResourceLink(
+            type="resource_link",
+            uri=run.uri,
+            name=f"run {run.run_id}",
+            description="The whole record, as JSON.",
+            mime_type="application/json",
+            **audience,
+        ),
+    ]

@@ -1,0 +1,256 @@
+"""The tools; their docstrings speak to the model that chooses among them."""
+
+import re
+from typing import Annotated, Any, Literal
+
+import anyio.to_thread
+from mcp.server.mcpserver import Context
+from mcp_types import CallToolResult, ToolAnnotations
+from pydantic import Field
+
+from consortium_mcp.catalogue import Catalogue, load_catalogue
+from consortium_mcp.consortium import Consortium
+from consortium_mcp.errors import ConsortiumError
+from consortium_mcp.run import Status
+from consortium_mcp.runner import Runner
+from consortium_mcp.server.results import (
+    ConsortiumList,
+    ConsortiumSummary,
+    ConsultResult,
+    ModelList,
+    ModelSummary,
+    RunList,
+    RunSummary,
+    SavedConsortium,
+    consult_result,
+    definition_text,
+    result,
+)
+from consortium_mcp.server.strict import StrictServer
+
+Models = Annotated[
+    list[str] | None,
+    Field(description='Who is asked: "model" or "model:count" each, ids as in list_models. Instead of `consortium`.'),
+]
+Arbiter = Annotated[str | None, Field(description="Model that judges the responses; default: the first member's.")]
+SystemPrompt = Annotated[str | None, Field(description="System prompt for the members.")]
+Threshold = Annotated[
+    float | None,
+    Field(ge=0, le=100, description="Confidence at which to stop: 0-1, or a percentage above 1. Default 0.8."),
+]
+MaxIterations = Annotated[int | None, Field(ge=1, le=100, description="Ask the members at most so often. Default 3.")]
+MinIterations = Annotated[int | None, Field(ge=1, le=100, description="Ask them at least so often. Default 1.")]
+Strategy = Annotated[str | None, Field(description="Who is asked what in each iteration: refine.")]
+JudgingMethod = Annotated[str | None, Field(description="How responses become a verdict: synthesize.")]
+Wait = Annotated[
+    float | None,
+    Field(ge=0, le=600, description="Seconds to wait for the answer before returning status running. Default 45."),
+]
+
+
+def add_tools(server: StrictServer, runner: Runner) -> None:
+    """Register every tool."""
+    _add_consulting(server, runner)
+    _add_history(server, runner)
+    _add_definitions(server, runner)
+
+
+def _hints(title: str, *, reads: bool = False, destroys: bool = False, again: bool = False, world: bool = False) -> Any:
+    return ToolAnnotations(
+        title=title, read_only_hint=reads, destructive_hint=destroys, idempotent_hint=again, open_world_hint=world
+    )
+
+
+def _add_consulting(server: StrictServer, runner: Runner) -> None:
+    office = runner.consultancy
+
+    @server.tool(title="Consult a consortium", annotations=_hints("Consult a consortium", world=True))
+    async def consult_consortium(
+        ctx: Context[Any, Any],
+        prompt: Annotated[str, Field(min_length=1, description="The question, complete in itself.")],
+        consortium: Annotated[str | None, Field(description="A saved consortium, as in list_consortiums.")] = None,
+        models: Models = None,
+        arbiter: Arbiter = None,
+        system_prompt: SystemPrompt = None,
+        confidence_threshold: Threshold = None,
+        max_iterations: MaxIterations = None,
+        min_iterations: MinIterations = None,
+        strategy: Strategy = None,
+        judging_method: JudgingMethod = None,
+        wait_seconds: Wait = None,
+    ) -> Annotated[CallToolResult, ConsultResult]:
+        """Ask several language models one question and get one answer with its confidence and dissent.
+
+        Use it for questions where being wrong is costly; it costs several model calls and may take minutes. Without
+        `consortium` and `models` the default consortium is asked. If it returns status running, call get_run with
+        the run_id until there is an answer; do not consult again.
+        """
+
+        def open_run() -> str:
+            return office.open_run(
+                prompt,
+                consortium=consortium,
+                models=models,
+                arbiter=arbiter,
+                system_prompt=system_prompt,
+                confidence_threshold=confidence_threshold,
+                max_iterations=max_iterations,
+                min_iterations=min_iterations,
+                strategy=strategy,
+                judging_method=judging_method,
+            ).run_id
+
+        run_id = await anyio.to_thread.run_sync(open_run)
+        runner.submit(run_id)
+        return await _follow(ctx, runner, run_id, wait_seconds)
+
+    @server.tool(title="Get a run", annotations=_hints("Get a run", reads=True, again=True))
+    async def get_run(
+        ctx: Context[Any, Any],
+        run_id: Annotated[str, Field(description="From consult_consortium or list_runs.")],
+        wait_seconds: Wait = None,
+        detail: Annotated[
+            Literal["answer", "responses", "full"],
+            Field(description="answer: the result; responses: with each response's text; full: the transcript."),
+        ] = "answer",
+    ) -> Annotated[CallToolResult, ConsultResult]:
+        """Wait for a run and return its answer, or what is there so far; also reads finished runs."""
+        return await _follow(ctx, runner, run_id, wait_seconds, detail)
+
+
+async def _follow(
+    ctx: Context[Any, Any], runner: Runner, run_id: str, wait_seconds: float | None, detail: str = "answer"
+) -> CallToolResult:
+    """Report progress, ever increasing, until the run has ended or the time is over."""
+    wait = runner.consultancy.settings.wait_seconds if wait_seconds is None else wait_seconds
+    reported = 0.0
+    async for progress in runner.follow(run_id, wait):
+        done = float(progress.calls_done)
+        # A heartbeat between two calls moves half of what is left to the next one: more, but never too much.
+        reported = done if done > reported else (reported + int(reported) + 1) / 2
+        await ctx.report_progress(reported, None, progress.message)
+    run = await anyio.to_thread.run_sync(runner.consultancy.store.load_run, run_id)
+    return consult_result(run, progress, detail)
+
+
+def _add_history(server: StrictServer, runner: Runner) -> None:
+    store = runner.consultancy.store
+
+    @server.tool(title="List runs", annotations=_hints("List runs", reads=True, again=True))
+    async def list_runs(
+        query: Annotated[str | None, Field(description="Words that stand in the prompt or the answer.")] = None,
+        consortium: Annotated[str | None, Field(description="Only runs of this saved consortium.")] = None,
+        status: Annotated[Status | None, Field(description="Only runs that stand or ended so.")] = None,
+        limit: Annotated[int, Field(ge=1, le=100, description="How many at most.")] = 20,
+        cursor: Annotated[str | None, Field(description="next_cursor of the page before.")] = None,
+    ) -> Annotated[CallToolResult, RunList]:
+        """List past consultations, newest first."""
+        if cursor is not None and not re.fullmatch(r"[0-9a-z]{26}", cursor):
+            raise ConsortiumError(f"The cursor {cursor[:40]!r} is not one; take next_cursor of the page before.")
+        load = lambda: store.list_runs(query, consortium, status, limit + 1, cursor)  # noqa: E731 - one use
+        runs = await anyio.to_thread.run_sync(load)
+        page = RunList(
+            runs=tuple(RunSummary.of(run) for run in runs[:limit]),
+            next_cursor=runs[limit - 1].run_id if len(runs) > limit else None,
+        )
+        lines = [f"{run.run_id} {run.status}: {run.prompt[:80]!r}" for run in page.runs]
+        return result("\n".join(lines) or "No such runs.", page)
+
+
+def _add_definitions(server: StrictServer, runner: Runner) -> None:
+    office = runner.consultancy
+
+    @server.tool(title="Save a consortium", annotations=_hints("Save a consortium", destroys=True, again=True))
+    async def save_consortium(
+        name: Annotated[str, Field(min_length=1, max_length=100, description="What to consult it by.")],
+        models: Annotated[list[str], Field(min_length=1, description='"model" or "model:count" each.')],
+        arbiter: Arbiter = None,
+        system_prompt: SystemPrompt = None,
+        confidence_threshold: Threshold = None,
+        max_iterations: MaxIterations = None,
+        min_iterations: MinIterations = None,
+        strategy: Strategy = None,
+        judging_method: JudgingMethod = None,
+        description: Annotated[str | None, Field(description="What it is for.")] = None,
+        overwrite: Annotated[bool, Field(description="Replace a saved one of the same name.")] = False,
+    ) -> Annotated[CallToolResult, SavedConsortium]:
+        """Save a consortium of models under a name, for later consults."""
+
+        def save() -> tuple[Consortium, str | None]:
+            catalogue = load_catalogue()
+            _, consortium = office.define(
+                catalogue,
+                models=models,
+                arbiter=arbiter,
+                system_prompt=system_prompt,
+                confidence_threshold=confidence_threshold,
+                max_iterations=max_iterations,
+                min_iterations=min_iterations,
+                strategy=strategy,
+                judging_method=judging_method,
+                description=description,
+            )
+            office.save_consortium(name, consortium, overwrite=overwrite)
+            return consortium, office.problem(name, consortium, catalogue)
+
+        consortium, problem = await anyio.to_thread.run_sync(save)
+        text = f"Saved {definition_text(name, consortium)}."
+        if problem:
+            text += f" It cannot run yet: {problem}"
+        return result(text, SavedConsortium(name=name, definition=consortium))
+
+    @server.tool(title="List consortiums", annotations=_hints("List consortiums", reads=True, again=True))
+    async def list_consortiums() -> Annotated[CallToolResult, ConsortiumList]:
+        """List every saved consortium, and which of them cannot run now and why."""
+        listed = await anyio.to_thread.run_sync(lambda: list_saved(runner))
+        lines = [
+            (definition_text(one.name, one.definition) if one.definition else one.name)
+            + (f" - CANNOT RUN: {one.problem}" if one.problem else "")
+            for one in listed.consortiums
+        ]
+        return result("\n".join(lines) or "None is saved yet; save_consortium saves one.", listed)
+
+    @server.tool(title="Remove a consortium", annotations=_hints("Remove a consortium", destroys=True, again=True))
+    async def remove_consortium(
+        name: Annotated[str, Field(description="As in list_consortiums.")],
+    ) -> Annotated[CallToolResult, SavedConsortium]:
+        """Remove a saved consortium; its runs stay."""
+        removed = await anyio.to_thread.run_sync(office.store.delete_consortium, name)
+        text = f"Removed {definition_text(name, removed) if removed else name}."
+        return result(text, SavedConsortium(name=name, definition=removed))
+
+    @server.tool(title="List models", annotations=_hints("List models", reads=True, again=True))
+    async def list_models(
+        query: Annotated[str | None, Field(description="Part of an id or alias.")] = None,
+    ) -> Annotated[CallToolResult, ModelList]:
+        """List the models that can be members or arbiters, usable ones first, and what the others lack."""
+        catalogue = await anyio.to_thread.run_sync(load_catalogue)
+        listed = list_known_models(catalogue, query)
+        lines = [f"{one.model}" + (f" - not usable: {one.problem}" if one.problem else "") for one in listed.models]
+        return result("\n".join(lines) or "No such model.", listed)
+
+
+def list_saved(runner: Runner) -> ConsortiumList:
+    """Every saved consortium with its problem, damaged rows included."""
+    office = runner.consultancy
+    catalogue = load_catalogue()
+    loaded, damaged = office.store.list_consortiums()
+    summaries = [
+        ConsortiumSummary(name=name, problem=office.problem(name, one, catalogue), definition=one)
+        for name, one in loaded.items()
+    ]
+    summaries += [ConsortiumSummary(name=name, problem=why, definition=None) for name, why in damaged.items()]
+    return ConsortiumList(consortiums=tuple(sorted(summaries, key=lambda one: one.name)))
+
+
+def list_known_models(catalogue: Catalogue, query: str | None = None) -> ModelList:
+    """The models whose id or an alias contains the query, usable ones first."""
+    wanted = (query or "").lower()
+    summaries = [
+        ModelSummary(model=entry.model_id, aliases=entry.aliases, plugin=entry.plugin, problem=entry.problem())
+        for entry in catalogue.entries
+        if any(wanted in name.lower() for name in (entry.model_id, *entry.aliases))
+    ]
+    return ModelList(
+        models=tuple(sorted(summaries, key=lambda one: one.problem is not None)), default=catalogue.default_model
+    )

@@ -1,0 +1,61 @@
+"""What tests share: an llm of their own, models behind real HTTP, a store in a temporary folder."""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from consortium_mcp.consult import Consultancy
+from consortium_mcp.settings import load_settings
+from tests.provider import Provider
+
+MODELS = ("a", "b", "c", "d", "e", "arbiter", "plain-arbiter", "llama3:8b", "vendor/model:free")
+"""Models that every test's llm knows; `arbiter` supports schemas, `plain-arbiter` and the members do not."""
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """llm's own asynchronous models need asyncio."""
+    return "asyncio"
+
+
+@pytest.fixture(autouse=True)
+def llm_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """llm's user folder, for this test alone; no key and no setting of ours comes from outside."""
+    for name in list(os.environ):
+        if name.startswith("CONSORTIUM_") or name.endswith("_API_KEY"):
+            monkeypatch.delenv(name)
+    home = tmp_path / "llm"
+    home.mkdir()
+    monkeypatch.setenv("LLM_USER_PATH", str(home))
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
+    return home
+
+
+@pytest.fixture
+def provider(llm_home: Path) -> Iterator[Provider]:
+    """The models of MODELS behind a real endpoint on loopback, named in llm's configuration."""
+    with Provider() as started:
+        started.write_llm_config(llm_home, MODELS, schema=["arbiter"])
+        yield started
+
+
+@pytest.fixture
+def open_consultancy() -> Iterator[Callable[..., Consultancy]]:
+    """Opens consultancies on the test's database, and closes them afterwards; takes settings as keywords."""
+    opened: list[Consultancy] = []
+
+    def open_one(**flags: object) -> Consultancy:
+        opened.append(Consultancy(load_settings(None, **flags)))
+        return opened[-1]
+
+    yield open_one
+    for consultancy in opened:
+        consultancy.close()
+
+
+@pytest.fixture
+def consultancy(open_consultancy: Callable[..., Consultancy]) -> Consultancy:
+    """A consultancy with the default settings."""
+    return open_consultancy()
