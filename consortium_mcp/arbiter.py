@@ -18,17 +18,35 @@ JUDGING_METHODS = {"synthesize": "The arbiter combines the responses into one an
 VERDICT_SCHEMA: dict[str, Any] = {
     "type": "object",
     "properties": {
-        "synthesis": {"type": "string"},
-        "confidence": {"type": "number", "minimum": 0, "maximum": 1},
-        "analysis": {"type": "string"},
-        "dissent": {"type": "string"},
-        "needs_iteration": {"type": "boolean"},
-        "refinement_areas": {"type": "array", "items": {"type": "string"}},
+        "synthesis": {
+            "type": "string",
+            "description": "The best answer to the prompt, complete in itself; keep what is right, drop what is wrong.",
+        },
+        "confidence": {
+            "type": "number",
+            "minimum": 0,
+            "maximum": 1,
+            "description": "How likely the synthesis is right and complete.",
+        },
+        "analysis": {"type": "string", "description": "Why you decided so, in one to three sentences."},
+        "dissent": {
+            "type": "string",
+            "description": "What a response holds against the synthesis and may be right about; empty if nothing.",
+        },
+        "needs_iteration": {
+            "type": "boolean",
+            "description": "True only if asking the models again would make the answer better.",
+        },
+        "refinement_areas": {
+            "type": "array",
+            "items": {"type": "string"},
+            "description": "What they should work on then; empty if nothing.",
+        },
     },
     "required": ["synthesis", "confidence", "analysis", "dissent", "needs_iteration", "refinement_areas"],
     "additionalProperties": False,
 }
-"""What is asked of models that support schemas."""
+"""What is asked of models that support schemas; the descriptions stand in for words in the question."""
 
 EARLIER_LIMIT = 6_000
 """Characters of all that the arbiter sees of earlier iterations."""
@@ -36,10 +54,16 @@ EARLIER_LIMIT = 6_000
 REPAIR_LIMIT = 12_000
 """Characters of an unreadable reply that the arbiter is shown when it is asked once more."""
 
+REMINDER_LIMIT = 400
+"""Characters of the prompt that stand again at the end of the question, where small models look."""
+
 _FIELDS = "synthesis|confidence|analysis|dissent|needs_iteration|refinement_areas"
 _BLOCK = re.compile(r"<(?P<closing>/?)(?P<name>synthesis_output)\b[^<>]*>", re.IGNORECASE)
 _FIELD = re.compile(rf"<(?P<closing>/?)(?P<name>{_FIELDS})\b[^<>]*>", re.IGNORECASE)
-_AREA = re.compile(r"<area>(.*?)</area>", re.IGNORECASE | re.DOTALL)
+# What stands between the tags ends at the next opening one, so that a thousand unclosed ones are read but once.
+_AREA = re.compile(r"<area>((?:(?!<area>).)*?)</area>", re.IGNORECASE | re.DOTALL)
+_OBJECT = re.compile(r'\{\s*"')
+_DECODER = json.JSONDecoder(strict=False)  # models write line breaks into JSON strings as they are
 _BULLET = re.compile(r"^\s*(?:[-*•]|\d{1,3}[.)])\s+")
 
 
@@ -81,7 +105,8 @@ async def judge(run: Run, responses: Sequence[MemberResponse], call: Caller, rea
     if verdict is None or verdict.confidence is None:
         repaired = await call(_repair(run, iteration, reply, verdict, reads_schema))
         verdict = _repaired(reply, verdict, repaired, responses)
-    return iteration.model_copy(update={"verdict": verdict, "raw_verdict": reply})
+    problem = None if verdict else "its reply holds neither a verdict nor any text outside its thinking"
+    return iteration.model_copy(update={"verdict": verdict, "arbiter_error": problem, "raw_verdict": reply})
 
 
 def shown_order(seed: int, number: int, responses: Sequence[MemberResponse]) -> tuple[int, ...]:
@@ -97,7 +122,7 @@ def read_verdict(reply: str, responses: Sequence[MemberResponse] = ()) -> Verdic
     A verdict that stands word for word in one of the responses is a quotation of it, and passed over. What stands
     inside a verdict's own fields is text, never a further verdict.
     """
-    reply = strip_thinking(reply)
+    reply = _outside_thinking(reply)
     said = [_squeezed(response.text or "") for response in responses]
     for found in reversed(_outermost([*_json_verdicts(reply), *_tagged_verdicts(reply)])):
         if not any(_squeezed(reply[found.start : found.end]) in text for text in said):
@@ -121,7 +146,7 @@ def _question(run: Run, iteration: Iteration, reads_schema: bool) -> CallSpec:
                 for name, place in enumerate(iteration.shown_order, start=1)
             ),
             earlier=_earlier(run),
-            form=_form(reads_schema),
+            form=_form(run, reads_schema),
         ),
         history=run.history,
         output_schema=VERDICT_SCHEMA if reads_schema else None,
@@ -140,8 +165,8 @@ def _repair(run: Run, iteration: Iteration, reply: str, verdict: Verdict | None,
             problem=_unmarked(problem, run),
             mark=run.fence_mark,
             prompt=_unmarked(clip(run.prompt, REPAIR_LIMIT), run),
-            reply=_unmarked(clip(strip_thinking(reply) or reply, REPAIR_LIMIT), run),
-            form=_form(reads_schema),
+            reply=_unmarked(clip(_outside_thinking(reply) or reply, REPAIR_LIMIT), run),
+            form=_form(run, reads_schema),
         ),
         output_schema=VERDICT_SCHEMA if reads_schema else None,
     )
@@ -155,7 +180,7 @@ def _repaired(
     if verdict is None:
         if second is not None:
             return second
-        text = strip_thinking(reply)
+        text = _text(_outside_thinking(reply))
         problem = "the arbiter's reply is not in the form asked for; its text is taken as it is"
         return Verdict(synthesis=text, problem=problem) if text else None
     if second is not None and second.confidence is not None:
@@ -163,8 +188,9 @@ def _repaired(
     return verdict
 
 
-def _form(reads_schema: bool) -> str:
-    return fill("verdict_json" if reads_schema else "verdict_tags")
+def _form(run: Run, reads_schema: bool) -> str:
+    prompt = _unmarked(clip(run.prompt, REMINDER_LIMIT), run)
+    return fill("verdict_json" if reads_schema else "verdict_tags", prompt=prompt)
 
 
 def _instructions(run: Run) -> str:
@@ -198,22 +224,28 @@ def _unmarked(text: str, run: Run) -> str:
     return text.replace(run.fence_mark, "[mark]")
 
 
+def _outside_thinking(reply: str) -> str:
+    """The reply without its thinking; one that is JSON as a whole has none, whatever its strings speak of."""
+    try:
+        _DECODER.decode(reply)
+    except (ValueError, RecursionError):
+        return strip_thinking(reply)
+    return reply
+
+
 def _json_verdicts(reply: str) -> list[Span]:
     """Every outermost JSON object that has a synthesis, with where it stands."""
-    decoder = json.JSONDecoder()
     found: list[Span] = []
-    position = reply.find("{")
-    tries = 0
-    while position != -1 and tries < 200:
+    position = tries = 0
+    while tries < 200 and (opening := _OBJECT.search(reply, position)):
         try:
-            value, end = decoder.raw_decode(reply, position)
+            value, position = _DECODER.raw_decode(reply, opening.start())
         except (ValueError, RecursionError):
             tries += 1
-            position = reply.find("{", position + 1)
+            position = opening.end()
             continue
-        if isinstance(value, dict) and isinstance(value.get("synthesis"), str) and value["synthesis"].strip():
-            found.append(Span(position, end, value))
-        position = reply.find("{", end)
+        if isinstance(value.get("synthesis"), str) and value["synthesis"].strip():
+            found.append(Span(opening.start(), position, value))
     return found
 
 
@@ -262,10 +294,10 @@ def _as_verdict(fields: dict[str, Any]) -> Verdict:
         else Confidence(value=None, problem="no confidence is stated")
     )
     return Verdict(
-        synthesis=fields["synthesis"].strip(),
+        synthesis=_text(fields["synthesis"]),
         confidence=confidence.value,
         analysis=_text(fields.get("analysis")),
-        dissent=_text(fields.get("dissent")),
+        dissent=_dissent(_text(fields.get("dissent")), fields["synthesis"]),
         needs_iteration=_text(fields.get("needs_iteration")).lower() in ("true", "yes", "1"),
         refinement_areas=_areas(fields.get("refinement_areas")),
         problem=confidence.problem,
@@ -273,9 +305,19 @@ def _as_verdict(fields: dict[str, Any]) -> Verdict:
 
 
 def _text(value: object) -> str:
+    """The value as text that can be stored: JSON can spell half of a surrogate pair, which no database takes."""
     if value is None:
         return ""
-    return value.strip() if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    try:
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    except RecursionError:  # nested as deep as could just be read
+        return ""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").strip()
+
+
+def _dissent(text: str, synthesis: str) -> str:
+    """The dissent, unless it says nothing, or only the synthesis once more, as small models do."""
+    return "" if _squeezed(text) == _squeezed(synthesis) or not any(map(str.isalnum, text)) else text
 
 
 def _areas(value: object) -> tuple[str, ...]:

@@ -16,15 +16,17 @@ _WORDS = {
     "very low": 0.1,
     "none": 0.0,
 }
-_NUMBER = re.compile(r"(?<![\w.,/-])([+-]?\d{1,15}(?:[.,]\d{1,30})?|[+-]?\.\d{1,30})")
+_NUMBER = re.compile(r"(?<![\w.,/-])([+-]?(?:\d{1,15}(?:[.,]\d{1,30})?|\.\d{1,30})(?:e[+-]?\d{1,3})?)", re.IGNORECASE)
 _OUT_OF = re.compile(r"\s*(?:/|out of)\s*(\d{1,6}(?:\.\d{1,6})?)", re.IGNORECASE)
 _PERCENT = re.compile(r"\s*(?:%|percent\b)", re.IGNORECASE)
 _WORD = re.compile(r"\b(very\s+high|very\s+low|certain|high|moderate|medium|low|none)\b", re.IGNORECASE)
-_TAG = re.compile(r"<confidence>(.*?)</confidence>", re.IGNORECASE | re.DOTALL)
+# What stands between the tags ends at the next opening one, so that a thousand unclosed ones are read but once.
+_TAG = re.compile(r"<confidence>((?:(?!<confidence>).)*?)</confidence>", re.IGNORECASE | re.DOTALL)
 _LINE = re.compile(
-    r"\bconfidence(?:\s+(?:level|score|rating))?\s*(?:\([^()]{0,30}\))?\W{0,4}\s*(?:[:=]|\bis\b)\W{0,4}(?=\S)(.*)",
+    r"\bconfidence(?:\s+(?:level|score|rating))?\s*(?:\([^()]{0,30}\))?\W{0,4}\s*(?:[:=]|\bis\b)[^\w.+-]{0,4}(?=\S)(.*)",
     re.IGNORECASE,
 )
+_LINE_END = 400  # characters of a line in which a confidence is looked for
 
 
 class Confidence(Record):
@@ -47,7 +49,7 @@ def read_confidence(stated: object) -> Confidence:
     if isinstance(stated, bool) or stated is None:
         return _unread(stated)
     if isinstance(stated, int | float):
-        return _checked(float(stated), stated) if 0 <= stated <= 1 else _checked(_percentage(float(stated)), stated)
+        return _checked(stated if 0 <= stated <= 1 else _percentage(stated), stated)
     text = str(stated).strip()
     number = _NUMBER.search(text)
     if number is None:
@@ -69,7 +71,7 @@ def find_confidence(reply: str) -> Confidence:
     if tags := _TAG.findall(reply):
         return read_confidence(tags[-1])
     for line in reversed(reply.splitlines()):
-        if len(line) < 400 and (stated := _LINE.search(line)):
+        if stated := _LINE.search(" ".join(line.split())[-_LINE_END:]):
             return read_confidence(stated[1])
     return Confidence(value=None, problem="no confidence is stated")
 

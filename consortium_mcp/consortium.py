@@ -169,13 +169,16 @@ def find_cycle(name: str | None, consortium: Consortium, saved: Mapping[str, Con
         saved: every saved consortium by name; `consortium` stands in for the saved one of the same name.
     """
     known = dict(saved) | ({name: consortium} if name else {})
+    clear: set[str] = set()  # walked through without a cycle; without it, each shared level would double the walks
 
     def walk(current: Consortium, path: list[str]) -> list[str] | None:
         for used in [member.model for member in current.members] + ([current.arbiter] if current.arbiter else []):
             if used in path:
                 return [*path, used]
-            if used in known and (found := walk(known[used], [*path, used])):
-                return found
+            if used in known and used not in clear:
+                if found := walk(known[used], [*path, used]):
+                    return found
+                clear.add(used)
         return None
 
     return walk(consortium, [name] if name else [])
@@ -185,7 +188,7 @@ def _split(text: str, is_model: Callable[[str], bool], default_count: int) -> tu
     if is_model(text) or ":" not in text:
         return text, _positive(default_count, text)
     model, _, count = text.rpartition(":")
-    if re.fullmatch(r"[+-]?\d+", count):
+    if re.fullmatch(r"[+-]?\d{1,20}", count):
         return model, _positive(int(count), text)
     return text, _positive(default_count, text)
 
@@ -205,5 +208,5 @@ def _one_sentence(error: ValidationError) -> str:
     rule = str(problem["msg"]).removeprefix("Value error, ")
     if where == "confidence_threshold":
         rule = "it must be between 0 and 1, or a percentage up to 100"
-    given = "" if isinstance(problem["input"], dict | list) else f" is {problem['input']!r}"
+    given = "" if isinstance(problem["input"], dict | list) else f" is {repr(problem['input'])[:80]}"
     return f"Consortium not valid: {where}{given}: {rule}."

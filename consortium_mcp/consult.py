@@ -17,6 +17,7 @@ from consortium_mcp.ending import closed, ended
 from consortium_mcp.errors import ConsortiumError, InvalidConsortium, ModelUnavailable, NotFound, RunFailed
 from consortium_mcp.journal import JournaledCalls, saved
 from consortium_mcp.llm_log import LlmLog
+from consortium_mcp.local_model import LOCAL_MODEL_ID
 from consortium_mcp.model_call import CallLimits
 from consortium_mcp.orchestrator import iterations
 from consortium_mcp.run import Run, Turn, now_utc
@@ -24,8 +25,6 @@ from consortium_mcp.settings import Settings, llm_user_path, load_settings
 from consortium_mcp.store import LEASE_SECONDS, Store
 from consortium_mcp.strategies import STRATEGIES
 from consortium_mcp.takeover import take_over
-
-LOCAL_MODEL_ID = "consortium-local"
 
 DEFAULT_INSTANCES = 3
 """How many instances answer when a consult names nobody."""

@@ -15,16 +15,18 @@ def closed(run: Run) -> Run:
             "answer": best.verdict.synthesis,
             "confidence": best.verdict.confidence,
             "dissent": best.verdict.dissent,
-            "degraded": (*_missing(best.responses), *_unread(best.verdict)),
+            "degraded": (*_missing(best.responses), *_unread(best.verdict), *_lost_after(run, best)),
         }
-    elif (single := _strongest(run)) is not None:
+    elif (last := _last_answered(run)) is not None:
+        single = _strongest(last)
         answer = {
-            "selected_iteration": run.iterations[-1].number,
+            "selected_iteration": last.number,
             "answer": single.text,
             "degraded": (
-                f"The arbiter {run.consortium.arbiter} gave no verdict ({run.iterations[-1].arbiter_error}); "
+                f"The arbiter {run.consortium.arbiter} gave no verdict ({last.arbiter_error}); "
                 f"this is the response of {single.label} alone.",
-                *_missing(run.iterations[-1].responses),
+                *_missing(last.responses),
+                *_lost_after(run, last),
             ),
         }
     else:
@@ -50,10 +52,15 @@ def best_iteration(run: Run) -> Iteration | None:
     return max(judged, key=lambda one: (-1.0 if one.confidence is None else one.confidence, one.number))
 
 
-def _strongest(run: Run) -> MemberResponse | None:
-    """The last iteration's response that trusts itself most, the first of equals; None when there is none."""
-    usable = [response for response in run.iterations[-1].responses if response.ok]
-    return max(usable, key=lambda response: response.stated_confidence or 0.0, default=None)
+def _last_answered(run: Run) -> Iteration | None:
+    """The last iteration in which a member gave a response; None when there is none."""
+    return next((one for one in reversed(run.iterations) if any(response.ok for response in one.responses)), None)
+
+
+def _strongest(iteration: Iteration) -> MemberResponse:
+    """The response that trusts itself most, the first of equals."""
+    usable = [response for response in iteration.responses if response.ok]
+    return max(usable, key=lambda response: response.stated_confidence or 0.0)
 
 
 def _missing(responses: Sequence[MemberResponse]) -> list[str]:
@@ -70,6 +77,19 @@ def _missing(responses: Sequence[MemberResponse]) -> list[str]:
 
 def _unread(verdict: Verdict) -> list[str]:
     return [f"The verdict could not be read in full: {verdict.problem}."] if verdict.problem else []
+
+
+def _lost_after(run: Run, selected: Iteration) -> list[str]:
+    """What went wrong in the iterations after the one that gave the answer."""
+    sentences = []
+    for iteration in run.iterations[selected.number :]:
+        if iteration.verdict is None:
+            reason = iteration.arbiter_error or "no member gave a response"
+            sentences.append(f"Iteration {iteration.number} gave no verdict ({reason}).")
+        elif iteration.verdict.problem:
+            problem = iteration.verdict.problem
+            sentences.append(f"The verdict of iteration {iteration.number} could not be read in full: {problem}.")
+    return sentences
 
 
 def _why_failed(run: Run) -> str:

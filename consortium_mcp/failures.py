@@ -41,8 +41,13 @@ _BY_CODE: dict[str, ErrorKind] = {
     "rate_limit_error": "rate_limit",
     "resource_exhausted": "rate_limit",
     "overloaded_error": "server",
+    "server_error": "server",
+    "internal_server_error": "server",
+    "api_error": "server",
+    "internal": "server",
     "unavailable": "server",
     "deadline_exceeded": "timeout",
+    "timeout_error": "timeout",
 }
 
 # Finish reasons: OpenAI's, Anthropic's and Gemini's words for the same two things.
@@ -52,7 +57,9 @@ _FILTERED = {"content_filter", "safety", "refusal", "recitation", "blocklist", "
 RETRIED: frozenset[ErrorKind] = frozenset({"rate_limit", "timeout", "network", "server"})
 """Kinds that can pass by themselves."""
 
-_SECRET = re.compile(r"(?i)\b(sk-|key-|bearer\s+|api[_-]?key[=: ]+)[\w*.\-]{6,}")
+_SECRET = re.compile(
+    r"(?i)\b(sk-|key-|gsk_|xai-|hf_|AIza|bearer\s+|(?:api[_-]?)?key[=:]\s*|api[_-]?key\s+)[\w*.\-]{6,}"
+)
 
 
 class Failure(Record):
@@ -68,11 +75,19 @@ class Failure(Record):
     """How long the provider asks us to wait; None when it does not say."""
 
 
-def classify(error: BaseException) -> Failure:
-    """The failure that an exception stands for."""
+def classify(error: BaseException, key: str | None = None) -> Failure:
+    """The failure that an exception stands for.
+
+    Args:
+        key: the model's key, which no message may show.
+    """
     chain = list(_chain(error))
-    kind: ErrorKind = next(filter(None, map(_kind, chain)), "internal")
-    message = _masked(" ".join(str(error).split()))[:500] or type(error).__name__
+    kinds = [kind for kind in map(_kind, chain) if kind]
+    # What could not be read may have been the body of an error, which then tells more.
+    kind = next((kind for kind in kinds if kind != "invalid_reply"), kinds[0] if kinds else "internal")
+    message = _masked(" ".join(str(error).split()), key)[:500] or type(error).__name__
+    if kind == "invalid_reply" and isinstance(error, (AttributeError, LookupError)):
+        message = f"The reply lacks what its plugin looks for ({type(error).__name__}: {message})."
     return Failure(kind=kind, message=message, retry_after_seconds=_retry_after(chain))
 
 
@@ -147,6 +162,9 @@ def _kind_of_type(error: BaseException) -> ErrorKind | None:
         return "network"
     if names & {"JSONDecodeError", "APIResponseValidationError", "DecodingError"}:
         return "invalid_reply"
+    # A plugin reached for a field that the reply does not have, as on a proxy's login page.
+    if isinstance(error, (AttributeError, LookupError)):
+        return "invalid_reply"
     return None
 
 
@@ -184,5 +202,7 @@ def _retry_after(chain: list[BaseException]) -> float | None:
     return None
 
 
-def _masked(message: str) -> str:
+def _masked(message: str, key: str | None) -> str:
+    if key and len(key) >= 8:
+        message = message.replace(key, "…")
     return _SECRET.sub(r"\1…", message)

@@ -12,6 +12,9 @@ from consortium_mcp.writer import Writer
 
 logger = logging.getLogger(__name__)
 
+CLOSING_SECONDS = 3
+"""How long the end of a process waits for this log, which another process may have locked."""
+
 
 class LlmLog:
     """Writes finished llm responses to llm's `logs.db`, unless the user said `llm logs off`.
@@ -22,15 +25,23 @@ class LlmLog:
     def __init__(self) -> None:
         """Start the thread; the file is opened with the first response."""
         self._writer = Writer(_connect, name="consortium-llm-log")
+        self._reported = False
 
     def write(self, response: Any) -> None:
         """Log one response, some time soon."""
         if not (llm_user_path() / "logs-off").exists():
-            self._writer.submit(lambda connection: _log(connection, response)).add_done_callback(_report)
+            self._writer.submit(lambda connection: _log(connection, response)).add_done_callback(self._report)
 
     def close(self) -> None:
-        """Finish what is waiting."""
-        self._writer.close()
+        """Finish what is waiting, as far as that is soon done."""
+        if not self._writer.close(CLOSING_SECONDS):
+            logger.warning("llm's own log is held by another process; the last calls may be missing from it.")
+
+    def _report(self, future: Any) -> None:
+        """Say once why calls are missing from the log."""
+        if (error := future.exception()) and not self._reported:
+            self._reported = True
+            logger.warning("llm's own log could not be written (%s); the run is not affected.", error)
 
 
 def _connect() -> sqlite3.Connection:
@@ -41,8 +52,3 @@ def _connect() -> sqlite3.Connection:
 
 def _log(connection: sqlite3.Connection, response: Any) -> None:
     response.log_to_db(sqlite_utils.Database(connection))
-
-
-def _report(future: Any) -> None:
-    if error := future.exception():
-        logger.warning("llm's own log could not be written (%s); the run is not affected.", error)

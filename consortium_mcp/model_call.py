@@ -14,6 +14,7 @@ from consortium_mcp.catalogue import ModelEntry
 from consortium_mcp.failures import Failure, classify, find_finish_reason, find_model, reply_failure
 from consortium_mcp.lazy_llm import llm
 from consortium_mcp.run import CallResult, CallSpec, now_utc
+from consortium_mcp.texts import storable
 
 ResponseSink = Callable[[Any], None]
 """Takes each finished llm response, for llm's own log."""
@@ -69,7 +70,7 @@ async def make_call(
             if scope.cancelled_caught:
                 failure = Failure(kind="timeout", message=f"No full reply within {timeout_seconds:g} seconds.")
         except Exception as error:  # a plugin may raise anything; every failure of a call is a result
-            failure = classify(error)
+            failure = classify(error, _key_of(entry))
         duration_ms = round((time.monotonic() - started) * 1000)
         if failure is None and collected.response is not None:
             log(collected.response)
@@ -136,9 +137,16 @@ def _arguments(model: Any, spec: CallSpec) -> dict[str, Any]:
     return arguments
 
 
+def _key_of(entry: ModelEntry) -> str | None:
+    try:
+        return entry.model.get_key()
+    except llm.NeedsKeyException:
+        return None
+
+
 def _as_result(collected: _Collected, failure: Failure | None, began: str, duration_ms: int) -> CallResult:
     response = collected.response
-    text = collected.text
+    text = storable(collected.text)
     payload = getattr(response, "response_json", None)
     finish_reason = find_finish_reason(payload)
     if failure is None:
@@ -146,7 +154,7 @@ def _as_result(collected: _Collected, failure: Failure | None, began: str, durat
     return CallResult(
         text=text or None,
         error_kind=failure.kind if failure else None,
-        error=failure.message if failure else None,
+        error=storable(failure.message) if failure else None,
         finish_reason=finish_reason,
         resolved_model=getattr(response, "resolved_model", None) or find_model(payload),
         input_tokens=getattr(response, "input_tokens", None),

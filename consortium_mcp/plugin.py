@@ -12,6 +12,8 @@ import llm
 from consortium_mcp.cli import llm_group
 from consortium_mcp.consult import consult
 from consortium_mcp.errors import ConsortiumError
+from consortium_mcp.local_model import LOCAL_MODEL_ALIAS
+from consortium_mcp.local_model.model import AsyncLocalModel, LocalModel
 from consortium_mcp.run import Turn
 from consortium_mcp.settings import load_settings
 from consortium_mcp.store import Store
@@ -27,7 +29,8 @@ def register_commands(cli: click.Group) -> None:
 
 @llm.hookimpl
 def register_models(register: Callable[..., None]) -> None:
-    """Register each saved consortium as a model; a database that cannot be read costs llm nothing."""
+    """Register the embedded model, and each saved consortium; a database that cannot be read costs llm nothing."""
+    register(LocalModel(), AsyncLocalModel(), aliases=(LOCAL_MODEL_ALIAS,))
     try:
         path = load_settings().database_path
         if not path.exists():

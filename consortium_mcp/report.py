@@ -39,7 +39,8 @@ def confidence_text(run: Run) -> str:
     stated = "unknown" if run.confidence is None else f"{run.confidence:.2f}"
     rounds = f"iteration {run.selected_iteration} of {len(run.iterations)}"
     threshold = f"{run.consortium.confidence_threshold:.2f}"
-    met = "reached" if run.status == "converged" else "not reached"
+    enough = run.confidence is not None and run.confidence >= run.consortium.confidence_threshold
+    met = "reached" if enough else "not reached"
     return f"{stated}, by {run.consortium.arbiter} in {rounds}; the threshold of {threshold} was {met}"
 
 
@@ -89,10 +90,13 @@ def _iteration_lines(iteration: Iteration) -> Iterator[str]:
     if verdict is None:
         if iteration.arbiter_error:
             yield from _section(3, "No verdict", iteration.arbiter_error)
+        if iteration.raw_verdict:
+            yield from _section(4, "The arbiter's reply", iteration.raw_verdict)
         return
     confidence = "unknown" if verdict.confidence is None else f"{verdict.confidence:.2f}"
     yield from _section(3, f"Verdict (confidence {confidence})", verdict.synthesis)
-    for heading, text in (("Analysis", verdict.analysis), ("Dissent", verdict.dissent)):
+    notes = (("Analysis", verdict.analysis), ("Dissent", verdict.dissent), ("Not read in full", verdict.problem))
+    for heading, text in notes:
         if text:
             yield from _section(4, heading, text)
     if verdict.refinement_areas:

@@ -59,15 +59,18 @@ class Runner:
         It ends after `wait_seconds`, or when the run has ended; raises NotFound for a run that is not stored.
         """
         ends = time.monotonic() + wait_seconds
+        said: Progress | None = None
         while True:
             changed = self._changes.setdefault(run_id, anyio.Event())
             progress = await anyio.to_thread.run_sync(self.consultancy.store.load_progress, run_id)
-            yield progress
+            if progress != said:
+                yield progress
             remaining = ends - time.monotonic()
             if progress.status != "running" or remaining <= 0:
                 return
-            with anyio.move_on_after(min(HEARTBEAT_SECONDS, remaining)):
+            with anyio.move_on_after(min(HEARTBEAT_SECONDS, remaining)) as silence:
                 await changed.wait()
+            said = None if silence.cancelled_caught else progress
 
     async def _perform(self, run_id: str) -> None:
         try:

@@ -51,11 +51,7 @@ class Store:
         self._lock = threading.Lock()
         try:
             _create_private(path)
-            self._reader = _connect(path)
-            db = Database(self._reader)
-            _refuse_newer(db, path)
-            if migrations.pending(db):
-                migrations.apply(db)
+            self._reader = _connect_up_to_date(path)
         except (OSError, sqlite3.Error) as error:
             raise StoreUnusable(_why_unusable(path, error)) from error
         self._writer = Writer(lambda: _connect(path), name="consortium-store")
@@ -80,7 +76,7 @@ class Store:
             NotFound: nothing is saved under that name.
             InvalidConsortium: the saved row breaks a rule.
         """
-        rows = self._read("SELECT config FROM consortium_configs WHERE name = ?", [name])
+        rows = self._read("SELECT CAST(config AS BLOB) AS config FROM consortium_configs WHERE name = ?", [name])
         if not rows:
             saved = ", ".join(self.list_consortium_names()) or "none"
             raise NotFound(f"No consortium named {name!r}. Saved: {saved}. list_consortiums shows them.")
@@ -94,7 +90,8 @@ class Store:
         """Every saved definition by name, and why a row could not be read, by name."""
         loaded: dict[str, Consortium] = {}
         damaged: dict[str, str] = {}
-        for row in self._read("SELECT name, config FROM consortium_configs ORDER BY name"):
+        # As bytes: one text that is not UTF-8 would end the reading of all.
+        for row in self._read("SELECT name, CAST(config AS BLOB) AS config FROM consortium_configs ORDER BY name"):
             try:
                 loaded[row["name"]] = load_saved_form(_json_row(row["config"], row["name"]))
             except ConsortiumError as error:
@@ -200,7 +197,7 @@ class Store:
         conditions, values = ["1"], list[Any]()
         if query and query.strip():
             conditions.append("rowid IN (SELECT rowid FROM runs_fts WHERE runs_fts MATCH ?)")
-            values.append(Database(memory=True).quote_fts(query))
+            values.append(_fts_query(query))
         if consortium:
             conditions.append("consortium_name = ?")
             values.append(consortium)
@@ -218,11 +215,11 @@ class Store:
         rows = self._read(f"SELECT {_STATUS_SEEN} AS status FROM runs WHERE run_id = ?", [time.time(), run_id])
         if not rows:
             raise NotFound(f"No run {run_id!r}. list_runs shows those there are.")
-        sql = "SELECT call_id, iteration, label, state FROM calls WHERE run_id = ? ORDER BY rowid"
+        sql = "SELECT call_id, iteration, label, state FROM calls WHERE run_id = ?"
         calls = self._read(sql, [run_id])
         current = max((call["iteration"] for call in calls), default=0)
         asked = [call for call in calls if call["iteration"] == current]
-        members = [call for call in asked if _is_member(call["call_id"])]
+        members = sorted((call for call in asked if _is_member(call["call_id"])), key=_place)
         waiting = [call["label"] for call in members if call["state"] != "done"]
         return Progress(
             status=rows[0]["status"],
@@ -310,18 +307,52 @@ def _create_private(path: Path) -> None:
     os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
 
 
-def _connect(path: Path) -> sqlite3.Connection:
-    """A connection that waits for other processes; FULL, because what was paid for must survive a power cut."""
-    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=_BUSY_MS / 1000)
-    connection.row_factory = sqlite3.Row
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = FULL")
-    connection.execute("PRAGMA foreign_keys = ON")
+def _connect_up_to_date(path: Path) -> sqlite3.Connection:
+    """A connection to a database with our schema; of several processes that open a new file, one creates it."""
+    connection = _connect(path)
+    try:
+        db = Database(connection)
+        _refuse_newer(db, path)
+        if migrations.pending(db):
+            connection.execute("BEGIN IMMEDIATE")
+            migrations.apply(db)
+            connection.execute("COMMIT")
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 
+def _connect(path: Path) -> sqlite3.Connection:
+    """A connection that waits for other processes; FULL, because what was paid for must survive a power cut."""
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=_BUSY_MS / 1000)
+    try:
+        connection.row_factory = sqlite3.Row
+        _use_wal(connection)
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA foreign_keys = ON")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _use_wal(connection: sqlite3.Connection) -> None:
+    """Switch to WAL; SQLite does not wait for a process that is doing the same, so we do."""
+    ends = time.monotonic() + _BUSY_MS / 1000
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > ends:
+                raise
+            time.sleep(0.01)
+
+
 def _refuse_newer(db: Database, path: Path) -> None:
-    known = {migration.name for migration in migrations.pending(Database(memory=True))}
+    with Database(memory=True) as empty:
+        known = {migration.name for migration in migrations.pending(empty)}
     newer = [migration.name for migration in migrations.applied(db) if migration.name not in known]
     if newer:
         raise StoreUnusable(
@@ -346,6 +377,13 @@ def _why_unusable(path: Path, error: Exception) -> str:
     return f"The database {path} cannot be used ({text}); {remedy}."
 
 
+def _fts_query(query: str) -> str:
+    """What SQLite's full-text search is asked for; operators are words, and what holds no word matches nothing."""
+    text = query.encode("utf-8", "replace").decode().replace("\0", " ")
+    with Database(memory=True) as quoting:
+        return quoting.quote_fts(text) or '""'
+
+
 def _question(spec: CallSpec) -> dict[str, Any]:
     question = {
         "system": spec.system,
@@ -362,12 +400,13 @@ def _is_member(call_id: str) -> bool:
     return call_id.partition("/")[2].startswith("m")
 
 
-def _place(call_id: str) -> int:
-    return int(call_id.partition("/m")[2])
+def _place(call: sqlite3.Row) -> int:
+    """The place of a call to an instance in its iteration, from 1."""
+    return int(call["call_id"].partition("/m")[2])
 
 
 def _iteration_of(number: int, calls: list[sqlite3.Row], judged: sqlite3.Row | None) -> Iteration:
-    calls = sorted(calls, key=lambda row: _place(row["call_id"]))
+    calls = sorted(calls, key=_place)
     responses = tuple(MemberResponse.of(row["call_id"], row["label"], row["model"], _result_of(row)) for row in calls)
     if judged is None:
         return Iteration(number=number, responses=responses)
@@ -409,7 +448,7 @@ def _run_of(row: sqlite3.Row, iterations: tuple[Iteration, ...], usage: Usage) -
     )
 
 
-def _json_row(text: str, name: str) -> dict[str, Any]:
+def _json_row(text: bytes, name: str) -> dict[str, Any]:
     try:
         row = json.loads(text)
     except ValueError as error:

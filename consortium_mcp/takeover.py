@@ -4,6 +4,7 @@ import json
 import logging
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 from consortium_mcp.consortium import load_saved_form
 from consortium_mcp.errors import ConsortiumError
@@ -11,8 +12,8 @@ from consortium_mcp.store import Store
 
 logger = logging.getLogger(__name__)
 
-FILES = ("logs.db", "consortium_logs.db")
-"""Where releases up to 0.3 and later ones keep them, in llm's user folder."""
+FILES = ("consortium_logs.db", "logs.db")
+"""Where later releases and those up to 0.3 keep them, in llm's user folder; of namesakes the later one counts."""
 
 
 def take_over(store: Store, folder: Path) -> list[str]:
@@ -30,6 +31,8 @@ def take_over(store: Store, folder: Path) -> list[str]:
             if name in store.list_consortium_names():
                 continue
             try:
+                if not isinstance(name, str):
+                    raise TypeError("its name is no text")
                 store.save_consortium(name, load_saved_form(json.loads(config)), taken_from=str(path))
             except (ValueError, TypeError, AttributeError, ConsortiumError) as error:
                 problems.append(f"The consortium {name!r} in {path} was not taken over: {error}")
@@ -38,19 +41,33 @@ def take_over(store: Store, folder: Path) -> list[str]:
     return problems
 
 
-def _rows(path: Path, problems: list[str]) -> list[tuple[str, str]]:
+def _rows(path: Path, problems: list[str]) -> list[tuple[Any, Any]]:
     """Names and configurations in a file, opened for reading only; none where there is no such table."""
     if not path.exists():
         return []
+    uri = path.resolve().as_uri()
     try:
-        connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=5)
         try:
-            columns = [row[1] for row in connection.execute("PRAGMA table_info(consortium_configs)")]
-            # Development releases after 0.8 call the column config_json.
-            column = next((one for one in ("config", "config_json") if one in columns), None)
-            return connection.execute(f"SELECT name, {column} FROM consortium_configs").fetchall() if column else []
-        finally:
-            connection.close()
+            return _read_rows(f"{uri}?mode=ro")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN):
+                raise
+            # In WAL mode even reading wants to write beside the file; so it does not, where the folder is read-only.
+            return _read_rows(f"{uri}?immutable=1")
     except sqlite3.Error as error:
         problems.append(f"The consortiums that llm-consortium saved in {path} could not be read: {error}")
         return []
+
+
+def _read_rows(uri: str) -> list[tuple[Any, Any]]:
+    connection = sqlite3.connect(uri, uri=True, timeout=5)
+    try:
+        columns = [row[1] for row in connection.execute("PRAGMA table_info(consortium_configs)")]
+        # Development releases after 0.8 call the column config_json.
+        column = next((one for one in ("config", "config_json") if one in columns), None)
+        if column is None:
+            return []
+        # As bytes: one text that is not UTF-8 would end the reading of all.
+        return connection.execute(f"SELECT name, CAST({column} AS BLOB) FROM consortium_configs").fetchall()
+    finally:
+        connection.close()

@@ -23,6 +23,11 @@ def fill(name: str, **values: str) -> str:
     return load_template(name).substitute(values)
 
 
+def storable(text: str) -> str:
+    """The text as UTF-8 can hold it: pairs of surrogates that came in two chunks are joined, single ones replaced."""
+    return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
 def clip(text: str, limit: int) -> str:
     """The text, or its beginning and its end with a note of what was cut between them."""
     if len(text) <= limit:

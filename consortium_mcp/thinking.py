@@ -20,7 +20,7 @@ def strip_thinking(text: str) -> str:
                 kept.clear()
             depth = max(0, depth - 1)
             position = tag.end()
-        else:
+        elif not tag[0].endswith("/>"):
             if depth == 0:
                 kept.append(text[position : tag.start()])
             depth += 1

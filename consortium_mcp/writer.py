@@ -26,27 +26,37 @@ class Writer:
         self._connect = connect
         self._jobs: queue.SimpleQueue[tuple[Job[Any], Future[Any]] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # nothing is submitted behind the end
+        self._closed = False
 
     def write(self, job: Job[T]) -> T:
         """Run the job in a transaction; returns, or raises what it raised, when that is on disk."""
         return self.submit(job).result()
 
     def submit(self, job: Job[T]) -> "Future[T]":
-        """The same without waiting."""
+        """The same without waiting; what comes after the end is told so."""
         future: Future[T] = Future()
         with self._lock:
+            if self._closed:
+                future.set_exception(sqlite3.ProgrammingError("it is closed"))
+                return future
             if self._thread.ident is None:
                 self._thread.start()
-        self._jobs.put((job, future))
+            self._jobs.put((job, future))
         return future
 
-    def close(self) -> None:
-        """Finish what was submitted and end the thread."""
+    def close(self, timeout_seconds: float | None = None) -> bool:
+        """Finish what was submitted and end the thread; False when that takes longer than the timeout.
+
+        What is unfinished then is still worked on for as long as the process lives.
+        """
         with self._lock:
-            if self._thread.ident is not None:
+            if not self._closed:
+                self._closed = True
                 self._jobs.put(None)
-                self._thread.join()
+        if self._thread.ident is not None:
+            self._thread.join(timeout_seconds)
+        return not self._thread.is_alive()
 
     def _work(self) -> None:
         connection: sqlite3.Connection | None = None
@@ -87,6 +97,8 @@ def _run_batch(connection: sqlite3.Connection, batch: list[tuple[Job[Any], "Futu
             try:
                 outcomes.append((future, job(connection), None))
             except Exception as error:  # handed to the one who waits for this job
+                if not connection.in_transaction:
+                    raise  # SQLite has undone the whole batch, as it may when the disk is full
                 connection.execute("ROLLBACK TO job")
                 outcomes.append((future, None, error))
             connection.execute("RELEASE job")

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from consortium_mcp.consult import Consultancy
+from consortium_mcp.local_model.weights import fetch_weights
 from consortium_mcp.settings import load_settings
 from tests.provider import Provider
 
@@ -31,6 +32,12 @@ def llm_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("LLM_USER_PATH", str(home))
     monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
     return home
+
+
+@pytest.fixture(scope="session")
+def local_weights() -> Path:
+    """The embedded model's real weights, fetched once into the user's cache."""
+    return fetch_weights()
 
 
 @pytest.fixture

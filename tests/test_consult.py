@@ -7,6 +7,7 @@ from consortium_mcp.consult import consult
 from consortium_mcp.errors import RunFailed
 from tests.provider import Fault, Provider, verdict
 
+
 async def test_an_answer_comes_with_confidence_and_dissent(provider: Provider) -> None:
     provider.on("arbiter", verdict("Paris", confidence=0.9, dissent="one said Lyon"))
 

@@ -14,7 +14,7 @@ from consortium_mcp.errors import ConsortiumError
 from consortium_mcp.local_model import LOCAL_MODEL_ID
 from consortium_mcp.local_model.weights import chosen_weights
 
-QUESTION = "What is the capital of France, and which river runs through it?"
+QUESTION = "What is the capital of France?"
 
 
 @click.command()
@@ -60,6 +60,8 @@ def _shown(prompt: str, answer: dict[str, Any]) -> str:
             for one in answer["responses"]
         ),
         f"The run:    {answer['run_uri']}",
-        f"To read:    {answer['transcript_uri']} (or `consortium-mcp runs show {answer['run_id']}`)",
+        f"To read:    {answer['transcript_uri']}, or `consortium-mcp runs show {answer['run_id']}`",
+        "The embedded model has 135 million parameters: it shows how this works, not how well. `consortium-mcp models`",
+        "lists the models that you can use; `consortium-mcp save NAME -m MODEL …` makes a consortium of them.",
     ]
     return "\n".join(lines)

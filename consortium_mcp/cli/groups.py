@@ -15,6 +15,7 @@ _COMMANDS = {
     "list": "consortiums:list_command",
     "show": "consortiums:show",
     "remove": "consortiums:remove",
+    "runs": "runs:runs",
     "models": "models:models",
     "strategies": "models:strategies",
     "local-model": "local_model:local_model",

@@ -6,3 +6,6 @@ model.py      the two llm models, sync and async
 
 Nothing is imported here: `local-model fetch` needs weights.py alone, and model.py imports llm, which costs a second.
 """
+
+LOCAL_MODEL_ID = "consortium-local"
+LOCAL_MODEL_ALIAS = "local"

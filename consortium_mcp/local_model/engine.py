@@ -27,6 +27,8 @@ SLOT_TOKENS = 4096
 """How long prompt and reply together may be. Four such slots of the default model take 500 MB, twice as long 900."""
 
 _BATCH_TOKENS = 256  # what is read of a prompt between two looks at the stop flag: two seconds on one old core
+_STRING_LENGTH = 300
+_ARRAY_LENGTH = 3
 _MAX_THREADS = 8  # further ones only wait for memory
 
 # llama.cpp's own repetition penalty also punishes the words of the question ("capital", "France"); DRY punishes only
@@ -164,7 +166,8 @@ class Reply:
 class _Workers:
     """At most SLOTS threads, each alive as long as there is something to write.
 
-    Not daemons, even when a daemon asks: a thread that comes back from C++ while the interpreter is being torn down aborts the process.
+    Not daemons, even when a daemon asks: a thread that comes back from C++ while the interpreter is being torn down
+    aborts the process.
     Not a ThreadPoolExecutor: at exit it would finish every reply before it looks whether anybody waits.
     """
 
@@ -228,7 +231,7 @@ def _load(path: Path) -> Any:
         return xllamacpp.Server(params)
     except (RuntimeError, ValueError) as error:
         raise ModelUnavailable(
-            f"llama.cpp could not load {path}: {error}. `consortium-mcp local-model fetch` checks the default weights; "
+            f"llama.cpp could not load {path}: {error} `consortium-mcp local-model fetch` checks the default weights; "
             "another GGUF file must be one that this version of xllamacpp supports."
         ) from error
 
@@ -260,7 +263,7 @@ def _grammar(schema: dict[str, Any]) -> str:
 
 
 def _kept_short(schema: Any) -> Any:
-    """The schema without what a small model would fill a page with: endless decimals, properties nobody named."""
+    """The schema with bounds where it sets none, so that a small model ends its JSON before its tokens do."""
     if isinstance(schema, list):
         return [_kept_short(item) for item in schema]
     if not isinstance(schema, dict):
@@ -270,6 +273,10 @@ def _kept_short(schema: Any) -> Any:
         defaults = {"multipleOf": 0.01}
     if schema.get("type") == "object" and "properties" in schema:
         defaults = {"additionalProperties": False}
+    if schema.get("type") == "string" and "enum" not in schema:
+        defaults = {"maxLength": _STRING_LENGTH}
+    if schema.get("type") == "array":
+        defaults = {"maxItems": _ARRAY_LENGTH}
     return defaults | {name: _kept_short(value) for name, value in schema.items()}
 
 

@@ -11,10 +11,8 @@ from llm.parts import TextPart
 from pydantic import Field, JsonValue
 
 from consortium_mcp.errors import ConsortiumError
+from consortium_mcp.local_model import LOCAL_MODEL_ID
 from consortium_mcp.local_model.engine import SLOTS, Event, Finished, Reply, local_model_problem
-
-LOCAL_MODEL_ID = "consortium-local"
-LOCAL_MODEL_ALIAS = "local"
 
 
 class LocalModelOptions(llm.Model.Options):

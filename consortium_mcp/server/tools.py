@@ -126,7 +126,7 @@ async def _follow(
     reported = 0.0
     async for progress in runner.follow(run_id, wait):
         done = float(progress.calls_done)
-        # A heartbeat between two calls moves half of what is left to the next one: more, but never too much.
+        # What is said between two results moves half of what is left to the next one: more, but never too much.
         reported = done if done > reported else (reported + int(reported) + 1) / 2
         await ctx.report_progress(reported, None, progress.message)
     run = await anyio.to_thread.run_sync(runner.consultancy.store.load_run, run_id)

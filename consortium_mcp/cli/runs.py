@@ -1,0 +1,43 @@
+"""`runs`: the history of consultations."""
+
+import json
+
+import click
+
+from consortium_mcp.cli.options import json_option
+from consortium_mcp.consult import Consultancy
+from consortium_mcp.report import transcript
+
+
+@click.group(invoke_without_command=True)
+@click.option("--query", help="Words that stand in the prompt or the answer.")
+@click.option("--limit", type=click.IntRange(1), default=20, help="How many at most. [20]")
+@json_option
+@click.pass_context
+def runs(ctx: click.Context, query: str | None, limit: int, as_json: bool) -> None:
+    """List past consultations, newest first."""
+    if ctx.invoked_subcommand is not None:
+        return
+    with Consultancy() as consultancy:
+        found = consultancy.store.list_runs(query=query, limit=limit)
+    if as_json:
+        click.echo(json.dumps([run.model_dump(mode="json") for run in found], indent=1))
+        return
+    for run in found:
+        confidence = "" if run.confidence is None else f" ({run.confidence:.2f})"
+        prompt = " ".join(run.prompt.split())
+        click.echo(f"{run.run_id}  {run.created_utc[:16]}  {run.status}{confidence}  {prompt[:60]}")
+    if not found:
+        click.echo(
+            "No runs." if query else "No runs yet; `consortium-mcp consult 'your question'` makes one.", err=True
+        )
+
+
+@runs.command()
+@click.argument("run_id", metavar="RUN")
+@json_option
+def show(run_id: str, as_json: bool) -> None:
+    """Show everything that was said in RUN."""
+    with Consultancy() as consultancy:
+        run = consultancy.store.load_run(run_id)
+    click.echo(run.model_dump_json(indent=1) if as_json else transcript(run))

@@ -1,0 +1,178 @@
+"""The real command in a process of its own: what stands on stdout, on stderr, and in the exit status."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.provider import Fault, Provider, verdict
+
+
+def run_command(
+    *arguments: str, stdin: str | None = None, program: tuple[str, ...] = ("-m", "consortium_mcp")
+) -> subprocess.CompletedProcess[str]:
+    """`consortium-mcp …`, with this test's environment; stdin None is a closed one."""
+    return subprocess.run(
+        [sys.executable, *program, *arguments],
+        input=stdin if stdin is not None else "",
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=dict(os.environ),
+    )
+
+
+def test_consult_prints_only_the_answer_on_stdout(provider: Provider) -> None:
+    provider.on("arbiter", verdict("Paris", confidence=0.9))
+
+    done = run_command("consult", "Capital?", "-m", "a:2", "--arbiter", "arbiter")
+
+    assert (done.returncode, done.stdout) == (0, "Paris\n")
+    assert "Confidence: 0.90" in done.stderr and "consortium://runs/" in done.stderr
+
+
+def test_the_prompt_comes_from_stdin_when_none_is_given(provider: Provider) -> None:
+    provider.on("arbiter", verdict("Paris"))
+
+    run_command("consult", "-m", "a", "--arbiter", "arbiter", stdin="Capital of France?\n")
+
+    assert provider.requests_to("a")[0].prompt == "Capital of France?"
+
+
+def test_llm_consortium_takes_a_bare_prompt_as_llm_consortium_did(provider: Provider) -> None:
+    provider.on("arbiter", verdict("Paris"))
+
+    done = run_command("consortium", "Capital?", "-m", "a", "--arbiter", "arbiter", program=("-m", "llm"))
+
+    assert (done.returncode, done.stdout) == (0, "Paris\n")
+
+
+def test_a_saved_consortium_is_an_llm_model(provider: Provider) -> None:
+    provider.on("arbiter", verdict("Paris"))
+    run_command("save", "panel", "-m", "a:2", "--arbiter", "arbiter")
+
+    done = run_command("-m", "panel", "Capital?", program=("-m", "llm"))
+
+    assert done.stdout == "Paris\n"
+
+
+def test_json_is_the_whole_run(provider: Provider) -> None:
+    provider.on("arbiter", verdict("Paris"))
+
+    done = run_command("consult", "?", "-m", "a:2", "--arbiter", "arbiter", "--json")
+
+    assert len(json.loads(done.stdout)["iterations"][0]["responses"]) == 2
+
+
+def test_output_writes_the_run_to_a_file(provider: Provider, tmp_path: Path) -> None:
+    provider.on("arbiter", verdict("Paris"))
+
+    run_command("consult", "?", "-m", "a", "--arbiter", "arbiter", "--output", str(tmp_path / "run.json"))
+
+    assert json.loads((tmp_path / "run.json").read_text())["answer"] == "Paris"
+
+
+def test_B28_an_output_that_cannot_be_written_fails_before_anything_is_paid(provider: Provider) -> None:
+    done = run_command("consult", "?", "-m", "a", "--output", "/nowhere/at/all.json")
+
+    assert done.returncode == 2 and provider.count() == 0
+
+
+def test_raw_prints_the_arbiters_reply_untouched(provider: Provider) -> None:
+    provider.on("arbiter", verdict("Paris"))
+
+    done = run_command("consult", "?", "-m", "a", "--arbiter", "arbiter", "--raw")
+
+    assert json.loads(done.stdout)["synthesis"] == "Paris"
+
+
+def test_a_run_without_an_answer_exits_1_with_the_reason(provider: Provider) -> None:
+    provider.on("a", Fault.wrong_key())
+
+    done = run_command("consult", "?", "-m", "a")
+
+    assert done.returncode == 1 and done.stdout == ""
+    assert "a#1: auth" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_system_prompt_may_be_a_file(provider: Provider, tmp_path: Path) -> None:
+    provider.on("arbiter", verdict("x"))
+    (tmp_path / "system.txt").write_text("Be brief.\n")
+
+    run_command("consult", "?", "-m", "a", "--arbiter", "arbiter", "--system", str(tmp_path / "system.txt"))
+
+    assert provider.requests_to("a")[0].system == "Be brief."
+
+
+def test_without_any_model_the_four_ways_to_one_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "no-weights"))
+
+    done = run_command("consult", "Hello?")
+
+    assert done.returncode == 1
+    for way in ("CONSORTIUM_DEFAULT", "save default", "llm keys set", "local-model fetch"):
+        assert way in done.stderr
+
+
+def test_saved_consortiums_are_listed_shown_and_removed(provider: Provider) -> None:
+    saved = run_command("save", "panel", "-m", "a:2", "-m", "b", "--arbiter", "arbiter", "--confidence-threshold", "90")
+    listed = run_command("list")
+    shown = json.loads(run_command("show", "panel", "--json").stdout)
+    removed = run_command("remove", "panel")
+
+    assert saved.returncode == removed.returncode == 0
+    assert "Models: a:2, b:1" in listed.stdout and "System Prompt: none" in listed.stdout
+    assert shown["models"] == {"a": 2, "b": 1} and shown["confidence_threshold"] == 0.9
+    assert json.loads(run_command("list", "--json").stdout) == []
+
+
+def test_B39_a_consortium_that_cannot_run_is_listed_with_its_reason(provider: Provider) -> None:
+    run_command("save", "panel", "-m", "nobody-knows-this")
+
+    assert "Cannot run: llm knows no model 'nobody-knows-this'" in run_command("list").stdout
+
+
+def test_removing_what_is_not_saved_is_one_sentence() -> None:
+    done = run_command("remove", "panel")
+
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert done.stderr.startswith("Error: No consortium named 'panel'.")
+
+
+def test_wrong_usage_exits_2() -> None:
+    assert [run_command(*words).returncode for words in (("frob",), ("consult",), ("save", "x"))] == [2, 2, 2]
+
+
+def test_a_wrong_setting_names_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CONSORTIUM_WAIT_SECONDS", "soon")
+
+    done = run_command("consult", "?")
+
+    assert done.returncode == 1 and "CONSORTIUM_WAIT_SECONDS is 'soon'" in done.stderr
+
+
+def test_models_lists_usable_ones_first(provider: Provider) -> None:
+    listed = json.loads(run_command("models", "--json").stdout)
+
+    problems = [one["problem"] is not None for one in listed]
+    assert problems == sorted(problems)
+    assert "llama3:8b" in [one["model"] for one in listed if one["problem"] is None]
+
+
+def test_runs_lists_and_shows_what_was_asked(provider: Provider) -> None:
+    provider.on("arbiter", verdict("Paris"))
+    run_command("consult", "Capital of France?", "-m", "a", "--arbiter", "arbiter")
+    run_id = json.loads(run_command("runs", "--json").stdout)[0]["run_id"]
+
+    assert "### a#1" in run_command("runs", "show", run_id).stdout
+
+
+def test_every_command_explains_itself() -> None:
+    commands = run_command("--help").stdout.partition("Commands:")[2].split()
+
+    for command in ("serve", "consult", "save", "list", "show", "remove", "models", "local-model", "demo"):
+        assert command in commands
+        assert "Usage:" in run_command(command, "--help").stdout

@@ -1,0 +1,176 @@
+"""Confidence is read from whatever form models state it in, and refused with the reason where it means nothing."""
+
+import math
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from consortium_mcp.confidence import Confidence, find_confidence, read_confidence
+
+PIECES = st.sampled_from(
+    ["<confidence>", "</confidence>", "<think>", "</think>", "Confidence: ", "confidence is ", "\n", " ", "0.9", "85"]
+    + ["%", "/10", "/", ".", ",", "-", "1e9", "high", "very ", "out of 10", "(", ")", "=", "**", "9" * 20]
+)
+
+
+@pytest.mark.parametrize(
+    ("stated", "value"),
+    [
+        ("0.85", 0.85),
+        ("85%", 0.85),
+        ("85", 0.85),
+        ("8.5/10", 0.85),
+        ("9/10", 0.9),
+        ("90 out of 100", 0.9),
+        ("high", 0.85),
+        ("Very High", 0.95),
+        ("very\nlow", 0.1),
+        ("1.00", 1.0),
+        ("1", 1.0),
+        ("0", 0.0),
+        ("100", 1.0),
+        ("95.5", 0.955),
+        ("0.9 (high)", 0.9),
+        ("1%", 0.01),
+        ("100 %", 1.0),
+        ("85 percent", 0.85),
+        ("0,85", 0.85),
+        (".9", 0.9),
+        ("+0.5", 0.5),
+        ("1e-3", 0.001),
+        ("9E-1", 0.9),
+        ("about 70% sure", 0.7),
+        (" \n 0.4 \n ", 0.4),
+        (0.85, 0.85),
+        (85, 0.85),
+        (1, 1.0),
+        (0, 0.0),
+    ],
+)
+def test_B4_confidence_reads_fractions_percentages_scales_and_words(stated: object, value: float) -> None:
+    read = read_confidence(stated)
+    assert (read.value, read.problem) == (pytest.approx(value), None)
+
+
+@pytest.mark.parametrize(
+    "stated",
+    ["150", "1.5", "-0.5", "-85%", "150%", "11/10", "1/0", "n/a", "", "…", "quite", None, True, False, 150, 1.5, -1]
+    + [math.nan, math.inf, -math.inf, 10**400, [], {}],
+)
+def test_B4_confidence_that_means_nothing_is_none_with_the_reason(stated: object) -> None:
+    read = read_confidence(stated)
+    assert read.value is None and read.problem and str(stated)[:20] in read.problem
+
+
+def test_confidence_problem_shows_no_more_than_the_beginning_of_what_was_stated() -> None:
+    assert len(read_confidence("unsure " * 1000).problem or "") < 150
+
+
+@pytest.mark.parametrize(
+    ("words", "more"), [("low", "medium"), ("very low", "low"), ("medium", "high"), ("high", "very high")]
+)
+def test_confidence_words_keep_their_order(words: str, more: str) -> None:
+    assert (read_confidence(words).value or 0) < (read_confidence(more).value or 0)
+
+
+@pytest.mark.parametrize(
+    ("reply", "value"),
+    [
+        ("<confidence>0.7</confidence>", 0.7),
+        ("<Confidence>\n  85%\n</CONFIDENCE>", 0.85),
+        ("Step 3 confidence: 0.9", 0.9),
+        ("Confidence: .9", 0.9),
+        ("**Confidence:** 85%", 0.85),
+        ("**Confidence**: 8.5/10.", 0.85),
+        ("Confidence level: 8/10", 0.8),
+        ("Confidence (0-1): 0.7", 0.7),
+        ("confidence = 0.4", 0.4),
+        ("My confidence is high.", 0.85),
+        ("- Confidence:\t~75 %", 0.75),
+    ],
+)
+def test_B4_find_confidence_reads_a_tag_or_a_line(reply: str, value: float) -> None:
+    assert find_confidence(f"An answer with 3 parts.\n\n{reply}\n").value == pytest.approx(value)
+
+
+def test_find_confidence_takes_the_last_tag() -> None:
+    assert find_confidence("<confidence>0.2</confidence> no: <confidence>0.6</confidence>").value == 0.6
+
+
+def test_find_confidence_takes_the_last_line() -> None:
+    assert find_confidence("Confidence: 0.2\nOn reflection:\nConfidence: 0.6\nBye.").value == 0.6
+
+
+def test_find_confidence_prefers_a_tag_to_a_later_line() -> None:
+    assert find_confidence("<confidence>0.6</confidence>\nConfidence: 0.2").value == 0.6
+
+
+def test_find_confidence_reads_past_an_unclosed_tag() -> None:
+    assert find_confidence("I put it in <confidence> tags: <confidence>0.6</confidence>").value == 0.6
+
+
+@pytest.mark.parametrize("stated", ["<confidence>0.99</confidence>", "Confidence: 0.99"])
+def test_B3_find_confidence_passes_over_thinking(stated: str) -> None:
+    assert find_confidence(f"<think>{stated}</think>\nConfidence: 0.4\n<think>\n{stated}").value == 0.4
+
+
+def test_find_confidence_reads_the_end_of_a_long_paragraph() -> None:
+    assert find_confidence("It scatters. " * 200 + "Confidence: 80%").value == 0.8
+
+
+@pytest.mark.parametrize(
+    "reply", ["", "I am sure.", "The 95% confidence interval is 3 to 5.", "In confidence, 9 of 10 agree.", "Confidence:"]
+)
+def test_find_confidence_does_not_guess_where_none_is_stated(reply: str) -> None:
+    assert find_confidence(reply) == Confidence(value=None, problem="no confidence is stated")
+
+
+def test_find_confidence_says_why_a_stated_one_cannot_be_read() -> None:
+    assert "150" in (find_confidence("Confidence: 150").problem or "")
+
+
+def test_find_confidence_does_not_lose_a_sign() -> None:
+    assert find_confidence("Confidence: -0.5").value is None
+
+
+@pytest.mark.parametrize(
+    "piece", ["<confidence>", "confidence" + " " * 380 + "\n", "confidence ( ", "confidence:", "9", "9/", "\n", "</think>"]
+)
+def test_find_confidence_reads_a_megabyte_of_hostile_text(piece: str) -> None:
+    read = find_confidence(piece * (1_000_000 // len(piece)))
+    assert (read.value is None) == (read.problem is not None)
+
+
+@given(
+    st.text(max_size=40)
+    | st.lists(PIECES, max_size=12).map("".join)
+    | st.floats()
+    | st.integers()
+    | st.none()
+    | st.booleans()
+    | st.lists(st.integers(), max_size=3)
+)
+@settings(max_examples=300, deadline=None)
+def test_B4_read_confidence_never_raises_and_never_leaves_its_range(stated: object) -> None:
+    read = read_confidence(stated)
+    assert (read.value is None and bool(read.problem)) or (0 <= (read.value or 0) <= 1 and read.problem is None)
+
+
+@given(st.lists(PIECES | st.text(max_size=10), max_size=20).map("".join))
+@settings(max_examples=300, deadline=None)
+def test_B4_find_confidence_never_raises_and_never_leaves_its_range(reply: str) -> None:
+    read = find_confidence(reply)
+    assert (read.value is None and bool(read.problem)) or (0 <= (read.value or 0) <= 1 and read.problem is None)
+
+
+@given(st.integers(min_value=2, max_value=100))
+@settings(max_examples=50, deadline=None)
+def test_B4_a_percentage_reads_the_same_with_and_without_its_sign(percent: int) -> None:
+    assert read_confidence(f"{percent}%") == read_confidence(percent) == read_confidence(str(percent))
+
+
+@given(st.floats(min_value=0, max_value=1))
+@settings(max_examples=100, deadline=None)
+def test_B4_a_fraction_survives_being_written_and_read(fraction: float) -> None:
+    assert read_confidence(f"{fraction:.6f}").value == pytest.approx(fraction, abs=1e-6)

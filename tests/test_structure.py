@@ -1,0 +1,119 @@
+"""The order of the modules: each imports only what stands above it, and some never meet."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "consortium_mcp"
+
+ORDER = """
+errors record lazy_llm texts thinking writer settings confidence consortium run migrations failures
+local_model local_model.weights local_model.engine local_model.model
+catalogue model_call strategies members arbiter orchestrator ending report
+store llm_log takeover journal consult runner
+server.strict server.results server.tools server.resources server.app server.stdio server
+cli.logs cli.options cli.serve cli.consult cli.consortiums cli.runs cli.models cli.local_model cli.demo cli.groups cli
+plugin
+""".split()
+"""From the top of the story to its end."""
+
+LICENSED = {("local_model.engine", "xllamacpp")}
+"""Imports inside a function: the embedded model's engine is an optional extra."""
+
+
+def name_of(path: Path) -> str:
+    """The module's name below the package."""
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {name_of(path): ast.parse(path.read_text()) for path in sorted(PACKAGE.rglob("*.py"))}
+EDGES = {"", "__main__"}
+
+
+def imports_of(name: str) -> set[str]:
+    """The modules of ours that a module imports, wherever in it."""
+    found: set[str] = set()
+    for node in ast.walk(MODULES[name]):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("consortium_mcp"):
+            module = (node.module or "").removeprefix("consortium_mcp").removeprefix(".")
+            found |= {f"{module}.{one.name}" if f"{module}.{one.name}" in MODULES else module for one in node.names}
+        elif isinstance(node, ast.Import):
+            found |= {one.name.removeprefix("consortium_mcp.") for one in node.names if "consortium_mcp" in one.name}
+    return found
+
+
+def reached_from(name: str) -> set[str]:
+    """Every module of ours that a module imports, directly or not."""
+    reached: set[str] = set()
+    waiting = [name]
+    while waiting:
+        for module in imports_of(waiting.pop()) - reached:
+            reached.add(module)
+            waiting.append(module)
+    return reached
+
+
+def test_every_module_has_its_place_in_the_order() -> None:
+    assert set(ORDER) == set(MODULES) - EDGES
+
+
+@pytest.mark.parametrize("name", ORDER)
+def test_a_module_imports_only_what_stands_above_it(name: str) -> None:
+    above = ORDER[: ORDER.index(name)]
+
+    assert imports_of(name) <= set(above)
+
+
+def test_the_store_and_the_orchestrator_do_not_know_each_other() -> None:
+    assert "store" not in reached_from("orchestrator")
+    assert "orchestrator" not in reached_from("store")
+
+
+def test_imports_stand_at_the_top() -> None:
+    inside = {
+        (name, imported.name if isinstance(node, ast.Import) else node.module)
+        for name, tree in MODULES.items()
+        for function in ast.walk(tree)
+        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)
+        for node in ast.walk(function)
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for imported in node.names
+    }
+
+    assert inside <= LICENSED
+
+
+def loaded_by(statement: str) -> set[str]:
+    """The top-level modules that a fresh interpreter has loaded after a statement."""
+    code = f"{statement}\nimport sys; print(*{{name.partition('.')[0] for name in sys.modules}})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+    return set(done.stdout.split())
+
+
+def test_importing_the_package_loads_neither_mcp_nor_llm_nor_openai() -> None:
+    assert loaded_by("import consortium_mcp") & {"mcp", "llm", "openai"} == set()
+
+
+def test_the_plugin_reaches_no_server() -> None:
+    assert not any(name.startswith("server") for name in reached_from("plugin"))
+    assert loaded_by("import consortium_mcp.plugin") & {"mcp", "openai", "xllamacpp"} == set()
+
+
+def test_importing_any_module_writes_nothing(tmp_path: Path) -> None:
+    # The two that define llm models import llm itself, which makes its user folder.
+    names = [f"consortium_mcp.{name}" for name in ORDER if name not in ("plugin", "local_model.model")]
+    code = "import importlib, logging\n" + "".join(f"importlib.import_module({name!r})\n" for name in names)
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code}assert not logging.root.handlers"],
+        capture_output=True,
+        text=True,
+        env={"LLM_USER_PATH": str(tmp_path / "llm"), "HOME": str(tmp_path), "PATH": ""},
+    )
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert list(tmp_path.iterdir()) == []
