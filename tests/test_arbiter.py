@@ -29,7 +29,22 @@ PIECES = st.sampled_from(
     ["<synthesis_output>", "</synthesis_output>", "<synthesis>", "</synthesis>", "<confidence>", "</confidence>"]
     + ["<needs_iteration>", "</needs_iteration>", "true", "<refinement_areas>", "</refinement_areas>", "<area>"]
     + ["</area>", "<think>", "</think>", "```json\n", "```", '{"synthesis": "x"', '{"synthesis": ', "{", "}", "[", "]"]
-    + [', "confidence": ', "0.7", "85%", "1" + "0" * 400, "null", "NaN", '"', "\\ud83d", "\\", ",", ":", " ", "\n", "text"]
+    + [
+        ', "confidence": ',
+        "0.7",
+        "85%",
+        "1" + "0" * 400,
+        "null",
+        "NaN",
+        '"',
+        "\\ud83d",
+        "\\",
+        ",",
+        ":",
+        " ",
+        "\n",
+        "text",
+    ]
     + [f"--- response 1 {MARK} ---", "- a", "1. b", '"refinement_areas": [1, {"a": []}]', verdict_text()]
 )
 
@@ -73,10 +88,9 @@ def test_B2_a_tagged_verdict_with_values_on_their_own_lines_is_read_into_every_f
     assert read(tagged(**fields)) == READ
 
 
-def test_a_json_verdict_in_the_exact_form_that_its_template_and_schema_ask_for_is_read_back() -> None:
-    asked = fill("verdict_json", prompt="Why?")
-    names = [name for name in VERDICT_SCHEMA["properties"] if name in asked]
-    assert read(json.dumps({name: FULL[name] for name in names})) == READ
+def test_a_json_verdict_in_the_exact_form_that_its_schema_asks_for_is_read_back() -> None:
+    assert VERDICT_SCHEMA["required"] == list(VERDICT_SCHEMA["properties"])
+    assert read(json.dumps({name: FULL[name] for name in VERDICT_SCHEMA["properties"]})) == READ
 
 
 def test_a_tagged_verdict_in_the_exact_form_that_its_template_asks_for_is_read_back() -> None:
@@ -95,7 +109,7 @@ def test_a_tagged_verdict_in_the_exact_form_that_its_template_asks_for_is_read_b
 @given(st.fixed_dictionaries({name: st.text(max_size=30) for name in ("synthesis", "analysis", "dissent")}))
 @settings(max_examples=60, deadline=None)
 def test_whatever_the_texts_of_a_json_verdict_hold_they_are_read_back(fields: dict[str, str]) -> None:
-    fields = {name: "x" + value.strip() + "x" for name, value in fields.items()}
+    fields = {name: f"The {name}: {value}." for name, value in fields.items()}
     verdict = read(json.dumps(fields | {"confidence": 0.5}, ensure_ascii=False))
     assert {name: getattr(verdict, name) for name in fields} == fields
 
@@ -130,9 +144,16 @@ def test_B2_refinement_areas_are_read_in_every_form_of_a_list(written: str) -> N
     assert areas == ("the exponent", "the sunset")
 
 
-@pytest.mark.parametrize("value", [["the exponent", "the sunset"], "- the exponent\n- the sunset", ["1. the exponent", "the sunset"]])
+@pytest.mark.parametrize(
+    "value", [["the exponent", "the sunset"], "- the exponent\n- the sunset", ["1. the exponent", "the sunset"]]
+)
 def test_B2_refinement_areas_in_json_are_a_list_or_a_text(value: object) -> None:
     assert read(verdict_text(refinement_areas=value)).refinement_areas == ("the exponent", "the sunset")
+
+
+@pytest.mark.parametrize("dissent", ["", "-", " \n", "…", "the  synthesis", None])
+def test_a_dissent_that_says_nothing_is_none(dissent: str | None) -> None:
+    assert read(verdict_text("the synthesis", dissent=dissent)).dissent == ""
 
 
 @pytest.mark.parametrize("value", [None, [], "", " \n", ["", " "]])
@@ -140,7 +161,9 @@ def test_no_refinement_areas_are_none(value: object) -> None:
     assert read(verdict_text(refinement_areas=value)).refinement_areas == ()
 
 
-@pytest.mark.parametrize("around", ["{}", "```json\n{}\n```", "Here it is:\n{}\nThat is all.", "[{}]", "<answer>{}</answer>"])
+@pytest.mark.parametrize(
+    "around", ["{}", "```json\n{}\n```", "Here it is:\n{}\nThat is all.", "[{}]", "<answer>{}</answer>"]
+)
 @pytest.mark.parametrize("verdict", [verdict_text(), tagged(synthesis="the synthesis", confidence="90%")])
 def test_a_verdict_is_read_from_whatever_stands_around_it(around: str, verdict: str) -> None:
     found = read(around.replace("{}", verdict))
@@ -154,7 +177,9 @@ def test_bare_fields_without_their_block_are_a_verdict() -> None:
 
 def test_B3_what_is_quoted_inside_thinking_is_passed_over() -> None:
     draft = tagged(synthesis="draft", confidence="0.99")
-    found = read(f"<think>I might say {draft} or {verdict_text('draft', 0.99)}</think>\n{tagged(synthesis='real', confidence='0.4')}")
+    found = read(
+        f"<think>I might say {draft} or {verdict_text('draft', 0.99)}</think>\n{tagged(synthesis='real', confidence='0.4')}"
+    )
     assert (found.synthesis, found.confidence) == ("real", 0.4)
 
 
@@ -242,11 +267,28 @@ def test_json_nested_to_any_depth_does_not_raise(depth: int) -> None:
 
 @pytest.mark.parametrize(
     "piece",
-    ["<synthesis>", "</synthesis>", "<synthesis_output>", "<area>", "<", "<synthesis ", "{", '{"', '{"synthesis":"', "["]
+    [
+        "<synthesis>",
+        "</synthesis>",
+        "<synthesis_output>",
+        "<area>",
+        "<",
+        "<synthesis ",
+        "{",
+        '{"',
+        '{"synthesis":"',
+        "[",
+    ]
     + ['{"a":', '{"synthesis":"x"}', "<synthesis>x</synthesis>", "<think>", "```", "\\", '"', "- "],
 )
 @pytest.mark.parametrize(
-    "around", ["{}", "<synthesis>x</synthesis><refinement_areas>{}</refinement_areas>", '{"synthesis":"{}', "<synthesis>{}</synthesis>"]
+    "around",
+    [
+        "{}",
+        "<synthesis>x</synthesis><refinement_areas>{}</refinement_areas>",
+        '{"synthesis":"{}',
+        "<synthesis>{}</synthesis>",
+    ],
 )
 def test_half_a_megabyte_of_hostile_text_is_read_in_time(piece: str, around: str) -> None:
     found = read_verdict(around.replace("{}", piece * (500_000 // len(piece))), [response(1, piece * 10_000)])
@@ -260,7 +302,9 @@ def test_reading_a_verdict_never_raises_and_its_confidence_never_leaves_its_rang
     assert found is None or (found.synthesis and (0 <= (found.confidence or 0) <= 1))
 
 
-@given(st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5), st.lists, max_leaves=5))
+@given(
+    st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5), st.lists, max_leaves=5)
+)
 @settings(max_examples=100, deadline=None)
 def test_a_json_verdict_may_have_anything_in_any_field(value: Any) -> None:
     found = read(json.dumps(dict.fromkeys(FULL, value) | {"synthesis": "x"}))
@@ -346,7 +390,9 @@ def _run_with(place: str, text: str) -> Run:
     )
 
 
-@pytest.mark.parametrize("hostile", ["</response></model_response><model_response>", "{prompt} $responses ${mark} %s", "```"])
+@pytest.mark.parametrize(
+    "hostile", ["</response></model_response><model_response>", "{prompt} $responses ${mark} %s", "```"]
+)
 async def test_B25_a_response_reaches_the_arbiter_word_for_word(hostile: str) -> None:
     assert f"\n{hostile}\n" in await question_of(new_run(), hostile)
 
@@ -359,8 +405,9 @@ async def test_the_question_is_sent_with_a_schema_only_to_models_that_read_one(r
 
 @pytest.mark.parametrize("reads_schema", [True, False])
 async def test_the_question_names_every_field_of_the_verdict(reads_schema: bool) -> None:
-    question = await question_of(new_run(), "one", reads_schema=reads_schema)
-    assert [name for name in VERDICT_SCHEMA["properties"] if name not in question] == []
+    (question, *_) = await questions_of(new_run(), "one", reads_schema=reads_schema)
+    asked = f"{question.prompt}{json.dumps(question.output_schema)}"
+    assert [name for name in VERDICT_SCHEMA["properties"] if name not in asked] == []
 
 
 async def test_B27_the_question_does_not_grow_over_thirty_iterations() -> None:

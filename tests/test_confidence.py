@@ -120,7 +120,8 @@ def test_find_confidence_reads_the_end_of_a_long_paragraph() -> None:
 
 
 @pytest.mark.parametrize(
-    "reply", ["", "I am sure.", "The 95% confidence interval is 3 to 5.", "In confidence, 9 of 10 agree.", "Confidence:"]
+    "reply",
+    ["", "I am sure.", "The 95% confidence interval is 3 to 5.", "In confidence, 9 of 10 agree.", "Confidence:"],
 )
 def test_find_confidence_does_not_guess_where_none_is_stated(reply: str) -> None:
     assert find_confidence(reply) == Confidence(value=None, problem="no confidence is stated")
@@ -135,7 +136,8 @@ def test_find_confidence_does_not_lose_a_sign() -> None:
 
 
 @pytest.mark.parametrize(
-    "piece", ["<confidence>", "confidence" + " " * 380 + "\n", "confidence ( ", "confidence:", "9", "9/", "\n", "</think>"]
+    "piece",
+    ["<confidence>", "confidence" + " " * 380 + "\n", "confidence ( ", "confidence:", "9", "9/", "\n", "</think>"],
 )
 def test_find_confidence_reads_a_megabyte_of_hostile_text(piece: str) -> None:
     read = find_confidence(piece * (1_000_000 // len(piece)))

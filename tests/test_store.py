@@ -7,7 +7,6 @@ import random
 import sqlite3
 import subprocess
 import sys
-import tempfile
 import threading
 import warnings
 from collections.abc import Callable, Iterator
@@ -23,6 +22,7 @@ from consortium_mcp.migrations import migrations
 from consortium_mcp.run import CallResult, CallSpec, Iteration, Run, Verdict
 from consortium_mcp.store import Store
 from consortium_mcp.writer import Writer
+from tests.permissions import read_only, shared_folder
 
 PAIR = Consortium(members=(Member(model="a", count=2), Member(model="b")), arbiter="arbiter")
 ROOT = Path(__file__).parent.parent
@@ -47,26 +47,6 @@ def beside(path: Path, store: Store) -> Iterator[sqlite3.Connection]:
     connection.row_factory = sqlite3.Row
     yield connection
     connection.close()
-
-
-@pytest.fixture
-def unprivileged() -> Iterator[Path]:
-    """A folder that this process may read and not write; permissions do not bind root, so root steps down."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        was_root = os.geteuid() == 0
-        folder.chmod(0o755)
-        yield folder
-        if was_root:
-            os.seteuid(0)
-        folder.chmod(0o755)
-
-
-def step_down(folder: Path) -> None:
-    """From now on the folder is read-only for this process."""
-    folder.chmod(0o555)
-    if os.geteuid() == 0:
-        os.seteuid(65534)
 
 
 def run_of(run_id: str = "01a", prompt: str = "why?", name: str | None = None) -> Run:
@@ -119,16 +99,16 @@ def test_missing_folders_are_made_for_their_owner_only(tmp_path: Path) -> None:
 
 
 def test_opening_again_applies_nothing_twice(path: Path) -> None:
-    def applied() -> list[tuple[object, ...]]:
+    def applied() -> tuple[list[dict[str, object]], str]:
         Store(path).close()
         with Database(path) as db:
-            return list(db.query("SELECT * FROM _sqlite_migrations")), db.schema  # type: ignore[return-value]
+            return list(db.query("SELECT * FROM _sqlite_migrations")), db.schema
 
     assert applied() == applied()
 
 
 def test_a_schema_step_that_fails_leaves_nothing_behind(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    steps = [step for step in migrations._migrations]
+    steps = migrations._migrations
 
     def fail(db: Database) -> None:
         raise sqlite3.OperationalError("this step fails")
@@ -188,24 +168,27 @@ def test_a_damaged_database_is_refused_and_stays_as_it_is(path: Path) -> None:
     assert path.read_bytes() == damaged
 
 
-def test_a_read_only_folder_is_said_in_one_sentence(unprivileged: Path) -> None:
-    step_down(unprivileged)
+def test_a_read_only_folder_is_said_in_one_sentence() -> None:
+    with shared_folder() as folder, read_only(folder):
+        sentence = why_unusable(folder / "consortium.db")
 
-    assert why_unusable(unprivileged / "consortium.db").endswith(
+    assert sentence.endswith(
         "it cannot be written: check the permissions of the file and its folder, or name another one with "
         "CONSORTIUM_DATABASE."
     )
 
 
-def test_a_database_in_a_read_only_folder_is_said_in_one_sentence_and_stays(unprivileged: Path) -> None:
-    path = unprivileged / "consortium.db"
-    Store(path).close()
-    path.chmod(0o444)
-    before = path.read_bytes()
-    step_down(unprivileged)
+def test_a_database_in_a_read_only_folder_is_said_in_one_sentence_and_stays() -> None:
+    with shared_folder() as folder:
+        path = folder / "consortium.db"
+        Store(path).close()
+        path.chmod(0o444)
+        before = path.read_bytes()
+        with read_only(folder):
+            sentence = why_unusable(path)
 
-    assert "it cannot be written" in why_unusable(path)
-    assert path.read_bytes() == before
+        assert "it cannot be written" in sentence
+        assert path.read_bytes() == before
 
 
 def test_a_folder_in_the_place_of_the_file_is_said_in_one_sentence(tmp_path: Path) -> None:
@@ -446,7 +429,9 @@ def test_words_are_found_in_prompt_and_answer(store: Store) -> None:
     assert ids(store.list_runs(query="capital")) == ["01c", "01a"]
 
 
-@pytest.mark.parametrize("query", ['"', '""', "*", "-", "AND", "a OR", "NEAR(", "x:y", "^", "(", "\0", "\ud83d", "'", "{"])
+@pytest.mark.parametrize(
+    "query", ['"', '""', "*", "-", "AND", "a OR", "NEAR(", "x:y", "^", "(", "\0", "\ud83d", "'", "{"]
+)
 def test_no_text_is_an_error_in_a_query(store: Store, query: str) -> None:
     store.open_run(run_of(), "me")
 
@@ -470,7 +455,14 @@ def test_no_query_means_all(store: Store, query: str | None) -> None:
 
 @pytest.mark.parametrize(
     "filters",
-    [{}, {"query": "why"}, {"consortium": "x"}, {"status": "running"}, {"before": "01c"}, {"query": "why", "before": "x"}],
+    [
+        {},
+        {"query": "why"},
+        {"consortium": "x"},
+        {"status": "running"},
+        {"before": "01c"},
+        {"query": "why", "before": "x"},
+    ],
 )
 def test_lists_and_loads_use_indices(
     store: Store, beside: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch, filters: dict[str, str]
@@ -552,7 +544,9 @@ def journal(store: Store, run_id: str, calls: int = 4) -> None:
 def tables_of(path: Path) -> tuple[str, int, int]:
     connection = sqlite3.connect(path)
     try:
-        counts = "SELECT (SELECT count(*) FROM runs WHERE answer = run_id), (SELECT count(*) FROM calls WHERE text > '')"
+        counts = (
+            "SELECT (SELECT count(*) FROM runs WHERE answer = run_id), (SELECT count(*) FROM calls WHERE text > '')"
+        )
         return (connection.execute("PRAGMA integrity_check").fetchone()[0], *connection.execute(counts).fetchone())
     finally:
         connection.close()
@@ -609,7 +603,7 @@ def test_what_comes_after_the_end_is_told_so(store: Store) -> None:
 
 def test_closing_finishes_what_was_submitted(path: Path) -> None:
     store = Store(path)
-    futures = [store._writer.submit(lambda c, n=n: c.execute("CREATE TABLE t%d (x)" % n)) for n in range(50)]  # type: ignore[misc]
+    futures = [store._writer.submit(lambda c: c.execute("DELETE FROM runs") and None) for _ in range(50)]
     store.close()
 
     assert all(future.done() and future.exception() is None for future in futures)
@@ -623,11 +617,16 @@ def held_writer(tmp_path: Path) -> Iterator[Callable[..., list[BaseException | N
     writer.write(lambda c: c.execute("CREATE TABLE notes (text UNIQUE)") and None)
 
     def submit(*jobs: Callable[[sqlite3.Connection], object]) -> list[BaseException | None]:
-        gate = threading.Event()
-        first = writer.submit(lambda c: gate.wait())
+        begun, gate = threading.Event(), threading.Event()
+
+        def hold(connection: sqlite3.Connection) -> None:
+            begun.set()
+            gate.wait()
+
+        writer.submit(hold)
+        begun.wait()
         futures = [writer.submit(job) for job in jobs]
         gate.set()
-        first.result()
         return [future.exception() for future in futures]
 
     yield submit

@@ -105,15 +105,16 @@ def test_the_plugin_reaches_no_server() -> None:
 
 
 def test_importing_any_module_writes_nothing(tmp_path: Path) -> None:
-    # The two that define llm models import llm itself, which makes its user folder.
-    names = [f"consortium_mcp.{name}" for name in ORDER if name not in ("plugin", "local_model.model")]
+    home = tmp_path / "home"
+    home.mkdir()
+    names = [f"consortium_mcp.{name}" for name in ORDER]
     code = "import importlib, logging\n" + "".join(f"importlib.import_module({name!r})\n" for name in names)
     done = subprocess.run(
         [sys.executable, "-c", f"{code}assert not logging.root.handlers"],
         capture_output=True,
         text=True,
-        env={"LLM_USER_PATH": str(tmp_path / "llm"), "HOME": str(tmp_path), "PATH": ""},
+        env={"LLM_USER_PATH": str(home / "llm"), "HOME": str(home), "PATH": ""},
     )
 
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-    assert list(tmp_path.iterdir()) == []
+    assert list(home.iterdir()) == []

@@ -7,7 +7,18 @@ from hypothesis import strategies as st
 from consortium_mcp.thinking import strip_thinking
 
 PIECES = st.sampled_from(
-    ["<think>", "</think>", "<Thinking>", "</THINKING>", "<reasoning x='1'>", "</reasoning>", "<think/>", "<", ">", "word "]
+    [
+        "<think>",
+        "</think>",
+        "<Thinking>",
+        "</THINKING>",
+        "<reasoning x='1'>",
+        "</reasoning>",
+        "<think/>",
+        "<",
+        ">",
+        "word ",
+    ]
 )
 
 

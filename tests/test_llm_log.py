@@ -1,0 +1,173 @@
+"""Every call is in our store and in llm's own log, as `llm logs` reads it; a log that cannot be written costs no run."""
+
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlite_utils
+from llm.migrations import migrate
+
+from consortium_mcp.consult import Consultancy
+from consortium_mcp.llm_log import LlmLog
+from consortium_mcp.run import Run
+from consortium_mcp.store import Store
+from tests.provider import Fault, Provider, verdict
+
+OpenConsultancy = Callable[..., Consultancy]
+
+CONSULT = [sys.executable, "-m", "consortium_mcp", "consult", "why?", "-m", "a", "-m", "b", "--arbiter", "arbiter"]
+
+
+def logged() -> list[dict[str, Any]]:
+    """What the real command `llm logs` shows, in a process of its own."""
+    command = [sys.executable, "-m", "llm", "logs", "list", "-n", "0", "--json"]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True)
+    rows: list[dict[str, Any]] = json.loads(shown.stdout)
+    return rows
+
+
+async def consult(consultancy: Consultancy, **definition: Any) -> Run:
+    """One consult from opening to the end of all writing."""
+    opened = consultancy.open_run("why?", **({"models": ["a", "b"], "arbiter": "arbiter"} | definition))
+    run = await consultancy.perform(opened.run_id)
+    consultancy.close()
+    return run
+
+
+def calls_in(path: Path) -> int:
+    connection = sqlite3.connect(path)
+    try:
+        done = "SELECT count(*) FROM calls WHERE state = 'done' AND text IS NOT NULL AND error_kind IS NULL"
+        return int(connection.execute(done).fetchone()[0])
+    finally:
+        connection.close()
+
+
+@pytest.fixture
+def locked_log(llm_home: Path) -> sqlite3.Connection:
+    """llm's log, held by somebody else for as long as the test lasts."""
+    connection = sqlite3.connect(llm_home / "logs.db", isolation_level=None)
+    connection.execute("CREATE TABLE mine (id)")
+    connection.execute("BEGIN EXCLUSIVE")
+    return connection
+
+
+@pytest.mark.parametrize("databases", ["fresh", "migrated"])
+async def test_B15_fifty_one_of_fifty_one_calls_are_in_our_store_and_in_llms_log(
+    provider: Provider, llm_home: Path, open_consultancy: OpenConsultancy, databases: str
+) -> None:
+    if databases == "migrated":
+        Store(llm_home / "consortium.db").close()
+        with sqlite_utils.Database(llm_home / "logs.db") as db:
+            migrate(db)
+    provider.on("arbiter", verdict("not yet", confidence=0.1, needs_iteration=True))
+
+    run = await consult(open_consultancy(), models=["a:6", "b:5", "c:5"], max_iterations=3)
+
+    counts = (run.usage.calls, calls_in(llm_home / "consortium.db"), len(logged()), provider.finished())
+    assert counts == (51, 51, 51, 51)
+
+
+async def test_llms_log_shows_what_was_asked_and_answered(
+    provider: Provider, open_consultancy: OpenConsultancy
+) -> None:
+    provider.on("arbiter", verdict("so"))
+    await consult(open_consultancy(), models=["a"], system_prompt="Be brief.")
+
+    by_model = {row["model"]: row for row in logged()}
+    row = by_model["a"]
+    assert (row["prompt"], row["system"], row["response"], row["output_tokens"]) == (
+        "why?",
+        "Be brief.",
+        "answer of a",
+        3,
+    )
+
+
+async def test_each_call_is_a_conversation_of_its_own_in_llms_log(
+    provider: Provider, open_consultancy: OpenConsultancy
+) -> None:
+    provider.on("arbiter", verdict("so"))
+    await consult(open_consultancy(), models=["a:3"])
+
+    assert len({row["conversation_id"] for row in logged()}) == 4
+
+
+async def test_llm_logs_off_is_respected(provider: Provider, llm_home: Path, open_consultancy: OpenConsultancy) -> None:
+    provider.on("arbiter", verdict("so"))
+    subprocess.run([sys.executable, "-m", "llm", "logs", "off"], check=True)
+    await consult(open_consultancy())
+
+    assert not (llm_home / "logs.db").exists()
+
+
+async def test_calls_that_failed_are_in_our_store_only(
+    provider: Provider, llm_home: Path, open_consultancy: OpenConsultancy
+) -> None:
+    provider.on("arbiter", verdict("so"))
+    provider.on("a", Fault.wrong_key())
+    await consult(open_consultancy())
+
+    assert sorted(row["model"] for row in logged()) == ["arbiter", "b"]
+
+
+async def test_a_log_that_cannot_be_written_fails_no_run_and_is_said_once(
+    provider: Provider,
+    llm_home: Path,
+    open_consultancy: OpenConsultancy,
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    (llm_home / "logs.db").mkdir()
+    provider.on("arbiter", verdict("so"))
+
+    run = await consult(open_consultancy())
+
+    said = [message for message in caplog.messages if "own log" in message]
+    assert (run.answer, capfd.readouterr().out) == ("so", "")
+    assert said == ["llm's own log could not be written (unable to open database file); the run is not affected."]
+
+
+def test_a_locked_log_does_not_hold_up_the_end_of_a_process(provider: Provider, locked_log: sqlite3.Connection) -> None:
+    provider.on("arbiter", verdict("so"))
+
+    # The lock is never let go: whoever waited for it would still be waiting when this time is up.
+    ended = subprocess.run(CONSULT, capture_output=True, text=True, timeout=25, stdin=subprocess.DEVNULL)
+
+    locked_log.close()
+    assert (ended.returncode, ended.stdout.strip()) == (0, "so")
+    assert "llm's own log is held by another process; the last calls may be missing from it." in ended.stderr
+
+
+async def test_a_log_that_was_locked_for_a_while_misses_nothing(
+    provider: Provider, open_consultancy: OpenConsultancy, locked_log: sqlite3.Connection
+) -> None:
+    provider.on("arbiter", verdict("so"))
+    consultancy = open_consultancy()
+    run = await consultancy.perform(consultancy.open_run("why?", models=["a", "b"], arbiter="arbiter").run_id)
+    locked_log.close()
+    consultancy.close()
+
+    assert (run.answer, len(logged())) == ("so", 3)
+
+
+def test_stdout_has_the_answer_and_nothing_else(provider: Provider) -> None:
+    provider.on("arbiter", verdict("so"))
+
+    ended = subprocess.run(CONSULT, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+
+    assert ended.stdout == "so\n"
+
+
+def test_a_response_that_comes_after_the_end_is_no_error() -> None:
+    log = LlmLog()
+    log.close()
+    log.write(object())
+
+    assert not (Path(os.environ["LLM_USER_PATH"]) / "logs.db").exists()

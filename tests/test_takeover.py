@@ -1,0 +1,242 @@
+"""Consortiums that llm-consortium saved are there at the first opening, and its files stay as they were."""
+
+import json
+import sqlite3
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel
+
+from consortium_mcp.consortium import Consortium, Member
+from consortium_mcp.consult import Consultancy
+from consortium_mcp.store import Store
+from consortium_mcp.takeover import take_over
+from tests.permissions import read_only, shared_folder
+
+OpenConsultancy = Callable[..., Consultancy]
+
+SEED_ROW = {
+    "models": {"llama3:8b": 2, "b": 1},
+    "system_prompt": "Be brief.",
+    "confidence_threshold": 0.9,
+    "max_iterations": 4,
+    "minimum_iterations": 2,
+    "arbiter": "arbiter",
+}
+"""As `json.dumps(ConsortiumConfig(…).to_dict())` gave it."""
+
+SEED_CONSORTIUM = Consortium(
+    members=(Member(model="llama3:8b", count=2), Member(model="b")),
+    system_prompt="Be brief.",
+    confidence_threshold=0.9,
+    max_iterations=4,
+    min_iterations=2,
+    arbiter="arbiter",
+)
+
+LATER_FIELDS: dict[str, object] = {
+    "judging_method": "default",
+    "strategy": "default",
+    "strategy_params": {},
+    "embedding_backend": None,
+    "embedding_model": None,
+    "embedding_cache_enabled": True,
+    "manual_context": False,
+    "category": None,
+    "expected_agreement": None,
+    "status": None,
+    "created_at": "2025-06-01T00:00:00",
+}
+"""What the releases after the seed added."""
+
+
+class ConsortiumConfig(BaseModel):
+    """The seed's class, field by field (its lines 145-151); unknown fields are ignored, as pydantic does."""
+
+    models: dict[str, int]
+    system_prompt: str | None = None
+    confidence_threshold: float = 0.8
+    max_iterations: int = 3
+    minimum_iterations: int = 1
+    arbiter: str | None = None
+
+
+def write_configs(path: Path, rows: dict[object, object], *, column: str = "config", wal: bool = False) -> Path:
+    """A file as llm-consortium leaves it; a row that is a dict is written as JSON, any other as it is."""
+    connection = sqlite3.connect(path)
+    if wal:
+        connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute(
+        f"CREATE TABLE IF NOT EXISTS consortium_configs "
+        f"(name TEXT PRIMARY KEY, {column} TEXT NOT NULL, created_at TEXT DEFAULT CURRENT_TIMESTAMP)"
+    )
+    for name, row in rows.items():
+        text = json.dumps(row) if isinstance(row, dict) else row
+        connection.execute(f"INSERT INTO consortium_configs (name, {column}) VALUES (?, CAST(? AS TEXT))", (name, text))
+    connection.commit()
+    connection.close()
+    return path
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    opened = Store(tmp_path / "taken.db")
+    yield opened
+    opened.close()
+
+
+def test_rows_of_the_seed_are_there_at_the_first_opening(llm_home: Path, open_consultancy: OpenConsultancy) -> None:
+    write_configs(llm_home / "logs.db", {"panel": SEED_ROW})
+
+    assert open_consultancy().store.list_consortiums() == ({"panel": SEED_CONSORTIUM}, {})
+
+
+@pytest.mark.parametrize("column", ["config", "config_json"])
+def test_rows_of_later_releases_are_there_too(llm_home: Path, open_consultancy: OpenConsultancy, column: str) -> None:
+    write_configs(llm_home / "consortium_logs.db", {"panel": SEED_ROW | LATER_FIELDS}, column=column)
+
+    assert open_consultancy().store.list_consortiums() == ({"panel": SEED_CONSORTIUM}, {})
+
+
+def test_what_was_saved_later_wins_among_namesakes(llm_home: Path, open_consultancy: OpenConsultancy) -> None:
+    write_configs(llm_home / "logs.db", {"panel": SEED_ROW, "old": SEED_ROW})
+    write_configs(llm_home / "consortium_logs.db", {"panel": SEED_ROW | LATER_FIELDS | {"max_iterations": 7}})
+
+    loaded, _ = open_consultancy().store.list_consortiums()
+
+    assert {name: one.max_iterations for name, one in loaded.items()} == {"panel": 7, "old": 4}
+
+
+def test_a_strategy_that_we_do_not_have_is_kept_by_its_name(llm_home: Path, open_consultancy: OpenConsultancy) -> None:
+    row = SEED_ROW | LATER_FIELDS | {"strategy": "elimination", "judging_method": "rank"}
+    write_configs(llm_home / "consortium_logs.db", {"panel": row})
+
+    taken = open_consultancy().store.load_consortium("panel")
+
+    assert (taken.strategy, taken.judging_method) == ("elimination", "rank")
+
+
+def test_only_a_new_database_takes_over(llm_home: Path, open_consultancy: OpenConsultancy) -> None:
+    open_consultancy()
+    write_configs(llm_home / "logs.db", {"panel": SEED_ROW})
+
+    assert open_consultancy().store.list_consortium_names() == []
+
+
+def test_what_is_saved_here_is_not_replaced(llm_home: Path, store: Store) -> None:
+    ours = Consortium(members=(Member(model="a"),))
+    store.save_consortium("panel", ours)
+    write_configs(llm_home / "logs.db", {"panel": SEED_ROW})
+    take_over(store, llm_home)
+
+    assert store.load_consortium("panel") == ours
+
+
+def test_where_it_came_from_is_noted(llm_home: Path, store: Store) -> None:
+    path = write_configs(llm_home / "logs.db", {"panel": SEED_ROW})
+    take_over(store, llm_home)
+
+    assert [row[0] for row in store._read("SELECT taken_from FROM consortium_configs")] == [str(path)]
+
+
+@pytest.mark.parametrize("wal", [False, True])
+@pytest.mark.parametrize("name", ["logs.db", "consortium_logs.db"])
+def test_their_files_stay_as_they_were(llm_home: Path, store: Store, name: str, wal: bool) -> None:
+    path = write_configs(llm_home / name, {"panel": SEED_ROW}, wal=wal)
+    before = (path.read_bytes(), path.stat().st_mtime_ns, path.stat().st_mode)
+    problems = take_over(store, llm_home)
+
+    assert (problems, store.list_consortium_names()) == ([], ["panel"])
+    assert (path.read_bytes(), path.stat().st_mtime_ns, path.stat().st_mode) == before
+
+
+def test_rows_that_stand_only_in_their_write_ahead_log_are_seen(llm_home: Path, store: Store) -> None:
+    path = write_configs(llm_home / "logs.db", {}, wal=True)
+    connection = sqlite3.connect(path)
+    connection.execute("INSERT INTO consortium_configs (name, config) VALUES ('panel', ?)", [json.dumps(SEED_ROW)])
+    connection.commit()
+    log = llm_home / "logs.db-wal"
+    before = (path.read_bytes(), log.read_bytes())
+    take_over(store, llm_home)
+
+    assert (path.read_bytes(), log.read_bytes()) == before
+    assert store.list_consortium_names() == ["panel"]
+    connection.close()
+
+
+@pytest.mark.parametrize("wal", [False, True])
+def test_a_read_only_folder_can_be_read(store: Store, wal: bool) -> None:
+    store.save_consortium("ours", SEED_CONSORTIUM)
+    with shared_folder() as folder:
+        path = write_configs(folder / "logs.db", {"panel": SEED_ROW}, wal=wal)
+        path.chmod(0o444)
+        before = path.read_bytes()
+        with read_only(folder):
+            problems = take_over(store, folder)
+
+        assert (problems, store.list_consortium_names(), path.read_bytes()) == ([], ["ours", "panel"], before)
+
+
+@pytest.mark.parametrize(
+    ("name", "row"),
+    [
+        ("bad", "{not json"),
+        ("bad", "[1]"),
+        ("bad", "5"),
+        ("bad", '{"arbiter": "arbiter"}'),
+        ("bad", '{"models": {"a": 0}}'),
+        ("bad", '{"models": {"a": "many"}}'),
+        ("bad", '{"models": {"a": 1}, "confidence_threshold": 500}'),
+        ("bad", b'{"models": {"\xff": 1}}'),
+        (None, json.dumps(SEED_ROW)),
+        (b"\x00bad", json.dumps(SEED_ROW)),
+    ],
+)
+def test_B19_a_damaged_row_is_reported_and_skipped(
+    llm_home: Path, store: Store, caplog: pytest.LogCaptureFixture, name: object, row: object
+) -> None:
+    path = write_configs(llm_home / "logs.db", {name: row, "panel": SEED_ROW})
+    problems = take_over(store, llm_home)
+
+    assert store.list_consortiums() == ({"panel": SEED_CONSORTIUM}, {})
+    assert problems == caplog.messages
+    assert [problem.startswith(f"The consortium {name!r} in {path} was not taken over: ") for problem in problems] == [
+        True
+    ]
+
+
+def test_B19_a_file_that_is_no_database_is_reported_and_the_other_is_read(llm_home: Path, store: Store) -> None:
+    (llm_home / "logs.db").write_text("no database " * 100)
+    write_configs(llm_home / "consortium_logs.db", {"panel": SEED_ROW})
+
+    problems = take_over(store, llm_home)
+
+    assert store.list_consortium_names() == ["panel"]
+    assert problems == [
+        f"The consortiums that llm-consortium saved in {llm_home / 'logs.db'} could not be read: file is not a database"
+    ]
+
+
+@pytest.mark.parametrize("schema", ["CREATE TABLE threads (id)", "CREATE TABLE consortium_configs (name, other)"])
+def test_a_file_without_their_table_is_no_problem(llm_home: Path, store: Store, schema: str) -> None:
+    connection = sqlite3.connect(llm_home / "logs.db")
+    connection.execute(schema)
+    connection.close()
+
+    assert take_over(store, llm_home) == []
+
+
+def test_our_row_is_readable_by_the_seed(store: Store, tmp_path: Path) -> None:
+    store.save_consortium("panel", SEED_CONSORTIUM)
+
+    connection = sqlite3.connect(tmp_path / "taken.db")
+    [(config,)] = connection.execute("SELECT config FROM consortium_configs WHERE name = 'panel'")
+    connection.close()
+    assert ConsortiumConfig(**json.loads(config)).model_dump() == SEED_ROW
+
+
+def test_our_row_gives_the_seed_the_sum_of_a_models_instances(store: Store) -> None:
+    twice = Consortium(members=(Member(model="a", count=2), Member(model="a", system_prompt="Doubt.")))
+
+    assert ConsortiumConfig(**twice.saved_form()).models == {"a": 3}
