@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import JsonValue, ValidationError
 
 from consortium_mcp.errors import ModelUnavailable
-from consortium_mcp.lazy_llm import llm, llm_plugins
+from consortium_mcp.lazy import llm, llm_plugins
 
 if TYPE_CHECKING:
     from llm import AsyncModel, Model
@@ -206,6 +206,10 @@ def _configured_aliases() -> dict[str, list[str]]:
     path = llm.user_dir() / "aliases.json"
     aliases: dict[str, list[str]] = {}
     if path.exists():
-        for alias, model_id in json.loads(path.read_text()).items():
+        try:
+            configured = dict[str, str](json.loads(path.read_text()))
+        except (ValueError, TypeError) as error:
+            raise ModelUnavailable(f"llm's aliases in {path} cannot be read ({error}); correct the file.") from error
+        for alias, model_id in configured.items():
             aliases.setdefault(model_id, []).append(alias)
     return aliases

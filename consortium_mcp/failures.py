@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from consortium_mcp.lazy_llm import llm
+from consortium_mcp.lazy import llm
 from consortium_mcp.record import Record
 from consortium_mcp.run import ErrorKind
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import sqlite_utils
 
-from consortium_mcp.lazy_llm import llm, llm_migrations
+from consortium_mcp.lazy import llm, llm_migrations
 from consortium_mcp.settings import llm_user_path
 from consortium_mcp.writer import Writer
 

@@ -12,7 +12,7 @@ import anyio.to_thread
 
 from consortium_mcp.catalogue import ModelEntry
 from consortium_mcp.failures import Failure, classify, find_finish_reason, find_model, reply_failure
-from consortium_mcp.lazy_llm import llm
+from consortium_mcp.lazy import llm
 from consortium_mcp.run import CallResult, CallSpec, now_utc
 from consortium_mcp.texts import storable
 

@@ -176,10 +176,8 @@ def test_bare_fields_without_their_block_are_a_verdict() -> None:
 
 
 def test_B3_what_is_quoted_inside_thinking_is_passed_over() -> None:
-    draft = tagged(synthesis="draft", confidence="0.99")
-    found = read(
-        f"<think>I might say {draft} or {verdict_text('draft', 0.99)}</think>\n{tagged(synthesis='real', confidence='0.4')}"
-    )
+    drafts = tagged(synthesis="draft", confidence="0.99") + verdict_text("draft", 0.99)
+    found = read(f"<think>I might say {drafts}</think>\n{tagged(synthesis='real', confidence='0.4')}")
     assert (found.synthesis, found.confidence) == ("real", 0.4)
 
 

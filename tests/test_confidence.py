@@ -50,7 +50,7 @@ PIECES = st.sampled_from(
 )
 def test_B4_confidence_reads_fractions_percentages_scales_and_words(stated: object, value: float) -> None:
     read = read_confidence(stated)
-    assert (read.value, read.problem) == (pytest.approx(value), None)
+    assert read.value == pytest.approx(value) and read.problem is None
 
 
 @pytest.mark.parametrize(

@@ -188,7 +188,7 @@ def test_B13_no_count_is_lost(named: list[tuple[str, int]]) -> None:
     ("given_threshold", "read"),
     [(80, 0.8), (80.5, 0.805), (100, 1.0), (2, 0.02), (1.01, 0.0101), (1, 1.0), (1.0, 1.0), (0.8, 0.8), (0, 0.0)],
 )
-@pytest.mark.parametrize("way", ["define", "constructor", "saved row", "python names"])
+@pytest.mark.parametrize("way", ["define", "constructor", "saved row", "json"])
 def test_B29_a_threshold_above_one_is_a_percentage_wherever_it_comes_in(
     given_threshold: float, read: float, way: str
 ) -> None:
@@ -197,15 +197,13 @@ def test_B29_a_threshold_above_one_is_a_percentage_wherever_it_comes_in(
         "define": lambda: define(**fields),
         "constructor": lambda: Consortium(members=(Member(model="a"),), confidence_threshold=given_threshold),
         "saved row": lambda: load_saved_form({"models": {"a": 1}, "confidence_threshold": given_threshold}),
-        "python names": lambda: Consortium.model_validate_json(json.dumps(fields)),
+        "json": lambda: Consortium.model_validate_json(json.dumps(fields)),
     }[way]()
     assert built.confidence_threshold == pytest.approx(read)
 
 
-@pytest.mark.parametrize("threshold", [-0.1, 100.1, 1000, 10**400, float("nan"), float("inf"), "much", True])
+@pytest.mark.parametrize("threshold", [-0.1, 100.1, 1000, 10**400, float("nan"), float("inf"), "much"])
 def test_B29_a_threshold_out_of_range_is_refused_with_the_range(threshold: object) -> None:
-    if threshold is True:  # pydantic reads it as 1.0, which is a threshold
-        pytest.skip("a boolean is a number to pydantic")
     assert "between 0 and 1, or a percentage up to 100" in refusal(confidence_threshold=threshold)
 
 
@@ -254,7 +252,7 @@ def test_a_broken_rule_is_told_in_one_short_sentence(fields: dict[str, Any]) -> 
 
 def test_a_consortium_cannot_be_changed() -> None:
     with pytest.raises(ValidationError, match="frozen"):
-        panel().max_iterations = 5  # type: ignore[misc]
+        panel().max_iterations = 5
 
 
 # saved rows

@@ -1,4 +1,4 @@
-"""Every call is in our store and in llm's own log, as `llm logs` reads it; a log that cannot be written costs no run."""
+"""Every call is in our store and in llm's own log, as `llm logs` reads it; that log never costs us a run."""
 
 import json
 import os
@@ -51,7 +51,8 @@ def calls_in(path: Path) -> int:
 
 @pytest.fixture
 def locked_log(llm_home: Path) -> sqlite3.Connection:
-    """llm's log, held by somebody else for as long as the test lasts."""
+    """llm's log, held by somebody else until the connection is closed; our own database is there already."""
+    Store(llm_home / "consortium.db").close()
     connection = sqlite3.connect(llm_home / "logs.db", isolation_level=None)
     connection.execute("CREATE TABLE mine (id)")
     connection.execute("BEGIN EXCLUSIVE")
@@ -99,9 +100,14 @@ async def test_each_call_is_a_conversation_of_its_own_in_llms_log(
     assert len({row["conversation_id"] for row in logged()}) == 4
 
 
+@pytest.fixture
+def logs_off(llm_home: Path) -> None:
+    subprocess.run([sys.executable, "-m", "llm", "logs", "off"], check=True)
+
+
+@pytest.mark.usefixtures("logs_off")
 async def test_llm_logs_off_is_respected(provider: Provider, llm_home: Path, open_consultancy: OpenConsultancy) -> None:
     provider.on("arbiter", verdict("so"))
-    subprocess.run([sys.executable, "-m", "llm", "logs", "off"], check=True)
     await consult(open_consultancy())
 
     assert not (llm_home / "logs.db").exists()

@@ -10,7 +10,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "consortium_mcp"
 
 ORDER = """
-errors record lazy_llm texts thinking writer settings confidence consortium run migrations failures
+errors record lazy texts thinking writer settings confidence consortium run migrations failures
 local_model local_model.weights local_model.engine local_model.model
 catalogue model_call strategies members arbiter orchestrator ending report
 store llm_log takeover journal consult runner

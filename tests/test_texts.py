@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from importlib import resources
+from string import Template
 
 import pytest
 from hypothesis import given, settings
@@ -26,7 +27,7 @@ def a_template(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPat
     """Puts another package's folder in the place of ours; a test writes `templates/mine.txt` there."""
     folder = tmp_path_factory.mktemp("package")
     (folder / "templates").mkdir()
-    monkeypatch.setattr(texts.resources, "files", lambda _: folder)
+    monkeypatch.setattr(resources, "files", lambda _: folder)
     load_template.cache_clear()
     yield str(folder / "templates" / "mine.txt")
     load_template.cache_clear()
@@ -41,7 +42,12 @@ def test_every_template_file_loads_and_has_only_named_placeholders(name: str) ->
 async def test_every_template_is_filled_by_the_code(monkeypatch: pytest.MonkeyPatch) -> None:
     used: set[str] = set()
     real = load_template.__wrapped__
-    monkeypatch.setattr(texts, "load_template", lambda name: (used.add(name), real(name))[1])
+
+    def load(name: str) -> Template:
+        used.add(name)
+        return real(name)
+
+    monkeypatch.setattr(texts, "load_template", load)
     run = new_run(consortium=panel(system_prompt=None, max_iterations=2))
     for reads_schema in (True, False):
         await last_state(run, ScriptedCalls(arbiter=verdict_text(confidence=0.1)), reads_schema)

@@ -1,5 +1,9 @@
 """Serving over stdio: the way in which Claude Desktop, editors and most clients start a server."""
 
+import os
+import signal
+from contextlib import suppress
+
 import anyio
 import anyio.to_thread
 
@@ -8,13 +12,28 @@ from consortium_mcp.runner import Runner
 from consortium_mcp.server.app import build_server
 from consortium_mcp.settings import Settings
 
+_GRACE_SECONDS = 1.5
+"""How long runs may take to be closed when a signal ends the process; hosts kill after two."""
+
 
 def serve_stdio(settings: Settings) -> None:
-    """Serve until stdin is closed. Raises StoreUnusable before the first answer."""
+    """Serve until stdin is closed or a signal comes. Raises StoreUnusable before the first answer."""
     with Consultancy(settings) as consultancy:
         anyio.run(_serve, consultancy)
 
 
 async def _serve(consultancy: Consultancy) -> None:
-    async with Runner(consultancy) as runner:
+    async with Runner(consultancy) as runner, anyio.create_task_group() as group:
+        group.start_soon(_end_on_signal, runner)
         await build_server(runner).run_stdio_async()
+        group.cancel_scope.cancel()
+
+
+async def _end_on_signal(runner: Runner) -> None:
+    """Close what runs and leave; the SDK's reader of stdin would wait for a line that may never come."""
+    with suppress(NotImplementedError), anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async for number in signals:
+            with anyio.move_on_after(_GRACE_SECONDS):
+                await runner.stop()
+                await anyio.to_thread.run_sync(runner.consultancy.close)
+            os._exit(128 + number)

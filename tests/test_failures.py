@@ -1,0 +1,242 @@
+"""Every way in which a provider fails has its kind, found over real HTTP, and no message shows a key."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import llm
+import openai
+import pytest
+
+from consortium_mcp.catalogue import load_catalogue
+from consortium_mcp.failures import RETRIED, classify, find_finish_reason
+from consortium_mcp.model_call import CallLimits, make_call
+from consortium_mcp.run import CallResult, CallSpec
+from tests.provider import API_KEY, Fault, Provider
+
+SPEC = CallSpec(call_id="i1/m1", iteration=1, label="a#1", model="a", prompt="why?")
+
+KINDS = [
+    (Fault.rate_limit(), "rate_limit"),
+    (Fault.rate_limit(retry_after=2), "rate_limit"),
+    (Fault.billing(), "billing"),
+    (Fault.server_error(500), "server"),
+    (Fault.server_error(503), "server"),
+    (Fault.server_error(529), "server"),
+    (Fault.wrong_key(), "auth"),
+    (Fault.unknown_model(), "model_unavailable"),
+    (Fault.context_length(), "context_length"),
+    (Fault.garbage(), "invalid_reply"),
+    (Fault.garbage(b"", "application/json"), "invalid_reply"),
+    (Fault.garbled_stream(), "invalid_reply"),
+    (Fault.empty(), "empty"),
+    (Fault.content_filter(), "content_filter"),
+    (Fault.content_filter("half an answer"), "content_filter"),
+    (Fault.truncated(), "truncated"),
+]
+
+
+async def ask(model: str = "a", timeout_seconds: float = 60) -> CallResult:
+    """One call, as a run makes it."""
+    entry = load_catalogue().usable(model)
+    return await make_call(entry, SPEC, CallLimits(1), timeout_seconds, lambda response: None)
+
+
+def without_sdk_retries(fault: Fault) -> Fault:
+    return fault.without_sdk_retries() if fault.body is not None else fault
+
+
+@pytest.mark.parametrize("can_stream", [True, False], ids=["streamed", "whole"])
+@pytest.mark.parametrize(("fault", "kind"), KINDS, ids=[f"{fault}-{kind}" for fault, kind in KINDS])
+async def test_each_fault_has_its_kind(
+    provider: Provider, llm_home: Path, fault: Fault, kind: str, can_stream: bool
+) -> None:
+    provider.write_llm_config(llm_home, ["a"], can_stream=can_stream)
+    provider.on("a", without_sdk_retries(fault))
+
+    assert (await ask()).error_kind == kind
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [(502, "server"), ("502", "server"), ("server_error", "server"), (429, "rate_limit"), (402, "billing")],
+)
+async def test_an_error_in_the_middle_of_a_stream_has_its_kind(provider: Provider, code: int | str, kind: str) -> None:
+    provider.on("a", Fault.error_in_stream(code))
+
+    assert (await ask()).error_kind == kind
+
+
+async def test_a_connection_that_breaks_is_network(provider: Provider) -> None:
+    provider.on("a", Fault.reset_mid_stream(after_chunks=2))
+
+    assert (await ask()).error_kind == "network"
+
+
+async def test_a_port_that_nobody_listens_on_is_network(provider: Provider, llm_home: Path) -> None:
+    provider.write_llm_config(llm_home, ["a"], refused=["gone"])
+
+    assert (await ask("gone")).error_kind == "network"
+
+
+@pytest.mark.parametrize("after_chunks", [0, 2])
+async def test_silence_is_a_timeout(provider: Provider, after_chunks: int) -> None:
+    provider.on("a", Fault.hang(after_chunks))
+
+    result = await ask(timeout_seconds=0.2)
+
+    assert (result.error_kind, result.error) == ("timeout", "No full reply within 0.2 seconds.")
+
+
+async def test_an_answer_of_one_byte_now_and_then_is_a_timeout(provider: Provider) -> None:
+    provider.on("a", Fault.slow(0.05))
+
+    assert (await ask(timeout_seconds=0.2)).error_kind == "timeout"
+
+
+async def test_billing_and_rate_limit_differ_although_both_are_429(provider: Provider) -> None:
+    provider.on("a", [fault.without_sdk_retries() for fault in (Fault.billing(), Fault.rate_limit())])
+
+    kinds = [(await ask()).error_kind, (await ask()).error_kind]
+
+    assert [kind in RETRIED for kind in kinds] == [False, True]
+
+
+@pytest.mark.parametrize(("retry_after", "seconds"), [(None, None), (7, 7.0), ("0.5", 0.5), (-3, 0.0), ("soon", None)])
+def test_a_failure_says_how_long_the_provider_asks_us_to_wait(
+    provider: Provider, retry_after: float | str | None, seconds: float | None
+) -> None:
+    provider.on("a", Fault.rate_limit(retry_after).without_sdk_retries())
+
+    with pytest.raises(openai.RateLimitError) as caught:
+        llm.get_model("a").prompt("why?").text()
+    assert classify(caught.value).retry_after_seconds == seconds
+
+
+# messages
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        API_KEY,
+        "sk-proj-abcDEF0123456789",
+        "sk-ant-api03-abcDEF-0123456789",
+        "gsk_abcDEF0123456789",
+        "AIzaSyA0123456789abcdef",
+        "Bearer abcDEF0123456789",
+        "api_key=abcDEF0123456789",
+        "https://host/v1?key=abcDEF0123456789&alt=sse",
+    ],
+)
+async def test_no_message_shows_a_key(provider: Provider, secret: str) -> None:
+    provider.on("a", Fault.refused("echo", 400, None, f"Refused: {secret} is wrong"))
+
+    message = (await ask()).error or ""
+
+    assert message.startswith("Error code: 400 - Refused: ")
+    assert secret[-10:] not in message and "0123456789" not in message
+
+
+async def test_a_key_of_any_form_is_masked_because_it_is_known(provider: Provider, llm_home: Path) -> None:
+    (llm_home / "keys.json").write_text('{"tests-provider": "opensesame"}')
+    provider.on("a", Fault.refused("echo", 400, None, "The word opensesame is wrong"))
+
+    assert (await ask()).error == "Error code: 400 - The word … is wrong"
+
+
+@pytest.mark.parametrize("text", ["the task-force-2000 met", "a risk-averse-person", "keyboard-shortcuts"])
+async def test_words_that_only_look_like_keys_stay(provider: Provider, text: str) -> None:
+    provider.on("a", Fault.refused("plain", 400, None, text))
+
+    assert (await ask()).error == f"Error code: 400 - {text}"
+
+
+# exceptions of other plugins
+
+
+class Response:
+    """What httpx and its kind hang on an exception."""
+
+    def __init__(self, status_code: int, headers: dict[str, str] | None = None) -> None:
+        self.status_code = status_code
+        self.headers = headers or {}
+
+
+def error_with(**attributes: Any) -> Exception:
+    error = Exception("it failed")
+    for name, value in attributes.items():
+        setattr(error, name, value)
+    return error
+
+
+def caused(outer: Exception, inner: Exception) -> Exception:
+    outer.__cause__ = inner
+    return outer
+
+
+def while_handling(outer: Exception, inner: Exception) -> Exception:
+    outer.__context__ = inner
+    return outer
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (error_with(status_code=429), "rate_limit"),
+        (error_with(response=Response(503)), "server"),
+        (error_with(response=Response(402)), "billing"),
+        (error_with(status_code=529, body={"type": "error", "error": {"type": "overloaded_error"}}), "server"),
+        (error_with(status_code=400, body={"error": {"type": "billing_error"}}), "billing"),
+        (error_with(status_code=500, body={"error": {"type": "api_error"}}), "server"),
+        (error_with(body={"error": {"status": "RESOURCE_EXHAUSTED", "code": 429}}), "rate_limit"),
+        (error_with(body={"error": {"status": "INTERNAL"}}), "server"),
+        (caused(llm.ModelError("wrapped"), error_with(status_code=401)), "auth"),
+        (while_handling(KeyError("error"), error_with(status_code=503)), "server"),
+        (llm.NeedsKeyException("no key"), "auth"),
+        (TimeoutError(), "timeout"),
+        (ConnectionResetError(), "network"),
+        (KeyError("choices"), "invalid_reply"),
+        (ValueError("its own reason"), "internal"),
+    ],
+    ids=str,
+)
+def test_B6_kinds_are_found_in_types_codes_and_bodies(error: Exception, kind: str) -> None:
+    assert classify(error).kind == kind
+
+
+@pytest.mark.parametrize("make", [ValueError, RuntimeError, llm.ModelError])
+def test_B6_the_words_of_a_message_decide_nothing(make: Callable[[str], Exception]) -> None:
+    assert classify(make("RateLimitError: 429 timeout, insufficient_quota")).kind == "internal"
+
+
+def test_a_failure_without_words_is_named_by_its_type() -> None:
+    assert classify(ValueError()).message == "ValueError"
+
+
+# finish reasons
+
+
+@pytest.mark.parametrize(
+    ("payload", "reason"),
+    [
+        ({"choices": [{"finish_reason": "length", "message": {"content": "x"}}]}, "length"),
+        ({"content": "x", "finish_reason": "stop"}, "stop"),
+        ({"stop_reason": "max_tokens", "content": []}, "max_tokens"),
+        ({"candidates": [{"content": {"parts": []}, "finishReason": "MAX_TOKENS"}]}, "MAX_TOKENS"),
+        ({"done": True, "done_reason": "stop"}, "stop"),
+        ([{"choices": [{"finish_reason": None}]}, {"choices": [{"finish_reason": "length"}]}], "length"),
+        ({"choices": []}, None),
+        (None, None),
+    ],
+)
+def test_B32_the_finish_reason_is_found_at_whatever_depth(payload: Any, reason: str | None) -> None:
+    assert find_finish_reason(payload) == reason
+
+
+def test_a_fault_of_the_tests_provider_is_never_left_out() -> None:
+    made = {name for name in vars(Fault) if isinstance(vars(Fault)[name], staticmethod)} - {"refused"}
+    named = {str(replace(fault, status=0)).partition("_5")[0] for fault, _ in KINDS}
+
+    assert made - named == {"hang", "reset_mid_stream", "slow", "error_in_stream"}

@@ -1,0 +1,160 @@
+"""A run as text: what is missing comes first, how far to trust it comes last, and the transcript leaves nothing out."""
+
+from typing import Any
+
+import pytest
+
+from consortium_mcp.report import ANSWER_LIMIT, answer_text, confidence_text, outcome_text, short_report, transcript
+from consortium_mcp.run import Iteration, Run, Usage, Verdict
+from tests.scripted import new_run, panel, response
+
+FIRST = Iteration(
+    number=1,
+    responses=(response(1, "first of model1", duration_ms=1234), response(2, None, duration_ms=5000)),
+    verdict=Verdict(
+        synthesis="first synthesis",
+        analysis="first analysis",
+        dissent="first dissent",
+        refinement_areas=("the sunset", "the sea"),
+        problem="no confidence is stated",
+    ),
+)
+SECOND = Iteration(
+    number=2,
+    responses=(response(1, "second of model1"), response(2, "half of", error_kind="truncated", error="Cut.")),
+    verdict=Verdict(synthesis="second synthesis", confidence=0.9),
+)
+UNJUDGED = Iteration(
+    number=1, responses=(response(1),), arbiter_error="its reply holds nothing", raw_verdict="<think>so it goes"
+)
+
+
+def ended(**fields: Any) -> Run:
+    """A run that converged in its second iteration."""
+    defaults: dict[str, Any] = {
+        "status": "converged",
+        "iterations": [FIRST, SECOND],
+        "selected_iteration": 2,
+        "answer": "second synthesis",
+        "confidence": 0.9,
+        "dissent": "one says green",
+        "usage": Usage(calls=6, input_tokens=120),
+        "ended_utc": "2026-11-23T00:00:09.000+00:00",
+    }
+    return new_run(**(defaults | fields))
+
+
+def failed_run() -> Run:
+    """A run without an answer."""
+    nothing = Iteration(number=1, responses=(response(1, None),))
+    return new_run(status="failed", iterations=[nothing], error="No member gave a response.")
+
+
+def test_what_is_missing_comes_before_the_answer() -> None:
+    run = ended(degraded=("1 of 2 gave no response.", "It was cut."))
+    expected = "Incomplete: 1 of 2 gave no response.\nIncomplete: It was cut.\nsecond synthesis"
+    assert answer_text(run) == expected and short_report(run).startswith(expected)
+
+
+def test_a_whole_answer_stands_alone() -> None:
+    assert answer_text(ended()) == "second synthesis"
+
+
+def test_without_an_answer_the_error_is_shown() -> None:
+    assert short_report(failed_run()).startswith("No member gave a response.\n")
+
+
+def test_without_answer_and_error_the_status_is_shown() -> None:
+    assert answer_text(new_run()) == "The run is running; it has no answer."
+
+
+def test_the_short_report_says_how_far_to_trust_the_answer_who_gave_it_and_where_the_rest_is() -> None:
+    lines = short_report(ended()).splitlines()
+    assert lines[-4:] == [
+        "Confidence: 0.90, by judge in iteration 2 of 2; the threshold of 0.80 was reached",
+        "Dissent: one says green",
+        "Responses: model1#1 0.0 s, model2#1 truncated after 0.0 s",
+        "The whole run: consortium://runs/01run",
+    ]
+
+
+def test_a_run_without_an_answer_has_no_confidence_line() -> None:
+    assert "Confidence" not in short_report(failed_run())
+
+
+def test_a_long_answer_is_clipped_in_the_short_report_only() -> None:
+    run = ended(answer="word " * 20_000, dissent="but " * 20_000)
+    assert len(short_report(run)) < ANSWER_LIMIT * 1.2 and run.answer and run.answer in transcript(run)
+
+
+@pytest.mark.parametrize(
+    ("confidence", "status", "shown"),
+    [
+        (0.9, "converged", "0.90, by judge in iteration 2 of 2; the threshold of 0.80 was reached"),
+        (0.9, "exhausted", "0.90, by judge in iteration 2 of 2; the threshold of 0.80 was reached"),
+        (0.5, "exhausted", "0.50, by judge in iteration 2 of 2; the threshold of 0.80 was not reached"),
+        (None, "exhausted", "unknown, by judge in iteration 2 of 2; the threshold of 0.80 was not reached"),
+    ],
+)
+def test_the_confidence_is_compared_with_the_threshold(confidence: float | None, status: str, shown: str) -> None:
+    assert confidence_text(ended(confidence=confidence, status=status)) == shown
+
+
+def test_an_outcome_is_a_time_or_a_kind_of_failure() -> None:
+    outcomes = [outcome_text(one) for one in (*FIRST.responses, SECOND.responses[1])]
+    assert outcomes == ["1.2 s", "timeout after 5.0 s", "truncated after 0.0 s"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["# Run 01run", "status: converged", "a:1, b:1", "arbiter: judge", "Why is the sky blue?", "first of model1"]
+    + ["model1#1 (1.2 s)", "model2#1 (timeout after 5.0 s)", "No full reply within 5 seconds.", "first synthesis"]
+    + ["first analysis", "first dissent", "- the sunset\n- the sea", "no confidence is stated", "## Iteration 2"]
+    + [
+        "second of model1",
+        "half of",
+        "truncated",
+        "second synthesis",
+        "Verdict (confidence 0.90)",
+        "Answer (confidence",
+    ]
+    + ["calls: 6, tokens in: 120, out: unknown", "2026-11-23T00:00:09", "incomplete: It was cut.", "Earlier: assistant"]
+    + ["an earlier reply"],
+)
+def test_the_transcript_holds_everything_that_was_said(text: str) -> None:
+    run = ended(degraded=("It was cut.",), history=[{"role": "assistant", "text": "an earlier reply"}])
+    assert text in transcript(run)
+
+
+def test_the_transcript_tells_the_story_in_order() -> None:
+    story = [
+        "Why is",
+        "first of model1",
+        "first synthesis",
+        "second of model1",
+        "half of",
+        "## Answer",
+        "second synthesis",
+    ]
+    text = transcript(ended())
+    places = [text.rindex(part) for part in story]
+    assert places == sorted(places)
+
+
+@pytest.mark.parametrize("text", ["### No verdict", "its reply holds nothing", "<think>so it goes"])
+def test_the_transcript_of_an_iteration_without_a_verdict_says_why_and_shows_the_reply(text: str) -> None:
+    assert text in transcript(ended(iterations=[UNJUDGED], selected_iteration=1))
+
+
+@pytest.mark.parametrize("text", ["## No answer", "No member gave a response.", "No full reply within 5 seconds."])
+def test_the_transcript_of_a_failed_run_says_why(text: str) -> None:
+    assert text in transcript(failed_run())
+
+
+def test_the_transcript_names_the_saved_consortium() -> None:
+    run = ended(consortium_name="experts", consortium=panel("x"))
+    assert "- consortium: experts, of x:1" in transcript(run)
+
+
+def test_the_transcript_of_a_run_under_way_can_be_read() -> None:
+    assert "ended: not yet" in transcript(new_run())
