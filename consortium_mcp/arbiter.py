@@ -3,7 +3,7 @@
 import json
 import random
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from consortium_mcp.confidence import Confidence, read_confidence
@@ -87,26 +87,46 @@ class TagPair(NamedTuple):
 T = TypeVar("T", Span, TagPair)
 
 
-async def judge(run: Run, responses: Sequence[MemberResponse], call: Caller, reads_schema: bool) -> Iteration:
-    """Ask the arbiter what it makes of the responses; an unreadable verdict is asked for once more.
+async def judge(run: Run, iteration: Iteration, call: Caller, reads_schema: Callable[[str], bool]) -> Iteration:
+    """Ask the arbiter what it makes of an iteration's responses; where it fails, the strongest member stands in.
 
     Args:
-        responses: those of the iteration that follows `run.iterations`; at least one of them is ok.
-        reads_schema: whether the arbiter's model supports schemas.
+        iteration: the one that follows `run.iterations`; its shown order names at least one response.
+        reads_schema: whether the model of that name supports schemas.
     """
-    number = len(run.iterations) + 1
-    order = shown_order(run.shuffle_seed, number, responses)
-    iteration = Iteration(number=number, responses=tuple(responses), shown_order=order)
-    result = await call(_question(run, iteration, reads_schema))
+    arbiter = run.consortium.arbiter or ""
+    judged = await _verdict_of(run, iteration, arbiter, "arbiter", call, reads_schema)
+    stand_in = _strongest_other(iteration, arbiter)
+    if judged.verdict is not None or stand_in is None:
+        return judged
+    again = await _verdict_of(run, iteration, stand_in, "arbiter/standin", call, reads_schema)
+    if again.verdict is None:
+        return judged
+    return again.model_copy(update={"judged_by": stand_in, "arbiter_error": judged.arbiter_error})
+
+
+async def _verdict_of(
+    run: Run, iteration: Iteration, model: str, role: str, call: Caller, reads_schema: Callable[[str], bool]
+) -> Iteration:
+    """The iteration with a model's verdict, or the reason why there is none; an unreadable one is asked for again."""
+    spec = _question(run, iteration, model, role, reads_schema(model))
+    result = await call(spec)
     if not result.ok:
         return iteration.model_copy(update={"arbiter_error": result.error, "raw_verdict": result.text})
     reply = result.text or ""
-    verdict = read_verdict(reply, responses)
+    verdict = read_verdict(reply, iteration.responses)
     if verdict is None or verdict.confidence is None:
-        repaired = await call(_repair(run, iteration, reply, verdict, reads_schema))
-        verdict = _repaired(reply, verdict, repaired, responses)
+        repaired = await call(_repair(run, spec, reply, verdict))
+        verdict = _repaired(reply, verdict, repaired, iteration.responses)
     problem = None if verdict else "its reply holds neither a verdict nor any text outside its thinking"
     return iteration.model_copy(update={"verdict": verdict, "arbiter_error": problem, "raw_verdict": reply})
+
+
+def _strongest_other(iteration: Iteration, arbiter: str) -> str | None:
+    """The model of the usable response that trusts itself most, the first of equals; None when it is the arbiter's."""
+    usable = [response for response in iteration.responses if response.ok and response.model != arbiter]
+    best = max(usable, key=lambda response: response.stated_confidence or 0.0, default=None)
+    return best.model if best else None
 
 
 def shown_order(seed: int, number: int, responses: Sequence[MemberResponse]) -> tuple[int, ...]:
@@ -130,12 +150,12 @@ def read_verdict(reply: str, responses: Sequence[MemberResponse] = ()) -> Verdic
     return None
 
 
-def _question(run: Run, iteration: Iteration, reads_schema: bool) -> CallSpec:
+def _question(run: Run, iteration: Iteration, model: str, role: str, reads_schema: bool) -> CallSpec:
     return CallSpec(
-        call_id=f"i{iteration.number}/arbiter",
+        call_id=f"i{iteration.number}/{role}",
         iteration=iteration.number,
-        label=f"{run.consortium.arbiter} (arbiter)",
-        model=run.consortium.arbiter or "",
+        label=f"{model} (arbiter)",
+        model=model,
         prompt=fill(
             "arbiter",
             mark=run.fence_mark,
@@ -153,23 +173,18 @@ def _question(run: Run, iteration: Iteration, reads_schema: bool) -> CallSpec:
     )
 
 
-def _repair(run: Run, iteration: Iteration, reply: str, verdict: Verdict | None, reads_schema: bool) -> CallSpec:
+def _repair(run: Run, question: CallSpec, reply: str, verdict: Verdict | None) -> CallSpec:
+    """The same model asked once more, for the form alone."""
     problem = verdict.problem if verdict and verdict.problem else "no verdict in the form asked for"
-    return CallSpec(
-        call_id=f"i{iteration.number}/arbiter/repair1",
-        iteration=iteration.number,
-        label=f"{run.consortium.arbiter} (arbiter)",
-        model=run.consortium.arbiter or "",
-        prompt=fill(
-            "arbiter_repair",
-            problem=_unmarked(problem, run),
-            mark=run.fence_mark,
-            prompt=_unmarked(clip(run.prompt, REPAIR_LIMIT), run),
-            reply=_unmarked(clip(_outside_thinking(reply) or reply, REPAIR_LIMIT), run),
-            form=_form(run, reads_schema),
-        ),
-        output_schema=VERDICT_SCHEMA if reads_schema else None,
+    prompt = fill(
+        "arbiter_repair",
+        problem=_unmarked(problem, run),
+        mark=run.fence_mark,
+        prompt=_unmarked(clip(run.prompt, REPAIR_LIMIT), run),
+        reply=_unmarked(clip(_outside_thinking(reply) or reply, REPAIR_LIMIT), run),
+        form=_form(run, question.output_schema is not None),
     )
+    return question.model_copy(update={"call_id": f"{question.call_id}/repair1", "prompt": prompt, "history": ()})
 
 
 def _repaired(

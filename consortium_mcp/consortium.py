@@ -17,7 +17,7 @@ class Member(Record):
     """One line of a consortium: a model, how many instances of it, and what they are told."""
 
     model: str = Field(min_length=1)
-    """The llm model id or alias, as the user wrote it."""
+    """The llm model id or alias, as the user wrote it; `"a|b"` asks b where a cannot answer."""
 
     count: int = Field(default=1, ge=1, le=MAX_INSTANCES)
     """How many instances of it are asked, from 1."""
@@ -39,7 +39,7 @@ class Consortium(Record):
     """In the order in which their responses are shown."""
 
     arbiter: str | None = None
-    """The model that reads the responses; None means the first member's, so that only named models are asked."""
+    """The model (or `"model|backup"`) that reads the responses; None means the first member's."""
 
     system_prompt: str | None = None
     """Sent to every member; None means our own short one, which also asks for the member's confidence."""
@@ -172,7 +172,7 @@ def find_cycle(name: str | None, consortium: Consortium, saved: Mapping[str, Con
     clear: set[str] = set()  # walked through without a cycle; without it, each shared level would double the walks
 
     def walk(current: Consortium, path: list[str]) -> list[str] | None:
-        for used in [member.model for member in current.members] + ([current.arbiter] if current.arbiter else []):
+        for used in models_of(current):
             if used in path:
                 return [*path, used]
             if used in known and used not in clear:
@@ -184,7 +184,22 @@ def find_cycle(name: str | None, consortium: Consortium, saved: Mapping[str, Con
     return walk(consortium, [name] if name else [])
 
 
+def alternatives(model: str) -> list[str]:
+    """The model and its backups, in the order in which they are tried: `"a|b"` is a, then b."""
+    return [name.strip() for name in model.split("|") if name.strip()]
+
+
+def models_of(consortium: Consortium) -> list[str]:
+    """Every model that it may call, backups included, each once."""
+    asked = [member.model for member in consortium.members] + ([consortium.arbiter] if consortium.arbiter else [])
+    return list(dict.fromkeys(name for model in asked for name in alternatives(model)))
+
+
 def _split(text: str, is_model: Callable[[str], bool], default_count: int) -> tuple[str, int]:
+    others, bar, last = text.rpartition("|")
+    if bar:
+        backup, instances = _split(last.strip(), is_model, default_count)
+        return f"{others}|{backup}", instances
     if is_model(text) or ":" not in text:
         return text, _positive(default_count, text)
     model, _, count = text.rpartition(":")

@@ -1,40 +1,37 @@
-"""The use-case: resolve, open the run, save everything as it lands, close the run."""
+"""The use-case: resolve, open the run, save everything as it lands, close the run; resume what was interrupted."""
 
+import hashlib
+import json
 import os
 import secrets
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 
 import anyio
+import anyio.abc
 import anyio.to_thread
 from ulid import ULID
 
-from consortium_mcp.arbiter import JUDGING_METHODS
-from consortium_mcp.catalogue import Catalogue, ModelEntry, load_catalogue
-from consortium_mcp.consortium import Consortium, define, find_cycle, parse_members
+from consortium_mcp.calls import RunCalls, saved
+from consortium_mcp.catalogue import load_catalogue
+from consortium_mcp.consortium import Consortium
+from consortium_mcp.definitions import Definitions, with_arbiter
 from consortium_mcp.ending import closed, ended
-from consortium_mcp.errors import ConsortiumError, InvalidConsortium, ModelUnavailable, NotFound, RunFailed
-from consortium_mcp.journal import JournaledCalls, saved
+from consortium_mcp.errors import ConsortiumError, InvalidConsortium, RunFailed, StoreUnusable
 from consortium_mcp.llm_log import LlmLog
-from consortium_mcp.local_model import LOCAL_MODEL_ID
 from consortium_mcp.model_call import CallLimits
 from consortium_mcp.orchestrator import iterations
-from consortium_mcp.run import Run, Turn, now_utc
+from consortium_mcp.plan import Plan, budget_problems, make_plan
+from consortium_mcp.run import Budget, Iteration, Run, Turn, now_utc
 from consortium_mcp.settings import Settings, llm_user_path, load_settings
 from consortium_mcp.store import LEASE_SECONDS, Store
-from consortium_mcp.strategies import STRATEGIES
 from consortium_mcp.takeover import take_over
+from consortium_mcp.texts import storable
 
-DEFAULT_INSTANCES = 3
-"""How many instances answer when a consult names nobody."""
-
-FOUR_WAYS = (
-    "No model can be used. Four ways to one: save a consortium and name it in CONSORTIUM_DEFAULT; save one called "
-    "'default' (`consortium-mcp save default -m MODEL`); give llm's default model its key (`llm keys set openai`, or "
-    "choose another with `llm models default MODEL`); or fetch the embedded model "
-    "(`consortium-mcp local-model fetch`)."
-)
+JOIN_MINUTES = 60
+"""How long after its opening a run can be joined by the same call."""
 
 
 class Consultancy:
@@ -43,15 +40,13 @@ class Consultancy:
     def __init__(self, settings: Settings | None = None) -> None:
         """Open the store; a new one takes over what llm-consortium saved. Raises StoreUnusable."""
         self.settings = settings or load_settings()
-        path = self.settings.database_path
-        is_new = not path.exists()
-        self.store = Store(path)
+        self.store = Store(self.settings.database_path)
+        self.definitions = Definitions(self.store, self.settings)
         self.limits = CallLimits(self.settings.max_concurrent_calls)
         self.llm_log = LlmLog()
         self.owner = f"{socket.gethostname()}/{os.getpid()}/{secrets.token_hex(4)}"
         self._runs: anyio.CapacityLimiter | None = None
-        if is_new:
-            take_over(self.store, llm_user_path())
+        take_over(self.store, llm_user_path())
 
     def close(self) -> None:
         """Finish what is being written and let go of the files."""
@@ -64,180 +59,159 @@ class Consultancy:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def define(
-        self,
-        catalogue: Catalogue,
-        *,
-        consortium: str | Consortium | None = None,
-        models: Sequence[str] | None = None,
-        count: int = 1,
-        **rules: Any,
-    ) -> tuple[str | None, Consortium]:
-        """The definition that a caller means, and its name when it is a saved one.
-
-        Args:
-            consortium: a saved name, or a definition.
-            models: `"model"` or `"model:count"` each, instead of a consortium.
-            count: instances of a model that is named without a count.
-            rules: fields of Consortium that win over the definition's own; None leaves them.
-
-        Raises:
-            NotFound, InvalidConsortium, ModelUnavailable: with what to do.
-        """
-        if consortium is not None and models:
-            raise InvalidConsortium("Give either a consortium or models, not both.")
-        name = consortium if isinstance(consortium, str) else None
-        if isinstance(consortium, Consortium):
-            base = consortium
-        elif name is not None:
-            base = self.store.load_consortium(name)
-        elif models:
-            saved_names = set(self.store.list_consortium_names())
-            members = parse_members(models, lambda text: catalogue.knows(text) or text in saved_names, count)
-            base = define(members=[member.model_dump() for member in members])
-        else:
-            name, base = self._default(catalogue)
-        given = {field: value for field, value in rules.items() if value is not None}
-        return name, define(**{**base.model_dump(), **given}) if given else base
-
-    def check(self, name: str | None, consortium: Consortium, catalogue: Catalogue) -> dict[str, ModelEntry]:
-        """Check all that can be checked before money is spent; returns every model to be called, by its name.
-
-        Raises:
-            InvalidConsortium: unknown strategy or judging method, or the consortium contains itself.
-            ModelUnavailable: a model is unknown, not allowed, lacks its key, or does not take its options.
-        """
-        check_rules(consortium)
-        others, _ = self.store.list_consortiums()
-        refuse_cycle(name, consortium, others)
-        names = [*(member.model for member in consortium.members), arbiter_of(consortium)]
-        models = {model: catalogue.usable(model, self.settings.allowed_models) for model in names}
-        for member in consortium.members:
-            models[member.model].check_options(member.options)
-        return models
-
-    def problem(self, name: str, consortium: Consortium, catalogue: Catalogue) -> str | None:
-        """Why a saved consortium cannot run now, and what to do; None when it can."""
+    def plan(self, prompt: str, *, budget: Budget | None = None, **definition: Any) -> Plan:
+        """What a consult would do and cost, and what would stop it; nothing is asked, nothing is written."""
+        catalogue = load_catalogue()
+        name, consortium = self.definitions.resolve(catalogue, **definition)
+        consortium = with_arbiter(consortium)
         try:
-            self.check(name, consortium, catalogue)
+            models, problems = self.definitions.check(name, consortium, catalogue), list[str]()
         except ConsortiumError as error:
-            return str(error)
-        return None
+            models, problems = {}, [str(error)]
+        if not prompt.strip():
+            problems.append("The prompt is empty.")
+        return make_plan(prompt, consortium, models, budget or Budget(), problems)
 
-    def save_consortium(self, name: str, consortium: Consortium, *, overwrite: bool) -> None:
-        """Save a definition for later consults; whether its models can be called is checked then, not now.
-
-        Raises:
-            InvalidConsortium: the name is taken and `overwrite` is false, or a rule is broken.
-        """
-        if not name.strip() or len(name) > 100 or not name.isprintable():
-            raise InvalidConsortium(f"The name {name[:100]!r} does not do: use 1 to 100 printable characters.")
-        check_rules(consortium)
-        others, damaged = self.store.list_consortiums()
-        if not overwrite and (name in others or name in damaged):
-            raise InvalidConsortium(f"A consortium named {name!r} is saved already; overwrite=true replaces it.")
-        refuse_cycle(name, consortium, others)
-        self.store.save_consortium(name, consortium)
-
-    def open_run(self, prompt: str, history: Sequence[Turn] = (), **definition: Any) -> Run:
+    def open_run(
+        self,
+        prompt: str,
+        history: Sequence[Turn] = (),
+        *,
+        budget: Budget | None = None,
+        deadline_seconds: float | None = None,
+        join: bool = False,
+        **definition: Any,
+    ) -> Run:
         """Resolve and check everything, and write the run, before anything is paid for.
 
         Args:
-            definition: what `define` takes.
+            budget: what the run may spend; None means no limit of its own.
+            deadline_seconds: how long it may take; None means the setting.
+            join: return the run of the same call where one is under way, or ended without anyone having received it.
+            definition: what `Definitions.resolve` takes.
 
         Raises:
             ConsortiumError: whatever would keep the run from working, with what to do.
         """
         if not prompt.strip():
             raise InvalidConsortium("The prompt is empty; say what the consortium is to answer.")
+        budget = budget or Budget()
         catalogue = load_catalogue()
-        name, consortium = self.define(catalogue, **definition)
-        self.check(name, consortium, catalogue)
+        name, consortium = self.definitions.resolve(catalogue, **definition)
+        consortium = with_arbiter(consortium)
+        models = self.definitions.check(name, consortium, catalogue)
+        if problems := budget_problems(consortium, budget, models):
+            raise InvalidConsortium(" ".join(problems))
+        fingerprint = _fingerprint(prompt, history, consortium, budget)
+        since = datetime.now(UTC) - timedelta(minutes=JOIN_MINUTES)
+        if join and (same := self.store.find_joinable(fingerprint, since.isoformat())):
+            return self.store.load_run(same)
         run = Run(
             run_id=str(ULID()).lower(),
             status="running",
-            prompt=prompt,
+            prompt=storable(prompt),
             history=tuple(history),
             consortium_name=name,
-            consortium=consortium.model_copy(update={"arbiter": arbiter_of(consortium)}),
+            consortium=consortium,
             shuffle_seed=secrets.randbits(48),
             fence_mark=secrets.token_hex(6),
+            deadline_utc=_from_now(deadline_seconds or self.settings.deadline_seconds),
+            budget=budget,
             created_utc=now_utc(),
         )
-        self.store.open_run(run, self.owner)
+        self.store.open_run(run, self.owner, fingerprint)
         return run
 
     async def perform(self, run_id: str, on_change: Callable[[], None] = lambda: None) -> Run:
-        """Work on an opened run until it has ended, and return it; calls that it made before are not made again.
+        """Work on a run until it has ended, and return it; calls whose results are stored are not made again.
+
+        A run that another process holds is returned as it stands.
 
         Args:
             on_change: told after each thing that was written.
         """
         run = await anyio.to_thread.run_sync(self.store.load_run, run_id)
+        deadline = _from_now(_whole_seconds(run)) if run.status == "interrupted" else run.deadline_utc
+        run = run.model_copy(update={"deadline_utc": deadline})
+        if not await saved(self.store.claim_run, run_id, self.owner, deadline):
+            return run
         failure: Exception | None = None
         self._runs = self._runs or anyio.CapacityLimiter(self.settings.max_concurrent_runs)
-        async with anyio.create_task_group() as lease:
-            lease.start_soon(self._hold, run_id)
+        async with anyio.create_task_group() as group:
+            group.start_soon(self._hold, run_id, group.cancel_scope)
             try:
                 async with self._runs:
-                    run = await self._work_on(run, on_change)
+                    run = await self._work_on(run, on_change, group)
             except anyio.get_cancelled_exc_class():
-                await saved(self.store.close_run, ended(run, "cancelled", "The run was cancelled."))
+                await self._close(ended(run, "cancelled", "The run was cancelled."))
                 raise
             except Exception as error:  # nothing foreseen: the run says so, and the error goes on its way below
-                await saved(self.store.close_run, ended(run, "failed", f"{type(error).__name__}: {error}"))
+                run = await self._close(ended(run, "failed", f"{type(error).__name__}: {error}"))
                 failure = error
             finally:
-                lease.cancel_scope.cancel()
+                group.cancel_scope.cancel()
                 on_change()
         if failure is not None:
             raise failure  # outside of the group, which would wrap it
-        return run
+        return run if run.ended_utc else await anyio.to_thread.run_sync(self.store.load_run, run_id)
 
-    async def _work_on(self, run: Run, on_change: Callable[[], None]) -> Run:
+    async def _work_on(self, run: Run, on_change: Callable[[], None], group: anyio.abc.TaskGroup) -> Run:
         catalogue = await anyio.to_thread.run_sync(load_catalogue)
-        models = self.check(run.consortium_name, run.consortium, catalogue)
-        arbiter = models[arbiter_of(run.consortium)]
-        log = self.llm_log.write
-        calls = JournaledCalls(self.store, run.run_id, models, self.limits, self.settings, log, on_change)
-        fresh = run.model_copy(update={"status": "running", "iterations": ()})
-        async for run in iterations(fresh, calls, arbiter.supports_schema):
-            await saved(self.store.save_iteration, run.run_id, run.iterations[-1])
-            on_change()
-        await saved(self.store.close_run, closed(run))
-        return await anyio.to_thread.run_sync(self.store.load_run, run.run_id)
+        models = self.definitions.check(run.consortium_name, run.consortium, catalogue)
+        calls = RunCalls(run, self.store, models, self.limits, self.settings, self.llm_log.write, on_change, group)
 
-    async def _hold(self, run_id: str) -> None:
-        """Renew the run's lease as long as we work on it."""
+        async def save(iteration: Iteration) -> None:
+            await calls.write(self.store.save_iteration, run.run_id, iteration)
+            on_change()
+
+        def reads_schema(model: str) -> bool:
+            return all(entry.supports_schema for entry in models[model])
+
+        last = run
+        async for last in iterations(run, calls, reads_schema, calls.stop, save):
+            if last.iterations:
+                await save(last.iterations[-1])
+        if calls.stopped and last.status != "converged":
+            last = last.model_copy(update={"status": calls.stopped})
+        return await self._close(closed(last), calls.unsaved)
+
+    async def _close(self, run: Run, unsaved: str | None = None) -> Run:
+        """Write how the run ended; where that fails, the answer is not lost, and says so."""
+        try:
+            if unsaved is None:
+                await saved(self.store.close_run, run, self.owner)
+                return await anyio.to_thread.run_sync(self.store.load_run, run.run_id)
+        except StoreUnusable as error:
+            unsaved = str(error)
+        return run.model_copy(update={"degraded": (*run.degraded, f"The run could not be saved in full: {unsaved}")})
+
+    async def _hold(self, run_id: str, scope: anyio.CancelScope) -> None:
+        """Renew the run's lease as long as we work on it; without it, somebody else does, or wants it cancelled."""
         while True:
             await anyio.sleep(LEASE_SECONDS / 4)
-            await saved(self.store.renew_lease, run_id, self.owner)
-
-    def _default(self, catalogue: Catalogue) -> tuple[str | None, Consortium]:
-        """Whom to ask when the caller names nobody; the order is part of the contract."""
-        names = self.store.list_consortium_names()
-        if wanted := self.settings.default:
-            if wanted not in names:
-                raise NotFound(
-                    f"CONSORTIUM_DEFAULT names {wanted!r}, which is not saved. Saved: {', '.join(names) or 'none'}."
-                )
-            return wanted, self.store.load_consortium(wanted)
-        if "default" in names:
-            return "default", self.store.load_consortium("default")
-        for model in (catalogue.default_model, LOCAL_MODEL_ID):
             try:
-                catalogue.usable(model, self.settings.allowed_models)
-            except ModelUnavailable:
-                continue
-            return None, define(members=[{"model": model, "count": DEFAULT_INSTANCES}], arbiter=model)
-        raise ModelUnavailable(FOUR_WAYS)
+                if not await saved(self.store.renew_lease, run_id, self.owner):
+                    scope.cancel()
+            except StoreUnusable:
+                continue  # the calls say that nothing can be saved; whether the lease is lost nobody can tell
 
 
-async def consult(prompt: str, *, settings: Settings | None = None, **definition: Any) -> Run:
+async def consult(
+    prompt: str,
+    *,
+    settings: Settings | None = None,
+    budget: Budget | None = None,
+    deadline_seconds: float | None = None,
+    history: Sequence[Turn] = (),
+    **definition: Any,
+) -> Run:
     """Ask a consortium and return the run with its answer.
 
     Args:
         settings: None reads the environment.
+        budget: what the run may spend; None means no limit of its own.
+        deadline_seconds: how long it may take; None means the setting.
+        history: earlier turns of the conversation, oldest first.
         definition: `consortium=` (a saved name or a Consortium) or `models=[…]`, and rules such as `arbiter=`,
             `confidence_threshold=`, `max_iterations=`; nothing asks the default consortium.
 
@@ -245,34 +219,35 @@ async def consult(prompt: str, *, settings: Settings | None = None, **definition
         RunFailed: no member gave a response; the run is kept.
         ConsortiumError: it could not be started.
     """
+
+    def open_run() -> Run:
+        return consultancy.open_run(prompt, history, budget=budget, deadline_seconds=deadline_seconds, **definition)
+
     with await anyio.to_thread.run_sync(Consultancy, settings) as consultancy:
-        run = await anyio.to_thread.run_sync(lambda: consultancy.open_run(prompt, **definition))
-        return answered(await consultancy.perform(run.run_id))
+        run = await anyio.to_thread.run_sync(open_run)
+        run = answered(await consultancy.perform(run.run_id))
+        await saved(consultancy.store.mark_received, run.run_id)
+        return run
 
 
 def answered(run: Run) -> Run:
     """The run, when it has an answer; raises RunFailed when it ended without one."""
-    if run.status in ("failed", "cancelled", "interrupted") and run.answer is None:
+    if run.answer is None and run.status != "running":
         raise RunFailed(f"{run.error or 'The run ended without an answer.'} The run is kept as {run.uri}.", run.run_id)
     return run
 
 
-def arbiter_of(consortium: Consortium) -> str:
-    """The arbiter's model: the one named, else the first member's, so that only models the user named are asked."""
-    return consortium.arbiter or consortium.members[0].model
+def _fingerprint(prompt: str, history: Sequence[Turn], consortium: Consortium, budget: Budget) -> str:
+    """What makes two calls the same: what is asked of whom, under which rules."""
+    asked = [prompt, [turn.model_dump() for turn in history], consortium.model_dump(mode="json"), budget.model_dump()]
+    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def check_rules(consortium: Consortium) -> None:
-    """Raise InvalidConsortium where a strategy or judging method does not exist."""
-    for what, given, known in (
-        ("strategy", consortium.strategy, STRATEGIES),
-        ("judging method", consortium.judging_method, JUDGING_METHODS),
-    ):
-        if given not in known:
-            raise InvalidConsortium(f"There is no {what} {given!r}. There are: {', '.join(known)}.")
+def _from_now(seconds: float) -> str:
+    return (datetime.now(UTC) + timedelta(seconds=seconds)).isoformat(timespec="milliseconds")
 
 
-def refuse_cycle(name: str | None, consortium: Consortium, others: Mapping[str, Consortium]) -> None:
-    """Raise InvalidConsortium where a consortium contains itself, at any depth."""
-    if cycle := find_cycle(name, consortium, others):
-        raise InvalidConsortium(f"The consortium contains itself: {' → '.join(cycle)}. Remove one of these members.")
+def _whole_seconds(run: Run) -> float:
+    """How long the run was given when it was opened."""
+    opened, deadline = datetime.fromisoformat(run.created_utc), datetime.fromisoformat(run.deadline_utc)
+    return (deadline - opened).total_seconds()

@@ -15,16 +15,23 @@ def closed(run: Run) -> Run:
             "answer": best.verdict.synthesis,
             "confidence": best.verdict.confidence,
             "dissent": best.verdict.dissent,
-            "degraded": (*_missing(best.responses), *_unread(best.verdict), *_lost_after(run, best)),
+            "degraded": (
+                *_stopped(run),
+                *_stood_in(run, best),
+                *_missing(best.responses),
+                *_unread(best.verdict),
+                *_lost_after(run, best),
+            ),
         }
     elif (last := _last_answered(run)) is not None:
-        single = _strongest(last)
+        single = _most_agreed(last)
         answer = {
             "selected_iteration": last.number,
             "answer": single.text,
             "degraded": (
-                f"The arbiter {run.consortium.arbiter} gave no verdict ({last.arbiter_error}); "
-                f"this is the response of {single.label} alone.",
+                f"The arbiter {run.consortium.arbiter} gave no verdict ({last.arbiter_error}); this is the response of "
+                f"{single.label} alone, the one that the others agree with most.",
+                *_stopped(run),
                 *_missing(last.responses),
                 *_lost_after(run, last),
             ),
@@ -57,10 +64,34 @@ def _last_answered(run: Run) -> Iteration | None:
     return next((one for one in reversed(run.iterations) if any(response.ok for response in one.responses)), None)
 
 
-def _strongest(iteration: Iteration) -> MemberResponse:
-    """The response that trusts itself most, the first of equals."""
+def _most_agreed(iteration: Iteration) -> MemberResponse:
+    """The response that shares most words with the others; of equals the one that trusts itself most, or the first."""
     usable = [response for response in iteration.responses if response.ok]
-    return max(usable, key=lambda response: response.stated_confidence or 0.0)
+    words = {response.response_id: set((response.text or "").lower().split()) for response in usable}
+
+    def agreement(response: MemberResponse) -> float:
+        own = words.pop(response.response_id)
+        shared = sum(len(own & other) / (len(own | other) or 1) for other in words.values())
+        words[response.response_id] = own
+        return shared
+
+    return max(usable, key=lambda response: (agreement(response), response.stated_confidence or 0.0))
+
+
+def _stopped(run: Run) -> list[str]:
+    """That the run had to end before it was good enough."""
+    if run.status not in ("deadline", "budget"):
+        return []
+    return [
+        f"The run ended at its {run.status}, in iteration {len(run.iterations)} of {run.consortium.iteration_limit}."
+    ]
+
+
+def _stood_in(run: Run, iteration: Iteration) -> list[str]:
+    if iteration.judged_by is None:
+        return []
+    arbiter, reason = run.consortium.arbiter, iteration.arbiter_error
+    return [f"The arbiter {arbiter} failed ({reason}); {iteration.judged_by}, a member, judged in its place."]
 
 
 def _missing(responses: Sequence[MemberResponse]) -> list[str]:
@@ -93,6 +124,8 @@ def _lost_after(run: Run, selected: Iteration) -> list[str]:
 
 
 def _why_failed(run: Run) -> str:
+    if not run.iterations:
+        return f"The run ended at its {run.status} before anybody could be asked."
     reasons = "; ".join(
         f"{response.label}: {response.error_kind}, {response.error}" for response in run.iterations[-1].responses
     )

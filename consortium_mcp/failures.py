@@ -1,7 +1,9 @@
 """Failures of model calls by kind, found from exception types, status codes and error bodies, never from messages."""
 
 import re
+import time
 from collections.abc import Iterator
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 from consortium_mcp.lazy import llm
@@ -195,11 +197,20 @@ def _retry_after(chain: list[BaseException]) -> float | None:
         headers = getattr(getattr(error, "response", None), "headers", None)
         value = headers.get("retry-after") if headers is not None else None
         if value:
-            try:
-                return max(0.0, float(value))
-            except ValueError:
-                return None
+            return _seconds(value)
     return None
+
+
+def _seconds(retry_after: str) -> float | None:
+    """A Retry-After header as seconds from now: it says so many seconds, or a date."""
+    try:
+        return max(0.0, float(retry_after))
+    except ValueError:
+        pass
+    try:
+        return max(0.0, parsedate_to_datetime(retry_after).timestamp() - time.time())
+    except ValueError:
+        return None
 
 
 def _masked(message: str, key: str | None) -> str:

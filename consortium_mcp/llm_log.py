@@ -8,7 +8,7 @@ import sqlite_utils
 
 from consortium_mcp.lazy import llm, llm_migrations
 from consortium_mcp.settings import llm_user_path
-from consortium_mcp.writer import Writer
+from consortium_mcp.store.writer import Writer
 
 logger = logging.getLogger(__name__)
 

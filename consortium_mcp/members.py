@@ -1,43 +1,102 @@
-"""Asks all instances at once; a failure becomes a response, and the declared order is kept."""
+"""Asks all instances at once; a failure becomes a response, a late one holds up nobody, the order is as declared."""
 
-from collections.abc import Awaitable, Callable, Sequence
+import math
+from collections.abc import Awaitable, Callable, Collection, Sequence
 
 import anyio
 
-from consortium_mcp.run import Ask, CallResult, CallSpec, MemberResponse, Turn
+from consortium_mcp.run import CallResult, CallSpec, MemberResponse, Run
+from consortium_mcp.strategies import plan
 
 Caller = Callable[[CallSpec], Awaitable[CallResult]]
-"""Makes one model call, or finds that it was made already; never raises for a failure of the model."""
+"""Makes one model call, or finds that it was made or is under way; never raises for a failure of the model.
+
+Cancelling it stops the waiting, not the call: the next one who asks for the same call gets its result.
+"""
+
+GRACE_FACTOR = 4
+"""How much longer than the quorum's own time the rest may take: a model that thinks is slow, not hung."""
+
+MIN_GRACE_SECONDS = 5
+"""The least that the rest gets, however fast the quorum was."""
 
 
-async def ask_all(asks: Sequence[Ask], number: int, history: tuple[Turn, ...], call: Caller) -> list[MemberResponse]:
-    """Ask every instance at the same time; the responses stand in the order of the asks.
+async def ask_all(specs: Sequence[CallSpec], call: Caller, late: Collection[str] | None = None) -> list[MemberResponse]:
+    """Ask every instance at the same time; the responses stand in the order of the specs.
+
+    Once more than half have given a response, the others get `GRACE_FACTOR` times as long as that took; then the
+    iteration goes on without them, and their responses are marked late.
 
     Args:
-        number: the iteration, from 1.
-        call: where the calls are made.
+        late: the call ids that were late when this iteration was asked before a crash; None lets the clock decide.
     """
-    responses: list[MemberResponse | None] = [None] * len(asks)
+    results: dict[str, CallResult] = {}
+    arrived = anyio.Event()
 
-    async def ask(place: int) -> None:
-        spec = spec_of(asks[place], place, number, history)
-        responses[place] = MemberResponse.of(spec.call_id, spec.label, spec.model, await call(spec))
+    async def ask(spec: CallSpec) -> None:
+        nonlocal arrived
+        results[spec.call_id] = await call(spec)
+        arrived.set()
+        arrived = anyio.Event()
 
+    awaited = [spec for spec in specs if late is None or spec.call_id not in late]
+    began = anyio.current_time()
+    ends = math.inf
     async with anyio.create_task_group() as group:
-        for place in range(len(asks)):
-            group.start_soon(ask, place)
-    return [response for response in responses if response is not None]
+        for spec in awaited:
+            group.start_soon(ask, spec)
+        while len(results) < len(awaited):
+            with anyio.move_on_at(ends) as patience:
+                await arrived.wait()
+            if patience.cancelled_caught:
+                break
+            if ends == math.inf and _is_quorum(results.values(), len(specs)):
+                now = anyio.current_time()
+                ends = now + max(MIN_GRACE_SECONDS, GRACE_FACTOR * (now - began))
+        group.cancel_scope.cancel()
+    return [_response(spec, results.get(spec.call_id)) for spec in specs]
 
 
-def spec_of(ask: Ask, place: int, number: int, history: tuple[Turn, ...]) -> CallSpec:
-    """The call that an ask becomes; `place` is its place in the iteration, from 0."""
+def specs_of(run: Run) -> list[CallSpec]:
+    """The calls of the iteration that follows `run.iterations`, one for each ask of the strategy.
+
+    An instance whose response was late is not asked again: that call stands for it once more.
+    """
+    number = len(run.iterations) + 1
+    before = {response.label: response for response in run.iterations[-1].responses} if run.iterations else {}
+    specs = []
+    for place, ask in enumerate(plan(run), start=1):
+        earlier = before.get(ask.label)
+        if earlier is not None and earlier.late:
+            specs.append(_spec_of_late(run, earlier.response_id))
+        else:
+            specs.append(_spec(run, number, place))
+    return specs
+
+
+def _spec(run: Run, number: int, place: int) -> CallSpec:
+    """The call at a place (from 1) of an iteration; what came before it decides what was asked."""
+    ask = plan(run.model_copy(update={"iterations": run.iterations[: number - 1]}))[place - 1]
     return CallSpec(
-        call_id=f"i{number}/m{place + 1}",
+        call_id=f"i{number}/m{place}",
         iteration=number,
         label=ask.label,
         model=ask.model,
         prompt=ask.prompt,
         system=ask.system,
-        history=history,
+        history=run.history,
         options=ask.options,
     )
+
+
+def _spec_of_late(run: Run, call_id: str) -> CallSpec:
+    number, _, place = call_id.removeprefix("i").partition("/m")
+    return _spec(run, int(number), int(place))
+
+
+def _is_quorum(results: Collection[CallResult], asked: int) -> bool:
+    return sum(result.ok for result in results) * 2 > asked
+
+
+def _response(spec: CallSpec, result: CallResult | None) -> MemberResponse:
+    return MemberResponse.of(spec.call_id, spec.label, spec.model, result, late=result is None)

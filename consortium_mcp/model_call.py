@@ -156,6 +156,7 @@ def _as_result(collected: _Collected, failure: Failure | None, began: str, durat
         error_kind=failure.kind if failure else None,
         error=storable(failure.message) if failure else None,
         finish_reason=finish_reason,
+        retry_after_seconds=failure.retry_after_seconds if failure else None,
         resolved_model=getattr(response, "resolved_model", None) or find_model(payload),
         input_tokens=getattr(response, "input_tokens", None),
         output_tokens=getattr(response, "output_tokens", None),

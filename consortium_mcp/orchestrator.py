@@ -1,48 +1,72 @@
 """The loop: strategy, members, arbiter, enough? It owns no state and knows no database."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 
-from consortium_mcp.arbiter import judge
-from consortium_mcp.members import Caller, ask_all
-from consortium_mcp.run import Iteration, Run
-from consortium_mcp.strategies import plan
+from consortium_mcp.arbiter import judge, shown_order
+from consortium_mcp.members import Caller, ask_all, specs_of
+from consortium_mcp.run import Iteration, Run, Status
+
+ReadsSchema = Callable[[str], bool]
+"""Whether the model of that name supports schemas."""
 
 
-async def iterations(run: Run, call: Caller, arbiter_reads_schema: bool) -> AsyncIterator[Run]:
+async def iterations(
+    run: Run,
+    call: Caller,
+    reads_schema: ReadsSchema,
+    stop: Callable[[Run], Status | None] = lambda run: None,
+    save_asked: Callable[[Iteration], Awaitable[None]] | None = None,
+) -> AsyncIterator[Run]:
     """Yield the run with each further iteration, until it is good enough or nothing more may be asked.
 
-    The last one yielded has its status: `converged`, `exhausted`, or `failed` when no member gave a response (then
-    the arbiter is not asked).
+    The last one yielded has its status: `converged`, `exhausted`, `failed` when no member gave a response (then the
+    arbiter is not asked), or what `stop` said.
 
     Args:
-        run: the run as it was opened, without iterations.
+        run: the run as it stands in the store: iterations that it has were begun before a crash, and are gone through
+            again with the same questions.
         call: where calls are made.
-        arbiter_reads_schema: whether the arbiter's model supports schemas.
+        stop: says before each iteration why it may not begin; None lets it.
+        save_asked: told of an iteration between its responses and the arbiter's question.
     """
+    recorded = {iteration.number: iteration for iteration in run.iterations}
+    run = run.model_copy(update={"status": "running", "iterations": ()})
     while run.status == "running":
         number = len(run.iterations) + 1
-        responses = await ask_all(plan(run), number, run.history, call)
-        if any(response.ok for response in responses):
-            iteration = await judge(run, responses, call, arbiter_reads_schema)
-        else:
-            iteration = Iteration(number=number, responses=tuple(responses))
+        if reason := stop(run):
+            yield run.model_copy(update={"status": reason})
+            return
+        responses = await ask_all(specs_of(run), call, _late(recorded.get(number)))
+        order = shown_order(run.shuffle_seed, number, responses)
+        iteration = Iteration(number=number, responses=tuple(responses), shown_order=order)
+        if order:
+            if save_asked:
+                await save_asked(iteration)
+            iteration = await judge(run, iteration, call, reads_schema)
         run = run.model_copy(update={"iterations": (*run.iterations, iteration)})
         run = run.model_copy(update={"status": status_after(run)})
         yield run
 
 
-def status_after(run: Run) -> str:
+def status_after(run: Run) -> Status:
     """How a run stands after its last iteration; `running` means that the members are asked again."""
     last = run.iterations[-1]
     if not any(response.ok for response in last.responses):
         return "failed" if len(run.iterations) == 1 else "exhausted"
     enough = last.number >= run.consortium.min_iterations
-    if enough and last.verdict and _is_good(last, run.consortium.confidence_threshold):
+    if enough and _is_good(last, run.consortium.confidence_threshold):
         return "converged"
     unreadable = last.confidence is None
     if last.number >= run.consortium.iteration_limit or (enough and unreadable):
         return "exhausted"
     return "running"
+
+
+def _late(recorded: Iteration | None) -> set[str] | None:
+    """Which responses an iteration did without; None when it was not asked to its end before."""
+    if recorded is None or not recorded.shown_order:
+        return None
+    return {response.response_id for response in recorded.responses if response.late}
 
 
 def _is_good(iteration: Iteration, threshold: float) -> bool:

@@ -1,7 +1,7 @@
 """What a call costs, from the public price lists in genai-prices; an unknown price is unknown, never 0."""
 
 from collections.abc import Iterator
-from decimal import Decimal
+from typing import Any
 
 from consortium_mcp.catalogue import ModelEntry
 from consortium_mcp.lazy import genai_prices
@@ -15,22 +15,21 @@ def price_usd(entry: ModelEntry, input_tokens: int, output_tokens: int) -> float
     if entry.model_id == LOCAL_MODEL_ID:
         return 0.0
     usage = genai_prices.Usage(input_tokens=input_tokens, output_tokens=output_tokens)
-    for model, provider, url in _references(entry):
+    for model, where in _references(entry):
         try:
-            found = genai_prices.calc_price(usage, model, provider_id=provider, provider_api_url=url)
+            return float(genai_prices.calc_price(usage, model, **where).total_price)
         except LookupError:
             continue
-        return float(Decimal(found.total_price))
     return None
 
 
-def _references(entry: ModelEntry) -> Iterator[tuple[str, str | None, str | None]]:
-    """How a price list may name the model: (model, provider, address of its API)."""
+def _references(entry: ModelEntry) -> Iterator[tuple[str, dict[str, Any]]]:
+    """How a price list may name the model, and by what it knows the provider."""
     name = str(getattr(entry.model, "model_name", None) or entry.model_id)
     if base := getattr(entry.model, "api_base", None):
-        yield name, None, str(base)  # somebody's own address: another provider's price for the name means nothing
+        yield name, {"provider_api_url": str(base)}  # somebody's own server: other prices for the name mean nothing
         return
     provider, slash, rest = name.partition("/")
     if slash:
-        yield rest, provider, None
-    yield rest or name, _PROVIDER_OF_PLUGIN.get(entry.plugin), None
+        yield rest, {"provider_id": provider}
+    yield rest or name, {"provider_id": _PROVIDER_OF_PLUGIN.get(entry.plugin)}

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from consortium_mcp.plan import Plan
 from consortium_mcp.run import Iteration, MemberResponse, Run
 from consortium_mcp.texts import clip
 
@@ -18,6 +19,18 @@ def answer_text(run: Run) -> str:
     """The answer, or why there is none; what it lacks comes first."""
     lines = [f"Incomplete: {sentence}" for sentence in run.degraded]
     lines.append(run.error or f"The run is {run.status}; it has no answer." if run.answer is None else run.answer)
+    return "\n".join(lines)
+
+
+def plan_text(plan: Plan) -> str:
+    """A plan in a few lines."""
+    who = ", ".join(f"{row.model} ({row.role}) {row.per_iteration}x per iteration" for row in plan.calls)
+    cost = "unknown" if plan.cost_usd is None else f"${plan.cost_usd[0]:.4f} to ${plan.cost_usd[1]:.4f}"
+    lines = [
+        f"Would ask: {who}.",
+        f"Calls: {plan.min_calls} to {plan.max_calls}; tokens: {plan.tokens[0]} to {plan.tokens[1]}; cost: {cost}.",
+        *(f"It cannot run: {problem}" for problem in plan.problems),
+    ]
     return "\n".join(lines)
 
 

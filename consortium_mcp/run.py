@@ -3,10 +3,10 @@
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from pydantic import JsonValue
+from pydantic import Field, JsonValue
 
 from consortium_mcp.confidence import find_confidence
-from consortium_mcp.consortium import Consortium
+from consortium_mcp.consortium import Consortium, alternatives
 from consortium_mcp.record import Record
 
 Status = Literal["running", "converged", "exhausted", "deadline", "budget", "failed", "cancelled", "interrupted"]
@@ -62,7 +62,7 @@ class Ask(Record):
     @property
     def label(self) -> str:
         """How people see the instance, as in `gpt-5#2`."""
-        return f"{self.model}#{self.instance}"
+        return f"{alternatives(self.model)[0]}#{self.instance}"
 
 
 class CallSpec(Record):
@@ -95,6 +95,11 @@ class CallSpec(Record):
     output_schema: dict[str, Any] | None = None
     """The JSON schema that the reply must follow; None means free text."""
 
+    @property
+    def asks_member(self) -> bool:
+        """Whether an instance is asked, and not the arbiter."""
+        return self.call_id.partition("/")[2].startswith("m")
+
 
 class CallResult(Record):
     """What one model call gave: text, or an error with its kind; a truncated reply has both."""
@@ -119,6 +124,12 @@ class CallResult(Record):
 
     output_tokens: int | None = None
     """Tokens of the reply, as the provider counts; None when it does not."""
+
+    answered_by: str | None = None
+    """The backup model that answered; None when it was the one that was asked."""
+
+    retry_after_seconds: float | None = None
+    """How long the provider asks us to wait; None when it does not say."""
 
     duration_ms: int = 0
     """From sending to the last chunk, in milliseconds."""
@@ -147,11 +158,23 @@ class MemberResponse(CallResult):
     stated_confidence: float | None = None
     """The instance's own trust in its response, 0.0-1.0; None when it stated none that can be read."""
 
+    late: bool = False
+    """Whether the iteration went on without it; it may stand for its instance in the next one."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether the arbiter could read it in its iteration."""
+        return super().ok and not self.late
+
     @classmethod
-    def of(cls, response_id: str, label: str, model: str, result: CallResult) -> "MemberResponse":
-        """What the reader of a run sees of one call to an instance."""
+    def of(
+        cls, response_id: str, label: str, model: str, result: CallResult | None, late: bool = False
+    ) -> "MemberResponse":
+        """What the reader of a run sees of one call to an instance; a result of None is still awaited."""
+        result = result or CallResult(error_kind="timeout", error="Not there when the iteration went on.")
         stated = find_confidence(result.text).value if result.ok and result.text else None
-        return cls(**result.model_dump(), response_id=response_id, label=label, model=model, stated_confidence=stated)
+        known = {**result.model_dump(), "response_id": response_id, "label": label, "model": model, "late": late}
+        return cls(**known, stated_confidence=stated)
 
 
 class Verdict(Record):
@@ -194,6 +217,9 @@ class Iteration(Record):
     verdict: Verdict | None = None
     """What the arbiter made of them; None when it could not be asked or gave nothing."""
 
+    judged_by: str | None = None
+    """The model that gave the verdict in the arbiter's place; None when it was the arbiter."""
+
     arbiter_error: str | None = None
     """Why there is no verdict, in one sentence; None when there is one."""
 
@@ -217,6 +243,22 @@ class Usage(Record):
 
     output_tokens: int | None = None
     """Tokens of all replies; None when no provider counted them."""
+
+    cost_usd: float | None = None
+    """US dollars; None when the price of any of the calls is unknown."""
+
+
+class Budget(Record):
+    """What may be spent; None means no limit."""
+
+    max_calls: int | None = Field(default=None, ge=1)
+    """Model calls, every attempt counted."""
+
+    max_tokens: int | None = Field(default=None, ge=1)
+    """Tokens of questions and replies together."""
+
+    max_cost_usd: float | None = Field(default=None, gt=0)
+    """US dollars."""
 
 
 class Run(Record):
@@ -245,6 +287,12 @@ class Run(Record):
 
     fence_mark: str
     """The random word that fences the responses in the arbiter's question."""
+
+    deadline_utc: str
+    """When it must have ended, ISO 8601 in UTC."""
+
+    budget: Budget = Budget()
+    """What it may spend."""
 
     iterations: tuple[Iteration, ...] = ()
     """In order; the last one may still be without a verdict."""

@@ -10,12 +10,13 @@ import anyio
 import anyio.abc
 import anyio.to_thread
 
+from consortium_mcp.calls import saved
 from consortium_mcp.consult import Consultancy
-from consortium_mcp.run import Progress
+from consortium_mcp.run import Progress, Run
 
 logger = logging.getLogger(__name__)
 
-HEARTBEAT_SECONDS = 5
+HEARTBEAT_SECONDS = 4.5
 """The longest silence while somebody follows a run; also how often a run of another process is looked at."""
 
 
@@ -27,6 +28,7 @@ class Runner:
         self._group: anyio.abc.TaskGroup | None = None
         self._scopes: dict[str, anyio.CancelScope] = {}
         self._changes: dict[str, anyio.Event] = {}
+        self._unsaved: dict[str, Run] = {}
 
     async def __aenter__(self) -> Self:
         self._group = await anyio.create_task_group().__aenter__()
@@ -40,18 +42,41 @@ class Runner:
         return await self._group.__aexit__(kind, error, trace)
 
     def submit(self, run_id: str) -> None:
-        """Begin to work on a run; nothing happens when that is going on already."""
+        """Begin to work on a run, or go on with an interrupted one; nothing happens when that is going on already."""
         assert self._group is not None
         if run_id not in self._scopes:
             self._scopes[run_id] = anyio.CancelScope()
             self._group.start_soon(self._perform, run_id)
 
-    def cancel(self, run_id: str) -> bool:
-        """Stop working on a run; False when it is not worked on here."""
-        scope = self._scopes.get(run_id)
-        if scope is not None:
-            scope.cancel()
-        return scope is not None
+    async def cancel(self, run_id: str) -> None:
+        """Stop a run, wherever it is worked on; calls in flight are cut, what arrived is kept.
+
+        Raises NotFound. Returns when a run of this process has ended; another process hears of it within seconds.
+        """
+        store = self.consultancy.store
+        await anyio.to_thread.run_sync(store.load_progress, run_id)
+        if run_id not in self._scopes:
+            await saved(store.request_cancel, run_id)
+        while run_id in self._scopes:
+            changed = self._changes.setdefault(run_id, anyio.Event())
+            self._scopes[run_id].cancel()
+            await changed.wait()
+
+    async def stop(self) -> None:
+        """Cancel every run of this process, and return when their records say so."""
+        for run_id in list(self._scopes):
+            await self.cancel(run_id)
+
+    async def recover(self) -> None:
+        """Go on with every interrupted run; of several processes that try, one gets each."""
+        for run in await anyio.to_thread.run_sync(lambda: self.consultancy.store.list_runs(status="interrupted")):
+            self.submit(run.run_id)
+
+    async def load(self, run_id: str) -> Run:
+        """The run as it stands: from the store, or, where that could not be written, as it ended here."""
+        if run_id in self._unsaved:
+            return self._unsaved[run_id]
+        return await anyio.to_thread.run_sync(self.consultancy.store.load_run, run_id)
 
     async def follow(self, run_id: str, wait_seconds: float) -> AsyncIterator[Progress]:
         """Yield how far a run is: now, after each change, and at least every `HEARTBEAT_SECONDS`.
@@ -62,7 +87,7 @@ class Runner:
         said: Progress | None = None
         while True:
             changed = self._changes.setdefault(run_id, anyio.Event())
-            progress = await anyio.to_thread.run_sync(self.consultancy.store.load_progress, run_id)
+            progress = await self._progress(run_id)
             if progress != said:
                 yield progress
             remaining = ends - time.monotonic()
@@ -75,12 +100,19 @@ class Runner:
     async def _perform(self, run_id: str) -> None:
         try:
             with self._scopes[run_id]:
-                await self.consultancy.perform(run_id, lambda: self._tell(run_id))
+                run = await self.consultancy.perform(run_id, lambda: self._tell(run_id))
+                if run.ended_utc and (await self._progress(run_id)).status == "running":
+                    self._unsaved[run_id] = run
         except Exception:  # one run's failure, which its record tells, must not end the others
             logger.exception("The run %s failed", run_id)
         finally:
             del self._scopes[run_id]
             self._tell(run_id)
+
+    async def _progress(self, run_id: str) -> Progress:
+        progress = await anyio.to_thread.run_sync(self.consultancy.store.load_progress, run_id)
+        ended = self._unsaved.get(run_id)
+        return progress.model_copy(update={"status": ended.status}) if ended else progress
 
     def _tell(self, run_id: str) -> None:
         if changed := self._changes.pop(run_id, None):

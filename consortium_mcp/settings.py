@@ -42,10 +42,16 @@ class Settings(Record):
     """How many runs this process works on at once; further ones wait."""
 
     max_calls: int | None = Field(default=None, ge=1)
-    """The most model calls that one run may make; None means no limit."""
+    """The most model calls in one day (UTC) over all runs of the database; None means no limit."""
+
+    max_tokens: int | None = Field(default=None, ge=1)
+    """The most tokens in one day, questions and replies together; None means no limit."""
 
     max_cost_usd: float | None = Field(default=None, gt=0)
-    """The most US dollars that one run may cost; None means no limit."""
+    """The most US dollars in one day; None means no limit."""
+
+    resume: Literal["auto", "manual"] = "manual"
+    """`auto`: a server continues interrupted runs when it starts; `manual`: only get_run and `runs resume` do."""
 
     allowed_models: tuple[str, ...] = ()
     """Patterns of the model ids that callers may use, as in `gpt-*,claude-*`; empty means all."""

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterator
 
-from consortium_mcp.consortium import Consortium, Member
+from consortium_mcp.consortium import Consortium, Member, alternatives
 from consortium_mcp.run import Ask, Run
 from consortium_mcp.texts import clip, fill
 
@@ -36,8 +36,8 @@ def instances(consortium: Consortium) -> Iterator[tuple[Member, int]]:
     asked: Counter[str] = Counter()
     for member in consortium.members:
         for _ in range(member.count):
-            asked[member.model] += 1
-            yield member, asked[member.model]
+            asked[alternatives(member.model)[0]] += 1
+            yield member, asked[alternatives(member.model)[0]]
 
 
 STRATEGIES: dict[str, Callable[[Run], list[Ask]]] = {"refine": refine}

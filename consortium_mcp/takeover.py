@@ -17,7 +17,7 @@ FILES = ("consortium_logs.db", "logs.db")
 
 
 def take_over(store: Store, folder: Path) -> list[str]:
-    """Save a copy of each consortium that llm-consortium saved and that has no namesake here.
+    """Save a copy of each consortium that llm-consortium saved and that has no namesake here, once for each file.
 
     Args:
         folder: llm's user folder.
@@ -26,8 +26,16 @@ def take_over(store: Store, folder: Path) -> list[str]:
         What could not be read, a sentence each.
     """
     problems: list[str] = []
+    taken = store.list_takeovers()
     for path in (folder / name for name in FILES):
-        for name, config in _rows(path, problems):
+        if str(path) in taken or not path.exists():
+            continue
+        try:
+            rows = _rows(path)
+        except sqlite3.Error as error:
+            problems.append(f"The consortiums that llm-consortium saved in {path} could not be read: {error}")
+            continue  # the next opening tries again
+        for name, config in rows:
             if name in store.list_consortium_names():
                 continue
             try:
@@ -36,27 +44,22 @@ def take_over(store: Store, folder: Path) -> list[str]:
                 store.save_consortium(name, load_saved_form(json.loads(config)), taken_from=str(path))
             except (ValueError, TypeError, AttributeError, ConsortiumError) as error:
                 problems.append(f"The consortium {name!r} in {path} was not taken over: {error}")
+        store.save_takeover(str(path))
     for problem in problems:
         logger.warning(problem)
     return problems
 
 
-def _rows(path: Path, problems: list[str]) -> list[tuple[Any, Any]]:
+def _rows(path: Path) -> list[tuple[Any, Any]]:
     """Names and configurations in a file, opened for reading only; none where there is no such table."""
-    if not path.exists():
-        return []
     uri = path.resolve().as_uri()
     try:
-        try:
-            return _read_rows(f"{uri}?mode=ro")
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN):
-                raise
-            # In WAL mode even reading wants to write beside the file; so it does not, where the folder is read-only.
-            return _read_rows(f"{uri}?immutable=1")
-    except sqlite3.Error as error:
-        problems.append(f"The consortiums that llm-consortium saved in {path} could not be read: {error}")
-        return []
+        return _read_rows(f"{uri}?mode=ro")
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN):
+            raise
+        # In WAL mode even reading wants to write beside the file; so it does not, where the folder is read-only.
+        return _read_rows(f"{uri}?immutable=1")
 
 
 def _read_rows(uri: str) -> list[tuple[Any, Any]]:

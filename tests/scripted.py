@@ -5,9 +5,10 @@ from collections.abc import AsyncIterator, Callable, Sequence
 
 import anyio
 
+from consortium_mcp.arbiter import judge, shown_order
 from consortium_mcp.consortium import Consortium, define
 from consortium_mcp.orchestrator import iterations
-from consortium_mcp.run import CallResult, CallSpec, MemberResponse, Run
+from consortium_mcp.run import CallResult, CallSpec, Iteration, MemberResponse, Run
 
 MARK = "f00dfacecafe"
 """The fence mark of every run that these tests begin."""
@@ -26,6 +27,7 @@ def new_run(prompt: str = "Why is the sky blue?", **fields: object) -> Run:
         "shuffle_seed": 7,
         "fence_mark": MARK,
         "created_utc": "2026-11-23T00:00:00.000+00:00",
+        "deadline_utc": "2026-11-23T00:10:00.000+00:00",
     }
     return Run.model_validate(defaults | fields)
 
@@ -98,7 +100,7 @@ def verdicts(*replies: Reply) -> Script:
 
 async def states(run: Run, call: ScriptedCalls, reads_schema: bool = True) -> list[Run]:
     """The run after each of its iterations."""
-    every: AsyncIterator[Run] = iterations(run, call, reads_schema)
+    every: AsyncIterator[Run] = iterations(run, call, lambda model: reads_schema)
     return [state async for state in every]
 
 
@@ -107,6 +109,11 @@ async def last_state(run: Run, call: ScriptedCalls, reads_schema: bool = True) -
     return (await states(run, call, reads_schema))[-1]
 
 
-def texts(specs: Sequence[CallSpec]) -> list[str]:
-    """The prompts of calls."""
-    return [spec.prompt for spec in specs]
+async def judged_iteration(
+    run: Run, responses: Sequence[MemberResponse], call: ScriptedCalls, reads_schema: bool = True
+) -> Iteration:
+    """The next iteration of a run, with what the arbiter makes of these responses."""
+    number = len(run.iterations) + 1
+    order = shown_order(run.shuffle_seed, number, responses)
+    asked = Iteration(number=number, responses=tuple(responses), shown_order=order)
+    return await judge(run, asked, call, lambda model: reads_schema)

@@ -13,6 +13,7 @@ import pytest
 from llm.plugins import pm
 
 from consortium_mcp.catalogue import load_catalogue
+from consortium_mcp.consortium import Consortium, Member
 from consortium_mcp.consult import Consultancy, consult
 from consortium_mcp.errors import ModelUnavailable
 from consortium_mcp.settings import load_settings
@@ -207,14 +208,10 @@ async def test_nothing_is_paid_for_when_one_model_cannot_be_called(
 def test_options_are_checked_before_any_call(
     provider: Provider, consultancy: Consultancy, options: dict[str, Any], said: str
 ) -> None:
-    catalogue = load_catalogue()
-    _, consortium = consultancy.define(catalogue, models=["b", "a"], arbiter="arbiter")
-    told = consortium.members[1].model_copy(update={"options": options})
+    members = (Member(model="b"), Member(model="a", options=options))
 
     with pytest.raises(ModelUnavailable, match=said):
-        consultancy.open_run(
-            "why?", consortium=consortium.model_copy(update={"members": (consortium.members[0], told)})
-        )
+        consultancy.open_run("why?", consortium=Consortium(members=members, arbiter="arbiter"))
     assert (provider.count(), consultancy.store.list_runs()) == (0, [])
 
 

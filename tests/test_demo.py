@@ -28,6 +28,18 @@ def test_the_demo_shows_answer_confidence_dissent_times_and_the_run(local_weight
         assert part in done.stdout
 
 
+def test_a_demo_whose_server_cannot_start_says_so(
+    local_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "broken.db").write_bytes(b"no database" * 500)
+    monkeypatch.setenv("CONSORTIUM_DATABASE", str(tmp_path / "broken.db"))
+
+    done = subprocess.run([sys.executable, "-m", "consortium_mcp", "demo"], capture_output=True, text=True, timeout=60)
+
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert "broken.db" in done.stderr and done.stderr.endswith("what it said stands above.\n")
+
+
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
 async def test_without_a_key_the_local_model_is_the_default_consortium(
     mode: str, local_weights: Path, tmp_path: Path

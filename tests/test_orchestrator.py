@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from consortium_mcp.ending import best_iteration, closed
-from consortium_mcp.members import ask_all
+from consortium_mcp.members import ask_all, specs_of
 from consortium_mcp.run import CallResult, CallSpec, Iteration, Run, Turn, Verdict
 from consortium_mcp.strategies import instances, plan
 from tests.scripted import (
@@ -131,7 +131,7 @@ async def test_responses_keep_the_declared_order_whatever_finished_first() -> No
         gates[spec.call_id].set()
         return CallResult(text=f"answer of {spec.model}")
 
-    responses = await ask_all(plan(new_run(consortium=panel("c", "a", "b"))), 1, (), call)
+    responses = await ask_all(specs_of(new_run(consortium=panel("c", "a", "b"))), call)
     assert (order, [one.label for one in responses]) == (["i1/m3", "i1/m2", "i1/m1"], ["c#1", "a#1", "b#1"])
 
 
@@ -289,11 +289,19 @@ async def test_B32_a_truncated_response_is_judged_and_told() -> None:
     assert "half of" in call.question("i1/arbiter").prompt and run.degraded == ("Cut at their length limit: a#1.",)
 
 
-async def test_B7_when_the_arbiter_fails_the_most_confident_response_is_the_answer() -> None:
+async def test_B7_when_the_arbiter_fails_the_member_that_trusts_itself_most_judges_in_its_place() -> None:
     call = ScriptedCalls(m1="low\nConfidence: 20%", m2="high\nConfidence: 90%", arbiter=failed("server", "Down."))
     run = closed(await last_state(new_run(), call))
-    assert (run.status, run.answer, run.confidence) == ("exhausted", "high\nConfidence: 90%", None)
-    assert run.degraded == ("The arbiter judge gave no verdict (Down.); this is the response of b#1 alone.",)
+    assert (run.status, run.answer, call.question("i1/arbiter/standin").model) == ("converged", "the synthesis", "b")
+    assert run.degraded == ("The arbiter judge failed (Down.); b, a member, judged in its place.",)
+
+
+async def test_B7_when_nobody_can_judge_the_response_that_the_others_agree_with_most_is_the_answer() -> None:
+    down = failed("server", "Down.")
+    call = ScriptedCalls(m1="it is blue", m2="it is green", m3="it is blue indeed", arbiter=down, arbiter_standin=down)
+    run = closed(await last_state(new_run(consortium=panel("a", "b", "c")), call))
+    assert (run.status, run.answer, run.confidence) == ("exhausted", "it is blue", None)
+    assert run.degraded[0].startswith("The arbiter judge gave no verdict (Down.); this is the response of a#1 alone")
 
 
 async def test_B7_an_arbiter_that_only_thinks_is_told_with_its_reason() -> None:

@@ -18,10 +18,10 @@ from sqlite_utils import Database
 
 from consortium_mcp.consortium import Consortium, Member
 from consortium_mcp.errors import ConsortiumError, NotFound, StoreUnusable
-from consortium_mcp.migrations import migrations
 from consortium_mcp.run import CallResult, CallSpec, Iteration, Run, Verdict
-from consortium_mcp.store import Store
-from consortium_mcp.writer import Writer
+from consortium_mcp.store import Begun, Paid, Refused, Reservation, Store
+from consortium_mcp.store.migrations import migrations
+from consortium_mcp.store.writer import Writer
 from tests.permissions import read_only, shared_folder
 
 PAIR = Consortium(members=(Member(model="a", count=2), Member(model="b")), arbiter="arbiter")
@@ -59,12 +59,18 @@ def run_of(run_id: str = "01a", prompt: str = "why?", name: str | None = None) -
         shuffle_seed=7,
         fence_mark="mark",
         created_utc="2026-11-22T00:00:00.000+00:00",
+        deadline_utc="2026-11-22T00:10:00.000+00:00",
     )
 
 
 def spec_of(call_id: str = "i1/m1", label: str = "a#1", prompt: str = "why?") -> CallSpec:
     number = int(call_id.partition("/")[0][1:])
     return CallSpec(call_id=call_id, iteration=number, label=label, model="a", prompt=prompt)
+
+
+def begin(store: Store, spec: CallSpec | None = None, run_id: str = "01a") -> Begun | Paid | Refused:
+    """Begin a call without any budget."""
+    return store.begin_attempt(run_id, spec or spec_of(), Reservation(tokens=0, cost_usd=None), {})
 
 
 def attempts(connection: sqlite3.Connection, call_id: str = "i1/m1") -> int:
@@ -130,8 +136,12 @@ def test_three_processes_open_a_new_file_at_the_same_time(tmp_path: Path) -> Non
     for process in processes:
         assert process.stdout is not None
         process.stdout.readline()
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
 
-    assert [process.communicate("go\n") + (process.returncode,) for process in processes] == [("", "", 0)] * 3
+    assert [process.communicate() + (process.returncode,) for process in processes] == [("", "", 0)] * 3
 
 
 def test_a_newer_schema_is_refused_with_what_to_do(path: Path) -> None:
@@ -280,14 +290,14 @@ def test_B19_a_damaged_row_is_a_sentence_when_it_is_asked_for(store: Store, besi
 def test_a_call_that_begins_has_no_result_yet(store: Store) -> None:
     store.open_run(run_of(), "me")
 
-    assert store.begin_call("01a", spec_of()) is None
+    assert begin(store) == Begun(1)
 
 
 def test_beginning_again_raises_the_attempts(store: Store, beside: sqlite3.Connection) -> None:
     store.open_run(run_of(), "me")
-    store.begin_call("01a", spec_of())
+    begin(store)
 
-    assert (store.begin_call("01a", spec_of()), attempts(beside)) == (None, 2)
+    assert (begin(store), attempts(beside)) == (Begun(2), 2)
 
 
 def test_a_call_that_is_done_gives_its_stored_result_and_no_further_attempt(
@@ -295,23 +305,23 @@ def test_a_call_that_is_done_gives_its_stored_result_and_no_further_attempt(
 ) -> None:
     result = CallResult(text="because", finish_reason="stop", input_tokens=1, output_tokens=2, duration_ms=3)
     store.open_run(run_of(), "me")
-    store.begin_call("01a", spec_of())
+    begin(store)
     store.finish_call("01a", "i1/m1", result)
 
-    assert (store.begin_call("01a", spec_of()), attempts(beside)) == (result, 1)
+    assert (begin(store), attempts(beside)) == (Paid(result), 1)
 
 
 def test_a_question_asked_of_many_is_stored_once(store: Store, beside: sqlite3.Connection) -> None:
     store.open_run(run_of(), "me")
     for place in range(1, 6):
-        store.begin_call("01a", spec_of(f"i1/m{place}"))
+        begin(store, spec_of(f"i1/m{place}"))
 
     assert beside.execute("SELECT count(*) FROM questions").fetchone()[0] == 1
 
 
 def test_a_call_of_no_run_is_refused(store: Store) -> None:
     with pytest.raises(StoreUnusable, match="FOREIGN KEY"):
-        store.begin_call("01a", spec_of())
+        begin(store)
 
 
 # runs
@@ -320,7 +330,7 @@ def test_a_call_of_no_run_is_refused(store: Store) -> None:
 def test_a_run_in_progress_is_loaded_with_all_that_has_arrived(store: Store) -> None:
     store.open_run(run_of(), "me")
     for place in (1, 2, 3):
-        store.begin_call("01a", spec_of(f"i1/m{place}", f"a#{place}"))
+        begin(store, spec_of(f"i1/m{place}", f"a#{place}"))
     store.finish_call("01a", "i1/m3", CallResult(text="third"))
     store.finish_call("01a", "i1/m1", CallResult(error_kind="auth", error="no key", input_tokens=4))
 
@@ -333,7 +343,7 @@ def test_a_run_in_progress_is_loaded_with_all_that_has_arrived(store: Store) -> 
 def test_responses_come_in_the_declared_order_beyond_nine(store: Store) -> None:
     store.open_run(run_of(), "me")
     for place in (11, 2, 10, 1):
-        store.begin_call("01a", spec_of(f"i1/m{place}"))
+        begin(store, spec_of(f"i1/m{place}"))
         store.finish_call("01a", f"i1/m{place}", CallResult(text="x"))
 
     responses = store.load_run("01a").iterations[0].responses
@@ -343,16 +353,32 @@ def test_responses_come_in_the_declared_order_beyond_nine(store: Store) -> None:
 def test_a_closed_run_is_loaded_as_it_ended(store: Store) -> None:
     verdict = Verdict(synthesis="so", confidence=0.9, refinement_areas=("more",))
     store.open_run(run_of(), "me")
-    store.begin_call("01a", spec_of())
+    begin(store)
     store.finish_call("01a", "i1/m1", CallResult(text="third"))
     responses = store.load_run("01a").iterations[0].responses
     judged = Iteration(number=1, responses=responses, shown_order=(0,), verdict=verdict, raw_verdict="{}")
     store.save_iteration("01a", judged)
     ended = {"status": "converged", "answer": "so", "confidence": 0.9, "dissent": "no", "selected_iteration": 1}
     run = store.load_run("01a").model_copy(update={**ended, "degraded": ("é",), "ended_utc": "2026-11-22"})
-    store.close_run(run)
+    store.close_run(run, "me")
 
     assert store.load_run("01a") == run
+
+
+def test_a_cancellation_that_comes_too_late_does_not_take_the_answer_away(store: Store) -> None:
+    store.open_run(run_of(), "me")
+    store.close_run(run_of().model_copy(update={"status": "converged", "answer": "so"}), "me")
+    store.close_run(run_of().model_copy(update={"status": "cancelled", "error": "The run was cancelled."}), "me")
+
+    run = store.load_run("01a")
+    assert (run.status, run.answer, run.error) == ("converged", "so", None)
+
+
+def test_another_owner_does_not_close_a_run(store: Store) -> None:
+    store.open_run(run_of(), "me")
+    store.close_run(run_of().model_copy(update={"status": "cancelled"}), "you")
+
+    assert store.load_run("01a").status == "running"
 
 
 def test_an_unknown_run_is_answered_with_the_newest_ones(store: Store) -> None:
@@ -366,7 +392,7 @@ def test_an_unknown_run_is_answered_with_the_newest_ones(store: Store) -> None:
 def test_progress_says_who_is_awaited(store: Store) -> None:
     store.open_run(run_of(), "me")
     for place in (1, 2, 3):
-        store.begin_call("01a", spec_of(f"i1/m{place}", f"a#{place}"))
+        begin(store, spec_of(f"i1/m{place}", f"a#{place}"))
     store.finish_call("01a", "i1/m2", CallResult(text="second"))
 
     assert store.load_progress("01a").message == "1 of 3 responses; waiting for a#1, a#3"
@@ -375,9 +401,9 @@ def test_progress_says_who_is_awaited(store: Store) -> None:
 def test_progress_says_when_the_arbiter_reads(store: Store) -> None:
     store.open_run(run_of(), "me")
     for call_id in ("i1/m1", "i2/m1"):
-        store.begin_call("01a", spec_of(call_id))
+        begin(store, spec_of(call_id))
         store.finish_call("01a", call_id, CallResult(text="x"))
-    store.begin_call("01a", spec_of("i2/arbiter"))
+    begin(store, spec_of("i2/arbiter"))
 
     assert store.load_progress("01a").message == "iteration 2: 1 of 1 responses; the arbiter reads them"
 
@@ -415,7 +441,7 @@ def test_pages_follow_each_other_without_gap_or_overlap(store: Store) -> None:
 def test_runs_are_filtered_by_consortium_and_status(store: Store) -> None:
     for run_id, name in (("01a", "legal"), ("01b", "legal"), ("01c", "code")):
         store.open_run(run_of(run_id, name=name), "me")
-    store.close_run(store.load_run("01a").model_copy(update={"status": "failed"}))
+    store.close_run(store.load_run("01a").model_copy(update={"status": "failed"}), "me")
 
     assert ids(store.list_runs(consortium="legal", status="failed")) == ["01a"]
 
@@ -424,7 +450,7 @@ def test_words_are_found_in_prompt_and_answer(store: Store) -> None:
     for run_id, prompt in (("01a", "capital of France"), ("01b", "price of tea"), ("01c", "why?")):
         store.open_run(run_of(run_id, prompt), "me")
     answered = store.load_run("01c").model_copy(update={"status": "converged", "answer": "The capitals differ."})
-    store.close_run(answered)
+    store.close_run(answered, "me")
 
     assert ids(store.list_runs(query="capital")) == ["01c", "01a"]
 
@@ -469,13 +495,13 @@ def test_lists_and_loads_use_indices(
 ) -> None:
     store.open_run(run_of(), "me")
     asked: list[tuple[str, list[object]]] = []
-    read = store._read
+    read = store.read
 
     def noted(sql: str, values: list[object]) -> list[sqlite3.Row]:
         asked.append((sql, list(values)))
         return read(sql, values)
 
-    monkeypatch.setattr(store, "_read", noted)
+    monkeypatch.setattr(store, "read", noted)
     store.list_runs(**filters)  # type: ignore[arg-type]
     store.load_run("01a")
     store.load_progress("01a")
@@ -524,7 +550,7 @@ def test_a_lease_is_not_renewed_by_another_owner(store: Store, beside: sqlite3.C
 
 def test_a_closed_run_has_no_lease_to_renew(store: Store) -> None:
     store.open_run(run_of(), "me")
-    store.close_run(run_of().model_copy(update={"status": "converged", "answer": "so"}))
+    store.close_run(run_of().model_copy(update={"status": "converged", "answer": "so"}), "me")
 
     assert store.renew_lease("01a", "me") is False
 
@@ -536,9 +562,9 @@ def journal(store: Store, run_id: str, calls: int = 4) -> None:
     """A whole run as a consult writes it."""
     store.open_run(run_of(run_id), "me")
     for place in range(1, calls + 1):
-        store.begin_call(run_id, spec_of(f"i1/m{place}"))
+        begin(store, spec_of(f"i1/m{place}"), run_id)
         store.finish_call(run_id, f"i1/m{place}", CallResult(text=f"{run_id} {place}"))
-    store.close_run(run_of(run_id).model_copy(update={"status": "converged", "answer": run_id}))
+    store.close_run(run_of(run_id).model_copy(update={"status": "converged", "answer": run_id}), "me")
 
 
 def tables_of(path: Path) -> tuple[str, int, int]:
@@ -575,7 +601,7 @@ def test_B15_three_processes_lose_nothing(path: Path) -> None:
 def test_B16_one_thread_writes_whoever_asks(store: Store) -> None:
     writers: set[int] = set()
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda _: store._write(lambda c: writers.add(threading.get_ident())), range(64)))
+        list(pool.map(lambda _: store.write(lambda c: writers.add(threading.get_ident())), range(64)))
 
     assert len(writers) == 1
 
@@ -677,7 +703,7 @@ def test_writing_goes_on_after_a_batch_that_failed(
 
 
 def test_a_full_disk_is_said_in_one_sentence(store: Store, beside: sqlite3.Connection) -> None:
-    store._write(lambda c: c.execute("PRAGMA max_page_count = 1") and None)
+    store.write(lambda c: c.execute("PRAGMA max_page_count = 1") and None)
 
     with pytest.raises(StoreUnusable, match="the disk is full: free some space"):
         store.open_run(run_of(prompt="x" * 100_000), "me")

@@ -117,9 +117,9 @@ def test_a_strategy_that_we_do_not_have_is_kept_by_its_name(llm_home: Path, open
     assert (taken.strategy, taken.judging_method) == ("elimination", "rank")
 
 
-def test_only_a_new_database_takes_over(llm_home: Path, open_consultancy: OpenConsultancy) -> None:
-    open_consultancy()
+def test_a_file_is_taken_over_once(llm_home: Path, open_consultancy: OpenConsultancy) -> None:
     write_configs(llm_home / "logs.db", {"panel": SEED_ROW})
+    open_consultancy().store.delete_consortium("panel")
 
     assert open_consultancy().store.list_consortium_names() == []
 
@@ -137,7 +137,7 @@ def test_where_it_came_from_is_noted(llm_home: Path, store: Store) -> None:
     path = write_configs(llm_home / "logs.db", {"panel": SEED_ROW})
     take_over(store, llm_home)
 
-    assert [row[0] for row in store._read("SELECT taken_from FROM consortium_configs")] == [str(path)]
+    assert [row[0] for row in store.read("SELECT taken_from FROM consortium_configs")] == [str(path)]
 
 
 @pytest.mark.parametrize("wal", [False, True])

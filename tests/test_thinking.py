@@ -32,7 +32,7 @@ def test_a_reply_without_thinking_stays_as_it_is() -> None:
 
 
 def test_a_nested_block_does_not_end_the_one_around_it() -> None:
-    assert strip_thinking("<think>a <think>b</think> still hidden</think>shown") == "shown"
+    assert strip_thinking("shown <think>a <think>b</think> still hidden</think>too") == "shown too"
 
 
 def test_an_unclosed_block_reaches_to_the_end() -> None:
@@ -41,6 +41,10 @@ def test_an_unclosed_block_reaches_to_the_end() -> None:
 
 def test_a_closing_tag_without_its_opening_ends_a_block_that_began_with_the_text() -> None:
     assert strip_thinking("the template swallowed the opening </think>shown") == "shown"
+
+
+def test_a_stray_closing_tag_takes_what_stood_before_it_along() -> None:
+    assert strip_thinking("draft <think>a</think> still draft </think>shown") == "shown"
 
 
 def test_two_blocks_leave_what_stands_between_and_after_them() -> None:

@@ -22,9 +22,9 @@ def save(name: str, **options: Any) -> None:
         raise click.UsageError("Who is to be asked? Give at least one -m MODEL.")
     with Consultancy() as consultancy:
         catalogue = load_catalogue()
-        _, consortium = consultancy.define(catalogue, **definition)
-        consultancy.save_consortium(name, consortium, overwrite=True)
-        problem = consultancy.problem(name, consortium, catalogue)
+        _, consortium = consultancy.definitions.resolve(catalogue, **definition)
+        consultancy.definitions.save(name, consortium, overwrite=True)
+        problem = consultancy.definitions.problem(name, consortium, catalogue)
     click.echo(f"Saved {name}. Ask it with: consortium-mcp consult --consortium {name} 'your question'")
     if problem:
         click.echo(f"It cannot run yet: {problem}", err=True)
@@ -37,7 +37,9 @@ def list_command(as_json: bool) -> None:
     with Consultancy() as consultancy:
         catalogue = load_catalogue()
         loaded, damaged = consultancy.store.list_consortiums()
-        problems = {name: consultancy.problem(name, one, catalogue) for name, one in loaded.items()} | damaged
+        problems = {
+            name: consultancy.definitions.problem(name, one, catalogue) for name, one in loaded.items()
+        } | damaged
     if as_json:
         listed = [
             {
@@ -62,7 +64,7 @@ def show(name: str, as_json: bool) -> None:
     """Show the saved consortium NAME."""
     with Consultancy() as consultancy:
         consortium = consultancy.store.load_consortium(name)
-        problem = consultancy.problem(name, consortium, load_catalogue())
+        problem = consultancy.definitions.problem(name, consortium, load_catalogue())
     if as_json:
         click.echo(json.dumps(consortium.saved_form(), indent=1))
     else:

@@ -10,12 +10,13 @@ import anyio.to_thread
 import click
 from rich.console import Console
 
+from consortium_mcp.calls import saved
 from consortium_mcp.cli.logs import configure_logging
 from consortium_mcp.cli.options import definition_of, definition_options, json_option
 from consortium_mcp.consult import Consultancy, answered
 from consortium_mcp.errors import ConsortiumError
-from consortium_mcp.report import about_answer, answer_text
-from consortium_mcp.run import Run
+from consortium_mcp.report import about_answer, answer_text, plan_text
+from consortium_mcp.run import Budget, Run
 from consortium_mcp.runner import Runner
 from consortium_mcp.settings import load_settings
 
@@ -24,6 +25,10 @@ from consortium_mcp.settings import load_settings
 @click.argument("prompt", required=False)
 @definition_options
 @click.option("--consortium", help="A saved consortium to ask.")
+@click.option("--deadline", type=click.FloatRange(0, min_open=True), help="Seconds the whole run may take. [600]")
+@click.option("--max-calls", type=click.IntRange(1), help="The most model calls that the run may make.")
+@click.option("--max-cost", type=click.FloatRange(0, min_open=True), help="The most US dollars that it may cost.")
+@click.option("--dry-run", is_flag=True, help="Only say what it would do and cost.")
 @click.option(
     "--output", type=click.Path(dir_okay=False, path_type=Path), help="Write the whole run to this file, as JSON."
 )
@@ -37,30 +42,46 @@ def consult(
     read_stdin: bool,
     raw: bool,
     as_json: bool,
+    deadline: float | None,
+    max_calls: int | None,
+    max_cost: float | None,
+    dry_run: bool,
     **options: Any,
 ) -> None:
     """Ask a consortium PROMPT (or what stdin says) and print its answer."""
     prompt = prompt or _prompt_from_stdin(read_stdin)
-    definition = definition_of(**options)
+    definition = {"consortium": consortium, **definition_of(**options)}
+    budget = Budget(max_calls=max_calls, max_cost_usd=max_cost)
     if output is not None and not output.parent.is_dir():
         raise click.UsageError(f"--output {str(output)!r}: there is no folder {str(output.parent)!r}.")
     settings = load_settings()
     configure_logging(settings.log_level)
     with Consultancy(settings) as consultancy:
-        run = anyio.run(_consult, consultancy, prompt, {"consortium": consortium, **definition})
-    _print(answered(run), raw=raw, as_json=as_json)
+        if dry_run:
+            plan = consultancy.plan(prompt, budget=budget, **definition)
+            click.echo(plan.model_dump_json(indent=1) if as_json else plan_text(plan))
+            return
+        limits = {"budget": budget, "deadline_seconds": deadline}
+        run = anyio.run(_consult, consultancy, prompt, {**limits, **definition})
+    print_run(answered(run), raw=raw, as_json=as_json)
     if output is not None:
         _write(output, run)
 
 
 async def _consult(consultancy: Consultancy, prompt: str, definition: dict[str, Any]) -> Run:
-    opened = await anyio.to_thread.run_sync(lambda: consultancy.open_run(prompt, **definition))
+    opened = await anyio.to_thread.run_sync(lambda: consultancy.open_run(prompt, join=True, **definition))
+    return await work_on(consultancy, opened.run_id)
+
+
+async def work_on(consultancy: Consultancy, run_id: str) -> Run:
+    """The run when it has ended, its progress shown on stderr meanwhile."""
     async with Runner(consultancy) as runner:
-        runner.submit(opened.run_id)
+        runner.submit(run_id)
         with Console(stderr=True).status("starting") as status:
-            async for progress in runner.follow(opened.run_id, math.inf):
+            async for progress in runner.follow(run_id, math.inf):
                 status.update(progress.message)
-    return consultancy.store.load_run(opened.run_id)
+        await saved(consultancy.store.mark_received, run_id)
+        return await runner.load(run_id)
 
 
 def _prompt_from_stdin(read_stdin: bool) -> str:
@@ -71,7 +92,8 @@ def _prompt_from_stdin(read_stdin: bool) -> str:
     return prompt
 
 
-def _print(run: Run, *, raw: bool, as_json: bool) -> None:
+def print_run(run: Run, *, raw: bool = False, as_json: bool = False) -> None:
+    """The answer on stdout, what is to be known about it on stderr."""
     if as_json:
         click.echo(run.model_dump_json(indent=1))
         return

@@ -1,11 +1,13 @@
 """`demo`: the whole thing once, as a user's client would do it, on the embedded model."""
 
+import os
 import sys
 from typing import Any
 
 import anyio
 import click
 from mcp import Client, StdioServerParameters, stdio_client
+from mcp.shared.exceptions import MCPError
 from mcp_types import CallToolResult
 from rich.console import Console
 
@@ -24,7 +26,12 @@ def demo(prompt: str) -> None:
     if chosen_weights() is None:
         show_fetch()
     click.echo(f"Starting: {sys.executable} -m consortium_mcp serve", err=True)
-    result = anyio.run(_consult, prompt)
+    try:
+        result = anyio.run(_consult, prompt)
+    except BaseExceptionGroup as group:  # the SDK's client wraps what ends its tasks
+        if group.subgroup(MCPError) is None:
+            raise
+        raise ConsortiumError("The server ended before it answered; what it said stands above.") from group
     answer: dict[str, Any] = result.structured_content or {}
     if result.is_error or not answer:
         raise ConsortiumError(getattr(result.content[0], "text", "The server gave no answer."))
@@ -32,7 +39,8 @@ def demo(prompt: str) -> None:
 
 
 async def _consult(prompt: str) -> CallToolResult:
-    server = StdioServerParameters(command=sys.executable, args=["-m", "consortium_mcp", "serve"], env=None)
+    # All of the environment: the SDK would hand on only what it thinks is safe, not LLM_USER_PATH.
+    server = StdioServerParameters(command=sys.executable, args=["-m", "consortium_mcp", "serve"], env=dict(os.environ))
     async with Client(stdio_client(server)) as client:
         with Console(stderr=True).status("starting") as status:
 

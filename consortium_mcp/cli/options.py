@@ -37,7 +37,7 @@ def definition_options(command: F) -> F:
 def definition_of(
     models: tuple[str, ...], count: int, system: str | None, confidence_threshold: float | None, **rules: Any
 ) -> dict[str, Any]:
-    """The options as `Consultancy.define` takes them."""
+    """The options as `Definitions.resolve` takes them."""
     if confidence_threshold is not None and not 0 <= confidence_threshold <= 100:
         raise click.UsageError("Confidence threshold must be between 0.0 and 1.0 (or 0 and 100).")
     return {

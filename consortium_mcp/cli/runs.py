@@ -2,10 +2,12 @@
 
 import json
 
+import anyio
 import click
 
+from consortium_mcp.cli.consult import print_run, work_on
 from consortium_mcp.cli.options import json_option
-from consortium_mcp.consult import Consultancy
+from consortium_mcp.consult import Consultancy, answered
 from consortium_mcp.report import transcript
 
 
@@ -41,3 +43,25 @@ def show(run_id: str, as_json: bool) -> None:
     with Consultancy() as consultancy:
         run = consultancy.store.load_run(run_id)
     click.echo(run.model_dump_json(indent=1) if as_json else transcript(run))
+
+
+@runs.command()
+@click.argument("run_id", metavar="RUN")
+@json_option
+def resume(run_id: str, as_json: bool) -> None:
+    """Go on with RUN where it was interrupted; what was paid for is not asked again."""
+    with Consultancy() as consultancy:
+        run = consultancy.store.load_run(run_id)
+        if run.status == "interrupted":
+            run = anyio.run(work_on, consultancy, run_id)
+    print_run(answered(run), as_json=as_json)
+
+
+@runs.command()
+@click.argument("run_id", metavar="RUN")
+def cancel(run_id: str) -> None:
+    """Stop RUN, whichever process works on it."""
+    with Consultancy() as consultancy:
+        consultancy.store.load_progress(run_id)
+        consultancy.store.request_cancel(run_id)
+    click.echo(f"Asked {run_id} to stop; its process hears of it within seconds.")

@@ -8,6 +8,7 @@ from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 
 from consortium_mcp.catalogue import load_catalogue
 from consortium_mcp.runner import Runner
+from consortium_mcp.server.cancellation import Cancellations
 from consortium_mcp.server.resources import add_resources
 from consortium_mcp.server.strict import StrictServer
 from consortium_mcp.server.tools import add_tools
@@ -23,6 +24,7 @@ used; list_consortiums shows what is saved."""
 
 def build_server(runner: Runner) -> StrictServer:
     """The MCP server over a runner, which must be entered for as long as the server runs."""
+    cancellations = Cancellations(runner)
     server = StrictServer(
         "consortium-mcp",
         title="Consortium of models",
@@ -30,9 +32,9 @@ def build_server(runner: Runner) -> StrictServer:
         instructions=INSTRUCTIONS,
         version=importlib.metadata.version("consortium-mcp"),
         log_level=runner.consultancy.settings.log_level,
-        middleware=[_WarmUp()],
+        middleware=[_WarmUp(), cancellations],
     )
-    add_tools(server, runner)
+    add_tools(server, runner, cancellations)
     add_resources(server, runner)
     return server
 

@@ -24,7 +24,7 @@ class Cancellations:
 
     @contextmanager
     def following(self, ctx: ServerRequestContext[Any, Any], run_id: str) -> Iterator[None]:
-        """Note that a request follows a run; kept when the request is cancelled, for the notification that comes then."""
+        """Note that a request follows a run; kept when it is cancelled, for the notification that comes then."""
         key = _key(ctx, ctx.request_id)
         self._followed[key] = run_id
         try:

@@ -5,8 +5,9 @@ from typing import Any
 from mcp_types import Annotations, CallToolResult, ContentBlock, ResourceLink, TextContent
 
 from consortium_mcp.consortium import Consortium
+from consortium_mcp.plan import Plan
 from consortium_mcp.record import Record
-from consortium_mcp.report import outcome_text, short_report, transcript
+from consortium_mcp.report import outcome_text, plan_text, short_report, transcript
 from consortium_mcp.run import ErrorKind, Iteration, Progress, Run, Status, Usage
 
 
@@ -35,41 +36,44 @@ class ResponseSummary(Record):
 class ConsultResult(Record):
     """How a run stands, and its answer once it is there."""
 
-    run_id: str
-    """Names the run for get_run and the resources."""
+    run_id: str | None
+    """Names the run for get_run and the resources; null for a dry run."""
 
-    status: Status
+    status: Status | None
     """running, converged, exhausted, deadline, budget, failed, cancelled or interrupted."""
 
-    answer: str | None
+    answer: str | None = None
     """The consortium's answer; null until it is there."""
 
-    confidence: float | None
+    confidence: float | None = None
     """The arbiter's trust in the answer, 0.0-1.0; null when unknown."""
 
-    dissent: str
+    dissent: str = ""
     """Disagreement that is not folded into the answer."""
 
-    degraded: tuple[str, ...]
+    degraded: tuple[str, ...] = ()
     """What is missing from a full answer; empty when it is whole."""
 
-    iterations: int
+    iterations: int = 0
     """How often the members were asked."""
 
-    selected_iteration: int | None
+    selected_iteration: int | None = None
     """The iteration that the answer comes from, from 1."""
 
-    responses: tuple[ResponseSummary, ...]
+    responses: tuple[ResponseSummary, ...] = ()
     """Those of the selected iteration, or of the last one."""
 
-    usage: Usage
-    """Calls and tokens of the whole run."""
+    usage: Usage = Usage()
+    """Calls, tokens and US dollars of the whole run."""
 
-    run_uri: str
+    run_uri: str | None = None
     """The resource that holds the run."""
 
-    transcript_uri: str
+    transcript_uri: str | None = None
     """The resource that holds all texts."""
+
+    plan: Plan | None = None
+    """What a dry run found; null for a real one."""
 
 
 class ConsortiumSummary(Record):
@@ -181,6 +185,11 @@ def consult_result(run: Run, progress: Progress, detail: str = "answer") -> Call
     )
     failed = run.status in ("failed", "cancelled", "interrupted") and run.answer is None
     return result(text, structured, links=_links(run), is_error=failed)
+
+
+def plan_result(plan: Plan) -> CallToolResult:
+    """The result of a dry run."""
+    return result(plan_text(plan), ConsultResult(run_id=None, status=None, plan=plan))
 
 
 def result(

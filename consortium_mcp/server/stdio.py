@@ -25,6 +25,8 @@ def serve_stdio(settings: Settings) -> None:
 async def _serve(consultancy: Consultancy) -> None:
     async with Runner(consultancy) as runner, anyio.create_task_group() as group:
         group.start_soon(_end_on_signal, runner)
+        if consultancy.settings.resume == "auto":
+            await runner.recover()
         await build_server(runner).run_stdio_async()
         group.cancel_scope.cancel()
 

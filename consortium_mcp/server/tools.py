@@ -8,11 +8,13 @@ from mcp.server.mcpserver import Context
 from mcp_types import CallToolResult, ToolAnnotations
 from pydantic import Field
 
+from consortium_mcp.calls import saved
 from consortium_mcp.catalogue import Catalogue, load_catalogue
 from consortium_mcp.consortium import Consortium
 from consortium_mcp.errors import ConsortiumError
-from consortium_mcp.run import Status
+from consortium_mcp.run import Budget, Status
 from consortium_mcp.runner import Runner
+from consortium_mcp.server.cancellation import Cancellations
 from consortium_mcp.server.results import (
     ConsortiumList,
     ConsortiumSummary,
@@ -24,6 +26,7 @@ from consortium_mcp.server.results import (
     SavedConsortium,
     consult_result,
     definition_text,
+    plan_result,
     result,
 )
 from consortium_mcp.server.strict import StrictServer
@@ -42,15 +45,18 @@ MaxIterations = Annotated[int | None, Field(ge=1, le=100, description="Ask the m
 MinIterations = Annotated[int | None, Field(ge=1, le=100, description="Ask them at least so often. Default 1.")]
 Strategy = Annotated[str | None, Field(description="Who is asked what in each iteration: refine.")]
 JudgingMethod = Annotated[str | None, Field(description="How responses become a verdict: synthesize.")]
+Deadline = Annotated[float | None, Field(gt=0, le=86_400, description="Seconds the whole run may take. Default 600.")]
+MaxCalls = Annotated[int | None, Field(ge=1, description="The most model calls that the run may make.")]
+MaxCost = Annotated[float | None, Field(gt=0, description="The most US dollars that the run may cost.")]
 Wait = Annotated[
     float | None,
     Field(ge=0, le=600, description="Seconds to wait for the answer before returning status running. Default 45."),
 ]
 
 
-def add_tools(server: StrictServer, runner: Runner) -> None:
+def add_tools(server: StrictServer, runner: Runner, cancellations: Cancellations) -> None:
     """Register every tool."""
-    _add_consulting(server, runner)
+    _add_consulting(server, runner, cancellations)
     _add_history(server, runner)
     _add_definitions(server, runner)
 
@@ -61,8 +67,14 @@ def _hints(title: str, *, reads: bool = False, destroys: bool = False, again: bo
     )
 
 
-def _add_consulting(server: StrictServer, runner: Runner) -> None:
+def _add_consulting(server: StrictServer, runner: Runner, cancellations: Cancellations) -> None:
     office = runner.consultancy
+
+    async def follow(
+        ctx: Context[Any, Any], run_id: str, wait_seconds: float | None, detail: str = "answer"
+    ) -> CallToolResult:
+        with cancellations.following(ctx.request_context, run_id):
+            return await _follow(ctx, runner, run_id, wait_seconds, detail)
 
     @server.tool(title="Consult a consortium", annotations=_hints("Consult a consortium", world=True))
     async def consult_consortium(
@@ -78,31 +90,37 @@ def _add_consulting(server: StrictServer, runner: Runner) -> None:
         strategy: Strategy = None,
         judging_method: JudgingMethod = None,
         wait_seconds: Wait = None,
+        deadline_seconds: Deadline = None,
+        max_calls: MaxCalls = None,
+        max_cost_usd: MaxCost = None,
+        dry_run: Annotated[bool, Field(description="Only say what it would do and cost.")] = False,
     ) -> Annotated[CallToolResult, ConsultResult]:
         """Ask several language models one question and get one answer with its confidence and dissent.
 
         Use it for questions where being wrong is costly; it costs several model calls and may take minutes. Without
         `consortium` and `models` the default consortium is asked. If it returns status running, call get_run with
-        the run_id until there is an answer; do not consult again.
+        the run_id until there is an answer; do not consult again. The same call again joins a run that is under way.
         """
-
-        def open_run() -> str:
-            return office.open_run(
-                prompt,
-                consortium=consortium,
-                models=models,
-                arbiter=arbiter,
-                system_prompt=system_prompt,
-                confidence_threshold=confidence_threshold,
-                max_iterations=max_iterations,
-                min_iterations=min_iterations,
-                strategy=strategy,
-                judging_method=judging_method,
-            ).run_id
-
-        run_id = await anyio.to_thread.run_sync(open_run)
-        runner.submit(run_id)
-        return await _follow(ctx, runner, run_id, wait_seconds)
+        budget = Budget(max_calls=max_calls, max_cost_usd=max_cost_usd)
+        definition: dict[str, Any] = {
+            "consortium": consortium,
+            "models": models,
+            "arbiter": arbiter,
+            "system_prompt": system_prompt,
+            "confidence_threshold": confidence_threshold,
+            "max_iterations": max_iterations,
+            "min_iterations": min_iterations,
+            "strategy": strategy,
+            "judging_method": judging_method,
+        }
+        if dry_run:
+            plan = await anyio.to_thread.run_sync(lambda: office.plan(prompt, budget=budget, **definition))
+            return plan_result(plan)
+        run = await anyio.to_thread.run_sync(
+            lambda: office.open_run(prompt, budget=budget, deadline_seconds=deadline_seconds, join=True, **definition)
+        )
+        runner.submit(run.run_id)
+        return await follow(ctx, run.run_id, wait_seconds)
 
     @server.tool(title="Get a run", annotations=_hints("Get a run", reads=True, again=True))
     async def get_run(
@@ -114,8 +132,23 @@ def _add_consulting(server: StrictServer, runner: Runner) -> None:
             Field(description="answer: the result; responses: with each response's text; full: the transcript."),
         ] = "answer",
     ) -> Annotated[CallToolResult, ConsultResult]:
-        """Wait for a run and return its answer, or what is there so far; also reads finished runs."""
-        return await _follow(ctx, runner, run_id, wait_seconds, detail)
+        """Wait for a run and return its answer, or what is there so far; also reads finished runs.
+
+        An interrupted run is continued: what was paid for is not paid for again.
+        """
+        if (await runner.load(run_id)).status == "interrupted":
+            runner.submit(run_id)
+        return await follow(ctx, run_id, wait_seconds, detail)
+
+    @server.tool(title="Cancel a run", annotations=_hints("Cancel a run", destroys=True, again=True))
+    async def cancel_run(
+        run_id: Annotated[str, Field(description="From consult_consortium or list_runs.")],
+    ) -> Annotated[CallToolResult, ConsultResult]:
+        """Stop a run: no further model is asked, what has arrived is kept."""
+        await runner.cancel(run_id)
+        progress = await anyio.to_thread.run_sync(office.store.load_progress, run_id)
+        shown = consult_result(await runner.load(run_id), progress)
+        return shown.model_copy(update={"is_error": False})
 
 
 async def _follow(
@@ -129,7 +162,9 @@ async def _follow(
         # What is said between two results moves half of what is left to the next one: more, but never too much.
         reported = done if done > reported else (reported + int(reported) + 1) / 2
         await ctx.report_progress(reported, None, progress.message)
-    run = await anyio.to_thread.run_sync(runner.consultancy.store.load_run, run_id)
+    run = await runner.load(run_id)
+    if run.status != "running":
+        await saved(runner.consultancy.store.mark_received, run_id)
     return consult_result(run, progress, detail)
 
 
@@ -178,7 +213,7 @@ def _add_definitions(server: StrictServer, runner: Runner) -> None:
 
         def save() -> tuple[Consortium, str | None]:
             catalogue = load_catalogue()
-            _, consortium = office.define(
+            _, consortium = office.definitions.resolve(
                 catalogue,
                 models=models,
                 arbiter=arbiter,
@@ -190,8 +225,8 @@ def _add_definitions(server: StrictServer, runner: Runner) -> None:
                 judging_method=judging_method,
                 description=description,
             )
-            office.save_consortium(name, consortium, overwrite=overwrite)
-            return consortium, office.problem(name, consortium, catalogue)
+            office.definitions.save(name, consortium, overwrite=overwrite)
+            return consortium, office.definitions.problem(name, consortium, catalogue)
 
         consortium, problem = await anyio.to_thread.run_sync(save)
         text = f"Saved {definition_text(name, consortium)}."
@@ -236,7 +271,7 @@ def list_saved(runner: Runner) -> ConsortiumList:
     catalogue = load_catalogue()
     loaded, damaged = office.store.list_consortiums()
     summaries = [
-        ConsortiumSummary(name=name, problem=office.problem(name, one, catalogue), definition=one)
+        ConsortiumSummary(name=name, problem=office.definitions.problem(name, one, catalogue), definition=one)
         for name, one in loaded.items()
     ]
     summaries += [ConsortiumSummary(name=name, problem=why, definition=None) for name, why in damaged.items()]

@@ -19,6 +19,14 @@ def m001_consortiums(db: Database) -> None:
         )
         """
     )
+    db.execute(
+        """
+        CREATE TABLE takeovers (
+            path TEXT PRIMARY KEY,      -- a file of llm-consortium that was read to its end
+            datetime_utc TEXT NOT NULL  -- when, ISO 8601
+        )
+        """
+    )
 
 
 @migrations(name="m002_runs")
@@ -27,7 +35,8 @@ def m002_runs(db: Database) -> None:
     db.execute(
         """
         CREATE TABLE runs (
-            run_id TEXT PRIMARY KEY,        -- ULID: sorts by time
+            id INTEGER PRIMARY KEY,         -- what the full-text index refers to
+            run_id TEXT NOT NULL UNIQUE,    -- ULID: sorts by time
             status TEXT NOT NULL,           -- as the glossary; `running` after its lease means interrupted
             prompt TEXT NOT NULL,           -- the caller's text, untouched
             history TEXT NOT NULL,          -- JSON: earlier turns of the conversation
@@ -43,13 +52,21 @@ def m002_runs(db: Database) -> None:
             error TEXT,                     -- why it failed
             created_utc TEXT NOT NULL,      -- ISO 8601
             ended_utc TEXT,                 -- null while it is open
+            deadline_utc TEXT NOT NULL,     -- when it must have ended, ISO 8601
+            max_calls INTEGER,              -- its budget; null for no limit
+            max_tokens INTEGER,
+            max_cost_usd REAL,
             owner TEXT,                     -- the process that works on it; null when none does
-            lease_until REAL                -- Unix seconds until which the owner holds it
+            lease_until REAL,               -- Unix seconds until which the owner holds it
+            cancel_requested INTEGER NOT NULL DEFAULT 0,  -- 1 when another process wants it cancelled
+            fingerprint TEXT,               -- SHA-256 of what was asked of whom: the same call again joins this run
+            received_utc TEXT               -- when a caller was given its answer; null until then
         )
         """
     )
     db.execute("CREATE INDEX runs_by_consortium ON runs (consortium_name, run_id)")
     db.execute("CREATE INDEX runs_by_status ON runs (status, run_id)")
+    db.execute("CREATE INDEX runs_not_received ON runs (fingerprint) WHERE received_utc IS NULL")
     db.table("runs").enable_fts(["prompt", "answer"], create_triggers=True, tokenize="porter")
     db.execute(
         """
@@ -73,11 +90,13 @@ def m002_runs(db: Database) -> None:
             options TEXT NOT NULL,          -- JSON: llm options
             question_id TEXT NOT NULL REFERENCES questions (question_id),
             state TEXT NOT NULL,            -- begun (written before the call) or done (its result is here)
-            attempts INTEGER NOT NULL,      -- how often it was begun
+            attempts INTEGER NOT NULL,      -- how often it was tried
             text TEXT,                      -- the reply
             error_kind TEXT,                -- why there is no usable text
             error TEXT,                     -- the same in one sentence
             finish_reason TEXT,             -- the provider's word
+            answered_by TEXT,               -- the backup model that answered; null for the one that was asked
+            retry_after_seconds REAL,       -- how long the provider asks us to wait
             resolved_model TEXT,            -- the model that answered, as the provider says
             input_tokens INTEGER,           -- null when not counted
             output_tokens INTEGER,          -- null when not counted
@@ -89,9 +108,40 @@ def m002_runs(db: Database) -> None:
     )
     db.execute(
         """
+        CREATE TABLE attempts (
+            run_id TEXT NOT NULL REFERENCES runs (run_id) ON DELETE CASCADE,
+            call_id TEXT NOT NULL,
+            attempt INTEGER NOT NULL,       -- from 1
+            day TEXT NOT NULL,              -- the UTC date on which it counts
+            reserved_tokens INTEGER NOT NULL,  -- held back before it, given back after it
+            reserved_usd REAL,              -- the same in US dollars; null when the price is unknown
+            error_kind TEXT,                -- how it failed; null when it did not, or is not over
+            error TEXT,
+            tokens INTEGER,                 -- used, questions and replies; null when not counted or not over
+            cost_usd REAL,                  -- null when unknown or not over
+            duration_ms INTEGER,            -- null when it is not over
+            PRIMARY KEY (run_id, call_id, attempt)
+        )
+        """
+    )
+    db.execute(
+        """
+        CREATE TABLE spending (
+            scope TEXT PRIMARY KEY,         -- run:<run_id> or day:<date>
+            calls INTEGER NOT NULL,         -- attempts begun
+            tokens INTEGER NOT NULL,        -- used, and reserved by those in flight
+            cost_usd REAL NOT NULL,         -- the same in US dollars, where prices are known
+            unpriced INTEGER NOT NULL       -- attempts whose price is unknown
+        )
+        """
+    )
+    db.execute(
+        """
         CREATE TABLE iterations (
             run_id TEXT NOT NULL REFERENCES runs (run_id) ON DELETE CASCADE,
             number INTEGER NOT NULL,        -- from 1
+            responses TEXT NOT NULL,        -- JSON: [call_id, whether it was late] for each instance, in order
+            judged_by TEXT,                 -- the member's model that judged in the arbiter's place
             shown_order TEXT NOT NULL,      -- JSON: places (from 0) of the responses as the arbiter saw them
             verdict TEXT,                   -- JSON: the verdict as read; null without one
             arbiter_error TEXT,             -- why there is none

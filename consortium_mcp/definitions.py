@@ -1,0 +1,151 @@
+"""Which consortium a caller means, and whether it can run: all that can be checked before money is spent."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from consortium_mcp.arbiter import JUDGING_METHODS
+from consortium_mcp.catalogue import Catalogue, ModelEntry
+from consortium_mcp.consortium import Consortium, alternatives, define, find_cycle, models_of, parse_members
+from consortium_mcp.errors import ConsortiumError, InvalidConsortium, ModelUnavailable, NotFound
+from consortium_mcp.local_model import LOCAL_MODEL_ID
+from consortium_mcp.settings import Settings
+from consortium_mcp.store import Store
+from consortium_mcp.strategies import STRATEGIES
+
+DEFAULT_INSTANCES = 3
+"""How many instances answer when a consult names nobody."""
+
+FOUR_WAYS = (
+    "No model can be used. Four ways to one: save a consortium and name it in CONSORTIUM_DEFAULT; save one called "
+    "'default' (`consortium-mcp save default -m MODEL`); give llm's default model its key (`llm keys set openai`, or "
+    "choose another with `llm models default MODEL`); or fetch the embedded model "
+    "(`consortium-mcp local-model fetch`)."
+)
+
+
+@dataclass(frozen=True)
+class Definitions:
+    """Saved and inline definitions."""
+
+    store: Store
+    settings: Settings
+
+    def resolve(
+        self,
+        catalogue: Catalogue,
+        *,
+        consortium: str | Consortium | None = None,
+        models: Sequence[str] | None = None,
+        count: int = 1,
+        **rules: Any,
+    ) -> tuple[str | None, Consortium]:
+        """The definition that a caller means, its arbiter resolved, and its name when it is a saved one.
+
+        Args:
+            consortium: a saved name, or a definition.
+            models: `"model"`, `"model:count"` or `"model|backup"` each, instead of a consortium.
+            count: instances of a model that is named without a count.
+            rules: fields of Consortium that win over the definition's own; None leaves them.
+
+        Raises:
+            NotFound, InvalidConsortium, ModelUnavailable: with what to do.
+        """
+        if consortium is not None and models:
+            raise InvalidConsortium("Give either a consortium or models, not both.")
+        name = consortium if isinstance(consortium, str) else None
+        if isinstance(consortium, Consortium):
+            base = consortium
+        elif name is not None:
+            base = self.store.load_consortium(name)
+        elif models:
+            base = self.inline(catalogue, models, count)
+        else:
+            name, base = self._default(catalogue)
+        given = {field: value for field, value in rules.items() if value is not None}
+        return name, define(**{**base.model_dump(), **given}) if given else base
+
+    def inline(self, catalogue: Catalogue, models: Sequence[str], count: int = 1) -> Consortium:
+        """A consortium of models, with the rules that nobody changed."""
+        saved_names = set(self.store.list_consortium_names())
+        members = parse_members(models, lambda text: catalogue.knows(text) or text in saved_names, count)
+        return define(members=[member.model_dump() for member in members])
+
+    def check(self, name: str | None, consortium: Consortium, catalogue: Catalogue) -> dict[str, list[ModelEntry]]:
+        """Every model to be called, with its backups, by the name that the consortium uses.
+
+        Raises:
+            InvalidConsortium: unknown strategy or judging method, or the consortium contains itself.
+            ModelUnavailable: a model is unknown, not allowed, lacks its key, or does not take its options.
+        """
+        _check_rules(consortium)
+        others, _ = self.store.list_consortiums()
+        _refuse_cycle(name, consortium, others)
+        allowed = self.settings.allowed_models
+        usable = {model: catalogue.usable(model, allowed) for model in models_of(with_arbiter(consortium))}
+        for member in consortium.members:
+            for model in alternatives(member.model):
+                usable[model].check_options(member.options)
+        names = [*(member.model for member in consortium.members), with_arbiter(consortium).arbiter or ""]
+        return {name: [usable[model] for model in alternatives(name)] for name in names}
+
+    def problem(self, name: str, consortium: Consortium, catalogue: Catalogue) -> str | None:
+        """Why a saved consortium cannot run now, and what to do; None when it can."""
+        try:
+            self.check(name, consortium, catalogue)
+        except ConsortiumError as error:
+            return str(error)
+        return None
+
+    def save(self, name: str, consortium: Consortium, *, overwrite: bool) -> None:
+        """Save a definition for later consults; whether its models can be called is checked then, not now.
+
+        Raises:
+            InvalidConsortium: the name is taken and `overwrite` is false, or a rule is broken.
+        """
+        if not name.strip() or len(name) > 100 or not name.isprintable():
+            raise InvalidConsortium(f"The name {name[:100]!r} does not do: use 1 to 100 printable characters.")
+        _check_rules(consortium)
+        others, damaged = self.store.list_consortiums()
+        if not overwrite and (name in others or name in damaged):
+            raise InvalidConsortium(f"A consortium named {name!r} is saved already; overwrite=true replaces it.")
+        _refuse_cycle(name, consortium, others)
+        self.store.save_consortium(name, consortium)
+
+    def _default(self, catalogue: Catalogue) -> tuple[str | None, Consortium]:
+        """Whom to ask when the caller names nobody; the order is part of the contract."""
+        names = self.store.list_consortium_names()
+        if wanted := self.settings.default:
+            if wanted not in names:
+                raise NotFound(
+                    f"CONSORTIUM_DEFAULT names {wanted!r}, which is not saved. Saved: {', '.join(names) or 'none'}."
+                )
+            return wanted, self.store.load_consortium(wanted)
+        if "default" in names:
+            return "default", self.store.load_consortium("default")
+        for model in (catalogue.default_model, LOCAL_MODEL_ID):
+            try:
+                catalogue.usable(model, self.settings.allowed_models)
+            except ModelUnavailable:
+                continue
+            return None, define(members=[{"model": model, "count": DEFAULT_INSTANCES}], arbiter=model)
+        raise ModelUnavailable(FOUR_WAYS)
+
+
+def with_arbiter(consortium: Consortium) -> Consortium:
+    """The definition with its arbiter named: where it names none, the first member's, so nobody unnamed is asked."""
+    return consortium.model_copy(update={"arbiter": consortium.arbiter or consortium.members[0].model})
+
+
+def _check_rules(consortium: Consortium) -> None:
+    for what, given, known in (
+        ("strategy", consortium.strategy, STRATEGIES),
+        ("judging method", consortium.judging_method, JUDGING_METHODS),
+    ):
+        if given not in known:
+            raise InvalidConsortium(f"There is no {what} {given!r}. There are: {', '.join(known)}.")
+
+
+def _refuse_cycle(name: str | None, consortium: Consortium, others: Mapping[str, Consortium]) -> None:
+    if cycle := find_cycle(name, consortium, others):
+        raise InvalidConsortium(f"The consortium contains itself: {' → '.join(cycle)}. Remove one of these members.")

@@ -1,0 +1,129 @@
+"""What a consult may cost, before anything is paid: every call that could happen, tokens and dollars as a range."""
+
+from collections.abc import Mapping, Sequence
+
+from consortium_mcp.calls import ASSUMED_OUTPUT_TOKENS
+from consortium_mcp.catalogue import ModelEntry
+from consortium_mcp.consortium import Consortium
+from consortium_mcp.prices import price_usd
+from consortium_mcp.record import Record
+from consortium_mcp.run import Budget
+from consortium_mcp.strategies import instances
+
+TYPICAL_OUTPUT_TOKENS = 300
+"""What a short reply has."""
+
+
+class PlannedCalls(Record):
+    """Calls to one model."""
+
+    model: str
+    """llm's id."""
+
+    role: str
+    """`member` or `arbiter`."""
+
+    per_iteration: int
+    """How many in each iteration."""
+
+    input_tokens: int
+    """Of one question in the first iteration, estimated."""
+
+    priced: bool
+    """Whether its price is known."""
+
+
+class Plan(Record):
+    """What a consult would do."""
+
+    consortium: Consortium
+    """Who would be asked, the arbiter resolved."""
+
+    calls: tuple[PlannedCalls, ...]
+    """Who is asked how often; the arbiter may be asked once more in each iteration, when its verdict is unreadable."""
+
+    min_calls: int
+    """Calls when the first iteration is enough."""
+
+    max_calls: int
+    """Calls when every iteration is needed, without retries."""
+
+    tokens: tuple[int, int]
+    """Questions and replies together, from the least to the most that is likely."""
+
+    cost_usd: tuple[float, float] | None
+    """The same in US dollars; None when a price is unknown."""
+
+    problems: tuple[str, ...]
+    """Everything that would stop it; empty when it can run."""
+
+
+def make_plan(
+    prompt: str,
+    consortium: Consortium,
+    models: Mapping[str, Sequence[ModelEntry]],
+    budget: Budget,
+    problems: Sequence[str],
+) -> Plan:
+    """The plan of a consult.
+
+    Args:
+        models: the models to be called with their backups; empty when one of them cannot be.
+        problems: what else would stop it, a sentence each.
+    """
+    asked = [member.model for member, _ in instances(consortium)]
+    question = len(prompt) // 4 + 100
+    heard = question + len(asked) * TYPICAL_OUTPUT_TOKENS
+    rows = [_row(models, model, "member", asked.count(model), question) for model in dict.fromkeys(asked)] + [
+        _row(models, consortium.arbiter or "", "arbiter", 1, heard)
+    ]
+    least, most = consortium.min_iterations, consortium.iteration_limit
+    cheap = [_usage(models, row, TYPICAL_OUTPUT_TOKENS) for row in rows]
+    dear = [_usage(models, row, ASSUMED_OUTPUT_TOKENS) for row in rows]
+    low, high = [usd for _, usd in cheap if usd is not None], [usd for _, usd in dear if usd is not None]
+    cost = (sum(low) * least, sum(high) * most) if len(low) == len(rows) else None
+    calls = len(asked) + 1
+    return Plan(
+        consortium=consortium,
+        calls=tuple(rows),
+        min_calls=calls * least,
+        max_calls=(calls + 1) * most,
+        tokens=(sum(tokens for tokens, _ in cheap) * least, sum(tokens for tokens, _ in dear) * most),
+        cost_usd=cost,
+        problems=(*problems, *budget_problems(consortium, budget, models)),
+    )
+
+
+def budget_problems(consortium: Consortium, budget: Budget, models: Mapping[str, Sequence[ModelEntry]]) -> list[str]:
+    """Why a budget cannot pay for even one iteration; empty when it can."""
+    problems = []
+    needed = consortium.instance_count + 1
+    if budget.max_calls is not None and budget.max_calls < needed:
+        problems.append(
+            f"max_calls={budget.max_calls} cannot pay for one iteration: {consortium.instance_count} responses and the "
+            f"arbiter are {needed} calls. Raise it, or ask fewer instances."
+        )
+    if budget.max_cost_usd is not None:
+        unknown = [one.model_id for backups in models.values() for one in backups if price_usd(one, 1, 1) is None]
+        if unknown:
+            problems.append(
+                f"max_cost_usd cannot be held: the price of {', '.join(dict.fromkeys(unknown))} is unknown. "
+                "Limit max_calls instead."
+            )
+    return problems
+
+
+def _row(
+    models: Mapping[str, Sequence[ModelEntry]], model: str, role: str, per_iteration: int, input_tokens: int
+) -> PlannedCalls:
+    priced = bool(models.get(model)) and price_usd(models[model][0], 1, 1) is not None
+    return PlannedCalls(model=model, role=role, per_iteration=per_iteration, input_tokens=input_tokens, priced=priced)
+
+
+def _usage(
+    models: Mapping[str, Sequence[ModelEntry]], row: PlannedCalls, output_tokens: int
+) -> tuple[int, float | None]:
+    """Tokens and US dollars of a row's calls in one iteration."""
+    tokens = (row.input_tokens + output_tokens) * row.per_iteration
+    price = price_usd(models[row.model][0], row.input_tokens, output_tokens) if row.priced else None
+    return tokens, None if price is None else price * row.per_iteration

@@ -1,0 +1,76 @@
+"""Saved consortiums: one row each, which llm-consortium can read too."""
+
+import json
+from typing import Any
+
+from consortium_mcp.consortium import Consortium, load_saved_form
+from consortium_mcp.errors import ConsortiumError, NotFound
+from consortium_mcp.run import now_utc
+from consortium_mcp.store.database import DatabaseFile
+
+
+class SavedConsortiums(DatabaseFile):
+    """The definitions by name."""
+
+    def save_consortium(self, name: str, consortium: Consortium, taken_from: str | None = None) -> None:
+        """Save a definition under a name; what stood there is replaced."""
+        row = (name, json.dumps(consortium.saved_form()), now_utc(), taken_from)
+        self.write(lambda c: c.execute("INSERT OR REPLACE INTO consortium_configs VALUES (?, ?, ?, ?)", row) and None)
+
+    def load_consortium(self, name: str) -> Consortium:
+        """Load a definition.
+
+        Raises:
+            NotFound: nothing is saved under that name.
+            InvalidConsortium: the saved row breaks a rule.
+        """
+        rows = self.read("SELECT CAST(config AS BLOB) AS config FROM consortium_configs WHERE name = ?", [name])
+        if not rows:
+            saved = ", ".join(self.list_consortium_names()) or "none"
+            raise NotFound(f"No consortium named {name!r}. Saved: {saved}. list_consortiums shows them.")
+        return load_saved_form(_json_row(rows[0]["config"], name))
+
+    def list_consortium_names(self) -> list[str]:
+        """The saved names in alphabetical order."""
+        return [row["name"] for row in self.read("SELECT name FROM consortium_configs ORDER BY name")]
+
+    def list_consortiums(self) -> tuple[dict[str, Consortium], dict[str, str]]:
+        """Every saved definition by name, and why a row could not be read, by name."""
+        loaded: dict[str, Consortium] = {}
+        damaged: dict[str, str] = {}
+        # As bytes: one text that is not UTF-8 would end the reading of all.
+        for row in self.read("SELECT name, CAST(config AS BLOB) AS config FROM consortium_configs ORDER BY name"):
+            try:
+                loaded[row["name"]] = load_saved_form(_json_row(row["config"], row["name"]))
+            except ConsortiumError as error:
+                damaged[row["name"]] = str(error)
+        return loaded, damaged
+
+    def delete_consortium(self, name: str) -> Consortium | None:
+        """Delete a definition and return it; None when its row was damaged. Raises NotFound when there is none."""
+        try:
+            removed = self.load_consortium(name)
+        except NotFound:
+            raise
+        except ConsortiumError:
+            removed = None
+        self.write(lambda c: c.execute("DELETE FROM consortium_configs WHERE name = ?", [name]) and None)
+        return removed
+
+    def list_takeovers(self) -> list[str]:
+        """The files of llm-consortium that were taken over."""
+        return [row["path"] for row in self.read("SELECT path FROM takeovers")]
+
+    def save_takeover(self, path: str) -> None:
+        """Note that a file of llm-consortium was read to its end."""
+        self.write(lambda c: c.execute("INSERT OR REPLACE INTO takeovers VALUES (?, ?)", [path, now_utc()]) and None)
+
+
+def _json_row(text: bytes, name: str) -> dict[str, Any]:
+    try:
+        row = json.loads(text)
+    except ValueError as error:
+        raise ConsortiumError(f"The saved consortium {name!r} is damaged: its row is not JSON ({error}).") from error
+    if not isinstance(row, dict):
+        raise ConsortiumError(f"The saved consortium {name!r} is damaged: its row is not a JSON object.")
+    return row

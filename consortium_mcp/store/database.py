@@ -1,0 +1,164 @@
+"""The SQLite file: opened with its schema up to date, read by one connection, written by one thread."""
+
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sqlite_utils import Database
+
+from consortium_mcp.errors import StoreUnusable
+from consortium_mcp.store.migrations import migrations
+from consortium_mcp.store.writer import Job, Writer
+
+T = TypeVar("T")
+
+_BUSY_MS = 30_000
+
+
+class DatabaseFile:
+    """One open database; safe to use from several threads, and beside other processes on the same file."""
+
+    def __init__(self, path: Path) -> None:
+        """Open the file, creating it (readable by its owner only) and bringing its schema up to date.
+
+        Raises:
+            StoreUnusable: it cannot be opened, is not a database, or was written by a newer release.
+        """
+        self.path = path
+        self._lock = threading.Lock()
+        try:
+            _create_private(path)
+            self._reader = _connect_up_to_date(path)
+        except (OSError, sqlite3.Error) as error:
+            raise StoreUnusable(_why_unusable(path, error)) from error
+        self._writer = Writer(lambda: _connect(path), name="consortium-store")
+
+    def close(self) -> None:
+        """Finish what is being written and close the file; a second time does nothing."""
+        self._writer.close()
+        with self._lock:
+            self._reader.close()
+
+    def read(self, sql: str, values: Iterable[Any] = ()) -> list[sqlite3.Row]:
+        """The rows of a query. Raises StoreUnusable."""
+        try:
+            with self._lock:
+                return self._reader.execute(sql, list(values)).fetchall()
+        except sqlite3.Error as error:
+            raise StoreUnusable(_why_unusable(self.path, error)) from error
+
+    def write(self, job: Job[T]) -> T:
+        """Run a job in a transaction, and return when that is on disk. Raises StoreUnusable."""
+        try:
+            return self._writer.write(job)
+        except sqlite3.Error as error:
+            raise StoreUnusable(_why_unusable(self.path, error)) from error
+
+
+def insert(
+    connection: sqlite3.Connection, table: str, row: dict[str, Any], *, ignore: bool = False, replace: bool = False
+) -> None:
+    """Insert a row of named values."""
+    connection.execute(insert_sql(table, row, "OR IGNORE " if ignore else "OR REPLACE " if replace else ""), row)
+
+
+def insert_sql(table: str, row: dict[str, Any], otherwise: str = "") -> str:
+    """The statement that inserts a row of named values."""
+    return f"INSERT {otherwise}INTO {table} ({', '.join(row)}) VALUES ({', '.join(':' + name for name in row)})"
+
+
+def _create_private(path: Path) -> None:
+    """Make the file if it is not there, so that only its owner can read it; SQLite's side files get the same mode."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+
+
+def _connect_up_to_date(path: Path) -> sqlite3.Connection:
+    """A connection to a database with our schema; of several processes that open a new file, one creates it."""
+    connection = _open(path)
+    try:
+        db = Database(connection)
+        _refuse_others(db, path)
+        _set_up(connection)
+        if migrations.pending(db):
+            connection.execute("BEGIN IMMEDIATE")
+            migrations.apply(db)
+            connection.execute("COMMIT")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    """A connection that waits for other processes; FULL, because what was paid for must survive a power cut."""
+    connection = _open(path)
+    try:
+        _set_up(connection)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=_BUSY_MS / 1000)
+    connection.row_factory = sqlite3.Row
+    return connection
+
+
+def _set_up(connection: sqlite3.Connection) -> None:
+    _use_wal(connection)
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA foreign_keys = ON")
+
+
+def _use_wal(connection: sqlite3.Connection) -> None:
+    """Switch to WAL; SQLite does not wait for a process that is doing the same, so we do."""
+    ends = time.monotonic() + _BUSY_MS / 1000
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > ends:
+                raise
+            time.sleep(0.01)
+
+
+def _refuse_others(db: Database, path: Path) -> None:
+    """Raise StoreUnusable for a file of another program, or of a newer release, before anything in it is changed."""
+    with Database(memory=True) as empty:
+        known = {migration.name for migration in migrations.pending(empty)}
+    tables = [name for name in db.table_names() if not name.startswith("sqlite_")]
+    if tables and migrations.migrations_table not in tables:
+        raise StoreUnusable(
+            f"The database {path} belongs to another program (it has a table {tables[0]}); nothing was changed. "
+            "Name another file with CONSORTIUM_DATABASE."
+        )
+    newer = [migration.name for migration in migrations.applied(db) if migration.name not in known]
+    if newer:
+        raise StoreUnusable(
+            f"The database {path} was written by a newer release of consortium-mcp ({newer[-1]}). "
+            "Update with `pip install -U consortium-mcp`, or name another file with CONSORTIUM_DATABASE."
+        )
+
+
+def _why_unusable(path: Path, error: Exception) -> str:
+    text = str(error)
+    if "not a database" in text or "malformed" in text:
+        remedy = "it is damaged or no SQLite file: move it away or name another one with CONSORTIUM_DATABASE"
+    elif "full" in text or getattr(error, "errno", None) == 28:
+        remedy = "the disk is full: free some space"
+    elif "readonly" in text or isinstance(error, PermissionError) or "unable to open" in text:
+        remedy = "it cannot be written: check the permissions of the file and its folder, or name another one with "
+        remedy += "CONSORTIUM_DATABASE"
+    elif "locked" in text:
+        remedy = f"another process has held it for {_BUSY_MS // 1000} seconds: end that process or try again"
+    else:
+        remedy = "name another file with CONSORTIUM_DATABASE, or run `consortium-mcp doctor`"
+    return f"The database {path} cannot be used ({text}); {remedy}."

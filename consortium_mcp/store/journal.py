@@ -1,0 +1,219 @@
+"""The journal: every call is noted before it is made, its spending reserved, and its result kept for ever after."""
+
+import hashlib
+import json
+import sqlite3
+from dataclasses import dataclass
+from typing import Any
+
+from consortium_mcp.run import Budget, CallResult, CallSpec, Turn, now_utc
+from consortium_mcp.store.database import DatabaseFile, insert, insert_sql
+from consortium_mcp.store.runs import RESULT_COLUMNS, result_of
+
+
+@dataclass(frozen=True)
+class Reservation:
+    """What one attempt may use at the most, held back until it is over."""
+
+    tokens: int
+    """Of its question and its reply together."""
+
+    cost_usd: float | None
+    """US dollars; None when the price is unknown."""
+
+
+@dataclass(frozen=True)
+class Begun:
+    """The attempt may be made."""
+
+    attempt: int
+    """Which one, from 1."""
+
+
+@dataclass(frozen=True)
+class Paid:
+    """The call was made before; this is what it gave."""
+
+    result: CallResult
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A budget does not allow the attempt."""
+
+    why: str
+    """One sentence."""
+
+
+class Journal(DatabaseFile):
+    """Calls, their attempts, and what they used."""
+
+    def begin_attempt(
+        self, run_id: str, spec: CallSpec, reservation: Reservation, budgets: dict[str, Budget]
+    ) -> Begun | Paid | Refused:
+        """Note that an attempt is about to be made and reserve what it may use, unless it is paid for or not allowed.
+
+        One transaction over all processes on the file: what is in flight anywhere is counted.
+
+        Args:
+            budgets: what may be spent in each scope that the attempt counts in: `run:…`, `day:…`.
+        """
+        question = _question(spec)
+        call = {
+            "run_id": run_id,
+            "call_id": spec.call_id,
+            "iteration": spec.iteration,
+            "label": spec.label,
+            "model": spec.model,
+            "options": json.dumps(spec.options),
+            "question_id": question["question_id"],
+            "state": "begun",
+            "attempts": 1,
+        }
+
+        def begin(connection: sqlite3.Connection) -> Begun | Paid | Refused:
+            known = connection.execute(
+                "SELECT * FROM calls WHERE run_id = ? AND call_id = ?", [run_id, spec.call_id]
+            ).fetchone()
+            if known is not None and known["state"] == "done":
+                return Paid(result_of(known))
+            for scope, budget in budgets.items():
+                if why := _why_refused(connection, scope, budget, reservation):
+                    return Refused(why)
+            insert(connection, "questions", question, ignore=True)
+            upsert = f"{insert_sql('calls', call)} ON CONFLICT DO UPDATE SET attempts = attempts + 1 RETURNING attempts"
+            attempt: int = connection.execute(upsert, call).fetchone()[0]
+            _reserve(connection, run_id, spec.call_id, attempt, reservation, budgets)
+            return Begun(attempt)
+
+        return self.write(begin)
+
+    def settle_attempt(
+        self, run_id: str, call_id: str, attempt: int, result: CallResult, cost_usd: float | None, final: bool = False
+    ) -> None:
+        """Write what an attempt gave and used; a final one is the call's result.
+
+        Where the provider counted no tokens, what was reserved stays spent.
+        """
+        counted = [tokens for tokens in (result.input_tokens, result.output_tokens) if tokens is not None]
+        row = {
+            "error_kind": result.error_kind,
+            "error": result.error,
+            "tokens": sum(counted) if counted else None,
+            "cost_usd": cost_usd,
+            "duration_ms": result.duration_ms,
+        }
+
+        def settle(connection: sqlite3.Connection) -> None:
+            where = [run_id, call_id, attempt]
+            assignments = ", ".join(f"{column} = ?" for column in row)
+            connection.execute(
+                f"UPDATE attempts SET {assignments} WHERE run_id = ? AND call_id = ? AND attempt = ?",
+                [*row.values(), *where],
+            )
+            _give_back(connection, where)
+            if final:
+                _finish(connection, run_id, call_id, result)
+
+        self.write(settle)
+
+    def finish_call(self, run_id: str, call_id: str, result: CallResult) -> None:
+        """Write the result of a call whose last attempt was not known to be the last."""
+        self.write(lambda connection: _finish(connection, run_id, call_id, result))
+
+    def load_spending(self, scope: str) -> tuple[int, int, float]:
+        """Calls, tokens and US dollars that a scope has used and reserved."""
+        rows = self.read("SELECT calls, tokens, cost_usd FROM spending WHERE scope = ?", [scope])
+        return (rows[0]["calls"], rows[0]["tokens"], rows[0]["cost_usd"]) if rows else (0, 0, 0.0)
+
+
+def run_scope(run_id: str) -> str:
+    """The scope of what a run spends."""
+    return f"run:{run_id}"
+
+
+def day_scope() -> str:
+    """The scope of what all runs spend today, in UTC."""
+    return f"day:{now_utc()[:10]}"
+
+
+def _why_refused(connection: sqlite3.Connection, scope: str, budget: Budget, asked: Reservation) -> str | None:
+    spent = connection.execute("SELECT calls, tokens, cost_usd FROM spending WHERE scope = ?", [scope]).fetchone()
+    calls, tokens, cost = tuple(spent) if spent else (0, 0, 0.0)
+    whose = "the run's budget" if scope.startswith("run:") else "this server's budget for the day"
+    if budget.max_calls is not None and calls + 1 > budget.max_calls:
+        return f"Not asked: {whose} of {budget.max_calls} calls is used up."
+    if budget.max_tokens is not None and tokens + asked.tokens > budget.max_tokens:
+        return f"Not asked: {whose} of {budget.max_tokens} tokens has {max(0, budget.max_tokens - tokens)} left."
+    if budget.max_cost_usd is not None:
+        if asked.cost_usd is None:
+            return f"Not asked: {whose} is in dollars, and the model's price is unknown."
+        if cost + asked.cost_usd > budget.max_cost_usd:
+            return (
+                f"Not asked: {whose} of ${budget.max_cost_usd:.4f} has ${max(0, budget.max_cost_usd - cost):.4f} left."
+            )
+    return None
+
+
+def _reserve(
+    connection: sqlite3.Connection,
+    run_id: str,
+    call_id: str,
+    attempt: int,
+    reservation: Reservation,
+    budgets: dict[str, Budget],
+) -> None:
+    day = next((scope for scope in budgets if scope.startswith("day:")), day_scope())
+    row = {
+        "run_id": run_id,
+        "call_id": call_id,
+        "attempt": attempt,
+        "day": day.removeprefix("day:"),
+        "reserved_tokens": reservation.tokens,
+        "reserved_usd": reservation.cost_usd,
+    }
+    insert(connection, "attempts", row, replace=True)
+    for scope in (run_scope(run_id), day):
+        values = [scope, reservation.tokens, reservation.cost_usd or 0.0, int(reservation.cost_usd is None)]
+        connection.execute(
+            "INSERT INTO spending VALUES (?, 1, ?, ?, ?) ON CONFLICT DO UPDATE SET calls = calls + 1, "
+            "tokens = tokens + excluded.tokens, cost_usd = cost_usd + excluded.cost_usd, "
+            "unpriced = unpriced + excluded.unpriced",
+            values,
+        )
+
+
+def _give_back(connection: sqlite3.Connection, where: list[Any]) -> None:
+    """Replace what an attempt reserved by what it used."""
+    row = connection.execute(
+        "SELECT * FROM attempts WHERE run_id = ? AND call_id = ? AND attempt = ?", where
+    ).fetchone()
+    tokens = row["reserved_tokens"] if row["tokens"] is None else row["tokens"]
+    cost = row["reserved_usd"] if row["cost_usd"] is None else row["cost_usd"]
+    change = [tokens - row["reserved_tokens"], (cost or 0.0) - (row["reserved_usd"] or 0.0)]
+    for scope in (run_scope(row["run_id"]), f"day:{row['day']}"):
+        sql = "UPDATE spending SET tokens = tokens + ?, cost_usd = cost_usd + ? WHERE scope = ?"
+        connection.execute(sql, [*change, scope])
+
+
+def _finish(connection: sqlite3.Connection, run_id: str, call_id: str, result: CallResult) -> None:
+    values = result.model_dump(mode="json") | {"run_id": run_id, "call_id": call_id}
+    assignments = ", ".join(f"{column} = :{column}" for column in RESULT_COLUMNS)
+    sql = f"UPDATE calls SET state = 'done', {assignments} WHERE run_id = :run_id AND call_id = :call_id"
+    connection.execute(sql, values)
+
+
+def _question(spec: CallSpec) -> dict[str, Any]:
+    question = {
+        "system": spec.system,
+        "prompt": spec.prompt,
+        "history": dump_turns(spec.history),
+        "output_schema": json.dumps(spec.output_schema) if spec.output_schema else None,
+    }
+    digest = hashlib.sha256(json.dumps(question, sort_keys=True).encode("utf-8", "surrogatepass")).hexdigest()
+    return {"question_id": digest, **question}
+
+
+def dump_turns(turns: tuple[Turn, ...]) -> str:
+    """Turns as JSON."""
+    return json.dumps([turn.model_dump() for turn in turns], ensure_ascii=False)

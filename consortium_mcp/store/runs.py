@@ -1,0 +1,313 @@
+"""Runs: opened, held by a lease, closed, listed, searched."""
+
+import json
+import sqlite3
+import time
+from typing import Any
+
+from sqlite_utils import Database
+
+from consortium_mcp.consortium import Consortium
+from consortium_mcp.errors import NotFound
+from consortium_mcp.run import (
+    Budget,
+    CallResult,
+    Iteration,
+    MemberResponse,
+    Progress,
+    Run,
+    Turn,
+    Usage,
+    Verdict,
+    now_utc,
+)
+from consortium_mcp.store.database import DatabaseFile, insert
+
+LEASE_SECONDS = 30
+"""How long a process holds a run without renewing its lease."""
+
+RESULT_COLUMNS = tuple(CallResult.model_fields)
+"""The columns of a call that are its result."""
+
+_STATUS_SEEN = "CASE WHEN status = 'running' AND coalesce(lease_until, 0) < ? THEN 'interrupted' ELSE status END"
+"""The status as a reader sees it; the one parameter is the time now."""
+
+
+class Runs(DatabaseFile):
+    """The record of every run."""
+
+    def open_run(self, run: Run, owner: str, fingerprint: str | None = None) -> None:
+        """Write a new run, held by `owner`.
+
+        Args:
+            fingerprint: of what is asked of whom; the same call again can join the run by it.
+        """
+        row = {
+            "run_id": run.run_id,
+            "status": run.status,
+            "prompt": run.prompt,
+            "history": json.dumps([turn.model_dump() for turn in run.history], ensure_ascii=False),
+            "consortium_name": run.consortium_name,
+            "consortium": run.consortium.model_dump_json(),
+            "shuffle_seed": run.shuffle_seed,
+            "fence_mark": run.fence_mark,
+            "degraded": json.dumps(run.degraded),
+            "created_utc": run.created_utc,
+            "deadline_utc": run.deadline_utc,
+            **run.budget.model_dump(),
+            "owner": owner,
+            "lease_until": time.time() + LEASE_SECONDS,
+            "fingerprint": fingerprint,
+        }
+        self.write(lambda c: insert(c, "runs", row))
+
+    def renew_lease(self, run_id: str, owner: str) -> bool:
+        """Hold the run for another `LEASE_SECONDS`; False when somebody else holds it, or wants it cancelled."""
+        until = time.time() + LEASE_SECONDS
+        sql = "UPDATE runs SET lease_until = ? WHERE run_id = ? AND owner = ? AND cancel_requested = 0"
+        return self.write(lambda c: c.execute(sql, [until, run_id, owner]).rowcount) == 1
+
+    def claim_run(self, run_id: str, owner: str, deadline_utc: str) -> bool:
+        """Take over an interrupted run, or hold on to one's own; of several who try, exactly one gets it.
+
+        Args:
+            deadline_utc: when it must have ended now.
+        """
+        now = time.time()
+        sql = (
+            "UPDATE runs SET owner = ?, lease_until = ?, deadline_utc = ? "
+            "WHERE run_id = ? AND status = 'running' AND (owner = ? OR coalesce(lease_until, 0) < ?)"
+        )
+        values = [owner, now + LEASE_SECONDS, deadline_utc, run_id, owner, now]
+        return self.write(lambda c: c.execute(sql, values).rowcount) == 1
+
+    def load_owner(self, run_id: str) -> str | None:
+        """The process that holds the run; None when none does."""
+        rows = self.read("SELECT owner FROM runs WHERE run_id = ?", [run_id])
+        return rows[0]["owner"] if rows else None
+
+    def request_cancel(self, run_id: str) -> None:
+        """Ask the process that holds the run to cancel it, which looks when it renews its lease; else it ends now."""
+        request = "UPDATE runs SET cancel_requested = 1 WHERE run_id = ? AND status = 'running'"
+        end = (
+            "UPDATE runs SET status = 'cancelled', error = 'The run was cancelled.', ended_utc = ? "
+            "WHERE run_id = ? AND status = 'running' AND coalesce(lease_until, 0) < ?"
+        )
+
+        def write(connection: sqlite3.Connection) -> None:
+            connection.execute(request, [run_id])
+            connection.execute(end, [now_utc(), run_id, time.time()])
+
+        self.write(write)
+
+    def find_joinable(self, fingerprint: str, since_utc: str) -> str | None:
+        """The newest run of the same call that has not ended, or whose answer nobody has received; None without one."""
+        sql = (
+            "SELECT run_id FROM runs WHERE fingerprint = ? AND received_utc IS NULL AND created_utc > ? "
+            "AND (status = 'running' OR answer IS NOT NULL) ORDER BY run_id DESC LIMIT 1"
+        )
+        rows = self.read(sql, [fingerprint, since_utc])
+        return rows[0]["run_id"] if rows else None
+
+    def mark_received(self, run_id: str) -> None:
+        """Note that a caller was given the run's answer."""
+        sql = "UPDATE runs SET received_utc = ? WHERE run_id = ? AND received_utc IS NULL AND status <> 'running'"
+        self.write(lambda c: c.execute(sql, [now_utc(), run_id]) and None)
+
+    def close_run(self, run: Run, owner: str) -> None:
+        """Write how the run ended, and let go of it; one that has ended, or that another process holds, stays as it is.
+
+        So a cancellation that comes a moment too late does not take the answer away.
+        """
+        row = [
+            run.status,
+            run.selected_iteration,
+            run.answer,
+            run.confidence,
+            run.dissent,
+            json.dumps(run.degraded, ensure_ascii=False),
+            run.error,
+            run.ended_utc,
+            run.run_id,
+            owner,
+        ]
+        sql = (
+            "UPDATE runs SET status = ?, selected_iteration = ?, answer = ?, confidence = ?, dissent = ?, "
+            "degraded = ?, error = ?, ended_utc = ?, owner = NULL, lease_until = NULL "
+            "WHERE run_id = ? AND owner = ? AND status = 'running'"
+        )
+        self.write(lambda c: c.execute(sql, row) and None)
+
+    def save_iteration(self, run_id: str, iteration: Iteration) -> None:
+        """Write an iteration: who was heard, and what the arbiter made of it; the texts are in the journal already."""
+        row = {
+            "run_id": run_id,
+            "number": iteration.number,
+            "responses": json.dumps([[one.response_id, one.late] for one in iteration.responses]),
+            "judged_by": iteration.judged_by,
+            "shown_order": json.dumps(iteration.shown_order),
+            "verdict": iteration.verdict.model_dump_json() if iteration.verdict else None,
+            "arbiter_error": iteration.arbiter_error,
+            "raw_verdict": iteration.raw_verdict,
+        }
+        self.write(lambda c: insert(c, "iterations", row, replace=True))
+
+    def load_run(self, run_id: str) -> Run:
+        """Load a run as it stands, with all that has arrived so far.
+
+        Raises:
+            NotFound: there is no such run; names the newest ones.
+        """
+        rows = self.read("SELECT * FROM runs WHERE run_id = ?", [run_id])
+        if not rows:
+            newest = ", ".join(run.run_id for run in self.list_runs(limit=3)) or "none yet"
+            raise NotFound(f"No run {run_id!r}. Newest runs: {newest}. list_runs shows more.")
+        return _run_of(rows[0], self._iterations(run_id), self._usage(run_id))
+
+    def list_runs(
+        self,
+        query: str | None = None,
+        consortium: str | None = None,
+        status: str | None = None,
+        limit: int = 20,
+        before: str | None = None,
+    ) -> list[Run]:
+        """Runs, newest first, without their iterations.
+
+        Args:
+            query: words that must stand in prompt or answer; None means all.
+            consortium: the saved name that was consulted; None means all.
+            status: as a reader sees it, `interrupted` included; None means all.
+            before: the run id after which the list goes on; None means from the newest.
+        """
+        conditions, values = ["1"], list[Any]()
+        if query and query.strip():
+            conditions.append("id IN (SELECT rowid FROM runs_fts WHERE runs_fts MATCH ?)")
+            values.append(_fts_query(query))
+        if consortium:
+            conditions.append("consortium_name = ?")
+            values.append(consortium)
+        if before:
+            conditions.append("run_id < ?")
+            values.append(before)
+        if status:
+            conditions.append(f"{_STATUS_SEEN} = ?")
+            values += [time.time(), status]
+        sql = f"SELECT * FROM runs WHERE {' AND '.join(conditions)} ORDER BY run_id DESC LIMIT ?"
+        return [_run_of(row, (), self._usage(row["run_id"])) for row in self.read(sql, [*values, limit])]
+
+    def load_progress(self, run_id: str) -> Progress:
+        """How far a run is, from what is written. Raises NotFound."""
+        rows = self.read(f"SELECT {_STATUS_SEEN} AS status FROM runs WHERE run_id = ?", [time.time(), run_id])
+        if not rows:
+            raise NotFound(f"No run {run_id!r}. list_runs shows those there are.")
+        sql = "SELECT call_id, iteration, label, state FROM calls WHERE run_id = ?"
+        calls = self.read(sql, [run_id])
+        current = max((call["iteration"] for call in calls), default=0)
+        asked = [call for call in calls if call["iteration"] == current]
+        members = sorted((call for call in asked if _is_member(call["call_id"])), key=_place)
+        waiting = [call["label"] for call in members if call["state"] != "done"]
+        return Progress(
+            status=rows[0]["status"],
+            iteration=current,
+            calls_done=sum(call["state"] == "done" for call in calls),
+            responses_done=len(members) - len(waiting),
+            responses_expected=len(members),
+            waiting_for=tuple(waiting),
+            arbiter_asked=len(asked) > len(members),
+        )
+
+    def _iterations(self, run_id: str) -> tuple[Iteration, ...]:
+        calls = {row["call_id"]: row for row in self.read("SELECT * FROM calls WHERE run_id = ?", [run_id])}
+        saved = self.read("SELECT * FROM iterations WHERE run_id = ? ORDER BY number", [run_id])
+        iterations = [_iteration_of(row, calls) for row in saved]
+        asked = max((row["iteration"] for row in calls.values()), default=0)
+        if asked > len(iterations) and (under_way := _responses_so_far(asked, calls)):
+            iterations.append(Iteration(number=asked, responses=under_way))
+        return tuple(iterations)
+
+    def _usage(self, run_id: str) -> Usage:
+        calls = (
+            "SELECT sum(input_tokens) AS input_tokens, sum(output_tokens) AS output_tokens FROM calls WHERE run_id = ?"
+        )
+        spent = (
+            "SELECT count(*) AS calls, sum(cost_usd) AS cost_usd, count(*) FILTER (WHERE cost_usd IS NULL "
+            "AND (error_kind IS NULL OR tokens IS NOT NULL)) AS unpriced FROM attempts WHERE run_id = ?"
+        )
+        totals = self.read(spent, [run_id])[0]
+        cost = None if totals["unpriced"] else totals["cost_usd"]
+        return Usage(calls=totals["calls"], cost_usd=cost, **dict(self.read(calls, [run_id])[0]))
+
+
+def _fts_query(query: str) -> str:
+    """What SQLite's full-text search is asked for; operators are words, and what holds no word matches nothing."""
+    text = query.encode("utf-8", "replace").decode().replace("\0", " ")
+    with Database(memory=True) as quoting:
+        return quoting.quote_fts(text) or '""'
+
+
+def _run_of(row: sqlite3.Row, iterations: tuple[Iteration, ...], usage: Usage) -> Run:
+    interrupted = row["status"] == "running" and (row["lease_until"] or 0) < time.time()
+    return Run(
+        run_id=row["run_id"],
+        status="interrupted" if interrupted else row["status"],
+        prompt=row["prompt"],
+        history=tuple(Turn(**turn) for turn in json.loads(row["history"])),
+        consortium_name=row["consortium_name"],
+        consortium=Consortium.model_validate_json(row["consortium"]),
+        shuffle_seed=row["shuffle_seed"],
+        fence_mark=row["fence_mark"],
+        deadline_utc=row["deadline_utc"],
+        budget=Budget(**{name: row[name] for name in Budget.model_fields}),
+        iterations=iterations,
+        selected_iteration=row["selected_iteration"],
+        answer=row["answer"],
+        confidence=row["confidence"],
+        dissent=row["dissent"],
+        degraded=tuple(json.loads(row["degraded"])),
+        error=row["error"],
+        usage=usage,
+        created_utc=row["created_utc"],
+        ended_utc=row["ended_utc"],
+    )
+
+
+def result_of(row: sqlite3.Row) -> CallResult:
+    """The result in a row of calls."""
+    return CallResult.model_validate({column: row[column] for column in RESULT_COLUMNS})
+
+
+def _response_of(row: sqlite3.Row, late: bool) -> MemberResponse:
+    result = result_of(row) if row["state"] == "done" else None
+    return MemberResponse.of(row["call_id"], row["label"], row["model"], result, late)
+
+
+def _responses_so_far(number: int, calls: dict[str, sqlite3.Row]) -> tuple[MemberResponse, ...]:
+    done = [
+        row
+        for row in calls.values()
+        if row["iteration"] == number and _is_member(row["call_id"]) and row["state"] == "done"
+    ]
+    return tuple(_response_of(row, late=False) for row in sorted(done, key=_place))
+
+
+def _iteration_of(row: sqlite3.Row, calls: dict[str, sqlite3.Row]) -> Iteration:
+    return Iteration(
+        number=row["number"],
+        responses=tuple(_response_of(calls[call_id], late) for call_id, late in json.loads(row["responses"])),
+        shown_order=tuple(json.loads(row["shown_order"])),
+        verdict=Verdict.model_validate_json(row["verdict"]) if row["verdict"] else None,
+        judged_by=row["judged_by"],
+        arbiter_error=row["arbiter_error"],
+        raw_verdict=row["raw_verdict"],
+    )
+
+
+def _is_member(call_id: str) -> bool:
+    """Whether a call asked an instance, as `i1/m3` did, and not the arbiter."""
+    return call_id.partition("/")[2].startswith("m")
+
+
+def _place(call: sqlite3.Row) -> int:
+    """The place of a call to an instance in its iteration, from 1."""
+    return int(call["call_id"].partition("/m")[2])
