@@ -16,6 +16,7 @@ from ulid import ULID
 
 from consortium_mcp.calls import RunCalls, saved
 from consortium_mcp.catalogue import load_catalogue
+from consortium_mcp.clients import KeptClients
 from consortium_mcp.consortium import Consortium
 from consortium_mcp.definitions import Definitions, with_arbiter
 from consortium_mcp.ending import closed, ended
@@ -43,6 +44,7 @@ class Consultancy:
         self.store = Store(self.settings.database_path)
         self.definitions = Definitions(self.store, self.settings)
         self.limits = CallLimits(self.settings.max_concurrent_calls)
+        self.clients = KeptClients()
         self.llm_log = LlmLog()
         self.owner = f"{socket.gethostname()}/{os.getpid()}/{secrets.token_hex(4)}"
         self._runs: anyio.CapacityLimiter | None = None
@@ -50,6 +52,7 @@ class Consultancy:
 
     def close(self) -> None:
         """Finish what is being written and let go of the files."""
+        self.clients.close()
         self.llm_log.close()
         self.store.close()
 
@@ -158,6 +161,8 @@ class Consultancy:
     async def _work_on(self, run: Run, on_change: Callable[[], None], group: anyio.abc.TaskGroup) -> Run:
         catalogue = await anyio.to_thread.run_sync(load_catalogue)
         models = self.definitions.check(run.consortium_name, run.consortium, catalogue)
+        for entry in (entry for entries in models.values() for entry in entries):
+            self.clients.use_in(entry)
         calls = RunCalls(run, self.store, models, self.limits, self.settings, self.llm_log.write, on_change, group)
 
         async def save(iteration: Iteration) -> None:
@@ -225,7 +230,10 @@ async def consult(
 
     with await anyio.to_thread.run_sync(Consultancy, settings) as consultancy:
         run = await anyio.to_thread.run_sync(open_run)
-        run = answered(await consultancy.perform(run.run_id))
+        try:
+            run = answered(await consultancy.perform(run.run_id))
+        finally:
+            await consultancy.clients.aclose()
         await saved(consultancy.store.mark_received, run.run_id)
         return run
 

@@ -39,7 +39,11 @@ class Runner:
     ) -> bool | None:
         assert self._group is not None
         self._group.cancel_scope.cancel()
-        return await self._group.__aexit__(kind, error, trace)
+        try:
+            return await self._group.__aexit__(kind, error, trace)
+        finally:
+            with anyio.CancelScope(shield=True):
+                await self.consultancy.clients.aclose()
 
     def submit(self, run_id: str) -> None:
         """Begin to work on a run, or go on with an interrupted one; nothing happens when that is going on already."""

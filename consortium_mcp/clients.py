@@ -1,0 +1,59 @@
+"""SDK clients of llm's OpenAI-based models: kept for as long as an event loop lives, without retries of their own.
+
+llm builds a new client for every prompt (30-60 ms of work and a new connection each), never closes it, and the SDK
+then tries failed calls twice more by itself, beside our own attempts and unseen by budget and journal.
+"""
+
+import asyncio
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from consortium_mcp.catalogue import ModelEntry
+
+_Key = tuple[Any, ...]
+
+
+class KeptClients:
+    """The clients of one process; safe to use from several threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._clients: dict[_Key, Any] = {}
+
+    def use_in(self, entry: ModelEntry) -> None:
+        """Make a model's calls use kept clients; models that are built otherwise stay as they are.
+
+        The catalogue's model objects are ours alone (each look-up makes new ones), so nobody else is changed.
+        """
+        for model in (entry.async_model, entry.sync_model):
+            if model is not None and hasattr(model, "get_client") and not hasattr(model, "_consortium_keeps_clients"):
+                model.get_client = self._keeping(model, model.get_client)
+                model._consortium_keeps_clients = True  # type: ignore[union-attr]
+
+    def _keeping(self, model: Any, build: Callable[..., Any]) -> Callable[..., Any]:
+        def get_client(key: Any, *, async_: bool = False) -> Any:
+            loop = id(asyncio.get_running_loop()) if async_ else None
+            # What a client is built from: a key that changes, or another address, is another client.
+            identity = (type(model), model.get_key(key), model.api_base, repr(model.headers), loop)
+            with self._lock:
+                if identity not in self._clients:
+                    self._clients[identity] = build(key, async_=async_).with_options(max_retries=0)
+                return self._clients[identity]
+
+        return get_client
+
+    async def aclose(self) -> None:
+        """Close the clients of the running event loop; others may still be in use."""
+        here = id(asyncio.get_running_loop())
+        with self._lock:
+            mine = [self._clients.pop(identity) for identity in list(self._clients) if identity[-1] == here]
+        for client in mine:
+            await client.close()
+
+    def close(self) -> None:
+        """Close the clients that belong to no event loop."""
+        with self._lock:
+            mine = [self._clients.pop(identity) for identity in list(self._clients) if identity[-1] is None]
+        for client in mine:
+            client.close()

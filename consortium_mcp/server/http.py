@@ -1,0 +1,67 @@
+"""Serving over Streamable HTTP and SSE, on this machine's loopback addresses only."""
+
+import socket
+from collections.abc import Sequence
+from typing import Any
+
+import anyio
+import click
+import uvicorn
+from mcp.server.transport_security import TransportSecuritySettings
+
+from consortium_mcp.consult import Consultancy
+from consortium_mcp.errors import ConsortiumError
+from consortium_mcp.runner import Runner
+from consortium_mcp.server.app import build_server
+from consortium_mcp.settings import Settings
+
+PATHS = {"http": "/mcp", "sse": "/sse"}
+"""Where each transport is reached."""
+
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_GRACE_SECONDS = 1
+
+
+def serve_http(settings: Settings, transport: str, host: str, port: int) -> None:
+    """Serve until a signal comes; what was asked is told on stderr.
+
+    Args:
+        transport: `http` or `sse`.
+        port: 0 means any free one.
+
+    Raises:
+        ConsortiumError: the address is not on loopback, or taken.
+    """
+    if host not in _LOOPBACK:
+        raise ConsortiumError(
+            f"--host {host} would let others spend your money and read your answers: there is no access control yet. "
+            f"Use {', '.join(_LOOPBACK)}."
+        )
+    with _listening(host, port) as listener, Consultancy(settings) as consultancy:
+        names = [f"{name}:{listener.getsockname()[1]}" for name in ("127.0.0.1", "localhost", "[::1]")]
+        click.echo(f"Serving on http://{names[_LOOPBACK.index(host)]}{PATHS[transport]}; Ctrl-C ends.", err=True)
+        anyio.run(_serve, consultancy, transport, listener, names)
+
+
+async def _serve(consultancy: Consultancy, transport: str, listener: socket.socket, names: Sequence[str]) -> None:
+    # No origin is allowed: a browser page, of this machine or another, has no business here.
+    security = TransportSecuritySettings(allowed_hosts=list(names), allowed_origins=[])
+    async with Runner(consultancy) as runner:
+        if consultancy.settings.resume == "auto":
+            await runner.recover()
+        server = build_server(runner)
+        app: Any = (
+            server.streamable_http_app(transport_security=security)
+            if transport == "http"
+            else server.sse_app(transport_security=security)
+        )
+        level = consultancy.settings.log_level.lower()
+        config = uvicorn.Config(app, log_level=level, log_config=None, timeout_graceful_shutdown=_GRACE_SECONDS)
+        await uvicorn.Server(config).serve(sockets=[listener])
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    try:
+        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except OSError as error:
+        raise ConsortiumError(f"Nothing can listen on {host}:{port}: {error.strerror}. Give another --port.") from error
