@@ -1,7 +1,9 @@
 """Serving over Streamable HTTP and SSE, on this machine's loopback addresses only."""
 
+import signal
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import anyio
@@ -57,7 +59,28 @@ async def _serve(consultancy: Consultancy, transport: str, listener: socket.sock
         )
         level = consultancy.settings.log_level.lower()
         config = uvicorn.Config(app, log_level=level, log_config=None, timeout_graceful_shutdown=_GRACE_SECONDS)
-        await uvicorn.Server(config).serve(sockets=[listener])
+        web = _Server(config)
+        async with anyio.create_task_group() as group:
+            group.start_soon(_end_on_signal, runner, web)
+            await web.serve(sockets=[listener])
+            group.cancel_scope.cancel()
+
+
+class _Server(uvicorn.Server):
+    """Leaves signals to us: uvicorn's own handling kills the process before runs are closed."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Capture nothing."""
+        yield
+
+
+async def _end_on_signal(runner: Runner, web: uvicorn.Server) -> None:
+    """Stop spending first, then answer what can be answered, then end."""
+    with suppress(NotImplementedError), anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async for _ in signals:
+            web.should_exit = True
+            await runner.stop()
 
 
 def _listening(host: str, port: int) -> socket.socket:
