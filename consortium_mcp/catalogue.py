@@ -104,6 +104,16 @@ class Catalogue:
         """Whether the name is the id or an alias of a model."""
         return name in self._by_name
 
+    def search(self, query: str | None = None) -> list[tuple[ModelEntry, str | None]]:
+        """The models whose id or an alias contains the query, each with its problem; usable ones first."""
+        wanted = (query or "").lower()
+        found = [
+            (entry, entry.problem())
+            for entry in self.entries
+            if any(wanted in name.lower() for name in (entry.model_id, *entry.aliases))
+        ]
+        return sorted(found, key=lambda one: one[1] is not None)
+
     def usable(self, name: str, allowed: Iterable[str] = ()) -> ModelEntry:
         """The model with this id or alias, ready to be called.
 

@@ -17,18 +17,16 @@ from consortium_mcp.strategies import STRATEGIES
 def models(query: str | None, as_json: bool) -> None:
     """List models that can be used now, and what the others lack; QUERY is part of an id or alias."""
     catalogue = load_catalogue()
-    wanted = (query or "").lower()
-    found = [
-        {"model": one.model_id, "aliases": list(one.aliases), "plugin": one.plugin, "problem": one.problem()}
-        for one in catalogue.entries
-        if any(wanted in name.lower() for name in (one.model_id, *one.aliases))
-    ]
-    found.sort(key=lambda one: one["problem"] is not None)
+    found = catalogue.search(query)
     if as_json:
-        click.echo(json.dumps(found, indent=1))
+        listed = [
+            {"model": one.model_id, "aliases": one.aliases, "plugin": one.plugin, "problem": problem}
+            for one, problem in found
+        ]
+        click.echo(json.dumps(listed, indent=1))
     else:
-        for one in found:
-            click.echo(f"{one['model']}" + (f"  (not usable: {one['problem']})" if one["problem"] else ""))
+        for one, problem in found:
+            click.echo(one.model_id + (f"  (not usable: {problem})" if problem else ""))
     for plugin, why in catalogue.broken_plugins.items():
         click.echo(f"The llm plugin {plugin} is broken: {why}", err=True)
 

@@ -280,12 +280,8 @@ def list_saved(runner: Runner) -> ConsortiumList:
 
 def list_known_models(catalogue: Catalogue, query: str | None = None) -> ModelList:
     """The models whose id or an alias contains the query, usable ones first."""
-    wanted = (query or "").lower()
     summaries = [
-        ModelSummary(model=entry.model_id, aliases=entry.aliases, plugin=entry.plugin, problem=entry.problem())
-        for entry in catalogue.entries
-        if any(wanted in name.lower() for name in (entry.model_id, *entry.aliases))
+        ModelSummary(model=entry.model_id, aliases=entry.aliases, plugin=entry.plugin, problem=problem)
+        for entry, problem in catalogue.search(query)
     ]
-    return ModelList(
-        models=tuple(sorted(summaries, key=lambda one: one.problem is not None)), default=catalogue.default_model
-    )
+    return ModelList(models=tuple(summaries), default=catalogue.default_model)
