@@ -127,7 +127,8 @@ class RunCalls:
             result = await self._with_retries(entry, spec, is_backup=place > 0, is_last=is_last)
             if result.ok or self.stopped or is_last:
                 break
-        await self.write(self.store.finish_call, self.run.run_id, spec.call_id, result)
+        if not result.ok:  # a usable one was written with its attempt
+            await self.write(self.store.finish_call, self.run.run_id, spec, result, self.stopped is None)
         return result
 
     async def _with_retries(self, entry: ModelEntry, spec: CallSpec, *, is_backup: bool, is_last: bool) -> CallResult:

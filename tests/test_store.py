@@ -306,7 +306,7 @@ def test_a_call_that_is_done_gives_its_stored_result_and_no_further_attempt(
     result = CallResult(text="because", finish_reason="stop", input_tokens=1, output_tokens=2, duration_ms=3)
     store.open_run(run_of(), "me")
     begin(store)
-    store.finish_call("01a", "i1/m1", result)
+    store.finish_call("01a", spec_of("i1/m1"), result)
 
     assert (begin(store), attempts(beside)) == (Paid(result), 1)
 
@@ -331,8 +331,8 @@ def test_a_run_in_progress_is_loaded_with_all_that_has_arrived(store: Store) -> 
     store.open_run(run_of(), "me")
     for place in (1, 2, 3):
         begin(store, spec_of(f"i1/m{place}", f"a#{place}"))
-    store.finish_call("01a", "i1/m3", CallResult(text="third"))
-    store.finish_call("01a", "i1/m1", CallResult(error_kind="auth", error="no key", input_tokens=4))
+    store.finish_call("01a", spec_of("i1/m3"), CallResult(text="third"))
+    store.finish_call("01a", spec_of("i1/m1"), CallResult(error_kind="auth", error="no key", input_tokens=4))
 
     run = store.load_run("01a")
 
@@ -344,7 +344,7 @@ def test_responses_come_in_the_declared_order_beyond_nine(store: Store) -> None:
     store.open_run(run_of(), "me")
     for place in (11, 2, 10, 1):
         begin(store, spec_of(f"i1/m{place}"))
-        store.finish_call("01a", f"i1/m{place}", CallResult(text="x"))
+        store.finish_call("01a", spec_of(f"i1/m{place}"), CallResult(text="x"))
 
     responses = store.load_run("01a").iterations[0].responses
     assert [response.response_id for response in responses] == ["i1/m1", "i1/m2", "i1/m10", "i1/m11"]
@@ -354,7 +354,7 @@ def test_a_closed_run_is_loaded_as_it_ended(store: Store) -> None:
     verdict = Verdict(synthesis="so", confidence=0.9, refinement_areas=("more",))
     store.open_run(run_of(), "me")
     begin(store)
-    store.finish_call("01a", "i1/m1", CallResult(text="third"))
+    store.finish_call("01a", spec_of("i1/m1"), CallResult(text="third"))
     responses = store.load_run("01a").iterations[0].responses
     judged = Iteration(number=1, responses=responses, shown_order=(0,), verdict=verdict, raw_verdict="{}")
     store.save_iteration("01a", judged)
@@ -393,7 +393,7 @@ def test_progress_says_who_is_awaited(store: Store) -> None:
     store.open_run(run_of(), "me")
     for place in (1, 2, 3):
         begin(store, spec_of(f"i1/m{place}", f"a#{place}"))
-    store.finish_call("01a", "i1/m2", CallResult(text="second"))
+    store.finish_call("01a", spec_of("i1/m2"), CallResult(text="second"))
 
     assert store.load_progress("01a").message == "1 of 3 responses; waiting for a#1, a#3"
 
@@ -402,7 +402,7 @@ def test_progress_says_when_the_arbiter_reads(store: Store) -> None:
     store.open_run(run_of(), "me")
     for call_id in ("i1/m1", "i2/m1"):
         begin(store, spec_of(call_id))
-        store.finish_call("01a", call_id, CallResult(text="x"))
+        store.finish_call("01a", spec_of(call_id), CallResult(text="x"))
     begin(store, spec_of("i2/arbiter"))
 
     assert store.load_progress("01a").message == "iteration 2: 1 of 1 responses; the arbiter reads them"
@@ -563,7 +563,7 @@ def journal(store: Store, run_id: str, calls: int = 4) -> None:
     store.open_run(run_of(run_id), "me")
     for place in range(1, calls + 1):
         begin(store, spec_of(f"i1/m{place}"), run_id)
-        store.finish_call(run_id, f"i1/m{place}", CallResult(text=f"{run_id} {place}"))
+        store.finish_call(run_id, spec_of(f"i1/m{place}"), CallResult(text=f"{run_id} {place}"))
     store.close_run(run_of(run_id).model_copy(update={"status": "converged", "answer": run_id}), "me")
 
 

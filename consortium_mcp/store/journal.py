@@ -58,18 +58,7 @@ class Journal(DatabaseFile):
         Args:
             budgets: what may be spent in each scope that the attempt counts in: `run:…`, `day:…`.
         """
-        question = _question(spec)
-        call = {
-            "run_id": run_id,
-            "call_id": spec.call_id,
-            "iteration": spec.iteration,
-            "label": spec.label,
-            "model": spec.model,
-            "options": json.dumps(spec.options),
-            "question_id": question["question_id"],
-            "state": "begun",
-            "attempts": 1,
-        }
+        question, call = _question(spec), _call(run_id, spec, attempts=1)
 
         def begin(connection: sqlite3.Connection) -> Begun | Paid | Refused:
             known = connection.execute(
@@ -113,13 +102,24 @@ class Journal(DatabaseFile):
             )
             _give_back(connection, where)
             if final:
-                _finish(connection, run_id, call_id, result)
+                _finish(connection, run_id, call_id, result, "done")
 
         self.write(settle)
 
-    def finish_call(self, run_id: str, call_id: str, result: CallResult) -> None:
-        """Write the result of a call whose last attempt was not known to be the last."""
-        self.write(lambda connection: _finish(connection, run_id, call_id, result))
+    def finish_call(self, run_id: str, spec: CallSpec, result: CallResult, asked: bool = True) -> None:
+        """Write the result of a call whose last attempt was not known to be the last.
+
+        Args:
+            asked: False for a call that was not made, for want of time or budget; a resumed run may make it.
+        """
+        question, call = _question(spec), _call(run_id, spec, attempts=0)
+
+        def finish(connection: sqlite3.Connection) -> None:
+            insert(connection, "questions", question, ignore=True)
+            insert(connection, "calls", call, ignore=True)
+            _finish(connection, run_id, spec.call_id, result, "done" if asked else "begun")
+
+        self.write(finish)
 
     def load_spending(self, scope: str) -> tuple[int, int, float]:
         """Calls, tokens and US dollars that a scope has used and reserved."""
@@ -196,11 +196,25 @@ def _give_back(connection: sqlite3.Connection, where: list[Any]) -> None:
         connection.execute(sql, [*change, scope])
 
 
-def _finish(connection: sqlite3.Connection, run_id: str, call_id: str, result: CallResult) -> None:
-    values = result.model_dump(mode="json") | {"run_id": run_id, "call_id": call_id}
-    assignments = ", ".join(f"{column} = :{column}" for column in RESULT_COLUMNS)
-    sql = f"UPDATE calls SET state = 'done', {assignments} WHERE run_id = :run_id AND call_id = :call_id"
-    connection.execute(sql, values)
+def _finish(connection: sqlite3.Connection, run_id: str, call_id: str, result: CallResult, state: str) -> None:
+    values = result.model_dump(mode="json") | {"run_id": run_id, "call_id": call_id, "state": state}
+    assignments = ", ".join(f"{column} = :{column}" for column in ("state", *RESULT_COLUMNS))
+    connection.execute(f"UPDATE calls SET {assignments} WHERE run_id = :run_id AND call_id = :call_id", values)
+
+
+def _call(run_id: str, spec: CallSpec, attempts: int) -> dict[str, Any]:
+    """The row of a call that has no result yet."""
+    return {
+        "run_id": run_id,
+        "call_id": spec.call_id,
+        "iteration": spec.iteration,
+        "label": spec.label,
+        "model": spec.model,
+        "options": json.dumps(spec.options),
+        "question_id": _question(spec)["question_id"],
+        "state": "begun",
+        "attempts": attempts,
+    }
 
 
 def _question(spec: CallSpec) -> dict[str, Any]:

@@ -89,7 +89,7 @@ def m002_runs(db: Database) -> None:
             model TEXT NOT NULL,            -- the llm model id or alias
             options TEXT NOT NULL,          -- JSON: llm options
             question_id TEXT NOT NULL REFERENCES questions (question_id),
-            state TEXT NOT NULL,            -- begun (written before the call) or done (its result is here)
+            state TEXT NOT NULL,            -- done (its result is here) or begun (it is under way, or was not made)
             attempts INTEGER NOT NULL,      -- how often it was tried
             text TEXT,                      -- the reply
             error_kind TEXT,                -- why there is no usable text

@@ -278,7 +278,8 @@ def result_of(row: sqlite3.Row) -> CallResult:
 
 
 def _response_of(row: sqlite3.Row, late: bool) -> MemberResponse:
-    result = result_of(row) if row["state"] == "done" else None
+    has_result = row["state"] == "done" or row["error_kind"] is not None
+    result = result_of(row) if has_result else None
     return MemberResponse.of(row["call_id"], row["label"], row["model"], result, late)
 
 
