@@ -1,6 +1,7 @@
 """The calls of one run: each made once, tried again where that helps, within the deadline and the budget, and saved."""
 
 import logging
+import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,17 +10,20 @@ from typing import Any, TypeVar
 
 import anyio
 import anyio.abc
+import anyio.lowlevel
 import anyio.to_thread
 import stamina
 
+from consortium_mcp.arbiter import judging_methods
 from consortium_mcp.catalogue import ModelEntry
+from consortium_mcp.consortium import Consortium
 from consortium_mcp.errors import StoreUnusable
 from consortium_mcp.failures import RETRIED
 from consortium_mcp.model_call import CallLimits, ResponseSink, make_call
 from consortium_mcp.prices import price_usd
 from consortium_mcp.run import Budget, CallResult, CallSpec, Run, Status
 from consortium_mcp.settings import Settings
-from consortium_mcp.store import Begun, Paid, Refused, Reservation, Store, day_scope, run_scope
+from consortium_mcp.store import Begun, NotHeld, Paid, Refused, Reservation, Store, day_scope, run_scope
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +31,12 @@ T = TypeVar("T")
 
 ATTEMPTS = 3
 """How often a call is tried at most, where its failure can pass by itself."""
+
+WAIT_INITIAL_SECONDS = 0.5
+"""What is waited before the second attempt where the provider does not say; before each further one, twice as long."""
+
+WAIT_JITTER_SECONDS = 0.5
+"""At most so much is added to each wait, so that calls that failed together do not come back together."""
 
 MAX_RETRY_AFTER_SECONDS = 60
 """A provider that asks us to stay away for longer is not waited for."""
@@ -55,12 +65,20 @@ class _Call:
     result: CallResult | None = None
 
 
-class _Again(Exception):
-    """An attempt failed in a way that can pass."""
+class _Ended(Exception):
+    """What became of a call, where it was not simply made."""
 
     def __init__(self, result: CallResult) -> None:
         super().__init__(result.error)
         self.result = result
+
+
+class _Again(_Ended):
+    """An attempt failed in a way that can pass."""
+
+
+class _NotAsked(_Ended):
+    """The call was not made, for want of time or budget."""
 
 
 @dataclass
@@ -69,6 +87,9 @@ class RunCalls:
 
     run: Run
     store: Store
+    owner: str
+    """The process that holds the run; when it does not any more, nothing further is asked."""
+
     models: Mapping[str, Sequence[ModelEntry]]
     """Every model that the run may call with its backups, by the name that its consortium uses."""
 
@@ -103,10 +124,13 @@ class RunCalls:
         """Why the next iteration of the run may not begin; None when it may."""
         if run.iterations and self._seconds_left(for_arbiter=False) <= 0:
             return "deadline"
-        needed = run.consortium.instance_count + 1
+        needed = calls_per_iteration(run.consortium)
         for scope, budget in self._budgets().items():
             if budget.max_calls is not None and run.iterations:
-                calls, _, _ = self.store.load_spending(scope)
+                try:
+                    calls, _, _ = self.store.load_spending(scope)
+                except StoreUnusable:
+                    return "budget"  # one that cannot be read cannot be held
                 if calls + needed > budget.max_calls:
                     return "budget"
         return self.stopped
@@ -121,64 +145,66 @@ class RunCalls:
 
     async def _with_backups(self, spec: CallSpec) -> CallResult:
         """The first usable result of the model and its backups; else the last one's failure."""
-        entries = self.models[spec.model]
-        for place, entry in enumerate(entries):
-            is_last = place == len(entries) - 1
-            result = await self._with_retries(entry, spec, is_backup=place > 0, is_last=is_last)
-            if result.ok or self.stopped or is_last:
+        asked = True
+        for place, entry in enumerate(self.models[spec.model]):
+            try:
+                result = await self._with_retries(entry, spec, is_backup=place > 0)
+            except _NotAsked as refused:
+                result, asked = refused.result, False
+            if result.ok or not asked:
                 break
         if not result.ok:  # a usable one was written with its attempt
-            await self.write(self.store.finish_call, self.run.run_id, spec, result, self.stopped is None)
+            await self.write(self.store.finish_call, self.run.run_id, spec, result, asked, self.owner)
         return result
 
-    async def _with_retries(self, entry: ModelEntry, spec: CallSpec, *, is_backup: bool, is_last: bool) -> CallResult:
-        left = min(self.settings.call_timeout_seconds, self._seconds_left(for_arbiter=not spec.asks_member))
-        ends = time.monotonic() + left
+    async def _with_retries(self, entry: ModelEntry, spec: CallSpec, *, is_backup: bool) -> CallResult:
+        left = self._seconds_left(for_arbiter=not spec.asks_member)
         if left <= 0:
             self.stopped = self.stopped or "deadline"
-            return CallResult(error_kind="timeout", error="Not asked: the run's time is up.")
-
-        def pause(error: Exception) -> bool | float:
-            """Whether to try again: after what the provider says, else after a while that grows and varies."""
-            if not isinstance(error, _Again):
-                return False
-            wait = error.result.retry_after_seconds
-            if wait is None:
-                return True
-            return wait if wait <= min(MAX_RETRY_AFTER_SECONDS, ends - time.monotonic()) else False
-
-        retries = stamina.retry_context(
-            on=pause, attempts=ATTEMPTS, timeout=left, wait_initial=0.5, wait_max=10.0, wait_jitter=0.5
-        )
+            raise _NotAsked(CallResult(error_kind="timeout", error="Not asked: the run's time is up."))
+        over = time.monotonic() + left
+        ends = min(over, time.monotonic() + self.settings.call_timeout_seconds)
+        retries = stamina.retry_context(on=_pauses(ends), attempts=ATTEMPTS, timeout=None)
         try:
             async for attempt in retries:
                 with attempt:
-                    result = await self._attempt(entry, spec, max(0.001, ends - time.monotonic()), is_backup=is_backup)
-                    if result.error_kind in RETRIED:
-                        raise _Again(result)
+                    result = await self._attempt(entry, spec, ends, over, is_backup=is_backup)
         except _Again as again:
-            return again.result
+            result = again.result
+        if result.error_kind == "timeout" and time.monotonic() >= over:
+            self.stopped = self.stopped or "deadline"
         return result
 
     async def _attempt(
-        self, entry: ModelEntry, spec: CallSpec, timeout_seconds: float, *, is_backup: bool
+        self, entry: ModelEntry, spec: CallSpec, ends: float, over: float, *, is_backup: bool
     ) -> CallResult:
-        """One try: reserved in the journal before it, settled after it."""
+        """One try: reserved in the journal before it, settled after it.
+
+        Args:
+            ends: when the call must have its reply, once it is its turn.
+            over: when the run's time for it is up, whether or not it was its turn.
+        """
         reservation = _reservation(entry, spec)
         budgets = self._budgets()
-        begun = await self.write(self.store.begin_attempt, self.run.run_id, spec, reservation, budgets)
+        begun = await self.write(self.store.begin_attempt, self.run.run_id, spec, reservation, budgets, self.owner)
         if begun is None:  # it could not be noted
             if any(budget != Budget() for budget in budgets.values()):
-                return CallResult(error_kind="cancelled", error=f"Not asked: a budget cannot be held. {self.unsaved}")
+                why = f"Not asked: a budget cannot be held. {self.unsaved}"
+                raise _NotAsked(CallResult(error_kind="cancelled", error=why))
             begun = Begun(0)
         self.on_change()
+        if isinstance(begun, NotHeld):
+            self.group.cancel_scope.cancel()
+            await anyio.lowlevel.checkpoint()  # where the cancellation arrives
         if isinstance(begun, Paid):
             return begun.result
         if isinstance(begun, Refused):
             self.stopped = "budget"
-            return CallResult(error_kind="cancelled", error=begun.why)
+            raise _NotAsked(CallResult(error_kind="cancelled", error=begun.why))
+        assert isinstance(begun, Begun)
+        timeout_seconds = max(0.001, ends - time.monotonic())
         try:
-            result = await make_call(entry, spec, self.limits, timeout_seconds, self.log)
+            result = await make_call(entry, spec, self.limits, timeout_seconds, self.log, over)
         except anyio.get_cancelled_exc_class():
             cancelled = CallResult(error_kind="cancelled", error="The call was cancelled.")
             await self.write(self.store.settle_attempt, self.run.run_id, spec.call_id, begun.attempt, cancelled, None)
@@ -187,8 +213,11 @@ class RunCalls:
             result = result.model_copy(update={"answered_by": entry.model_id})
         final = result.ok
         cost = _cost(entry, result)
-        await self.write(self.store.settle_attempt, self.run.run_id, spec.call_id, begun.attempt, result, cost, final)
+        call = (self.run.run_id, spec.call_id, begun.attempt)
+        result = await self.write(self.store.settle_attempt, *call, result, cost, final) or result
         self.on_change()
+        if result.error_kind in RETRIED:
+            raise _Again(result)
         return result
 
     async def write(self, write: Callable[..., T], *arguments: Any) -> T | None:
@@ -212,6 +241,33 @@ class RunCalls:
         whole = deadline - datetime.fromisoformat(self.run.created_utc).timestamp()
         kept = 0.0 if for_arbiter else min(whole * ARBITER_SHARE, MAX_ARBITER_SECONDS)
         return deadline - kept - time.time()
+
+
+def _pauses(ends: float) -> Callable[[Exception], bool | float]:
+    """Says how long to wait before a further attempt: what the provider asks for, else ever longer; False for none.
+
+    Args:
+        ends: what would be waited for beyond it is given up.
+    """
+    backoff = WAIT_INITIAL_SECONDS
+
+    def pause(error: Exception) -> bool | float:
+        nonlocal backoff
+        if not isinstance(error, _Again):
+            return False
+        asked = error.result.retry_after_seconds
+        wait = (backoff if asked is None else asked) + random.uniform(0, WAIT_JITTER_SECONDS)
+        backoff *= 2
+        fits = (asked or 0) <= MAX_RETRY_AFTER_SECONDS and wait < ends - time.monotonic()
+        return wait if fits else False
+
+    return pause
+
+
+def calls_per_iteration(consortium: Consortium) -> int:
+    """How many calls an iteration takes when nothing is tried again."""
+    instances = consortium.instance_count
+    return instances + judging_methods()[consortium.judging_method].calls(instances)
 
 
 def _reservation(entry: ModelEntry, spec: CallSpec) -> Reservation:

@@ -25,6 +25,9 @@ class Member(Record):
     system_prompt: str | None = None
     """Sent to these instances instead of the consortium's system prompt; None means the consortium's."""
 
+    role: str | None = Field(default=None, max_length=1000)
+    """A ready role (`skeptic`) or a short text (`expert in tax law`), told after the system prompt; None means none."""
+
     options: dict[str, JsonValue] = {}
     """llm options of the model, such as `temperature`."""
 

@@ -133,7 +133,7 @@ class Consultancy:
         Args:
             on_change: told after each thing that was written.
         """
-        run = await anyio.to_thread.run_sync(self.store.load_run, run_id)
+        run = await saved(self.store.load_run, run_id)  # from here on a cancelled run is closed as such
         deadline = _from_now(_whole_seconds(run)) if run.status == "interrupted" else run.deadline_utc
         run = run.model_copy(update={"deadline_utc": deadline})
         if not await saved(self.store.claim_run, run_id, self.owner, deadline):
@@ -163,10 +163,12 @@ class Consultancy:
         models = self.definitions.check(run.consortium_name, run.consortium, catalogue)
         for entry in (entry for entries in models.values() for entry in entries):
             self.clients.use_in(entry)
-        calls = RunCalls(run, self.store, models, self.limits, self.settings, self.llm_log.write, on_change, group)
+        calls = RunCalls(
+            run, self.store, self.owner, models, self.limits, self.settings, self.llm_log.write, on_change, group
+        )
 
         async def save(iteration: Iteration) -> None:
-            await calls.write(self.store.save_iteration, run.run_id, iteration)
+            await calls.write(self.store.save_iteration, run.run_id, iteration, self.owner)
             on_change()
 
         def reads_schema(model: str) -> bool:

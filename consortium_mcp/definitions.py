@@ -4,14 +4,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from consortium_mcp.arbiter import JUDGING_METHODS
+from consortium_mcp.arbiter import judging_methods
 from consortium_mcp.catalogue import Catalogue, ModelEntry
 from consortium_mcp.consortium import Consortium, alternatives, define, find_cycle, models_of, parse_members
 from consortium_mcp.errors import ConsortiumError, InvalidConsortium, ModelUnavailable, NotFound
 from consortium_mcp.local_model import LOCAL_MODEL_ID
 from consortium_mcp.settings import Settings
 from consortium_mcp.store import Store
-from consortium_mcp.strategies import STRATEGIES
+from consortium_mcp.strategies import strategies
 
 DEFAULT_INSTANCES = 3
 """How many instances answer when a consult names nobody."""
@@ -139,11 +139,21 @@ def with_arbiter(consortium: Consortium) -> Consortium:
 
 def _check_rules(consortium: Consortium) -> None:
     for what, given, known in (
-        ("strategy", consortium.strategy, STRATEGIES),
-        ("judging method", consortium.judging_method, JUDGING_METHODS),
+        ("strategy", consortium.strategy, strategies()),
+        ("judging method", consortium.judging_method, judging_methods()),
     ):
         if given not in known:
             raise InvalidConsortium(f"There is no {what} {given!r}. There are: {', '.join(known)}.")
+    ranking = [method.name for method in judging_methods().values() if method.ranks]
+    if strategies()[consortium.strategy].needs_ranking and consortium.judging_method not in ranking:
+        raise InvalidConsortium(
+            f"The strategy {consortium.strategy!r} needs a judging method that ranks: {' or '.join(ranking)}, not "
+            f"{consortium.judging_method!r}."
+        )
+    if consortium.strategy == "eliminate" and consortium.instance_count < 3:
+        raise InvalidConsortium("The strategy 'eliminate' needs at least three instances, since two always stay.")
+    if consortium.judging_method == "peer_rank" and consortium.instance_count < 3:
+        raise InvalidConsortium("The judging method 'peer_rank' needs at least three instances: each ranks the others.")
 
 
 def _refuse_cycle(name: str | None, consortium: Consortium, others: Mapping[str, Consortium]) -> None:

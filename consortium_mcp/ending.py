@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+from consortium_mcp.arbiter import judging_methods
+from consortium_mcp.consortium import alternatives
 from consortium_mcp.run import Iteration, MemberResponse, Run, Status, Verdict, now_utc
 
 
@@ -18,7 +20,7 @@ def closed(run: Run) -> Run:
             "degraded": (
                 *_stopped(run),
                 *_stood_in(run, best),
-                *_missing(best.responses),
+                *_missing(run, best.responses),
                 *_unread(best.verdict),
                 *_lost_after(run, best),
             ),
@@ -32,7 +34,7 @@ def closed(run: Run) -> Run:
                 f"The arbiter {run.consortium.arbiter} gave no verdict ({last.arbiter_error}); this is the response of "
                 f"{single.label} alone, the one that the others agree with most.",
                 *_stopped(run),
-                *_missing(last.responses),
+                *_missing(run, last.responses),
                 *_lost_after(run, last),
             ),
         }
@@ -90,12 +92,18 @@ def _stopped(run: Run) -> list[str]:
 def _stood_in(run: Run, iteration: Iteration) -> list[str]:
     if iteration.judged_by is None:
         return []
-    arbiter, reason = run.consortium.arbiter, iteration.arbiter_error
+    arbiter, reason = run.consortium.arbiter or "", iteration.arbiter_error
+    first, *backups = alternatives(arbiter)
+    if iteration.judged_by in backups:
+        return [f"The arbiter {first} could not answer; its backup {iteration.judged_by} judged in its place."]
     return [f"The arbiter {arbiter} failed ({reason}); {iteration.judged_by}, a member, judged in its place."]
 
 
-def _missing(responses: Sequence[MemberResponse]) -> list[str]:
-    failed = [response for response in responses if not response.ok]
+def _missing(run: Run, responses: Sequence[MemberResponse]) -> list[str]:
+    """Who is missing; not those whom nobody waited for because they could not have changed the verdict."""
+    method = judging_methods().get(run.consortium.judging_method)
+    decided_early = method is not None and method.decided is not None
+    failed = [response for response in responses if not response.ok and not (response.late and decided_early)]
     cut = [response.label for response in responses if response.ok and response.error_kind == "truncated"]
     sentences = []
     if failed:

@@ -1,5 +1,6 @@
 """Failures of model calls by kind, found from exception types, status codes and error bodies, never from messages."""
 
+import math
 import re
 import time
 from collections.abc import Iterator
@@ -90,7 +91,10 @@ def classify(error: BaseException, key: str | None = None) -> Failure:
     message = _masked(" ".join(str(error).split()), key)[:500] or type(error).__name__
     if kind == "invalid_reply" and isinstance(error, (AttributeError, LookupError)):
         message = f"The reply lacks what its plugin looks for ({type(error).__name__}: {message})."
-    return Failure(kind=kind, message=message, retry_after_seconds=_retry_after(chain))
+    retry_after = _retry_after(chain)
+    if retry_after:
+        message += f" Try again in {math.ceil(retry_after)} seconds."
+    return Failure(kind=kind, message=message, retry_after_seconds=retry_after)
 
 
 def reply_failure(payload: Any, finish_reason: str | None, text: str) -> Failure | None:

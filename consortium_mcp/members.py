@@ -21,7 +21,12 @@ MIN_GRACE_SECONDS = 5
 """The least that the rest gets, however fast the quorum was."""
 
 
-async def ask_all(specs: Sequence[CallSpec], call: Caller, late: Collection[str] | None = None) -> list[MemberResponse]:
+async def ask_all(
+    specs: Sequence[CallSpec],
+    call: Caller,
+    late: Collection[str] | None = None,
+    decided: Callable[[Collection[CallResult], int], bool] | None = None,
+) -> list[MemberResponse]:
     """Ask every instance at the same time; the responses stand in the order of the specs.
 
     Once more than half have given a response, the others get `GRACE_FACTOR` times as long as that took; then the
@@ -29,6 +34,7 @@ async def ask_all(specs: Sequence[CallSpec], call: Caller, late: Collection[str]
 
     Args:
         late: the call ids that were late when this iteration was asked before a crash; None lets the clock decide.
+        decided: tells from the results so far that the rest cannot matter; None never.
     """
     results: dict[str, CallResult] = {}
     arrived = anyio.Event()
@@ -48,7 +54,7 @@ async def ask_all(specs: Sequence[CallSpec], call: Caller, late: Collection[str]
         while len(results) < len(awaited):
             with anyio.move_on_at(ends) as patience:
                 await arrived.wait()
-            if patience.cancelled_caught:
+            if patience.cancelled_caught or (decided and decided(results.values(), len(specs))):
                 break
             if ends == math.inf and _is_quorum(results.values(), len(specs)):
                 now = anyio.current_time()

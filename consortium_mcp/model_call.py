@@ -1,14 +1,16 @@
 """One call to one llm model: asynchronous or in a thread, with a timeout, its usage and its ending."""
 
+import asyncio
+import math
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from concurrent.futures import Future
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import anyio
-import anyio.to_thread
 
 from consortium_mcp.catalogue import ModelEntry
 from consortium_mcp.failures import Failure, classify, find_finish_reason, find_model, reply_failure
@@ -28,7 +30,6 @@ class CallLimits:
     """Over all models."""
 
     _all: anyio.CapacityLimiter | None = None
-    _threads: anyio.CapacityLimiter | None = None
     _of_model: dict[str, anyio.CapacityLimiter] = field(default_factory=dict)
 
     @asynccontextmanager
@@ -43,15 +44,14 @@ class CallLimits:
         async with own, self._all:
             yield
 
-    @property
-    def threads(self) -> anyio.CapacityLimiter:
-        """As many threads as calls: a model without an asynchronous side must not wait for a pool of ten."""
-        self._threads = self._threads or anyio.CapacityLimiter(self.max_concurrent_calls)
-        return self._threads
-
 
 async def make_call(
-    entry: ModelEntry, spec: CallSpec, limits: CallLimits, timeout_seconds: float, log: ResponseSink
+    entry: ModelEntry,
+    spec: CallSpec,
+    limits: CallLimits,
+    timeout_seconds: float,
+    log: ResponseSink,
+    over: float = math.inf,
 ) -> CallResult:
     """Make the call; whatever the model does wrong is in the result, only cancellation passes through.
 
@@ -59,14 +59,20 @@ async def make_call(
         timeout_seconds: for the call itself, from the first byte sent to the last received; waiting for a slot of
             `limits` is not counted.
         log: gets the llm response when it is complete.
+        over: when (`time.monotonic()`) the call must have ended, waiting for a slot included.
     """
-    async with limits.slot(entry):
+    async with AsyncExitStack() as held:
+        with anyio.move_on_after(over - time.monotonic()) as waiting:
+            await held.enter_async_context(limits.slot(entry))
+        if waiting.cancelled_caught:
+            return CallResult(error_kind="timeout", error="It was not its turn before the run's time was up.")
+        timeout_seconds = min(timeout_seconds, over - time.monotonic())
         began, started = now_utc(), time.monotonic()
         collected = _Collected()
         failure: Failure | None = None
         try:
             with anyio.move_on_after(timeout_seconds) as scope:
-                await _collect(entry, spec, collected, limits)
+                await _collect(entry, spec, collected)
             if scope.cancelled_caught:
                 failure = Failure(kind="timeout", message=f"No full reply within {timeout_seconds:g} seconds.")
         except Exception as error:  # a plugin may raise anything; every failure of a call is a result
@@ -89,7 +95,7 @@ class _Collected:
         return "".join(self.chunks)
 
 
-async def _collect(entry: ModelEntry, spec: CallSpec, collected: _Collected, limits: CallLimits) -> None:
+async def _collect(entry: ModelEntry, spec: CallSpec, collected: _Collected) -> None:
     if entry.async_model is not None:
         collected.response = response = entry.async_model.prompt(**_arguments(entry.async_model, spec))
         async for chunk in response:
@@ -98,15 +104,35 @@ async def _collect(entry: ModelEntry, spec: CallSpec, collected: _Collected, lim
     assert entry.sync_model is not None
     stop = threading.Event()
     try:
-        await anyio.to_thread.run_sync(
-            _collect_in_thread, entry.sync_model, spec, collected, stop, abandon_on_cancel=True, limiter=limits.threads
-        )
+        await _in_thread(lambda: _collect_in_thread(entry.sync_model, spec, collected, stop))
     finally:
         stop.set()
 
 
+async def _in_thread(work: Callable[[], None]) -> None:
+    """Run it in a thread for which nobody waits any longer once we are cancelled, or the process ends.
+
+    Not anyio's own threads: the interpreter waits at its end for each of them, and a model may hang for ever.
+    """
+    outcome: Future[None] = Future()
+    outcome.set_running_or_notify_cancel()
+
+    def run() -> None:
+        try:
+            work()
+        except BaseException as error:  # belongs to the one who waits
+            outcome.set_exception(error)
+        else:
+            outcome.set_result(None)
+
+    threading.Thread(target=run, name="consortium-call", daemon=True).start()
+    await asyncio.wrap_future(outcome)
+
+
 def _collect_in_thread(model: Any, spec: CallSpec, collected: _Collected, stop: threading.Event) -> None:
-    """Read the reply of a synchronous model; between chunks it looks whether anybody still wants it."""
+    """Read the reply of a synchronous model; before each chunk it looks whether anybody still wants it."""
+    if stop.is_set():
+        return
     response = model.prompt(**_arguments(model, spec))
     for chunk in response:
         if stop.is_set():

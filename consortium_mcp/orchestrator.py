@@ -2,12 +2,9 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 
-from consortium_mcp.arbiter import judge, shown_order
+from consortium_mcp.arbiter import ReadsSchema, judging_methods, shown_order
 from consortium_mcp.members import Caller, ask_all, specs_of
 from consortium_mcp.run import Iteration, Run, Status
-
-ReadsSchema = Callable[[str], bool]
-"""Whether the model of that name supports schemas."""
 
 
 async def iterations(
@@ -29,6 +26,7 @@ async def iterations(
         stop: says before each iteration why it may not begin; None lets it.
         save_asked: told of an iteration between its responses and the arbiter's question.
     """
+    method = judging_methods()[run.consortium.judging_method]
     recorded = {iteration.number: iteration for iteration in run.iterations}
     run = run.model_copy(update={"status": "running", "iterations": ()})
     while run.status == "running":
@@ -36,13 +34,13 @@ async def iterations(
         if reason := stop(run):
             yield run.model_copy(update={"status": reason})
             return
-        responses = await ask_all(specs_of(run), call, _late(recorded.get(number)))
+        responses = await ask_all(specs_of(run), call, _late(recorded.get(number)), method.decided)
         order = shown_order(run.shuffle_seed, number, responses)
         iteration = Iteration(number=number, responses=tuple(responses), shown_order=order)
         if order:
             if save_asked:
                 await save_asked(iteration)
-            iteration = await judge(run, iteration, call, reads_schema)
+            iteration = await method.judge(run, iteration, call, reads_schema)
         run = run.model_copy(update={"iterations": (*run.iterations, iteration)})
         run = run.model_copy(update={"status": status_after(run)})
         yield run

@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
-from consortium_mcp.calls import ASSUMED_OUTPUT_TOKENS
+from consortium_mcp.arbiter import judging_methods
+from consortium_mcp.calls import ASSUMED_OUTPUT_TOKENS, calls_per_iteration
 from consortium_mcp.catalogue import ModelEntry
 from consortium_mcp.consortium import Consortium
 from consortium_mcp.prices import price_usd
@@ -21,7 +22,7 @@ class PlannedCalls(Record):
     """llm's id."""
 
     role: str
-    """`member` or `arbiter`."""
+    """`member`, `arbiter`, or `peer` for members that rank the others."""
 
     per_iteration: int
     """How many in each iteration."""
@@ -74,20 +75,24 @@ def make_plan(
     asked = [member.model for member, _ in instances(consortium)]
     question = len(prompt) // 4 + 100
     heard = question + len(asked) * TYPICAL_OUTPUT_TOKENS
-    rows = [_row(models, model, "member", asked.count(model), question) for model in dict.fromkeys(asked)] + [
-        _row(models, consortium.arbiter or "", "arbiter", 1, heard)
-    ]
+    method = judging_methods()[consortium.judging_method]
+    members = list(dict.fromkeys(asked))
+    rows = [_row(models, model, "member", asked.count(model), question) for model in members]
+    if method.needs_arbiter:
+        rows.append(_row(models, consortium.arbiter or "", "arbiter", 1, heard))
+    elif method.calls(len(asked)):
+        rows += [_row(models, model, "peer", asked.count(model), heard) for model in members]
     least, most = consortium.min_iterations, consortium.iteration_limit
     cheap = [_usage(models, row, TYPICAL_OUTPUT_TOKENS) for row in rows]
     dear = [_usage(models, row, ASSUMED_OUTPUT_TOKENS) for row in rows]
     low, high = [usd for _, usd in cheap if usd is not None], [usd for _, usd in dear if usd is not None]
     cost = (sum(low) * least, sum(high) * most) if len(low) == len(rows) else None
-    calls = len(asked) + 1
+    calls = calls_per_iteration(consortium)
     return Plan(
         consortium=consortium,
         calls=tuple(rows),
         min_calls=calls * least,
-        max_calls=(calls + 1) * most,
+        max_calls=(calls + method.needs_arbiter) * most,
         tokens=(sum(tokens for tokens, _ in cheap) * least, sum(tokens for tokens, _ in dear) * most),
         cost_usd=cost,
         problems=(*problems, *budget_problems(consortium, budget, models)),
@@ -97,11 +102,11 @@ def make_plan(
 def budget_problems(consortium: Consortium, budget: Budget, models: Mapping[str, Sequence[ModelEntry]]) -> list[str]:
     """Why a budget cannot pay for even one iteration; empty when it can."""
     problems = []
-    needed = consortium.instance_count + 1
+    needed = calls_per_iteration(consortium)
     if budget.max_calls is not None and budget.max_calls < needed:
         problems.append(
-            f"max_calls={budget.max_calls} cannot pay for one iteration: {consortium.instance_count} responses and the "
-            f"arbiter are {needed} calls. Raise it, or ask fewer instances."
+            f"max_calls={budget.max_calls} cannot pay for one iteration: {consortium.instance_count} responses and "
+            f"their judging are {needed} calls. Raise it, or ask fewer instances."
         )
     if budget.max_cost_usd is not None:
         unknown = [one.model_id for backups in models.values() for one in backups if price_usd(one, 1, 1) is None]

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from consortium_mcp.arbiter import judging_methods
 from consortium_mcp.plan import Plan
 from consortium_mcp.run import Iteration, MemberResponse, Run
 from consortium_mcp.texts import clip
@@ -50,11 +51,13 @@ def about_answer(run: Run) -> str:
 def confidence_text(run: Run) -> str:
     """The confidence and what it means for this run, on one line."""
     stated = "unknown" if run.confidence is None else f"{run.confidence:.2f}"
+    method = judging_methods().get(run.consortium.judging_method)
+    by = run.consortium.arbiter if method is None or method.needs_arbiter else method.name.replace("_", " ")
     rounds = f"iteration {run.selected_iteration} of {len(run.iterations)}"
     threshold = f"{run.consortium.confidence_threshold:.2f}"
     enough = run.confidence is not None and run.confidence >= run.consortium.confidence_threshold
     met = "reached" if enough else "not reached"
-    return f"{stated}, by {run.consortium.arbiter} in {rounds}; the threshold of {threshold} was {met}"
+    return f"{stated}, by {by} in {rounds}; the threshold of {threshold} was {met}"
 
 
 def responses_text(iteration: Iteration) -> str:

@@ -177,8 +177,18 @@ class MemberResponse(CallResult):
         return cls(**known, stated_confidence=stated)
 
 
+class Votes(Record):
+    """The responses that came to the same final answer."""
+
+    answer: str
+    """It, in the form in which equal answers are equal."""
+
+    response_ids: tuple[str, ...]
+    """Whose, in the declared order."""
+
+
 class Verdict(Record):
-    """The arbiter's whole reply for one iteration, read into fields."""
+    """What was made of one iteration's responses: by the arbiter, or by the members themselves."""
 
     synthesis: str
     """The combined answer."""
@@ -201,6 +211,15 @@ class Verdict(Record):
     problem: str | None = None
     """Why the reply, or its confidence, could not be read; None when all was read."""
 
+    chosen: str | None = None
+    """The response whose text the synthesis is; None when it was written by the arbiter."""
+
+    ranking: tuple[str, ...] = ()
+    """All judged responses, the best first; empty when they were not ordered."""
+
+    votes: tuple[Votes, ...] = ()
+    """Who came to the same answer, the largest group first; empty when nobody counted."""
+
 
 class Iteration(Record):
     """Members asked once, then the arbiter once."""
@@ -218,7 +237,7 @@ class Iteration(Record):
     """What the arbiter made of them; None when it could not be asked or gave nothing."""
 
     judged_by: str | None = None
-    """The model that gave the verdict in the arbiter's place; None when it was the arbiter."""
+    """The backup or member that gave the verdict in the arbiter's place; None when it was the arbiter."""
 
     arbiter_error: str | None = None
     """Why there is no verdict, in one sentence; None when there is one."""

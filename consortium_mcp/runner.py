@@ -68,6 +68,8 @@ class Runner:
 
     async def stop(self) -> None:
         """Cancel every run of this process, and return when their records say so."""
+        for scope in self._scopes.values():
+            scope.cancel()
         for run_id in list(self._scopes):
             await self.cancel(run_id)
 

@@ -1,34 +1,68 @@
 """Strategies decide who is asked what in the next iteration; they are pure functions of what has happened."""
 
+import importlib.metadata
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache
 
 from consortium_mcp.consortium import Consortium, Member, alternatives
-from consortium_mcp.run import Ask, Run
+from consortium_mcp.roles import role_text
+from consortium_mcp.run import Ask, Iteration, MemberResponse, Run
 from consortium_mcp.texts import clip, fill
+
+ENTRY_POINTS = "consortium_mcp.strategies"
+"""The group in which another package names its Strategy objects."""
 
 SYNTHESIS_LIMIT = 12_000
 """Characters of the last synthesis that members are shown."""
 
+OTHERS_LIMIT = 24_000
+"""Characters of all the others' responses that a member is shown in a debate."""
+
+
+@dataclass(frozen=True)
+class Strategy:
+    """Who is asked what."""
+
+    name: str
+    """What a consortium calls it."""
+
+    sentence: str
+    """What it does."""
+
+    plan: Callable[[Run], list[Ask]]
+    """The asks of the iteration that follows `run.iterations`, in the order of the consortium."""
+
+    needs_ranking: bool = False
+    """Whether the judging method must order the responses."""
+
 
 def plan(run: Run) -> list[Ask]:
-    """Who is asked what in the iteration that follows `run.iterations`, in the order of the consortium."""
-    return STRATEGIES[run.consortium.strategy](run)
+    """Who is asked what in the iteration that follows `run.iterations`.
+
+    In the first one everybody is asked independently, whatever the strategy: nobody sees another's response before
+    having given one.
+    """
+    return strategies()[run.consortium.strategy].plan(run) if run.iterations else _asks(run, lambda label: run.prompt)
 
 
 def refine(run: Run) -> list[Ask]:
-    """Members are asked independently first, then with the arbiter's synthesis and what it should work on."""
-    prompt = _refined(run) if run.iterations else run.prompt
-    return [
-        Ask(
-            instance=instance,
-            model=member.model,
-            prompt=prompt,
-            system=member.system_prompt or run.consortium.system_prompt or fill("member_system"),
-            options=member.options,
-        )
-        for member, instance in instances(run.consortium)
-    ]
+    """Everybody gets the last synthesis and what it should work on."""
+    prompt = _refined(run)
+    return _asks(run, lambda label: prompt)
+
+
+def debate(run: Run) -> list[Ask]:
+    """Everybody gets its own last response and the others', anonymous, and may keep or change its own."""
+    last = run.iterations[-1]
+    return _asks(run, lambda label: _debated(run, last, label))
+
+
+def eliminate(run: Run) -> list[Ask]:
+    """As refine, without the instances that were ranked lowest: one leaves before each iteration, never below two."""
+    gone = _eliminated(run)
+    return [ask for ask in refine(run) if ask.label not in gone]
 
 
 def instances(consortium: Consortium) -> Iterator[tuple[Member, int]]:
@@ -40,8 +74,47 @@ def instances(consortium: Consortium) -> Iterator[tuple[Member, int]]:
             yield member, asked[alternatives(member.model)[0]]
 
 
-STRATEGIES: dict[str, Callable[[Run], list[Ask]]] = {"refine": refine}
-"""Every strategy by the name that a consortium gives."""
+_OWN = (
+    Strategy("refine", "Members get the last synthesis and its open points, and improve on it.", refine),
+    Strategy("debate", "Members see the others' last responses, anonymous, and may keep or change their own.", debate),
+    Strategy(
+        "eliminate",
+        "As refine, but the lowest-ranked instance leaves before each iteration, never below two.",
+        eliminate,
+        needs_ranking=True,
+    ),
+)
+
+
+@cache
+def strategies() -> dict[str, Strategy]:
+    """Every strategy by its name, ours first."""
+    known = {strategy.name: strategy for strategy in _OWN}
+    for entry_point in importlib.metadata.entry_points(group=ENTRY_POINTS):
+        strategy: Strategy = entry_point.load()
+        known.setdefault(strategy.name, strategy)
+    return known
+
+
+def _asks(run: Run, prompt_of: Callable[[str], str]) -> list[Ask]:
+    """One ask for each instance; what it is told depends on its label."""
+    asks = [
+        Ask(
+            instance=instance,
+            model=member.model,
+            prompt="",
+            system=_system(run.consortium, member),
+            options=member.options,
+        )
+        for member, instance in instances(run.consortium)
+    ]
+    return [ask.model_copy(update={"prompt": prompt_of(ask.label)}) for ask in asks]
+
+
+def _system(consortium: Consortium, member: Member) -> str:
+    """The system prompt, and the member's role after it."""
+    system = member.system_prompt or consortium.system_prompt or fill("member_system")
+    return f"{system}\n\n{role_text(member.role)}" if member.role else system
 
 
 def _refined(run: Run) -> str:
@@ -56,3 +129,37 @@ def _refined(run: Run) -> str:
         refinement_areas="\n".join(f"- {area}" for area in verdict.refinement_areas) or "- whatever you find",
         dissent=clip(verdict.dissent, SYNTHESIS_LIMIT // 4) or "none",
     )
+
+
+def _debated(run: Run, last: Iteration, label: str) -> str:
+    heard = [response for response in last.responses if response.ok]
+    own = next((response for response in heard if response.label == label), None)
+    others = [response for response in heard if response.label != label]
+    if not others:
+        return run.prompt
+    share = OTHERS_LIMIT // len(others)
+    return fill(
+        "debate",
+        prompt=run.prompt,
+        own=clip(own.text or "", SYNTHESIS_LIMIT) if own else "(you gave none)",
+        others="\n\n".join(
+            f"Response {number}:\n{clip(other.text or '', share)}" for number, other in enumerate(others, start=1)
+        ),
+    )
+
+
+def _eliminated(run: Run) -> set[str]:
+    """The labels of those who left: after each iteration its lowest-ranked instance, as long as two are left."""
+    gone: set[str] = set()
+    everybody = run.consortium.instance_count
+    for iteration in run.iterations:
+        ranked = _ranked_labels(iteration)
+        if ranked and everybody - len(gone) > 2:
+            gone.add(ranked[-1])
+    return gone
+
+
+def _ranked_labels(iteration: Iteration) -> list[str]:
+    by_id: dict[str, MemberResponse] = {response.response_id: response for response in iteration.responses}
+    ranking = iteration.verdict.ranking if iteration.verdict else ()
+    return [by_id[response_id].label for response_id in ranking if response_id in by_id]

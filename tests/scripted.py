@@ -5,10 +5,11 @@ from collections.abc import AsyncIterator, Callable, Sequence
 
 import anyio
 
-from consortium_mcp.arbiter import judge, shown_order
+from consortium_mcp.arbiter import shown_order, synthesize
+from consortium_mcp.arbiter.asking import ask_arbiter
 from consortium_mcp.consortium import Consortium, define
 from consortium_mcp.orchestrator import iterations
-from consortium_mcp.run import CallResult, CallSpec, Iteration, MemberResponse, Run
+from consortium_mcp.run import CallResult, CallSpec, Iteration, MemberResponse, Run, Verdict
 
 MARK = "f00dfacecafe"
 """The fence mark of every run that these tests begin."""
@@ -116,4 +117,9 @@ async def judged_iteration(
     number = len(run.iterations) + 1
     order = shown_order(run.shuffle_seed, number, responses)
     asked = Iteration(number=number, responses=tuple(responses), shown_order=order)
-    return await judge(run, asked, call, lambda model: reads_schema)
+    return await ask_arbiter(run, asked, call, lambda model: reads_schema, synthesize.FORM)
+
+
+def read_verdict(reply: str, responses: Sequence[MemberResponse] = ()) -> Verdict | None:
+    """What is read of a reply to the question for a synthesis of these responses."""
+    return synthesize.read_verdict(reply, Iteration(number=1, responses=tuple(responses)))

@@ -1,9 +1,11 @@
 """The real server in a process of its own, and the SDK's client connected to it."""
 
+import json
 import os
+import subprocess
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -46,3 +48,81 @@ def structured(result: CallToolResult) -> dict[str, Any]:
 async def read(client: Client, uri: str) -> str:
     """The text of a resource."""
     return "".join(getattr(content, "text", "") for content in (await client.read_resource(uri)).contents)
+
+
+class StdioServer:
+    """`python -m consortium_mcp` on pipes, spoken to line by line: for what the SDK's client does not let a test do."""
+
+    def __init__(self, errlog: Path, *arguments: str, **environment: str) -> None:
+        """Start it and shake hands (revision 2025-11-25)."""
+        with errlog.open("w") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "consortium_mcp", *arguments],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                env={**os.environ, **environment},
+            )
+        self._last_id = 0
+        client = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "tests", "version": "1"}}
+        self.answer(self.request("initialize", **client))
+        self.notify("notifications/initialized")
+
+    def __enter__(self) -> "StdioServer":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.communicate()
+
+    def request(self, method: str, **params: Any) -> int:
+        """Send a request; its id."""
+        self._last_id += 1
+        self._send({"id": self._last_id, "method": method, "params": params})
+        return self._last_id
+
+    def notify(self, method: str, **params: Any) -> None:
+        """Send a notification."""
+        self._send({"method": method, "params": params})
+
+    def call(self, tool: str, **arguments: Any) -> int:
+        """Call a tool; the request's id."""
+        return self.request("tools/call", name=tool, arguments=arguments)
+
+    def answer(self, request_id: int) -> dict[str, Any]:
+        """Wait for the result of a request; what comes before it is passed over."""
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            message = json.loads(line)
+            if message.get("id") == request_id:
+                return dict(message["result"])
+        raise EOFError(f"the server ended without an answer to request {request_id}")
+
+    def close_stdin(self) -> None:
+        """What a client does when it leaves."""
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+
+    def wait(self) -> int:
+        """The exit status, once it has ended."""
+        return self.process.wait(timeout=30)
+
+    def _send(self, message: dict[str, Any]) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(json.dumps({"jsonrpc": "2.0", **message}) + "\n")
+        self.process.stdin.flush()
+
+
+@contextmanager
+def http_server(errlog: Path, transport: str = "http", **environment: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """The server on a free port of loopback, and its URL; killed at the end if it still runs then."""
+    command = [sys.executable, "-m", "consortium_mcp", "serve", "--transport", transport, "--port", "0"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ, **environment})
+    assert process.stderr is not None
+    try:
+        first_line = process.stderr.readline()
+        yield process, first_line.removeprefix("Serving on ").partition(";")[0]
+    finally:
+        process.kill()
+        errlog.write_text(first_line + process.communicate()[1])

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from consortium_mcp.arbiter import VERDICT_SCHEMA, read_verdict, shown_order
+from consortium_mcp.arbiter import shown_order
+from consortium_mcp.arbiter.synthesize import VERDICT_SCHEMA
 from consortium_mcp.run import CallResult, CallSpec, Iteration, MemberResponse, Run, Verdict
 from consortium_mcp.texts import fill
 from tests.scripted import (
@@ -19,6 +20,7 @@ from tests.scripted import (
     last_state,
     new_run,
     panel,
+    read_verdict,
     response,
     verdict_text,
 )

@@ -48,9 +48,10 @@ async def test_every_template_is_filled_by_the_code(monkeypatch: pytest.MonkeyPa
         return real(name)
 
     monkeypatch.setattr(texts, "load_template", load)
-    run = new_run(consortium=panel(system_prompt=None, max_iterations=2))
-    for reads_schema in (True, False):
-        await last_state(run, ScriptedCalls(arbiter=verdict_text(confidence=0.1)), reads_schema)
+    for rules in ({}, {"judging_method": "pick"}, {"judging_method": "rank"}, {"strategy": "debate"}):
+        run = new_run(consortium=panel(system_prompt=None, max_iterations=2, **rules))
+        for reads_schema in (True, False):
+            await last_state(run, ScriptedCalls(arbiter=verdict_text(confidence=0.1)), reads_schema)
     await last_state(run, ScriptedCalls(arbiter="no verdict"))
     assert sorted(used) == NAMES
 

@@ -1,14 +1,14 @@
 """`models` and `strategies`: what a consortium can be made of."""
 
-import inspect
 import json
 
 import click
 
-from consortium_mcp.arbiter import JUDGING_METHODS
+from consortium_mcp.arbiter import judging_methods
 from consortium_mcp.catalogue import load_catalogue
 from consortium_mcp.cli.options import json_option
-from consortium_mcp.strategies import STRATEGIES
+from consortium_mcp.roles import ROLES
+from consortium_mcp.strategies import strategies as known_strategies
 
 
 @click.command()
@@ -34,10 +34,11 @@ def models(query: str | None, as_json: bool) -> None:
 @click.command()
 @json_option
 def strategies(as_json: bool) -> None:
-    """List strategies and judging methods, each with one sentence."""
+    """List strategies, judging methods and roles, each with one sentence."""
     listed = {
-        "strategies": {name: (inspect.getdoc(plan) or "").splitlines()[0] for name, plan in STRATEGIES.items()},
-        "judging_methods": JUDGING_METHODS,
+        "strategies": {name: strategy.sentence for name, strategy in known_strategies().items()},
+        "judging_methods": {name: method.sentence for name, method in judging_methods().items()},
+        "roles": ROLES,
     }
     if as_json:
         click.echo(json.dumps(listed, indent=1))

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 import anyio
@@ -9,10 +10,25 @@ from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 
 from consortium_mcp.runner import Runner
 
-# What clients send when their own clock ran out: the TypeScript SDK "McpError: MCP error -32001: Request timed out".
+# What clients send when their own clock ran out: the TypeScript SDK "McpError: MCP error -32001: Request timed out",
+# the Python SDK "timed out after 3.0s".
 _IMPATIENT = ("timed out", "timeout", "-32001")
 
-_SESSION_HEADER = "mcp-session-id"
+_MOST_LEFT = 1_000
+"""How many requests are remembered that ended without an answer; a connection that broke sends no notification."""
+
+_Key = tuple[str | None, str]
+
+
+@dataclass
+class _Request:
+    """A tool call under way, or cut off."""
+
+    run_id: str | None = None
+    """The run that it follows; None when it follows none, or none yet."""
+
+    settled: anyio.Event = field(default_factory=anyio.Event)
+    """That `run_id` will not change any more."""
 
 
 class Cancellations:
@@ -20,32 +36,55 @@ class Cancellations:
 
     def __init__(self, runner: Runner) -> None:
         self._runner = runner
-        self._followed: dict[tuple[str | None, str], str] = {}
+        self._requests: dict[_Key, _Request] = {}
 
     @contextmanager
     def following(self, ctx: ServerRequestContext[Any, Any], run_id: str) -> Iterator[None]:
-        """Note that a request follows a run; kept when it is cancelled, for the notification that comes then."""
-        key = _key(ctx, ctx.request_id)
-        self._followed[key] = run_id
-        try:
-            yield
-        except anyio.get_cancelled_exc_class():
-            raise
-        except BaseException:
-            del self._followed[key]
-            raise
-        del self._followed[key]
+        """Note that a request follows a run."""
+        if request := self._requests.get(_key(ctx, ctx.request_id)):
+            request.run_id = run_id
+            request.settled.set()
+        yield
 
     async def __call__(self, ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
-        """The SDK has ended the request already when the notification arrives; the run is ours to end."""
+        """Note each tool call from its beginning: its user may stop it before the run is open."""
         if ctx.method == "notifications/cancelled" and ctx.params is not None:
-            run_id = self._followed.pop(_key(ctx, ctx.params.get("requestId")), None)
-            reason = str(ctx.params.get("reason") or "").lower()
-            if run_id is not None and not any(word in reason for word in _IMPATIENT):
-                await self._runner.cancel(run_id)
-        return await call_next(ctx)
+            await self._stop(_key(ctx, ctx.params.get("requestId")), str(ctx.params.get("reason") or ""))
+        if ctx.method != "tools/call":
+            return await call_next(ctx)
+        key, request = _key(ctx, ctx.request_id), _Request()
+        self._requests[key] = request
+        try:
+            answer = await call_next(ctx)
+        except anyio.get_cancelled_exc_class():
+            self._forget_oldest()
+            raise  # and stay noted: the SDK ends the request before it hands on the notification
+        except BaseException:
+            self._requests.pop(key, None)
+            raise
+        finally:
+            request.settled.set()
+        self._requests.pop(key, None)
+        return answer
+
+    async def _stop(self, key: _Key, reason: str) -> None:
+        """Cancel the run that the request follows, or is about to, unless its client only lost patience."""
+        request = self._requests.pop(key, None)
+        if request is None or any(word in reason.lower() for word in _IMPATIENT):
+            return
+        with anyio.CancelScope(shield=True):  # the client may leave right after the notification
+            await request.settled.wait()
+            if request.run_id is not None:
+                await self._runner.cancel(request.run_id)
+
+    def _forget_oldest(self) -> None:
+        if len(self._requests) > _MOST_LEFT:
+            del self._requests[next(iter(self._requests))]
 
 
-def _key(ctx: ServerRequestContext[Any, Any], request_id: object) -> tuple[str | None, str]:
-    headers = getattr(ctx.request, "headers", None)
-    return (headers.get(_SESSION_HEADER) if headers is not None else None, str(request_id))
+def _key(ctx: ServerRequestContext[Any, Any], request_id: object) -> _Key:
+    """A request's id within its connection: stdio has one, Streamable HTTP and SSE name theirs."""
+    http = ctx.request
+    if http is None:
+        return None, str(request_id)
+    return http.headers.get("mcp-session-id") or http.query_params.get("session_id"), str(request_id)

@@ -15,13 +15,15 @@ from consortium_mcp.consult import Consultancy
 from consortium_mcp.errors import ConsortiumError
 from consortium_mcp.runner import Runner
 from consortium_mcp.server.app import build_server
+from consortium_mcp.server.exit import end_soon
 from consortium_mcp.settings import Settings
 
 PATHS = {"http": "/mcp", "sse": "/sse"}
 """Where each transport is reached."""
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
-_GRACE_SECONDS = 1
+_ANSWER_SECONDS = 1
+"""How long answers that are under way may take once a signal has come."""
 
 
 def serve_http(settings: Settings, transport: str, host: str, port: int) -> None:
@@ -58,7 +60,7 @@ async def _serve(consultancy: Consultancy, transport: str, listener: socket.sock
             else server.sse_app(transport_security=security)
         )
         level = consultancy.settings.log_level.lower()
-        config = uvicorn.Config(app, log_level=level, log_config=None, timeout_graceful_shutdown=_GRACE_SECONDS)
+        config = uvicorn.Config(app, log_level=level, log_config=None, timeout_graceful_shutdown=_ANSWER_SECONDS)
         web = _Server(config)
         async with anyio.create_task_group() as group:
             group.start_soon(_end_on_signal, runner, web)
@@ -79,6 +81,7 @@ async def _end_on_signal(runner: Runner, web: uvicorn.Server) -> None:
     """Stop spending first, then answer what can be answered, then end."""
     with suppress(NotImplementedError), anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async for _ in signals:
+            end_soon(0)
             web.should_exit = True
             await runner.stop()
 

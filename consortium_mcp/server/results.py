@@ -29,6 +29,9 @@ class ResponseSummary(Record):
     duration_ms: int
     """How long it took, in milliseconds."""
 
+    answered_by: str | None = None
+    """The backup model that answered; null when it was the one that was asked."""
+
     text: str | None = None
     """The response itself, when it was asked for."""
 
@@ -226,6 +229,7 @@ def _summaries(iteration: Iteration | None, with_texts: bool) -> tuple[ResponseS
             error_kind=one.error_kind,
             error=one.error,
             duration_ms=one.duration_ms,
+            answered_by=one.answered_by,
             text=one.text if with_texts else None,
         )
         for one in iteration.responses

@@ -1,6 +1,5 @@
 """Serving over stdio: the way in which Claude Desktop, editors and most clients start a server."""
 
-import os
 import signal
 from contextlib import suppress
 
@@ -10,10 +9,8 @@ import anyio.to_thread
 from consortium_mcp.consult import Consultancy
 from consortium_mcp.runner import Runner
 from consortium_mcp.server.app import build_server
+from consortium_mcp.server.exit import end_now, end_soon
 from consortium_mcp.settings import Settings
-
-_GRACE_SECONDS = 1.5
-"""How long runs may take to be closed when a signal ends the process; hosts kill after two."""
 
 
 def serve_stdio(settings: Settings) -> None:
@@ -28,6 +25,7 @@ async def _serve(consultancy: Consultancy) -> None:
         if consultancy.settings.resume == "auto":
             await runner.recover()
         await build_server(runner).run_stdio_async()
+        end_soon(0)
         group.cancel_scope.cancel()
 
 
@@ -35,7 +33,7 @@ async def _end_on_signal(runner: Runner) -> None:
     """Close what runs and leave; the SDK's reader of stdin would wait for a line that may never come."""
     with suppress(NotImplementedError), anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async for number in signals:
-            with anyio.move_on_after(_GRACE_SECONDS):
-                await runner.stop()
-                await anyio.to_thread.run_sync(runner.consultancy.close)
-            os._exit(128 + number)
+            end_soon(128 + number)
+            await runner.stop()
+            await anyio.to_thread.run_sync(runner.consultancy.close)
+            end_now(128 + number)

@@ -43,8 +43,12 @@ Threshold = Annotated[
 ]
 MaxIterations = Annotated[int | None, Field(ge=1, le=100, description="Ask the members at most so often. Default 3.")]
 MinIterations = Annotated[int | None, Field(ge=1, le=100, description="Ask them at least so often. Default 1.")]
-Strategy = Annotated[str | None, Field(description="Who is asked what in each iteration: refine.")]
-JudgingMethod = Annotated[str | None, Field(description="How responses become a verdict: synthesize.")]
+Strategy = Annotated[
+    str | None, Field(description="Who is asked what in each iteration: refine (default), debate, eliminate.")
+]
+JudgingMethod = Annotated[
+    str | None, Field(description="synthesize (default), pick, rank, peer_rank or vote; the last two need no arbiter.")
+]
 Deadline = Annotated[float | None, Field(gt=0, le=86_400, description="Seconds the whole run may take. Default 600.")]
 MaxCalls = Annotated[int | None, Field(ge=1, description="The most model calls that the run may make.")]
 MaxCost = Annotated[float | None, Field(gt=0, description="The most US dollars that the run may cost.")]

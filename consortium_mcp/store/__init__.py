@@ -1,10 +1,10 @@
 """Saves and loads consortiums and runs in one SQLite file; nothing else knows SQL, and no model is called here."""
 
 from consortium_mcp.store.consortiums import SavedConsortiums
-from consortium_mcp.store.journal import Begun, Journal, Paid, Refused, Reservation, day_scope, run_scope
+from consortium_mcp.store.journal import Begun, Journal, NotHeld, Paid, Refused, Reservation, day_scope, run_scope
 from consortium_mcp.store.runs import LEASE_SECONDS, Runs
 
-__all__ = ["LEASE_SECONDS", "Begun", "Paid", "Refused", "Reservation", "Store", "day_scope", "run_scope"]
+__all__ = ["LEASE_SECONDS", "Begun", "NotHeld", "Paid", "Refused", "Reservation", "Store", "day_scope", "run_scope"]
 
 
 class Store(SavedConsortiums, Runs, Journal):

@@ -8,7 +8,7 @@ from typing import Any
 
 from consortium_mcp.run import Budget, CallResult, CallSpec, Turn, now_utc
 from consortium_mcp.store.database import DatabaseFile, insert, insert_sql
-from consortium_mcp.store.runs import RESULT_COLUMNS, result_of
+from consortium_mcp.store.runs import RESULT_COLUMNS, is_held, result_of
 
 
 @dataclass(frozen=True)
@@ -45,22 +45,35 @@ class Refused:
     """One sentence."""
 
 
+@dataclass(frozen=True)
+class NotHeld:
+    """The run is another process's by now, or somebody wants it cancelled."""
+
+
 class Journal(DatabaseFile):
     """Calls, their attempts, and what they used."""
 
     def begin_attempt(
-        self, run_id: str, spec: CallSpec, reservation: Reservation, budgets: dict[str, Budget]
-    ) -> Begun | Paid | Refused:
+        self,
+        run_id: str,
+        spec: CallSpec,
+        reservation: Reservation,
+        budgets: dict[str, Budget],
+        owner: str | None = None,
+    ) -> Begun | Paid | Refused | NotHeld:
         """Note that an attempt is about to be made and reserve what it may use, unless it is paid for or not allowed.
 
         One transaction over all processes on the file: what is in flight anywhere is counted.
 
         Args:
             budgets: what may be spent in each scope that the attempt counts in: `run:…`, `day:…`.
+            owner: the process that must hold the run; None lets anybody.
         """
         question, call = _question(spec), _call(run_id, spec, attempts=1)
 
-        def begin(connection: sqlite3.Connection) -> Begun | Paid | Refused:
+        def begin(connection: sqlite3.Connection) -> Begun | Paid | Refused | NotHeld:
+            if owner is not None and not is_held(connection, run_id, owner, calls=True):
+                return NotHeld()
             known = connection.execute(
                 "SELECT * FROM calls WHERE run_id = ? AND call_id = ?", [run_id, spec.call_id]
             ).fetchone()
@@ -79,10 +92,10 @@ class Journal(DatabaseFile):
 
     def settle_attempt(
         self, run_id: str, call_id: str, attempt: int, result: CallResult, cost_usd: float | None, final: bool = False
-    ) -> None:
-        """Write what an attempt gave and used; a final one is the call's result.
+    ) -> CallResult:
+        """Write what an attempt gave and used; a final one is the call's result, unless another process's was before.
 
-        Where the provider counted no tokens, what was reserved stays spent.
+        Returns the result that stands. Where the provider counted no tokens, what was reserved stays spent.
         """
         counted = [tokens for tokens in (result.input_tokens, result.output_tokens) if tokens is not None]
         row = {
@@ -93,7 +106,7 @@ class Journal(DatabaseFile):
             "duration_ms": result.duration_ms,
         }
 
-        def settle(connection: sqlite3.Connection) -> None:
+        def settle(connection: sqlite3.Connection) -> CallResult:
             where = [run_id, call_id, attempt]
             assignments = ", ".join(f"{column} = ?" for column in row)
             connection.execute(
@@ -101,20 +114,24 @@ class Journal(DatabaseFile):
                 [*row.values(), *where],
             )
             _give_back(connection, where)
-            if final:
-                _finish(connection, run_id, call_id, result, "done")
+            return _finish(connection, run_id, call_id, result, "done") if final else result
 
-        self.write(settle)
+        return self.write(settle)
 
-    def finish_call(self, run_id: str, spec: CallSpec, result: CallResult, asked: bool = True) -> None:
+    def finish_call(
+        self, run_id: str, spec: CallSpec, result: CallResult, asked: bool = True, owner: str | None = None
+    ) -> None:
         """Write the result of a call whose last attempt was not known to be the last.
 
         Args:
             asked: False for a call that was not made, for want of time or budget; a resumed run may make it.
+            owner: the process that must hold the run, where another one may be making the call; None lets anybody.
         """
         question, call = _question(spec), _call(run_id, spec, attempts=0)
 
         def finish(connection: sqlite3.Connection) -> None:
+            if owner is not None and not is_held(connection, run_id, owner):
+                return
             insert(connection, "questions", question, ignore=True)
             insert(connection, "calls", call, ignore=True)
             _finish(connection, run_id, spec.call_id, result, "done" if asked else "begun")
@@ -196,10 +213,13 @@ def _give_back(connection: sqlite3.Connection, where: list[Any]) -> None:
         connection.execute(sql, [*change, scope])
 
 
-def _finish(connection: sqlite3.Connection, run_id: str, call_id: str, result: CallResult, state: str) -> None:
+def _finish(connection: sqlite3.Connection, run_id: str, call_id: str, result: CallResult, state: str) -> CallResult:
+    """Write a call's result; the first one stands, because others have been asked with it."""
     values = result.model_dump(mode="json") | {"run_id": run_id, "call_id": call_id, "state": state}
     assignments = ", ".join(f"{column} = :{column}" for column in ("state", *RESULT_COLUMNS))
-    connection.execute(f"UPDATE calls SET {assignments} WHERE run_id = :run_id AND call_id = :call_id", values)
+    where = "run_id = :run_id AND call_id = :call_id"
+    connection.execute(f"UPDATE calls SET {assignments} WHERE {where} AND state <> 'done'", values)
+    return result_of(connection.execute(f"SELECT * FROM calls WHERE {where}", values).fetchone())
 
 
 def _call(run_id: str, spec: CallSpec, attempts: int) -> dict[str, Any]:

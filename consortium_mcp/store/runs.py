@@ -138,8 +138,12 @@ class Runs(DatabaseFile):
         )
         self.write(lambda c: c.execute(sql, row) and None)
 
-    def save_iteration(self, run_id: str, iteration: Iteration) -> None:
-        """Write an iteration: who was heard, and what the arbiter made of it; the texts are in the journal already."""
+    def save_iteration(self, run_id: str, iteration: Iteration, owner: str | None = None) -> None:
+        """Write an iteration: who was heard, and what the arbiter made of it; the texts are in the journal already.
+
+        Args:
+            owner: the process that must hold the run, else nothing is written; None lets anybody.
+        """
         row = {
             "run_id": run_id,
             "number": iteration.number,
@@ -150,7 +154,12 @@ class Runs(DatabaseFile):
             "arbiter_error": iteration.arbiter_error,
             "raw_verdict": iteration.raw_verdict,
         }
-        self.write(lambda c: insert(c, "iterations", row, replace=True))
+
+        def save(connection: sqlite3.Connection) -> None:
+            if owner is None or is_held(connection, run_id, owner):
+                insert(connection, "iterations", row, replace=True)
+
+        self.write(save)
 
     def load_run(self, run_id: str) -> Run:
         """Load a run as it stands, with all that has arrived so far.
@@ -237,6 +246,12 @@ class Runs(DatabaseFile):
         totals = self.read(spent, [run_id])[0]
         cost = None if totals["unpriced"] else totals["cost_usd"]
         return Usage(calls=totals["calls"], cost_usd=cost, **dict(self.read(calls, [run_id])[0]))
+
+
+def is_held(connection: sqlite3.Connection, run_id: str, owner: str, *, calls: bool = False) -> bool:
+    """Whether a process holds the run; with `calls`, whether nobody wants it cancelled either."""
+    row = connection.execute("SELECT owner, cancel_requested FROM runs WHERE run_id = ?", [run_id]).fetchone()
+    return row is not None and row["owner"] == owner and not (calls and row["cancel_requested"])
 
 
 def _fts_query(query: str) -> str:

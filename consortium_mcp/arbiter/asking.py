@@ -1,0 +1,90 @@
+"""Asks the arbiter for a verdict in some form: once more when it is unreadable, and a member where it fails."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from consortium_mcp.arbiter.question import question, repair
+from consortium_mcp.arbiter.reader import outside_thinking, text_of
+from consortium_mcp.consortium import alternatives
+from consortium_mcp.members import Caller
+from consortium_mcp.run import CallResult, CallSpec, Iteration, Run, Verdict
+
+ReadsSchema = Callable[[str], bool]
+"""Whether the model of that name supports schemas."""
+
+
+@dataclass(frozen=True)
+class Form:
+    """How a verdict is asked for and read, side by side."""
+
+    template: str
+    """The template that asks for the form, without `_json` or `_tags`."""
+
+    schema: dict[str, Any]
+    """What is asked of models that support schemas; the descriptions stand in for words in the question."""
+
+    read: Callable[[str, Iteration], Verdict | None]
+    """Reads a reply; None when it holds no verdict in this form."""
+
+    takes_text: bool = True
+    """Whether a reply without the form is taken as the synthesis itself."""
+
+
+async def ask_arbiter(run: Run, iteration: Iteration, call: Caller, reads_schema: ReadsSchema, form: Form) -> Iteration:
+    """Ask the arbiter what it makes of an iteration's responses; where it fails, the strongest member stands in."""
+    arbiter = run.consortium.arbiter or ""
+    judged = await _verdict_of(run, iteration, arbiter, "arbiter", call, reads_schema, form)
+    stand_in = _strongest_other(iteration, arbiter)
+    if judged.verdict is not None or stand_in is None:
+        return judged
+    again = await _verdict_of(run, iteration, stand_in, "arbiter/standin", call, reads_schema, form)
+    if again.verdict is None:
+        both = f"{judged.arbiter_error}; {stand_in} in its place: {again.arbiter_error}"
+        return judged.model_copy(update={"arbiter_error": both})
+    return again.model_copy(update={"judged_by": stand_in, "arbiter_error": judged.arbiter_error})
+
+
+async def _verdict_of(
+    run: Run, iteration: Iteration, model: str, role: str, call: Caller, reads_schema: ReadsSchema, form: Form
+) -> Iteration:
+    """The iteration with a model's verdict, or the reason why there is none; an unreadable one is asked for again."""
+    schema = form.schema if reads_schema(model) else None
+    label = f"{model} (arbiter)"
+    asked = question(run, iteration, iteration.shown_order, form.template, schema, role=role, model=model, label=label)
+    result = await call(asked)
+    if not result.ok:
+        return iteration.model_copy(update={"arbiter_error": result.error, "raw_verdict": result.text})
+    reply = result.text or ""
+    verdict = form.read(reply, iteration)
+    if verdict is None or verdict.confidence is None:
+        verdict = await _repaired(run, iteration, asked, reply, verdict, call, form)
+    if verdict and verdict.problem and result.error_kind == "truncated":
+        verdict = verdict.model_copy(update={"problem": f"{verdict.problem}; the reply was cut at its length limit"})
+    problem = None if verdict else "its reply holds neither a verdict nor any text outside its thinking"
+    judged = {"verdict": verdict, "judged_by": result.answered_by, "arbiter_error": problem, "raw_verdict": reply}
+    return iteration.model_copy(update=judged)
+
+
+async def _repaired(
+    run: Run, iteration: Iteration, asked: CallSpec, reply: str, verdict: Verdict | None, call: Caller, form: Form
+) -> Verdict | None:
+    """The verdict after the second asking: the first one's text wins where it could be read."""
+    problem = verdict.problem if verdict and verdict.problem else "no verdict in the form asked for"
+    result: CallResult = await call(repair(run, asked, form.template, reply, problem))
+    second = form.read(result.text or "", iteration) if result.ok else None
+    if verdict is None:
+        text = text_of(outside_thinking(reply)) if form.takes_text else ""
+        problem = "the arbiter's reply is not in the form asked for; its text is taken as it is"
+        return second or (Verdict(synthesis=text, problem=problem) if text else None)
+    if second is not None and second.confidence is not None:
+        return verdict.model_copy(update={"confidence": second.confidence, "problem": None})
+    return verdict
+
+
+def _strongest_other(iteration: Iteration, arbiter: str) -> str | None:
+    """The model of the usable response that trusts itself most, the first of equals; None without one but the arbiter's."""
+    failed = {arbiter, *alternatives(arbiter)}
+    usable = [response for response in iteration.responses if response.ok and response.model not in failed]
+    best = max(usable, key=lambda response: response.stated_confidence or 0.0, default=None)
+    return best.model if best else None

@@ -1,0 +1,87 @@
+"""`peer_rank`: the members rank the others' anonymous responses; no arbiter is needed."""
+
+import random
+
+import anyio
+
+from consortium_mcp.arbiter.asking import ReadsSchema
+from consortium_mcp.arbiter.choose import RANK, numbers_of
+from consortium_mcp.arbiter.question import question
+from consortium_mcp.arbiter.reader import read_fields
+from consortium_mcp.members import Caller
+from consortium_mcp.run import Iteration, MemberResponse, Run, Verdict
+
+
+async def judge_by_peers(run: Run, iteration: Iteration, call: Caller, reads_schema: ReadsSchema) -> Iteration:
+    """Each member that gave a response orders those of the others; normalised Borda counts decide.
+
+    The confidence is the winner's mean Borda score, 0.0-1.0: 1.0 when every ballot puts it first.
+    """
+    usable = [iteration.responses[place] for place in sorted(iteration.shown_order)]
+    if len(usable) == 1:
+        return _judged(iteration, usable, {usable[0].response_id: None}, 0)
+    ballots: dict[str, list[str]] = {}
+
+    async def vote(voter: MemberResponse) -> None:
+        if ballot := await _ballot(run, iteration, voter, call, reads_schema):
+            ballots[voter.response_id] = ballot
+
+    async with anyio.create_task_group() as group:
+        for voter in usable:
+            group.start_soon(vote, voter)
+    return _judged(iteration, usable, borda(ballots, [one.response_id for one in usable]), len(ballots))
+
+
+def borda(ballots: dict[str, list[str]], candidates: list[str]) -> dict[str, float | None]:
+    """Each candidate's mean normalised Borda score over the ballots that name it; None where none does.
+
+    On a ballot of n, the first scores 1, the last 0. A ballot that leaves candidates out ranks those that it names;
+    one that names a single candidate says only that it is better than those left out, and scores it 1.
+
+    Args:
+        ballots: what each voter ordered, best first; its own response is not among them.
+    """
+    scores: dict[str, list[float]] = {candidate: [] for candidate in candidates}
+    for ballot in ballots.values():
+        last = max(1, len(ballot) - 1)
+        for place, candidate in enumerate(ballot):
+            scores[candidate].append(1 - place / last)
+    return {candidate: sum(given) / len(given) if given else None for candidate, given in scores.items()}
+
+
+async def _ballot(
+    run: Run, iteration: Iteration, voter: MemberResponse, call: Caller, reads_schema: ReadsSchema
+) -> list[str]:
+    """The response ids in the order in which a voter puts the others' responses; empty when that cannot be read."""
+    others = [place for place in sorted(iteration.shown_order) if iteration.responses[place] is not voter]
+    random.Random(f"{run.shuffle_seed}/{iteration.number}/{voter.response_id}").shuffle(others)
+    place = iteration.responses.index(voter) + 1
+    schema = RANK.schema if reads_schema(voter.model) else None
+    asked = question(
+        run, iteration, others, "rank", schema, role=f"peer{place}", model=voter.model, label=f"{voter.label} (peer)"
+    )
+    result = await call(asked)
+    fields = read_fields(result.text or "", "ranking", iteration.responses) if result.ok else None
+    numbers = list(dict.fromkeys(numbers_of(fields["ranking"]))) if fields else []
+    if not all(1 <= number <= len(others) for number in numbers):
+        return []
+    return [iteration.responses[others[number - 1]].response_id for number in numbers]
+
+
+def _judged(
+    iteration: Iteration, usable: list[MemberResponse], scores: dict[str, float | None], ballots: int
+) -> Iteration:
+    if ballots == 0 and len(usable) > 1:
+        return iteration.model_copy(update={"arbiter_error": "no member's ranking of the others could be read"})
+    ordered = sorted(usable, key=lambda one: scores.get(one.response_id) or 0.0, reverse=True)
+    best = ordered[0]
+    table = ", ".join(f"{one.label} {scores.get(one.response_id) or 0.0:.2f}" for one in ordered)
+    verdict = Verdict(
+        synthesis=best.text or "",
+        confidence=scores.get(best.response_id),
+        analysis=f"Mean Borda scores from {ballots} ballots: {table}.",
+        problem=None if scores.get(best.response_id) is not None else "nobody ranked the one response",
+        chosen=best.response_id,
+        ranking=tuple(one.response_id for one in ordered),
+    )
+    return iteration.model_copy(update={"verdict": verdict})

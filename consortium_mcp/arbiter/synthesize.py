@@ -1,0 +1,61 @@
+"""`synthesize`: the arbiter combines the responses into one answer and says how far to trust it."""
+
+from typing import Any
+
+from consortium_mcp.arbiter.asking import Form
+from consortium_mcp.arbiter.reader import areas_of, confidence_of, dissent_of, flag_of, read_fields, text_of
+from consortium_mcp.run import Iteration, Verdict
+
+VERDICT_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "synthesis": {
+            "type": "string",
+            "description": "The best answer to the prompt, complete in itself; keep what is right, drop what is wrong.",
+        },
+        "confidence": {
+            "type": "number",
+            "minimum": 0,
+            "maximum": 1,
+            "description": "How likely the synthesis is right and complete.",
+        },
+        "analysis": {"type": "string", "description": "Why you decided so, in one to three sentences."},
+        "dissent": {
+            "type": "string",
+            "description": "What a response holds against the synthesis and may be right about; empty if nothing.",
+        },
+        "needs_iteration": {
+            "type": "boolean",
+            "description": "True only if asking the models again would make the answer better.",
+        },
+        "refinement_areas": {
+            "type": "array",
+            "items": {"type": "string"},
+            "description": "What they should work on then; empty if nothing.",
+        },
+    },
+    "required": ["synthesis", "confidence", "analysis", "dissent", "needs_iteration", "refinement_areas"],
+    "additionalProperties": False,
+}
+"""What is asked of models that support schemas; the descriptions stand in for words in the question."""
+
+
+def read_verdict(reply: str, iteration: Iteration) -> Verdict | None:
+    """Read the last well-formed verdict of a reply; None when there is none."""
+    fields = read_fields(reply, "synthesis", iteration.responses)
+    if fields is None or not isinstance(fields["synthesis"], str):
+        return None
+    confidence = confidence_of(fields)
+    return Verdict(
+        synthesis=text_of(fields["synthesis"]),
+        confidence=confidence.value,
+        analysis=text_of(fields.get("analysis")),
+        dissent=dissent_of(text_of(fields.get("dissent")), text_of(fields["synthesis"])),
+        needs_iteration=flag_of(fields.get("needs_iteration")),
+        refinement_areas=areas_of(fields.get("refinement_areas")),
+        problem=confidence.problem,
+    )
+
+
+FORM = Form(template="verdict", schema=VERDICT_SCHEMA, read=read_verdict)
+"""How a synthesis is asked for and read."""

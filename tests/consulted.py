@@ -1,0 +1,75 @@
+"""What tests of faults, time and money share: a run worked on in this process, and what its journal says."""
+
+import sqlite3
+from collections.abc import Callable
+from typing import Any
+
+import anyio.to_thread
+import pytest
+
+from consortium_mcp import calls
+from consortium_mcp.consult import Consultancy
+from consortium_mcp.run import Run
+from tests.provider import Answer, Request, verdict
+
+OPEN = ("budget", "deadline_seconds", "history")
+"""Arguments of `open_run` that are no part of a definition."""
+
+
+async def consulted(office: Consultancy, *models: str, prompt: str = "Why?", **arguments: Any) -> Run:
+    """The run of a consult when it has ended, answered or not; judged by `arbiter` unless told otherwise."""
+    opened = await anyio.to_thread.run_sync(
+        lambda: office.open_run(prompt, models=list(models), **{"arbiter": "arbiter", **arguments})
+    )
+    return await performed(office, opened.run_id)
+
+
+async def performed(office: Consultancy, run_id: str) -> Run:
+    """The run when it has ended, as it is stored."""
+    try:
+        await office.perform(run_id)
+    finally:
+        await office.clients.aclose()
+    return office.store.load_run(run_id)
+
+
+def attempts(office: Consultancy, run: Run, call_id: str) -> list[sqlite3.Row]:
+    """The attempts of a call as the journal has them."""
+    sql = "SELECT * FROM attempts WHERE run_id = ? AND call_id = ? ORDER BY attempt"
+    return office.store.read(sql, [run.run_id, call_id])
+
+
+def kinds(office: Consultancy, run: Run, call_id: str) -> list[str | None]:
+    """How each attempt of a call failed; None for one that did not."""
+    return [row["error_kind"] for row in attempts(office, run, call_id)]
+
+
+def stored_kind(office: Consultancy, run: Run, call_id: str) -> str | None:
+    """The error kind in a call's row."""
+    sql = "SELECT error_kind FROM calls WHERE run_id = ? AND call_id = ?"
+    (row,) = office.store.read(sql, [run.run_id, call_id])
+    kind: str | None = row["error_kind"]
+    return kind
+
+
+def interrupt(office: Consultancy, run: Run) -> None:
+    """Leave an ended run as a killed process would: open, with its lease passed."""
+    sql = "UPDATE runs SET status = 'running', owner = 'killed', lease_until = 0, ended_utc = NULL WHERE run_id = ?"
+    office.store.write(lambda connection: connection.execute(sql, [run.run_id]) and None)
+
+
+def without_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let further attempts follow at once, unless the provider says otherwise."""
+    monkeypatch.setattr(calls, "WAIT_INITIAL_SECONDS", 0.0)
+    monkeypatch.setattr(calls, "WAIT_JITTER_SECONDS", 0.0)
+
+
+def is_judging(request: Request) -> bool:
+    """Whether a model is asked to judge, and not to answer."""
+    return "--- prompt " in request.prompt
+
+
+def member(answer: Answer, judging: Answer | None = None) -> Callable[[Request], Answer]:
+    """A script that answers as a member, and otherwise when it stands in for the arbiter."""
+    stand_in = verdict("judged by a member") if judging is None else judging
+    return lambda request: stand_in if is_judging(request) else answer
