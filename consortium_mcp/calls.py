@@ -1,5 +1,6 @@
 """The calls of one run: each made once, tried again where that helps, within the deadline and the budget, and saved."""
 
+import json
 import logging
 import random
 import time
@@ -109,6 +110,11 @@ class RunCalls:
     """Why something could not be written; None while everything was."""
 
     _calls: dict[str, _Call] = field(default_factory=dict)
+    _given_seconds: float = field(init=False)
+    """How long the run had when work on it began, or went on after a crash."""
+
+    def __post_init__(self) -> None:
+        self._given_seconds = self._seconds_to_deadline()
 
     async def __call__(self, spec: CallSpec) -> CallResult:
         """The result of the call, which is made unless it was before."""
@@ -157,7 +163,17 @@ class RunCalls:
             await self.write(self.store.finish_call, self.run.run_id, spec, result, asked, self.owner)
         return result
 
+    async def _replayed(self, spec: CallSpec) -> CallResult:
+        """What a member said in the run that is judged again; nobody is asked."""
+        result = await saved(self.store.load_result, self.run.run_id, spec.call_id)
+        if result is None:
+            error = "It gave no response in the run that is judged again."
+            raise _NotAsked(CallResult(error_kind="cancelled", error=error))
+        return result
+
     async def _with_retries(self, entry: ModelEntry, spec: CallSpec, *, is_backup: bool) -> CallResult:
+        if self.run.replay_of and spec.asks_member:
+            return await self._replayed(spec)
         left = self._seconds_left(for_arbiter=not spec.asks_member)
         if left <= 0:
             self.stopped = self.stopped or "deadline"
@@ -213,6 +229,9 @@ class RunCalls:
             result = result.model_copy(update={"answered_by": entry.model_id})
         final = result.ok
         cost = _cost(entry, result)
+        if not begun.attempt:  # what could not be noted then may be now
+            noted = await self.write(self.store.begin_attempt, self.run.run_id, spec, reservation, budgets, self.owner)
+            begun = noted if isinstance(noted, Begun) else begun
         call = (self.run.run_id, spec.call_id, begun.attempt)
         result = await self.write(self.store.settle_attempt, *call, result, cost, final) or result
         self.on_change()
@@ -231,16 +250,25 @@ class RunCalls:
             return None
 
     def _budgets(self) -> dict[str, Budget]:
-        settings = self.settings
-        day = Budget(max_calls=settings.max_calls, max_tokens=settings.max_tokens, max_cost_usd=settings.max_cost_usd)
-        return {run_scope(self.run.run_id): self.run.budget, day_scope(): day}
+        return {run_scope(self.run.run_id): self.run.budget, day_scope(): day_budget(self.settings)}
 
     def _seconds_left(self, *, for_arbiter: bool) -> float:
         """How long a call may still take: members leave the arbiter its share."""
-        deadline = datetime.fromisoformat(self.run.deadline_utc).timestamp()
-        whole = deadline - datetime.fromisoformat(self.run.created_utc).timestamp()
-        kept = 0.0 if for_arbiter else min(whole * ARBITER_SHARE, MAX_ARBITER_SECONDS)
-        return deadline - kept - time.time()
+        kept = 0.0 if for_arbiter else min(self._given_seconds * ARBITER_SHARE, MAX_ARBITER_SECONDS)
+        return self._seconds_to_deadline() - kept
+
+    def _seconds_to_deadline(self) -> float:
+        return seconds_until(self.run.deadline_utc)
+
+
+def day_budget(settings: Settings) -> Budget:
+    """What all runs together may spend in a day."""
+    return Budget(max_calls=settings.max_calls, max_tokens=settings.max_tokens, max_cost_usd=settings.max_cost_usd)
+
+
+def seconds_until(datetime_utc: str) -> float:
+    """How far in the future a moment is; negative when it has passed."""
+    return datetime.fromisoformat(datetime_utc).timestamp() - time.time()
 
 
 def _pauses(ends: float) -> Callable[[Exception], bool | float]:
@@ -271,8 +299,9 @@ def calls_per_iteration(consortium: Consortium) -> int:
 
 
 def _reservation(entry: ModelEntry, spec: CallSpec) -> Reservation:
-    """What a call may use at the most: a token is at least two characters of its question, on the cautious side."""
-    asked = len(spec.prompt) + len(spec.system or "") + sum(len(turn.text) for turn in spec.history)
+    """What a call may use at the most: a token is at least two bytes of its question, on the cautious side."""
+    texts = (spec.prompt, spec.system or "", json.dumps(spec.output_schema), *(turn.text for turn in spec.history))
+    asked = sum(len(text.encode("utf-8", "replace")) for text in texts)
     limit = spec.options.get("max_tokens")
     output_tokens = limit if isinstance(limit, int) else ASSUMED_OUTPUT_TOKENS
     input_tokens = asked // 2 + 50
@@ -280,6 +309,9 @@ def _reservation(entry: ModelEntry, spec: CallSpec) -> Reservation:
 
 
 def _cost(entry: ModelEntry, result: CallResult) -> float | None:
+    """What an attempt cost in US dollars; None when nobody knows."""
+    if result.was_refused or price_usd(entry, 1, 1) == 0:
+        return 0.0
     if result.input_tokens is None and result.output_tokens is None:
         return None
     return price_usd(entry, result.input_tokens or 0, result.output_tokens or 0)

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, JsonValue, ValidationError, field_validator, model_validator
 
@@ -61,6 +61,12 @@ class Consortium(Record):
 
     judging_method: str = "synthesize"
     """Decides how responses become a verdict."""
+
+    stop_on: Literal["arbiter", "agreement", "both"] = "arbiter"
+    """What must reach the threshold: the arbiter's confidence, the members' measured agreement, or both."""
+
+    check_order: bool = True
+    """Whether an arbiter whose confidence is close to the threshold is asked again, the responses reversed."""
 
     description: str | None = None
     """What it is for, in the words of whoever saved it."""

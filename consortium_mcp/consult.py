@@ -2,10 +2,12 @@
 
 import hashlib
 import json
+import logging
 import os
 import secrets
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 
@@ -14,22 +16,25 @@ import anyio.abc
 import anyio.to_thread
 from ulid import ULID
 
-from consortium_mcp.calls import RunCalls, saved
-from consortium_mcp.catalogue import load_catalogue
+from consortium_mcp.calls import RunCalls, day_budget, saved, seconds_until
+from consortium_mcp.catalogue import ModelEntry, load_catalogue
 from consortium_mcp.clients import KeptClients
 from consortium_mcp.consortium import Consortium
 from consortium_mcp.definitions import Definitions, with_arbiter
 from consortium_mcp.ending import closed, ended
-from consortium_mcp.errors import ConsortiumError, InvalidConsortium, RunFailed, StoreUnusable
+from consortium_mcp.errors import InvalidConsortium, RunFailed, StoreUnusable
 from consortium_mcp.llm_log import LlmLog
 from consortium_mcp.model_call import CallLimits
 from consortium_mcp.orchestrator import iterations
 from consortium_mcp.plan import Plan, budget_problems, make_plan
 from consortium_mcp.run import Budget, Iteration, Run, Turn, now_utc
 from consortium_mcp.settings import Settings, llm_user_path, load_settings
-from consortium_mcp.store import LEASE_SECONDS, Store
+from consortium_mcp.stats import Stats, make_stats
+from consortium_mcp.store import LEASE_SECONDS, Store, day_scope
 from consortium_mcp.takeover import take_over
 from consortium_mcp.texts import storable
+
+logger = logging.getLogger(__name__)
 
 JOIN_MINUTES = 60
 """How long after its opening a run can be joined by the same call."""
@@ -67,13 +72,12 @@ class Consultancy:
         catalogue = load_catalogue()
         name, consortium = self.definitions.resolve(catalogue, **definition)
         consortium = with_arbiter(consortium)
-        try:
-            models, problems = self.definitions.check(name, consortium, catalogue), list[str]()
-        except ConsortiumError as error:
-            models, problems = {}, [str(error)]
+        problems = self.definitions.problems(name, consortium, catalogue)
+        models = {} if problems else self.definitions.check(name, consortium, catalogue)
         if not prompt.strip():
             problems.append("The prompt is empty.")
-        return make_plan(prompt, consortium, models, budget or Budget(), problems)
+        problems += budget_problems(consortium, budget or Budget(), models) + self._problems_today(consortium, models)
+        return make_plan(prompt, consortium, models, problems)
 
     def open_run(
         self,
@@ -107,8 +111,6 @@ class Consultancy:
             raise InvalidConsortium(" ".join(problems))
         fingerprint = _fingerprint(prompt, history, consortium, budget)
         since = datetime.now(UTC) - timedelta(minutes=JOIN_MINUTES)
-        if join and (same := self.store.find_joinable(fingerprint, since.isoformat())):
-            return self.store.load_run(same)
         run = Run(
             run_id=str(ULID()).lower(),
             status="running",
@@ -118,12 +120,27 @@ class Consultancy:
             consortium=consortium,
             shuffle_seed=secrets.randbits(48),
             fence_mark=secrets.token_hex(6),
-            deadline_utc=_from_now(deadline_seconds or self.settings.deadline_seconds),
+            deadline_utc=self.deadline(deadline_seconds),
             budget=budget,
             created_utc=now_utc(),
         )
-        self.store.open_run(run, self.owner, fingerprint)
-        return run
+        today = self._problems_today(consortium, models)
+        refusal = InvalidConsortium(" ".join(today)) if today else None
+        same = self.store.open_run(run, self.owner, fingerprint, since.isoformat() if join else None, refusal)
+        return self.store.load_run(same) if same else run
+
+    def deadline(self, seconds: float | None = None) -> str:
+        """When a run that is opened now must have ended; None means the setting."""
+        return _from_now(seconds or self.settings.deadline_seconds)
+
+    def check(self, run: Run) -> None:
+        """Raise where a run's models or rules do not do."""
+        self.definitions.check(run.consortium_name, run.consortium, load_catalogue())
+
+    def _problems_today(self, consortium: Consortium, models: Mapping[str, Sequence[ModelEntry]]) -> list[str]:
+        """Why what is left of the day's budget cannot pay for even one iteration; empty when it can."""
+        budget, (used, _, _) = day_budget(self.settings), self.store.load_spending(day_scope())
+        return budget_problems(consortium, budget, models, used, "this server's budget for the day")
 
     async def perform(self, run_id: str, on_change: Callable[[], None] = lambda: None) -> Run:
         """Work on a run until it has ended, and return it; calls whose results are stored are not made again.
@@ -143,8 +160,13 @@ class Consultancy:
         async with anyio.create_task_group() as group:
             group.start_soon(self._hold, run_id, group.cancel_scope)
             try:
-                async with self._runs:
-                    run = await self._work_on(run, on_change, group)
+                async with AsyncExitStack() as turn:
+                    with anyio.move_on_after(seconds_until(deadline)) as waiting:
+                        await turn.enter_async_context(self._runs)
+                    if waiting.cancelled_caught:
+                        run = await self._close(closed(run.model_copy(update={"status": "deadline"})))
+                    else:
+                        run = await self._work_on(run, on_change, group)
             except anyio.get_cancelled_exc_class():
                 await self._close(ended(run, "cancelled", "The run was cancelled."))
                 raise
@@ -183,14 +205,21 @@ class Consultancy:
         return await self._close(closed(last), calls.unsaved)
 
     async def _close(self, run: Run, unsaved: str | None = None) -> Run:
-        """Write how the run ended; where that fails, the answer is not lost, and says so."""
+        """Write how the run ended; where this or something before could not be written, the answer says so."""
+        if unsaved is not None:
+            run = _not_saved(run, unsaved)
         try:
-            if unsaved is None:
-                await saved(self.store.close_run, run, self.owner)
-                return await anyio.to_thread.run_sync(self.store.load_run, run.run_id)
+            await saved(self.store.close_run, run, self.owner)
+            return run if unsaved else await anyio.to_thread.run_sync(self.store.load_run, run.run_id)
         except StoreUnusable as error:
-            unsaved = str(error)
-        return run.model_copy(update={"degraded": (*run.degraded, f"The run could not be saved in full: {unsaved}")})
+            return run if unsaved else _not_saved(run, str(error))
+
+    async def mark_received(self, run_id: str) -> None:
+        """Note that a caller has the run's answer; a caller whom we cannot note has it all the same."""
+        try:
+            await saved(self.store.mark_received, run_id)
+        except StoreUnusable as error:
+            logger.warning("That the answer of %s was received is not saved: %s", run_id, error)
 
     async def _hold(self, run_id: str, scope: anyio.CancelScope) -> None:
         """Renew the run's lease as long as we work on it; without it, somebody else does, or wants it cancelled."""
@@ -201,6 +230,14 @@ class Consultancy:
                     scope.cancel()
             except StoreUnusable:
                 continue  # the calls say that nothing can be saved; whether the lease is lost nobody can tell
+
+
+def load_stats(consultancy: Consultancy, limit: int = 1000) -> Stats:
+    """The statistics of the newest runs and all ratings."""
+    ratings = consultancy.store.list_ratings()
+    run_ids = dict.fromkeys([rating.run_id for rating in ratings])
+    run_ids |= dict.fromkeys(run.run_id for run in consultancy.store.list_runs(limit=limit))
+    return make_stats((consultancy.store.load_run(run_id) for run_id in run_ids), ratings)
 
 
 async def consult(
@@ -236,7 +273,7 @@ async def consult(
             run = answered(await consultancy.perform(run.run_id))
         finally:
             await consultancy.clients.aclose()
-        await saved(consultancy.store.mark_received, run.run_id)
+        await consultancy.mark_received(run.run_id)
         return run
 
 
@@ -255,6 +292,10 @@ def _fingerprint(prompt: str, history: Sequence[Turn], consortium: Consortium, b
 
 def _from_now(seconds: float) -> str:
     return (datetime.now(UTC) + timedelta(seconds=seconds)).isoformat(timespec="milliseconds")
+
+
+def _not_saved(run: Run, why: str) -> Run:
+    return run.model_copy(update={"degraded": (*run.degraded, f"The run could not be saved in full: {why}")})
 
 
 def _whole_seconds(run: Run) -> float:

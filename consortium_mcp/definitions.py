@@ -1,7 +1,8 @@
 """Which consortium a caller means, and whether it can run: all that can be checked before money is spent."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from consortium_mcp.arbiter import judging_methods
@@ -89,13 +90,25 @@ class Definitions:
         names = [*(member.model for member in consortium.members), with_arbiter(consortium).arbiter or ""]
         return {name: [usable[model] for model in alternatives(name)] for name in names}
 
+    def problems(self, name: str | None, consortium: Consortium, catalogue: Catalogue) -> list[str]:
+        """Everything about its models that keeps a definition from running, a sentence each; empty when nothing does.
+
+        Raises:
+            InvalidConsortium: it breaks a rule, so that nothing can be said of it.
+        """
+        _check_rules(consortium)
+        others, _ = self.store.list_consortiums()
+        checks: list[Callable[[], object]] = [lambda: _refuse_cycle(name, consortium, others)]
+        for model in models_of(with_arbiter(consortium)):
+            checks.append(partial(catalogue.usable, model, self.settings.allowed_models))
+        for member in consortium.members:
+            known = [entry for model in alternatives(member.model) if (entry := catalogue.find(model))]
+            checks += [partial(entry.check_options, member.options) for entry in known]
+        return [problem for check in checks if (problem := _complaint(check))]
+
     def problem(self, name: str, consortium: Consortium, catalogue: Catalogue) -> str | None:
         """Why a saved consortium cannot run now, and what to do; None when it can."""
-        try:
-            self.check(name, consortium, catalogue)
-        except ConsortiumError as error:
-            return str(error)
-        return None
+        return _complaint(lambda: self.check(name, consortium, catalogue))
 
     def save(self, name: str, consortium: Consortium, *, overwrite: bool) -> None:
         """Save a definition for later consults; whether its models can be called is checked then, not now.
@@ -154,6 +167,14 @@ def _check_rules(consortium: Consortium) -> None:
         raise InvalidConsortium("The strategy 'eliminate' needs at least three instances, since two always stay.")
     if consortium.judging_method == "peer_rank" and consortium.instance_count < 3:
         raise InvalidConsortium("The judging method 'peer_rank' needs at least three instances: each ranks the others.")
+
+
+def _complaint(check: Callable[[], object]) -> str | None:
+    try:
+        check()
+    except ConsortiumError as error:
+        return str(error)
+    return None
 
 
 def _refuse_cycle(name: str | None, consortium: Consortium, others: Mapping[str, Consortium]) -> None:

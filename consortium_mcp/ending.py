@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from consortium_mcp.answers import same_text
 from consortium_mcp.arbiter import judging_methods
 from consortium_mcp.consortium import alternatives
 from consortium_mcp.run import Iteration, MemberResponse, Run, Status, Verdict, now_utc
@@ -61,6 +62,12 @@ def best_iteration(run: Run) -> Iteration | None:
     return max(judged, key=lambda one: (-1.0 if one.confidence is None else one.confidence, one.number))
 
 
+def brings_nothing(run: Run) -> bool:
+    """Whether the last iteration's synthesis says the same as the one before it."""
+    before, last = ([one.verdict for one in run.iterations[-2:]] + [None, None])[:2]
+    return before is not None and last is not None and same_text(before.synthesis, last.synthesis)
+
+
 def _last_answered(run: Run) -> Iteration | None:
     """The last iteration in which a member gave a response; None when there is none."""
     return next((one for one in reversed(run.iterations) if any(response.ok for response in one.responses)), None)
@@ -82,6 +89,8 @@ def _most_agreed(iteration: Iteration) -> MemberResponse:
 
 def _stopped(run: Run) -> list[str]:
     """That the run had to end before it was good enough."""
+    if run.status == "exhausted" and len(run.iterations) < run.consortium.iteration_limit and brings_nothing(run):
+        return [f"The run ended below its threshold, because iteration {len(run.iterations)} brought nothing new."]
     if run.status not in ("deadline", "budget"):
         return []
     return [

@@ -3,6 +3,9 @@
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 from consortium_mcp.arbiter import ReadsSchema, judging_methods, shown_order
+from consortium_mcp.consortium import Consortium
+from consortium_mcp.ending import brings_nothing
+from consortium_mcp.measures import measured, overall_agreement
 from consortium_mcp.members import Caller, ask_all, specs_of
 from consortium_mcp.run import Iteration, Run, Status
 
@@ -23,7 +26,7 @@ async def iterations(
         run: the run as it stands in the store: iterations that it has were begun before a crash, and are gone through
             again with the same questions.
         call: where calls are made.
-        stop: says before each iteration why it may not begin; None lets it.
+        stop: says before each iteration that was not begun before why it may not begin; None lets it.
         save_asked: told of an iteration between its responses and the arbiter's question.
     """
     method = judging_methods()[run.consortium.judging_method]
@@ -31,7 +34,7 @@ async def iterations(
     run = run.model_copy(update={"status": "running", "iterations": ()})
     while run.status == "running":
         number = len(run.iterations) + 1
-        if reason := stop(run):
+        if number not in recorded and (reason := stop(run)):
             yield run.model_copy(update={"status": reason})
             return
         responses = await ask_all(specs_of(run), call, _late(recorded.get(number)), method.decided)
@@ -40,7 +43,7 @@ async def iterations(
         if order:
             if save_asked:
                 await save_asked(iteration)
-            iteration = await method.judge(run, iteration, call, reads_schema)
+            iteration = measured(await method.judge(run, iteration, call, reads_schema))
         run = run.model_copy(update={"iterations": (*run.iterations, iteration)})
         run = run.model_copy(update={"status": status_after(run)})
         yield run
@@ -52,10 +55,9 @@ def status_after(run: Run) -> Status:
     if not any(response.ok for response in last.responses):
         return "failed" if len(run.iterations) == 1 else "exhausted"
     enough = last.number >= run.consortium.min_iterations
-    if enough and _is_good(last, run.consortium.confidence_threshold):
+    if enough and _is_good(last, run.consortium):
         return "converged"
-    unreadable = last.confidence is None
-    if last.number >= run.consortium.iteration_limit or (enough and unreadable):
+    if last.number >= run.consortium.iteration_limit or (enough and (last.confidence is None or brings_nothing(run))):
         return "exhausted"
     return "running"
 
@@ -67,11 +69,11 @@ def _late(recorded: Iteration | None) -> set[str] | None:
     return {response.response_id for response in recorded.responses if response.late}
 
 
-def _is_good(iteration: Iteration, threshold: float) -> bool:
+def _is_good(iteration: Iteration, consortium: Consortium) -> bool:
+    """Whether what the consortium stops on has reached its threshold, and the arbiter asks for nothing more."""
     verdict = iteration.verdict
-    return (
-        verdict is not None
-        and verdict.confidence is not None
-        and verdict.confidence >= threshold
-        and not verdict.needs_iteration
-    )
+    if verdict is None or verdict.needs_iteration:
+        return False
+    figures = {"arbiter": verdict.confidence, "agreement": overall_agreement(iteration.measures)}
+    looked_at = figures.values() if consortium.stop_on == "both" else [figures[consortium.stop_on]]
+    return all(figure is not None and figure >= consortium.confidence_threshold for figure in looked_at)

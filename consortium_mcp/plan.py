@@ -63,14 +63,13 @@ def make_plan(
     prompt: str,
     consortium: Consortium,
     models: Mapping[str, Sequence[ModelEntry]],
-    budget: Budget,
     problems: Sequence[str],
 ) -> Plan:
     """The plan of a consult.
 
     Args:
         models: the models to be called with their backups; empty when one of them cannot be.
-        problems: what else would stop it, a sentence each.
+        problems: everything that would stop it, a sentence each.
     """
     asked = [member.model for member, _ in instances(consortium)]
     question = len(prompt) // 4 + 100
@@ -95,24 +94,31 @@ def make_plan(
         max_calls=(calls + method.needs_arbiter) * most,
         tokens=(sum(tokens for tokens, _ in cheap) * least, sum(tokens for tokens, _ in dear) * most),
         cost_usd=cost,
-        problems=(*problems, *budget_problems(consortium, budget, models)),
+        problems=tuple(problems),
     )
 
 
-def budget_problems(consortium: Consortium, budget: Budget, models: Mapping[str, Sequence[ModelEntry]]) -> list[str]:
-    """Why a budget cannot pay for even one iteration; empty when it can."""
+def budget_problems(
+    consortium: Consortium,
+    budget: Budget,
+    models: Mapping[str, Sequence[ModelEntry]],
+    used_calls: int = 0,
+    whose: str = "the run's budget",
+) -> list[str]:
+    """Why a budget, or what is left of it, cannot pay for even one iteration; empty when it can."""
     problems = []
     needed = calls_per_iteration(consortium)
-    if budget.max_calls is not None and budget.max_calls < needed:
+    if budget.max_calls is not None and budget.max_calls - used_calls < needed:
+        left = f", of which {max(0, budget.max_calls - used_calls)} are left," if used_calls else ""
         problems.append(
-            f"max_calls={budget.max_calls} cannot pay for one iteration: {consortium.instance_count} responses and "
-            f"their judging are {needed} calls. Raise it, or ask fewer instances."
+            f"max_calls={budget.max_calls} ({whose}){left} cannot pay for one iteration: {consortium.instance_count} "
+            f"responses and their judging are {needed} calls. Raise it, or ask fewer instances."
         )
     if budget.max_cost_usd is not None:
         unknown = [one.model_id for backups in models.values() for one in backups if price_usd(one, 1, 1) is None]
         if unknown:
             problems.append(
-                f"max_cost_usd cannot be held: the price of {', '.join(dict.fromkeys(unknown))} is unknown. "
+                f"max_cost_usd ({whose}) cannot be held: the price of {', '.join(dict.fromkeys(unknown))} is unknown. "
                 "Limit max_calls instead."
             )
     return problems

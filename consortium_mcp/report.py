@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from consortium_mcp.arbiter import judging_methods
 from consortium_mcp.plan import Plan
 from consortium_mcp.run import Iteration, MemberResponse, Run
+from consortium_mcp.stats import Stats
 from consortium_mcp.texts import clip
 
 ANSWER_LIMIT = 40_000
@@ -48,6 +49,24 @@ def about_answer(run: Run) -> str:
     return "\n".join(lines)
 
 
+def stats_text(stats: Stats) -> str:
+    """Statistics as lines for a person."""
+    lines = ["Confidence, as stated and as rated:"]
+    for one in stats.calibration:
+        lines.append(f"  {one.consortium}, judged by {one.arbiter}: {one.rated} rated, Brier score {one.brier:.3f}")
+        lines += [f"    stated {band.stated}: true {band.true:.2f} ({band.runs})" for band in one.reliability]
+    if not stats.calibration:
+        lines.append("  no run is rated yet; `consortium-mcp runs rate RUN --correct` or --wrong rates one")
+    lines.append("Members:")
+    for member in stats.members:
+        seconds = f"{member.mean_duration_ms / 1000:.1f} s"
+        lines.append(
+            f"  {member.model}: {member.responses} responses, {member.error_rate:.0%} failed, {seconds}, "
+            f"chosen {member.chosen}, alone {member.alone}, wrong {member.wrong}"
+        )
+    return "\n".join(lines)
+
+
 def confidence_text(run: Run) -> str:
     """The confidence and what it means for this run, on one line."""
     stated = "unknown" if run.confidence is None else f"{run.confidence:.2f}"
@@ -66,8 +85,10 @@ def responses_text(iteration: Iteration) -> str:
 
 
 def outcome_text(response: MemberResponse) -> str:
-    """`1.2 s`, or the kind of failure."""
+    """`1.2 s`, who answered where it was a backup, or the kind of failure."""
     seconds = f"{response.duration_ms / 1000:.1f} s"
+    if response.ok and response.answered_by:
+        seconds += f" by {response.answered_by}"
     return seconds if response.error_kind is None else f"{response.error_kind} after {seconds}"
 
 

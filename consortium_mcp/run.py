@@ -31,6 +31,9 @@ ErrorKind = Literal[
 """Why a call gave no usable text."""
 
 
+_REFUSALS = ("auth", "billing", "rate_limit", "server", "model_unavailable", "context_length")
+
+
 class Turn(Record):
     """One earlier message of a conversation that a prompt continues."""
 
@@ -142,6 +145,11 @@ class CallResult(Record):
         """Whether there is text to use; a truncated text is used, and marked."""
         return bool(self.text) and self.error_kind in (None, "truncated")
 
+    @property
+    def was_refused(self) -> bool:
+        """Whether the provider turned the question down before it wrote anything, so that nothing was used."""
+        return not self.text and self.error_kind in _REFUSALS
+
 
 class MemberResponse(CallResult):
     """What one instance gave in one iteration."""
@@ -187,6 +195,25 @@ class Votes(Record):
     """Whose, in the declared order."""
 
 
+class Claim(Record):
+    """One statement on which responses differ."""
+
+    claim: str
+    """It, in one sentence."""
+
+    supported_by: tuple[str, ...] = ()
+    """The instances that hold it, as in `gpt-5#2`."""
+
+    opposed_by: tuple[str, ...] = ()
+    """The instances that hold the contrary."""
+
+    quote_for: str = ""
+    """What one that holds it says."""
+
+    quote_against: str = ""
+    """What one that holds the contrary says."""
+
+
 class Verdict(Record):
     """What was made of one iteration's responses: by the arbiter, or by the members themselves."""
 
@@ -201,6 +228,9 @@ class Verdict(Record):
 
     dissent: str = ""
     """Disagreement that is not folded into the synthesis; empty when there is none."""
+
+    claims: tuple[Claim, ...] = ()
+    """The disagreement as data; empty when there is none, or when the arbiter cannot give it."""
 
     needs_iteration: bool = False
     """Whether the arbiter asks for another iteration."""
@@ -219,6 +249,22 @@ class Verdict(Record):
 
     votes: tuple[Votes, ...] = ()
     """Who came to the same answer, the largest group first; empty when nobody counted."""
+
+
+class Measures(Record):
+    """What was measured of an iteration, beside the arbiter's own figure."""
+
+    agreement_within: float | None = None
+    """How far the instances of one model agree, 0.0-1.0; None when no model has two."""
+
+    agreement_across: float | None = None
+    """How far different models agree, 0.0-1.0; None when there is only one."""
+
+    stated_confidence: float | None = None
+    """The mean of the members' own trust in their responses, 0.0-1.0; None when none stated it."""
+
+    order_held: bool | None = None
+    """Whether the verdict was the same with the responses in reversed order; None when it was not asked again."""
 
 
 class Iteration(Record):
@@ -244,6 +290,9 @@ class Iteration(Record):
 
     raw_verdict: str | None = None
     """The arbiter's reply, untouched; None when there was none."""
+
+    measures: Measures | None = None
+    """What was measured of it; None until it is judged."""
 
     @property
     def confidence(self) -> float | None:
@@ -307,6 +356,9 @@ class Run(Record):
     fence_mark: str
     """The random word that fences the responses in the arbiter's question."""
 
+    replay_of: str | None = None
+    """The run whose responses are judged again; None for a run of its own."""
+
     deadline_utc: str
     """When it must have ended, ISO 8601 in UTC."""
 
@@ -352,6 +404,19 @@ class Run(Record):
     def transcript_uri(self) -> str:
         """The MCP resource that holds the run as a text to read."""
         return f"{self.uri}/transcript.md"
+
+
+class Rating(Record):
+    """What somebody says afterwards about a run's answer."""
+
+    run_id: str
+    """The run."""
+
+    score: float = Field(ge=0, le=1)
+    """0.0 (wrong) to 1.0 (correct)."""
+
+    note: str | None = Field(default=None, max_length=10_000)
+    """In words; None means none."""
 
 
 class Progress(Record):

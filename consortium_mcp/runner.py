@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
@@ -12,12 +13,17 @@ import anyio.to_thread
 
 from consortium_mcp.calls import saved
 from consortium_mcp.consult import Consultancy
-from consortium_mcp.run import Progress, Run
+from consortium_mcp.errors import StoreUnusable
+from consortium_mcp.run import Progress, Run, Status
+from consortium_mcp.store import LEASE_SECONDS
 
 logger = logging.getLogger(__name__)
 
 HEARTBEAT_SECONDS = 4.5
 """The longest silence while somebody follows a run; also how often a run of another process is looked at."""
+
+MOST_RECOVERED = 1000
+"""How many interrupted runs are taken up at once."""
 
 
 class Runner:
@@ -49,6 +55,7 @@ class Runner:
         """Begin to work on a run, or go on with an interrupted one; nothing happens when that is going on already."""
         assert self._group is not None
         if run_id not in self._scopes:
+            self._unsaved.pop(run_id, None)
             self._scopes[run_id] = anyio.CancelScope()
             self._group.start_soon(self._perform, run_id)
 
@@ -74,15 +81,21 @@ class Runner:
             await self.cancel(run_id)
 
     async def recover(self) -> None:
-        """Go on with every interrupted run; of several processes that try, one gets each."""
-        for run in await anyio.to_thread.run_sync(lambda: self.consultancy.store.list_runs(status="interrupted")):
-            self.submit(run.run_id)
+        """Go on with every interrupted run; of several processes that try, one gets each.
+
+        What is interrupted later is found within `LEASE_SECONDS`: a process that was killed just now holds its runs
+        for so long.
+        """
+        assert self._group is not None
+        await self._submit_interrupted()
+        self._group.start_soon(self._keep_recovering)
 
     async def load(self, run_id: str) -> Run:
         """The run as it stands: from the store, or, where that could not be written, as it ended here."""
         if run_id in self._unsaved:
             return self._unsaved[run_id]
-        return await anyio.to_thread.run_sync(self.consultancy.store.load_run, run_id)
+        run = await anyio.to_thread.run_sync(self.consultancy.store.load_run, run_id)
+        return run.model_copy(update={"status": self._seen(run_id, run.status)})
 
     async def follow(self, run_id: str, wait_seconds: float) -> AsyncIterator[Progress]:
         """Yield how far a run is: now, after each change, and at least every `HEARTBEAT_SECONDS`.
@@ -109,16 +122,42 @@ class Runner:
                 run = await self.consultancy.perform(run_id, lambda: self._tell(run_id))
                 if run.ended_utc and (await self._progress(run_id)).status == "running":
                     self._unsaved[run_id] = run
-        except Exception:  # one run's failure, which its record tells, must not end the others
+        except Exception as error:  # one run's failure, which its record tells, must not end the others
             logger.exception("The run %s failed", run_id)
+            await self._keep_failure(run_id, error)
         finally:
             del self._scopes[run_id]
             self._tell(run_id)
 
+    async def _keep_failure(self, run_id: str, error: Exception) -> None:
+        """Why a run that is still open does not go on, for those who follow it; it can be gone on with later."""
+        with suppress(StoreUnusable):
+            run = await saved(self.consultancy.store.load_run, run_id)
+            if run.ended_utc is None:
+                self._unsaved[run_id] = run.model_copy(update={"status": "interrupted", "error": str(error)})
+
+    async def _keep_recovering(self) -> None:
+        while True:
+            await anyio.sleep(LEASE_SECONDS)
+            try:
+                await self._submit_interrupted()
+            except StoreUnusable as error:
+                logger.warning("Interrupted runs cannot be looked for: %s", error)
+
+    async def _submit_interrupted(self) -> None:
+        list_runs = self.consultancy.store.list_runs
+        for run in await anyio.to_thread.run_sync(lambda: list_runs(status="interrupted", limit=MOST_RECOVERED)):
+            self.submit(run.run_id)
+
     async def _progress(self, run_id: str) -> Progress:
         progress = await anyio.to_thread.run_sync(self.consultancy.store.load_progress, run_id)
         ended = self._unsaved.get(run_id)
-        return progress.model_copy(update={"status": ended.status}) if ended else progress
+        status = ended.status if ended else self._seen(run_id, progress.status)
+        return progress.model_copy(update={"status": status})
+
+    def _seen(self, run_id: str, status: Status) -> Status:
+        """A run that we are about to claim is not interrupted any more."""
+        return "running" if status == "interrupted" and run_id in self._scopes else status
 
     def _tell(self, run_id: str) -> None:
         if changed := self._changes.pop(run_id, None):

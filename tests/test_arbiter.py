@@ -101,8 +101,8 @@ def test_B2_a_tagged_verdict_with_values_on_their_own_lines_is_read_into_every_f
 
 
 def test_a_json_verdict_in_the_exact_form_that_its_schema_asks_for_is_read_back() -> None:
-    assert VERDICT_SCHEMA["required"] == list(VERDICT_SCHEMA["properties"])
-    assert read(json.dumps({name: FULL[name] for name in VERDICT_SCHEMA["properties"]})) == READ
+    assert [*VERDICT_SCHEMA["required"], "claims"] == list(VERDICT_SCHEMA["properties"])
+    assert read(json.dumps({name: FULL[name] for name in VERDICT_SCHEMA["required"]})) == READ
 
 
 def test_a_tagged_verdict_in_the_exact_form_that_its_template_asks_for_is_read_back() -> None:
@@ -417,13 +417,21 @@ async def test_the_question_is_sent_with_a_schema_only_to_models_that_read_one(r
 async def test_the_question_names_every_field_of_the_verdict(reads_schema: bool) -> None:
     (question, *_) = await questions_of(new_run(), "one", reads_schema=reads_schema)
     asked = f"{question.prompt}{json.dumps(question.output_schema)}"
-    assert [name for name in VERDICT_SCHEMA["properties"] if name not in asked] == []
+    assert [name for name in VERDICT_SCHEMA["required"] if name not in asked] == []
 
 
 async def test_B27_the_question_does_not_grow_over_thirty_iterations() -> None:
     consortium = panel(max_iterations=30, confidence_threshold=1)
-    long = verdict_text("word " * 2_000, 0.1, refinement_areas=["area " * 500] * 20, dissent="but " * 3_000)
-    call = ScriptedCalls(lambda spec: long if "arbiter" in spec.call_id else "fact " * 400)
+    areas = {"refinement_areas": ["area " * 500] * 20, "dissent": "but " * 3_000}
+
+    def script(spec: CallSpec) -> str:
+        return (
+            verdict_text(f"{spec.iteration} word " * 2_000, 0.1, **areas)
+            if "arbiter" in spec.call_id
+            else "fact " * 400
+        )
+
+    call = ScriptedCalls(script)
     await last_state(new_run(consortium=consortium), call)
     sizes = [len(spec.prompt) for spec in call.asked if "arbiter" in spec.call_id]
     assert len(sizes) == 30 and max(sizes) < sizes[0] + 12_000

@@ -365,7 +365,7 @@ async def test_when_nobody_can_judge_the_response_that_the_others_agree_with_mos
 ) -> None:
     down = Fault.context_length()
     provider.on("arbiter", Fault.wrong_key())
-    provider.on("a", member("cats are green", judging=down))
+    provider.on("a", member("the sky is green", judging=down))
     provider.on("b", member("the sky is blue today", judging=down))
     provider.on("c", member("the sky is blue", judging=down))
 

@@ -82,7 +82,9 @@ async def test_without_a_system_prompt_ours_asks_for_the_members_confidence() ->
 
 async def test_B11_history_and_system_prompt_reach_members_and_arbiter_in_every_iteration() -> None:
     consortium = panel(system_prompt="Be brief.", max_iterations=3)
-    _, call = await ended_run(*[said("x", 0.1)] * 3, run=new_run(consortium=consortium, history=HISTORY))
+    _, call = await ended_run(
+        *[said(f"x{n}", 0.1) for n in range(3)], run=new_run(consortium=consortium, history=HISTORY)
+    )
     reached = [
         (spec.history == HISTORY, "Be brief." in (spec.system or spec.prompt))
         for spec in (*member_calls(call), *arbiter_calls(call))
@@ -234,8 +236,14 @@ async def test_an_unreadable_confidence_does_not_stop_a_run_before_its_minimum()
 
 
 async def test_a_run_is_exhausted_after_its_maximum() -> None:
-    run, _ = await ended_run(*[said("x", 0.1)] * 3, max_iterations=3)
+    run, _ = await ended_run(*[said(f"x{n}", 0.1) for n in range(3)], max_iterations=3)
     assert (run.status, len(run.iterations)) == ("exhausted", 3)
+
+
+async def test_a_run_ends_when_an_iteration_brings_nothing_new_and_says_so() -> None:
+    run, _ = await ended_run(*[said("The sky is blue, because of scattering.", 0.1)] * 3, max_iterations=3)
+    assert (run.status, len(run.iterations)) == ("exhausted", 2)
+    assert "iteration 2 brought nothing new" in closed(run).degraded[0]
 
 
 @given(
@@ -301,7 +309,7 @@ async def test_B7_when_nobody_can_judge_the_response_that_the_others_agree_with_
     call = ScriptedCalls(m1="it is blue", m2="it is green", m3="it is blue indeed", arbiter=down, arbiter_standin=down)
     run = closed(await last_state(new_run(consortium=panel("a", "b", "c")), call))
     assert (run.status, run.answer, run.confidence) == ("exhausted", "it is blue", None)
-    assert run.degraded[0].startswith("The arbiter judge gave no verdict (Down.); this is the response of a#1 alone")
+    assert "gave no verdict (Down." in run.degraded[0] and "this is the response of a#1 alone" in run.degraded[0]
 
 
 async def test_B7_an_arbiter_that_only_thinks_is_told_with_its_reason() -> None:

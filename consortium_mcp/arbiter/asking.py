@@ -4,14 +4,22 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from consortium_mcp.answers import agreement
 from consortium_mcp.arbiter.question import question, repair
 from consortium_mcp.arbiter.reader import outside_thinking, text_of
 from consortium_mcp.consortium import alternatives
 from consortium_mcp.members import Caller
-from consortium_mcp.run import CallResult, CallSpec, Iteration, Run, Verdict
+from consortium_mcp.run import CallResult, CallSpec, Iteration, Measures, Run, Verdict
 
 ReadsSchema = Callable[[str], bool]
 """Whether the model of that name supports schemas."""
+
+
+ORDER_MARGIN = 0.05
+"""How close to the threshold a confidence must be for the order of the responses to be worth a further call."""
+
+ORDER_AGREEMENT = 0.8
+"""How far two syntheses must agree to count as the same verdict."""
 
 
 @dataclass(frozen=True)
@@ -35,8 +43,10 @@ async def ask_arbiter(run: Run, iteration: Iteration, call: Caller, reads_schema
     """Ask the arbiter what it makes of an iteration's responses; where it fails, the strongest member stands in."""
     arbiter = run.consortium.arbiter or ""
     judged = await _verdict_of(run, iteration, arbiter, "arbiter", call, reads_schema, form)
+    if judged.verdict is not None:
+        return await _with_order_checked(run, judged, arbiter, call, reads_schema, form)
     stand_in = _strongest_other(iteration, arbiter)
-    if judged.verdict is not None or stand_in is None:
+    if stand_in is None:
         return judged
     again = await _verdict_of(run, iteration, stand_in, "arbiter/standin", call, reads_schema, form)
     if again.verdict is None:
@@ -66,6 +76,23 @@ async def _verdict_of(
     return iteration.model_copy(update=judged)
 
 
+async def _with_order_checked(
+    run: Run, judged: Iteration, arbiter: str, call: Caller, reads_schema: ReadsSchema, form: Form
+) -> Iteration:
+    """Where the confidence is close to the threshold, ask again with the responses reversed, and note what held."""
+    verdict, rules = judged.verdict, run.consortium
+    if verdict is None or verdict.confidence is None or len(judged.shown_order) < 2 or not rules.check_order:
+        return judged
+    if abs(verdict.confidence - rules.confidence_threshold) >= ORDER_MARGIN:
+        return judged
+    reversed_order = judged.model_copy(update={"shown_order": judged.shown_order[::-1]})
+    again = await _verdict_of(run, reversed_order, arbiter, "arbiter/reversed", call, reads_schema, form)
+    if again.verdict is None:
+        return judged
+    same = agreement(again.verdict.synthesis, verdict.synthesis) >= ORDER_AGREEMENT
+    return judged.model_copy(update={"measures": Measures(order_held=same)})
+
+
 async def _repaired(
     run: Run, iteration: Iteration, asked: CallSpec, reply: str, verdict: Verdict | None, call: Caller, form: Form
 ) -> Verdict | None:
@@ -83,7 +110,7 @@ async def _repaired(
 
 
 def _strongest_other(iteration: Iteration, arbiter: str) -> str | None:
-    """The model of the usable response that trusts itself most, the first of equals; None without one but the arbiter's."""
+    """The model of the response that trusts itself most, the first of equals; None where only the arbiter's is left."""
     failed = {arbiter, *alternatives(arbiter)}
     usable = [response for response in iteration.responses if response.ok and response.model not in failed]
     best = max(usable, key=lambda response: response.stated_confidence or 0.0, default=None)

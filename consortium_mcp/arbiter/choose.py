@@ -1,40 +1,32 @@
 """`pick` and `rank`: the arbiter names the best response, or orders them all; the best one's text is the answer."""
 
-import re
 from typing import Any
 
 from consortium_mcp.arbiter.asking import Form
-from consortium_mcp.arbiter.reader import areas_of, confidence_of, dissent_of, flag_of, read_fields, text_of
+from consortium_mcp.arbiter.reader import areas_of, confidence_of, dissent_of, flag_of, numbers_of, read_fields, text_of
 from consortium_mcp.arbiter.synthesize import VERDICT_SCHEMA
 from consortium_mcp.run import Iteration, Verdict
-
-_NUMBER = re.compile(r"\d{1,4}")
 
 
 def _schema(main: str, definition: dict[str, Any]) -> dict[str, Any]:
     """The verdict's schema with another main field in the place of the synthesis."""
-    others = {name: field for name, field in VERDICT_SCHEMA["properties"].items() if name != "synthesis"}
+    others = {name: VERDICT_SCHEMA["properties"][name] for name in VERDICT_SCHEMA["required"] if name != "synthesis"}
     return {**VERDICT_SCHEMA, "properties": {main: definition, **others}, "required": [main, *others]}
 
 
 def read_pick(reply: str, iteration: Iteration) -> Verdict | None:
     """Read which response was picked; a number that was not shown makes the verdict invalid."""
     fields = read_fields(reply, "best", iteration.responses)
-    numbers = _numbers(fields.get("best")) if fields else []
+    numbers = numbers_of(fields.get("best")) if fields else []
     return _verdict(fields or {}, iteration, numbers[:1]) if len(numbers) == 1 else None
 
 
 def read_ranking(reply: str, iteration: Iteration) -> Verdict | None:
     """Read the order of the responses, best first; each that was shown must stand in it once, and no other."""
     fields = read_fields(reply, "ranking", iteration.responses)
-    numbers = _numbers(fields.get("ranking")) if fields else []
+    numbers = numbers_of(fields.get("ranking")) if fields else []
     complete = sorted(numbers) == list(range(1, len(iteration.shown_order) + 1))
     return _verdict(fields or {}, iteration, numbers) if complete else None
-
-
-def numbers_of(value: object) -> list[int]:
-    """The numbers in a list or a text, in their order."""
-    return _numbers(value)
 
 
 PICK = Form(
@@ -79,13 +71,3 @@ def _verdict(fields: dict[str, Any], iteration: Iteration, numbers: list[int]) -
         chosen=ordered[0].response_id,
         ranking=tuple(response.response_id for response in ordered) if len(ordered) > 1 else (),
     )
-
-
-def _numbers(value: object) -> list[int]:
-    if isinstance(value, bool):
-        return []
-    if isinstance(value, int):
-        return [value]
-    if isinstance(value, list):
-        return [number for item in value for number in _numbers(item)]
-    return [int(digits) for digits in _NUMBER.findall(text_of(value))]

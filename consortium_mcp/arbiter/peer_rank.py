@@ -5,9 +5,9 @@ import random
 import anyio
 
 from consortium_mcp.arbiter.asking import ReadsSchema
-from consortium_mcp.arbiter.choose import RANK, numbers_of
+from consortium_mcp.arbiter.choose import RANK
 from consortium_mcp.arbiter.question import question
-from consortium_mcp.arbiter.reader import read_fields
+from consortium_mcp.arbiter.reader import numbers_of, read_fields
 from consortium_mcp.members import Caller
 from consortium_mcp.run import Iteration, MemberResponse, Run, Verdict
 

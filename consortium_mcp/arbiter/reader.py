@@ -17,6 +17,7 @@ _FIELD = re.compile(rf"<(?P<closing>/?)(?P<name>{_FIELDS})\b[^<>]*>", re.IGNOREC
 _AREA = re.compile(r"<area>((?:(?!<area>).)*?)</area>", re.IGNORECASE | re.DOTALL)
 _OBJECT = re.compile(r'\{\s*"')
 _DECODER = json.JSONDecoder(strict=False)  # models write line breaks into JSON strings as they are
+_RESPONSE_NUMBER = re.compile(r"\d{1,4}")
 _BULLET = re.compile(r"^\s*(?:[-*•]|\d{1,3}[.)])\s+")
 
 
@@ -164,3 +165,14 @@ def areas_of(value: object) -> tuple[str, ...]:
 
 def squeezed(text: str) -> str:
     return " ".join(text.split())
+
+
+def numbers_of(value: object) -> list[int]:
+    """The whole numbers in a list or a text, in their order."""
+    if isinstance(value, bool):
+        return []
+    if isinstance(value, int):
+        return [value]
+    if isinstance(value, list):
+        return [number for item in value for number in numbers_of(item)]
+    return [int(digits) for digits in _RESPONSE_NUMBER.findall(text_of(value))]

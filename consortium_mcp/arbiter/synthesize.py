@@ -3,8 +3,16 @@
 from typing import Any
 
 from consortium_mcp.arbiter.asking import Form
-from consortium_mcp.arbiter.reader import areas_of, confidence_of, dissent_of, flag_of, read_fields, text_of
-from consortium_mcp.run import Iteration, Verdict
+from consortium_mcp.arbiter.reader import (
+    areas_of,
+    confidence_of,
+    dissent_of,
+    flag_of,
+    numbers_of,
+    read_fields,
+    text_of,
+)
+from consortium_mcp.run import Claim, Iteration, Verdict
 
 VERDICT_SCHEMA: dict[str, Any] = {
     "type": "object",
@@ -33,6 +41,22 @@ VERDICT_SCHEMA: dict[str, Any] = {
             "items": {"type": "string"},
             "description": "What they should work on then; empty if nothing.",
         },
+        "claims": {
+            "type": "array",
+            "description": "Where responses contradict each other: each disputed claim; leave it out if nowhere.",
+            "items": {
+                "type": "object",
+                "properties": {
+                    "claim": {"type": "string", "description": "The statement, in one sentence."},
+                    "supported_by": {"type": "array", "items": {"type": "integer"}, "description": "Response numbers."},
+                    "opposed_by": {"type": "array", "items": {"type": "integer"}, "description": "Response numbers."},
+                    "quote_for": {"type": "string", "description": "A few words of one that holds it."},
+                    "quote_against": {"type": "string", "description": "A few words of one that denies it."},
+                },
+                "required": ["claim", "supported_by", "opposed_by", "quote_for", "quote_against"],
+                "additionalProperties": False,
+            },
+        },
     },
     "required": ["synthesis", "confidence", "analysis", "dissent", "needs_iteration", "refinement_areas"],
     "additionalProperties": False,
@@ -46,7 +70,11 @@ def read_verdict(reply: str, iteration: Iteration) -> Verdict | None:
     if fields is None or not isinstance(fields["synthesis"], str):
         return None
     confidence = confidence_of(fields)
+    claims = claims_of(fields.get("claims"), iteration)
+    if claims is None:
+        return None
     return Verdict(
+        claims=claims,
         synthesis=text_of(fields["synthesis"]),
         confidence=confidence.value,
         analysis=text_of(fields.get("analysis")),
@@ -55,6 +83,29 @@ def read_verdict(reply: str, iteration: Iteration) -> Verdict | None:
         refinement_areas=areas_of(fields.get("refinement_areas")),
         problem=confidence.problem,
     )
+
+
+def claims_of(value: object, iteration: Iteration) -> tuple[Claim, ...] | None:
+    """The disputed claims, with instances for response numbers; None when one names a response that was not shown."""
+    shown = [iteration.responses[place].label for place in iteration.shown_order]
+    claims = []
+    for item in value if isinstance(value, list) else ():
+        if not isinstance(item, dict) or not text_of(item.get("claim")):
+            continue
+        numbers = {side: numbers_of(item.get(side)) for side in ("supported_by", "opposed_by")}
+        if not all(1 <= number <= len(shown) for given in numbers.values() for number in given):
+            return None
+        supporters, opponents = (tuple(shown[number - 1] for number in given) for given in numbers.values())
+        claims.append(
+            Claim(
+                claim=text_of(item["claim"]),
+                supported_by=supporters,
+                opposed_by=opponents,
+                quote_for=text_of(item.get("quote_for")),
+                quote_against=text_of(item.get("quote_against")),
+            )
+        )
+    return tuple(claims)
 
 
 FORM = Form(template="verdict", schema=VERDICT_SCHEMA, read=read_verdict)

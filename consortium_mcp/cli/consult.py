@@ -10,7 +10,6 @@ import anyio.to_thread
 import click
 from rich.console import Console
 
-from consortium_mcp.calls import saved
 from consortium_mcp.cli.logs import configure_logging
 from consortium_mcp.cli.options import definition_of, definition_options, json_option
 from consortium_mcp.consult import Consultancy, answered
@@ -80,7 +79,7 @@ async def work_on(consultancy: Consultancy, run_id: str) -> Run:
         with Console(stderr=True).status("starting") as status:
             async for progress in runner.follow(run_id, math.inf):
                 status.update(progress.message)
-        await saved(consultancy.store.mark_received, run_id)
+        await consultancy.mark_received(run_id)
         return await runner.load(run_id)
 
 

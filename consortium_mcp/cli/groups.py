@@ -16,6 +16,7 @@ _COMMANDS = {
     "show": "consortiums:show",
     "remove": "consortiums:remove",
     "runs": "runs:runs",
+    "stats": "stats:stats",
     "models": "models:models",
     "strategies": "models:strategies",
     "local-model": "local_model:local_model",

@@ -8,7 +8,9 @@ import click
 from consortium_mcp.cli.consult import print_run, work_on
 from consortium_mcp.cli.options import json_option
 from consortium_mcp.consult import Consultancy, answered
+from consortium_mcp.replay import open_replay
 from consortium_mcp.report import transcript
+from consortium_mcp.run import Rating
 
 
 @click.group(invoke_without_command=True)
@@ -54,6 +56,51 @@ def resume(run_id: str, as_json: bool) -> None:
         run = consultancy.store.load_run(run_id)
         if run.status == "interrupted":
             run = anyio.run(work_on, consultancy, run_id)
+    print_run(answered(run), as_json=as_json)
+
+
+@runs.command()
+@click.argument("run_id", metavar="RUN")
+@click.option("--correct", "score", flag_value=1.0, type=float, help="The answer was right.")
+@click.option("--wrong", "score", flag_value=0.0, type=float, help="The answer was wrong.")
+@click.option("--score", "score", type=click.FloatRange(0, 1), help="How right it was, 0-1.")
+@click.option("--note", help="In words.")
+def rate(run_id: str, score: float | None, note: str | None) -> None:
+    """Say how right the answer of RUN was; `stats` learns from it."""
+    if score is None:
+        raise click.UsageError("How right was it? Give --correct, --wrong or --score.")
+    with Consultancy() as consultancy:
+        consultancy.store.load_progress(run_id)
+        consultancy.store.save_rating(Rating(run_id=run_id, score=score, note=note))
+    click.echo(f"Rated {run_id}: {score:g}.")
+
+
+@runs.command()
+@click.argument("run_id", metavar="RUN")
+@click.option("--arbiter", help="Another arbiter.")
+@click.option("--judging-method", help="Another judging method; see `strategies`.")
+@click.option("--without", help="A model or an instance whose responses are left out.")
+@click.option("--threshold", type=click.FloatRange(0, 100), help="Another confidence threshold.")
+@json_option
+def replay(
+    run_id: str,
+    arbiter: str | None,
+    judging_method: str | None,
+    without: str | None,
+    threshold: float | None,
+    as_json: bool,
+) -> None:
+    """Judge the responses of RUN again, as a new run; no member is asked."""
+    with Consultancy() as consultancy:
+        opened = open_replay(
+            consultancy,
+            run_id,
+            arbiter=arbiter,
+            judging_method=judging_method,
+            without=without,
+            confidence_threshold=threshold,
+        )
+        run = anyio.run(work_on, consultancy, opened.run_id)
     print_run(answered(run), as_json=as_json)
 
 

@@ -269,6 +269,9 @@ def _kept_short(schema: Any) -> Any:
     if not isinstance(schema, dict):
         return schema
     defaults: dict[str, Any] = {}
+    if "required" in schema and isinstance(schema.get("properties"), dict):
+        required = {name: field for name, field in schema["properties"].items() if name in schema["required"]}
+        schema = {**schema, "properties": required}
     if schema.get("type") == "number":
         defaults = {"multipleOf": 0.01}
     if schema.get("type") == "object" and "properties" in schema:

@@ -8,6 +8,7 @@ import anyio.to_thread
 from mcp.server.mcpserver.exceptions import ResourceNotFoundError
 
 from consortium_mcp.catalogue import load_catalogue
+from consortium_mcp.consult import load_stats
 from consortium_mcp.errors import ConsortiumError
 from consortium_mcp.report import transcript
 from consortium_mcp.runner import Runner
@@ -41,6 +42,11 @@ def add_resources(server: StrictServer, runner: Runner) -> None:
     async def models() -> str:
         """The models that can be members or arbiters, usable ones first, and what the others lack."""
         return (await _read(lambda: list_known_models(load_catalogue()))).model_dump_json(indent=1)
+
+    @server.resource("consortium://stats", name="stats", title="Statistics", mime_type=_JSON)
+    async def stats() -> str:
+        """How far stated confidences were right, and how the members did."""
+        return (await _read(lambda: load_stats(runner.consultancy))).model_dump_json(indent=1)
 
     @server.resource("consortium://runs", name="runs", title="Newest runs", mime_type=_JSON)
     async def runs() -> str:

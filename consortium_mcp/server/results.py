@@ -186,7 +186,7 @@ def consult_result(run: Run, progress: Progress, detail: str = "answer") -> Call
         run_uri=run.uri,
         transcript_uri=run.transcript_uri,
     )
-    failed = run.status in ("failed", "cancelled", "interrupted") and run.answer is None
+    failed = run.status != "running" and run.answer is None
     return result(text, structured, links=_links(run), is_error=failed)
 
 

@@ -8,11 +8,10 @@ from mcp.server.mcpserver import Context
 from mcp_types import CallToolResult, ToolAnnotations
 from pydantic import Field
 
-from consortium_mcp.calls import saved
 from consortium_mcp.catalogue import Catalogue, load_catalogue
 from consortium_mcp.consortium import Consortium
 from consortium_mcp.errors import ConsortiumError
-from consortium_mcp.run import Budget, Status
+from consortium_mcp.run import Budget, Rating, Status
 from consortium_mcp.runner import Runner
 from consortium_mcp.server.cancellation import Cancellations
 from consortium_mcp.server.results import (
@@ -62,6 +61,7 @@ def add_tools(server: StrictServer, runner: Runner, cancellations: Cancellations
     """Register every tool."""
     _add_consulting(server, runner, cancellations)
     _add_history(server, runner)
+    _add_rating(server, runner)
     _add_definitions(server, runner)
 
 
@@ -168,7 +168,7 @@ async def _follow(
         await ctx.report_progress(reported, None, progress.message)
     run = await runner.load(run_id)
     if run.status != "running":
-        await saved(runner.consultancy.store.mark_received, run_id)
+        await runner.consultancy.mark_received(run_id)
     return consult_result(run, progress, detail)
 
 
@@ -194,6 +194,28 @@ def _add_history(server: StrictServer, runner: Runner) -> None:
         )
         lines = [f"{run.run_id} {run.status}: {run.prompt[:80]!r}" for run in page.runs]
         return result("\n".join(lines) or "No such runs.", page)
+
+
+def _add_rating(server: StrictServer, runner: Runner) -> None:
+    store = runner.consultancy.store
+
+    @server.tool(title="Rate a run", annotations=_hints("Rate a run", again=True))
+    async def rate_run(
+        run_id: Annotated[str, Field(description="From consult_consortium or list_runs.")],
+        verdict: Annotated[
+            Literal["correct", "wrong"] | None, Field(description="Whether the answer was right.")
+        ] = None,
+        score: Annotated[float | None, Field(ge=0, le=1, description="Or how right it was, 0-1.")] = None,
+        note: Annotated[str | None, Field(max_length=10_000, description="In words.")] = None,
+    ) -> Annotated[CallToolResult, Rating]:
+        """Say afterwards how right a run's answer was; consortium://stats learns from it."""
+        if (verdict is None) == (score is None):
+            raise ConsortiumError("Give either a verdict (correct or wrong) or a score from 0 to 1.")
+        given = score if score is not None else float(verdict == "correct")
+        rating = Rating(run_id=run_id, score=given, note=note)
+        await anyio.to_thread.run_sync(store.load_progress, run_id)
+        await anyio.to_thread.run_sync(store.save_rating, rating)
+        return result(f"Rated {run_id}: {given:g}.", rating)
 
 
 def _add_definitions(server: StrictServer, runner: Runner) -> None:

@@ -135,7 +135,7 @@ def _refuse_others(db: Database, path: Path) -> None:
     with Database(memory=True) as empty:
         known = {migration.name for migration in migrations.pending(empty)}
     tables = [name for name in db.table_names() if not name.startswith("sqlite_")]
-    if tables and migrations.migrations_table not in tables:
+    if tables and not migrations.applied(db):
         raise StoreUnusable(
             f"The database {path} belongs to another program (it has a table {tables[0]}); nothing was changed. "
             "Name another file with CONSORTIUM_DATABASE."
@@ -160,5 +160,5 @@ def _why_unusable(path: Path, error: Exception) -> str:
     elif "locked" in text:
         remedy = f"another process has held it for {_BUSY_MS // 1000} seconds: end that process or try again"
     else:
-        remedy = "name another file with CONSORTIUM_DATABASE, or run `consortium-mcp doctor`"
+        remedy = "name another file with CONSORTIUM_DATABASE"
     return f"The database {path} cannot be used ({text}); {remedy}."

@@ -95,9 +95,10 @@ class Journal(DatabaseFile):
     ) -> CallResult:
         """Write what an attempt gave and used; a final one is the call's result, unless another process's was before.
 
-        Returns the result that stands. Where the provider counted no tokens, what was reserved stays spent.
+        Returns the result that stands. Where nobody knows how many tokens it used, what was reserved stays spent.
         """
         counted = [tokens for tokens in (result.input_tokens, result.output_tokens) if tokens is not None]
+        counted = [0] if result.was_refused else counted
         row = {
             "error_kind": result.error_kind,
             "error": result.error,
@@ -137,6 +138,26 @@ class Journal(DatabaseFile):
             _finish(connection, run_id, spec.call_id, result, "done" if asked else "begun")
 
         self.write(finish)
+
+    def load_result(self, run_id: str, call_id: str) -> CallResult | None:
+        """The result of a call; None when it has none."""
+        rows = self.read("SELECT * FROM calls WHERE run_id = ? AND call_id = ? AND state = 'done'", [run_id, call_id])
+        return result_of(rows[0]) if rows else None
+
+    def copy_calls(self, from_run: str, to_run: str, call_ids: dict[str, str]) -> None:
+        """Give a run the finished calls of another one; nothing is spent by it.
+
+        Args:
+            call_ids: the id in the new run for each id in the old one.
+        """
+        columns = ", ".join(("model", "options", "question_id", "state", *RESULT_COLUMNS))
+        sql = (
+            f"INSERT INTO calls (run_id, call_id, iteration, label, attempts, {columns}) "
+            f"SELECT ?, ?, iteration, label, 0, {columns} FROM calls "
+            "WHERE run_id = ? AND call_id = ? AND state = 'done'"
+        )
+        rows = [[to_run, new, from_run, old] for old, new in call_ids.items()]
+        self.write(lambda connection: connection.executemany(sql, rows) and None)
 
     def load_spending(self, scope: str) -> tuple[int, int, float]:
         """Calls, tokens and US dollars that a scope has used and reserved."""
@@ -205,6 +226,8 @@ def _give_back(connection: sqlite3.Connection, where: list[Any]) -> None:
     row = connection.execute(
         "SELECT * FROM attempts WHERE run_id = ? AND call_id = ? AND attempt = ?", where
     ).fetchone()
+    if row is None:
+        return  # it could not be noted when it began
     tokens = row["reserved_tokens"] if row["tokens"] is None else row["tokens"]
     cost = row["reserved_usd"] if row["cost_usd"] is None else row["cost_usd"]
     change = [tokens - row["reserved_tokens"], (cost or 0.0) - (row["reserved_usd"] or 0.0)]
@@ -219,7 +242,8 @@ def _finish(connection: sqlite3.Connection, run_id: str, call_id: str, result: C
     assignments = ", ".join(f"{column} = :{column}" for column in ("state", *RESULT_COLUMNS))
     where = "run_id = :run_id AND call_id = :call_id"
     connection.execute(f"UPDATE calls SET {assignments} WHERE {where} AND state <> 'done'", values)
-    return result_of(connection.execute(f"SELECT * FROM calls WHERE {where}", values).fetchone())
+    row = connection.execute(f"SELECT * FROM calls WHERE {where}", values).fetchone()
+    return result_of(row) if row else result
 
 
 def _call(run_id: str, spec: CallSpec, attempts: int) -> dict[str, Any]:

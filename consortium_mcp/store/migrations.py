@@ -44,6 +44,7 @@ def m002_runs(db: Database) -> None:
             consortium TEXT NOT NULL,       -- JSON: the definition as it was, arbiter resolved
             shuffle_seed INTEGER NOT NULL,  -- decides the order in which the arbiter sees the responses
             fence_mark TEXT NOT NULL,       -- the random word of this run's fences
+            replay_of TEXT,                 -- the run whose responses are judged again; null for a run of its own
             selected_iteration INTEGER,     -- whose synthesis is the answer, from 1
             answer TEXT,                    -- what the caller gets
             confidence REAL,                -- 0.0-1.0; null when unreadable
@@ -137,6 +138,16 @@ def m002_runs(db: Database) -> None:
     )
     db.execute(
         """
+        CREATE TABLE ratings (
+            run_id TEXT PRIMARY KEY REFERENCES runs (run_id) ON DELETE CASCADE,
+            score REAL NOT NULL,            -- 0.0 (wrong) to 1.0 (correct)
+            note TEXT,                      -- the rater's words; null for none
+            datetime_utc TEXT NOT NULL      -- when, ISO 8601
+        )
+        """
+    )
+    db.execute(
+        """
         CREATE TABLE iterations (
             run_id TEXT NOT NULL REFERENCES runs (run_id) ON DELETE CASCADE,
             number INTEGER NOT NULL,        -- from 1
@@ -144,6 +155,7 @@ def m002_runs(db: Database) -> None:
             judged_by TEXT,                 -- the member's model that judged in the arbiter's place
             shown_order TEXT NOT NULL,      -- JSON: places (from 0) of the responses as the arbiter saw them
             verdict TEXT,                   -- JSON: the verdict as read; null without one
+            measures TEXT,                  -- JSON: what was measured beside it; null when not judged
             arbiter_error TEXT,             -- why there is none
             raw_verdict TEXT,               -- the arbiter's reply, untouched
             PRIMARY KEY (run_id, number)

@@ -8,11 +8,12 @@ from typing import Any
 from sqlite_utils import Database
 
 from consortium_mcp.consortium import Consortium
-from consortium_mcp.errors import NotFound
+from consortium_mcp.errors import ConsortiumError, NotFound
 from consortium_mcp.run import (
     Budget,
     CallResult,
     Iteration,
+    Measures,
     MemberResponse,
     Progress,
     Run,
@@ -36,11 +37,20 @@ _STATUS_SEEN = "CASE WHEN status = 'running' AND coalesce(lease_until, 0) < ? TH
 class Runs(DatabaseFile):
     """The record of every run."""
 
-    def open_run(self, run: Run, owner: str, fingerprint: str | None = None) -> None:
-        """Write a new run, held by `owner`.
+    def open_run(
+        self,
+        run: Run,
+        owner: str,
+        fingerprint: str | None = None,
+        join_since: str | None = None,
+        refusal: ConsortiumError | None = None,
+    ) -> str | None:
+        """Write a new run, held by `owner`; or return the id of the same call's run that is joined instead.
 
         Args:
             fingerprint: of what is asked of whom; the same call again can join the run by it.
+            join_since: when the joined run must have been opened at the earliest; None joins none.
+            refusal: raised instead of opening a new run; None lets it be opened.
         """
         row = {
             "run_id": run.run_id,
@@ -51,6 +61,7 @@ class Runs(DatabaseFile):
             "consortium": run.consortium.model_dump_json(),
             "shuffle_seed": run.shuffle_seed,
             "fence_mark": run.fence_mark,
+            "replay_of": run.replay_of,
             "degraded": json.dumps(run.degraded),
             "created_utc": run.created_utc,
             "deadline_utc": run.deadline_utc,
@@ -59,7 +70,16 @@ class Runs(DatabaseFile):
             "lease_until": time.time() + LEASE_SECONDS,
             "fingerprint": fingerprint,
         }
-        self.write(lambda c: insert(c, "runs", row))
+
+        def open_or_join(connection: sqlite3.Connection) -> str | None:
+            if join_since and (same := _find_joinable(connection, fingerprint, join_since)):
+                return same
+            if refusal:
+                raise refusal
+            insert(connection, "runs", row)
+            return None
+
+        return self.write(open_or_join)
 
     def renew_lease(self, run_id: str, owner: str) -> bool:
         """Hold the run for another `LEASE_SECONDS`; False when somebody else holds it, or wants it cancelled."""
@@ -99,15 +119,6 @@ class Runs(DatabaseFile):
             connection.execute(end, [now_utc(), run_id, time.time()])
 
         self.write(write)
-
-    def find_joinable(self, fingerprint: str, since_utc: str) -> str | None:
-        """The newest run of the same call that has not ended, or whose answer nobody has received; None without one."""
-        sql = (
-            "SELECT run_id FROM runs WHERE fingerprint = ? AND received_utc IS NULL AND created_utc > ? "
-            "AND (status = 'running' OR answer IS NOT NULL) ORDER BY run_id DESC LIMIT 1"
-        )
-        rows = self.read(sql, [fingerprint, since_utc])
-        return rows[0]["run_id"] if rows else None
 
     def mark_received(self, run_id: str) -> None:
         """Note that a caller was given the run's answer."""
@@ -151,6 +162,7 @@ class Runs(DatabaseFile):
             "judged_by": iteration.judged_by,
             "shown_order": json.dumps(iteration.shown_order),
             "verdict": iteration.verdict.model_dump_json() if iteration.verdict else None,
+            "measures": iteration.measures.model_dump_json() if iteration.measures else None,
             "arbiter_error": iteration.arbiter_error,
             "raw_verdict": iteration.raw_verdict,
         }
@@ -240,12 +252,22 @@ class Runs(DatabaseFile):
             "SELECT sum(input_tokens) AS input_tokens, sum(output_tokens) AS output_tokens FROM calls WHERE run_id = ?"
         )
         spent = (
-            "SELECT count(*) AS calls, sum(cost_usd) AS cost_usd, count(*) FILTER (WHERE cost_usd IS NULL "
-            "AND (error_kind IS NULL OR tokens IS NOT NULL)) AS unpriced FROM attempts WHERE run_id = ?"
+            "SELECT count(*) AS calls, sum(cost_usd) AS cost_usd, "
+            "count(*) FILTER (WHERE cost_usd IS NULL) AS unpriced FROM attempts WHERE run_id = ?"
         )
         totals = self.read(spent, [run_id])[0]
         cost = None if totals["unpriced"] else totals["cost_usd"]
         return Usage(calls=totals["calls"], cost_usd=cost, **dict(self.read(calls, [run_id])[0]))
+
+
+def _find_joinable(connection: sqlite3.Connection, fingerprint: str | None, since_utc: str) -> str | None:
+    """The newest run of the same call that has not ended, or whose answer nobody has received; None without one."""
+    sql = (
+        "SELECT run_id FROM runs WHERE fingerprint = ? AND received_utc IS NULL AND created_utc > ? "
+        "AND cancel_requested = 0 AND (status = 'running' OR answer IS NOT NULL) ORDER BY run_id DESC LIMIT 1"
+    )
+    row = connection.execute(sql, [fingerprint, since_utc]).fetchone()
+    return row["run_id"] if row else None
 
 
 def is_held(connection: sqlite3.Connection, run_id: str, owner: str, *, calls: bool = False) -> bool:
@@ -272,6 +294,7 @@ def _run_of(row: sqlite3.Row, iterations: tuple[Iteration, ...], usage: Usage) -
         consortium=Consortium.model_validate_json(row["consortium"]),
         shuffle_seed=row["shuffle_seed"],
         fence_mark=row["fence_mark"],
+        replay_of=row["replay_of"],
         deadline_utc=row["deadline_utc"],
         budget=Budget(**{name: row[name] for name in Budget.model_fields}),
         iterations=iterations,
@@ -298,6 +321,13 @@ def _response_of(row: sqlite3.Row, late: bool) -> MemberResponse:
     return MemberResponse.of(row["call_id"], row["label"], row["model"], result, late)
 
 
+def _response_in(calls: dict[str, sqlite3.Row], call_id: str, late: bool) -> MemberResponse:
+    if call_id in calls:
+        return _response_of(calls[call_id], late)
+    lost = CallResult(error_kind="internal", error="Its response could not be saved.")
+    return MemberResponse.of(call_id, call_id, "unknown", lost, late)
+
+
 def _responses_so_far(number: int, calls: dict[str, sqlite3.Row]) -> tuple[MemberResponse, ...]:
     done = [
         row
@@ -310,10 +340,11 @@ def _responses_so_far(number: int, calls: dict[str, sqlite3.Row]) -> tuple[Membe
 def _iteration_of(row: sqlite3.Row, calls: dict[str, sqlite3.Row]) -> Iteration:
     return Iteration(
         number=row["number"],
-        responses=tuple(_response_of(calls[call_id], late) for call_id, late in json.loads(row["responses"])),
+        responses=tuple(_response_in(calls, call_id, late) for call_id, late in json.loads(row["responses"])),
         shown_order=tuple(json.loads(row["shown_order"])),
         verdict=Verdict.model_validate_json(row["verdict"]) if row["verdict"] else None,
         judged_by=row["judged_by"],
+        measures=Measures.model_validate_json(row["measures"]) if row["measures"] else None,
         arbiter_error=row["arbiter_error"],
         raw_verdict=row["raw_verdict"],
     )

@@ -12,6 +12,9 @@ Job = Callable[[sqlite3.Connection], T]
 
 _BATCH = 200
 
+_AGAIN_MS = 1_000
+"""How long we wait for another process's lock once we have waited for it in vain, until we get it."""
+
 
 class Writer:
     """Runs jobs against a connection of its own, in the order in which they came."""
@@ -61,15 +64,20 @@ class Writer:
     def _work(self) -> None:
         connection: sqlite3.Connection | None = None
         ending = False
+        patience_ms = 0
         while not ending:
             batch, ending = self._next_batch()
             try:
                 connection = connection or self._connect()
+                patience_ms = patience_ms or connection.execute("PRAGMA busy_timeout").fetchone()[0]
                 _run_batch(connection, batch)
+                connection.execute(f"PRAGMA busy_timeout = {patience_ms}")
             except Exception as error:  # whatever it is belongs to those who wait for these jobs
                 for _, future in batch:
                     if not future.done():
                         future.set_exception(error)
+                if connection and getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY:
+                    connection.execute(f"PRAGMA busy_timeout = {min(patience_ms, _AGAIN_MS)}")
         if connection is not None:
             connection.close()
 

@@ -1,0 +1,16 @@
+"""`stats`: what ratings say of consortiums, arbiters and members."""
+
+import click
+
+from consortium_mcp.cli.options import json_option
+from consortium_mcp.consult import Consultancy, load_stats
+from consortium_mcp.report import stats_text
+
+
+@click.command()
+@json_option
+def stats(as_json: bool) -> None:
+    """Say how far stated confidences were right, and how the members did."""
+    with Consultancy() as consultancy:
+        found = load_stats(consultancy)
+    click.echo(found.model_dump_json(indent=1) if as_json else stats_text(found))

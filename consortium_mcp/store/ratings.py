@@ -1,0 +1,18 @@
+"""Ratings: what people say afterwards about a run's answer."""
+
+from consortium_mcp.run import Rating, now_utc
+from consortium_mcp.store.database import DatabaseFile
+
+
+class Ratings(DatabaseFile):
+    """One rating a run; a later one replaces it."""
+
+    def save_rating(self, rating: Rating) -> None:
+        """Save what somebody says of a run."""
+        row = (rating.run_id, rating.score, rating.note, now_utc())
+        self.write(lambda c: c.execute("INSERT OR REPLACE INTO ratings VALUES (?, ?, ?, ?)", row) and None)
+
+    def list_ratings(self, limit: int = 1000) -> list[Rating]:
+        """The newest ratings."""
+        rows = self.read("SELECT run_id, score, note FROM ratings ORDER BY datetime_utc DESC LIMIT ?", [limit])
+        return [Rating(**dict(row)) for row in rows]

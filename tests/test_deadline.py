@@ -1,0 +1,267 @@
+"""Time: nobody is held up by a hung member, a late response joins the next iteration, a deadline gives an answer."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import anyio
+import pytest
+
+from consortium_mcp import calls, members
+from consortium_mcp.consult import Consultancy
+from consortium_mcp.run import Run
+from tests.consulted import consulted, interrupt, kinds, performed, without_waits
+from tests.provider import Answer, Fault, Provider, Request, verdict
+
+OpenConsultancy = Callable[..., Consultancy]
+
+HOUR = 3600.0
+
+
+@pytest.fixture
+def short_grace(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once there is a quorum, the others get a tenth of a second."""
+    monkeypatch.setattr(members, "GRACE_FACTOR", 0)
+    monkeypatch.setattr(members, "MIN_GRACE_SECONDS", 0.1)
+
+
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From now on the others get as long as they need."""
+    monkeypatch.setattr(members, "MIN_GRACE_SECONDS", HOUR)
+
+
+# quorum and grace
+
+
+@pytest.mark.usefixtures("short_grace")
+async def test_a_hung_member_holds_up_nobody_and_the_answer_says_who_is_missing(
+    provider: Provider, open_consultancy: OpenConsultancy
+) -> None:
+    office = open_consultancy(call_timeout_seconds=HOUR, deadline_seconds=HOUR)
+    provider.on("c", Fault.hang())
+    provider.on("arbiter", verdict("of a and b"))
+
+    run = await consulted(office, "a", "b", "c")
+
+    assert (run.answer, run.status, run.iterations[0].responses[2].late) == ("of a and b", "converged", True)
+    assert run.degraded == (
+        "1 of 3 instances gave no response (c#1: timeout, Not there when the iteration went on.).",
+    )
+    assert "answer of c" not in provider.requests_to("arbiter")[0].prompt
+
+
+@pytest.mark.usefixtures("short_grace")
+async def test_a_call_that_nobody_needs_any_more_is_cut_when_the_run_ends(
+    provider: Provider, open_consultancy: OpenConsultancy
+) -> None:
+    office = open_consultancy(call_timeout_seconds=HOUR, deadline_seconds=HOUR)
+    provider.on("c", Fault.hang())
+    provider.on("arbiter", verdict())
+
+    run = await consulted(office, "a", "b", "c")
+    await provider.wait_until_async(lambda: provider.disconnects == 1)
+
+    assert kinds(office, run, "i1/m3") == ["cancelled"]
+
+
+async def test_without_a_quorum_the_others_are_waited_for(
+    provider: Provider, consultancy: Consultancy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(members, "MIN_GRACE_SECONDS", 0)
+    monkeypatch.setattr(members, "GRACE_FACTOR", 0)
+    provider.on("arbiter", verdict())
+    gate = provider.gate("b")
+
+    async def open_when_the_other_is_there() -> None:
+        await provider.wait_until_async(lambda: provider.finished("a") == 1)
+        await gate.wait_for_async(1)
+        gate.open()
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(open_when_the_other_is_there)
+        run = await consulted(consultancy, "a", "b")
+
+    assert run.degraded == () and [one.late for one in run.iterations[0].responses] == [False, False]
+
+
+@pytest.mark.usefixtures("short_grace")
+async def test_a_late_response_is_stored_and_stands_for_its_instance_in_the_next_iteration(
+    provider: Provider, open_consultancy: OpenConsultancy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    office = open_consultancy(call_timeout_seconds=HOUR, deadline_seconds=HOUR)
+    gate = provider.gate("c")
+
+    def judge(request: Request) -> Answer:
+        unhurried(monkeypatch)
+        gate.open()
+        return verdict("of three" if "answer of c" in request.prompt else "of two", confidence=0.1)
+
+    provider.on("arbiter", judge)
+
+    run = await consulted(office, "a", "b", "c", max_iterations=2)
+
+    first, second = (iteration.responses[2] for iteration in run.iterations)
+    assert run.answer == "of three" and run.degraded == ()
+    assert (first.response_id, first.late, first.text) == ("i1/m3", True, "answer of c")
+    assert (second.response_id, second.late, second.text) == ("i1/m3", False, "answer of c")
+    assert (provider.count("c"), provider.count("a")) == (1, 2)
+
+
+@pytest.mark.usefixtures("short_grace")
+async def test_a_member_that_hangs_through_all_iterations_is_asked_once_and_missing_in_each(
+    provider: Provider, open_consultancy: OpenConsultancy
+) -> None:
+    office = open_consultancy(call_timeout_seconds=HOUR, deadline_seconds=HOUR)
+    provider.on("c", Fault.hang())
+    provider.on("arbiter", lambda request: verdict(f"draft {request.model_number}", confidence=0.1))
+
+    run = await consulted(office, "a", "b", "c", max_iterations=3)
+
+    assert [one.responses[2].late for one in run.iterations] == [True, True, True]
+    assert provider.count("c") == 1
+    assert "c#1: timeout" in run.degraded[0]
+
+
+# the deadline
+
+
+async def test_at_the_deadline_an_arbiter_that_hangs_is_not_waited_for(
+    provider: Provider, consultancy: Consultancy
+) -> None:
+    provider.on("arbiter", Fault.hang())
+
+    run = await consulted(consultancy, "a", "b", deadline_seconds=3)
+
+    assert (run.status, run.answer, run.confidence) == ("deadline", "answer of a", None)
+    assert run.degraded[0].startswith("The arbiter arbiter gave no verdict (No full reply within ")
+    assert run.degraded[1] == "The run ended at its deadline, in iteration 1 of 3."
+    assert (provider.count("arbiter"), provider.count("a")) == (1, 1)
+
+
+async def test_the_status_is_deadline_also_where_nobody_could_stand_in(
+    provider: Provider, consultancy: Consultancy
+) -> None:
+    provider.on("a", lambda request: Fault.hang() if "--- prompt " in request.prompt else "Blue.")
+
+    run = await consulted(consultancy, "a", arbiter="a", deadline_seconds=3)
+
+    assert (run.status, run.answer) == ("deadline", "Blue.")
+
+
+async def test_where_members_hang_the_arbiter_judges_what_is_there_before_the_deadline(
+    provider: Provider, consultancy: Consultancy
+) -> None:
+    provider.on("b", Fault.hang())
+    provider.on("arbiter", verdict("of a alone"))
+
+    run = await consulted(consultancy, "a", "b", deadline_seconds=3)
+
+    assert (run.answer, run.confidence) == ("of a alone", 0.9)
+    assert run.degraded[0].startswith("1 of 2 instances gave no response (b#1: timeout, No full reply within 2.")
+
+
+async def test_a_deadline_that_comes_between_iterations_returns_the_best_so_far(
+    provider: Provider, consultancy: Consultancy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replies = [verdict("good", confidence=0.7), verdict("worse", confidence=0.2)]
+
+    def judge(request: Request) -> Answer:
+        if request.model_number == 2:  # what is left is the arbiter's: no member can be asked again
+            monkeypatch.setattr(calls, "ARBITER_SHARE", 2.0)
+            monkeypatch.setattr(calls, "MAX_ARBITER_SECONDS", HOUR)
+        return replies[request.model_number - 1]
+
+    provider.on("arbiter", judge)
+
+    run = await consulted(consultancy, "a", "b", max_iterations=5)
+
+    assert (run.status, run.answer, run.confidence, len(run.iterations)) == ("deadline", "good", 0.7, 2)
+    assert run.degraded == ("The run ended at its deadline, in iteration 2 of 5.",)
+    assert provider.count("a") == 2
+
+
+async def test_a_deadline_before_any_response_is_a_failure_that_says_so(
+    provider: Provider, consultancy: Consultancy
+) -> None:
+    provider.on("a", Fault.hang())
+
+    run = await consulted(consultancy, "a", deadline_seconds=1)
+
+    assert run.answer is None and run.status == "failed"
+    assert "a#1: timeout, No full reply within 0." in (run.error or "")
+
+
+async def test_a_member_cut_at_the_deadline_does_not_keep_the_arbiters_backup_from_judging(
+    provider: Provider, consultancy: Consultancy
+) -> None:
+    provider.on("b", Fault.hang())
+    provider.on("arbiter", Fault.wrong_key())
+    provider.on("c", verdict("judged by c"))
+
+    run = await consulted(consultancy, "a", "b", arbiter="arbiter|c", deadline_seconds=4)
+
+    assert run.answer == "judged by c"
+
+
+async def test_nothing_is_waited_for_beyond_the_deadline_before_a_further_attempt(
+    provider: Provider, consultancy: Consultancy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without_waits(monkeypatch)
+    provider.on("arbiter", Fault.rate_limit(30))
+
+    run = await consulted(consultancy, "a", "b", deadline_seconds=25)
+
+    assert provider.count("arbiter") == 1
+    assert "Try again in 30 seconds" in run.degraded[0]
+
+
+async def test_a_run_that_waits_for_a_free_place_ends_at_its_deadline_all_the_same(
+    provider: Provider, open_consultancy: OpenConsultancy
+) -> None:
+    office = open_consultancy(max_concurrent_calls=1)
+    provider.on("arbiter", verdict())
+    ended: list[Run] = []
+
+    async with anyio.create_task_group() as group:
+        gate = provider.gate("a")
+        group.start_soon(consulted, office, "a")
+        await gate.wait_for_async(1)
+        ended.append(await consulted(office, "b", deadline_seconds=1, prompt="And this?"))
+        gate.open()
+
+    assert "b#1: timeout, It was not its turn before the run's time was up." in (ended[0].error or "")
+    assert provider.count("b") == 0
+
+
+async def test_a_run_that_waits_for_its_turn_among_runs_ends_at_its_deadline_all_the_same(
+    provider: Provider, open_consultancy: OpenConsultancy
+) -> None:
+    office = open_consultancy(max_concurrent_runs=1)
+    provider.on("arbiter", verdict())
+    ended: list[Run] = []
+
+    async with anyio.create_task_group() as group:
+        gate = provider.gate("a")
+        group.start_soon(consulted, office, "a")
+        await gate.wait_for_async(1)
+        ended.append(await consulted(office, "b", deadline_seconds=0.5, prompt="And this?"))
+        gate.open()
+
+    assert ended[0].error == "The run ended at its deadline before anybody could be asked."
+    assert provider.count("b") == 0
+
+
+async def test_a_run_that_is_resumed_days_later_has_its_whole_time_again(
+    provider: Provider, consultancy: Consultancy
+) -> None:
+    run = consultancy.open_run("Why?", models=["a"], arbiter="arbiter", deadline_seconds=30)
+    interrupt(consultancy, run)
+    opened = datetime.now(UTC) - timedelta(days=3)
+    times = [opened.isoformat(), (opened + timedelta(seconds=30)).isoformat(), run.run_id]
+    sql = "UPDATE runs SET created_utc = ?, deadline_utc = ? WHERE run_id = ?"
+    consultancy.store.write(lambda connection: connection.execute(sql, times) and None)
+    provider.on("a", "answer of a")
+    provider.on("arbiter", verdict("at last"))
+
+    resumed = await performed(consultancy, run.run_id)
+
+    assert (resumed.status, resumed.answer) == ("converged", "at last")
