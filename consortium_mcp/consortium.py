@@ -32,7 +32,7 @@ class Member(Record):
     """llm options of the model, such as `temperature`."""
 
     def __str__(self) -> str:
-        return f"{self.model}:{self.count}"
+        return f"{self.model}:{self.count}" + (f" as {self.role}" if self.role else "")
 
 
 class Consortium(Record):
@@ -151,7 +151,7 @@ def load_saved_form(row: Mapping[str, Any]) -> Consortium:
 
 
 def parse_members(texts: Sequence[str], is_model: Callable[[str], bool], default_count: int = 1) -> list[Member]:
-    """Read each `"model"` or `"model:count"`; a model named twice gets the sum of its counts.
+    """Read each `"model"`, `"model:count"` or `"model:count as role"`; one named twice gets the sum of its counts.
 
     The whole text is tried as a model id or alias first, so `llama3:8b` is a model; only then is what follows the
     last colon read as a count. Nothing is guessed.
@@ -163,11 +163,13 @@ def parse_members(texts: Sequence[str], is_model: Callable[[str], bool], default
     Raises:
         InvalidConsortium: a count is not a positive whole number.
     """
-    counts: dict[str, int] = {}
+    counts: dict[tuple[str, str | None], int] = {}
     for text in texts:
-        model, count = _split(text.strip(), is_model, default_count)
-        counts[model] = counts.get(model, 0) + count
-    return [Member.model_construct(model=model, count=count) for model, count in counts.items()]
+        who, _, role = text.strip().partition(" as ")
+        model, count = _split(who.strip(), is_model, default_count)
+        named = (model, role.strip() or None)
+        counts[named] = counts.get(named, 0) + count
+    return [Member.model_construct(model=model, count=count, role=role) for (model, role), count in counts.items()]
 
 
 def find_cycle(name: str | None, consortium: Consortium, saved: Mapping[str, Consortium]) -> list[str] | None:

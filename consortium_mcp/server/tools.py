@@ -32,7 +32,9 @@ from consortium_mcp.server.strict import StrictServer
 
 Models = Annotated[
     list[str] | None,
-    Field(description='Who is asked: "model" or "model:count" each, ids as in list_models. Instead of `consortium`.'),
+    Field(
+        description='Who is asked: "model", "model:count", "model|backup" or "model as role" each; ids as in list_models.'
+    ),
 ]
 Arbiter = Annotated[str | None, Field(description="Model that judges the responses; default: the first member's.")]
 SystemPrompt = Annotated[str | None, Field(description="System prompt for the members.")]
