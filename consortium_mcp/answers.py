@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from typing import NamedTuple
 
 from rapidfuzz import fuzz
 
@@ -12,8 +13,12 @@ NEAR_EQUAL = 92.0
 
 _LABELLED = re.compile(r"(?:final\s+)?answer\s*(?:is|[:=])\s*(.+)", re.IGNORECASE)
 _BOXED = re.compile(r"\\boxed\{([^{}]{1,200})\}")
-_TAGGED = re.compile(r"<answer>(.{1,2000}?)</answer>", re.IGNORECASE | re.DOTALL)
-_CONFIDENCE_LINE = re.compile(r"^\W*(?:<confidence>|confidence\b).*$", re.IGNORECASE | re.MULTILINE)
+# What stands between the tags ends at the next opening one, so that a thousand unclosed ones are read but once.
+_TAGGED = re.compile(r"<answer>((?:(?!<answer>).){1,2000}?)</answer>", re.IGNORECASE | re.DOTALL)
+_CONFIDENCE_LINE = re.compile(
+    r"^[^\w\n<]*(?:<confidence>|confidence\b[^\n:=]{0,40}(?:[:=]|\bis\b)).*$", re.IGNORECASE | re.MULTILINE
+)
+_BOUND = re.compile(r"[<>≤≥≠]|\b(?:not|less|more|fewer|under|over|below|above|least|most)\b")
 _NUMBER = re.compile(r"[+-]?\d{1,3}(?:,\d{3})+(?:\.\d+)?|[+-]?\d+(?:\.\d+)?")
 
 COMPARED_CHARACTERS = 5_000
@@ -30,22 +35,33 @@ def final_answer(text: str) -> str:
     marked = _BOXED.findall(text) or _TAGGED.findall(text) or _LABELLED.findall(text)
     lines = [line for line in text.splitlines() if line.strip()]
     answer = marked[-1] if marked else (lines[-1] if lines else "")
-    answer = unicodedata.normalize("NFKC", answer).casefold().strip().strip("*_`'\"“”‘’.,;:!?()[]{}<> ")
+    answer = unicodedata.normalize("NFKC", answer).casefold()
+    is_bound = _BOUND.search(answer) is not None  # "less than 5" is not 5
+    answer = answer.strip().strip("*_`'\"“”‘’.,;:!?()[]{} ")
     numbers = _NUMBER.findall(answer)
-    if len(numbers) == 1 and len(answer) - len(numbers[0]) <= 12:
-        return f"{float(numbers[0].replace(',', '')):g}"
+    if len(numbers) == 1 and len(answer) - len(numbers[0]) <= 12 and not is_bound:
+        return _plain(numbers[0])
     return " ".join(answer.split())
 
 
 def same_answer(one: str, other: str) -> bool:
-    """Equal, or long enough to be worded differently and nearly so; numbers and letters must be equal."""
+    """Equal, or long enough to be worded differently and nearly so; numbers must be equal, and very long texts too."""
     if one == other:
         return True
-    return min(len(one), len(other)) >= 12 and fuzz.ratio(one, other) >= NEAR_EQUAL and _digits(one) == _digits(other)
+    if min(len(one), len(other)) < 12 or max(len(one), len(other)) > COMPARED_CHARACTERS:
+        return False
+    return fuzz.ratio(one, other, score_cutoff=NEAR_EQUAL) > 0 and _digits(one) == _digits(other)
 
 
 def _digits(text: str) -> list[str]:
-    return _NUMBER.findall(text)
+    return [_plain(number) for number in _NUMBER.findall(text)]
+
+
+def _plain(number: str) -> str:
+    """A number's value, every digit of it: without signs, commas and zeros that say nothing."""
+    whole, _, fraction = number.replace(",", "").lstrip("+-").partition(".")
+    value = (whole.lstrip("0") or "0") + (f".{fraction.rstrip('0')}" if fraction.rstrip("0") else "")
+    return f"-{value}" if number.startswith("-") and value != "0" else value
 
 
 def without_confidence(text: str) -> str:
@@ -54,14 +70,33 @@ def without_confidence(text: str) -> str:
 
 
 def agreement(one: str, other: str) -> float:
-    """How far two responses agree, 0.0-1.0: 1.0 for the same final answer, else how many words they share.
+    """How far two responses agree, 0.0-1.0; see `agree`."""
+    return agree(comparable(one), comparable(other))
+
+
+class Comparable(NamedTuple):
+    """What is compared of a response."""
+
+    answer: str
+    """What it comes to."""
+
+    words: str
+    """Its text, without thinking and confidence, no longer than is compared."""
+
+
+def comparable(text: str) -> Comparable:
+    """What is compared of a response; worth keeping where it is compared with many."""
+    return Comparable(final_answer(text), without_confidence(strip_thinking(text))[:COMPARED_CHARACTERS])
+
+
+def agree(one: Comparable, other: Comparable) -> float:
+    """1.0 for the same final answer, else how many words the responses share.
 
     The words' share is rapidfuzz's token set ratio; it knows nothing of meaning.
     """
-    if same_answer(final_answer(one), final_answer(other)):
+    if same_answer(one.answer, other.answer):
         return 1.0
-    texts = [without_confidence(strip_thinking(text))[:COMPARED_CHARACTERS] for text in (one, other)]
-    return float(fuzz.token_set_ratio(*texts)) / 100
+    return float(fuzz.token_set_ratio(one.words, other.words)) / 100
 
 
 def same_text(one: str, other: str) -> bool:

@@ -32,8 +32,8 @@ def closed(run: Run) -> Run:
             "selected_iteration": last.number,
             "answer": single.text,
             "degraded": (
-                f"The arbiter {run.consortium.arbiter} gave no verdict ({last.arbiter_error}); this is the response of "
-                f"{single.label} alone, the one that the others agree with most.",
+                f"{_judge(run)} gave no verdict ({last.arbiter_error}); this is the response of {single.label} alone, "
+                "the one that the others agree with most.",
                 *_stopped(run),
                 *_missing(run, last.responses),
                 *_lost_after(run, last),
@@ -85,6 +85,14 @@ def _most_agreed(iteration: Iteration) -> MemberResponse:
         return shared
 
     return max(usable, key=lambda response: (agreement(response), response.stated_confidence or 0.0))
+
+
+def _judge(run: Run) -> str:
+    """Who or what was to give the verdict."""
+    method = judging_methods().get(run.consortium.judging_method)
+    if method is not None and not method.needs_arbiter:
+        return f"The judging method {method.name}"
+    return f"The arbiter {run.consortium.arbiter}"
 
 
 def _stopped(run: Run) -> list[str]:

@@ -1,20 +1,26 @@
 """What can be measured of an iteration beside the arbiter's own figure; each has its name, none is blended."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 
-from consortium_mcp.answers import agreement
+from consortium_mcp.answers import Comparable, agree, comparable
 from consortium_mcp.run import Iteration, Measures, MemberResponse
+
+COMPARED_PAIRS = 2_000
+"""How many pairs of responses are compared at most, evenly spread over all: 256 instances make 32,640."""
 
 
 def measured(iteration: Iteration) -> Iteration:
     """The iteration with its measures."""
     usable = [response for response in iteration.responses if response.ok]
+    texts = {one.response_id: comparable(one.text or "") for one in usable}
     pairs = list(combinations(usable, 2))
+    within = [pair for pair in pairs if pair[0].model == pair[1].model]
+    across = [pair for pair in pairs if pair[0].model != pair[1].model]
     stated = [one.stated_confidence for one in usable if one.stated_confidence is not None]
     measures = Measures(
-        agreement_within=_mean_agreement(pair for pair in pairs if pair[0].model == pair[1].model),
-        agreement_across=_mean_agreement(pair for pair in pairs if pair[0].model != pair[1].model),
+        agreement_within=_mean_agreement(within, texts),
+        agreement_across=_mean_agreement(across, texts),
         stated_confidence=sum(stated) / len(stated) if stated else None,
         order_held=iteration.measures.order_held if iteration.measures else None,
     )
@@ -28,6 +34,7 @@ def overall_agreement(measures: Measures | None) -> float | None:
     return measures.agreement_within if measures.agreement_across is None else measures.agreement_across
 
 
-def _mean_agreement(pairs: Iterable[Sequence[MemberResponse]]) -> float | None:
-    values = [agreement(one.text or "", other.text or "") for one, other in pairs]
+def _mean_agreement(pairs: Sequence[Sequence[MemberResponse]], texts: Mapping[str, Comparable]) -> float | None:
+    some = pairs[:: len(pairs) // COMPARED_PAIRS + 1]
+    values = [agree(texts[one.response_id], texts[other.response_id]) for one, other in some]
     return sum(values) / len(values) if values else None

@@ -34,7 +34,7 @@ async def ask_all(
 
     Args:
         late: the call ids that were late when this iteration was asked before a crash; None lets the clock decide.
-        decided: tells from the results so far that the rest cannot matter; None never.
+        decided: tells from the results so far that the rest cannot matter; None never. What `late` says wins.
     """
     results: dict[str, CallResult] = {}
     arrived = anyio.Event()
@@ -54,7 +54,7 @@ async def ask_all(
         while len(results) < len(awaited):
             with anyio.move_on_at(ends) as patience:
                 await arrived.wait()
-            if patience.cancelled_caught or (decided and decided(results.values(), len(specs))):
+            if patience.cancelled_caught or (late is None and decided and decided(results.values(), len(specs))):
                 break
             if ends == math.inf and _is_quorum(results.values(), len(specs)):
                 now = anyio.current_time()

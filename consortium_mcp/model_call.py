@@ -74,7 +74,8 @@ async def make_call(
             with anyio.move_on_after(timeout_seconds) as scope:
                 await _collect(entry, spec, collected)
             if scope.cancelled_caught:
-                failure = Failure(kind="timeout", message=f"No full reply within {timeout_seconds:g} seconds.")
+                within = f"{round(timeout_seconds, 2):g} seconds"
+                failure = Failure(kind="timeout", message=f"No full reply within {within}.")
         except Exception as error:  # a plugin may raise anything; every failure of a call is a result
             failure = classify(error, _key_of(entry))
         duration_ms = round((time.monotonic() - started) * 1000)

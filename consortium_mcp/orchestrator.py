@@ -1,13 +1,14 @@
 """The loop: strategy, members, arbiter, enough? It owns no state and knows no database."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from functools import partial
 
-from consortium_mcp.arbiter import ReadsSchema, judging_methods, shown_order
+from consortium_mcp.arbiter import JudgingMethod, ReadsSchema, judging_methods, shown_order
 from consortium_mcp.consortium import Consortium
 from consortium_mcp.ending import brings_nothing
 from consortium_mcp.measures import measured, overall_agreement
 from consortium_mcp.members import Caller, ask_all, specs_of
-from consortium_mcp.run import Iteration, Run, Status
+from consortium_mcp.run import Iteration, MemberResponse, Run, Status
 
 
 async def iterations(
@@ -37,7 +38,7 @@ async def iterations(
         if number not in recorded and (reason := stop(run)):
             yield run.model_copy(update={"status": reason})
             return
-        responses = await ask_all(specs_of(run), call, _late(recorded.get(number)), method.decided)
+        responses = await _responses(run, call, method, recorded.get(number))
         order = shown_order(run.shuffle_seed, number, responses)
         iteration = Iteration(number=number, responses=tuple(responses), shown_order=order)
         if order:
@@ -47,6 +48,16 @@ async def iterations(
         run = run.model_copy(update={"iterations": (*run.iterations, iteration)})
         run = run.model_copy(update={"status": status_after(run)})
         yield run
+
+
+async def _responses(
+    run: Run, call: Caller, method: JudgingMethod, recorded: Iteration | None
+) -> Sequence[MemberResponse]:
+    """What the members say in the next iteration; in a replay, what they said."""
+    if run.replay_of and recorded is not None:
+        return recorded.responses
+    decided = partial(method.decided, run) if method.decided else None
+    return await ask_all(specs_of(run), call, _late(recorded), decided)
 
 
 def status_after(run: Run) -> Status:

@@ -1,13 +1,15 @@
 """Replay: the stored responses of a run judged again under other rules, without asking a member."""
 
 import secrets
+from collections import Counter
 
 from ulid import ULID
 
-from consortium_mcp.consortium import Consortium, define
+from consortium_mcp.consortium import Consortium, alternatives, define
 from consortium_mcp.consult import Consultancy
 from consortium_mcp.errors import ConsortiumError, InvalidConsortium
-from consortium_mcp.run import Run, now_utc
+from consortium_mcp.run import Iteration, Run, now_utc
+from consortium_mcp.strategies import instances
 
 
 def open_replay(
@@ -21,7 +23,8 @@ def open_replay(
 ) -> Run:
     """Open a new run that has the responses of an ended one; what is None stays as it was.
 
-    The shuffle and the fence are the old run's, so the same arbiter is asked the same questions.
+    The shuffle and the fence are the old run's, so the same arbiter is asked the same questions. Who was asked what is
+    past: the strategy plays no part.
 
     Args:
         without: a model (`gpt-5`) or an instance (`gpt-5#2`) whose responses are left out.
@@ -34,13 +37,14 @@ def open_replay(
         raise ConsortiumError(f"The run {run_id} is {old.status}; it can be replayed when it has ended.")
     if not any(response.ok for iteration in old.iterations for response in iteration.responses):
         raise ConsortiumError(f"The run {run_id} has no response that could be judged again.")
-    consortium, kept = _without(old, without)
+    consortium, iterations = _without(old, without)
     rules = {
+        "strategy": "refine",
         "arbiter": arbiter,
         "judging_method": judging_method,
         "confidence_threshold": confidence_threshold,
         "max_iterations": len(old.iterations),
-        "min_iterations": 1,
+        "min_iterations": min(old.consortium.min_iterations, len(old.iterations)),
     }
     given = {name: value for name, value in rules.items() if value is not None}
     run = old.model_copy(
@@ -58,28 +62,26 @@ def open_replay(
     )
     consultancy.check(run)
     consultancy.store.open_run(run, consultancy.owner, fingerprint=secrets.token_hex(16))
-    consultancy.store.copy_calls(old.run_id, run.run_id, kept)
-    return run
+    call_ids = {response.response_id for iteration in iterations for response in iteration.responses}
+    consultancy.store.copy_calls(old.run_id, run.run_id, call_ids)
+    for iteration in iterations:
+        consultancy.store.save_iteration(run.run_id, iteration)
+    return consultancy.store.load_run(run.run_id)
 
 
-def _without(old: Run, left_out: str | None) -> tuple[Consortium, dict[str, str]]:
-    """The definition without those left out, and the new call id of each response that stays."""
-    labels = [response.label for response in old.iterations[0].responses]
+def _without(old: Run, left_out: str | None) -> tuple[Consortium, list[Iteration]]:
+    """The definition without those left out, and the iterations as the others answered in them, not yet judged."""
+    everybody = [(member, f"{alternatives(member.model)[0]}#{number}") for member, number in instances(old.consortium)]
+    labels = [label for _, label in everybody]
     gone = {label for label in labels if left_out in (label, label.rpartition("#")[0])}
     if left_out is not None and not gone:
-        raise InvalidConsortium(f"No {left_out!r} answered in the run {old.run_id}; there were: {', '.join(labels)}.")
+        raise InvalidConsortium(f"No {left_out!r} was asked in the run {old.run_id}; there were: {', '.join(labels)}.")
     if len(gone) == len(labels):
         raise InvalidConsortium(f"Without {left_out!r} nobody is left to be judged.")
-    calls = {
-        response.response_id: f"i{iteration.number}/m{place}"
-        for iteration in old.iterations
-        for place, response in enumerate((one for one in iteration.responses if one.label not in gone), start=1)
-    }
-    members = []
-    place = 0
-    for member in old.consortium.members:
-        stay = sum(label not in gone for label in labels[place : place + member.count])
-        place += member.count
-        if stay:
-            members.append(member.model_copy(update={"count": stay}))
-    return old.consortium.model_copy(update={"members": tuple(members)}), calls
+    stay = Counter(id(member) for member, label in everybody if label not in gone)
+    members = [
+        member.model_copy(update={"count": stay[id(member)]}) for member in old.consortium.members if stay[id(member)]
+    ]
+    heard = [[one for one in iteration.responses if one.label not in gone] for iteration in old.iterations]
+    iterations = [Iteration(number=number, responses=tuple(given)) for number, given in enumerate(heard, start=1)]
+    return old.consortium.model_copy(update={"members": tuple(members)}), iterations

@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 from consortium_mcp.answers import agreement
+from consortium_mcp.arbiter import judging_methods
 from consortium_mcp.record import Record
 from consortium_mcp.run import Iteration, MemberResponse, Rating, Run
 
@@ -101,6 +102,9 @@ def _name(run: Run) -> str:
 
 
 def _judge(run: Run) -> str:
+    method = judging_methods().get(run.consortium.judging_method)
+    if method is not None and not method.needs_arbiter:
+        return method.name
     chosen = run.iterations[(run.selected_iteration or 1) - 1] if run.iterations else None
     return (chosen.judged_by if chosen else None) or run.consortium.arbiter or run.consortium.judging_method
 

@@ -54,7 +54,10 @@ def refine(run: Run) -> list[Ask]:
 
 
 def debate(run: Run) -> list[Ask]:
-    """Everybody gets its own last response and the others', anonymous, and may keep or change its own."""
+    """Everybody gets its own last response and the others', anonymous, and may keep or change its own.
+
+    Who has given none yet is asked as in the first iteration.
+    """
     last = run.iterations[-1]
     return _asks(run, lambda label: _debated(run, last, label))
 
@@ -133,15 +136,15 @@ def _refined(run: Run) -> str:
 
 def _debated(run: Run, last: Iteration, label: str) -> str:
     heard = [response for response in last.responses if response.ok]
-    own = next((response for response in heard if response.label == label), None)
+    given = [one for iteration in run.iterations for one in iteration.responses if one.ok and one.label == label]
     others = [response for response in heard if response.label != label]
-    if not others:
+    if not given or not others:
         return run.prompt
     share = OTHERS_LIMIT // len(others)
     return fill(
         "debate",
         prompt=run.prompt,
-        own=clip(own.text or "", SYNTHESIS_LIMIT) if own else "(you gave none)",
+        own=clip(given[-1].text or "", SYNTHESIS_LIMIT),
         others="\n\n".join(
             f"Response {number}:\n{clip(other.text or '', share)}" for number, other in enumerate(others, start=1)
         ),

@@ -12,8 +12,8 @@ from consortium_mcp.consult import Consultancy
 from consortium_mcp.run import Run
 from tests.provider import Answer, Request, verdict
 
-OPEN = ("budget", "deadline_seconds", "history")
-"""Arguments of `open_run` that are no part of a definition."""
+Play = Answer | Callable[[Request], Answer]
+"""One answer for every request, or a function of the request."""
 
 
 async def consulted(office: Consultancy, *models: str, prompt: str = "Why?", **arguments: Any) -> Run:
@@ -69,7 +69,12 @@ def is_judging(request: Request) -> bool:
     return "--- prompt " in request.prompt
 
 
-def member(answer: Answer, judging: Answer | None = None) -> Callable[[Request], Answer]:
-    """A script that answers as a member, and otherwise when it stands in for the arbiter."""
-    stand_in = verdict("judged by a member") if judging is None else judging
-    return lambda request: stand_in if is_judging(request) else answer
+def member(answer: Play, judging: Play | None = None) -> Callable[[Request], Answer]:
+    """A script that answers as a member, and otherwise when it judges."""
+    verdict_of = verdict("judged by a member") if judging is None else judging
+
+    def play(request: Request) -> Answer:
+        chosen = verdict_of if is_judging(request) else answer
+        return chosen(request) if callable(chosen) else chosen
+
+    return play

@@ -74,7 +74,8 @@ class StdioServer:
 
     def __exit__(self, *_: object) -> None:
         self.process.kill()
-        self.process.communicate()
+        with self.process:  # closes the pipes, and waits
+            pass
 
     def request(self, method: str, **params: Any) -> int:
         """Send a request; its id."""
@@ -115,7 +116,9 @@ class StdioServer:
 
 
 @contextmanager
-def http_server(errlog: Path, transport: str = "http", **environment: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+def http_server(
+    errlog: Path, transport: str = "http", **environment: str
+) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """The server on a free port of loopback, and its URL; killed at the end if it still runs then."""
     command = [sys.executable, "-m", "consortium_mcp", "serve", "--transport", transport, "--port", "0"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ, **environment})

@@ -9,7 +9,7 @@ import pytest
 from consortium_mcp import calls, members
 from consortium_mcp.consult import Consultancy
 from consortium_mcp.run import Run
-from tests.consulted import consulted, interrupt, kinds, performed, without_waits
+from tests.consulted import consulted, interrupt, kinds, member, performed, without_waits
 from tests.provider import Answer, Fault, Provider, Request, verdict
 
 OpenConsultancy = Callable[..., Consultancy]
@@ -43,9 +43,7 @@ async def test_a_hung_member_holds_up_nobody_and_the_answer_says_who_is_missing(
     run = await consulted(office, "a", "b", "c")
 
     assert (run.answer, run.status, run.iterations[0].responses[2].late) == ("of a and b", "converged", True)
-    assert run.degraded == (
-        "1 of 3 instances gave no response (c#1: timeout, Not there when the iteration went on.).",
-    )
+    assert run.degraded == ("1 of 3 instances gave no response (c#1: timeout, Not there when the iteration went on.).",)
     assert "answer of c" not in provider.requests_to("arbiter")[0].prompt
 
 
@@ -140,7 +138,7 @@ async def test_at_the_deadline_an_arbiter_that_hangs_is_not_waited_for(
 async def test_the_status_is_deadline_also_where_nobody_could_stand_in(
     provider: Provider, consultancy: Consultancy
 ) -> None:
-    provider.on("a", lambda request: Fault.hang() if "--- prompt " in request.prompt else "Blue.")
+    provider.on("a", member("Blue.", judging=Fault.hang()))
 
     run = await consulted(consultancy, "a", arbiter="a", deadline_seconds=3)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from consortium_mcp.answers import agreement
 from consortium_mcp.arbiter.question import question, repair
-from consortium_mcp.arbiter.reader import outside_thinking, text_of
+from consortium_mcp.arbiter.reader import outside_thinking, read_fields, text_of
 from consortium_mcp.consortium import alternatives
 from consortium_mcp.members import Caller
 from consortium_mcp.run import CallResult, CallSpec, Iteration, Measures, Run, Verdict
@@ -101,7 +101,8 @@ async def _repaired(
     result: CallResult = await call(repair(run, asked, form.template, reply, problem))
     second = form.read(result.text or "", iteration) if result.ok else None
     if verdict is None:
-        text = text_of(outside_thinking(reply)) if form.takes_text else ""
+        is_form = read_fields(reply, "synthesis", iteration.responses) is not None  # in form, but not valid
+        text = text_of(outside_thinking(reply)) if form.takes_text and not is_form else ""
         problem = "the arbiter's reply is not in the form asked for; its text is taken as it is"
         return second or (Verdict(synthesis=text, problem=problem) if text else None)
     if second is not None and second.confidence is not None:

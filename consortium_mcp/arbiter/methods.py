@@ -41,8 +41,8 @@ class JudgingMethod:
     ranks: bool = False
     """Whether its verdict orders all responses."""
 
-    decided: Callable[[Collection[CallResult], int], bool] | None = None
-    """Tells from the results so far, and how many were asked, that the rest cannot change the verdict; None never."""
+    decided: Callable[[Run, Collection[CallResult], int], bool] | None = None
+    """Tells from the results so far, and how many were asked, that the rest cannot change the outcome; None never."""
 
 
 def _by_arbiter(form: Form) -> Judge:

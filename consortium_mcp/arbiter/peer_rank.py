@@ -15,11 +15,12 @@ from consortium_mcp.run import Iteration, MemberResponse, Run, Verdict
 async def judge_by_peers(run: Run, iteration: Iteration, call: Caller, reads_schema: ReadsSchema) -> Iteration:
     """Each member that gave a response orders those of the others; normalised Borda counts decide.
 
-    The confidence is the winner's mean Borda score, 0.0-1.0: 1.0 when every ballot puts it first.
+    The confidence is the winner's mean Borda score, 0.0-1.0: 1.0 when every ballot puts it first. Of two responses
+    each would be ranked by the other's author alone, which says nothing, so nobody is asked.
     """
     usable = [iteration.responses[place] for place in sorted(iteration.shown_order)]
-    if len(usable) == 1:
-        return _judged(iteration, usable, {usable[0].response_id: None}, 0)
+    if len(usable) < 3:
+        return _unranked(iteration, usable)
     ballots: dict[str, list[str]] = {}
 
     async def vote(voter: MemberResponse) -> None:
@@ -68,10 +69,21 @@ async def _ballot(
     return [iteration.responses[others[number - 1]].response_id for number in numbers]
 
 
+def _unranked(iteration: Iteration, usable: list[MemberResponse]) -> Iteration:
+    """The first response, where there are too few for a ranking."""
+    few = "there is one response" if len(usable) == 1 else "there are two responses"
+    verdict = Verdict(
+        synthesis=usable[0].text or "",
+        problem=f"{few}, too few for their authors to rank; the first one is taken",
+        chosen=usable[0].response_id,
+    )
+    return iteration.model_copy(update={"verdict": verdict})
+
+
 def _judged(
     iteration: Iteration, usable: list[MemberResponse], scores: dict[str, float | None], ballots: int
 ) -> Iteration:
-    if ballots == 0 and len(usable) > 1:
+    if ballots == 0:
         return iteration.model_copy(update={"arbiter_error": "no member's ranking of the others could be read"})
     ordered = sorted(usable, key=lambda one: scores.get(one.response_id) or 0.0, reverse=True)
     best = ordered[0]
@@ -80,7 +92,6 @@ def _judged(
         synthesis=best.text or "",
         confidence=scores.get(best.response_id),
         analysis=f"Mean Borda scores from {ballots} ballots: {table}.",
-        problem=None if scores.get(best.response_id) is not None else "nobody ranked the one response",
         chosen=best.response_id,
         ranking=tuple(one.response_id for one in ordered),
     )

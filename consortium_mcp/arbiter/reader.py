@@ -2,7 +2,8 @@
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from consortium_mcp.confidence import Confidence, read_confidence
@@ -17,7 +18,8 @@ _FIELD = re.compile(rf"<(?P<closing>/?)(?P<name>{_FIELDS})\b[^<>]*>", re.IGNOREC
 _AREA = re.compile(r"<area>((?:(?!<area>).)*?)</area>", re.IGNORECASE | re.DOTALL)
 _OBJECT = re.compile(r'\{\s*"')
 _DECODER = json.JSONDecoder(strict=False)  # models write line breaks into JSON strings as they are
-_RESPONSE_NUMBER = re.compile(r"\d{1,4}")
+_RESPONSE_NUMBER = re.compile(r"(?:(?<!\w)-)?\d{1,4}")  # the minus of "-1" makes it no response; that of "1-2" does not
+_MOST_PAIRS = 100  # as many, from the end, are looked for in the responses
 _BULLET = re.compile(r"^\s*(?:[-*•]|\d{1,3}[.)])\s+")
 
 
@@ -45,7 +47,8 @@ def read_fields(reply: str, main: str, responses: Sequence[MemberResponse] = ())
     """The fields of the last well-formed verdict; None when there is none.
 
     What stands word for word in one of the responses is a quotation of it, and what stands so in our own question an
-    echo; both are passed over. What stands inside a verdict's fields is text, never a further verdict.
+    echo; both are passed over, single fields among tags too. What stands inside a verdict's fields is text, never a
+    further verdict.
 
     Args:
         main: the field without which it is no verdict: `synthesis`, `best` or `ranking`.
@@ -54,8 +57,13 @@ def read_fields(reply: str, main: str, responses: Sequence[MemberResponse] = ())
     reply = outside_thinking(reply)
     said = [squeezed(response.text or "") for response in responses]
     said += [squeezed(load_template(f"{form}_tags").template) for form in ("verdict", "pick", "rank")]
-    for found in reversed(_outermost([*_json_verdicts(reply, main), *_tagged_verdicts(reply, main)])):
-        if not any(squeezed(reply[found.start : found.end]) in text for text in said):
+
+    def is_quoted(text: str) -> bool:
+        text = squeezed(text)
+        return any(text in one for one in said)
+
+    for found in reversed(_outermost([*_json_verdicts(reply, main), *_tagged_verdicts(reply, main, is_quoted)])):
+        if not is_quoted(reply[found.start : found.end]):
             fields: dict[str, Any] = found.fields
             return fields
     return None
@@ -86,25 +94,36 @@ def _json_verdicts(reply: str, main: str) -> list[Span]:
     return found
 
 
-def _tagged_verdicts(reply: str, main: str) -> list[Span]:
-    """Every outermost `<synthesis_output>` block with the main field; without such a block, the bare fields."""
-    blocks = _pairs(_BLOCK, reply)
-    verdicts = [Span(block.start, block.end, _fields(reply[block.inside])) for block in blocks]
-    if not blocks and (fields := _pairs(_FIELD, reply)):
-        verdicts = [Span(fields[0].start, fields[-1].end, _fields(reply))]
+def _tagged_verdicts(reply: str, main: str, is_quoted: Callable[[str], bool]) -> list[Span]:
+    """Every outermost `<synthesis_output>` block with the main field; without such a block, the bare fields.
+
+    Bare fields are the arbiter's only where they are not quoted; a block is somebody else's when all of it is, up to
+    its main field and its confidence.
+    """
+    verdicts = []
+    for block in _pairs(_BLOCK, reply)[-_MOST_PAIRS:]:
+        pairs = _pairs(_FIELD, reply, block.inside)[-_MOST_PAIRS:]
+        decisive = [pair.end for pair in pairs if pair.name in (main, "confidence")]
+        if decisive and not is_quoted(reply[block.start : max(decisive)]):
+            verdicts.append(Span(block.start, block.end, _fields(reply, pairs, is_quoted)))
+    bare = [] if verdicts else _pairs(_FIELD, reply)[-_MOST_PAIRS:]
+    if pairs := [pair for pair in bare if not is_quoted(reply[pair.start : pair.end])]:
+        verdicts = [Span(pairs[0].start, pairs[-1].end, _fields(reply, pairs, is_quoted))]
     return [verdict for verdict in verdicts if verdict.fields.get(main)]
 
 
-def _fields(block: str) -> dict[str, Any]:
-    """The text of each field that stands directly in a block; of one that stands there twice, the last."""
-    return {pair.name: block[pair.inside].strip() for pair in _pairs(_FIELD, block)}
+def _fields(reply: str, pairs: Sequence[TagPair], is_quoted: Callable[[str], bool]) -> dict[str, Any]:
+    """The text of each field; of one that stands there twice, the last one that is not quoted."""
+    repeated = {name for name, count in Counter(pair.name for pair in pairs).items() if count > 1}
+    own = [pair for pair in pairs if pair.name not in repeated or not is_quoted(reply[pair.start : pair.end])]
+    return {pair.name: reply[pair.inside].strip() for pair in own}
 
 
-def _pairs(tag: re.Pattern[str], text: str) -> list[TagPair]:
-    """The outermost pairs of tags; each closing tag belongs to the nearest open one of its name."""
+def _pairs(tag: re.Pattern[str], text: str, inside: slice = slice(None)) -> list[TagPair]:
+    """The outermost pairs of tags inside a part; each closing tag belongs to the nearest open one of its name."""
     waiting: dict[str, list[re.Match[str]]] = {}
     pairs: list[TagPair] = []
-    for found in tag.finditer(text):
+    for found in tag.finditer(text, inside.start or 0, len(text) if inside.stop is None else inside.stop):
         name = found["name"].lower()
         opened = waiting.setdefault(name, [])
         if not found["closing"]:

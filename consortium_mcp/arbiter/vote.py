@@ -15,8 +15,10 @@ async def judge_by_vote(run: Run, iteration: Iteration, call: Caller, reads_sche
     """
     usable = [iteration.responses[place] for place in sorted(iteration.shown_order)]
     groups = count_votes([(one.response_id, final_answer(one.text or "")) for one in usable])
+    if not groups:
+        return iteration.model_copy(update={"arbiter_error": "no response holds an answer that could be counted"})
     largest = groups[0]
-    cast = len(usable)
+    cast = sum(len(group.response_ids) for group in groups)
     margin = len(largest.response_ids) - (len(groups[1].response_ids) if len(groups) > 1 else 0)
     kind = "majority" if 2 * len(largest.response_ids) > cast else "plurality"
     others = [f"{len(group.response_ids)} for {group.answer!r}" for group in groups[1:]]
@@ -36,10 +38,12 @@ def count_votes(answers: list[tuple[str, str]]) -> list[Votes]:
     """The groups of equal or nearly equal answers, the largest first, then in the order in which they began.
 
     Args:
-        answers: (response id, final answer), as declared.
+        answers: (response id, final answer), as declared; an empty answer is no vote.
     """
     groups: list[tuple[str, list[str]]] = []
     for response_id, answer in answers:
+        if not answer:
+            continue
         group = next((members for known, members in groups if same_answer(known, answer)), None)
         if group is None:
             groups.append((answer, [response_id]))
@@ -49,11 +53,23 @@ def count_votes(answers: list[tuple[str, str]]) -> list[Votes]:
     return [Votes(answer=answer, response_ids=tuple(members)) for answer, members in ordered]
 
 
-def is_decided(results: Collection[CallResult], asked: int) -> bool:
-    """Whether the votes that are still out cannot change which answer wins."""
-    cast = [(str(place), final_answer(result.text or "")) for place, result in enumerate(results) if result.ok]
-    if not cast:
+def is_decided(run: Run, results: Collection[CallResult], asked: int) -> bool:
+    """Whether the votes that are still out change neither which answer wins nor whether the members are asked again."""
+    out = asked - len(results)
+    if out >= len(results):
         return False
-    groups = count_votes(cast)
-    second = len(groups[1].response_ids) if len(groups) > 1 else 0
-    return len(groups[0].response_ids) > second + asked - len(results)
+    groups = count_votes([(str(place), final_answer(one.text or "")) for place, one in enumerate(results) if one.ok])
+    if not groups:
+        return False
+    largest, second = (len(group.response_ids) for group in (*groups, Votes(answer="", response_ids=()))[:2])
+    cast = sum(len(group.response_ids) for group in groups)
+    return largest > second + out and _is_settled(run, largest / (cast + out), (largest + out) / (cast + out))
+
+
+def _is_settled(run: Run, least: float, most: float) -> bool:
+    """Whether a share of the votes somewhere between these leads to the same next step."""
+    rules = run.consortium
+    if len(run.iterations) + 1 >= rules.iteration_limit:
+        return True
+    reaches = [share >= rules.confidence_threshold for share in (least, most)]
+    return rules.stop_on == "arbiter" and reaches[0] == reaches[1]

@@ -1,6 +1,7 @@
 """`consult`: one question, one answer, with live progress on a terminal."""
 
 import math
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -73,7 +74,8 @@ async def _consult(consultancy: Consultancy, prompt: str, definition: dict[str, 
 
 
 async def work_on(consultancy: Consultancy, run_id: str) -> Run:
-    """The run when it has ended, its progress shown on stderr meanwhile."""
+    """The run when it has ended, its progress shown on stderr meanwhile; Ctrl-C and SIGTERM cancel it."""
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     async with Runner(consultancy) as runner:
         runner.submit(run_id)
         with Console(stderr=True).status("starting") as status:

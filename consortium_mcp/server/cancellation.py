@@ -69,12 +69,13 @@ class Cancellations:
 
     async def _stop(self, key: _Key, reason: str) -> None:
         """Cancel the run that the request follows, or is about to, unless its client only lost patience."""
-        request = self._requests.pop(key, None)
-        if request is None or any(word in reason.lower() for word in _IMPATIENT):
+        request = self._requests.get(key)
+        if request is None:
             return
         with anyio.CancelScope(shield=True):  # the client may leave right after the notification
             await request.settled.wait()
-            if request.run_id is not None:
+            self._requests.pop(key, None)
+            if request.run_id is not None and not any(word in reason.lower() for word in _IMPATIENT):
                 await self._runner.cancel(request.run_id)
 
     def _forget_oldest(self) -> None:

@@ -1,5 +1,6 @@
 """Serving over Streamable HTTP and SSE, on this machine's loopback addresses only."""
 
+import logging
 import signal
 import socket
 from collections.abc import Iterator, Sequence
@@ -22,8 +23,8 @@ PATHS = {"http": "/mcp", "sse": "/sse"}
 """Where each transport is reached."""
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
-_ANSWER_SECONDS = 1
-"""How long answers that are under way may take once a signal has come."""
+_ANSWER_SECONDS = 0.5
+"""How long answers that are under way may take once every run has been stopped."""
 
 
 def serve_http(settings: Settings, transport: str, host: str, port: int) -> None:
@@ -60,8 +61,7 @@ async def _serve(consultancy: Consultancy, transport: str, listener: socket.sock
             else server.sse_app(transport_security=security)
         )
         level = consultancy.settings.log_level.lower()
-        config = uvicorn.Config(app, log_level=level, log_config=None, timeout_graceful_shutdown=_ANSWER_SECONDS)
-        web = _Server(config)
+        web = _Server(uvicorn.Config(app, log_level=level, log_config=None))
         async with anyio.create_task_group() as group:
             group.start_soon(_end_on_signal, runner, web)
             await web.serve(sockets=[listener])
@@ -83,7 +83,10 @@ async def _end_on_signal(runner: Runner, web: uvicorn.Server) -> None:
         async for _ in signals:
             end_soon(0)
             web.should_exit = True
+            logging.getLogger("uvicorn.error").disabled = True  # a traceback for each connection that is cut now
             await runner.stop()
+            await anyio.sleep(_ANSWER_SECONDS)
+            web.force_exit = True
 
 
 def _listening(host: str, port: int) -> socket.socket:

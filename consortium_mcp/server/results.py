@@ -8,7 +8,7 @@ from consortium_mcp.consortium import Consortium
 from consortium_mcp.plan import Plan
 from consortium_mcp.record import Record
 from consortium_mcp.report import outcome_text, plan_text, short_report, transcript
-from consortium_mcp.run import ErrorKind, Iteration, Progress, Run, Status, Usage
+from consortium_mcp.run import Claim, ErrorKind, Iteration, Measures, Progress, Run, Status, Usage
 
 
 class ResponseSummary(Record):
@@ -53,6 +53,12 @@ class ConsultResult(Record):
 
     dissent: str = ""
     """Disagreement that is not folded into the answer."""
+
+    claims: tuple[Claim, ...] = ()
+    """The same as data, where the arbiter gave it: who supports and who opposes what."""
+
+    measures: Measures | None = None
+    """What was measured of the iteration that the answer comes from, beside the confidence; null until it is there."""
 
     degraded: tuple[str, ...] = ()
     """What is missing from a full answer; empty when it is whole."""
@@ -178,6 +184,8 @@ def consult_result(run: Run, progress: Progress, detail: str = "answer") -> Call
         answer=run.answer,
         confidence=run.confidence,
         dissent=run.dissent,
+        claims=shown.verdict.claims if shown and shown.verdict else (),
+        measures=shown.measures if shown else None,
         degraded=run.degraded,
         iterations=len(run.iterations),
         selected_iteration=run.selected_iteration,

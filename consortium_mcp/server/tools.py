@@ -32,9 +32,7 @@ from consortium_mcp.server.strict import StrictServer
 
 Models = Annotated[
     list[str] | None,
-    Field(
-        description='Who is asked: "model", "model:count", "model|backup" or "model as role" each; ids as in list_models.'
-    ),
+    Field(description='Who is asked: "model", "model:count", "model|backup", "model as role"; ids as in list_models.'),
 ]
 Arbiter = Annotated[str | None, Field(description="Model that judges the responses; default: the first member's.")]
 SystemPrompt = Annotated[str | None, Field(description="System prompt for the members.")]
@@ -169,9 +167,15 @@ async def _follow(
         reported = done if done > reported else (reported + int(reported) + 1) / 2
         await ctx.report_progress(reported, None, progress.message)
     run = await runner.load(run_id)
-    if run.status != "running":
+    if run.answer is not None and not await _has_left(ctx):
         await runner.consultancy.mark_received(run_id)
     return consult_result(run, progress, detail)
+
+
+async def _has_left(ctx: Context[Any, Any]) -> bool:
+    """Whether the caller hung up, which in revision 2025-11-25 of Streamable HTTP does not end its request."""
+    http = ctx.request_context.request
+    return http is not None and "mcp-session-id" in http.headers and await http.is_disconnected()
 
 
 def _add_history(server: StrictServer, runner: Runner) -> None:

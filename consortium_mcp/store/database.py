@@ -1,10 +1,12 @@
 """The SQLite file: opened with its schema up to date, read by one connection, written by one thread."""
 
+import errno
 import os
 import sqlite3
 import threading
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,6 +19,9 @@ from consortium_mcp.store.writer import Job, Writer
 T = TypeVar("T")
 
 _BUSY_MS = 30_000
+
+_creating = threading.Lock()
+"""Held while a file is made: see `_create_private`."""
 
 
 class DatabaseFile:
@@ -72,9 +77,16 @@ def insert_sql(table: str, row: dict[str, Any], otherwise: str = "") -> str:
 
 
 def _create_private(path: Path) -> None:
-    """Make the file if it is not there, so that only its owner can read it; SQLite's side files get the same mode."""
+    """Make the file if it is not there, so that only its owner can read it; SQLite's side files get the same mode.
+
+    One that is there is not opened: closing it again would drop every lock that this process has on it through SQLite
+    (https://sqlite.org/howtocorrupt.html, 2.2), and the next process to leave would delete the WAL that we write to.
+    """
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    with _creating, suppress(FileExistsError):
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+    if not os.access(path, os.R_OK | os.W_OK, effective_ids=os.access in os.supports_effective_ids):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
 
 def _connect_up_to_date(path: Path) -> sqlite3.Connection:
@@ -154,11 +166,13 @@ def _why_unusable(path: Path, error: Exception) -> str:
         remedy = "it is damaged or no SQLite file: move it away or name another one with CONSORTIUM_DATABASE"
     elif "full" in text or getattr(error, "errno", None) == 28:
         remedy = "the disk is full: free some space"
+    elif "I/O error" in text:  # also what SQLite says when it finds no room for its side files
+        remedy = "the disk is full or fails: free some space, or name another file with CONSORTIUM_DATABASE"
     elif "readonly" in text or isinstance(error, PermissionError) or "unable to open" in text:
         remedy = "it cannot be written: check the permissions of the file and its folder, or name another one with "
         remedy += "CONSORTIUM_DATABASE"
     elif "locked" in text:
-        remedy = f"another process has held it for {_BUSY_MS // 1000} seconds: end that process or try again"
+        remedy = f"another process has held it for {_BUSY_MS / 1000:g} seconds: end that process or try again"
     else:
         remedy = "name another file with CONSORTIUM_DATABASE"
     return f"The database {path} cannot be used ({text}); {remedy}."

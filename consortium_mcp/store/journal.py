@@ -3,6 +3,7 @@
 import hashlib
 import json
 import sqlite3
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -144,19 +145,14 @@ class Journal(DatabaseFile):
         rows = self.read("SELECT * FROM calls WHERE run_id = ? AND call_id = ? AND state = 'done'", [run_id, call_id])
         return result_of(rows[0]) if rows else None
 
-    def copy_calls(self, from_run: str, to_run: str, call_ids: dict[str, str]) -> None:
-        """Give a run the finished calls of another one; nothing is spent by it.
-
-        Args:
-            call_ids: the id in the new run for each id in the old one.
-        """
+    def copy_calls(self, from_run: str, to_run: str, call_ids: Collection[str]) -> None:
+        """Give a run calls of another one, with what they gave; nothing is spent by it."""
         columns = ", ".join(("model", "options", "question_id", "state", *RESULT_COLUMNS))
         sql = (
             f"INSERT INTO calls (run_id, call_id, iteration, label, attempts, {columns}) "
-            f"SELECT ?, ?, iteration, label, 0, {columns} FROM calls "
-            "WHERE run_id = ? AND call_id = ? AND state = 'done'"
+            f"SELECT ?, call_id, iteration, label, 0, {columns} FROM calls WHERE run_id = ? AND call_id = ?"
         )
-        rows = [[to_run, new, from_run, old] for old, new in call_ids.items()]
+        rows = [[to_run, from_run, call_id] for call_id in call_ids]
         self.write(lambda connection: connection.executemany(sql, rows) and None)
 
     def load_spending(self, scope: str) -> tuple[int, int, float]:

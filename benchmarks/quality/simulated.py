@@ -1,0 +1,199 @@
+"""Simulated models, offered to llm in this process only: their accuracy, correlation and reliability are known.
+
+Everything is drawn from the seed, the question and who is asked: the same is said on every run, in whatever order.
+"""
+
+import json
+import random
+import re
+from collections import Counter
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Literal
+
+import llm
+from llm.plugins import pm
+from pydantic import Field
+
+from benchmarks.quality.questions import WRONG_ANSWERS, Question
+from consortium_mcp.answers import final_answer
+from consortium_mcp.record import Record
+
+Judge = Literal["knows", "counts"]
+"""How a judge that is reliable decides: it recognises a right response, or it looks for the most frequent answer."""
+
+_FENCED = re.compile(
+    r"^--- (?P<name>prompt|response \d+) (?P<mark>\w+) ---\n(?P<text>.*?)\n--- end of (?P=name) (?P=mark) ---$",
+    re.DOTALL | re.MULTILINE,
+)
+_FORMS = ("synthesis", "best", "ranking")
+_FORM_TAG = re.compile(rf"<({'|'.join(_FORMS)})>")
+
+
+class Simulation(Record):
+    """What is known of the simulated models."""
+
+    members: int = Field(default=5, ge=1)
+    """How many there are."""
+
+    accuracy: float = Field(default=0.7, ge=0, le=1)
+    """How likely each one's answer is right."""
+
+    correlation: float = Field(default=0.0, ge=0, le=1)
+    """How likely it is that one draw decides a question for all of them; else each has its own."""
+
+    alternatives: int = Field(default=1, ge=1, le=WRONG_ANSWERS)
+    """Over how many wrong answers the errors spread; 1 means that all who err say the same."""
+
+    reliability: float = Field(default=0.8, ge=0, le=1)
+    """How likely an arbiter, or a member that ranks the others, judges as it should; else it judges at random."""
+
+    supports_schema: bool = True
+    """Whether the models take JSON schemas; without, they write tags."""
+
+    seed: int = 1
+    """Everything is drawn from it."""
+
+    @property
+    def member_names(self) -> list[str]:
+        """The members' model ids."""
+        return [f"simulated-{number}" for number in range(1, self.members + 1)]
+
+
+ARBITERS: dict[Judge, str] = {"knows": "simulated-knows", "counts": "simulated-counts"}
+"""The arbiters' model ids, by how they judge."""
+
+
+@contextmanager
+def registered(simulation: Simulation, questions: Sequence[Question]) -> Iterator[None]:
+    """Let llm know the simulated models, which answer these questions, for as long as this lasts."""
+    known = {question.prompt: question for question in questions}
+    plugin = _Plugin(simulation, known)
+    pm.register(plugin, name="consortium-simulated")
+    try:
+        yield
+    finally:
+        pm.unregister(plugin)
+
+
+class _Plugin:
+    """An llm plugin that is an object of this process."""
+
+    def __init__(self, simulation: Simulation, known: Mapping[str, Question]) -> None:
+        self._replies = {name: _Simulated(name, "knows", simulation, known) for name in simulation.member_names}
+        self._replies |= {name: _Simulated(name, judge, simulation, known) for judge, name in ARBITERS.items()}
+
+    @llm.hookimpl
+    def register_models(self, register: Callable[..., None]) -> None:
+        for model_id, simulated in self._replies.items():
+            register(_Model(model_id, simulated), _AsyncModel(model_id, simulated))
+
+
+class _Simulated:
+    """What one of them says."""
+
+    def __init__(self, name: str, judge: Judge, simulation: Simulation, known: Mapping[str, Question]) -> None:
+        self.simulation = simulation
+        self._name, self._judge, self._known = name, judge, known
+
+    def reply(self, text: str, schema: Mapping[str, Any] | None) -> str:
+        """The reply to a question, or to several responses to one."""
+        fenced = {found["name"]: found["text"] for found in _FENCED.finditer(text)}
+        if "prompt" not in fenced:
+            return self._answer(self._question(text.split("\n\n---\n")[0]))  # what follows is from an earlier iteration
+        responses = [fenced[name] for name in fenced if name != "prompt"]
+        form = _form_of(text, schema)
+        return _written(self._verdict(self._question(fenced["prompt"]), responses, form), schema is not None)
+
+    def _question(self, prompt: str) -> Question:
+        if prompt not in self._known:
+            raise llm.ModelError(f"{self._name} knows only the questions that it was registered with.")
+        return self._known[prompt]
+
+    def _answer(self, question: Question) -> str:
+        """A member's response; its name in it makes responses with the same answer tell apart."""
+        simulation = self.simulation
+        together = self._chance(question, "together").random() < simulation.correlation
+        chance = self._chance(question, "all" if together else self._name)
+        right = chance.random() < simulation.accuracy
+        answer = question.answer if right else chance.choice(question.wrong[: simulation.alternatives])
+        return f"From the notes of {self._name}.\nAnswer: {answer}\nConfidence: {simulation.accuracy:.0%}"
+
+    def _verdict(self, question: Question, responses: Sequence[str], form: str) -> dict[str, Any]:
+        """What it makes of responses; its confidence is the share of those that agree with the first of its order."""
+        ordered = self._ordered(question, responses)
+        answers = [final_answer(response) for response in responses]
+        best = answers[ordered[0]]
+        numbers = [place + 1 for place in ordered]
+        main = {"synthesis": f"Answer: {best}", "best": numbers[0], "ranking": numbers}[form]
+        return {form: main, "confidence": round(answers.count(best) / len(answers), 2)}
+
+    def _ordered(self, question: Question, responses: Sequence[str]) -> list[int]:
+        """The places of the responses, the best first; equals in an order that is drawn."""
+        chance = self._chance(question, f"{self._name} judges")
+        places = sorted(range(len(responses)), key=lambda place: responses[place])
+        chance.shuffle(places)
+        if chance.random() >= self.simulation.reliability:
+            return places
+        if self._judge == "knows":
+            return sorted(places, key=lambda place: not question.is_right(responses[place]))
+        counts = Counter(final_answer(response) for response in responses)
+        return sorted(places, key=lambda place: -counts[final_answer(responses[place])])
+
+    def _chance(self, question: Question, what: str) -> random.Random:
+        return random.Random(f"{self.simulation.seed}/{question.prompt}/{what}")
+
+
+def _form_of(text: str, schema: Mapping[str, Any] | None) -> str:
+    """The main field that is asked for; where it is asked for in tags, that stands last."""
+    if schema is not None:
+        return next(form for form in _FORMS if form in schema["properties"])
+    form: str = _FORM_TAG.findall(text)[-1]
+    return form
+
+
+def _written(verdict: dict[str, Any], as_json: bool) -> str:
+    fields = {**verdict, "analysis": "Drawn.", "dissent": "", "needs_iteration": False, "refinement_areas": []}
+    if as_json:
+        return json.dumps(fields)
+    lines = "\n".join(f"<{name}>{'' if value == [] else value}</{name}>" for name, value in fields.items())
+    return f"<synthesis_output>\n{lines}\n</synthesis_output>"
+
+
+class _Shared:
+    """What both kinds of model have in common; a token is a word."""
+
+    can_stream = False
+
+    def __init__(self, model_id: str, simulated: _Simulated) -> None:
+        self.model_id = model_id
+        self.supports_schema = simulated.simulation.supports_schema
+        self._simulated = simulated
+
+    def _reply(self, prompt: llm.Prompt, response: llm.Response | llm.AsyncResponse) -> str:
+        schema = prompt.schema if isinstance(prompt.schema, dict) else None
+        reply = self._simulated.reply(prompt.prompt or "", schema)
+        response.set_usage(input=len((prompt.prompt or "").split()), output=len(reply.split()))
+        return reply
+
+
+class _Model(_Shared, llm.Model):
+    def execute(
+        self,
+        prompt: llm.Prompt,
+        stream: bool,
+        response: llm.Response,
+        conversation: llm.Conversation | None = None,
+    ) -> Iterator[str]:
+        yield self._reply(prompt, response)
+
+
+class _AsyncModel(_Shared, llm.AsyncModel):
+    async def execute(
+        self,
+        prompt: llm.Prompt,
+        stream: bool,
+        response: llm.AsyncResponse,
+        conversation: llm.AsyncConversation | None = None,
+    ) -> AsyncGenerator[str, None]:
+        yield self._reply(prompt, response)
