@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test check format clean
+.PHONY: demo test test-clients check format bench-waiting bench-ending bench-quality clean
 
 demo: $(INSTALLED)
 	$(BIN)/consortium-mcp demo
@@ -12,14 +12,29 @@ demo: $(INSTALLED)
 test: $(INSTALLED)
 	$(BIN)/python -m pytest
 
+# Clients that we did not write; needs Node 20, and takes some three minutes because one of them has to be kept waiting.
+test-clients: $(INSTALLED)
+	cd tests/clients && npm ci --no-fund --no-audit
+	PYTHON=$(abspath $(BIN))/python $(BIN)/python -m tests.provider --seconds 150 node tests/clients/long_consult.mjs
+
 check: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy consortium_mcp tests
+	$(BIN)/mypy consortium_mcp tests benchmarks
 
 format: $(INSTALLED)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# How long is waited where something hangs; how soon the process ends; how good the answers are.
+bench-waiting: $(INSTALLED)
+	$(BIN)/python -m benchmarks.waiting
+
+bench-ending: $(INSTALLED)
+	$(BIN)/python -m benchmarks.ending
+
+bench-quality: $(INSTALLED)
+	$(BIN)/python -m benchmarks.quality
 
 clean:
 	rm -rf $(VENV)

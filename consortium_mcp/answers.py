@@ -21,6 +21,9 @@ _CONFIDENCE_LINE = re.compile(
 _BOUND = re.compile(r"[<>≤≥≠]|\b(?:not|less|more|fewer|under|over|below|above|least|most)\b")
 _NUMBER = re.compile(r"[+-]?\d{1,3}(?:,\d{3})+(?:\.\d+)?|[+-]?\d+(?:\.\d+)?")
 
+ANSWER_CHARACTERS = 20_000
+"""In how much of a text's end its final answer is looked for."""
+
 COMPARED_CHARACTERS = 5_000
 """How much of two texts is compared; beyond that, agreement costs more than it says."""
 
@@ -31,7 +34,11 @@ def final_answer(text: str) -> str:
     What `Answer:`, `<answer>` or `\\boxed{}` holds, the last of each; else the last line. A number is only its value,
     a text has no case, no accents on its quotation marks, and no punctuation at its ends.
     """
-    text = without_confidence(strip_thinking(text))
+    return _final(strip_thinking(text))
+
+
+def _final(text: str) -> str:
+    text = without_confidence(text[-ANSWER_CHARACTERS:])
     marked = _BOXED.findall(text) or _TAGGED.findall(text) or _LABELLED.findall(text)
     lines = [line for line in text.splitlines() if line.strip()]
     answer = marked[-1] if marked else (lines[-1] if lines else "")
@@ -86,7 +93,8 @@ class Comparable(NamedTuple):
 
 def comparable(text: str) -> Comparable:
     """What is compared of a response; worth keeping where it is compared with many."""
-    return Comparable(final_answer(text), without_confidence(strip_thinking(text))[:COMPARED_CHARACTERS])
+    text = strip_thinking(text)
+    return Comparable(_final(text), without_confidence(text[:COMPARED_CHARACTERS]))
 
 
 def agree(one: Comparable, other: Comparable) -> float:

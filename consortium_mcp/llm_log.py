@@ -2,6 +2,7 @@
 
 import logging
 import sqlite3
+from contextlib import closing
 from typing import Any
 
 import sqlite_utils
@@ -45,9 +46,23 @@ class LlmLog:
 
 
 def _connect() -> sqlite3.Connection:
-    connection = sqlite3.connect(llm.user_dir() / "logs.db", isolation_level=None, timeout=30)
-    llm_migrations.migrate(sqlite_utils.Database(connection))
+    path = llm.user_dir() / "logs.db"
+    connection = sqlite3.connect(path, isolation_level=None, timeout=30)
+    db = sqlite_utils.Database(connection)
+    if _is_new(db):
+        # llm's migrations lose a race between two processes; an empty database beside the log is the lock.
+        with closing(sqlite3.connect(path.with_name("logs.db-migrating"), isolation_level=None, timeout=30)) as lock:
+            lock.execute("BEGIN EXCLUSIVE")
+            llm_migrations.migrate(db)
     return connection
+
+
+def _is_new(db: sqlite_utils.Database) -> bool:
+    """Whether llm's migrations have something to do."""
+    if "_llm_migrations" not in db.table_names():
+        return True
+    applied = {row["name"] for row in db.table("_llm_migrations").rows}
+    return any(migration.__name__ not in applied for migration in llm_migrations.MIGRATIONS)
 
 
 def _log(connection: sqlite3.Connection, response: Any) -> None:

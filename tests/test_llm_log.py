@@ -67,7 +67,7 @@ async def test_B15_fifty_one_of_fifty_one_calls_are_in_our_store_and_in_llms_log
         Store(llm_home / "consortium.db").close()
         with sqlite_utils.Database(llm_home / "logs.db") as db:
             migrate(db)
-    provider.on("arbiter", verdict("not yet", confidence=0.1, needs_iteration=True))
+    provider.on("arbiter", [verdict(f"draft {n}", confidence=0.1, needs_iteration=True) for n in (1, 2, 3)])
 
     run = await consult(open_consultancy(), models=["a:6", "b:5", "c:5"], max_iterations=3)
 
@@ -177,3 +177,15 @@ def test_a_response_that_comes_after_the_end_is_no_error() -> None:
     log.write(object())
 
     assert not (Path(os.environ["LLM_USER_PATH"]) / "logs.db").exists()
+
+
+def test_processes_that_open_a_new_log_together_all_write_to_it(provider: Provider) -> None:
+    provider.on("arbiter", verdict("Paris"))
+    command = [sys.executable, "-m", "consortium_mcp", "consult", "-m", "a", "--arbiter", "arbiter"]
+    gate = provider.gate("a")
+    running = [subprocess.Popen([*command, f"Question {n}?"], stderr=subprocess.DEVNULL) for n in range(3)]
+    gate.wait_for(3)
+    gate.open()
+
+    assert [process.wait(60) for process in running] == [0, 0, 0]
+    assert len(logged()) == 6

@@ -11,7 +11,7 @@ import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager, closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -319,6 +319,30 @@ def test_two_processes_that_resume_a_run_make_each_call_once(provider: Provider,
 
     assert [ended(process)[:2] for process in processes] == [(0, "Paris\n")] * 2
     assert provider.count() == len(MEMBERS) + 1
+
+
+def test_resuming_a_run_that_another_process_works_on_waits_for_its_answer(
+    provider: Provider, path: Path, interrupted: str
+) -> None:
+    gate = provider.gate(*MEMBERS)
+    first = start("runs", "resume", interrupted)
+    gate.wait_for(len(MEMBERS))
+    second = start("runs", "resume", interrupted)
+    while not has_opened(second, path):
+        assert second.poll() is None
+    gate.open()
+
+    assert [ended(process)[:2] for process in (first, second)] == [(0, "Paris\n")] * 2
+    assert provider.count() == len(MEMBERS) + 1
+
+
+def has_opened(process: "subprocess.Popen[str]", path: Path) -> bool:
+    """Whether a process has opened a file."""
+    for descriptor in Path(f"/proc/{process.pid}/fd").iterdir():
+        with suppress(OSError):  # it has closed this one meanwhile
+            if descriptor.readlink() == path:
+                return True
+    return False
 
 
 async def test_two_runners_in_one_process_that_resume_a_run_make_each_call_once(

@@ -19,7 +19,7 @@ from sqlite_utils import Database
 from consortium_mcp.consortium import Consortium, Member
 from consortium_mcp.errors import ConsortiumError, NotFound, StoreUnusable
 from consortium_mcp.run import CallResult, CallSpec, Iteration, Run, Verdict
-from consortium_mcp.store import Begun, Paid, Refused, Reservation, Store
+from consortium_mcp.store import Begun, NotHeld, Paid, Refused, Reservation, Store
 from consortium_mcp.store.migrations import migrations
 from consortium_mcp.store.writer import Writer
 from tests.permissions import read_only, shared_folder
@@ -68,7 +68,7 @@ def spec_of(call_id: str = "i1/m1", label: str = "a#1", prompt: str = "why?") ->
     return CallSpec(call_id=call_id, iteration=number, label=label, model="a", prompt=prompt)
 
 
-def begin(store: Store, spec: CallSpec | None = None, run_id: str = "01a") -> Begun | Paid | Refused:
+def begin(store: Store, spec: CallSpec | None = None, run_id: str = "01a") -> Begun | Paid | Refused | NotHeld:
     """Begin a call without any budget."""
     return store.begin_attempt(run_id, spec or spec_of(), Reservation(tokens=0, cost_usd=None), {})
 

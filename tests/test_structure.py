@@ -19,7 +19,8 @@ store.writer store.migrations store.database store.consortiums store.runs store.
 llm_log takeover calls definitions plan stats report consult replay runner
 server.strict server.results server.cancellation server.tools server.resources server.app server.exit server.stdio
 server.http server
-cli.logs cli.options cli.serve cli.consult cli.consortiums cli.runs cli.stats cli.models cli.local_model cli.demo cli.groups cli
+cli.logs cli.options cli.serve cli.consult cli.consortiums cli.runs cli.stats cli.models cli.local_model cli.demo
+cli.groups cli
 plugin
 """.split()
 """From the top of the story to its end."""

@@ -93,9 +93,7 @@ def _divisible(chance: random.Random) -> Question:
     right = divisor * chance.randint(4, 12)
     others = [number for number in range(20, 120) if number % divisor]
     wrong = list(map(str, chance.sample(others, WRONG_ANSWERS)))
-    return _choice(
-        chance, f"Which of these numbers can be divided by {divisor} without remainder?", str(right), wrong
-    )
+    return _choice(chance, f"Which of these numbers can be divided by {divisor} without remainder?", str(right), wrong)
 
 
 def _alphabet(chance: random.Random) -> Question:

@@ -29,8 +29,8 @@ class Form:
     template: str
     """The template that asks for the form, without `_json` or `_tags`."""
 
-    schema: dict[str, Any]
-    """What is asked of models that support schemas; the descriptions stand in for words in the question."""
+    schema: Callable[[int], dict[str, Any]]
+    """What is asked of models that support schemas, about so many responses; descriptions stand in for words."""
 
     read: Callable[[str, Iteration], Verdict | None]
     """Reads a reply; None when it holds no verdict in this form."""
@@ -59,7 +59,7 @@ async def _verdict_of(
     run: Run, iteration: Iteration, model: str, role: str, call: Caller, reads_schema: ReadsSchema, form: Form
 ) -> Iteration:
     """The iteration with a model's verdict, or the reason why there is none; an unreadable one is asked for again."""
-    schema = form.schema if reads_schema(model) else None
+    schema = form.schema(len(iteration.shown_order)) if reads_schema(model) else None
     label = f"{model} (arbiter)"
     asked = question(run, iteration, iteration.shown_order, form.template, schema, role=role, model=model, label=label)
     result = await call(asked)
@@ -85,7 +85,7 @@ async def _with_order_checked(
         return judged
     if abs(verdict.confidence - rules.confidence_threshold) >= ORDER_MARGIN:
         return judged
-    reversed_order = judged.model_copy(update={"shown_order": judged.shown_order[::-1]})
+    reversed_order = judged.model_copy(update={"shown_order": judged.shown_order[::-1], "verdict": None})
     again = await _verdict_of(run, reversed_order, arbiter, "arbiter/reversed", call, reads_schema, form)
     if again.verdict is None:
         return judged

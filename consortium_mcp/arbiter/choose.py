@@ -29,27 +29,30 @@ def read_ranking(reply: str, iteration: Iteration) -> Verdict | None:
     return _verdict(fields or {}, iteration, numbers) if complete else None
 
 
-PICK = Form(
-    template="pick",
-    schema=_schema("best", {"type": "integer", "minimum": 1, "description": "The number of the best response."}),
-    read=read_pick,
-    takes_text=False,
-)
+def pick_schema(shown: int) -> dict[str, Any]:
+    """The schema of a pick among so many responses: no other number can be given."""
+    numbers = {"type": "integer", "enum": list(range(1, shown + 1))}
+    return _schema("best", {**numbers, "description": "The number of the best response."})
+
+
+def ranking_schema(shown: int) -> dict[str, Any]:
+    """The schema of an order of so many responses."""
+    numbers = {"type": "integer", "enum": list(range(1, shown + 1))}
+    length = {"minItems": shown, "maxItems": shown}
+    described = {"description": "The numbers of all responses, each once, the best first."}
+    return _schema("ranking", {"type": "array", "items": numbers, **length, **described})
+
+
+def ballot_schema(shown: int) -> dict[str, Any]:
+    """The schema of such an order alone, where nobody reads more than that."""
+    schema = ranking_schema(shown)
+    return {**schema, "properties": {"ranking": schema["properties"]["ranking"]}, "required": ["ranking"]}
+
+
+PICK = Form(template="pick", schema=pick_schema, read=read_pick, takes_text=False)
 """How the best response is asked for and read."""
 
-RANK = Form(
-    template="rank",
-    schema=_schema(
-        "ranking",
-        {
-            "type": "array",
-            "items": {"type": "integer", "minimum": 1},
-            "description": "The numbers of all responses, the best first.",
-        },
-    ),
-    read=read_ranking,
-    takes_text=False,
-)
+RANK = Form(template="rank", schema=ranking_schema, read=read_ranking, takes_text=False)
 """How the order of the responses is asked for and read."""
 
 

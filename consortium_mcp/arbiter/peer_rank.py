@@ -1,11 +1,12 @@
 """`peer_rank`: the members rank the others' anonymous responses; no arbiter is needed."""
 
 import random
+from fractions import Fraction
 
 import anyio
 
 from consortium_mcp.arbiter.asking import ReadsSchema
-from consortium_mcp.arbiter.choose import RANK
+from consortium_mcp.arbiter.choose import ballot_schema
 from consortium_mcp.arbiter.question import question
 from consortium_mcp.arbiter.reader import numbers_of, read_fields
 from consortium_mcp.members import Caller
@@ -42,12 +43,12 @@ def borda(ballots: dict[str, list[str]], candidates: list[str]) -> dict[str, flo
     Args:
         ballots: what each voter ordered, best first; its own response is not among them.
     """
-    scores: dict[str, list[float]] = {candidate: [] for candidate in candidates}
+    scores: dict[str, list[Fraction]] = {candidate: [] for candidate in candidates}
     for ballot in ballots.values():
         last = max(1, len(ballot) - 1)
         for place, candidate in enumerate(ballot):
-            scores[candidate].append(1 - place / last)
-    return {candidate: sum(given) / len(given) if given else None for candidate, given in scores.items()}
+            scores[candidate].append(1 - Fraction(place, last))  # exact: equal counts tie
+    return {candidate: float(sum(given) / len(given)) if given else None for candidate, given in scores.items()}
 
 
 async def _ballot(
@@ -57,7 +58,7 @@ async def _ballot(
     others = [place for place in sorted(iteration.shown_order) if iteration.responses[place] is not voter]
     random.Random(f"{run.shuffle_seed}/{iteration.number}/{voter.response_id}").shuffle(others)
     place = iteration.responses.index(voter) + 1
-    schema = RANK.schema if reads_schema(voter.model) else None
+    schema = ballot_schema(len(others)) if reads_schema(voter.model) else None
     asked = question(
         run, iteration, others, "rank", schema, role=f"peer{place}", model=voter.model, label=f"{voter.label} (peer)"
     )

@@ -108,5 +108,5 @@ def claims_of(value: object, iteration: Iteration) -> tuple[Claim, ...] | None:
     return tuple(claims)
 
 
-FORM = Form(template="verdict", schema=VERDICT_SCHEMA, read=read_verdict)
+FORM = Form(template="verdict", schema=lambda shown: VERDICT_SCHEMA, read=read_verdict)
 """How a synthesis is asked for and read."""

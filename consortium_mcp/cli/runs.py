@@ -54,7 +54,7 @@ def resume(run_id: str, as_json: bool) -> None:
     """Go on with RUN where it was interrupted; what was paid for is not asked again."""
     with Consultancy() as consultancy:
         run = consultancy.store.load_run(run_id)
-        if run.status == "interrupted":
+        if run.ended_utc is None:  # where another process works on it, that is followed
             run = anyio.run(work_on, consultancy, run_id)
     print_run(answered(run), as_json=as_json)
 
