@@ -120,7 +120,7 @@ class Consultancy:
             consortium=consortium,
             shuffle_seed=secrets.randbits(48),
             fence_mark=secrets.token_hex(6),
-            deadline_utc=self.deadline(deadline_seconds),
+            **self.deadline(deadline_seconds),
             budget=budget,
             created_utc=now_utc(),
         )
@@ -129,9 +129,10 @@ class Consultancy:
         same = self.store.open_run(run, self.owner, fingerprint, since.isoformat() if join else None, refusal)
         return self.store.load_run(same) if same else run
 
-    def deadline(self, seconds: float | None = None) -> str:
-        """When a run that is opened now must have ended; None means the setting."""
-        return _from_now(seconds or self.settings.deadline_seconds)
+    def deadline(self, seconds: float | None = None) -> dict[str, Any]:
+        """The fields that say when a run that is opened now must have ended; None means the setting."""
+        seconds = seconds or self.settings.deadline_seconds
+        return {"deadline_utc": _from_now(seconds), "deadline_seconds": seconds}
 
     def check(self, run: Run) -> None:
         """Raise where a run's models or rules do not do."""
@@ -151,7 +152,7 @@ class Consultancy:
             on_change: told after each thing that was written.
         """
         run = await saved(self.store.load_run, run_id)  # from here on a cancelled run is closed as such
-        deadline = _from_now(_whole_seconds(run)) if run.status == "interrupted" else run.deadline_utc
+        deadline = _from_now(run.deadline_seconds) if run.status == "interrupted" else run.deadline_utc
         run = run.model_copy(update={"deadline_utc": deadline})
         if not await saved(self.store.claim_run, run_id, self.owner, deadline):
             return run
@@ -200,6 +201,8 @@ class Consultancy:
         async for last in iterations(run, calls, reads_schema, calls.stop, save):
             if last.iterations:
                 await save(last.iterations[-1])
+        if run.replay_of:
+            await calls.write(self.store.forget_iterations, run.run_id, len(last.iterations))
         if calls.stopped and last.status != "converged":
             last = last.model_copy(update={"status": calls.stopped})
         return await self._close(closed(last), calls.unsaved)
@@ -296,9 +299,3 @@ def _from_now(seconds: float) -> str:
 
 def _not_saved(run: Run, why: str) -> Run:
     return run.model_copy(update={"degraded": (*run.degraded, f"The run could not be saved in full: {why}")})
-
-
-def _whole_seconds(run: Run) -> float:
-    """How long the run was given when it was opened."""
-    opened, deadline = datetime.fromisoformat(run.created_utc), datetime.fromisoformat(run.deadline_utc)
-    return (deadline - opened).total_seconds()

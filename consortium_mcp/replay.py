@@ -57,7 +57,7 @@ def open_replay(
             "iterations": (),
             "degraded": (),
             "created_utc": now_utc(),
-            "deadline_utc": consultancy.deadline(),
+            **consultancy.deadline(),
         }
     )
     consultancy.check(run)

@@ -102,6 +102,8 @@ def _transcript_lines(run: Run) -> Iterator[str]:
     yield ""
     yield f"- status: {run.status}"
     yield f"- opened: {run.created_utc}, ended: {run.ended_utc or 'not yet'}"
+    if run.replay_of:
+        yield f"- replay of: {run.replay_of}"
     yield f"- consortium: {run.consortium_name or 'given inline'}, of {', '.join(map(str, run.consortium.members))}"
     yield f"- arbiter: {run.consortium.arbiter}"
     usage = run.usage

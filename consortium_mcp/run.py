@@ -360,7 +360,10 @@ class Run(Record):
     """The run whose responses are judged again; None for a run of its own."""
 
     deadline_utc: str
-    """When it must have ended, ISO 8601 in UTC."""
+    """When it must have ended, ISO 8601 in UTC; later for one that is resumed."""
+
+    deadline_seconds: float = 600
+    """How long it was given, from its opening or its resuming to its deadline."""
 
     budget: Budget = Budget()
     """What it may spend."""

@@ -218,6 +218,19 @@ async def test_rank_orders_all_responses_and_returns_the_first_ones_text() -> No
     assert found and (found.synthesis, found.ranking) == ("a", ("i1/m2", "i1/m3", "i1/m1"))
 
 
+async def test_a_schema_has_room_for_the_responses_that_are_shown_and_for_no_others() -> None:
+    call = ScriptedCalls(lambda spec: verdict_text(best=1, ranking=ranked(spec.prompt)))
+    for method in ("pick", "rank", "peer_rank"):
+        await judged(method, three(*"abcde"), call)
+    best, ranking, *ballots = [spec.output_schema and spec.output_schema["properties"] for spec in call.asked]
+
+    assert best and best["best"]["enum"] == [1, 2, 3, 4, 5]
+    for properties, shown in ((ranking, 5), *((ballot, 4) for ballot in ballots)):
+        numbers = properties and properties["ranking"]
+        assert numbers and (numbers["minItems"], numbers["maxItems"]) == (shown, shown)
+        assert numbers["items"]["enum"] == list(range(1, shown + 1))
+
+
 @pytest.mark.parametrize("form", ["pick", "rank"])
 async def test_what_is_asked_for_in_tags_is_read_back(form: str) -> None:
     main = {"pick": "best", "rank": "ranking"}[form]
@@ -310,6 +323,14 @@ async def test_each_peer_is_shown_the_responses_in_an_order_of_its_own() -> None
     await judged("peer_rank", three(*"abcdefgh"), call)
     orders = {tuple(text for text in shown_in(spec.prompt) if text in "gh") for spec in call.asked[:6]}
     assert orders == {("g", "h"), ("h", "g")}
+
+
+def test_equal_borda_counts_tie_whatever_places_they_come_from() -> None:
+    ballots = {"a": "bcde", "b": "acde", "c": "abde", "d": "abce", "e": "bcad"}
+
+    scores = borda({voter: list(ballot) for voter, ballot in ballots.items()}, list("abcde"))
+
+    assert (scores["a"], scores["b"]) == (5 / 6, 5 / 6)  # places 0, 0, 0, 2 and 0, 0, 1, 1: floats tell them apart
 
 
 async def test_of_responses_with_equal_borda_scores_the_first_declared_wins() -> None:

@@ -80,8 +80,8 @@ class _Plugin:
     """An llm plugin that is an object of this process."""
 
     def __init__(self, simulation: Simulation, known: Mapping[str, Question]) -> None:
-        self._replies = {name: _Simulated(name, "knows", simulation, known) for name in simulation.member_names}
-        self._replies |= {name: _Simulated(name, judge, simulation, known) for judge, name in ARBITERS.items()}
+        self._replies = {name: Simulated(name, "knows", simulation, known) for name in simulation.member_names}
+        self._replies |= {name: Simulated(name, judge, simulation, known) for judge, name in ARBITERS.items()}
 
     @llm.hookimpl
     def register_models(self, register: Callable[..., None]) -> None:
@@ -89,7 +89,7 @@ class _Plugin:
             register(_Model(model_id, simulated), _AsyncModel(model_id, simulated))
 
 
-class _Simulated:
+class Simulated:
     """What one of them says."""
 
     def __init__(self, name: str, judge: Judge, simulation: Simulation, known: Mapping[str, Question]) -> None:
@@ -165,7 +165,7 @@ class _Shared:
 
     can_stream = False
 
-    def __init__(self, model_id: str, simulated: _Simulated) -> None:
+    def __init__(self, model_id: str, simulated: Simulated) -> None:
         self.model_id = model_id
         self.supports_schema = simulated.simulation.supports_schema
         self._simulated = simulated

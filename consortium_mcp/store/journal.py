@@ -155,6 +155,15 @@ class Journal(DatabaseFile):
         rows = [[to_run, from_run, call_id] for call_id in call_ids]
         self.write(lambda connection: connection.executemany(sql, rows) and None)
 
+    def forget_iterations(self, run_id: str, after: int) -> None:
+        """Take back what was copied of later iterations, where a run ended before it came to them."""
+
+        def forget(connection: sqlite3.Connection) -> None:
+            connection.execute("DELETE FROM iterations WHERE run_id = ? AND number > ?", [run_id, after])
+            connection.execute("DELETE FROM calls WHERE run_id = ? AND iteration > ?", [run_id, after])
+
+        self.write(forget)
+
     def load_spending(self, scope: str) -> tuple[int, int, float]:
         """Calls, tokens and US dollars that a scope has used and reserved."""
         rows = self.read("SELECT calls, tokens, cost_usd FROM spending WHERE scope = ?", [scope])

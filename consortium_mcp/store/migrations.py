@@ -54,6 +54,7 @@ def m002_runs(db: Database) -> None:
             created_utc TEXT NOT NULL,      -- ISO 8601
             ended_utc TEXT,                 -- null while it is open
             deadline_utc TEXT NOT NULL,     -- when it must have ended, ISO 8601
+            deadline_seconds REAL NOT NULL, -- how long it was given
             max_calls INTEGER,              -- its budget; null for no limit
             max_tokens INTEGER,
             max_cost_usd REAL,

@@ -1,0 +1,339 @@
+"""Replay judges what was said again: the same verdict from the same reply, under other rules, and asks no member."""
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import anyio
+import anyio.to_thread
+import pytest
+from click.testing import CliRunner
+from mcp import Client
+
+from consortium_mcp.cli import main
+from consortium_mcp.consult import Consultancy
+from consortium_mcp.errors import ConsortiumError, InvalidConsortium, NotFound
+from consortium_mcp.replay import open_replay
+from consortium_mcp.run import Budget, Run
+from consortium_mcp.runner import Runner
+from consortium_mcp.server import build_server
+from tests.consulted import consulted, is_judging, performed, without_waits
+from tests.provider import Fault, Provider, Reply, Request
+from tests.scripted import verdict_text
+from tests.server_process import read
+
+pytestmark = pytest.mark.anyio
+
+MEMBERS = ("a", "b", "c", "d", "e", "llama3:8b")
+
+
+@pytest.fixture(autouse=True)
+def honest_arbiters(provider: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Arbiters whose verdict depends on nothing but the question, and gets surer with each iteration."""
+    without_waits(monkeypatch)
+    provider.on("arbiter", lambda request: judgement(request, "arbiter"))
+    provider.on("plain-arbiter", lambda request: judgement(request, "plain-arbiter"))
+
+
+def judgement(request: Request, name: str) -> str:
+    """A verdict in every form: the responses in the order in which they are shown."""
+    number = request.prompt.count("your synthesis in iteration") // 2 + 1
+    shown = request.prompt.count("--- end of response")
+    fields: dict[str, Any] = {"best": 1, "ranking": list(range(1, shown + 1))}
+    return verdict_text(f"{name} in {number} of {shown} responses", number / 4, **fields)
+
+
+async def replayed(office: Consultancy, run: Run, **rules: Any) -> Run:
+    """The replay of a run, when it has ended."""
+    opened = await anyio.to_thread.run_sync(lambda: open_replay(office, run.run_id, **rules))
+    return await performed(office, opened.run_id)
+
+
+def asked_of_members(provider: Provider) -> int:
+    """How many requests came to members that are not asked to judge."""
+    return sum(not is_judging(request) for model in MEMBERS for request in provider.requests_to(model))
+
+
+def outcome(run: Run) -> dict[str, Any]:
+    """Everything of a run that its replay must repeat."""
+    judged = [one.model_dump(exclude={"responses"}) for one in run.iterations]
+    heard = [[(one.response_id, one.label, one.text, one.late) for one in each.responses] for each in run.iterations]
+    fields = {"status", "answer", "confidence", "dissent", "degraded", "selected_iteration"}
+    return {"judged": judged, "heard": heard, **run.model_dump(include=fields)}
+
+
+def script_failed(provider: Provider) -> None:
+    provider.on("b", Fault.wrong_key())
+
+
+def script_truncated(provider: Provider) -> None:
+    provider.on("b", Reply("half of", finish_reason="length"))
+
+
+def script_lost_later(provider: Provider) -> None:
+    provider.on("c", ["once", Fault.wrong_key()])
+
+
+def script_nothing(provider: Provider) -> None:
+    """Everybody answers."""
+
+
+CASES: dict[str, tuple[Callable[[Provider], None], dict[str, Any]]] = {
+    "one iteration": (script_nothing, {"max_iterations": 1}),
+    "several iterations": (script_nothing, {"max_iterations": 3}),
+    "a minimum of iterations": (script_nothing, {"min_iterations": 3, "confidence_threshold": 0.2}),
+    "converged": (script_nothing, {"confidence_threshold": 0.5}),
+    "its order checked": (script_nothing, {"confidence_threshold": 0.26, "max_iterations": 1}),
+    "a failed member": (script_failed, {"max_iterations": 2}),
+    "a truncated response": (script_truncated, {"max_iterations": 1}),
+    "a member lost later": (script_lost_later, {"max_iterations": 2}),
+    "debate": (script_nothing, {"strategy": "debate", "max_iterations": 2}),
+    "eliminate": (script_nothing, {"strategy": "eliminate", "judging_method": "rank", "max_iterations": 2}),
+    "eliminate with a failed member": (
+        script_failed,
+        {"strategy": "eliminate", "judging_method": "rank", "max_iterations": 2},
+    ),
+    "pick": (script_nothing, {"judging_method": "pick", "max_iterations": 2}),
+    "vote": (script_nothing, {"judging_method": "vote", "max_iterations": 2}),
+    "no schema": (script_nothing, {"arbiter": "plain-arbiter", "max_iterations": 2}),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+async def test_a_replay_gives_the_identical_verdicts_from_identical_replies_and_asks_no_member(
+    provider: Provider, consultancy: Consultancy, case: str
+) -> None:
+    script, rules = CASES[case]
+    script(provider)
+    run = await consulted(consultancy, "a:2", "b", "c", **rules)
+    asked, judged = asked_of_members(provider), provider.count(run.consortium.arbiter)
+
+    again = await replayed(consultancy, run)
+
+    assert outcome(again) == outcome(run)
+    assert (asked_of_members(provider), again.replay_of) == (asked, run.run_id)
+    bodies = [request.body for request in provider.requests_to(run.consortium.arbiter)]
+    assert bodies[judged:] == bodies[:judged]
+
+
+async def test_a_late_response_stays_late_in_a_replay(provider: Provider, consultancy: Consultancy) -> None:
+    for model in "ab":
+        provider.on(model, "Answer: 7")
+    gate = provider.gate("c")
+    run = await consulted(consultancy, "a", "b", "c", judging_method="vote", confidence_threshold=0.6)
+    gate.open()
+
+    again = await replayed(consultancy, run)
+
+    assert outcome(again) == outcome(run)
+    assert [one.late for one in again.iterations[0].responses] == [False, False, True]
+    assert provider.count("c") == 1
+
+
+async def test_a_replay_asks_peers_to_rank_again_and_nothing_else(provider: Provider, consultancy: Consultancy) -> None:
+    for model in "abc":
+        provider.on(model, lambda request: '{"ranking": [1, 2]}' if is_judging(request) else f"of {request.model}")
+    run = await consulted(consultancy, "a", "b", "c", judging_method="peer_rank", max_iterations=1)
+
+    again = await replayed(consultancy, run)
+
+    assert (outcome(again), asked_of_members(provider)) == (outcome(run), 3)
+
+
+async def test_another_arbiter_judges_the_same_responses(provider: Provider, consultancy: Consultancy) -> None:
+    run = await consulted(consultancy, "a:2", "b", max_iterations=1)
+
+    again = await replayed(consultancy, run, arbiter="plain-arbiter")
+
+    assert (run.answer, again.answer) == ("arbiter in 1 of 3 responses", "plain-arbiter in 1 of 3 responses")
+    assert again.consortium.arbiter == "plain-arbiter" and asked_of_members(provider) == 3
+    assert again.iterations[0].shown_order == run.iterations[0].shown_order
+
+
+@pytest.mark.parametrize("method", ["synthesize", "pick", "rank", "peer_rank", "vote"])
+async def test_another_judging_method_judges_the_responses_of_an_elimination(
+    provider: Provider, consultancy: Consultancy, method: str
+) -> None:
+    for model in "abcd":
+        provider.on(model, lambda request: '{"ranking": [1, 2]}' if is_judging(request) else f"of {request.model}")
+    run = await consulted(consultancy, *"abcd", strategy="eliminate", judging_method="rank", max_iterations=2)
+
+    again = await replayed(consultancy, run, judging_method=method)
+
+    labels = [[one.label for one in iteration.responses] for iteration in run.iterations]
+    assert [[one.label for one in iteration.responses] for iteration in again.iterations] == labels
+    assert (again.consortium.judging_method, asked_of_members(provider)) == (method, 7)
+
+
+async def test_an_elimination_is_replayed_as_it_was_though_the_new_arbiter_ranks_otherwise(
+    provider: Provider, consultancy: Consultancy
+) -> None:
+    run = await consulted(consultancy, *"abcd", strategy="eliminate", judging_method="rank", max_iterations=2)
+    provider.on("plain-arbiter", lambda request: verdict_text(ranking=[3, 2, 1, 4][: judgement_size(request)]))
+
+    again = await replayed(consultancy, run, arbiter="plain-arbiter")
+
+    assert outcome(again)["heard"] == outcome(run)["heard"]
+    assert not any(one.error for iteration in again.iterations for one in iteration.responses)
+
+
+def judgement_size(request: Request) -> int:
+    """How many responses a question shows."""
+    return request.prompt.count("--- end of response")
+
+
+@pytest.mark.parametrize(
+    ("without", "labels"),
+    [
+        ("b", ["a#1", "a#2", "c#1"]),
+        ("a#1", ["a#2", "b#1", "c#1"]),
+        ("a", ["b#1", "c#1"]),
+        ("c#1", ["a#1", "a#2", "b#1"]),
+    ],
+)
+async def test_a_model_or_an_instance_can_be_left_out(
+    provider: Provider, consultancy: Consultancy, without: str, labels: list[str]
+) -> None:
+    run = await consulted(consultancy, "a:2", "b", "c", max_iterations=2)
+
+    again = await replayed(consultancy, run, without=without)
+
+    assert [[one.label for one in iteration.responses] for iteration in again.iterations] == [labels, labels]
+    assert again.answer == f"arbiter in 2 of {len(labels)} responses"
+    assert again.consortium.instance_count == len(labels) and again.degraded == ()
+    kept = {one.response_id: one.text for one in run.iterations[1].responses}
+    assert all(kept[one.response_id] == one.text for one in again.iterations[1].responses)
+
+
+async def test_a_lower_threshold_ends_a_replay_earlier_and_a_higher_one_asks_nobody_for_more(
+    provider: Provider, consultancy: Consultancy
+) -> None:
+    run = await consulted(consultancy, "a", "b", confidence_threshold=0.5)
+
+    lower = await replayed(consultancy, run, confidence_threshold=0.2)
+    higher = await replayed(consultancy, run, confidence_threshold=99)
+
+    assert [(len(one.iterations), one.status) for one in (run, lower, higher)] == [
+        (2, "converged"),
+        (1, "converged"),
+        (2, "exhausted"),
+    ]
+    assert higher.consortium.confidence_threshold == 0.99 and asked_of_members(provider) == 4
+
+
+async def test_a_budget_that_paid_for_the_members_lets_them_be_judged_again(
+    provider: Provider, consultancy: Consultancy
+) -> None:
+    run = await consulted(consultancy, "a", "b", max_iterations=2, budget=Budget(max_calls=6))
+
+    again = await replayed(consultancy, run)
+
+    assert (outcome(again), again.usage.calls) == (outcome(run), 2)
+
+
+async def test_an_opened_replay_has_no_answer_yet(consultancy: Consultancy) -> None:
+    run = await consulted(consultancy, "a", "b", max_iterations=1)
+
+    opened = open_replay(consultancy, run.run_id)
+
+    assert (opened.status, opened.answer, opened.ended_utc, opened.replay_of) == ("running", None, None, run.run_id)
+
+
+async def test_a_replay_can_be_replayed(provider: Provider, consultancy: Consultancy) -> None:
+    run = await consulted(consultancy, "a", "b", max_iterations=2)
+    first = await replayed(consultancy, run)
+
+    second = await replayed(consultancy, first)
+
+    assert (outcome(second), second.replay_of, asked_of_members(provider)) == (outcome(run), first.run_id, 4)
+
+
+@pytest.mark.parametrize(
+    ("rules", "reason"),
+    [
+        ({"without": "x"}, "No 'x' was asked in the run"),
+        ({"without": "a#3"}, "there were: a#1, b#1"),
+        ({"judging_method": "best"}, "no judging method 'best'"),
+        ({"judging_method": "peer_rank"}, "at least three instances"),
+        ({"confidence_threshold": 101}, "must be between 0 and 1"),
+    ],
+)
+async def test_what_cannot_be_replayed_is_refused_with_the_reason(
+    provider: Provider, consultancy: Consultancy, rules: dict[str, Any], reason: str
+) -> None:
+    run = await consulted(consultancy, "a", "b", max_iterations=1)
+    asked = provider.count()
+
+    with pytest.raises(InvalidConsortium, match=reason):
+        open_replay(consultancy, run.run_id, **rules)
+
+    assert provider.count() == asked and len(consultancy.store.list_runs()) == 1
+
+
+async def test_leaving_out_everybody_is_refused(consultancy: Consultancy) -> None:
+    run = await consulted(consultancy, "a:2", max_iterations=1)
+
+    with pytest.raises(InvalidConsortium, match="Without 'a' nobody is left"):
+        open_replay(consultancy, run.run_id, without="a")
+
+
+async def test_a_run_without_responses_is_not_replayed(provider: Provider, consultancy: Consultancy) -> None:
+    provider.on("a", Fault.wrong_key())
+    run = await consulted(consultancy, "a")
+
+    with pytest.raises(ConsortiumError, match="no response that could be judged again"):
+        open_replay(consultancy, run.run_id)
+
+
+def test_an_unknown_run_is_not_replayed(consultancy: Consultancy) -> None:
+    with pytest.raises(NotFound, match="No run 'nope'"):
+        open_replay(consultancy, "nope")
+
+
+async def test_a_run_that_has_not_ended_is_not_replayed(consultancy: Consultancy) -> None:
+    run = consultancy.open_run("Why?", models=["a"], arbiter="arbiter")
+
+    with pytest.raises(ConsortiumError, match="can be replayed when it has ended"):
+        open_replay(consultancy, run.run_id)
+
+
+# the command and the resource
+
+
+@pytest.fixture
+def command() -> Iterator[Callable[..., str]]:
+    """Runs a command in this process, and returns its stdout."""
+
+    def run(*arguments: str) -> str:
+        done = CliRunner().invoke(main, list(arguments), catch_exceptions=False)
+        assert done.exit_code == 0, done.output
+        return done.stdout
+
+    yield run
+
+
+def test_the_command_replays_a_run_under_every_rule(provider: Provider, command: Callable[..., str]) -> None:
+    asked = ["Why?", "-m", "a:2", "-m", "b", "--arbiter", "arbiter", "--max-iterations", "1", "--json"]
+    run = json.loads(command("consult", *asked))
+    rules = ["--arbiter", "plain-arbiter", "--without", "a#2", "--threshold", "20", "--judging-method", "pick"]
+
+    again = json.loads(command("runs", "replay", run["run_id"], *rules, "--json"))
+
+    consortium = again["consortium"]
+    assert (again["replay_of"], again["answer"], again["status"]) == (run["run_id"], again["answer"], "converged")
+    assert (consortium["arbiter"], consortium["judging_method"]) == ("plain-arbiter", "pick")
+    assert consortium["confidence_threshold"] == 0.2
+    assert [one["label"] for one in again["iterations"][0]["responses"]] == ["a#1", "b#1"]
+    assert asked_of_members(provider) == 3
+
+
+async def test_the_resource_says_of_which_run_it_is_a_replay(consultancy: Consultancy) -> None:
+    run = await consulted(consultancy, "a", "b", max_iterations=1)
+    again = await replayed(consultancy, run)
+
+    async with Runner(consultancy) as runner, Client(build_server(runner)) as client:
+        record = json.loads(await read(client, again.uri))
+        transcript = await read(client, again.transcript_uri)
+
+    assert record["replay_of"] == run.run_id
+    assert f"replay of: {run.run_id}" in transcript
