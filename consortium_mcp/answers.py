@@ -24,6 +24,9 @@ _NUMBER = re.compile(r"[+-]?\d{1,3}(?:,\d{3})+(?:\.\d+)?|[+-]?\d+(?:\.\d+)?")
 ANSWER_CHARACTERS = 20_000
 """In how much of a text's end its final answer is looked for."""
 
+SHORT_CHARACTERS = 100
+"""Up to which length an answer is a statement whose numbers must be equal."""
+
 COMPARED_CHARACTERS = 5_000
 """How much of two texts is compared; beyond that, agreement costs more than it says."""
 
@@ -34,10 +37,11 @@ def final_answer(text: str) -> str:
     What `Answer:`, `<answer>` or `\\boxed{}` holds, the last of each; else the last line. A number is only its value,
     a text has no case, no accents on its quotation marks, and no punctuation at its ends.
     """
-    return _final(strip_thinking(text))
+    return _final(strip_thinking(text))[0]
 
 
-def _final(text: str) -> str:
+def _final(text: str) -> tuple[str, bool]:
+    """The answer that a text comes to, and whether it is marked as such."""
     text = without_confidence(text[-ANSWER_CHARACTERS:])
     marked = _BOXED.findall(text) or _TAGGED.findall(text) or _LABELLED.findall(text)
     lines = [line for line in text.splitlines() if line.strip()]
@@ -47,8 +51,8 @@ def _final(text: str) -> str:
     answer = answer.strip().strip("*_`'\"“”‘’.,;:!?()[]{} ")
     numbers = _NUMBER.findall(answer)
     if len(numbers) == 1 and len(answer) - len(numbers[0]) <= 12 and not is_bound:
-        return _plain(numbers[0])
-    return " ".join(answer.split())
+        return _plain(numbers[0]), bool(marked)
+    return " ".join(answer.split()), bool(marked)
 
 
 def same_answer(one: str, other: str) -> bool:
@@ -87,6 +91,9 @@ class Comparable(NamedTuple):
     answer: str
     """What it comes to."""
 
+    is_marked: bool
+    """Whether it says so, as in `Answer: 7`."""
+
     words: str
     """Its text, without thinking and confidence, no longer than is compared."""
 
@@ -94,16 +101,19 @@ class Comparable(NamedTuple):
 def comparable(text: str) -> Comparable:
     """What is compared of a response; worth keeping where it is compared with many."""
     text = strip_thinking(text)
-    return Comparable(_final(text), without_confidence(text[:COMPARED_CHARACTERS]))
+    return Comparable(*_final(text), without_confidence(text[:COMPARED_CHARACTERS]))
 
 
 def agree(one: Comparable, other: Comparable) -> float:
-    """1.0 for the same final answer, else how many words the responses share.
+    """1.0 for the same final answer, 0.0 for two that are marked or of other numbers, else how many words they share.
 
     The words' share is rapidfuzz's token set ratio; it knows nothing of meaning.
     """
     if same_answer(one.answer, other.answer):
         return 1.0
+    short = max(len(one.answer), len(other.answer)) <= SHORT_CHARACTERS
+    if (one.is_marked and other.is_marked) or (short and _digits(one.answer) != _digits(other.answer)):
+        return 0.0
     return float(fuzz.token_set_ratio(one.words, other.words)) / 100
 
 

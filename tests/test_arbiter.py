@@ -2,6 +2,8 @@
 
 import json
 import re
+from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -360,9 +362,26 @@ def test_B24_the_order_holds_each_usable_response_once_and_is_the_same_on_replay
     )
 
 
-def test_B24_every_place_comes_first_equally_often() -> None:
-    first = [shown_order(seed, 1, [response(1), response(2), response(3)])[0] for seed in range(600)]
-    assert min(first.count(place) for place in (0, 1, 2)) > 150
+@pytest.mark.parametrize(("members", "critical"), [(3, 23.5), (5, 45.9), (8, 94.4)])
+def test_B24_over_a_thousand_runs_each_member_stands_in_each_place_equally_often(members: int, critical: float) -> None:
+    runs = 1_200
+    responses = [response(place) for place in range(1, members + 1)]
+    counts = Counter((place, member) for seed in range(runs) for place, member in _places(seed, responses))
+    expected = runs / members
+    squares = sum((counts[place, member] - expected) ** 2 for place, member in _grid(members))
+    chi_square = squares / expected * (members - 1) / members  # rows and columns have fixed sums
+
+    print(f"{members} members, {runs} runs: chi-square {chi_square:.1f} with {(members - 1) ** 2} degrees of freedom")
+    print("\n".join(str([counts[place, member] for place in range(members)]) for member in range(members)))
+    assert chi_square < critical  # exceeded by chance once in 10,000 times
+
+
+def _places(seed: int, responses: list[MemberResponse]) -> Iterable[tuple[int, int]]:
+    return enumerate(shown_order(seed, 1, responses))
+
+
+def _grid(members: int) -> Iterable[tuple[int, int]]:
+    return ((place, member) for place in range(members) for member in range(members))
 
 
 async def test_B24_the_iteration_records_the_order_in_which_the_question_shows_the_responses() -> None:

@@ -3,6 +3,8 @@
 import json
 import re
 from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import product
 
 import pytest
 
@@ -71,21 +73,24 @@ def test_the_corpus_is_large_enough() -> None:
     assert len(HOSTILE) >= 60 and len(set(HOSTILE.values())) == len(HOSTILE)
 
 
-@pytest.mark.parametrize("form", ["json", "tags"])
 @pytest.mark.parametrize("method", ARBITERS)
 @pytest.mark.parametrize("name", NAMES)
 async def test_the_arbiters_honest_verdict_stands_whatever_a_member_wrote_and_wherever_it_is_quoted(
-    name: str, method: str, form: str
+    name: str, method: str
 ) -> None:
-    hostile = HOSTILE[name]
     found = {}
-    for where, reply in QUOTATIONS.items():
-        text = reply(form, hostile)
-        script = lambda spec: honest(form) if "repair" in spec.call_id else text  # noqa: E731, B023
-        verdict = (await judged(method, hostile, script, form == "json")).verdict
-        found[where] = verdict and (verdict.synthesis, verdict.confidence, verdict.chosen)
+    for form, where in product(("json", "tags"), QUOTATIONS):
+        reply = QUOTATIONS[where](form, HOSTILE[name])
+        script = partial(replies, honest(form), reply)
+        verdict = (await judged(method, HOSTILE[name], script, form == "json")).verdict
+        found[form, where] = verdict and (verdict.synthesis, verdict.confidence, verdict.chosen)
     expected = ("REAL", 0.4, None) if method == "synthesize" else ("red", 0.4, "i1/m1")
-    assert found == dict.fromkeys(QUOTATIONS, expected)
+    assert found == dict.fromkeys(product(("json", "tags"), QUOTATIONS), expected)
+
+
+def replies(repaired: str, first: str, spec: CallSpec) -> str:
+    """What the arbiter replies, and what it replies when it is asked once more."""
+    return repaired if "repair" in spec.call_id else first
 
 
 @pytest.mark.parametrize("where", ["before", "after"])
@@ -115,13 +120,11 @@ async def test_a_hostile_vote_is_one_vote(name: str) -> None:
     )
 
 
-@pytest.mark.parametrize("reads_schema", [True, False])
-@pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("name", NAMES)
-async def test_a_hostile_reply_is_read_or_refused_and_never_raises(name: str, method: str, reads_schema: bool) -> None:
-    hostile = HOSTILE[name]
-    iteration = await judged(method, "green", lambda spec: hostile, reads_schema)
-    check(closed(new_run(status="exhausted", iterations=(iteration,))))
+async def test_a_hostile_reply_is_read_or_refused_and_never_raises(name: str) -> None:
+    for method, reads_schema in product(METHODS, (True, False)):
+        iteration = await judged(method, "green", lambda spec: HOSTILE[name], reads_schema)
+        check(closed(new_run(status="exhausted", iterations=(iteration,))))
 
 
 def check(run: Run) -> None:

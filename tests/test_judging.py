@@ -687,6 +687,22 @@ def test_agreement_is_measured_for_as_many_instances_as_there_may_be() -> None:
     assert 256 * 255 / 2 > COMPARED_PAIRS and measures and measures.agreement_within is not None
 
 
+@pytest.mark.parametrize(
+    ("one", "other", "agrees"),
+    [
+        ("Answer: 7", "Answer: 8", False),
+        ("It is Paris, of course.\nAnswer: Paris", "It is Paris, of course.\nAnswer: Lyon", False),
+        ("The result of it all is 7.", "The result of it all is 8.", False),
+        ("So it is.\nAnswer: 7", "7", True),
+        ("The sky is blue because of scattering.", "Because of scattering, the sky is blue.", True),
+    ],
+)
+def test_responses_that_come_to_another_answer_do_not_agree_however_alike_their_words(
+    one: str, other: str, agrees: bool
+) -> None:
+    assert (agreement(one, other) >= 0.8) is agrees and agreement(one, other) == agreement(other, one)
+
+
 def test_agreement_ignores_what_is_thought_and_stated_of_oneself() -> None:
     one, other = "<think>1</think>It is blue\nConfidence: 90%", "It is blue\nConfidence: 10%"
     assert agreement(one, other) == 1.0

@@ -161,7 +161,9 @@ async def test_another_judging_method_judges_the_responses_of_an_elimination(
     again = await replayed(consultancy, run, judging_method=method)
 
     labels = [[one.label for one in iteration.responses] for iteration in run.iterations]
-    assert [[one.label for one in iteration.responses] for iteration in again.iterations] == labels
+    assert [[one.label for one in iteration.responses] for iteration in again.iterations] == labels[
+        : 1 if again.status == "converged" else 2
+    ]
     assert (again.consortium.judging_method, asked_of_members(provider)) == (method, 7)
 
 
@@ -169,7 +171,7 @@ async def test_an_elimination_is_replayed_as_it_was_though_the_new_arbiter_ranks
     provider: Provider, consultancy: Consultancy
 ) -> None:
     run = await consulted(consultancy, *"abcd", strategy="eliminate", judging_method="rank", max_iterations=2)
-    provider.on("plain-arbiter", lambda request: verdict_text(ranking=[3, 2, 1, 4][: judgement_size(request)]))
+    provider.on("plain-arbiter", lambda request: otherwise(request))
 
     again = await replayed(consultancy, run, arbiter="plain-arbiter")
 
@@ -177,9 +179,10 @@ async def test_an_elimination_is_replayed_as_it_was_though_the_new_arbiter_ranks
     assert not any(one.error for iteration in again.iterations for one in iteration.responses)
 
 
-def judgement_size(request: Request) -> int:
-    """How many responses a question shows."""
-    return request.prompt.count("--- end of response")
+def otherwise(request: Request) -> str:
+    """A ranking, the last response first."""
+    shown = request.prompt.count("--- end of response")
+    return verdict_text(confidence=0.1, ranking=list(range(shown, 0, -1)))
 
 
 @pytest.mark.parametrize(

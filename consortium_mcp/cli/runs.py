@@ -61,14 +61,15 @@ def resume(run_id: str, as_json: bool) -> None:
 
 @runs.command()
 @click.argument("run_id", metavar="RUN")
-@click.option("--correct", "score", flag_value=1.0, type=float, help="The answer was right.")
-@click.option("--wrong", "score", flag_value=0.0, type=float, help="The answer was wrong.")
-@click.option("--score", "score", type=click.FloatRange(0, 1), help="How right it was, 0-1.")
+@click.option("--correct", is_flag=True, help="The answer was right.")
+@click.option("--wrong", is_flag=True, help="The answer was wrong.")
+@click.option("--score", type=click.FloatRange(0, 1), help="How right it was, 0-1.")
 @click.option("--note", help="In words.")
-def rate(run_id: str, score: float | None, note: str | None) -> None:
+def rate(run_id: str, correct: bool, wrong: bool, score: float | None, note: str | None) -> None:
     """Say how right the answer of RUN was; `stats` learns from it."""
-    if score is None:
-        raise click.UsageError("How right was it? Give --correct, --wrong or --score.")
+    if correct + wrong + (score is not None) != 1:
+        raise click.UsageError("How right was it? Give one of --correct, --wrong and --score.")
+    score = float(correct) if score is None else score
     with Consultancy() as consultancy:
         consultancy.store.load_progress(run_id)
         consultancy.store.save_rating(Rating(run_id=run_id, score=score, note=note))
