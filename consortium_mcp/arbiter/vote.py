@@ -54,7 +54,7 @@ def count_votes(answers: list[tuple[str, str]]) -> list[Votes]:
 
 
 def is_decided(run: Run, results: Collection[CallResult], asked: int) -> bool:
-    """Whether the votes that are still out change neither which answer wins nor whether the members are asked again."""
+    """Whether the votes that are still out change neither which answer wins nor whether it reaches the threshold."""
     out = asked - len(results)
     if out >= len(results):
         return False
@@ -67,9 +67,7 @@ def is_decided(run: Run, results: Collection[CallResult], asked: int) -> bool:
 
 
 def _is_settled(run: Run, least: float, most: float) -> bool:
-    """Whether a share of the votes somewhere between these leads to the same next step."""
+    """Whether a share of the votes somewhere between these ends, or goes on, in the same way."""
     rules = run.consortium
-    if len(run.iterations) + 1 >= rules.iteration_limit:
-        return True
     reaches = [share >= rules.confidence_threshold for share in (least, most)]
     return rules.stop_on == "arbiter" and reaches[0] == reaches[1]
