@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from consortium_mcp.confidence import Confidence, read_confidence
 from consortium_mcp.run import MemberResponse
-from consortium_mcp.texts import load_template
+from consortium_mcp.texts import load_template, storable
 from consortium_mcp.thinking import strip_thinking
 
 _FIELDS = "synthesis|best|ranking|confidence|analysis|dissent|needs_iteration|refinement_areas"
@@ -163,7 +163,7 @@ def text_of(value: object) -> str:
         text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     except RecursionError:  # nested as deep as could just be read
         return ""
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").strip()
+    return storable(text).strip()
 
 
 def dissent_of(text: str, synthesis: str) -> str:

@@ -102,11 +102,6 @@ class Runs(DatabaseFile):
         values = [owner, now + LEASE_SECONDS, deadline_utc, run_id, owner, now]
         return self.write(lambda c: c.execute(sql, values).rowcount) == 1
 
-    def load_owner(self, run_id: str) -> str | None:
-        """The process that holds the run; None when none does."""
-        rows = self.read("SELECT owner FROM runs WHERE run_id = ?", [run_id])
-        return rows[0]["owner"] if rows else None
-
     def request_cancel(self, run_id: str) -> None:
         """Ask the process that holds the run to cancel it, which looks when it renews its lease; else it ends now."""
         request = "UPDATE runs SET cancel_requested = 1 WHERE run_id = ? AND status = 'running'"
