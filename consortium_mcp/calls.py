@@ -22,7 +22,7 @@ from consortium_mcp.errors import StoreUnusable
 from consortium_mcp.failures import RETRIED
 from consortium_mcp.model_call import CallLimits, ResponseSink, make_call
 from consortium_mcp.prices import price_usd
-from consortium_mcp.run import Budget, CallResult, CallSpec, Run, Status
+from consortium_mcp.run import Budget, CallResult, CallSpec, Run, Status, now_utc
 from consortium_mcp.settings import Settings
 from consortium_mcp.store import Begun, NotHeld, Paid, Refused, Reservation, Store, day_scope, run_scope
 
@@ -151,6 +151,8 @@ class RunCalls:
 
     async def _with_backups(self, spec: CallSpec) -> CallResult:
         """The first usable result of the model and its backups; else the last one's failure."""
+        if spec.response is not None:
+            return await self._given(spec, spec.response)
         asked = True
         for place, entry in enumerate(self.models[spec.model]):
             try:
@@ -161,6 +163,12 @@ class RunCalls:
                 break
         if not result.ok:  # a usable one was written with its attempt
             await self.write(self.store.finish_call, self.run.run_id, spec, result, asked, self.owner)
+        return result
+
+    async def _given(self, spec: CallSpec, text: str) -> CallResult:
+        """What the caller said itself, kept like a response that was asked for."""
+        result = CallResult(text=text, datetime_utc=now_utc())
+        await self.write(self.store.finish_call, self.run.run_id, spec, result, True, self.owner)
         return result
 
     async def _replayed(self, spec: CallSpec) -> CallResult:
@@ -294,7 +302,7 @@ def _pauses(ends: float) -> Callable[[Exception], bool | float]:
 
 def calls_per_iteration(consortium: Consortium) -> int:
     """How many calls an iteration takes when nothing is tried again."""
-    instances = consortium.instance_count
+    instances = consortium.asked_count
     return instances + judging_methods()[consortium.judging_method].calls(instances)
 
 

@@ -12,6 +12,9 @@ from consortium_mcp.record import Record
 MAX_INSTANCES = 256
 MAX_ITERATIONS = 100
 
+OWN_ANSWER = "own_answer"
+"""What stands for the model of the caller's own answer."""
+
 
 class Member(Record):
     """One line of a consortium: a model, how many instances of it, and what they are told."""
@@ -30,6 +33,9 @@ class Member(Record):
 
     options: dict[str, JsonValue] = {}
     """llm options of the model, such as `temperature`."""
+
+    response: str | None = None
+    """What it says, where nobody has to be asked: the caller's own answer; None asks the model."""
 
     def __str__(self) -> str:
         return f"{self.model}:{self.count}" + (f" as {self.role}" if self.role else "")
@@ -104,6 +110,11 @@ class Consortium(Record):
     def instance_count(self) -> int:
         """How many instances are asked in one iteration."""
         return sum(member.count for member in self.members)
+
+    @property
+    def asked_count(self) -> int:
+        """How many of them are asked; the caller's own answer is there already."""
+        return sum(member.count for member in self.members if member.response is None)
 
     @property
     def iteration_limit(self) -> int:
@@ -195,6 +206,18 @@ def find_cycle(name: str | None, consortium: Consortium, saved: Mapping[str, Con
     return walk(consortium, [name] if name else [])
 
 
+def with_own_answer(consortium: Consortium, text: str) -> Consortium:
+    """The definition with the caller's own answer among the responses, in the last place and as anonymous as any."""
+    own = Member(model=OWN_ANSWER, response=text)
+    return consortium.model_copy(update={"members": (*consortium.members, own)})
+
+
+def without_own_answer(consortium: Consortium) -> Consortium:
+    """The definition as it was before."""
+    asked = tuple(member for member in consortium.members if member.response is None)
+    return consortium.model_copy(update={"members": asked})
+
+
 def alternatives(model: str) -> list[str]:
     """The model and its backups, in the order in which they are tried: `"a|b"` is a, then b."""
     return [name.strip() for name in model.split("|") if name.strip()]
@@ -202,7 +225,8 @@ def alternatives(model: str) -> list[str]:
 
 def models_of(consortium: Consortium) -> list[str]:
     """Every model that it may call, backups included, each once."""
-    asked = [member.model for member in consortium.members] + ([consortium.arbiter] if consortium.arbiter else [])
+    asked = [member.model for member in consortium.members if member.response is None]
+    asked += [consortium.arbiter] if consortium.arbiter else []
     return list(dict.fromkeys(name for model in asked for name in alternatives(model)))
 
 

@@ -17,9 +17,9 @@ import anyio.to_thread
 from ulid import ULID
 
 from consortium_mcp.calls import RunCalls, day_budget, saved, seconds_until
-from consortium_mcp.catalogue import ModelEntry, load_catalogue
+from consortium_mcp.catalogue import Catalogue, ModelEntry, load_catalogue
 from consortium_mcp.clients import KeptClients
-from consortium_mcp.consortium import Consortium
+from consortium_mcp.consortium import Consortium, with_own_answer, without_own_answer
 from consortium_mcp.definitions import Definitions, with_arbiter
 from consortium_mcp.ending import closed, ended
 from consortium_mcp.errors import InvalidConsortium, RunFailed, StoreUnusable
@@ -67,17 +67,26 @@ class Consultancy:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def plan(self, prompt: str, *, budget: Budget | None = None, **definition: Any) -> Plan:
+    def plan(
+        self,
+        prompt: str,
+        *,
+        budget: Budget | None = None,
+        follow_up_to: str | None = None,
+        own_answer: str | None = None,
+        **definition: Any,
+    ) -> Plan:
         """What a consult would do and cost, and what would stop it; nothing is asked, nothing is written."""
         catalogue = load_catalogue()
-        name, consortium = self.definitions.resolve(catalogue, **definition)
-        consortium = with_arbiter(consortium)
+        earlier = self._earlier(follow_up_to)
+        name, consortium = self._consortium(catalogue, earlier, own_answer, **definition)
         problems = self.definitions.problems(name, consortium, catalogue)
         models = {} if problems else self.definitions.check(name, consortium, catalogue)
         if not prompt.strip():
             problems.append("The prompt is empty.")
         problems += budget_problems(consortium, budget or Budget(), models) + self._problems_today(consortium, models)
-        return make_plan(prompt, consortium, models, problems)
+        said = [turn.text for turn in _conversation(earlier)]
+        return make_plan("".join([*said, prompt]), consortium, models, problems)
 
     def open_run(
         self,
@@ -87,6 +96,8 @@ class Consultancy:
         budget: Budget | None = None,
         deadline_seconds: float | None = None,
         join: bool = False,
+        follow_up_to: str | None = None,
+        own_answer: str | None = None,
         **definition: Any,
     ) -> Run:
         """Resolve and check everything, and write the run, before anything is paid for.
@@ -95,6 +106,8 @@ class Consultancy:
             budget: what the run may spend; None means no limit of its own.
             deadline_seconds: how long it may take; None means the setting.
             join: return the run of the same call where one is under way, or ended without anyone having received it.
+            follow_up_to: the run whose conversation goes on; its consortium is asked where none is named.
+            own_answer: the caller's, judged as one more anonymous response; None means there is none.
             definition: what `Definitions.resolve` takes.
 
         Raises:
@@ -104,8 +117,9 @@ class Consultancy:
             raise InvalidConsortium("The prompt is empty; say what the consortium is to answer.")
         budget = budget or Budget()
         catalogue = load_catalogue()
-        name, consortium = self.definitions.resolve(catalogue, **definition)
-        consortium = with_arbiter(consortium)
+        earlier = self._earlier(follow_up_to)
+        history = (*history, *_conversation(earlier))
+        name, consortium = self._consortium(catalogue, earlier, own_answer, **definition)
         models = self.definitions.check(name, consortium, catalogue)
         if problems := budget_problems(consortium, budget, models):
             raise InvalidConsortium(" ".join(problems))
@@ -115,7 +129,8 @@ class Consultancy:
             run_id=str(ULID()).lower(),
             status="running",
             prompt=storable(prompt),
-            history=tuple(history),
+            history=history,
+            follow_up_to=earlier.run_id if earlier else None,
             consortium_name=name,
             consortium=consortium,
             shuffle_seed=secrets.randbits(48),
@@ -128,6 +143,31 @@ class Consultancy:
         refusal = InvalidConsortium(" ".join(today)) if today else None
         same = self.store.open_run(run, self.owner, fingerprint, since.isoformat() if join else None, refusal)
         return self.store.load_run(same) if same else run
+
+    def _earlier(self, run_id: str | None) -> Run | None:
+        """The run that is followed up; None when there is none. Raises NotFound, and where it has no answer."""
+        if run_id is None:
+            return None
+        earlier = self.store.load_run(run_id)
+        if earlier.answer is None:
+            raise InvalidConsortium(f"The run {run_id} is {earlier.status} and has no answer to follow up.")
+        return earlier
+
+    def _consortium(
+        self, catalogue: Catalogue, earlier: Run | None, own_answer: str | None, **definition: Any
+    ) -> tuple[str | None, Consortium]:
+        """Who is asked: those named, else those of the earlier run, else the default; and its name when it is saved."""
+        name = None
+        if earlier is not None and not (definition.get("consortium") or definition.get("models")):
+            name = earlier.consortium_name
+            definition["consortium"] = without_own_answer(earlier.consortium)
+        found, consortium = self.definitions.resolve(catalogue, **definition)
+        consortium = with_arbiter(consortium)
+        if own_answer is not None:
+            if not own_answer.strip():
+                raise InvalidConsortium("own_answer is empty; leave it out, or give the answer that is to be judged.")
+            consortium = with_own_answer(consortium, storable(own_answer))
+        return found or name, consortium
 
     def deadline(self, seconds: float | None = None) -> dict[str, Any]:
         """The fields that say when a run that is opened now must have ended; None means the setting."""
@@ -285,6 +325,14 @@ def answered(run: Run) -> Run:
     if run.answer is None and run.status != "running":
         raise RunFailed(f"{run.error or 'The run ended without an answer.'} The run is kept as {run.uri}.", run.run_id)
     return run
+
+
+def _conversation(earlier: Run | None) -> list[Turn]:
+    """What was said up to the end of a run; nothing where there is none."""
+    if earlier is None:
+        return []
+    said = [Turn(role="user", text=earlier.prompt), Turn(role="assistant", text=earlier.answer or "")]
+    return [*earlier.history, *said]
 
 
 def _fingerprint(prompt: str, history: Sequence[Turn], consortium: Consortium, budget: Budget) -> str:

@@ -84,10 +84,11 @@ class Definitions:
         _refuse_cycle(name, consortium, others)
         allowed = self.settings.allowed_models
         usable = {model: catalogue.usable(model, allowed) for model in models_of(with_arbiter(consortium))}
-        for member in consortium.members:
+        asked = [member for member in consortium.members if member.response is None]
+        for member in asked:
             for model in alternatives(member.model):
                 usable[model].check_options(member.options)
-        names = [*(member.model for member in consortium.members), with_arbiter(consortium).arbiter or ""]
+        names = [*(member.model for member in asked), with_arbiter(consortium).arbiter or ""]
         return {name: [usable[model] for model in alternatives(name)] for name in names}
 
     def problems(self, name: str | None, consortium: Consortium, catalogue: Catalogue) -> list[str]:

@@ -1,7 +1,7 @@
 """Asks all instances at once; a failure becomes a response, a late one holds up nobody, the order is as declared."""
 
 import math
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 
 import anyio
 
@@ -56,7 +56,7 @@ async def ask_all(
                 await arrived.wait()
             if patience.cancelled_caught or (late is None and decided and decided(results.values(), len(specs))):
                 break
-            if ends == math.inf and _is_quorum(results.values(), len(specs)):
+            if ends == math.inf and _is_quorum(results, specs):
                 now = anyio.current_time()
                 ends = now + max(MIN_GRACE_SECONDS, GRACE_FACTOR * (now - began))
         group.cancel_scope.cancel()
@@ -92,6 +92,7 @@ def _spec(run: Run, number: int, place: int) -> CallSpec:
         system=ask.system,
         history=run.history,
         options=ask.options,
+        response=ask.response,
     )
 
 
@@ -100,8 +101,9 @@ def _spec_of_late(run: Run, call_id: str) -> CallSpec:
     return _spec(run, int(number), int(place))
 
 
-def _is_quorum(results: Collection[CallResult], asked: int) -> bool:
-    return sum(result.ok for result in results) * 2 > asked
+def _is_quorum(results: Mapping[str, CallResult], specs: Sequence[CallSpec]) -> bool:
+    asked = [spec.call_id for spec in specs if spec.response is None]
+    return sum(results[call_id].ok for call_id in asked if call_id in results) * 2 > len(asked)
 
 
 def _response(spec: CallSpec, result: CallResult | None) -> MemberResponse:

@@ -71,9 +71,9 @@ def make_plan(
         models: the models to be called with their backups; empty when one of them cannot be.
         problems: everything that would stop it, a sentence each.
     """
-    asked = [member.model for member, _ in instances(consortium)]
+    asked = [member.model for member, _ in instances(consortium) if member.response is None]
     question = len(prompt) // 4 + 100
-    heard = question + len(asked) * TYPICAL_OUTPUT_TOKENS
+    heard = question + consortium.instance_count * TYPICAL_OUTPUT_TOKENS
     method = judging_methods()[consortium.judging_method]
     members = list(dict.fromkeys(asked))
     rows = [_row(models, model, "member", asked.count(model), question) for model in members]
@@ -111,7 +111,7 @@ def budget_problems(
     if budget.max_calls is not None and budget.max_calls - used_calls < needed:
         left = f", of which {max(0, budget.max_calls - used_calls)} are left," if used_calls else ""
         problems.append(
-            f"max_calls={budget.max_calls} ({whose}){left} cannot pay for one iteration: {consortium.instance_count} "
+            f"max_calls={budget.max_calls} ({whose}){left} cannot pay for one iteration: {consortium.asked_count} "
             f"responses and their judging are {needed} calls. Raise it, or ask fewer instances."
         )
     if budget.max_cost_usd is not None:

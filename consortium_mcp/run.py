@@ -62,6 +62,9 @@ class Ask(Record):
     options: dict[str, JsonValue]
     """llm options for this call."""
 
+    response: str | None = None
+    """What it says, where nobody has to be asked; None asks the model."""
+
     @property
     def label(self) -> str:
         """How people see the instance, as in `gpt-5#2`."""
@@ -97,6 +100,9 @@ class CallSpec(Record):
 
     output_schema: dict[str, Any] | None = None
     """The JSON schema that the reply must follow; None means free text."""
+
+    response: str | None = None
+    """What it says, where nobody has to be asked; None asks the model."""
 
     @property
     def asks_member(self) -> bool:
@@ -355,6 +361,9 @@ class Run(Record):
 
     fence_mark: str
     """The random word that fences the responses in the arbiter's question."""
+
+    follow_up_to: str | None = None
+    """The run whose conversation it continues; None for one that begins its own."""
 
     replay_of: str | None = None
     """The run whose responses are judged again; None for a run of its own."""

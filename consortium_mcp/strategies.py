@@ -108,6 +108,7 @@ def _asks(run: Run, prompt_of: Callable[[str], str]) -> list[Ask]:
             prompt="",
             system=_system(run.consortium, member),
             options=member.options,
+            response=member.response,
         )
         for member, instance in instances(run.consortium)
     ]

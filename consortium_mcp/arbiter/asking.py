@@ -7,7 +7,7 @@ from typing import Any
 from consortium_mcp.answers import agreement
 from consortium_mcp.arbiter.question import question, repair
 from consortium_mcp.arbiter.reader import outside_thinking, read_fields, text_of
-from consortium_mcp.consortium import alternatives
+from consortium_mcp.consortium import OWN_ANSWER, alternatives
 from consortium_mcp.members import Caller
 from consortium_mcp.run import CallResult, CallSpec, Iteration, Measures, Run, Verdict
 
@@ -112,7 +112,7 @@ async def _repaired(
 
 def _strongest_other(iteration: Iteration, arbiter: str) -> str | None:
     """The model of the response that trusts itself most, the first of equals; None where only the arbiter's is left."""
-    failed = {arbiter, *alternatives(arbiter)}
+    failed = {arbiter, *alternatives(arbiter), OWN_ANSWER}
     usable = [response for response in iteration.responses if response.ok and response.model not in failed]
     best = max(usable, key=lambda response: response.stated_confidence or 0.0, default=None)
     return best.model if best else None

@@ -9,6 +9,7 @@ from consortium_mcp.arbiter.asking import ReadsSchema
 from consortium_mcp.arbiter.choose import ballot_schema
 from consortium_mcp.arbiter.question import question
 from consortium_mcp.arbiter.reader import numbers_of, read_fields
+from consortium_mcp.consortium import OWN_ANSWER
 from consortium_mcp.members import Caller
 from consortium_mcp.run import Iteration, MemberResponse, Run, Verdict
 
@@ -30,6 +31,8 @@ async def judge_by_peers(run: Run, iteration: Iteration, call: Caller, reads_sch
 
     async with anyio.create_task_group() as group:
         for voter in usable:
+            if voter.model == OWN_ANSWER:  # its author is no member whom we could ask
+                continue
             group.start_soon(vote, voter)
     return _judged(iteration, usable, borda(ballots, [one.response_id for one in usable]), len(ballots))
 

@@ -93,6 +93,12 @@ def _add_consulting(server: StrictServer, runner: Runner, cancellations: Cancell
         min_iterations: MinIterations = None,
         strategy: Strategy = None,
         judging_method: JudgingMethod = None,
+        follow_up_to: Annotated[
+            str | None, Field(description="Run id: continue its conversation, with its consortium unless one is named.")
+        ] = None,
+        own_answer: Annotated[
+            str | None, Field(description="Your own answer, judged anonymously beside the members'.")
+        ] = None,
         wait_seconds: Wait = None,
         deadline_seconds: Deadline = None,
         max_calls: MaxCalls = None,
@@ -116,6 +122,8 @@ def _add_consulting(server: StrictServer, runner: Runner, cancellations: Cancell
             "min_iterations": min_iterations,
             "strategy": strategy,
             "judging_method": judging_method,
+            "follow_up_to": follow_up_to,
+            "own_answer": own_answer,
         }
         if dry_run:
             plan = await anyio.to_thread.run_sync(lambda: office.plan(prompt, budget=budget, **definition))

@@ -163,3 +163,9 @@ def m002_runs(db: Database) -> None:
         )
         """
     )
+
+
+@migrations(name="m003_follow_ups")
+def m003_follow_ups(db: Database) -> None:
+    """Runs that continue the conversation of an earlier one."""
+    db.execute("ALTER TABLE runs ADD COLUMN follow_up_to TEXT")  # the earlier run; null where a conversation begins
