@@ -17,7 +17,8 @@ import stamina
 
 from consortium_mcp.arbiter import judging_methods
 from consortium_mcp.catalogue import ModelEntry
-from consortium_mcp.consortium import Consortium
+from consortium_mcp.client_calls import ClientCalls, call_client
+from consortium_mcp.consortium import CLIENT, Consortium
 from consortium_mcp.errors import StoreUnusable
 from consortium_mcp.failures import RETRIED
 from consortium_mcp.model_call import CallLimits, ResponseSink, make_call
@@ -95,6 +96,7 @@ class RunCalls:
     """Every model that the run may call with its backups, by the name that its consortium uses."""
 
     limits: CallLimits
+    client_calls: ClientCalls
     settings: Settings
     log: ResponseSink
     on_change: Callable[[], None]
@@ -228,7 +230,10 @@ class RunCalls:
         assert isinstance(begun, Begun)
         timeout_seconds = max(0.001, ends - time.monotonic())
         try:
-            result = await make_call(entry, spec, self.limits, timeout_seconds, self.log, over)
+            if entry.model_id == CLIENT:
+                result = await call_client(self.client_calls, self.run.run_id, spec, timeout_seconds)
+            else:
+                result = await make_call(entry, spec, self.limits, timeout_seconds, self.log, over)
         except anyio.get_cancelled_exc_class():
             cancelled = CallResult(error_kind="cancelled", error="The call was cancelled.")
             await self.write(self.store.settle_attempt, self.run.run_id, spec.call_id, begun.attempt, cancelled, None)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import JsonValue, ValidationError
 
+from consortium_mcp.consortium import CLIENT
 from consortium_mcp.errors import ModelUnavailable
 from consortium_mcp.lazy import llm, llm_plugins
 
@@ -83,6 +84,25 @@ class ModelEntry:
             ) from error
 
 
+class ClientEntry(ModelEntry):
+    """The calling client's own model: no model of llm's, asked over the connection by which its caller reaches us."""
+
+    supports_schema = False
+    max_parallel_calls = None
+
+    def problem(self) -> str | None:
+        """None: whether a client lends its model is known where it calls."""
+        return None
+
+    def check_options(self, options: dict[str, JsonValue]) -> None:
+        """Raise ModelUnavailable for all but the length of a reply; a client chooses the rest by itself."""
+        if others := [name for name in options if name != "max_tokens"]:
+            raise ModelUnavailable(f"{CLIENT} does not take the option {others[0]!r}. Its options: max_tokens.")
+
+
+CLIENT_ENTRY = ClientEntry(CLIENT, (), "MCP client", None, None)
+
+
 @dataclass(frozen=True)
 class Catalogue:
     """All models that llm offers, found once."""
@@ -149,7 +169,8 @@ class Catalogue:
 
     @cached_property
     def _by_name(self) -> dict[str, ModelEntry]:
-        return {name: entry for entry in self.entries for name in (*entry.aliases, entry.model_id)}
+        known = {name: entry for entry in self.entries for name in (*entry.aliases, entry.model_id)}
+        return {**known, CLIENT: CLIENT_ENTRY}
 
 
 def load_catalogue() -> Catalogue:

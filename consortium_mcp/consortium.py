@@ -12,6 +12,9 @@ from consortium_mcp.record import Record
 MAX_INSTANCES = 256
 MAX_ITERATIONS = 100
 
+CLIENT = "client"
+"""What a member or arbiter is called that is the calling client's own model."""
+
 OWN_ANSWER = "own_answer"
 """What stands for the model of the caller's own answer."""
 

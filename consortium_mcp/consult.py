@@ -18,9 +18,10 @@ from ulid import ULID
 
 from consortium_mcp.calls import RunCalls, day_budget, saved, seconds_until
 from consortium_mcp.catalogue import Catalogue, ModelEntry, load_catalogue
+from consortium_mcp.client_calls import ClientCalls
 from consortium_mcp.clients import KeptClients
 from consortium_mcp.consortium import Consortium, with_own_answer, without_own_answer
-from consortium_mcp.definitions import Definitions, with_arbiter
+from consortium_mcp.definitions import Definitions, client_problems, with_arbiter
 from consortium_mcp.ending import closed, ended
 from consortium_mcp.errors import InvalidConsortium, RunFailed, StoreUnusable
 from consortium_mcp.llm_log import LlmLog
@@ -50,6 +51,7 @@ class Consultancy:
         self.definitions = Definitions(self.store, self.settings)
         self.limits = CallLimits(self.settings.max_concurrent_calls)
         self.clients = KeptClients()
+        self.client_calls = ClientCalls()
         self.llm_log = LlmLog()
         self.owner = f"{socket.gethostname()}/{os.getpid()}/{secrets.token_hex(4)}"
         self._runs: anyio.CapacityLimiter | None = None
@@ -74,6 +76,7 @@ class Consultancy:
         budget: Budget | None = None,
         follow_up_to: str | None = None,
         own_answer: str | None = None,
+        has_client: bool = False,
         **definition: Any,
     ) -> Plan:
         """What a consult would do and cost, and what would stop it; nothing is asked, nothing is written."""
@@ -82,6 +85,7 @@ class Consultancy:
         name, consortium = self._consortium(catalogue, earlier, own_answer, **definition)
         problems = self.definitions.problems(name, consortium, catalogue)
         models = {} if problems else self.definitions.check(name, consortium, catalogue)
+        problems += client_problems(consortium, has_client)
         if not prompt.strip():
             problems.append("The prompt is empty.")
         problems += budget_problems(consortium, budget or Budget(), models) + self._problems_today(consortium, models)
@@ -98,6 +102,7 @@ class Consultancy:
         join: bool = False,
         follow_up_to: str | None = None,
         own_answer: str | None = None,
+        has_client: bool = False,
         **definition: Any,
     ) -> Run:
         """Resolve and check everything, and write the run, before anything is paid for.
@@ -108,6 +113,7 @@ class Consultancy:
             join: return the run of the same call where one is under way, or ended without anyone having received it.
             follow_up_to: the run whose conversation goes on; its consortium is asked where none is named.
             own_answer: the caller's, judged as one more anonymous response; None means there is none.
+            has_client: whether the caller is a client that lends its own model where `client` is asked.
             definition: what `Definitions.resolve` takes.
 
         Raises:
@@ -121,7 +127,7 @@ class Consultancy:
         history = (*history, *_conversation(earlier))
         name, consortium = self._consortium(catalogue, earlier, own_answer, **definition)
         models = self.definitions.check(name, consortium, catalogue)
-        if problems := budget_problems(consortium, budget, models):
+        if problems := client_problems(consortium, has_client) + budget_problems(consortium, budget, models):
             raise InvalidConsortium(" ".join(problems))
         fingerprint = _fingerprint(prompt, history, consortium, budget)
         since = datetime.now(UTC) - timedelta(minutes=JOIN_MINUTES)
@@ -175,8 +181,10 @@ class Consultancy:
         return {"deadline_utc": _from_now(seconds), "deadline_seconds": seconds}
 
     def check(self, run: Run) -> None:
-        """Raise where a run's models or rules do not do."""
+        """Raise where a run's models or rules do not do, for a caller that lends no model."""
         self.definitions.check(run.consortium_name, run.consortium, load_catalogue())
+        if problems := client_problems(run.consortium, has_client=False):
+            raise InvalidConsortium(" ".join(problems))
 
     def _problems_today(self, consortium: Consortium, models: Mapping[str, Sequence[ModelEntry]]) -> list[str]:
         """Why what is left of the day's budget cannot pay for even one iteration; empty when it can."""
@@ -227,7 +235,16 @@ class Consultancy:
         for entry in (entry for entries in models.values() for entry in entries):
             self.clients.use_in(entry)
         calls = RunCalls(
-            run, self.store, self.owner, models, self.limits, self.settings, self.llm_log.write, on_change, group
+            run,
+            self.store,
+            self.owner,
+            models,
+            self.limits,
+            self.client_calls,
+            self.settings,
+            self.llm_log.write,
+            on_change,
+            group,
         )
 
         async def save(iteration: Iteration) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from consortium_mcp.arbiter import judging_methods
 from consortium_mcp.catalogue import Catalogue, ModelEntry
-from consortium_mcp.consortium import Consortium, alternatives, define, find_cycle, models_of, parse_members
+from consortium_mcp.consortium import CLIENT, Consortium, alternatives, define, find_cycle, models_of, parse_members
 from consortium_mcp.errors import ConsortiumError, InvalidConsortium, ModelUnavailable, NotFound
 from consortium_mcp.local_model import LOCAL_MODEL_ID
 from consortium_mcp.settings import Settings
@@ -149,6 +149,16 @@ class Definitions:
 def with_arbiter(consortium: Consortium) -> Consortium:
     """The definition with its arbiter named: where it names none, the first member's, so nobody unnamed is asked."""
     return consortium.model_copy(update={"arbiter": consortium.arbiter or consortium.members[0].model})
+
+
+def client_problems(consortium: Consortium, has_client: bool) -> list[str]:
+    """Why the calling client's own model cannot be asked; empty when it can, or is not wanted."""
+    if has_client or CLIENT not in models_of(with_arbiter(consortium)):
+        return []
+    return [
+        f"The model {CLIENT!r} is the calling client's own, and this caller lends none: it takes an MCP client that "
+        "declares sampling. Name other models; list_models shows them."
+    ]
 
 
 def _check_rules(consortium: Consortium) -> None:

@@ -54,7 +54,7 @@ _BY_CODE: dict[str, ErrorKind] = {
 }
 
 # Finish reasons: OpenAI's, Anthropic's and Gemini's words for the same two things.
-_TRUNCATED = {"length", "max_tokens", "max_output_tokens", "model_length"}
+_TRUNCATED = {"length", "max_tokens", "maxtokens", "max_output_tokens", "model_length"}
 _FILTERED = {"content_filter", "safety", "refusal", "recitation", "blocklist", "prohibited_content"}
 
 RETRIED: frozenset[ErrorKind] = frozenset({"rate_limit", "timeout", "network", "server"})

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from consortium_mcp.catalogue import ModelEntry
+from consortium_mcp.consortium import CLIENT
 from consortium_mcp.lazy import genai_prices
 from consortium_mcp.local_model import LOCAL_MODEL_ID
 
@@ -12,7 +13,7 @@ _PROVIDER_OF_PLUGIN = {"llm.default_plugins.openai_models": "openai"}
 
 def price_usd(entry: ModelEntry, input_tokens: int, output_tokens: int) -> float | None:
     """What so many tokens of a model cost in US dollars; None when no list has its price."""
-    if entry.model_id == LOCAL_MODEL_ID:
+    if entry.model_id in (LOCAL_MODEL_ID, CLIENT):  # the latter is paid for by whoever calls
         return 0.0
     usage = genai_prices.Usage(input_tokens=input_tokens, output_tokens=output_tokens)
     for model, where in _references(entry):

@@ -10,12 +10,18 @@ from pathlib import Path
 from typing import Any
 
 from mcp import Client, StdioServerParameters, stdio_client
+from mcp.client.session import SamplingFnT
 from mcp_types import CallToolResult
 
 
 @asynccontextmanager
 async def connected(
-    mode: str, errlog: Path, *arguments: str, command: str | None = None, **environment: str
+    mode: str,
+    errlog: Path,
+    *arguments: str,
+    command: str | None = None,
+    sampling: SamplingFnT | None = None,
+    **environment: str,
 ) -> AsyncIterator[Client]:
     """A client of `python -m consortium_mcp`, started with this process's environment and more.
 
@@ -23,13 +29,14 @@ async def connected(
         mode: `auto` negotiates the newest revision, `legacy` the handshake of 2025-11-25.
         errlog: where the server's stderr goes.
         command: an installed command to start instead.
+        sampling: the client's own model; None lends none.
     """
     arguments = arguments if command else ("-m", "consortium_mcp", *arguments)
     server = StdioServerParameters(
         command=command or sys.executable, args=list(arguments), env={**os.environ, **environment}
     )
     with errlog.open("w") as log:
-        async with Client(stdio_client(server, errlog=log), mode=mode) as client:
+        async with Client(stdio_client(server, errlog=log), mode=mode, sampling_callback=sampling) as client:
             yield client
 
 

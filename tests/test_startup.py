@@ -87,9 +87,7 @@ async def test_the_first_answers_do_not_wait_for_llm(plugin_folder: Path, tmp_pa
 
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
 async def test_with_nothing_to_ask_the_tool_names_the_four_ways_to_a_model(mode: str, tmp_path: Path) -> None:
-    cache = {"XDG_CACHE_HOME": str(tmp_path / "no-weights")}
-
-    async with connected(mode, tmp_path / "stderr", **cache) as client:
+    async with connected(mode, tmp_path / "stderr", XDG_CACHE_HOME=str(tmp_path / "no-weights")) as client:
         result = await client.call_tool("consult_consortium", {"prompt": "?"})
 
     assert result.is_error

@@ -12,13 +12,13 @@ PACKAGE = Path(__file__).parent.parent / "consortium_mcp"
 ORDER = """
 errors record lazy texts thinking answers settings confidence consortium run failures
 local_model local_model.weights local_model.engine local_model.model
-catalogue clients model_call prices roles strategies members
+catalogue clients model_call client_calls prices roles strategies members
 arbiter.reader arbiter.question arbiter.asking arbiter.synthesize arbiter.choose arbiter.peer_rank arbiter.vote
 arbiter.methods arbiter ending measures orchestrator
 store.writer store.migrations store.database store.consortiums store.runs store.journal store.ratings store
 llm_log takeover calls definitions plan stats report consult replay runner
-server.strict server.results server.cancellation server.tools server.resources server.app server.exit server.stdio
-server.http server
+server.results server.sampling server.strict server.cancellation server.tools server.resources server.app
+server.exit server.stdio server.http server
 cli.logs cli.options cli.serve cli.consult cli.consortiums cli.runs cli.stats cli.models cli.local_model cli.demo
 cli.groups cli
 plugin

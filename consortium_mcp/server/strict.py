@@ -9,6 +9,7 @@ from mcp_types import CallToolResult, InputRequiredResult, TextContent, Tool
 from pydantic import ValidationError
 
 from consortium_mcp.errors import ConsortiumError
+from consortium_mcp.server.sampling import InputNeeded
 
 
 class StrictServer(MCPServer[Any]):
@@ -41,6 +42,8 @@ class StrictServer(MCPServer[Any]):
         except ToolError as error:
             if isinstance(error.__cause__, ValidationError):
                 return _error(_invalid(name, error.__cause__))
+            if isinstance(error.__cause__, InputNeeded):
+                return error.__cause__.result
             if isinstance(error.__cause__, ConsortiumError | ToolError):
                 return _error(str(error.__cause__))
             raise

@@ -1,6 +1,7 @@
 """The tools; their docstrings speak to the model that chooses among them."""
 
 import re
+from collections.abc import AsyncIterator
 from typing import Annotated, Any, Literal
 
 import anyio.to_thread
@@ -11,7 +12,7 @@ from pydantic import Field
 from consortium_mcp.catalogue import Catalogue, load_catalogue
 from consortium_mcp.consortium import Consortium
 from consortium_mcp.errors import ConsortiumError
-from consortium_mcp.run import Budget, Rating, Status
+from consortium_mcp.run import Budget, Progress, Rating, Status
 from consortium_mcp.runner import Runner
 from consortium_mcp.server.cancellation import Cancellations
 from consortium_mcp.server.results import (
@@ -28,11 +29,15 @@ from consortium_mcp.server.results import (
     plan_result,
     result,
 )
+from consortium_mcp.server.sampling import lends_its_model, lent_model, take_answers
 from consortium_mcp.server.strict import StrictServer
 
 Models = Annotated[
     list[str] | None,
-    Field(description='Who is asked: "model", "model:count", "model|backup", "model as role"; ids as in list_models.'),
+    Field(
+        description='Who is asked: "model", "model:count", "model|backup", "model as role"; ids as in list_models. '
+        '"client" is your own model.'
+    ),
 ]
 Arbiter = Annotated[str | None, Field(description="Model that judges the responses; default: the first member's.")]
 SystemPrompt = Annotated[str | None, Field(description="System prompt for the members.")]
@@ -124,7 +129,10 @@ def _add_consulting(server: StrictServer, runner: Runner, cancellations: Cancell
             "judging_method": judging_method,
             "follow_up_to": follow_up_to,
             "own_answer": own_answer,
+            "has_client": lends_its_model(ctx),
         }
+        if run_id := take_answers(ctx, office.client_calls):
+            return await follow(ctx, run_id, wait_seconds)
         if dry_run:
             plan = await anyio.to_thread.run_sync(lambda: office.plan(prompt, budget=budget, **definition))
             return plan_result(plan)
@@ -148,6 +156,7 @@ def _add_consulting(server: StrictServer, runner: Runner, cancellations: Cancell
 
         An interrupted run is continued: what was paid for is not paid for again.
         """
+        take_answers(ctx, office.client_calls)
         if (await runner.load(run_id)).status == "interrupted":
             runner.submit(run_id)
         return await follow(ctx, run_id, wait_seconds, detail)
@@ -166,18 +175,25 @@ def _add_consulting(server: StrictServer, runner: Runner, cancellations: Cancell
 async def _follow(
     ctx: Context[Any, Any], runner: Runner, run_id: str, wait_seconds: float | None, detail: str = "answer"
 ) -> CallToolResult:
-    """Report progress, ever increasing, until the run has ended or the time is over."""
+    """The run's result when it has ended or the time is over; until then progress is reported, and the client asked."""
     wait = runner.consultancy.settings.wait_seconds if wait_seconds is None else wait_seconds
-    reported = 0.0
-    async for progress in runner.follow(run_id, wait):
-        done = float(progress.calls_done)
-        # What is said between two results moves half of what is left to the next one: more, but never too much.
-        reported = done if done > reported else (reported + int(reported) + 1) / 2
-        await ctx.report_progress(reported, None, progress.message)
+    async with lent_model(ctx, runner.consultancy.client_calls, run_id):
+        progress = await _report(ctx, runner.follow(run_id, wait))
     run = await runner.load(run_id)
     if run.answer is not None and not await _has_left(ctx):
         await runner.consultancy.mark_received(run_id)
     return consult_result(run, progress, detail)
+
+
+async def _report(ctx: Context[Any, Any], followed: AsyncIterator[Progress]) -> Progress:
+    """Report how far a run is, ever increasing; the last of it."""
+    reported = 0.0
+    async for progress in followed:
+        done = float(progress.calls_done)
+        # What is said between two results moves half of what is left to the next one: more, but never too much.
+        reported = done if done > reported else (reported + int(reported) + 1) / 2
+        await ctx.report_progress(reported, None, progress.message)
+    return progress
 
 
 async def _has_left(ctx: Context[Any, Any]) -> bool:

@@ -1,0 +1,70 @@
+"""What runs want to ask the calling client's own model, kept until somebody who follows the run has asked it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import anyio
+
+from consortium_mcp.run import CallResult, CallSpec, now_utc
+
+
+@dataclass
+class ClientCall:
+    """One call that waits for the client."""
+
+    spec: CallSpec
+    result: CallResult | None = None
+    answered: anyio.Event = field(default_factory=anyio.Event)
+    is_taken: bool = False
+    """Whether somebody is asking the client just now."""
+
+
+class ClientCalls:
+    """The calls of all runs that wait for a client; it knows nothing of the protocol by which clients are asked."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[str, list[ClientCall]] = {}
+        self._arrived: dict[str, anyio.Event] = {}
+
+    @contextmanager
+    def asking(self, run_id: str, spec: CallSpec) -> Iterator[ClientCall]:
+        """Let a call wait for as long as this is entered."""
+        call = ClientCall(spec)
+        self._waiting.setdefault(run_id, []).append(call)
+        if arrived := self._arrived.pop(run_id, None):
+            arrived.set()
+        try:
+            yield call
+        finally:
+            self._waiting[run_id].remove(call)
+            if not self._waiting[run_id]:
+                del self._waiting[run_id]
+
+    def waiting(self, run_id: str) -> list[ClientCall]:
+        """The run's calls that nobody is asking the client just now."""
+        return [call for call in self._waiting.get(run_id, []) if not call.is_taken]
+
+    async def wait(self, run_id: str) -> list[ClientCall]:
+        """The same, as soon as there is one."""
+        while not (calls := self.waiting(run_id)):
+            await self._arrived.setdefault(run_id, anyio.Event()).wait()
+        return calls
+
+    def answer(self, run_id: str, call_id: str, result: CallResult) -> None:
+        """Hand over what the client said; the first answer counts, and nobody minds one that came too late."""
+        for call in self._waiting.get(run_id, []):
+            if call.spec.call_id == call_id and call.result is None:
+                call.result = result
+                call.answered.set()
+
+
+async def call_client(calls: ClientCalls, run_id: str, spec: CallSpec, timeout_seconds: float) -> CallResult:
+    """What the client's model says; an error where no client that follows the run has answered in time."""
+    started, began = anyio.current_time(), now_utc()
+    with calls.asking(run_id, spec) as call, anyio.move_on_after(timeout_seconds):
+        await call.answered.wait()
+    within = f"{round(timeout_seconds, 2):g} seconds"
+    silence = CallResult(error_kind="timeout", error=f"No client that follows the run lent its model within {within}.")
+    duration_ms = round((anyio.current_time() - started) * 1000)
+    return (call.result or silence).model_copy(update={"duration_ms": duration_ms, "datetime_utc": began})

@@ -1,0 +1,148 @@
+"""The calling client's own model as a member: what runs want to ask it goes back over the caller's connection."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import anyio
+from mcp.server.mcpserver import Context
+from mcp.shared.exceptions import MCPError
+from mcp.shared.message import ServerMessageMetadata
+from mcp_types import (
+    CreateMessageRequest,
+    CreateMessageRequestParams,
+    CreateMessageResult,
+    InputRequests,
+    InputRequiredResult,
+    SamplingMessage,
+    TextContent,
+)
+from mcp_types.version import is_version_at_least
+
+from consortium_mcp.calls import ASSUMED_OUTPUT_TOKENS
+from consortium_mcp.client_calls import ClientCall, ClientCalls
+from consortium_mcp.failures import reply_failure
+from consortium_mcp.run import CallResult, CallSpec
+from consortium_mcp.texts import storable
+
+SETTLE_SECONDS = 0.05
+"""How long we wait for further calls of the same iteration, so that the client is asked all of them at once."""
+
+_STATE = "run:"
+_INPUT_REQUIRED = "2026-07-28"
+
+
+class InputNeeded(Exception):
+    """The request cannot be answered before the client has; it sends the same request again, with its answers."""
+
+    def __init__(self, result: InputRequiredResult) -> None:
+        super().__init__("input needed")
+        self.result = result
+
+
+def lends_its_model(ctx: Context[Any, Any]) -> bool:
+    """Whether the client declares that it answers sampling requests."""
+    return ctx.client_capabilities is not None and ctx.client_capabilities.sampling is not None
+
+
+def asks_in_results(ctx: Context[Any, Any]) -> bool:
+    """Whether the client is asked by the result of its request, as since revision 2026-07-28."""
+    version = ctx.protocol_version
+    return version is not None and is_version_at_least(version, _INPUT_REQUIRED)
+
+
+def take_answers(ctx: Context[Any, Any], calls: ClientCalls) -> str | None:
+    """Hand over what the client answers with its repeated request; the run that it follows, None for a new request."""
+    state = ctx.request_state
+    if state is None or not state.startswith(_STATE):
+        return None
+    run_id = state.removeprefix(_STATE)
+    for call_id, answer in (ctx.input_responses or {}).items():
+        if isinstance(answer, CreateMessageResult):
+            calls.answer(run_id, call_id, _result(answer))
+    return run_id
+
+
+@asynccontextmanager
+async def lent_model(ctx: Context[Any, Any], calls: ClientCalls, run_id: str) -> AsyncIterator[None]:
+    """While this is entered, the client is asked whatever the run wants to ask it, where it lends its model.
+
+    Raises InputNeeded where its revision asks clients by the result of their request.
+    """
+    if not lends_its_model(ctx):
+        yield
+        return
+    needed: list[InputRequiredResult] = []
+    failure: Exception | None = None
+    async with anyio.create_task_group() as group:
+
+        async def ask_by_result() -> None:
+            needed.append(await _needed_input(calls, run_id))
+            group.cancel_scope.cancel()
+
+        if asks_in_results(ctx):
+            group.start_soon(ask_by_result)
+        else:
+            group.start_soon(_ask_client, ctx, calls, run_id)
+        try:
+            yield
+        except Exception as error:  # raised again outside of the group, which would wrap it
+            failure = error
+        group.cancel_scope.cancel()
+    if failure:
+        raise failure
+    if needed:
+        raise InputNeeded(needed[0])
+
+
+async def _needed_input(calls: ClientCalls, run_id: str) -> InputRequiredResult:
+    """What the client must answer before the run goes on; returns when there is something."""
+    await calls.wait(run_id)
+    await anyio.sleep(SETTLE_SECONDS)
+    requests: InputRequests = {call.spec.call_id: _request(call.spec) for call in calls.waiting(run_id)}
+    return InputRequiredResult(input_requests=requests, request_state=f"{_STATE}{run_id}")
+
+
+async def _ask_client(ctx: Context[Any, Any], calls: ClientCalls, run_id: str) -> None:
+    """Ask a client of revision 2025-11-25 whatever the run wants to ask it, all at once, until we are cancelled."""
+    async with anyio.create_task_group() as group:
+        while True:
+            for call in await calls.wait(run_id):
+                call.is_taken = True
+                group.start_soon(_ask, ctx, calls, run_id, call)
+
+
+async def _ask(ctx: Context[Any, Any], calls: ClientCalls, run_id: str, call: ClientCall) -> None:
+    try:
+        related = ServerMessageMetadata(related_request_id=ctx.request_id)
+        reply = await ctx.session.send_request(_request(call.spec), CreateMessageResult, metadata=related)
+        result = _result(reply)
+    except MCPError as error:
+        result = CallResult(error_kind="cancelled", error=f"The client did not lend its model: {storable(str(error))}")
+    finally:
+        call.is_taken = False  # who follows the run next asks again, where we were cancelled
+    calls.answer(run_id, call.spec.call_id, result)
+
+
+def _request(spec: CallSpec) -> CreateMessageRequest:
+    turns = [*((turn.role, turn.text) for turn in spec.history), ("user", spec.prompt)]
+    limit = spec.options.get("max_tokens")
+    return CreateMessageRequest(
+        params=CreateMessageRequestParams(
+            messages=[SamplingMessage(role=role, content=TextContent(type="text", text=text)) for role, text in turns],
+            system_prompt=spec.system,
+            max_tokens=limit if isinstance(limit, int) else ASSUMED_OUTPUT_TOKENS,
+        )
+    )
+
+
+def _result(reply: CreateMessageResult) -> CallResult:
+    text = storable(reply.content.text) if isinstance(reply.content, TextContent) else ""
+    failure = reply_failure(None, reply.stop_reason, text)
+    return CallResult(
+        text=text or None,
+        error_kind=failure.kind if failure else None,
+        error=failure.message if failure else None,
+        finish_reason=reply.stop_reason,
+        resolved_model=reply.model,
+    )
