@@ -1,6 +1,7 @@
 """What tests share: an llm of their own, models behind real HTTP, a store in a temporary folder."""
 
 import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,6 +11,9 @@ from consortium_mcp.consult import Consultancy
 from consortium_mcp.local_model.weights import fetch_weights
 from consortium_mcp.settings import load_settings
 from tests.provider import Provider
+
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as in a job that a shell runs in the background
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # else no command that a test starts could be interrupted
 
 MODELS = ("a", "b", "c", "d", "e", "arbiter", "plain-arbiter", "llama3:8b", "vendor/model:free")
 """Models that every test's llm knows; `arbiter` supports schemas, `plain-arbiter` and the members do not."""
