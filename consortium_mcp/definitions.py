@@ -162,12 +162,10 @@ def client_problems(consortium: Consortium, has_client: bool) -> list[str]:
 
 
 def _check_rules(consortium: Consortium) -> None:
-    for what, given, known in (
-        ("strategy", consortium.strategy, strategies()),
-        ("judging method", consortium.judging_method, judging_methods()),
-    ):
-        if given not in known:
-            raise InvalidConsortium(f"There is no {what} {given!r}. There are: {', '.join(known)}.")
+    if consortium.strategy not in strategies():
+        raise InvalidConsortium(strategies().why_missing(consortium.strategy))
+    if consortium.judging_method not in judging_methods():
+        raise InvalidConsortium(judging_methods().why_missing(consortium.judging_method))
     ranking = [method.name for method in judging_methods().values() if method.ranks]
     if strategies()[consortium.strategy].needs_ranking and consortium.judging_method not in ranking:
         raise InvalidConsortium(

@@ -1,12 +1,12 @@
 """Strategies decide who is asked what in the next iteration; they are pure functions of what has happened."""
 
-import importlib.metadata
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 
 from consortium_mcp.consortium import Consortium, Member, alternatives
+from consortium_mcp.registry import Registry, load_registry
 from consortium_mcp.roles import role_text
 from consortium_mcp.run import Ask, Iteration, MemberResponse, Run
 from consortium_mcp.texts import clip, fill
@@ -90,13 +90,9 @@ _OWN = (
 
 
 @cache
-def strategies() -> dict[str, Strategy]:
-    """Every strategy by its name, ours first."""
-    known = {strategy.name: strategy for strategy in _OWN}
-    for entry_point in importlib.metadata.entry_points(group=ENTRY_POINTS):
-        strategy: Strategy = entry_point.load()
-        known.setdefault(strategy.name, strategy)
-    return known
+def strategies() -> Registry[Strategy]:
+    """Every strategy by its name."""
+    return load_registry("strategy", _OWN, ENTRY_POINTS)
 
 
 def _asks(run: Run, prompt_of: Callable[[str], str]) -> list[Ask]:

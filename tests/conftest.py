@@ -70,3 +70,12 @@ def open_consultancy() -> Iterator[Callable[..., Consultancy]]:
 def consultancy(open_consultancy: Callable[..., Consultancy]) -> Consultancy:
     """A consultancy with the default settings."""
     return open_consultancy()
+
+
+@pytest.fixture
+def plugin_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder on the path of subprocesses, where a plugin can be installed."""
+    folder = tmp_path / "site"
+    folder.mkdir()
+    monkeypatch.setenv("PYTHONPATH", str(folder))
+    return folder

@@ -25,11 +25,9 @@ from consortium_mcp.run import Run
 from consortium_mcp.runner import Runner
 from consortium_mcp.server import build_server
 from consortium_mcp.store import LEASE_SECONDS
+from tests.plugins import install_plugin
 from tests.provider import Fault, Provider, verdict
 from tests.server_process import StdioServer, connected, http_server, said, structured
-from tests.test_startup import install_plugin, plugin_folder
-
-__all__ = ["plugin_folder"]  # a fixture of that module, used here too
 
 CONSULT = {"prompt": "?", "models": ["a", "b"], "arbiter": "arbiter", "max_iterations": 3}
 """Three iterations of two members and the arbiter, if nobody stops it."""

@@ -1,7 +1,6 @@
 """Which models there are, under which names, and one clear sentence for whatever keeps one from being called."""
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -17,6 +16,7 @@ from consortium_mcp.consortium import Consortium, Member
 from consortium_mcp.consult import Consultancy, consult
 from consortium_mcp.errors import ModelUnavailable
 from consortium_mcp.settings import load_settings
+from tests.plugins import install_plugin
 from tests.provider import Provider
 
 Register = Callable[..., None]
@@ -266,15 +266,6 @@ def test_a_plugin_that_adapts_the_models_of_others_sees_them(provider: Provider)
     assert "llama3:8b" in seen
 
 
-def write_plugin(folder: Path, name: str, code: str) -> None:
-    """A distribution as pip leaves it: a module, and an entry point that llm finds."""
-    (folder / f"{name}.py").write_text(code)
-    info = folder / f"{name}-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(f"[llm]\n{name} = {name}\n")
-
-
 HEALTHY = """
 import llm
 
@@ -289,21 +280,16 @@ def register_models(register):
 """
 
 
-def test_a_plugin_that_cannot_be_imported_is_named_and_hides_no_other(provider: Provider, tmp_path: Path) -> None:
-    installed = tmp_path / "installed"
-    installed.mkdir()
-    write_plugin(installed, "llm_broken", "raise ImportError('cannot import name Foo')")
-    write_plugin(installed, "llm_healthy", HEALTHY)
+def test_a_plugin_that_cannot_be_imported_is_named_and_hides_no_other(provider: Provider, plugin_folder: Path) -> None:
+    install_plugin(plugin_folder, "llm_broken", "raise ImportError('cannot import name Foo')")
+    install_plugin(plugin_folder, "llm_healthy", HEALTHY)
     code = (
         "import json; from consortium_mcp.catalogue import load_catalogue\n"
         "first, again = load_catalogue(), load_catalogue()\n"
         "known = [name for name in ('healthy', 'a', 'gpt-4o') if first.knows(name)]\n"
         "print(json.dumps([first.broken_plugins, again.broken_plugins, known, first._unknown('zzz')]))"
     )
-    path = os.pathsep.join([str(installed), str(Path(__file__).parent.parent)])
-    seen = subprocess.run(
-        [sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, check=True
-    )
+    seen = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     broken = {"llm_broken": "ImportError: cannot import name Foo"}
     assert json.loads(seen.stdout) == [

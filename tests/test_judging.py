@@ -1,10 +1,7 @@
 """Every strategy with every judging method: what each asks, how it decides, and what does not make sense together."""
 
 import json
-import os
 import re
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,9 +25,11 @@ from consortium_mcp.runner import Runner
 from consortium_mcp.server import build_server
 from consortium_mcp.strategies import strategies
 from tests.consulted import consulted, is_judging
+from tests.plugins import install_plugin
 from tests.provider import Provider, Request, verdict
 from tests.scripted import ScriptedCalls, failed, last_state, new_run, panel, response, verdict_text
 from tests.server_process import read, said, structured
+from tests.test_cli import run_command
 
 pytestmark = pytest.mark.anyio
 
@@ -841,40 +840,94 @@ last = loud_plugin:last
 """
 
 
+BROKEN = """
+[consortium_mcp.strategies]
+gone = broken_plugin.no_such_module:gone
+number = broken_plugin:number
+debate = broken_plugin:taken
+[consortium_mcp.judging_methods]
+guess = broken_plugin:no_such_name
+"""
+
+BROKEN_PLUGIN = """
+from consortium_mcp.strategies import Strategy, refine
+number = 7
+taken = Strategy("debate", "Takes our name.", refine)
+"""
+
+
 @pytest.fixture
-def run_with_plugin(tmp_path: Path) -> Callable[..., str]:
-    """Runs the command where another package is installed, and returns its stdout."""
-    site = tmp_path / "site"
-    info = site / "loud_plugin-1.0.dist-info"
-    info.mkdir(parents=True)
-    (site / "loud_plugin.py").write_text(PLUGIN)
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: loud-plugin\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(ENTRY_POINTS)
-
-    def run(*arguments: str) -> str:
-        command = [sys.executable, "-m", "consortium_mcp", *arguments]
-        environment = {**os.environ, "PYTHONPATH": str(site)}
-        return subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout
-
-    return run
+def loud(plugin_folder: Path) -> None:
+    """A package with a strategy and a judging method is installed."""
+    install_plugin(plugin_folder, "loud_plugin", PLUGIN, ENTRY_POINTS)
 
 
-def test_strategies_and_methods_of_other_packages_are_listed_and_ours_keep_their_names(
-    run_with_plugin: Callable[..., str],
-) -> None:
-    listed = json.loads(run_with_plugin("strategies", "--json"))
+@pytest.fixture
+def broken(plugin_folder: Path) -> None:
+    """A package is installed of which nothing can be used."""
+    install_plugin(plugin_folder, "broken_plugin", BROKEN_PLUGIN, BROKEN)
+
+
+@pytest.mark.usefixtures("loud")
+def test_strategies_and_methods_of_other_packages_are_listed_and_ours_keep_their_names() -> None:
+    listed = json.loads(run_command("strategies", "--json").stdout)
 
     assert listed["strategies"]["loud"] == "Asks louder."
     assert listed["judging_methods"]["last"] == "The last one is right."
     assert listed["strategies"]["refine"].startswith("Members get")
 
 
-def test_strategies_and_methods_of_other_packages_can_be_consulted(
-    run_with_plugin: Callable[..., str], provider: Provider
-) -> None:
+@pytest.mark.usefixtures("loud")
+def test_strategies_and_methods_of_other_packages_can_be_consulted(provider: Provider) -> None:
     rules = ["--strategy", "loud", "--judging-method", "last", "--min-iterations", "2"]
 
-    answer = run_with_plugin("consult", "Psst?", "-m", "a", "-m", "b", *rules)
+    done = run_command("consult", "Psst?", "-m", "a", "-m", "b", *rules)
 
-    assert answer == "answer of b\n"
+    assert done.stdout == "answer of b\n"
     assert [request.prompt for request in provider.requests_to("a")] == ["Psst?", "LOUDER"]
+
+
+@pytest.mark.usefixtures("broken", "loud")
+def test_what_another_package_brings_broken_is_named_on_stderr_and_hides_nothing_else() -> None:
+    done = run_command("strategies", "--json")
+
+    listed = json.loads(done.stdout)
+    assert list(listed["strategies"]) == [*OURS[0], "loud"]
+    assert list(listed["judging_methods"]) == [*OURS[1], "last"]
+    for said_of_it in (
+        "The strategy 'gone' of broken-plugin is left out (ModuleNotFoundError: No module named 'broken_plugin.no_such",
+        "The strategy 'number' of broken-plugin is left out (TypeError: broken_plugin:number is no Strategy with a",
+        "The strategy 'debate' of broken-plugin is left out (ValueError: the name 'debate' is taken)",
+        "The strategy 'refine' of loud-plugin is left out (ValueError: the name 'refine' is taken)",
+        "The judging method 'guess' of broken-plugin is left out (AttributeError: module 'broken_plugin' has no",
+    ):
+        assert said_of_it in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.usefixtures("broken")
+def test_consults_work_beside_a_broken_package(provider: Provider) -> None:
+    provider.on("arbiter", verdict("Paris"))
+
+    done = run_command("consult", "?", "-m", "a", "-m", "b", "--arbiter", "arbiter", "--strategy", "debate")
+
+    assert (done.returncode, done.stdout) == (0, "Paris\n")
+    assert "The strategy 'gone' of broken-plugin is left out" in done.stderr
+
+
+@pytest.mark.usefixtures("broken")
+def test_a_saved_consortium_that_names_something_broken_is_told_whose_it_is_and_why(
+    provider: Provider, consultancy: Consultancy
+) -> None:
+    consultancy.store.save_consortium("panel", panel("a", judging_method="guess"))
+
+    done = run_command("consult", "?", "--consortium", "panel")
+    listed = run_command("list")
+
+    why = (
+        "There is no judging method 'guess'. There are: synthesize, pick, rank, peer_rank, vote. The one of "
+        "broken-plugin is left out (AttributeError: module 'broken_plugin' has no attribute 'no_such_name'); "
+        "update that package."
+    )
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (1, f"Error: {why}")
+    assert f"Cannot run: {why}" in listed.stdout and provider.count() == 0

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.plugins import install_plugin
 from tests.provider import Provider, verdict
 from tests.server_process import connected, said, structured
 
@@ -39,24 +40,6 @@ class Gate(importlib.abc.MetaPathFinder):
         return None
 sys.meta_path.insert(0, Gate())
 """
-
-
-@pytest.fixture
-def plugin_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder on the path of subprocesses, where a plugin can be installed."""
-    folder = tmp_path / "site"
-    folder.mkdir()
-    monkeypatch.setenv("PYTHONPATH", str(folder))
-    return folder
-
-
-def install_plugin(folder: Path, name: str, source: str) -> None:
-    """Make a distribution with an llm plugin, as pip would have."""
-    (folder / f"{name}.py").write_text(source)
-    info = folder / f"{name}-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(f"[llm]\n{name} = {name}\n")
 
 
 @pytest.mark.parametrize("mode", ["auto", "legacy"])

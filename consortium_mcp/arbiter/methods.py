@@ -1,6 +1,5 @@
 """The judging methods by name: how responses become a verdict; other packages add theirs by entry point."""
 
-import importlib.metadata
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from functools import cache
@@ -11,6 +10,7 @@ from consortium_mcp.arbiter.peer_rank import judge_by_peers
 from consortium_mcp.arbiter.synthesize import FORM as SYNTHESIZE
 from consortium_mcp.arbiter.vote import is_decided, judge_by_vote
 from consortium_mcp.members import Caller
+from consortium_mcp.registry import Registry, load_registry
 from consortium_mcp.run import CallResult, Iteration, Run
 
 ENTRY_POINTS = "consortium_mcp.judging_methods"
@@ -82,10 +82,6 @@ _OWN = (
 
 
 @cache
-def judging_methods() -> dict[str, JudgingMethod]:
-    """Every judging method by its name, ours first."""
-    methods = {method.name: method for method in _OWN}
-    for entry_point in importlib.metadata.entry_points(group=ENTRY_POINTS):
-        method: JudgingMethod = entry_point.load()
-        methods.setdefault(method.name, method)
-    return methods
+def judging_methods() -> Registry[JudgingMethod]:
+    """Every judging method by its name."""
+    return load_registry("judging method", _OWN, ENTRY_POINTS)
