@@ -18,6 +18,9 @@ CLIENT = "client"
 OWN_ANSWER = "own_answer"
 """What stands for the model of the caller's own answer."""
 
+StopOn = Literal["arbiter", "agreement", "both"]
+"""What can be looked at to see whether an answer is good enough."""
+
 
 class Member(Record):
     """One line of a consortium: a model, how many instances of it, and what they are told."""
@@ -71,7 +74,7 @@ class Consortium(Record):
     judging_method: str = "synthesize"
     """Decides how responses become a verdict."""
 
-    stop_on: Literal["arbiter", "agreement", "both"] = "arbiter"
+    stop_on: StopOn = "arbiter"
     """What must reach the threshold: the arbiter's confidence, the members' measured agreement, or both."""
 
     check_order: bool = True

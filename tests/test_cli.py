@@ -129,6 +129,37 @@ def test_saved_consortiums_are_listed_shown_and_removed(provider: Provider) -> N
     assert json.loads(run_command("list", "--json").stdout) == []
 
 
+def test_what_a_run_stops_on_and_whether_the_order_is_checked_are_saved_and_shown(provider: Provider) -> None:
+    run_command("save", "panel", "-m", "a", "--stop-on", "both", "--no-check-order")
+    run_command("save", "usual", "-m", "a")
+
+    shown = {name: run_command("show", name).stdout for name in ("panel", "usual")}
+    assert "Stop On: both" in shown["panel"] and "Check Order: no" in shown["panel"]
+    assert "Stop On: arbiter" in shown["usual"] and "Check Order: yes" in shown["usual"]
+    assert run_command("list").stdout == shown["panel"] + shown["usual"]
+
+
+def test_a_consult_can_change_what_its_consortium_stops_on(provider: Provider) -> None:
+    provider.on("arbiter", verdict("Paris", confidence=0.8))
+    provider.on("a", "Answer: Paris")
+    provider.on("b", "Answer: Rome")
+    saved = ["--arbiter", "arbiter", "--max-iterations", "2", "--stop-on", "agreement", "--no-check-order"]
+    run_command("save", "panel", "-m", "a", "-m", "b", *saved)
+
+    as_saved = json.loads(run_command("consult", "?", "--consortium", "panel", "--json").stdout)
+    given = ["--stop-on", "arbiter", "--check-order"]
+    changed = json.loads(run_command("consult", "?", "--consortium", "panel", *given, "--json").stdout)
+
+    assert (as_saved["status"], as_saved["iterations"][0]["measures"]["order_held"]) == ("exhausted", None)
+    assert (changed["status"], changed["iterations"][0]["measures"]["order_held"]) == ("converged", True)
+
+
+def test_an_unknown_thing_to_stop_on_is_wrong_usage() -> None:
+    done = run_command("save", "panel", "-m", "a", "--stop-on", "luck")
+
+    assert done.returncode == 2 and "'luck' is not one of 'arbiter', 'agreement', 'both'" in done.stderr
+
+
 def test_B39_a_consortium_that_cannot_run_is_listed_with_its_reason(provider: Provider) -> None:
     run_command("save", "panel", "-m", "nobody-knows-this")
 

@@ -90,6 +90,10 @@ def _description(name: str, consortium: Consortium | None, problem: str | None) 
             f"  Confidence Threshold: {consortium.confidence_threshold:g}",
             f"  Max Iterations: {consortium.max_iterations}",
             f"  Min Iterations: {consortium.min_iterations}",
+            f"  Strategy: {consortium.strategy}",
+            f"  Judging Method: {consortium.judging_method}",
+            f"  Stop On: {consortium.stop_on}",
+            f"  Check Order: {'yes' if consortium.check_order else 'no'}",
             f"  System Prompt: {(system[:57] + '...' if len(system) > 60 else system) if system else 'none'}",
         ]
     if problem:

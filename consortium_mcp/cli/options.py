@@ -2,10 +2,11 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import click
 
+from consortium_mcp.consortium import StopOn
 from consortium_mcp.errors import ConsortiumError
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -28,6 +29,16 @@ def definition_options(command: F) -> F:
             click.option("--system", help="System prompt for the members: text, or the path of a file."),
             click.option("--strategy", help="Who is asked what in each iteration; see `strategies`. [refine]"),
             click.option("--judging-method", help="How responses become a verdict; see `strategies`. [synthesize]"),
+            click.option(
+                "--stop-on",
+                type=click.Choice(get_args(StopOn)),
+                help="What must reach the threshold: the confidence, the members' agreement, or both. [arbiter]",
+            ),
+            click.option(
+                "--check-order/--no-check-order",
+                default=None,
+                help="Ask the arbiter again, in reversed order, where its confidence is close to the threshold. [yes]",
+            ),
         )
     ):
         command = option(command)
