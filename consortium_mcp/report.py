@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from consortium_mcp.arbiter import judging_methods
 from consortium_mcp.plan import Plan
 from consortium_mcp.run import Iteration, MemberResponse, Run
-from consortium_mcp.stats import Stats
+from consortium_mcp.stats import MemberStats, Stats
 from consortium_mcp.texts import clip
 
 ANSWER_LIMIT = 40_000
@@ -58,13 +58,22 @@ def stats_text(stats: Stats) -> str:
     if not stats.calibration:
         lines.append("  no run is rated yet; `consortium-mcp runs rate RUN --correct` or --wrong rates one")
     lines.append("Members:")
-    for member in stats.members:
-        seconds = f"{member.mean_duration_ms / 1000:.1f} s"
-        lines.append(
-            f"  {member.model}: {member.responses} responses, {member.error_rate:.0%} failed, {seconds}, "
-            f"chosen {member.chosen}, alone {member.alone}, wrong {member.wrong}"
-        )
+    lines += [f"  {_member_text(member)}" for member in stats.members]
     return "\n".join(lines)
+
+
+def _member_text(member: MemberStats) -> str:
+    """How one model did as a member, on one line."""
+    failed = "" if member.error_rate is None else f", {member.error_rate:.0%} failed"
+    seconds = "no time known" if member.mean_duration_ms is None else f"{member.mean_duration_ms / 1000:.1f} s"
+    cost = "cost unknown" if member.cost_usd is None else f"${member.cost_usd:.4f}"
+    if member.cost_usd is not None and member.unpriced:
+        cost += f" and {member.unpriced} calls of unknown cost"
+    stated = "" if member.stated_confidence is None else f", trusts itself {member.stated_confidence:.2f}"
+    return (
+        f"{member.model}: {member.responses} responses{failed}, {seconds}, {cost}{stated}, "
+        f"chosen {member.chosen}, alone {member.alone}, wrong {member.wrong}"
+    )
 
 
 def confidence_text(run: Run) -> str:

@@ -175,6 +175,9 @@ class MemberResponse(CallResult):
     late: bool = False
     """Whether the iteration went on without it; it may stand for its instance in the next one."""
 
+    cost_usd: float | None = None
+    """US dollars of all attempts at it, as the store knows them; None when the cost of any is unknown."""
+
     @property
     def ok(self) -> bool:
         """Whether the arbiter could read it in its iteration."""
@@ -182,13 +185,19 @@ class MemberResponse(CallResult):
 
     @classmethod
     def of(
-        cls, response_id: str, label: str, model: str, result: CallResult | None, late: bool = False
+        cls,
+        response_id: str,
+        label: str,
+        model: str,
+        result: CallResult | None,
+        late: bool = False,
+        cost_usd: float | None = None,
     ) -> "MemberResponse":
         """What the reader of a run sees of one call to an instance; a result of None is still awaited."""
         result = result or CallResult(error_kind="timeout", error="Not there when the iteration went on.")
         stated = find_confidence(result.text).value if result.ok and result.text else None
         known = {**result.model_dump(), "response_id": response_id, "label": label, "model": model, "late": late}
-        return cls(**known, stated_confidence=stated)
+        return cls(**known, stated_confidence=stated, cost_usd=cost_usd)
 
 
 class Votes(Record):

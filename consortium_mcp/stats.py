@@ -54,13 +54,22 @@ class MemberStats(Record):
     """As consortiums name it."""
 
     responses: int
-    """Calls to it, failed ones included."""
+    """What it gave in time, failures included."""
 
-    error_rate: float
-    """Which part of them failed, 0.0-1.0."""
+    error_rate: float | None
+    """Which part of them failed, 0.0-1.0; None when there was none."""
 
-    mean_duration_ms: int
-    """Of those that did not."""
+    mean_duration_ms: int | None
+    """Of those that did not; None when all did."""
+
+    cost_usd: float | None
+    """US dollars of all its calls whose cost is known; None when it is known of none."""
+
+    unpriced: int
+    """Calls whose cost nobody knows; they are not in `cost_usd`."""
+
+    stated_confidence: float | None
+    """The mean of its own trust in its responses, 0.0-1.0; None when it never stated any."""
 
     chosen: int
     """How often its text became the answer."""
@@ -120,31 +129,46 @@ def _calibration(names: tuple[str, str], pairs: Sequence[tuple[float, float]]) -
     return Calibration(consortium=names[0], arbiter=names[1], rated=len(pairs), brier=brier, reliability=tuple(table))
 
 
+_Given = tuple[Run, Iteration, MemberResponse]
+"""A response, and where it was given."""
+
+
 def _members(runs: Sequence[Run], scores: dict[str, float]) -> list[MemberStats]:
-    by_model: dict[str, list[tuple[Run, Iteration, MemberResponse]]] = defaultdict(list)
+    by_model: dict[str, list[_Given]] = defaultdict(list)
     for run in runs:
         if run.replay_of:
             continue  # the same responses once more
         for iteration in run.iterations:
-            for response in (one for one in iteration.responses if not one.late):
+            for response in iteration.responses:
                 by_model[response.model].append((run, iteration, response))
     return [_member(model, given, scores) for model, given in by_model.items()]
 
 
-def _member(
-    model: str, given: Sequence[tuple[Run, Iteration, MemberResponse]], scores: dict[str, float]
-) -> MemberStats:
-    usable = [one for one in given if one[2].ok]
-    durations = [response.duration_ms for _, _, response in usable]
+def _member(model: str, given: Sequence[_Given], scores: dict[str, float]) -> MemberStats:
+    heard = [one for one in given if not one[2].late]
+    usable = [one for one in heard if one[2].ok]
+    calls = {(run.run_id, response.response_id): response.cost_usd for run, _, response in given}  # a late one is twice
+    costs = [cost for cost in calls.values() if cost is not None]
+    duration = _mean(response.duration_ms for _, _, response in usable)
     return MemberStats(
         model=model,
-        responses=len(given),
-        error_rate=1 - len(usable) / len(given),
-        mean_duration_ms=round(sum(durations) / len(durations)) if durations else 0,
+        responses=len(heard),
+        error_rate=1 - len(usable) / len(heard) if heard else None,
+        mean_duration_ms=None if duration is None else round(duration),
+        cost_usd=sum(costs) if costs else None,
+        unpriced=len(calls) - len(costs),
+        stated_confidence=_mean(
+            response.stated_confidence for _, _, response in usable if response.stated_confidence is not None
+        ),
         chosen=sum(_is_chosen(*one) for one in usable),
         alone=sum(_is_alone(iteration, response) for _, iteration, response in usable),
         wrong=sum(_is_wrong(run, response, scores[run.run_id]) for run, _, response in usable if run.run_id in scores),
     )
+
+
+def _mean(values: Iterable[float]) -> float | None:
+    given = list(values)
+    return sum(given) / len(given) if given else None
 
 
 def _is_chosen(run: Run, iteration: Iteration, response: MemberResponse) -> bool:

@@ -13,7 +13,7 @@ import pytest
 from mcp_types import CallToolResult
 
 from consortium_mcp.catalogue import ModelEntry, load_catalogue
-from consortium_mcp.consult import Consultancy
+from consortium_mcp.consult import Consultancy, load_stats
 from consortium_mcp.errors import InvalidConsortium
 from consortium_mcp.local_model import LOCAL_MODEL_ID
 from consortium_mcp.prices import price_usd
@@ -241,6 +241,19 @@ async def test_an_unknown_price_is_unknown_and_not_nothing(priced: Provider, con
     run = await consulted(consultancy, PRICED, "a")
 
     assert run.usage.cost_usd is None and consultancy.store.load_run(run.run_id).usage.cost_usd is None
+
+
+async def test_statistics_say_what_each_member_cost_without_the_judging(
+    priced: Provider, consultancy: Consultancy
+) -> None:
+    asked: Iterator[Answer] = iter([Fault.reset_mid_stream(), "Blue.", Reply("Blue.", "stop", 1_000, 100)])
+    priced.on(PRICED, member(lambda request: next(asked), Reply(verdict(), "stop", 500, 50)))
+    for _ in range(2):
+        await consulted(consultancy, PRICED, "a", arbiter=PRICED)
+
+    found = {one.model: (one.cost_usd, one.unpriced) for one in load_stats(consultancy).members}
+
+    assert found == {PRICED: (pytest.approx(price_usd(entry(PRICED), 1_000, 100)), 1), "a": (None, 2)}
 
 
 async def test_a_limit_in_dollars_with_an_unknown_price_asks_for_max_calls_before_any_call(

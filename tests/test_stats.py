@@ -10,6 +10,7 @@ from mcp import Client
 
 from consortium_mcp.cli import main
 from consortium_mcp.consult import Consultancy
+from consortium_mcp.report import stats_text
 from consortium_mcp.run import Iteration, Rating, Run, Verdict
 from consortium_mcp.runner import Runner
 from consortium_mcp.server import build_server
@@ -221,7 +222,40 @@ def test_late_responses_and_replays_count_for_nobody() -> None:
     late = response(3, "Answer: 9", late=True)
     judged = run.iterations[0].model_copy(update={"responses": (*run.iterations[0].responses, late)})
     runs = [run.model_copy(update={"iterations": (judged,)}), run.model_copy(update={"run_id": "y", "replay_of": "x"})]
-    assert {model: one.responses for model, one in by_model(make_stats(runs, [])).items()} == {"model1": 1, "model2": 1}
+    counts = {model: one.responses for model, one in by_model(make_stats(runs, [])).items()}
+    assert counts == {"model1": 1, "model2": 1, "model3": 0}
+
+
+def test_costs_and_stated_confidence_are_as_counted_by_hand() -> None:
+    late = response(1, "Answer: 7", late=True, cost_usd=0.25)
+    heard = late.model_copy(update={"late": False, "stated_confidence": 0.5})
+    others = (response(2, "Answer: 7", cost_usd=0.5), response(3, None), response(4, "Answer: 7", late=True))
+    first = Iteration(number=1, responses=(late, *others))
+    second = Iteration(number=2, responses=(heard, response(2, "Answer: 7", response_id="i2/m2", stated_confidence=1)))
+
+    found = by_model(make_stats([new_run(iterations=[first, second])], []))
+
+    costs = {model: (one.responses, one.cost_usd, one.unpriced) for model, one in found.items()}
+    assert costs == {"model1": (1, 0.25, 0), "model2": (2, 0.5, 1), "model3": (1, None, 1), "model4": (0, None, 1)}
+    assert [found[model].stated_confidence for model in costs] == [1, 0.5, None, None]
+    assert list(found) == ["model2", "model1", "model3", "model4"]  # most asked first
+    assert (found["model4"].error_rate, found["model4"].mean_duration_ms) == (None, None)
+
+
+def test_members_are_described_with_what_is_known_of_them_and_no_more() -> None:
+    first = member_run("x", "Answer: 7", None, answer="7")
+    one, other = first.iterations[0].responses
+    paid = one.model_copy(update={"cost_usd": 0.01234, "stated_confidence": 0.7})
+    again = Iteration(number=2, responses=(one.model_copy(update={"response_id": "i2/m1"}),))
+    judged = first.iterations[0].model_copy(update={"responses": (paid, other)})
+
+    text = stats_text(make_stats([first.model_copy(update={"iterations": (judged, again)})], []))
+
+    assert (
+        "model1: 2 responses, 0% failed, 0.1 s, $0.0123 and 1 calls of unknown cost, trusts itself 0.70, chosen 0"
+        in text
+    )
+    assert "model2: 1 responses, 100% failed, no time known, cost unknown, chosen 0" in text
 
 
 # through the doors

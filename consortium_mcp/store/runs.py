@@ -33,6 +33,12 @@ RESULT_COLUMNS = tuple(CallResult.model_fields)
 _STATUS_SEEN = "CASE WHEN status = 'running' AND coalesce(lease_until, 0) < ? THEN 'interrupted' ELSE status END"
 """The status as a reader sees it; the one parameter is the time now."""
 
+_CALL_COST = (
+    "SELECT CASE WHEN count(*) = count(cost_usd) THEN total(cost_usd) END FROM attempts "
+    "WHERE attempts.run_id = calls.run_id AND attempts.call_id = calls.call_id"
+)
+"""US dollars of a call's attempts; null when the cost of any is unknown."""
+
 
 class Runs(DatabaseFile):
     """The record of every run."""
@@ -236,7 +242,8 @@ class Runs(DatabaseFile):
         )
 
     def _iterations(self, run_id: str) -> tuple[Iteration, ...]:
-        calls = {row["call_id"]: row for row in self.read("SELECT * FROM calls WHERE run_id = ?", [run_id])}
+        sql = f"SELECT *, ({_CALL_COST}) AS cost_usd FROM calls WHERE run_id = ?"
+        calls = {row["call_id"]: row for row in self.read(sql, [run_id])}
         saved = self.read("SELECT * FROM iterations WHERE run_id = ? ORDER BY number", [run_id])
         iterations = [_iteration_of(row, calls) for row in saved]
         asked = max((row["iteration"] for row in calls.values()), default=0)
@@ -317,7 +324,7 @@ def result_of(row: sqlite3.Row) -> CallResult:
 def _response_of(row: sqlite3.Row, late: bool) -> MemberResponse:
     has_result = row["state"] == "done" or row["error_kind"] is not None
     result = result_of(row) if has_result else None
-    return MemberResponse.of(row["call_id"], row["label"], row["model"], result, late)
+    return MemberResponse.of(row["call_id"], row["label"], row["model"], result, late, row["cost_usd"])
 
 
 def _response_in(calls: dict[str, sqlite3.Row], call_id: str, late: bool) -> MemberResponse:
