@@ -1,15 +1,19 @@
 """A run as text for people and models: the short answer, and the whole transcript as Markdown."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 from consortium_mcp.arbiter import judging_methods
+from consortium_mcp.arbiter.vote import margin
 from consortium_mcp.plan import Plan
-from consortium_mcp.run import Iteration, MemberResponse, Run
+from consortium_mcp.run import Claim, Iteration, Measures, MemberResponse, Run, Verdict, Votes
 from consortium_mcp.stats import MemberStats, Stats
 from consortium_mcp.texts import clip
 
 ANSWER_LIMIT = 40_000
 """Characters of an answer in a short report; about 10,000 tokens, well below what MCP clients cut off."""
+
+QUOTE_LIMIT = 500
+"""Characters of a text that is quoted on a line; the whole of it stands among the responses."""
 
 
 def short_report(run: Run) -> str:
@@ -134,21 +138,66 @@ def _iteration_lines(iteration: Iteration) -> Iterator[str]:
     for response in iteration.responses:
         heading = f"{response.label} ({outcome_text(response)})"
         yield from _section(3, heading, response.text or response.error or "no text")
-    verdict = iteration.verdict
-    if verdict is None:
-        if iteration.arbiter_error:
-            yield from _section(3, "No verdict", iteration.arbiter_error)
-        if iteration.raw_verdict:
-            yield from _section(4, "The arbiter's reply", iteration.raw_verdict)
-        return
+    if iteration.verdict is not None:
+        yield from _verdict_lines(iteration, iteration.verdict)
+    if iteration.verdict is None and iteration.arbiter_error:
+        yield from _section(3, "No verdict", iteration.arbiter_error)
+    if iteration.verdict is None and iteration.raw_verdict:
+        yield from _section(4, "The arbiter's reply", iteration.raw_verdict)
+    if iteration.measures and (measured := "\n".join(_measure_lines(iteration.measures))):
+        yield from _section(3, "Measured", measured)
+
+
+def _verdict_lines(iteration: Iteration, verdict: Verdict) -> Iterator[str]:
     confidence = "unknown" if verdict.confidence is None else f"{verdict.confidence:.2f}"
     yield from _section(3, f"Verdict (confidence {confidence})", verdict.synthesis)
-    notes = (("Analysis", verdict.analysis), ("Dissent", verdict.dissent), ("Not read in full", verdict.problem))
-    for heading, text in notes:
+    labels = {response.response_id: response.label for response in iteration.responses}
+    parts = (
+        ("Analysis", verdict.analysis),
+        ("Votes", "\n".join(_vote_lines(verdict.votes, labels))),
+        ("Ranking", "\n".join(f"{place}. {labels.get(one, one)}" for place, one in enumerate(verdict.ranking, start=1))),
+        ("Dissent", verdict.dissent),
+        ("Disputed claims", "\n".join(line for claim in verdict.claims for line in _claim_lines(claim))),
+        ("Not read in full", verdict.problem),
+        ("To refine", "\n".join(f"- {area}" for area in verdict.refinement_areas)),
+    )
+    for heading, text in parts:
         if text:
             yield from _section(4, heading, text)
-    if verdict.refinement_areas:
-        yield from _section(4, "To refine", "\n".join(f"- {area}" for area in verdict.refinement_areas))
+
+
+def _vote_lines(votes: Sequence[Votes], labels: Mapping[str, str]) -> Iterator[str]:
+    cast = sum(len(group.response_ids) for group in votes)
+    for place, group in enumerate(votes):
+        wins = f", the winner by a margin of {margin(votes)}" if place == 0 else ""
+        who = ", ".join(labels.get(one, one) for one in group.response_ids)
+        yield f"- {_quoted(group.answer)}: {len(group.response_ids)} of {cast} votes{wins} ({who})"
+
+
+def _claim_lines(claim: Claim) -> Iterator[str]:
+    yield f"- {_quoted(claim.claim)}"
+    for side, who, quote in (
+        ("supported", claim.supported_by, claim.quote_for),
+        ("opposed", claim.opposed_by, claim.quote_against),
+    ):
+        yield f"  - {side} by {', '.join(who) or 'nobody'}" + (f": {_quoted(quote)}" if quote else "")
+
+
+def _measure_lines(measures: Measures) -> Iterator[str]:
+    figures = (
+        ("agreement within a model", measures.agreement_within),
+        ("agreement across models", measures.agreement_across),
+        ("the members' stated confidence", measures.stated_confidence),
+    )
+    yield from (f"- {what}: {figure:.2f}" for what, figure in figures if figure is not None)
+    if measures.order_held is not None:
+        yield f"- the verdict with the responses in reversed order: {'the same' if measures.order_held else 'another'}"
+
+
+def _quoted(text: str) -> str:
+    """A text of somebody else's on one line, where it can begin no heading and no list of ours."""
+    line = " ".join(text.split())
+    return f"“{line[:QUOTE_LIMIT]}{' …' if len(line) > QUOTE_LIMIT else ''}”"
 
 
 def _section(level: int, heading: str, text: str) -> Iterator[str]:

@@ -4,8 +4,16 @@ from typing import Any
 
 import pytest
 
-from consortium_mcp.report import ANSWER_LIMIT, answer_text, confidence_text, outcome_text, short_report, transcript
-from consortium_mcp.run import Iteration, Run, Usage, Verdict
+from consortium_mcp.report import (
+    ANSWER_LIMIT,
+    QUOTE_LIMIT,
+    answer_text,
+    confidence_text,
+    outcome_text,
+    short_report,
+    transcript,
+)
+from consortium_mcp.run import Claim, Iteration, Measures, Run, Usage, Verdict, Votes
 from tests.scripted import new_run, panel, response
 
 FIRST = Iteration(
@@ -158,3 +166,73 @@ def test_the_transcript_names_the_saved_consortium() -> None:
 
 def test_the_transcript_of_a_run_under_way_can_be_read() -> None:
     assert "ended: not yet" in transcript(new_run())
+
+
+def section(text: str, heading: str) -> str:
+    """What stands under a heading of a transcript."""
+    return text.partition(f"{heading}\n\n")[2].partition("\n\n#")[0]
+
+
+def judged_run(verdict: Verdict, measures: Measures | None = None) -> Run:
+    """A run of three responses with this verdict."""
+    responses = tuple(response(place) for place in (1, 2, 3))
+    iteration = Iteration(number=1, responses=responses, verdict=verdict, measures=measures)
+    return ended(iterations=[iteration], selected_iteration=1)
+
+
+def test_the_transcript_says_who_holds_and_who_denies_each_claim_with_quotations() -> None:
+    claims = (
+        Claim(
+            claim="It is blue.",
+            supported_by=("model1#1", "model2#1"),
+            opposed_by=("model3#1",),
+            quote_for="Rayleigh\n# scattering",
+            quote_against="It is grey.",
+        ),
+        Claim(claim="It is far.", supported_by=("model1#1",)),
+    )
+
+    assert section(transcript(judged_run(Verdict(synthesis="x", claims=claims))), "#### Disputed claims") == (
+        "- “It is blue.”\n"
+        "  - supported by model1#1, model2#1: “Rayleigh # scattering”\n"
+        "  - opposed by model3#1: “It is grey.”\n"
+        "- “It is far.”\n"
+        "  - supported by model1#1\n"
+        "  - opposed by nobody"
+    )
+
+
+def test_the_transcript_counts_the_votes_and_names_the_winner_and_the_margin() -> None:
+    votes = (Votes(answer="paris", response_ids=("i1/m1", "i1/m3")), Votes(answer="# rome", response_ids=("i1/m2",)))
+
+    assert section(transcript(judged_run(Verdict(synthesis="x", votes=votes))), "#### Votes") == (
+        "- “paris”: 2 of 3 votes, the winner by a margin of 1 (model1#1, model3#1)\n- “# rome”: 1 of 3 votes (model2#1)"
+    )
+
+
+def test_the_transcript_lists_a_ranking_the_best_first() -> None:
+    ranking = ("i1/m2", "i1/m3", "i1/m1")
+
+    listed = section(transcript(judged_run(Verdict(synthesis="x", ranking=ranking))), "#### Ranking")
+    assert listed == "1. model2#1\n2. model3#1\n3. model1#1"
+
+
+def test_the_transcript_names_each_measure_and_leaves_out_what_was_not_measured() -> None:
+    some = Measures(agreement_across=0.5, order_held=False)
+    every = Measures(agreement_within=1.0, agreement_across=0.5, stated_confidence=0.7, order_held=True)
+
+    shown = [section(transcript(judged_run(Verdict(synthesis="x"), one)), "### Measured") for one in (some, every)]
+
+    order = "- the verdict with the responses in reversed order"
+    assert shown[0] == f"- agreement across models: 0.50\n{order}: another"
+    assert shown[1] == (
+        "- agreement within a model: 1.00\n- agreement across models: 0.50\n- the members' stated confidence: 0.70\n"
+        f"{order}: the same"
+    )
+    assert "Measured" not in transcript(judged_run(Verdict(synthesis="x"), Measures()))
+
+
+def test_a_long_quotation_is_cut_on_its_line() -> None:
+    text = transcript(judged_run(Verdict(synthesis="x", claims=(Claim(claim="y" * 10_000),))))
+
+    assert f"- “{'y' * QUOTE_LIMIT} …”\n" in text and len(text) < 2_000

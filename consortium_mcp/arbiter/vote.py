@@ -1,6 +1,6 @@
 """`vote`: the responses are grouped by their final answer, and the largest group wins; no arbiter is needed."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from consortium_mcp.answers import final_answer, same_answer, without_confidence
 from consortium_mcp.arbiter.asking import ReadsSchema
@@ -19,14 +19,13 @@ async def judge_by_vote(run: Run, iteration: Iteration, call: Caller, reads_sche
         return iteration.model_copy(update={"arbiter_error": "no response holds an answer that could be counted"})
     largest = groups[0]
     cast = sum(len(group.response_ids) for group in groups)
-    margin = len(largest.response_ids) - (len(groups[1].response_ids) if len(groups) > 1 else 0)
     kind = "majority" if 2 * len(largest.response_ids) > cast else "plurality"
     others = [f"{len(group.response_ids)} for {group.answer!r}" for group in groups[1:]]
     chosen = next(one for one in usable if one.response_id == largest.response_ids[0])
     verdict = Verdict(
         synthesis=without_confidence(chosen.text or ""),
         confidence=len(largest.response_ids) / (cast + sum(one.late for one in iteration.responses)),
-        analysis=f"{kind.capitalize()}: {len(largest.response_ids)} of {cast} votes, a margin of {margin}.",
+        analysis=f"{kind.capitalize()}: {len(largest.response_ids)} of {cast} votes, a margin of {margin(groups)}.",
         dissent="; ".join(others),
         chosen=chosen.response_id,
         votes=tuple(groups),
@@ -53,6 +52,12 @@ def count_votes(answers: list[tuple[str, str]]) -> list[Votes]:
     return [Votes(answer=answer, response_ids=tuple(members)) for answer, members in ordered]
 
 
+def margin(groups: Sequence[Votes]) -> int:
+    """By how many votes the largest group is ahead of the next."""
+    largest, second = (len(group.response_ids) for group in (*groups, Votes(answer="", response_ids=()))[:2])
+    return largest - second
+
+
 def is_decided(run: Run, results: Collection[CallResult], asked: int) -> bool:
     """Whether the votes that are still out change neither which answer wins nor whether it reaches the threshold."""
     out = asked - len(results)
@@ -61,9 +66,9 @@ def is_decided(run: Run, results: Collection[CallResult], asked: int) -> bool:
     groups = count_votes([(str(place), final_answer(one.text or "")) for place, one in enumerate(results) if one.ok])
     if not groups:
         return False
-    largest, second = (len(group.response_ids) for group in (*groups, Votes(answer="", response_ids=()))[:2])
+    largest = len(groups[0].response_ids)
     cast = sum(len(group.response_ids) for group in groups)
-    return largest > second + out and _is_settled(run, largest / (cast + out), (largest + out) / (cast + out))
+    return margin(groups) > out and _is_settled(run, largest / (cast + out), (largest + out) / (cast + out))
 
 
 def _is_settled(run: Run, least: float, most: float) -> bool:
