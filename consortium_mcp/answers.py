@@ -19,6 +19,7 @@ _CONFIDENCE_LINE = re.compile(
     r"^[^\w\n<]*(?:<confidence>|confidence\b[^\n:=]{0,40}(?:[:=]|\bis\b)).*$", re.IGNORECASE | re.MULTILINE
 )
 _BOUND = re.compile(r"[<>≤≥≠]|\b(?:not|less|more|fewer|under|over|below|above|least|most)\b")
+_NEGATION = re.compile(r"\b(?:no|never|none|nor|neither|cannot|without)\b|n['’]t\b")
 _NUMBER = re.compile(r"[+-]?\d{1,3}(?:,\d{3})+(?:\.\d+)?|[+-]?\d+(?:\.\d+)?")
 
 ANSWER_CHARACTERS = 20_000
@@ -57,11 +58,19 @@ def _final(text: str) -> tuple[str, bool]:
 
 def same_answer(one: str, other: str) -> bool:
     """Equal, or long enough to be worded differently and nearly so; numbers must be equal, and very long texts too."""
-    if one == other:
-        return True
+    return one == other or (may_mean_the_same(one, other) and fuzz.ratio(one, other, score_cutoff=NEAR_EQUAL) > 0)
+
+
+def may_mean_the_same(one: str, other: str) -> bool:
+    """Whether two answers can be one in other words: neither short nor very long, the same numbers and negations."""
     if min(len(one), len(other)) < 12 or max(len(one), len(other)) > COMPARED_CHARACTERS:
         return False
-    return fuzz.ratio(one, other, score_cutoff=NEAR_EQUAL) > 0 and _digits(one) == _digits(other)
+    return _digits(one) == _digits(other) and _restrictions(one) == _restrictions(other)
+
+
+def _restrictions(text: str) -> list[str]:
+    """The words that turn a statement around or bound it."""
+    return sorted(_BOUND.findall(text) + _NEGATION.findall(text))
 
 
 def _digits(text: str) -> list[str]:

@@ -80,6 +80,9 @@ class Consortium(Record):
     check_order: bool = True
     """Whether an arbiter whose confidence is close to the threshold is asked again, the responses reversed."""
 
+    embedding_model: str | None = Field(default=None, min_length=1)
+    """The llm embedding model by which a vote sees that answers mean the same; None means by their wording alone."""
+
     description: str | None = None
     """What it is for, in the words of whoever saved it."""
 

@@ -8,6 +8,7 @@ from typing import Any
 from consortium_mcp.arbiter import judging_methods
 from consortium_mcp.catalogue import Catalogue, ModelEntry
 from consortium_mcp.consortium import CLIENT, Consortium, alternatives, define, find_cycle, models_of, parse_members
+from consortium_mcp.embeddings import load_embedding_model
 from consortium_mcp.errors import ConsortiumError, InvalidConsortium, ModelUnavailable, NotFound
 from consortium_mcp.local_model import LOCAL_MODEL_ID
 from consortium_mcp.settings import Settings
@@ -84,6 +85,8 @@ class Definitions:
         _refuse_cycle(name, consortium, others)
         allowed = self.settings.allowed_models
         usable = {model: catalogue.usable(model, allowed) for model in models_of(with_arbiter(consortium))}
+        if consortium.embedding_model:
+            load_embedding_model(consortium.embedding_model, allowed)
         asked = [member for member in consortium.members if member.response is None]
         for member in asked:
             for model in alternatives(member.model):
@@ -102,6 +105,8 @@ class Definitions:
         checks: list[Callable[[], object]] = [lambda: _refuse_cycle(name, consortium, others)]
         for model in models_of(with_arbiter(consortium)):
             checks.append(partial(catalogue.usable, model, self.settings.allowed_models))
+        if embedding_model := consortium.embedding_model:
+            checks.append(partial(load_embedding_model, embedding_model, self.settings.allowed_models))
         for member in consortium.members:
             known = [entry for model in alternatives(member.model) if (entry := catalogue.find(model))]
             checks += [partial(entry.check_options, member.options) for entry in known]

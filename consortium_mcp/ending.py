@@ -22,7 +22,7 @@ def closed(run: Run) -> Run:
                 *_stopped(run),
                 *_stood_in(run, best),
                 *_missing(run, best.responses),
-                *_unread(best.verdict),
+                *_unread(run, best.verdict),
                 *_lost_after(run, best),
             ),
         }
@@ -131,8 +131,11 @@ def _missing(run: Run, responses: Sequence[MemberResponse]) -> list[str]:
     return sentences
 
 
-def _unread(verdict: Verdict) -> list[str]:
-    return [f"The verdict could not be read in full: {verdict.problem}."] if verdict.problem else []
+def _unread(run: Run, verdict: Verdict) -> list[str]:
+    method = judging_methods().get(run.consortium.judging_method)
+    reads = method is None or method.needs_arbiter
+    what = "The verdict could not be read in full" if reads else _judge(run)
+    return [f"{what}: {verdict.problem}."] if verdict.problem else []
 
 
 def _lost_after(run: Run, selected: Iteration) -> list[str]:

@@ -1,11 +1,9 @@
 """One call to one llm model: asynchronous or in a thread, with a timeout, its usage and its ending."""
 
-import asyncio
 import math
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
-from concurrent.futures import Future
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +15,7 @@ from consortium_mcp.failures import Failure, classify, find_finish_reason, find_
 from consortium_mcp.lazy import llm
 from consortium_mcp.run import CallResult, CallSpec, now_utc
 from consortium_mcp.texts import storable
+from consortium_mcp.threads import in_thread
 
 ResponseSink = Callable[[Any], None]
 """Takes each finished llm response, for llm's own log."""
@@ -105,29 +104,9 @@ async def _collect(entry: ModelEntry, spec: CallSpec, collected: _Collected) -> 
     assert entry.sync_model is not None
     stop = threading.Event()
     try:
-        await _in_thread(lambda: _collect_in_thread(entry.sync_model, spec, collected, stop))
+        await in_thread(lambda: _collect_in_thread(entry.sync_model, spec, collected, stop))
     finally:
         stop.set()
-
-
-async def _in_thread(work: Callable[[], None]) -> None:
-    """Run it in a thread for which nobody waits any longer once we are cancelled, or the process ends.
-
-    Not anyio's own threads: the interpreter waits at its end for each of them, and a model may hang for ever.
-    """
-    outcome: Future[None] = Future()
-    outcome.set_running_or_notify_cancel()
-
-    def run() -> None:
-        try:
-            work()
-        except BaseException as error:  # belongs to the one who waits
-            outcome.set_exception(error)
-        else:
-            outcome.set_result(None)
-
-    threading.Thread(target=run, name="consortium-call", daemon=True).start()
-    await asyncio.wrap_future(outcome)
 
 
 def _collect_in_thread(model: Any, spec: CallSpec, collected: _Collected, stop: threading.Event) -> None:

@@ -116,6 +116,8 @@ def budget_problems(
         )
     if budget.max_cost_usd is not None:
         unknown = [one.model_id for backups in models.values() for one in backups if price_usd(one, 1, 1) is None]
+        if consortium.embedding_model:
+            unknown.append(consortium.embedding_model)
         if unknown:
             problems.append(
                 f"max_cost_usd ({whose}) cannot be held: the price of {', '.join(dict.fromkeys(unknown))} is unknown. "

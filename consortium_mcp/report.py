@@ -155,7 +155,10 @@ def _verdict_lines(iteration: Iteration, verdict: Verdict) -> Iterator[str]:
     parts = (
         ("Analysis", verdict.analysis),
         ("Votes", "\n".join(_vote_lines(verdict.votes, labels))),
-        ("Ranking", "\n".join(f"{place}. {labels.get(one, one)}" for place, one in enumerate(verdict.ranking, start=1))),
+        (
+            "Ranking",
+            "\n".join(f"{place}. {labels.get(one, one)}" for place, one in enumerate(verdict.ranking, start=1)),
+        ),
         ("Dissent", verdict.dissent),
         ("Disputed claims", "\n".join(line for claim in verdict.claims for line in _claim_lines(claim))),
         ("Not read in full", verdict.problem),

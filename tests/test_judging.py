@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 from mcp import Client
 
-from consortium_mcp.answers import agreement, final_answer, same_answer
+from consortium_mcp.answers import agreement, final_answer, may_mean_the_same, same_answer
 from consortium_mcp.arbiter import judging_methods, shown_order
 from consortium_mcp.arbiter.peer_rank import borda
 from consortium_mcp.arbiter.vote import count_votes, is_decided
@@ -812,6 +812,131 @@ async def test_claims_reach_the_structured_result_and_the_resource(client: Clien
 
 
 # other packages
+
+
+MEANING = """
+import llm, os
+
+class Meaning(llm.EmbeddingModel):
+    model_id = "meaning"
+    def embed_batch(self, texts):
+        if os.environ.get("MEANING") == "down":
+            raise RuntimeError("it is down")
+        for text in texts:
+            is_cat = "cat" in text or "feline" in text or os.environ.get("MEANING") == "flat"
+            yield [1.0, 0.1] if is_cat else [0.0, 1.0]
+
+class Keyed(Meaning):
+    model_id = "keyed-meaning"
+    needs_key = "meaning"
+
+@llm.hookimpl
+def register_embedding_models(register):
+    register(Meaning(), aliases=("sense",))
+    register(Keyed())
+"""
+
+
+@pytest.fixture
+def animals(provider: Provider, plugin_folder: Path) -> Provider:
+    """Two members that mean the same in other words, and two that say something else in the same words."""
+    install_plugin(plugin_folder, "meaning_plugin", MEANING)
+    for model, answer in zip("abcd", ("a domestic cat", "the house feline", "a large dog", "a large dog"), strict=True):
+        provider.on(model, f"Answer: {answer}")
+    provider.on("e", "Answer: certainly a cat")
+    return provider
+
+
+def voted(*options: str, models: str = "abcde") -> tuple[list[list[str]], Run]:
+    """The groups of a vote by the real command, and its run."""
+    members = [part for model in models for part in ("-m", model)]
+    done = run_command("consult", "What is it?", *members, "--judging-method", "vote", "--json", *options)
+    assert done.returncode == 0, done.stderr
+    run = Run.model_validate_json(done.stdout)
+    assert run.iterations[0].verdict is not None
+    return [[one.partition("/")[2] for one in group.response_ids] for group in run.iterations[0].verdict.votes], run
+
+
+ONCE = ("--max-iterations", "1")
+
+
+@pytest.mark.usefixtures("animals")
+def test_an_embedding_model_counts_answers_of_one_meaning_together() -> None:
+    by_meaning, run = voted("--embedding-model", "sense", *ONCE)
+    by_wording, _ = voted(*ONCE)
+
+    assert by_meaning == [["m1", "m2", "m5"], ["m3", "m4"]]
+    assert by_wording[0] == ["m3", "m4"] and len(by_wording) == 4
+    assert (run.answer, run.confidence, run.degraded) == ("Answer: a domestic cat", 0.6, ())
+
+
+@pytest.mark.usefixtures("animals")
+@pytest.mark.parametrize(
+    ("state", "why"), [("down", "RuntimeError: it is down"), ("flat", None)], ids=["down", "all alike"]
+)
+def test_an_embedding_model_that_fails_leaves_what_the_wording_says_and_the_answer_says_so(
+    monkeypatch: pytest.MonkeyPatch, state: str, why: str | None
+) -> None:
+    monkeypatch.setenv("MEANING", state)
+
+    groups, run = voted("--embedding-model", "meaning", *ONCE)
+
+    assert len(groups) == (4 if why else 2)  # "a large dog" is too short to be anything else in other words
+    said_so = (
+        f"The judging method vote: the embedding model meaning failed ({why}), so answers are compared by wording."
+    )
+    assert run.degraded == ((said_so,) if why else ())
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("no-such", "llm knows no embedding model 'no-such'."),
+        ("keyed-meaning", "The embedding model 'keyed-meaning' cannot be used: No key found - add one using 'llm keys"),
+    ],
+)
+def test_an_embedding_model_that_cannot_be_called_is_named_before_anything_is_paid(
+    animals: Provider, name: str, why: str
+) -> None:
+    saved = run_command("save", "panel", "-m", "a", "-m", "b", "--judging-method", "vote", "--embedding-model", name)
+    done = run_command("consult", "?", "--consortium", "panel")
+
+    assert f"Error: {why}" in done.stderr and done.returncode == 1 and animals.count() == 0
+    assert f"It cannot run yet: {why}" in saved.stderr and f"Embedding Model: {name}" in run_command("list").stdout
+    assert json.loads(run_command("show", "panel", "--json").stdout)["embedding_model"] == name
+
+
+def test_a_limit_in_dollars_is_not_promised_where_embeddings_cost_what_nobody_knows(animals: Provider) -> None:
+    options = ["--judging-method", "vote", "--embedding-model", "meaning", "--max-cost", "1"]
+
+    done = run_command("consult", "?", "-m", "a", "-m", "b", *options)
+
+    assert done.returncode == 1 and "the price of a, b, meaning is unknown" in done.stderr
+    assert animals.count() == 0
+
+
+def test_nobody_is_left_out_of_a_vote_whose_groups_can_still_become_one() -> None:
+    results = [CallResult(text="Answer: 7")] * 3
+    by_wording, by_meaning = (
+        new_run(consortium=panel(judging_method="vote", embedding_model=name)) for name in (None, "x")
+    )
+
+    assert (is_decided(by_wording, results, 4), is_decided(by_meaning, results, 4)) == (False, False)
+    assert is_decided(by_wording, [*results, *results], 7)
+    assert not is_decided(by_meaning, [*results, *results], 7)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("the bridge is safe to cross today", "the bridge is not safe to cross today"),
+        ("it takes more than a fortnight", "it takes less than a fortnight"),
+        ("they can cross the river there", "they can't cross the river there"),
+        ("there were 12 of them in the house", "there were 13 of them in the house"),
+    ],
+)
+def test_negations_bounds_and_numbers_keep_answers_apart(one: str, other: str) -> None:
+    assert not same_answer(one, other) and not may_mean_the_same(one, other)
 
 
 PLUGIN = """

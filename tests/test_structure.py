@@ -10,9 +10,9 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "consortium_mcp"
 
 ORDER = """
-errors record lazy texts thinking answers settings confidence consortium run failures
+errors record lazy threads texts thinking answers settings confidence consortium run failures
 local_model local_model.weights local_model.engine local_model.model
-catalogue clients model_call client_calls prices registry roles strategies members
+catalogue clients model_call client_calls prices registry roles strategies members embeddings
 arbiter.reader arbiter.question arbiter.asking arbiter.synthesize arbiter.choose arbiter.peer_rank arbiter.vote
 arbiter.methods arbiter ending measures orchestrator
 store.writer store.migrations store.database store.consortiums store.runs store.journal store.ratings store

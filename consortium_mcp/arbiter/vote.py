@@ -1,11 +1,17 @@
 """`vote`: the responses are grouped by their final answer, and the largest group wins; no arbiter is needed."""
 
 from collections.abc import Collection, Sequence
+from itertools import combinations
 
-from consortium_mcp.answers import final_answer, same_answer, without_confidence
+from consortium_mcp.answers import final_answer, may_mean_the_same, same_answer, without_confidence
 from consortium_mcp.arbiter.asking import ReadsSchema
+from consortium_mcp.embeddings import cosine, embed
+from consortium_mcp.errors import ModelUnavailable
 from consortium_mcp.members import Caller
 from consortium_mcp.run import CallResult, Iteration, Run, Verdict, Votes
+
+SAME_MEANING = 0.9
+"""From which cosine of their vectors two answers mean the same: what is merely about the same thing stays below it."""
 
 
 async def judge_by_vote(run: Run, iteration: Iteration, call: Caller, reads_schema: ReadsSchema) -> Iteration:
@@ -17,6 +23,7 @@ async def judge_by_vote(run: Run, iteration: Iteration, call: Caller, reads_sche
     groups = count_votes([(one.response_id, final_answer(one.text or "")) for one in usable])
     if not groups:
         return iteration.model_copy(update={"arbiter_error": "no response holds an answer that could be counted"})
+    groups, problem = await _joined_by_meaning(groups, run.consortium.embedding_model)
     largest = groups[0]
     cast = sum(len(group.response_ids) for group in groups)
     kind = "majority" if 2 * len(largest.response_ids) > cast else "plurality"
@@ -27,6 +34,7 @@ async def judge_by_vote(run: Run, iteration: Iteration, call: Caller, reads_sche
         confidence=len(largest.response_ids) / (cast + sum(one.late for one in iteration.responses)),
         analysis=f"{kind.capitalize()}: {len(largest.response_ids)} of {cast} votes, a margin of {margin(groups)}.",
         dissent="; ".join(others),
+        problem=problem,
         chosen=chosen.response_id,
         votes=tuple(groups),
     )
@@ -52,6 +60,35 @@ def count_votes(answers: list[tuple[str, str]]) -> list[Votes]:
     return [Votes(answer=answer, response_ids=tuple(members)) for answer, members in ordered]
 
 
+async def _joined_by_meaning(groups: list[Votes], embedding_model: str | None) -> tuple[list[Votes], str | None]:
+    """The groups, those of one meaning as one, the largest first; and why that could not be seen, None where it could.
+
+    A group joins the largest one before it whose answer means the same.
+    """
+    if embedding_model is None or not any(
+        may_mean_the_same(one.answer, other.answer) for one, other in combinations(groups, 2)
+    ):
+        return groups, None
+    try:
+        vectors = await embed(embedding_model, [group.answer for group in groups])
+    except ModelUnavailable as error:
+        return groups, f"the embedding model {embedding_model} failed ({error}), so answers are compared by wording"
+    joined: list[tuple[Votes, list[float]]] = []
+    for group, vector in zip(groups, vectors, strict=True):
+        place = next((at for at, known in enumerate(joined) if _means_the_same(*known, group, vector)), None)
+        if place is None:
+            joined.append((group, vector))
+        else:
+            known, known_vector = joined[place]
+            ids = (*known.response_ids, *group.response_ids)
+            joined[place] = (known.model_copy(update={"response_ids": ids}), known_vector)
+    return sorted((group for group, _ in joined), key=lambda group: -len(group.response_ids)), None
+
+
+def _means_the_same(one: Votes, its_vector: list[float], other: Votes, other_vector: list[float]) -> bool:
+    return may_mean_the_same(one.answer, other.answer) and cosine(its_vector, other_vector) >= SAME_MEANING
+
+
 def margin(groups: Sequence[Votes]) -> int:
     """By how many votes the largest group is ahead of the next."""
     largest, second = (len(group.response_ids) for group in (*groups, Votes(answer="", response_ids=()))[:2])
@@ -61,7 +98,7 @@ def margin(groups: Sequence[Votes]) -> int:
 def is_decided(run: Run, results: Collection[CallResult], asked: int) -> bool:
     """Whether the votes that are still out change neither which answer wins nor whether it reaches the threshold."""
     out = asked - len(results)
-    if out >= len(results):
+    if out >= len(results) or run.consortium.embedding_model:  # by their meaning groups can still become one
         return False
     groups = count_votes([(str(place), final_answer(one.text or "")) for place, one in enumerate(results) if one.ok])
     if not groups:

@@ -94,6 +94,7 @@ def _description(name: str, consortium: Consortium | None, problem: str | None) 
             f"  Judging Method: {consortium.judging_method}",
             f"  Stop On: {consortium.stop_on}",
             f"  Check Order: {'yes' if consortium.check_order else 'no'}",
+            f"  Embedding Model: {consortium.embedding_model or 'none'}",
             f"  System Prompt: {(system[:57] + '...' if len(system) > 60 else system) if system else 'none'}",
         ]
     if problem:

@@ -39,6 +39,7 @@ def definition_options(command: F) -> F:
                 default=None,
                 help="Ask the arbiter again, in reversed order, where its confidence is close to the threshold. [yes]",
             ),
+            click.option("--embedding-model", help="llm embedding model by which a vote compares answers. [none]"),
         )
     ):
         command = option(command)

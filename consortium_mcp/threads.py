@@ -1,0 +1,29 @@
+"""Work in threads for which nobody waits any longer than they want to."""
+
+import asyncio
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+async def in_thread(work: Callable[[], T]) -> T:
+    """Run it in a thread for which nobody waits any longer once we are cancelled, or the process ends.
+
+    Not anyio's own threads: the interpreter waits at its end for each of them, and a model may hang for ever.
+    """
+    outcome: Future[T] = Future()
+    outcome.set_running_or_notify_cancel()
+
+    def run() -> None:
+        try:
+            result = work()
+        except BaseException as error:  # belongs to the one who waits
+            outcome.set_exception(error)
+        else:
+            outcome.set_result(result)
+
+    threading.Thread(target=run, name="consortium-call", daemon=True).start()
+    return await asyncio.wrap_future(outcome)
