@@ -376,12 +376,48 @@ async def test_without_a_readable_ballot_there_is_no_verdict_and_the_answer_says
     assert run.degraded[0].startswith("The judging method peer_rank gave no verdict (no member's ranking")
 
 
-@pytest.mark.parametrize("texts", [("one",), ("one", "two")])
-async def test_of_two_responses_nobody_claims_to_know_the_better(texts: tuple[str, ...]) -> None:
+async def test_a_single_response_is_taken_without_asking_anybody() -> None:
     call = ScriptedCalls()
-    found = (await judged("peer_rank", three(*texts), call)).verdict
+    found = (await judged("peer_rank", three("one"), call)).verdict
     assert found and (found.synthesis, found.confidence, call.ids) == ("one", None, [])
-    assert "too few" in (found.problem or "")
+    assert found.problem == "there is one response; the first one is taken"
+
+
+async def test_two_responses_are_ranked_by_both_their_authors_who_are_not_told_whose_is_whose() -> None:
+    call = peers(lambda spec: ranked(spec.prompt))
+    found = (await judged("peer_rank", three("b", "a"), call)).verdict
+    assert found and (found.synthesis, found.confidence, found.ranking) == ("a", 1.0, ("i1/m2", "i1/m1"))
+    assert [sorted(shown_in(spec.prompt)) for spec in call.asked] == [["a", "b"], ["a", "b"]]
+
+
+async def test_of_two_authors_who_each_prefer_their_own_neither_wins() -> None:
+    own = {"model1": "b", "model2": "a"}
+    call = peers(lambda spec: ranked(spec.prompt, lambda text: text != own[spec.model]))
+    found = (await judged("peer_rank", three("b", "a"), call)).verdict
+    assert found and (found.synthesis, found.confidence) == ("b", 0.5)
+
+
+@pytest.mark.parametrize("model", ["model2", "own_answer"])
+async def test_the_ballot_of_one_author_of_two_decides_nothing(model: str) -> None:
+    responses = [response(1, "b"), response(2, "a", model=model)]
+    call = ScriptedCalls(lambda spec: json.dumps({"ranking": ranked(spec.prompt)}) if spec.model == "model1" else "?")
+    found = (await judged("peer_rank", responses, call)).verdict
+    assert found and (found.synthesis, found.confidence) == ("b", None)
+    assert found.problem == "there are two responses, not ranked by both their authors; the first one is taken"
+
+
+async def test_an_elimination_by_peers_goes_on_to_the_last_two() -> None:
+    rules = {"strategy": "eliminate", "judging_method": "peer_rank", "min_iterations": 2, "max_iterations": 2}
+
+    def script(spec: CallSpec) -> str:
+        if "/peer" in spec.call_id:
+            return json.dumps({"ranking": ranked(spec.prompt)})
+        return f"answer of {spec.label} in {spec.iteration}"
+
+    run = await last_state(new_run(consortium=panel("c", "b", "a", **rules)), ScriptedCalls(script))
+
+    assert [len(iteration.responses) for iteration in run.iterations] == [3, 2]
+    assert (run.status, closed(run).answer, closed(run).degraded) == ("converged", "answer of a#1 in 2", ())
 
 
 # vote

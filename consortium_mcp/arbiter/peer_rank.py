@@ -18,10 +18,11 @@ async def judge_by_peers(run: Run, iteration: Iteration, call: Caller, reads_sch
     """Each member that gave a response orders those of the others; normalised Borda counts decide.
 
     The confidence is the winner's mean Borda score, 0.0-1.0: 1.0 when every ballot puts it first. Of two responses
-    each would be ranked by the other's author alone, which says nothing, so nobody is asked.
+    both authors order both, without being told whose is whose: one wins only where its rival's author puts it first.
     """
     usable = [iteration.responses[place] for place in sorted(iteration.shown_order)]
-    if len(usable) < 3:
+    voters = [one for one in usable if one.model != OWN_ANSWER]  # its author is no member whom we could ask
+    if len(usable) < 3 and len(voters) < 2:
         return _unranked(iteration, usable)
     ballots: dict[str, list[str]] = {}
 
@@ -30,10 +31,10 @@ async def judge_by_peers(run: Run, iteration: Iteration, call: Caller, reads_sch
             ballots[voter.response_id] = ballot
 
     async with anyio.create_task_group() as group:
-        for voter in usable:
-            if voter.model == OWN_ANSWER:  # its author is no member whom we could ask
-                continue
+        for voter in voters:
             group.start_soon(vote, voter)
+    if len(usable) == 2 and len(ballots) == 1:  # that one may be for its author's own
+        return _unranked(iteration, usable)
     return _judged(iteration, usable, borda(ballots, [one.response_id for one in usable]), len(ballots))
 
 
@@ -44,7 +45,7 @@ def borda(ballots: dict[str, list[str]], candidates: list[str]) -> dict[str, flo
     one that names a single candidate says only that it is better than those left out, and scores it 1.
 
     Args:
-        ballots: what each voter ordered, best first; its own response is not among them.
+        ballots: what each voter ordered, best first.
     """
     scores: dict[str, list[Fraction]] = {candidate: [] for candidate in candidates}
     for ballot in ballots.values():
@@ -57,8 +58,12 @@ def borda(ballots: dict[str, list[str]], candidates: list[str]) -> dict[str, flo
 async def _ballot(
     run: Run, iteration: Iteration, voter: MemberResponse, call: Caller, reads_schema: ReadsSchema
 ) -> list[str]:
-    """The response ids in the order in which a voter puts the others' responses; empty when that cannot be read."""
+    """The response ids in the order in which a voter puts the others' responses; empty when that cannot be read.
+
+    Where there is but one other, its own stands beside it.
+    """
     others = [place for place in sorted(iteration.shown_order) if iteration.responses[place] is not voter]
+    others = others if len(others) > 1 else sorted(iteration.shown_order)
     random.Random(f"{run.shuffle_seed}/{iteration.number}/{voter.response_id}").shuffle(others)
     place = iteration.responses.index(voter) + 1
     schema = ballot_schema(len(others)) if reads_schema(voter.model) else None
@@ -75,10 +80,10 @@ async def _ballot(
 
 def _unranked(iteration: Iteration, usable: list[MemberResponse]) -> Iteration:
     """The first response, where there are too few for a ranking."""
-    few = "there is one response" if len(usable) == 1 else "there are two responses"
+    few = "there is one response" if len(usable) == 1 else "there are two responses, not ranked by both their authors"
     verdict = Verdict(
         synthesis=usable[0].text or "",
-        problem=f"{few}, too few for their authors to rank; the first one is taken",
+        problem=f"{few}; the first one is taken",
         chosen=usable[0].response_id,
     )
     return iteration.model_copy(update={"verdict": verdict})
