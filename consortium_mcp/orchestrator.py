@@ -35,7 +35,7 @@ async def iterations(
     run = run.model_copy(update={"status": "running", "iterations": ()})
     while run.status == "running":
         number = len(run.iterations) + 1
-        if number not in recorded and (reason := stop(run)):
+        if number not in recorded and (reason := "exhausted" if run.replay_of else stop(run)):
             yield run.model_copy(update={"status": reason})
             return
         responses = await _responses(run, call, method, recorded.get(number))

@@ -43,7 +43,6 @@ def open_replay(
         "arbiter": arbiter,
         "judging_method": judging_method,
         "confidence_threshold": confidence_threshold,
-        "max_iterations": len(old.iterations),
         "min_iterations": min(old.consortium.min_iterations, len(old.iterations)),
     }
     given = {name: value for name, value in rules.items() if value is not None}

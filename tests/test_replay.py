@@ -74,6 +74,10 @@ def script_lost_later(provider: Provider) -> None:
     provider.on("c", ["once", Fault.wrong_key()])
 
 
+def script_repeating(provider: Provider) -> None:
+    provider.on("arbiter", verdict_text("the same words as before", 0.3))
+
+
 def script_nothing(provider: Provider) -> None:
     """Everybody answers."""
 
@@ -93,6 +97,7 @@ CASES: dict[str, tuple[Callable[[Provider], None], dict[str, Any]]] = {
         script_failed,
         {"strategy": "eliminate", "judging_method": "rank", "max_iterations": 2},
     ),
+    "nothing new": (script_repeating, {"max_iterations": 3}),
     "pick": (script_nothing, {"judging_method": "pick", "max_iterations": 2}),
     "vote": (script_nothing, {"judging_method": "vote", "max_iterations": 2}),
     "no schema": (script_nothing, {"arbiter": "plain-arbiter", "max_iterations": 2}),
@@ -161,9 +166,8 @@ async def test_another_judging_method_judges_the_responses_of_an_elimination(
     again = await replayed(consultancy, run, judging_method=method)
 
     labels = [[one.label for one in iteration.responses] for iteration in run.iterations]
-    assert [[one.label for one in iteration.responses] for iteration in again.iterations] == labels[
-        : 1 if again.status == "converged" else 2
-    ]
+    heard = [[one.label for one in iteration.responses] for iteration in again.iterations]
+    assert heard == labels[: len(heard)] and (len(heard) == 2 or again.status == "converged")
     assert (again.consortium.judging_method, asked_of_members(provider)) == (method, 7)
 
 
@@ -298,6 +302,17 @@ async def test_a_run_that_has_not_ended_is_not_replayed(consultancy: Consultancy
 
     with pytest.raises(ConsortiumError, match="can be replayed when it has ended"):
         open_replay(consultancy, run.run_id)
+
+
+async def test_a_replay_says_too_that_an_iteration_brought_nothing_new(
+    provider: Provider, consultancy: Consultancy
+) -> None:
+    script_repeating(provider)
+    run = await consulted(consultancy, "a", "b", max_iterations=3)
+
+    again = await replayed(consultancy, run)
+
+    assert again.degraded == ("The run ended below its threshold, because iteration 2 brought nothing new.",)
 
 
 # the command and the resource
