@@ -106,7 +106,7 @@ class RunCalls:
     """Holds the calls, which go on when nobody waits for them."""
 
     stopped: Status | None = None
-    """Why a call was not made: `deadline` or `budget`; None while all were."""
+    """Why a call that the run needs was not made: `deadline` or `budget`; None while all were."""
 
     unsaved: str | None = None
     """Why something could not be written; None while everything was."""
@@ -186,7 +186,7 @@ class RunCalls:
             return await self._replayed(spec)
         left = self._seconds_left(for_arbiter=not spec.asks_member)
         if left <= 0:
-            self.stopped = self.stopped or "deadline"
+            self._note_stopped(spec, "deadline")
             raise _NotAsked(CallResult(error_kind="timeout", error="Not asked: the run's time is up."))
         over = time.monotonic() + left
         ends = min(over, time.monotonic() + self.settings.call_timeout_seconds)
@@ -198,7 +198,7 @@ class RunCalls:
         except _Again as again:
             result = again.result
         if result.error_kind == "timeout" and time.monotonic() >= over:
-            self.stopped = self.stopped or "deadline"
+            self._note_stopped(spec, "deadline")
         return result
 
     async def _attempt(
@@ -225,7 +225,7 @@ class RunCalls:
         if isinstance(begun, Paid):
             return begun.result
         if isinstance(begun, Refused):
-            self.stopped = "budget"
+            self._note_stopped(spec, "budget")
             raise _NotAsked(CallResult(error_kind="cancelled", error=begun.why))
         assert isinstance(begun, Begun)
         timeout_seconds = max(0.001, ends - time.monotonic())
@@ -261,6 +261,11 @@ class RunCalls:
                 logger.error("The run %s goes on without being saved: %s", self.run.run_id, error)
             self.unsaved = str(error)
             return None
+
+    def _note_stopped(self, spec: CallSpec, why: Status) -> None:
+        """Keep why the run cannot do all it should; the first reason stands."""
+        if not spec.is_spare:
+            self.stopped = self.stopped or why
 
     def _budgets(self) -> dict[str, Budget]:
         return {run_scope(self.run.run_id): self.run.budget, day_scope(): day_budget(self.settings)}

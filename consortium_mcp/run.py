@@ -105,6 +105,11 @@ class CallSpec(Record):
     """What it says, where nobody has to be asked; None asks the model."""
 
     @property
+    def is_spare(self) -> bool:
+        """Whether the run is as complete without it: the verdict asked for again in reversed order."""
+        return "/arbiter/reversed" in self.call_id
+
+    @property
     def asks_member(self) -> bool:
         """Whether an instance is asked, and not the arbiter."""
         return self.call_id.partition("/")[2].startswith("m")

@@ -190,6 +190,17 @@ async def test_what_was_reserved_stays_spent_where_nobody_knows_the_use(
     assert consultancy.store.load_spending(run_scope(run.run_id))[1] > 4_096
 
 
+async def test_a_check_of_the_order_that_the_budget_refuses_takes_nothing_from_the_verdict(
+    provider: Provider, consultancy: Consultancy
+) -> None:
+    provider.on("arbiter", verdict("Blue.", confidence=0.78))
+
+    run = await consulted(consultancy, "a", "b", max_iterations=1, budget=Budget(max_calls=3))
+
+    assert (run.status, run.answer, run.degraded, run.usage.calls) == ("exhausted", "Blue.", (), 3)
+    assert run.iterations[0].measures and run.iterations[0].measures.order_held is None
+
+
 # dollars
 
 
