@@ -22,6 +22,19 @@ _BOUND = re.compile(r"[<>≤≥≠]|\b(?:not|less|more|fewer|under|over|below|ab
 _NEGATION = re.compile(r"\b(?:no|never|none|nor|neither|cannot|without)\b|n['’]t\b")
 _NUMBER = re.compile(r"[+-]?\d{1,3}(?:,\d{3})+(?:\.\d+)?|[+-]?\d+(?:\.\d+)?")
 
+_OPTION = re.compile(r"([a-z])\)\s")
+_UNIT = re.compile(r"[ -]?([^\W\d_]+(?:/[^\W\d_]+)?|[%°$€£¥]\w?)")
+_CURRENCY = re.compile(r"([$€£¥])\s*$")
+_MEASURED = re.compile(r"(-?\d+(?:\.\d+)?)(?: (\S+))?")
+_UNIT_SIGNS = {"%": "percent", "$": "dollars", "€": "euros", "£": "pounds", "¥": "yen"} | {
+    "g": "grams",
+    "h": "hours",
+    "l": "liters",
+    "m": "meters",
+    "s": "seconds",
+}
+"""Units that are written as a sign or as one letter."""
+
 ANSWER_CHARACTERS = 20_000
 """In how much of a text's end its final answer is looked for."""
 
@@ -35,8 +48,9 @@ COMPARED_CHARACTERS = 5_000
 def final_answer(text: str) -> str:
     """The answer that a response comes to, in a form in which equal answers are equal.
 
-    What `Answer:`, `<answer>` or `\\boxed{}` holds, the last of each; else the last line. A number is only its value,
-    a text has no case, no accents on its quotation marks, and no punctuation at its ends.
+    What `Answer:`, `<answer>` or `\\boxed{}` holds, the last of each; else the last line. A number is only its value
+    and its unit, an option (`B) Paris`) only its letter; a text has no case, no accents on its quotation marks, and no
+    punctuation at its ends.
     """
     return _final(strip_thinking(text))[0]
 
@@ -50,15 +64,39 @@ def _final(text: str) -> tuple[str, bool]:
     answer = unicodedata.normalize("NFKC", answer).casefold()
     is_bound = _BOUND.search(answer) is not None  # "less than 5" is not 5
     answer = answer.strip().strip("*_`'\"“”‘’.,;:!?()[]{} ")
-    numbers = _NUMBER.findall(answer)
-    if len(numbers) == 1 and len(answer) - len(numbers[0]) <= 12 and not is_bound:
-        return _plain(numbers[0]), bool(marked)
+    if option := _OPTION.match(answer):
+        return option[1], bool(marked)
+    numbers = list(_NUMBER.finditer(answer))
+    if len(numbers) == 1 and len(answer) - len(numbers[0][0]) <= 12 and not is_bound:
+        return f"{_plain(numbers[0][0])} {_unit(answer, numbers[0])}".rstrip(), bool(marked)
     return " ".join(answer.split()), bool(marked)
 
 
+def _unit(answer: str, number: re.Match[str]) -> str:
+    """The word or sign right behind a number, or the currency before it; empty where there is none."""
+    before, behind = _CURRENCY.search(answer[: number.start()]), _UNIT.match(answer[number.end() :])
+    return before[1] if before else behind[1] if behind else ""
+
+
 def same_answer(one: str, other: str) -> bool:
-    """Equal, or long enough to be worded differently and nearly so; numbers must be equal, and very long texts too."""
-    return one == other or (may_mean_the_same(one, other) and fuzz.ratio(one, other, score_cutoff=NEAR_EQUAL) > 0)
+    """Equal, or long enough to be worded differently and nearly so; numbers must be equal, and very long texts too.
+
+    Of two numbers the units must be the same, as far as both have one.
+    """
+    if one == other:
+        return True
+    if (number := _MEASURED.fullmatch(one)) and (other_number := _MEASURED.fullmatch(other)):
+        return number[1] == other_number[1] and _same_unit(number[2] or "", other_number[2] or "")
+    return may_mean_the_same(one, other) and fuzz.ratio(one, other, score_cutoff=NEAR_EQUAL) > 0
+
+
+def _same_unit(one: str, other: str) -> bool:
+    """Whether two units can be one: equal, or one of them missing, in the plural, or short for the other (`km`)."""
+    short, long = sorted((_UNIT_SIGNS.get(unit, unit) for unit in (one, other)), key=len)
+    if not short or short.rstrip("s") == long.rstrip("s"):
+        return True
+    letters = iter(long)
+    return len(short) > 1 and long.isalpha() and short[0] == long[0] and all(letter in letters for letter in short)
 
 
 def may_mean_the_same(one: str, other: str) -> bool:

@@ -439,9 +439,15 @@ async def test_an_elimination_by_peers_goes_on_to_the_last_two() -> None:
         ("42.0", "42"),
         ("042", "42"),
         ("+42", "42"),
-        ("$42", "42"),
+        ("$42", "42 $"),
         ("x = 42", "42"),
-        ("42 km", "42"),
+        ("42 km", "42 km"),
+        ("about 42.50 kg", "42.5 kg"),
+        ("42km", "42 km"),
+        ("42%", "42 %"),
+        ("42 (km)", "42"),
+        ("42 km/h", "42 km/h"),
+        ("42°C", "42 °c"),
         ("1,234,567", "1234567"),
         ("1234567", "1234567"),
         ("1234568", "1234568"),
@@ -459,6 +465,10 @@ async def test_an_elimination_by_peers_goes_on_to_the_last_two() -> None:
         ("B", "b"),
         ("Answer: (B)", "b"),
         ("Answer: **B.**", "b"),
+        ("B) Paris", "b"),
+        ("Answer: (B) Paris, on the Seine", "b"),
+        ("**(B) Paris**", "b"),
+        ("B. Obama", "b. obama"),
         ("“Paris”", "paris"),
         ("  PARIS \n\n", "paris"),
         ("New\u00a0 York", "new york"),
@@ -960,6 +970,28 @@ def test_nobody_is_left_out_of_a_vote_whose_groups_can_still_become_one() -> Non
     assert (is_decided(by_wording, results, 4), is_decided(by_meaning, results, 4)) == (False, False)
     assert is_decided(by_wording, [*results, *results], 7)
     assert not is_decided(by_meaning, [*results, *results], 7)
+
+
+@pytest.mark.parametrize(
+    ("texts", "groups"),
+    [
+        (("5 km", "5 miles", "5 km"), [[1, 3], [2]]),
+        (("5", "5 km", "5 miles", "5"), [[1, 2, 4], [3]]),
+        (("5 km", "5 kilometers", "5 kilometres", "5km"), [[1, 2, 4], [3]]),
+        (("$5", "5 dollars", "5 euros", "5"), [[1, 2, 4], [3]]),
+        (("5 %", "5 percent", "0.05"), [[1, 2], [3]]),
+        (("5 h", "5 hours", "5 hour"), [[1, 2, 3]]),
+        (("5 km", "5 km/h"), [[1], [2]]),
+        (("5 m", "5 miles", "5 minutes"), [[1], [2], [3]]),
+        (("B", "B) Paris", "(B) Paris", "C) Rome", "Answer: (B)"), [[1, 2, 3, 5], [4]]),
+    ],
+)
+def test_votes_for_a_number_keep_its_unit_and_votes_for_an_option_are_for_its_letter(
+    texts: tuple[str, ...], groups: list[list[int]]
+) -> None:
+    answers = [(str(place), final_answer(text)) for place, text in enumerate(texts, start=1)]
+
+    assert [[int(one) for one in group.response_ids] for group in count_votes(answers)] == groups
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import random
 import re
 from collections.abc import Callable
 
-from consortium_mcp.answers import final_answer
+from consortium_mcp.answers import final_answer, same_answer
 from consortium_mcp.record import Record
 
 WRONG_ANSWERS = 4
@@ -42,7 +42,7 @@ class Question(Record):
         """Whether a reply comes to the right answer: a number or a letter, what else its line holds set aside."""
         said = final_answer(text)
         accepted = {final_answer(answer) for answer in (self.answer, self.also) if answer}
-        if said in accepted:
+        if any(same_answer(said, one) for one in accepted):
             return True
         found = _LETTER.findall(said) if self.answer in _LETTERS else _NUMBER.findall(said)
         return bool(found) and final_answer(found[-1]) in accepted

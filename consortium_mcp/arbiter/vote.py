@@ -42,22 +42,23 @@ async def judge_by_vote(run: Run, iteration: Iteration, call: Caller, reads_sche
 
 
 def count_votes(answers: list[tuple[str, str]]) -> list[Votes]:
-    """The groups of equal or nearly equal answers, the largest first, then in the order in which they began.
+    """The groups of answers of which each equals each other or nearly so, the largest first, then as they began.
 
     Args:
         answers: (response id, final answer), as declared; an empty answer is no vote.
     """
-    groups: list[tuple[str, list[str]]] = []
+    groups: list[tuple[dict[str, None], list[str]]] = []
     for response_id, answer in answers:
         if not answer:
             continue
-        group = next((members for known, members in groups if same_answer(known, answer)), None)
-        if group is None:
-            groups.append((answer, [response_id]))
-        else:
-            group.append(response_id)
+        known = next((group for group in groups if all(same_answer(one, answer) for one in group[0])), None)
+        if known is None:
+            known = ({}, [])
+            groups.append(known)
+        known[0].setdefault(answer)
+        known[1].append(response_id)
     ordered = sorted(groups, key=lambda group: -len(group[1]))
-    return [Votes(answer=answer, response_ids=tuple(members)) for answer, members in ordered]
+    return [Votes(answer=next(iter(wordings)), response_ids=tuple(members)) for wordings, members in ordered]
 
 
 async def _joined_by_meaning(groups: list[Votes], embedding_model: str | None) -> tuple[list[Votes], str | None]:
