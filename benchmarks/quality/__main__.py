@@ -20,7 +20,9 @@ from consortium_mcp.settings import load_settings
 from consortium_mcp.store import Store
 
 SIMULATED_QUESTIONS = 300
-LOCAL_QUESTIONS = 6
+LOCAL_QUESTIONS = 3
+"""One of each kind, so that it takes minutes on two cores: it shows that all works; accuracy needs `--questions`."""
+
 AT_ONCE = 4
 """Consults under way together; more only wait for each other in one process, and for the embedded model's slots."""
 
@@ -33,7 +35,7 @@ _FRACTION = click.FloatRange(0, 1)
 @click.option("--consortium", "consortiums", multiple=True, help="A saved consortium.")
 @click.option("--model", "-m", "models", multiple=True, help="A single model.")
 @click.option("--judging-method", "methods", multiple=True, help="Under this method; every one when none is given.")
-@click.option("--questions", "count", type=click.IntRange(1, 10_000), help="How many.  [300; 6 for real models]")
+@click.option("--questions", "count", type=click.IntRange(1, 10_000), help="How many.  [300; 3 for real models]")
 @click.option("--seed", default=2026, show_default=True, help="Makes other questions, and simulated models draw anew.")
 @click.option("--members", default=5, show_default=True, type=click.IntRange(3, 50), help="Simulated ones.")
 @click.option("--accuracy", default=0.7, show_default=True, type=_FRACTION, help="Of a simulated member.")
