@@ -26,6 +26,7 @@ from consortium_mcp.prices import price_usd
 from consortium_mcp.run import Budget, CallResult, CallSpec, Run, Status, now_utc
 from consortium_mcp.settings import Settings
 from consortium_mcp.store import Begun, NotHeld, Paid, Refused, Reservation, Store, day_scope, run_scope
+from consortium_mcp.tracing import call_span, describe_call
 
 logger = logging.getLogger(__name__)
 
@@ -230,10 +231,9 @@ class RunCalls:
         assert isinstance(begun, Begun)
         timeout_seconds = max(0.001, ends - time.monotonic())
         try:
-            if entry.model_id == CLIENT:
-                result = await call_client(self.client_calls, self.run.run_id, spec, timeout_seconds)
-            else:
-                result = await make_call(entry, spec, self.limits, timeout_seconds, self.log, over)
+            with call_span(self.run, spec, entry.model_id, begun.attempt) as span:
+                result = await self._ask(entry, spec, timeout_seconds, over)
+                describe_call(span, result)
         except anyio.get_cancelled_exc_class():
             cancelled = CallResult(error_kind="cancelled", error="The call was cancelled.")
             await self.write(self.store.settle_attempt, self.run.run_id, spec.call_id, begun.attempt, cancelled, None)
@@ -251,6 +251,11 @@ class RunCalls:
         if result.error_kind in RETRIED:
             raise _Again(result)
         return result
+
+    async def _ask(self, entry: ModelEntry, spec: CallSpec, timeout_seconds: float, over: float) -> CallResult:
+        if entry.model_id == CLIENT:
+            return await call_client(self.client_calls, self.run.run_id, spec, timeout_seconds)
+        return await make_call(entry, spec, self.limits, timeout_seconds, self.log, over)
 
     async def write(self, write: Callable[..., T], *arguments: Any) -> T | None:
         """Write to the store; in the middle of a run an answer that is not saved is better than none."""

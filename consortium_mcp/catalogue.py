@@ -6,7 +6,7 @@ import inspect
 import json
 import logging
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import cached_property
@@ -17,6 +17,7 @@ from pydantic import JsonValue, ValidationError
 from consortium_mcp.consortium import CLIENT
 from consortium_mcp.errors import ModelUnavailable
 from consortium_mcp.lazy import llm, llm_plugins
+from consortium_mcp.masking import masked
 
 if TYPE_CHECKING:
     from llm import AsyncModel, Model
@@ -134,7 +135,15 @@ class Catalogue:
         ]
         return sorted(found, key=lambda one: one[1] is not None)
 
-    def usable(self, name: str, allowed: Iterable[str] = ()) -> ModelEntry:
+    def usable_ids(self, allowed: Collection[str] = ()) -> list[str]:
+        """The ids of all models that can be called now.
+
+        Args:
+            allowed: patterns of ids that may be used; none means all.
+        """
+        return [entry.model_id for entry, problem in self.search() if not problem and _is_allowed(entry, allowed)]
+
+    def usable(self, name: str, allowed: Collection[str] = ()) -> ModelEntry:
         """The model with this id or alias, ready to be called.
 
         Args:
@@ -146,10 +155,9 @@ class Catalogue:
         entry = self.find(name)
         if entry is None:
             raise ModelUnavailable(self._unknown(name))
-        patterns = list(allowed)
-        if patterns and not any(fnmatchcase(entry.model_id, pattern) for pattern in patterns):
+        if not _is_allowed(entry, allowed):
             raise ModelUnavailable(
-                f"The model {entry.model_id!r} is not allowed here; allowed: {', '.join(patterns)} "
+                f"The model {entry.model_id!r} is not allowed here; allowed: {', '.join(allowed)} "
                 "(CONSORTIUM_ALLOWED_MODELS)."
             )
         if problem := entry.problem():
@@ -187,9 +195,13 @@ def load_catalogue() -> Catalogue:
         try:
             _ask_plugin(implementation.function, _collector(plugin, found, extra_aliases, registered), registered)
         except Exception as error:  # a plugin is somebody else's code: whatever it raises is its failure, not ours
-            broken[plugin] = f"{type(error).__name__}: {error}"
+            broken[plugin] = masked(f"{type(error).__name__}: {error}")
             logger.warning("The llm plugin %s is broken: %s", plugin, error)
     return Catalogue(tuple(found), broken, llm.get_default_model())
+
+
+def _is_allowed(entry: ModelEntry, patterns: Collection[str]) -> bool:
+    return not patterns or any(fnmatchcase(entry.model_id, pattern) for pattern in patterns)
 
 
 def _load_plugins() -> dict[str, str]:
@@ -204,7 +216,7 @@ def _load_plugins() -> dict[str, str]:
                             entry_point.load()
                         except Exception as error:  # as above: the import of somebody else's code
                             manager.set_blocked(entry_point.name)
-                            _broken_at_import[entry_point.name] = f"{type(error).__name__}: {error}"
+                            _broken_at_import[entry_point.name] = masked(f"{type(error).__name__}: {error}")
         llm_plugins.load_plugins()
     return dict(_broken_at_import)
 

@@ -25,6 +25,7 @@ from consortium_mcp.definitions import Definitions, client_problems, with_arbite
 from consortium_mcp.ending import closed, ended
 from consortium_mcp.errors import InvalidConsortium, RunFailed, StoreUnusable
 from consortium_mcp.llm_log import LlmLog
+from consortium_mcp.masking import masked
 from consortium_mcp.model_call import CallLimits
 from consortium_mcp.orchestrator import iterations
 from consortium_mcp.plan import Plan, budget_problems, make_plan
@@ -34,6 +35,7 @@ from consortium_mcp.stats import Stats, make_stats
 from consortium_mcp.store import LEASE_SECONDS, Store, day_scope
 from consortium_mcp.takeover import take_over
 from consortium_mcp.texts import storable
+from consortium_mcp.tracing import describe_run, run_span
 
 logger = logging.getLogger(__name__)
 
@@ -215,12 +217,14 @@ class Consultancy:
                     if waiting.cancelled_caught:
                         run = await self._close(closed(run.model_copy(update={"status": "deadline"})))
                     else:
-                        run = await self._work_on(run, on_change, group)
+                        with run_span(run) as span:
+                            run = await self._work_on(run, on_change, group)
+                            describe_run(span, run)
             except anyio.get_cancelled_exc_class():
                 await self._close(ended(run, "cancelled", "The run was cancelled."))
                 raise
             except Exception as error:  # nothing foreseen: the run says so, and the error goes on its way below
-                run = await self._close(ended(run, "failed", f"{type(error).__name__}: {error}"))
+                run = await self._close(ended(run, "failed", masked(f"{type(error).__name__}: {error}")))
                 failure = error
             finally:
                 group.cancel_scope.cancel()

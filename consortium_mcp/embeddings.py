@@ -10,6 +10,7 @@ import anyio
 
 from consortium_mcp.errors import ModelUnavailable
 from consortium_mcp.lazy import llm
+from consortium_mcp.masking import masked
 from consortium_mcp.threads import in_thread
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def load_embedding_model(name: str, allowed: Iterable[str] = ()) -> "EmbeddingMo
             f"llm knows no embedding model {name!r}. `llm embed-models` lists those there are; `llm install` adds more."
         ) from None
     except Exception as error:  # llm asks all plugins for theirs: a missing key, or somebody else's broken code
-        raise ModelUnavailable(f"The embedding model {name!r} cannot be used: {error}.") from error
+        raise ModelUnavailable(masked(f"The embedding model {name!r} cannot be used: {error}.")) from error
     patterns = list(allowed)
     if patterns and not any(fnmatchcase(model.model_id, pattern) for pattern in patterns):
         raise ModelUnavailable(
@@ -54,7 +55,7 @@ async def embed(name: str, texts: Sequence[str]) -> list[list[float]]:
     except TimeoutError as error:
         raise ModelUnavailable(f"no vectors within {EMBEDDING_SECONDS} seconds") from error
     except Exception as error:  # somebody else's code: whatever it raises is its failure, not ours
-        raise ModelUnavailable(f"{type(error).__name__}: {error}") from error
+        raise ModelUnavailable(masked(f"{type(error).__name__}: {error}")) from error
     if len(vectors) != len(texts) or len({len(vector) for vector in vectors}) > 1:
         raise ModelUnavailable(f"{len(vectors)} vectors of unlike lengths for {len(texts)} texts")
     return vectors

@@ -8,6 +8,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from consortium_mcp.lazy import llm
+from consortium_mcp.masking import masked
 from consortium_mcp.record import Record
 from consortium_mcp.run import ErrorKind
 
@@ -60,10 +61,6 @@ _FILTERED = {"content_filter", "safety", "refusal", "recitation", "blocklist", "
 RETRIED: frozenset[ErrorKind] = frozenset({"rate_limit", "timeout", "network", "server"})
 """Kinds that can pass by themselves."""
 
-_SECRET = re.compile(
-    r"(?i)\b(sk-|key-|gsk_|xai-|hf_|AIza|bearer\s+|(?:api[_-]?)?key[=:]\s*|api[_-]?key\s+)[\w*.\-]{6,}"
-)
-
 
 class Failure(Record):
     """Why a call gave nothing."""
@@ -88,7 +85,7 @@ def classify(error: BaseException, key: str | None = None) -> Failure:
     kinds = [kind for kind in map(_kind, chain) if kind]
     # What could not be read may have been the body of an error, which then tells more.
     kind = next((kind for kind in kinds if kind != "invalid_reply"), kinds[0] if kinds else "internal")
-    message = _masked(" ".join(str(error).split()), key)[:500] or type(error).__name__
+    message = masked(" ".join(str(error).split()), key)[:500] or type(error).__name__
     if kind == "invalid_reply" and isinstance(error, (AttributeError, LookupError)):
         message = f"The reply lacks what its plugin looks for ({type(error).__name__}: {message})."
     retry_after = _retry_after(chain)
@@ -215,9 +212,3 @@ def _seconds(retry_after: str) -> float | None:
         return max(0.0, parsedate_to_datetime(retry_after).timestamp() - time.time())
     except ValueError:
         return None
-
-
-def _masked(message: str, key: str | None) -> str:
-    if key and len(key) >= 8:
-        message = message.replace(key, "…")
-    return _SECRET.sub(r"\1…", message)

@@ -9,6 +9,7 @@ from consortium_mcp.ending import brings_nothing
 from consortium_mcp.measures import measured, overall_agreement
 from consortium_mcp.members import Caller, ask_all, specs_of
 from consortium_mcp.run import Iteration, MemberResponse, Run, Status
+from consortium_mcp.tracing import iteration_span
 
 
 async def iterations(
@@ -38,13 +39,14 @@ async def iterations(
         if number not in recorded and (reason := "exhausted" if run.replay_of else stop(run)):
             yield run.model_copy(update={"status": reason})
             return
-        responses = await _responses(run, call, method, recorded.get(number))
-        order = shown_order(run.shuffle_seed, number, responses)
-        iteration = Iteration(number=number, responses=tuple(responses), shown_order=order)
-        if order:
-            if save_asked:
-                await save_asked(iteration)
-            iteration = measured(await method.judge(run, iteration, call, reads_schema))
+        with iteration_span(run, number):
+            responses = await _responses(run, call, method, recorded.get(number))
+            order = shown_order(run.shuffle_seed, number, responses)
+            iteration = Iteration(number=number, responses=tuple(responses), shown_order=order)
+            if order:
+                if save_asked:
+                    await save_asked(iteration)
+                iteration = measured(await method.judge(run, iteration, call, reads_schema))
         run = run.model_copy(update={"iterations": (*run.iterations, iteration)})
         run = run.model_copy(update={"status": status_after(run)})
         yield run

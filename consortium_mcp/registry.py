@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
+from consortium_mcp.masking import masked
+
 logger = logging.getLogger(__name__)
 
 
@@ -61,7 +63,7 @@ def load_registry(noun: str, own: Sequence[T], group: str) -> Registry[T]:
                 raise ValueError(f"the name {thing.name!r} is taken")
         except Exception as error:  # somebody else's code: whatever it raises is its failure, not ours
             package = entry_point.dist.name if entry_point.dist else entry_point.value
-            broken[entry_point.name] = f"{package} is left out ({type(error).__name__}: {error})"
+            broken[entry_point.name] = masked(f"{package} is left out ({type(error).__name__}: {error})")
             logger.warning("The %s %r of %s", noun, entry_point.name, broken[entry_point.name])
     return Registry(noun, usable, broken)
 

@@ -2,10 +2,10 @@
 
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import suppress
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import anyio
 import anyio.abc
@@ -14,6 +14,7 @@ import anyio.to_thread
 from consortium_mcp.calls import saved
 from consortium_mcp.consult import Consultancy
 from consortium_mcp.errors import StoreUnusable
+from consortium_mcp.masking import masked
 from consortium_mcp.run import Progress, Run, Status
 from consortium_mcp.store import LEASE_SECONDS
 
@@ -58,6 +59,11 @@ class Runner:
             self._unsaved.pop(run_id, None)
             self._scopes[run_id] = anyio.CancelScope()
             self._group.start_soon(self._perform, run_id)
+
+    def start(self, work: Callable[..., Coroutine[Any, Any, None]], *arguments: Any) -> None:
+        """Do something beside the runs, for as long as they are worked on."""
+        assert self._group is not None
+        self._group.start_soon(work, *arguments)
 
     async def cancel(self, run_id: str) -> None:
         """Stop a run, wherever it is worked on; calls in flight are cut, what arrived is kept.
@@ -134,7 +140,7 @@ class Runner:
         with suppress(StoreUnusable):
             run = await saved(self.consultancy.store.load_run, run_id)
             if run.ended_utc is None:
-                self._unsaved[run_id] = run.model_copy(update={"status": "interrupted", "error": str(error)})
+                self._unsaved[run_id] = run.model_copy(update={"status": "interrupted", "error": masked(str(error))})
 
     async def _keep_recovering(self) -> None:
         while True:
