@@ -9,8 +9,8 @@ from consortium_mcp.run import Claim, Iteration, Measures, MemberResponse, Run, 
 from consortium_mcp.stats import MemberStats, Stats
 from consortium_mcp.texts import clip
 
-ANSWER_LIMIT = 40_000
-"""Characters of an answer in a short report; about 10,000 tokens, well below what MCP clients cut off."""
+DISSENT_LIMIT = 4_000
+"""Characters of the dissent in a short report."""
 
 QUOTE_LIMIT = 500
 """Characters of a text that is quoted on a line; the whole of it stands among the responses."""
@@ -18,7 +18,7 @@ QUOTE_LIMIT = 500
 
 def short_report(run: Run) -> str:
     """The answer and what is known about it, for a model that will use it."""
-    return f"{clip(answer_text(run), ANSWER_LIMIT)}\n\n{about_answer(run)}"
+    return f"{answer_text(run)}\n\n{about_answer(run)}"
 
 
 def answer_text(run: Run) -> str:
@@ -46,7 +46,7 @@ def about_answer(run: Run) -> str:
     if run.answer is not None:
         lines.append(f"Confidence: {confidence_text(run)}")
     if run.dissent:
-        lines.append(f"Dissent: {clip(run.dissent, ANSWER_LIMIT // 10)}")
+        lines.append(f"Dissent: {clip(run.dissent, DISSENT_LIMIT)}")
     if run.iterations:
         lines.append(f"Responses: {responses_text(run.iterations[-1])}")
     lines.append(f"The whole run: {run.uri}")

@@ -1,8 +1,18 @@
 """The texts that we send to models: files in `templates/`, filled by name."""
 
+import re
 from functools import cache
 from importlib import resources
 from string import Template
+
+_INVISIBLE = re.compile(
+    r"\x1b\[[0-?]*[ -/]*[@-~]"  # ANSI: colours, cursor, screen
+    r"|\x1b[\]PX^_].*?(?:\x07|\x1b\\|$)"  # ANSI: titles, hyperlinks and other strings
+    r"|\x1b[ -/]*[0-~]?"
+    r"|[\x00-\x08\x0b-\x1f\x7f-\x9f]"  # control characters but tab and newline
+    r"|[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]"  # what turns the direction of the text around it
+    r"|[\U000e0000-\U000e007f]"  # tags: letters that people do not see and models read
+)
 
 
 @cache
@@ -26,6 +36,11 @@ def fill(name: str, **values: str) -> str:
 def storable(text: str) -> str:
     """The text as UTF-8 can hold it: pairs of surrogates that came in two chunks are joined, single ones replaced."""
     return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def plain(text: str) -> str:
+    """The text without what a terminal would obey or a reader could not see: escape sequences, controls, bidi marks."""
+    return _INVISIBLE.sub("", text.replace("\r\n", "\n"))
 
 
 def clip(text: str, limit: int) -> str:

@@ -9,6 +9,8 @@ from consortium_mcp.plan import Plan
 from consortium_mcp.record import Record
 from consortium_mcp.report import outcome_text, plan_text, short_report, transcript
 from consortium_mcp.run import Claim, ErrorKind, Iteration, Measures, Progress, Run, Status, Usage
+from consortium_mcp.server.limits import ANSWER_TOKENS, TEXT_TOKENS, fits, fitted, most_tokens, shortened
+from consortium_mcp.texts import plain
 
 
 class ResponseSummary(Record):
@@ -98,10 +100,23 @@ class ConsortiumSummary(Record):
     """Null when its row is damaged."""
 
 
+class Choice(Record):
+    """Something that a consortium can be made of."""
+
+    name: str
+    """What it is chosen by."""
+
+    sentence: str
+    """What it does."""
+
+
 class ConsortiumList(Record):
-    """Every saved consortium."""
+    """Every saved consortium, and what a new one can be made of."""
 
     consortiums: tuple[ConsortiumSummary, ...]
+    strategies: tuple[Choice, ...]
+    judging_methods: tuple[Choice, ...]
+    roles: tuple[Choice, ...]
 
 
 class SavedConsortium(Record):
@@ -172,16 +187,12 @@ def consult_result(run: Run, progress: Progress, detail: str = "answer") -> Call
     Args:
         detail: `answer`, `responses` (with the selected iteration's texts) or `full` (with the whole transcript).
     """
-    text = _running_text(run, progress) if run.status == "running" else short_report(run)
+    answer = None if run.answer is None else _shown_answer(run, run.answer)
     shown = _shown_iteration(run)
-    if detail == "full":
-        text = transcript(run)
-    elif detail == "responses" and shown is not None:
-        text += "".join(f"\n\n## {one.label}\n{one.text or one.error}" for one in shown.responses)
     structured = ConsultResult(
         run_id=run.run_id,
         status=run.status,
-        answer=run.answer,
+        answer=answer,
         confidence=run.confidence,
         dissent=run.dissent,
         claims=shown.verdict.claims if shown and shown.verdict else (),
@@ -189,26 +200,36 @@ def consult_result(run: Run, progress: Progress, detail: str = "answer") -> Call
         degraded=run.degraded,
         iterations=len(run.iterations),
         selected_iteration=run.selected_iteration,
-        responses=_summaries(shown, with_texts=detail != "answer"),
+        responses=_summaries(shown, with_texts=detail == "responses"),
         usage=run.usage,
         run_uri=run.uri,
         transcript_uri=run.transcript_uri,
     )
+    text = _consult_text(run.model_copy(update={"answer": answer}), progress, detail)
     failed = run.status != "running" and run.answer is None
-    return result(text, structured, links=_links(run), is_error=failed)
+    rest = f"the whole is in {run.uri} and, to read, in {run.transcript_uri}"
+    return result(text, structured, rest, links=_links(run), is_error=failed)
 
 
 def plan_result(plan: Plan) -> CallToolResult:
     """The result of a dry run."""
-    return result(plan_text(plan), ConsultResult(run_id=None, status=None, plan=plan))
+    return result(plan_text(plan), ConsultResult(run_id=None, status=None, plan=plan), "ask fewer members to see all")
 
 
 def result(
-    text: str, structured: Record, links: list[ResourceLink] | None = None, is_error: bool = False
+    text: str, structured: Record, rest: str, links: list[ResourceLink] | None = None, is_error: bool = False
 ) -> CallToolResult:
-    """A tool result that says everything once: the text for the model, the rest as structured content."""
+    """A tool result: the text for the model, and the same as structured content; never too long for a client.
+
+    Args:
+        rest: where the rest is, or how to get it, when the result has to be cut.
+    """
+    text, whole = plain(text), _plain(structured.model_dump(mode="json"))
+    if most_tokens(text) > TEXT_TOKENS or not fits(whole):
+        cut = f"This result was too long and is cut: {rest}.\n\n"
+        text = cut + shortened(text, TEXT_TOKENS - most_tokens(cut))
     content: list[ContentBlock] = [TextContent(type="text", text=text), *(links or [])]
-    return CallToolResult(content=content, structured_content=structured.model_dump(mode="json"), is_error=is_error)
+    return CallToolResult(content=content, structured_content=fitted(whole), is_error=is_error)
 
 
 def definition_text(name: str, consortium: Consortium) -> str:
@@ -219,6 +240,35 @@ def definition_text(name: str, consortium: Consortium) -> str:
         f"{name}: {members}; arbiter {arbiter}; stops at confidence {consortium.confidence_threshold:.2f} "
         f"or after {consortium.iteration_limit} iterations"
     )
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, str):
+        return plain(value)
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {plain(name): _plain(item) for name, item in value.items()}
+    return value
+
+
+def _shown_answer(run: Run, answer: str) -> str:
+    """The answer, or what fits of it after a sentence that says where the rest is."""
+    answer = plain(answer)
+    if most_tokens(answer) <= ANSWER_TOKENS:
+        return answer
+    cut = f"This answer of {len(answer)} characters is cut; the whole is in {run.uri}.\n\n"
+    return cut + shortened(answer, ANSWER_TOKENS - most_tokens(cut))
+
+
+def _consult_text(run: Run, progress: Progress, detail: str) -> str:
+    if detail == "full":
+        return transcript(run)
+    text = _running_text(run, progress) if run.status == "running" else short_report(run)
+    shown = _shown_iteration(run)
+    if detail == "responses" and shown is not None:
+        text += "".join(f"\n\n## {one.label}\n{one.text or one.error}" for one in shown.responses)
+    return text
 
 
 def _shown_iteration(run: Run) -> Iteration | None:
