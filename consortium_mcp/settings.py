@@ -50,6 +50,9 @@ class Settings(Record):
     max_cost_usd: float | None = Field(default=None, gt=0)
     """The most US dollars in one day; None means no limit."""
 
+    confirm_cost_usd: float | None = Field(default=None, ge=0)
+    """A consult that may cost more, or whose price is unknown, asks the client's user first; None means never."""
+
     resume: Literal["auto", "manual"] = "manual"
     """`auto`: a server continues interrupted runs when it starts; `manual`: only get_run and `runs resume` do."""
 

@@ -51,6 +51,11 @@ def asks_in_results(ctx: Context[Any, Any]) -> bool:
     return version is not None and is_version_at_least(version, _INPUT_REQUIRED)
 
 
+def follows_run(ctx: Context[Any, Any]) -> bool:
+    """Whether this is the repeated request of a consult whose run is open already."""
+    return (ctx.request_state or "").startswith(_STATE)
+
+
 def take_answers(ctx: Context[Any, Any], calls: ClientCalls) -> str | None:
     """Hand over what the client answers with its repeated request; the run that it follows, None for a new request."""
     state = ctx.request_state

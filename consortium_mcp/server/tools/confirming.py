@@ -1,0 +1,98 @@
+"""Asking the person before something is overwritten or a lot of money is spent; who cannot be asked has not agreed."""
+
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any
+
+import anyio.to_thread
+from mcp.server.mcpserver import AcceptedElicitation, Context, Elicit, ElicitationResult, Resolve
+from pydantic import BaseModel, Field
+
+from consortium_mcp.errors import ConsortiumError
+from consortium_mcp.plan import Plan
+from consortium_mcp.report import plan_text
+from consortium_mcp.run import Budget
+from consortium_mcp.runner import Runner
+from consortium_mcp.server.results import definition_text
+from consortium_mcp.server.sampling import follows_run
+from consortium_mcp.server.tools.parameters import Rules, gather_asked
+
+
+class Confirmation(BaseModel):
+    """What the person is asked."""
+
+    confirm: bool = Field(default=True, title="Go ahead", description="No leaves everything as it is.")
+
+
+Outcome = ElicitationResult[Confirmation]
+"""What became of a question; accepted without a Confirmation where there was nothing to ask."""
+
+
+def overwriting(runner: Runner) -> Callable[..., Awaitable[Elicit[Confirmation] | None]]:
+    """The question whether a saved consortium may be replaced."""
+
+    async def confirm_overwriting(ctx: Context[Any, Any], name: str, overwrite: bool) -> Elicit[Confirmation] | None:
+        loaded, damaged = await anyio.to_thread.run_sync(runner.consultancy.store.list_consortiums)
+        if overwrite or not (name in loaded or name in damaged) or not _can_ask(ctx):
+            return None
+        saved = definition_text(name, loaded[name]) if name in loaded else f"{name} (damaged)"
+        return Elicit(f"A consortium of this name is saved already: {saved}. Replace it?", Confirmation)
+
+    return confirm_overwriting
+
+
+def spending(runner: Runner) -> Callable[..., Awaitable[Elicit[Confirmation] | None]]:
+    """The question whether a consult may cost what it is estimated to; raises where nobody can be asked."""
+    office = runner.consultancy
+
+    async def confirm_spending(
+        ctx: Context[Any, Any],
+        asked: Annotated[Rules, Resolve(gather_asked)],
+        prompt: str,
+        max_calls: int | None,
+        max_cost_usd: float | None,
+        dry_run: bool,
+    ) -> Elicit[Confirmation] | None:
+        limit = office.settings.confirm_cost_usd
+        if limit is None or dry_run or follows_run(ctx) or (max_cost_usd is not None and max_cost_usd <= limit):
+            return None
+        budget = Budget(max_calls=max_calls, max_cost_usd=max_cost_usd)
+        plan = await anyio.to_thread.run_sync(lambda: office.plan(prompt, budget=budget, **asked))
+        if plan.problems or (plan.cost_usd is not None and plan.cost_usd[1] <= limit):
+            return None
+        if not _can_ask(ctx):
+            raise ConsortiumError(
+                f"Not begun: {_estimate(plan, limit)}, and this client cannot ask its user. Ask fewer instances, "
+                f"give max_cost_usd of at most {limit:g}, or raise CONSORTIUM_CONFIRM_COST_USD.\n{plan_text(plan)}"
+            )
+        return Elicit(f"Go ahead? {_estimate(plan, limit)}.\n{plan_text(plan)}", Confirmation)
+
+    return confirm_spending
+
+
+def was_asked(outcome: Outcome, kept: str) -> bool:
+    """Whether the person was asked, and agreed.
+
+    Args:
+        kept: what stays as it is without an agreement, as a sentence.
+
+    Raises:
+        ConsortiumError: the person declined or cancelled.
+    """
+    if not isinstance(outcome, AcceptedElicitation):
+        raise ConsortiumError(f"The user {'declined' if outcome.action == 'decline' else 'cancelled'}: {kept}")
+    if outcome.data is not None and not outcome.data.confirm:
+        raise ConsortiumError(f"The user declined: {kept}")
+    return outcome.data is not None
+
+
+def _can_ask(ctx: Context[Any, Any]) -> bool:
+    """Whether the client shows forms to its user; one that says nothing of modes does."""
+    capabilities = ctx.client_capabilities
+    elicitation = capabilities.elicitation if capabilities else None
+    return elicitation is not None and (elicitation.form is not None or elicitation.url is None)
+
+
+def _estimate(plan: Plan, limit: float) -> str:
+    if plan.cost_usd is None:
+        return f"what this consult may cost is unknown, and above ${limit:g} the user decides"
+    return f"this consult may cost up to ${plan.cost_usd[1]:.2f}, and above ${limit:g} the user decides"
