@@ -1,24 +1,58 @@
 """An MCPServer that refuses mistyped arguments with a suggestion and says errors in one sentence."""
 
 import difflib
+import inspect
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any
 
+from mcp.server import NotificationOptions
 from mcp.server.mcpserver import Context, MCPServer
-from mcp.server.mcpserver.exceptions import ToolError
-from mcp_types import CallToolResult, InputRequiredResult, TextContent, Tool
+from mcp.server.mcpserver.exceptions import ToolError, UnexpectedToolError
+from mcp.shared.exceptions import MCPError
+from mcp_types import INVALID_PARAMS, CallToolResult, GetPromptResult, InputRequiredResult, TextContent, Tool
 from pydantic import ValidationError
 
 from consortium_mcp.errors import ConsortiumError
+from consortium_mcp.masking import masked
+from consortium_mcp.server.limits import TEXT_TOKENS, shortened
 from consortium_mcp.server.sampling import InputNeeded
+from consortium_mcp.server.schemas import Schema, input_schema, output_schema
+from consortium_mcp.texts import plain
+
+Choices = Callable[[], Awaitable[Mapping[str, Mapping[str, Schema]]]]
+"""Looks up what is added to the schemas of arguments, by the tool's and the argument's name."""
 
 
 class StrictServer(MCPServer[Any]):
     """The SDK ignores unknown arguments and puts its own words before a tool's error; here neither happens."""
 
+    def __init__(self, name: str, *, choices: Choices, **options: Any) -> None:
+        """A server that has yet to get its tools.
+
+        Args:
+            choices: looks up what the schemas of the tools' arguments name, for each tools/list anew.
+            options: of the SDK's server.
+        """
+        super().__init__(name, **options)
+        self._choices = choices
+        # The SDK lets nobody say to clients of 2025-11-25 that lists change.
+        announced = NotificationOptions(tools_changed=True)
+        lowlevel: Any = self._lowlevel_server
+        lowlevel.create_initialization_options = partial(lowlevel.create_initialization_options, announced)
+
     async def list_tools(self) -> list[Tool]:
-        """The tools, their input schemas closed to further properties."""
+        """The tools as short as they can be said, with what can be chosen now."""
+        choices = await self._choices()
+        spelled_out: set[str] = set()
         return [
-            tool.model_copy(update={"input_schema": {**tool.input_schema, "additionalProperties": False}})
+            tool.model_copy(
+                update={
+                    "description": inspect.cleandoc(tool.description or ""),
+                    "input_schema": input_schema(tool.input_schema, choices.get(tool.name, {})),
+                    "output_schema": output_schema(tool.output_schema or {}, spelled_out),
+                }
+            )
             for tool in await super().list_tools()
         ]
 
@@ -29,12 +63,12 @@ class StrictServer(MCPServer[Any]):
         tools = {tool.name: tool for tool in await super().list_tools()}
         tool = tools.get(name)
         if tool is None:
-            return _error(f"There is no tool {name!r}.{_suggestion(name, list(tools))}")
+            raise MCPError(INVALID_PARAMS, f"There is no tool {_quoted(name)}.{_suggestion(name, list(tools))}")
         known = tool.input_schema.get("properties", {})
         for argument in arguments:
             if argument not in known:
                 return _error(
-                    f"{name} has no argument {argument!r}.{_suggestion(argument, list(known))} "
+                    f"{name} has no argument {_quoted(argument)}.{_suggestion(argument, list(known))} "
                     f"Its arguments: {', '.join(known)}."
                 )
         try:
@@ -46,10 +80,34 @@ class StrictServer(MCPServer[Any]):
                 return error.__cause__.result
             if isinstance(error.__cause__, ConsortiumError | ToolError):
                 return _error(str(error.__cause__))
+            if isinstance(error, UnexpectedToolError):  # the SDK logs what it was
+                raise UnexpectedToolError(f"{name} failed inside the server, whose log on stderr says why.") from error
             raise
+
+    async def get_prompt(
+        self, name: str, arguments: dict[str, Any] | None = None, context: Context[Any, Any] | None = None
+    ) -> GetPromptResult | InputRequiredResult:
+        """Fill in a prompt; a wrong name or argument is the request's fault, in both protocol eras."""
+        prompts = {prompt.name: prompt for prompt in await super().list_prompts()}
+        if name not in prompts:
+            raise MCPError(INVALID_PARAMS, f"There is no prompt {_quoted(name)}.{_suggestion(name, list(prompts))}")
+        known = {argument.name: argument for argument in prompts[name].arguments or []}
+        given = arguments or {}
+        for argument in given:
+            if argument not in known:
+                suggestion = _suggestion(argument, list(known))
+                raise MCPError(INVALID_PARAMS, f"{name} has no argument {_quoted(argument)}.{suggestion}")
+        if missing := [one.name for one in known.values() if one.required and not given.get(one.name)]:
+            raise MCPError(INVALID_PARAMS, f"The prompt {name} needs {' and '.join(missing)}.")
+        return await super().get_prompt(name, arguments, context)
+
+
+def _quoted(given: str) -> str:
+    return repr(plain(given)[:80])
 
 
 def _error(sentence: str) -> CallToolResult:
+    sentence = shortened(plain(masked(sentence)), TEXT_TOKENS)
     return CallToolResult(content=[TextContent(type="text", text=sentence)], is_error=True)
 
 

@@ -1,0 +1,84 @@
+"""The schemas of tools/list, as short as they can be: whoever connects pays for every word of them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+Schema = dict[str, Any]
+
+_OUTPUT_KEYS = ("type", "enum", "items", "prefixItems", "properties")
+
+
+def input_schema(schema: Schema, choices: Mapping[str, Schema]) -> Schema:
+    """What a tool takes, closed to further arguments; one that may be null may as well be left out.
+
+    Args:
+        choices: what can be chosen now, by the argument's name: an `enum`, or a further sentence of its description.
+    """
+    arguments = {
+        name: _with_choice(_short_argument(argument), choices.get(name, {}))
+        for name, argument in schema.get("properties", {}).items()
+    }
+    required = {"required": schema["required"]} if "required" in schema else {}
+    return {"type": "object", "properties": arguments, **required, "additionalProperties": False}
+
+
+def output_schema(schema: Schema, spelled_out: set[str]) -> Schema:
+    """What a tool returns: names and types; what they mean is said once, in the tool's description.
+
+    Args:
+        spelled_out: the records and the lists of words that an earlier tool of the same list has shown; here they are
+            only called objects and strings, and those that are shown here are added.
+    """
+    return _short_output(schema, schema.get("$defs", {}), spelled_out)
+
+
+def _short_argument(schema: Schema) -> Schema:
+    given, _ = _without_null(schema)
+    return {
+        key: _short_argument(value) if key == "items" else value
+        for key, value in given.items()
+        if key != "title" and (key, value) != ("default", None)
+    }
+
+
+def _with_choice(argument: Schema, choice: Schema) -> Schema:
+    description = f"{argument.get('description', '')} {choice.get('description', '')}".strip()
+    return {**argument, **choice, "description": description}
+
+
+def _short_output(schema: Schema, defs: Mapping[str, Schema], spelled_out: set[str]) -> Schema:
+    given, nullable = _without_null(schema)
+    if "$ref" in given:
+        record = given["$ref"].rpartition("/")[2]
+        given = {"type": "object"} if record in spelled_out else defs[record]
+        spelled_out.add(record)
+    short = {key: given[key] for key in _OUTPUT_KEYS if key in given}
+    if (words := " ".join(short.get("enum", []))) in spelled_out:
+        short.pop("enum", None)
+    spelled_out.add(words)
+    if "properties" in short:
+        short["properties"] = {
+            name: _short_output(field, defs, spelled_out) for name, field in given["properties"].items()
+        }
+    if "items" in short:
+        short["items"] = _short_output(given["items"], defs, spelled_out)
+    if "prefixItems" in short:
+        short["prefixItems"] = [_short_output(item, defs, spelled_out) for item in given["prefixItems"]]
+    return _with_null(short) if nullable else short
+
+
+def _without_null(schema: Schema) -> tuple[Schema, bool]:
+    """The schema of the value where there is one, and whether there may be none."""
+    variants = schema.get("anyOf", [])
+    values = [variant for variant in variants if variant.get("type") != "null"]
+    if len(values) == 1 and len(variants) == 2:
+        around = {key: value for key, value in schema.items() if key != "anyOf"}
+        return {**values[0], **around}, True
+    return schema, False
+
+
+def _with_null(schema: Schema) -> Schema:
+    nullable = {**schema, "type": [schema["type"], "null"]}
+    if "enum" in schema:
+        nullable["enum"] = [*schema["enum"], None]
+    return nullable

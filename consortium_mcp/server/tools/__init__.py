@@ -1,0 +1,19 @@
+"""The tools; their docstrings speak to the model that chooses among them."""
+
+from mcp.server.subscriptions import SubscriptionBus
+
+from consortium_mcp.runner import Runner
+from consortium_mcp.server.cancellation import Cancellations
+from consortium_mcp.server.strict import StrictServer
+from consortium_mcp.server.tools.consulting import add_consulting
+from consortium_mcp.server.tools.definitions import add_definitions, list_known_models, list_saved
+from consortium_mcp.server.tools.history import add_history
+
+__all__ = ["add_tools", "list_known_models", "list_saved"]
+
+
+def add_tools(server: StrictServer, runner: Runner, cancellations: Cancellations, bus: SubscriptionBus) -> None:
+    """Register every tool; tools/list keeps this order."""
+    add_consulting(server, runner, cancellations)
+    add_history(server, runner)
+    add_definitions(server, runner, bus)

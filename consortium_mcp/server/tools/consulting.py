@@ -1,0 +1,161 @@
+"""The tools that consult, wait and cancel."""
+
+from collections.abc import AsyncIterator
+from typing import Annotated, Any, Literal
+
+import anyio.to_thread
+from mcp.server.mcpserver import Context, Resolve
+from mcp_types import CallToolResult
+from pydantic import Field
+
+from consortium_mcp.run import Budget, Progress
+from consortium_mcp.runner import Runner
+from consortium_mcp.server.cancellation import Cancellations
+from consortium_mcp.server.results import ConsultResult, consult_result, plan_result
+from consortium_mcp.server.sampling import lent_model, take_answers
+from consortium_mcp.server.strict import StrictServer
+from consortium_mcp.server.tools.confirming import Outcome, spending, was_asked
+from consortium_mcp.server.tools.parameters import (
+    Arbiter,
+    CheckOrder,
+    Deadline,
+    EmbeddingModel,
+    JudgingMethod,
+    MaxCalls,
+    MaxCost,
+    MaxIterations,
+    MinIterations,
+    ModelNames,
+    Rules,
+    RunId,
+    Stop,
+    Strategy,
+    SystemPrompt,
+    Threshold,
+    Wait,
+    gather_asked,
+    hints,
+)
+
+
+def add_consulting(server: StrictServer, runner: Runner, cancellations: Cancellations) -> None:
+    """Register consult_consortium, get_run and cancel_run."""
+    _add_consult(server, runner, cancellations)
+    _add_get_run(server, runner, cancellations)
+    _add_cancel_run(server, runner)
+
+
+def _add_consult(server: StrictServer, runner: Runner, cancellations: Cancellations) -> None:
+    office = runner.consultancy
+
+    @server.tool(title="Consult a consortium", annotations=hints("Consult a consortium", world=True))
+    async def consult_consortium(
+        ctx: Context[Any, Any],
+        asked: Annotated[Rules, Resolve(gather_asked)],
+        confirmed: Annotated[Outcome, Resolve(spending(runner))],
+        prompt: Annotated[str, Field(min_length=1, description="The question, complete in itself.")],
+        consortium: Annotated[str | None, Field(description="A saved consortium.")] = None,
+        models: ModelNames = None,
+        arbiter: Arbiter = None,
+        system_prompt: SystemPrompt = None,
+        confidence_threshold: Threshold = None,
+        max_iterations: MaxIterations = None,
+        min_iterations: MinIterations = None,
+        strategy: Strategy = None,
+        judging_method: JudgingMethod = None,
+        stop_on: Stop = None,
+        check_order: CheckOrder = None,
+        embedding_model: EmbeddingModel = None,
+        follow_up_to: Annotated[
+            str | None, Field(description="Run id: continue its conversation, with its consortium unless one is named.")
+        ] = None,
+        own_answer: Annotated[
+            str | None, Field(description="Your own answer, judged anonymously beside the members'.")
+        ] = None,
+        wait_seconds: Wait = None,
+        deadline_seconds: Deadline = None,
+        max_calls: MaxCalls = None,
+        max_cost_usd: MaxCost = None,
+        dry_run: Annotated[bool, Field(description="Only say what it would do and cost.")] = False,
+    ) -> Annotated[CallToolResult, ConsultResult]:
+        """Ask several language models one question and get one answer with its confidence and dissent.
+
+        Use it for questions where being wrong is costly; it costs several model calls and may take minutes. Without
+        `consortium` and `models` the default consortium is asked. If it returns status running, call get_run with
+        the run_id until there is an answer; do not consult again. The same call again joins a run that is under way.
+        """
+        was_asked(confirmed, "nothing was asked and nothing was spent.")
+        if run_id := take_answers(ctx, office.client_calls):
+            with cancellations.following(ctx.request_context, run_id):
+                return await _follow(ctx, runner, run_id, wait_seconds)
+        budget = Budget(max_calls=max_calls, max_cost_usd=max_cost_usd)
+        if dry_run:
+            return plan_result(await anyio.to_thread.run_sync(lambda: office.plan(prompt, budget=budget, **asked)))
+        run = await anyio.to_thread.run_sync(
+            lambda: office.open_run(prompt, budget=budget, deadline_seconds=deadline_seconds, join=True, **asked)
+        )
+        runner.submit(run.run_id)
+        with cancellations.following(ctx.request_context, run.run_id):
+            return await _follow(ctx, runner, run.run_id, wait_seconds)
+
+
+def _add_get_run(server: StrictServer, runner: Runner, cancellations: Cancellations) -> None:
+    @server.tool(title="Get a run", annotations=hints("Get a run", reads=True, again=True))
+    async def get_run(
+        ctx: Context[Any, Any],
+        run_id: RunId,
+        wait_seconds: Wait = None,
+        detail: Annotated[
+            Literal["answer", "responses", "full"],
+            Field(description="answer: the result; responses: with each response's text; full: the transcript."),
+        ] = "answer",
+    ) -> Annotated[CallToolResult, ConsultResult]:
+        """Wait for a run and return its answer, or what is there so far; also reads finished runs.
+
+        An interrupted run is continued: what was paid for is not paid for again.
+        """
+        take_answers(ctx, runner.consultancy.client_calls)
+        if (await runner.load(run_id)).status == "interrupted":
+            runner.submit(run_id)
+        with cancellations.following(ctx.request_context, run_id):
+            return await _follow(ctx, runner, run_id, wait_seconds, detail)
+
+
+def _add_cancel_run(server: StrictServer, runner: Runner) -> None:
+    @server.tool(title="Cancel a run", annotations=hints("Cancel a run", destroys=True, again=True))
+    async def cancel_run(run_id: RunId) -> Annotated[CallToolResult, ConsultResult]:
+        """Stop a run: no further model is asked, what has arrived is kept."""
+        await runner.cancel(run_id)
+        progress = await anyio.to_thread.run_sync(runner.consultancy.store.load_progress, run_id)
+        shown = consult_result(await runner.load(run_id), progress)
+        return shown.model_copy(update={"is_error": False})
+
+
+async def _follow(
+    ctx: Context[Any, Any], runner: Runner, run_id: str, wait_seconds: float | None, detail: str = "answer"
+) -> CallToolResult:
+    """The run's result when it has ended or the time is over; until then progress is reported, and the client asked."""
+    wait = runner.consultancy.settings.wait_seconds if wait_seconds is None else wait_seconds
+    async with lent_model(ctx, runner.consultancy.client_calls, run_id):
+        progress = await _report(ctx, runner.follow(run_id, wait))
+    run = await runner.load(run_id)
+    if run.answer is not None and not await _has_left(ctx):
+        await runner.consultancy.mark_received(run_id)
+    return consult_result(run, progress, detail)
+
+
+async def _report(ctx: Context[Any, Any], followed: AsyncIterator[Progress]) -> Progress:
+    """Report how far a run is, ever increasing; the last of it."""
+    reported = 0.0
+    async for progress in followed:
+        done = float(progress.calls_done)
+        # What is said between two results moves half of what is left to the next one: more, but never too much.
+        reported = done if done > reported else (reported + int(reported) + 1) / 2
+        await ctx.report_progress(reported, None, progress.message)
+    return progress
+
+
+async def _has_left(ctx: Context[Any, Any]) -> bool:
+    """Whether the caller hung up, which in revision 2025-11-25 of Streamable HTTP does not end its request."""
+    http = ctx.request_context.request
+    return http is not None and "mcp-session-id" in http.headers and await http.is_disconnected()

@@ -1,0 +1,175 @@
+"""The tools that save, list and remove consortiums, and list the models that they can be made of."""
+
+from typing import Annotated, Any
+from urllib.parse import quote
+
+import anyio.to_thread
+from mcp.server.mcpserver import Context, Resolve
+from mcp.server.subscriptions import SubscriptionBus
+from mcp_types import CallToolResult
+from pydantic import Field
+
+from consortium_mcp.arbiter import judging_methods
+from consortium_mcp.catalogue import Catalogue, load_catalogue
+from consortium_mcp.consortium import Consortium
+from consortium_mcp.roles import ROLES
+from consortium_mcp.runner import Runner
+from consortium_mcp.server.announcing import announce_tools_changed
+from consortium_mcp.server.results import (
+    Choice,
+    ConsortiumList,
+    ConsortiumSummary,
+    ModelList,
+    ModelSummary,
+    SavedConsortium,
+    definition_text,
+    result,
+)
+from consortium_mcp.server.strict import StrictServer
+from consortium_mcp.server.tools.confirming import Outcome, overwriting, was_asked
+from consortium_mcp.server.tools.parameters import (
+    Arbiter,
+    CheckOrder,
+    EmbeddingModel,
+    JudgingMethod,
+    MaxIterations,
+    MinIterations,
+    Rules,
+    Stop,
+    Strategy,
+    SystemPrompt,
+    Threshold,
+    gather_rules,
+    hints,
+)
+from consortium_mcp.strategies import strategies
+
+
+def add_definitions(server: StrictServer, runner: Runner, bus: SubscriptionBus) -> None:
+    """Register save_consortium, list_consortiums, remove_consortium and list_models."""
+    _add_save(server, runner, bus)
+    _add_list(server, runner)
+    _add_remove(server, runner, bus)
+    _add_list_models(server)
+
+
+def _add_save(server: StrictServer, runner: Runner, bus: SubscriptionBus) -> None:
+    definitions = runner.consultancy.definitions
+
+    @server.tool(title="Save a consortium", annotations=hints("Save a consortium", destroys=True, again=True))
+    async def save_consortium(
+        ctx: Context[Any, Any],
+        rules: Annotated[Rules, Resolve(gather_rules)],
+        confirmed: Annotated[Outcome, Resolve(overwriting(runner))],
+        name: Annotated[str, Field(min_length=1, max_length=100, description="What to consult it by.")],
+        models: Annotated[list[str], Field(min_length=1, description="As in consult_consortium.")],
+        arbiter: Arbiter = None,
+        system_prompt: SystemPrompt = None,
+        confidence_threshold: Threshold = None,
+        max_iterations: MaxIterations = None,
+        min_iterations: MinIterations = None,
+        strategy: Strategy = None,
+        judging_method: JudgingMethod = None,
+        stop_on: Stop = None,
+        check_order: CheckOrder = None,
+        embedding_model: EmbeddingModel = None,
+        description: Annotated[str | None, Field(description="What it is for.")] = None,
+        overwrite: Annotated[bool, Field(description="Replace a saved one of the same name.")] = False,
+    ) -> Annotated[CallToolResult, SavedConsortium]:
+        """Save a consortium of models under a name, for later consults."""
+        agreed = was_asked(confirmed, f"{name!r} stays as it was saved.")
+
+        def save() -> tuple[Consortium, str | None]:
+            catalogue = load_catalogue()
+            _, consortium = definitions.resolve(catalogue, models=models, description=description, **rules)
+            definitions.save(name, consortium, overwrite=overwrite or agreed)
+            return consortium, definitions.problem(name, consortium, catalogue)
+
+        consortium, problem = await anyio.to_thread.run_sync(save)
+        await announce_tools_changed(bus, ctx.session)
+        text = f"Saved {definition_text(name, consortium)}."
+        if problem:
+            text += f" It cannot run yet: {problem}"
+        return result(text, SavedConsortium(name=name, definition=consortium), _rest(name))
+
+
+def _add_list(server: StrictServer, runner: Runner) -> None:
+    @server.tool(title="List consortiums", annotations=hints("List consortiums", reads=True, again=True))
+    async def list_consortiums() -> Annotated[CallToolResult, ConsortiumList]:
+        """List every saved consortium, which of them cannot run now and why, and what a new one can be made of."""
+        listed = await anyio.to_thread.run_sync(list_saved, runner)
+        return result(_list_text(listed), listed, "all of them are in consortium://consortiums")
+
+
+def _list_text(listed: ConsortiumList) -> str:
+    lines = [
+        (definition_text(one.name, one.definition) if one.definition else one.name)
+        + (f" - CANNOT RUN: {one.problem}" if one.problem else "")
+        for one in listed.consortiums
+    ]
+    lines = lines or ["None is saved yet; save_consortium saves one."]
+    for what, choices in (
+        ("Strategies", listed.strategies),
+        ("Judging methods", listed.judging_methods),
+        ("Roles", listed.roles),
+    ):
+        lines += ["", f"{what}:", *(f"{one.name}: {one.sentence}" for one in choices)]
+    return "\n".join(lines)
+
+
+def _add_remove(server: StrictServer, runner: Runner, bus: SubscriptionBus) -> None:
+    store = runner.consultancy.store
+
+    @server.tool(title="Remove a consortium", annotations=hints("Remove a consortium", destroys=True, again=True))
+    async def remove_consortium(
+        ctx: Context[Any, Any],
+        name: Annotated[str, Field(description="As in list_consortiums.")],
+    ) -> Annotated[CallToolResult, SavedConsortium]:
+        """Remove a saved consortium; its runs stay."""
+        removed = await anyio.to_thread.run_sync(store.delete_consortium, name)
+        await announce_tools_changed(bus, ctx.session)
+        text = f"Removed {definition_text(name, removed) if removed else name}."
+        return result(text, SavedConsortium(name=name, definition=removed), "it is gone")
+
+
+def _add_list_models(server: StrictServer) -> None:
+    @server.tool(title="List models", annotations=hints("List models", reads=True, again=True))
+    async def list_models(
+        query: Annotated[str | None, Field(description="Part of an id or alias.")] = None,
+    ) -> Annotated[CallToolResult, ModelList]:
+        """List the models that can be members or arbiters, usable ones first, and what the others lack."""
+        catalogue = await anyio.to_thread.run_sync(load_catalogue)
+        listed = list_known_models(catalogue, query)
+        lines = [f"{one.model}" + (f" - not usable: {one.problem}" if one.problem else "") for one in listed.models]
+        return result("\n".join(lines) or "No such model.", listed, "give a query, or read consortium://models")
+
+
+def list_saved(runner: Runner) -> ConsortiumList:
+    """Every saved consortium with its problem, damaged rows included, and what a new one can be made of."""
+    office = runner.consultancy
+    catalogue = load_catalogue()
+    loaded, damaged = office.store.list_consortiums()
+    summaries = [
+        ConsortiumSummary(name=name, problem=office.definitions.problem(name, one, catalogue), definition=one)
+        for name, one in loaded.items()
+    ]
+    summaries += [ConsortiumSummary(name=name, problem=why, definition=None) for name, why in damaged.items()]
+    return ConsortiumList(
+        consortiums=tuple(sorted(summaries, key=lambda one: one.name)),
+        strategies=tuple(Choice(name=one.name, sentence=one.sentence) for one in strategies().values()),
+        judging_methods=tuple(Choice(name=one.name, sentence=one.sentence) for one in judging_methods().values()),
+        roles=tuple(Choice(name=name, sentence=text) for name, text in ROLES.items()),
+    )
+
+
+def list_known_models(catalogue: Catalogue, query: str | None = None) -> ModelList:
+    """The models whose id or an alias contains the query, usable ones first."""
+    summaries = [
+        ModelSummary(model=entry.model_id, aliases=entry.aliases, plugin=entry.plugin, problem=problem)
+        for entry, problem in catalogue.search(query)
+    ]
+    return ModelList(models=tuple(summaries), default=catalogue.default_model)
+
+
+def _rest(name: str) -> str:
+    return f"the whole is in consortium://consortiums/{quote(name, safe='')}"

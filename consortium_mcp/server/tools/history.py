@@ -1,0 +1,76 @@
+"""The tools that list past runs and rate them."""
+
+import re
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+import anyio.to_thread
+from mcp_types import CallToolResult
+from pydantic import Field
+
+from consortium_mcp.errors import ConsortiumError
+from consortium_mcp.run import Rating, Run, Status
+from consortium_mcp.runner import Runner
+from consortium_mcp.server.limits import fits
+from consortium_mcp.server.results import RunList, RunSummary, result
+from consortium_mcp.server.strict import StrictServer
+from consortium_mcp.server.tools.parameters import RunId, hints
+
+
+def add_history(server: StrictServer, runner: Runner) -> None:
+    """Register list_runs and rate_run."""
+    _add_list_runs(server, runner)
+    _add_rate_run(server, runner)
+
+
+def _add_list_runs(server: StrictServer, runner: Runner) -> None:
+    store = runner.consultancy.store
+
+    @server.tool(title="List runs", annotations=hints("List runs", reads=True, again=True))
+    async def list_runs(
+        query: Annotated[str | None, Field(description="Words that stand in the prompt or the answer.")] = None,
+        consortium: Annotated[str | None, Field(description="Only runs of this saved consortium.")] = None,
+        status: Annotated[Status | None, Field(description="Only runs that stand or ended so.")] = None,
+        limit: Annotated[int, Field(ge=1, le=100, description="How many at most.")] = 20,
+        cursor: Annotated[str | None, Field(description="next_cursor of the page before.")] = None,
+    ) -> Annotated[CallToolResult, RunList]:
+        """List past consultations, newest first."""
+        if cursor is not None and not re.fullmatch(r"[0-9a-z]{26}", cursor):
+            raise ConsortiumError(f"The cursor {cursor[:40]!r} is not one; take next_cursor of the page before.")
+        runs = await anyio.to_thread.run_sync(store.list_runs, query, consortium, status, limit + 1, cursor)
+        page = _page(runs, limit)
+        lines = [f"{run.run_id} {run.status}: {run.prompt[:80]!r}" for run in page.runs]
+        if page.next_cursor:
+            lines.append(f'For the following ones give cursor="{page.next_cursor}".')
+        return result("\n".join(lines) or "No such runs.", page, "give a smaller limit")
+
+
+def _page(runs: Sequence[Run], limit: int) -> RunList:
+    """The first runs, as many as fit into a result, and where the next page begins."""
+    page = RunList(
+        runs=tuple(RunSummary.of(run) for run in runs[:limit]),
+        next_cursor=runs[limit - 1].run_id if len(runs) > limit else None,
+    )
+    return page if limit == 1 or fits(page.model_dump(mode="json")) else _page(runs, min(limit, len(runs)) // 2)
+
+
+def _add_rate_run(server: StrictServer, runner: Runner) -> None:
+    store = runner.consultancy.store
+
+    @server.tool(title="Rate a run", annotations=hints("Rate a run", again=True))
+    async def rate_run(
+        run_id: RunId,
+        verdict: Annotated[
+            Literal["correct", "wrong"] | None, Field(description="Whether the answer was right.")
+        ] = None,
+        score: Annotated[float | None, Field(ge=0, le=1, description="Or how right it was, 0-1.")] = None,
+        note: Annotated[str | None, Field(max_length=10_000, description="In words.")] = None,
+    ) -> Annotated[CallToolResult, Rating]:
+        """Say afterwards how right a run's answer was; consortium://stats learns from it."""
+        if (verdict is None) == (score is None):
+            raise ConsortiumError("Give either a verdict (correct or wrong) or a score from 0 to 1.")
+        given = score if score is not None else float(verdict == "correct")
+        rating = Rating(run_id=run_id, score=given, note=note)
+        await anyio.to_thread.run_sync(store.load_progress, run_id)
+        await anyio.to_thread.run_sync(store.save_rating, rating)
+        return result(f"Rated {run_id}: {given:g}.", rating, "the note is kept whole")

@@ -1,0 +1,86 @@
+"""Every definition that a client sees, as committed JSON: `python -m tests.test_snapshots` writes it anew."""
+
+import difflib
+import json
+import os
+import tempfile
+from pathlib import Path
+
+import anyio
+import pytest
+from mcp import Client
+
+from consortium_mcp.consortium import define
+from consortium_mcp.consult import Consultancy
+from consortium_mcp.settings import load_settings
+from tests.in_process import as_sent, in_process
+from tests.provider import Provider
+
+pytestmark = pytest.mark.anyio
+
+SNAPSHOTS = Path(__file__).parent / "snapshots"
+ALLOWED = "snapshot-*"
+"""The only models that the snapshots name, whatever else llm offers on this machine."""
+
+
+async def definitions(home: Path) -> dict[str, str]:
+    """Every definition as JSON, by the path of its snapshot.
+
+    Args:
+        home: llm's user folder, which `LLM_USER_PATH` names.
+    """
+    with Provider() as provider:
+        provider.write_llm_config(home, ["snapshot-model"])
+        with Consultancy(load_settings(None, allowed_models=ALLOWED)) as consultancy:
+            consultancy.store.save_consortium("saved-panel", define(members=[{"model": "snapshot-model"}]))
+            async with in_process("auto", consultancy) as client:
+                return {path: _as_json(value) for path, value in (await _listed(client)).items()}
+
+
+async def _listed(client: Client) -> dict[str, dict[str, object]]:
+    assert client.server_info is not None
+    about = as_sent(client.server_info) | {"version": "of this release"}
+    server = {"about": about, "instructions": client.instructions, **as_sent(client.server_capabilities)}
+    found: dict[str, dict[str, object]] = {"server.json": server}
+    found |= {f"tools/{one.name}.json": as_sent(one) for one in (await client.list_tools()).tools}
+    found |= {f"prompts/{one.name}.json": as_sent(one) for one in (await client.list_prompts()).prompts}
+    found |= {f"resources/{one.name}.json": as_sent(one) for one in (await client.list_resources()).resources}
+    templates = (await client.list_resource_templates()).resource_templates
+    return found | {f"templates/{one.name}.json": as_sent(one) for one in templates}
+
+
+def _as_json(value: object) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+
+
+def _committed() -> dict[str, str]:
+    return {str(path.relative_to(SNAPSHOTS)): path.read_text() for path in sorted(SNAPSHOTS.rglob("*.json"))}
+
+
+def _difference(before: dict[str, str], now: dict[str, str]) -> str:
+    lines: list[str] = []
+    for path in sorted(before | now):
+        old, new = before.get(path, "").splitlines(), now.get(path, "").splitlines()
+        lines += difflib.unified_diff(old, new, f"snapshots/{path}", "now", lineterm="")
+    return "\n".join(lines)
+
+
+async def test_what_clients_see_is_what_was_committed(llm_home: Path) -> None:
+    difference = _difference(_committed(), await definitions(llm_home))
+
+    assert not difference, f"If this is meant: python -m tests.test_snapshots\n{difference}"
+
+
+def test_a_difference_names_the_definition_and_shows_its_lines() -> None:
+    difference = _difference({"tools/a.json": '{\n "x": 1\n}'}, {"tools/a.json": '{\n "x": 2\n}'})
+
+    assert "snapshots/tools/a.json" in difference and '- "x": 1' in difference and '+ "x": 2' in difference
+
+
+if __name__ == "__main__":
+    os.environ["LLM_USER_PATH"] = tempfile.mkdtemp()
+    for stale in SNAPSHOTS.rglob("*.json"):
+        stale.unlink()
+    for name, text in anyio.run(definitions, Path(os.environ["LLM_USER_PATH"])).items():
+        (SNAPSHOTS / name).parent.mkdir(parents=True, exist_ok=True)
+        (SNAPSHOTS / name).write_text(text)

@@ -1,0 +1,192 @@
+"""What tools/list says: short, complete, and about what can be chosen now."""
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from mcp import Client
+from mcp.shared.subscriptions import ToolsListChanged
+from mcp_types import ToolListChangedNotification
+
+from consortium_mcp.arbiter import judging_methods
+from consortium_mcp.consult import Consultancy
+from consortium_mcp.strategies import strategies
+from tests.in_process import as_sent, in_process, tokens
+from tests.provider import Provider
+from tests.scripted import panel
+
+pytestmark = pytest.mark.anyio
+
+MOST_TOKENS = 4_000
+
+PLUGIN = """
+from consortium_mcp.strategies import Strategy, refine
+SOLO = Strategy("solo", "Nobody hears of the others.", refine)
+"""
+
+
+async def argument(client: Client, tool: str, name: str) -> dict[str, Any]:
+    """The schema of a tool's argument, as tools/list says it now."""
+    tools = (await client.list_tools(cache_mode="refresh")).tools
+    (schema,) = (one.input_schema for one in tools if one.name == tool)
+    return dict(schema["properties"][name])
+
+
+@pytest.mark.parametrize("name", ["consortium for legal questions", "zxqj-KVXQ_9", "龘靐"])
+@pytest.mark.parametrize("mode", ["auto", "legacy"])
+async def test_the_whole_list_costs_less_than_4000_tokens_with_many_names_in_it(
+    mode: str, name: str, provider: Provider, consultancy: Consultancy, llm_home: Path
+) -> None:
+    provider.write_llm_config(llm_home, [f"vendor/{name}-{number:02}" for number in range(30)])
+    for number in range(30):
+        consultancy.store.save_consortium(f"{name} {number:02}", panel("a"))
+    async with in_process(mode, consultancy) as client:
+        listed = as_sent(await client.list_tools())
+
+    assert f"Saved: {name} 00, " in str(listed) and "list_models lists all" in str(listed)
+    assert tokens(listed) < MOST_TOKENS
+
+
+async def test_strategies_and_judging_methods_are_enums_with_those_of_other_packages(
+    consultancy: Consultancy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "solo_plugin.py").write_text(PLUGIN)
+    info = tmp_path / "solo_plugin-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: solo-plugin\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[consortium_mcp.strategies]\nsolo = solo_plugin:SOLO\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    strategies.cache_clear()
+    try:
+        async with in_process("auto", consultancy) as client:
+            strategy = await argument(client, "consult_consortium", "strategy")
+            method = await argument(client, "save_consortium", "judging_method")
+    finally:
+        strategies.cache_clear()
+
+    assert strategy["enum"] == ["refine", "debate", "eliminate", "solo"]
+    assert method["enum"] == list(judging_methods())
+
+
+async def test_an_argument_that_may_be_left_out_is_not_said_to_be_null(consultancy: Consultancy) -> None:
+    async with in_process("auto", consultancy) as client:
+        threshold = await argument(client, "consult_consortium", "confidence_threshold")
+
+    assert (threshold["type"], threshold["minimum"], threshold["maximum"]) == ("number", 0, 100)
+
+
+async def test_every_argument_of_every_tool_is_described(consultancy: Consultancy) -> None:
+    async with in_process("auto", consultancy) as client:
+        tools = (await client.list_tools()).tools
+
+    silent = [
+        (one.name, name)
+        for one in tools
+        for name, argument in _arguments(one.input_schema)
+        if not argument["description"]
+    ]
+    assert silent == []
+
+
+def _arguments(schema: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    return list(schema["properties"].items())
+
+
+async def test_the_first_ten_names_are_shown_and_the_tool_that_lists_all(consultancy: Consultancy) -> None:
+    async with in_process("auto", consultancy) as client:
+        none = (await argument(client, "consult_consortium", "consortium"))["description"]
+        for number in range(12):
+            consultancy.store.save_consortium(f"panel{number:02}", panel("a"))
+        many = (await argument(client, "consult_consortium", "consortium"))["description"]
+        models = (await argument(client, "consult_consortium", "models"))["description"]
+
+    assert none.endswith("list_consortiums lists them.")
+    assert "Saved: panel00, panel01" in many and many.endswith("panel09, …; list_consortiums lists all.")
+    assert "panel" not in models
+
+
+async def test_models_that_may_not_be_used_here_are_not_offered(
+    provider: Provider, open_consultancy: Callable[..., Consultancy]
+) -> None:
+    async with in_process("auto", open_consultancy(allowed_models="b,arb*")) as client:
+        assert (await argument(client, "consult_consortium", "models"))["description"].endswith("Usable: b, arbiter.")
+
+
+SAVE = ("save_consortium", {"name": "panel", "models": ["a"]})
+REMOVE = ("remove_consortium", {"name": "panel"})
+
+
+async def _announced(client: Client, wait: Callable[[], Awaitable[object]]) -> list[bool]:
+    """Whether the saved name stands in tools/list after the announcement of its saving, and after its removal."""
+    shown = []
+    for tool, arguments in (SAVE, REMOVE):
+        await client.call_tool(tool, arguments)
+        await wait()
+        shown.append("panel" in (await argument(client, "consult_consortium", "consortium"))["description"])
+    return shown
+
+
+async def test_a_client_of_2026_that_listens_hears_of_saved_and_removed_names(
+    provider: Provider, consultancy: Consultancy
+) -> None:
+    async with in_process("auto", consultancy) as client, client.listen(tools_list_changed=True) as events:
+
+        async def wait() -> None:
+            assert isinstance(await anext(aiter(events)), ToolsListChanged)
+
+        assert await _announced(client, wait) == [True, False]
+
+
+async def test_a_client_of_2025_hears_of_saved_and_removed_names(provider: Provider, consultancy: Consultancy) -> None:
+    send, heard = anyio.create_memory_object_stream[object](10)
+
+    async def handle(message: object) -> None:
+        if isinstance(message, ToolListChangedNotification):
+            await send.send(message)
+
+    with send, heard:
+        async with in_process("legacy", consultancy, message_handler=handle) as client:
+            assert await _announced(client, heard.receive) == [True, False]
+            assert client.server_capabilities.tools and client.server_capabilities.tools.list_changed
+
+
+async def test_a_list_that_came_before_the_models_were_known_is_announced_again(
+    provider: Provider, consultancy: Consultancy
+) -> None:
+    in_no_time = in_process("auto", consultancy, patience_seconds=0)
+    async with in_no_time as client, client.listen(tools_list_changed=True) as events:
+        before = (await argument(client, "consult_consortium", "models"))["description"]
+        await anext(aiter(events))
+        after = (await argument(client, "consult_consortium", "models"))["description"]
+
+    assert before.endswith("list_models lists them.") and "Usable: a, b" in after
+
+
+async def test_list_consortiums_says_what_a_consortium_can_be_made_of(consultancy: Consultancy) -> None:
+    async with in_process("auto", consultancy) as client:
+        listed = (await client.call_tool("list_consortiums", {})).structured_content or {}
+
+    assert {"strategies", "judging_methods", "roles"} <= set(listed)
+    assert {"name": "refine", "sentence": strategies()["refine"].sentence} in listed["strategies"]
+    assert "skeptic" in [role["name"] for role in listed["roles"]]
+
+
+async def test_what_results_hold_is_what_the_output_schemas_say(provider: Provider, consultancy: Consultancy) -> None:
+    async with in_process("auto", consultancy) as client:
+        tools = {tool.name: tool for tool in (await client.list_tools()).tools}
+        result = await client.call_tool("list_models", {})
+
+    schema = tools["list_models"].output_schema or {}
+    assert set(schema["properties"]) == set(result.structured_content or {})
+    assert set(schema["properties"]["models"]["items"]["properties"]) == {"model", "aliases", "plugin", "problem"}
+
+
+async def test_stop_on_and_check_order_are_saved(provider: Provider, consultancy: Consultancy) -> None:
+    async with in_process("auto", consultancy) as client:
+        rules = {"stop_on": "agreement", "check_order": False}
+        await client.call_tool("save_consortium", {"name": "panel", "models": ["a"], **rules})
+
+    saved = consultancy.store.load_consortium("panel")
+    assert (saved.stop_on, saved.check_order) == ("agreement", False)
