@@ -15,7 +15,7 @@ from typing import Any
 
 import anyio
 
-from consortium_mcp.consult import consult
+from consortium_mcp import consult
 from consortium_mcp.members import GRACE_FACTOR, MIN_GRACE_SECONDS
 from consortium_mcp.run import Run
 from tests.provider import Fault, Provider, verdict

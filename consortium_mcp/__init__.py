@@ -1,23 +1,31 @@
 """Ask a consortium of language models one question; get one answer that says how far to trust it."""
 
-from consortium_mcp.consortium import Consortium, Member
-from consortium_mcp.consult import Consultancy, consult
-from consortium_mcp.errors import (
-    ConsortiumError,
-    InvalidConsortium,
-    ModelUnavailable,
-    NotFound,
-    RunFailed,
-    StoreUnusable,
-)
-from consortium_mcp.run import Iteration, MemberResponse, Progress, Run, Turn, Usage, Verdict
-from consortium_mcp.runner import Runner
-from consortium_mcp.settings import Settings, load_settings
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from consortium_mcp.api import Event, consult, consult_events, consult_sync, create_consortium
+    from consortium_mcp.consortium import Consortium, Member
+    from consortium_mcp.consultancy import Consultancy
+    from consortium_mcp.errors import (
+        ConsortiumError,
+        InvalidConsortium,
+        ModelUnavailable,
+        NotFound,
+        RunFailed,
+        StoreUnusable,
+    )
+    from consortium_mcp.run import AnswerPiece, Budget, Iteration, MemberResponse, Progress, Run, Turn, Usage, Verdict
+    from consortium_mcp.runner import Runner
+    from consortium_mcp.settings import Settings, load_settings
 
 __all__ = [
+    "AnswerPiece",
+    "Budget",
     "Consortium",
     "ConsortiumError",
     "Consultancy",
+    "Event",
     "InvalidConsortium",
     "Iteration",
     "Member",
@@ -34,5 +42,47 @@ __all__ = [
     "Usage",
     "Verdict",
     "consult",
+    "consult_events",
+    "consult_sync",
+    "create_consortium",
     "load_settings",
 ]
+
+_HOMES = {
+    "api": ("Event", "consult", "consult_events", "consult_sync", "create_consortium"),
+    "consortium": ("Consortium", "Member"),
+    "consultancy": ("Consultancy",),
+    "errors": (
+        "ConsortiumError",
+        "InvalidConsortium",
+        "ModelUnavailable",
+        "NotFound",
+        "RunFailed",
+        "StoreUnusable",
+    ),
+    "run": (
+        "AnswerPiece",
+        "Budget",
+        "Iteration",
+        "MemberResponse",
+        "Progress",
+        "Run",
+        "Turn",
+        "Usage",
+        "Verdict",
+    ),
+    "runner": ("Runner",),
+    "settings": ("Settings", "load_settings"),
+}
+"""The names of each module, which is imported when one of them is first used: every `llm` command imports us."""
+
+
+def __getattr__(name: str) -> Any:
+    for home, names in _HOMES.items():
+        if name in names:
+            return getattr(importlib.import_module(f"{__name__}.{home}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

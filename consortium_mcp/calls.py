@@ -21,7 +21,7 @@ from consortium_mcp.client_calls import ClientCalls, call_client
 from consortium_mcp.consortium import CLIENT, Consortium
 from consortium_mcp.errors import StoreUnusable
 from consortium_mcp.failures import RETRIED
-from consortium_mcp.model_call import CallLimits, ResponseSink, make_call
+from consortium_mcp.model_call import CallLimits, ChunkSink, ResponseSink, make_call
 from consortium_mcp.prices import price_usd
 from consortium_mcp.run import Budget, CallResult, CallSpec, Run, Status, now_utc
 from consortium_mcp.settings import Settings
@@ -102,6 +102,9 @@ class RunCalls:
     log: ResponseSink
     on_change: Callable[[], None]
     """Told after each thing that was written."""
+
+    listen: Callable[[CallSpec], ChunkSink]
+    """Says before each attempt who reads its reply along."""
 
     group: anyio.abc.TaskGroup
     """Holds the calls, which go on when nobody waits for them."""
@@ -255,7 +258,7 @@ class RunCalls:
     async def _ask(self, entry: ModelEntry, spec: CallSpec, timeout_seconds: float, over: float) -> CallResult:
         if entry.model_id == CLIENT:
             return await call_client(self.client_calls, self.run.run_id, spec, timeout_seconds)
-        return await make_call(entry, spec, self.limits, timeout_seconds, self.log, over)
+        return await make_call(entry, spec, self.limits, timeout_seconds, self.log, over, self.listen(spec))
 
     async def write(self, write: Callable[..., T], *arguments: Any) -> T | None:
         """Write to the store; in the middle of a run an answer that is not saved is better than none."""

@@ -57,6 +57,11 @@ class ModelEntry:
         return bool(self.model.supports_schema)
 
     @property
+    def is_consortium(self) -> bool:
+        """Whether it is one of our saved consortiums, which its id names."""
+        return bool(getattr(self.model, "is_consortium", False))
+
+    @property
     def max_parallel_calls(self) -> int | None:
         """How many calls it can answer at once; None means as many as come."""
         return getattr(self.model, "max_parallel_calls", None)

@@ -62,6 +62,16 @@ def best_iteration(run: Run) -> Iteration | None:
     return max(judged, key=lambda one: (-1.0 if one.confidence is None else one.confidence, one.number))
 
 
+def will_be_answer(run: Run, call_id: str) -> bool:
+    """Whether the synthesis that a call is asked for will be the answer, however it is judged.
+
+    So it is for the arbiter of the last iteration that may be, as long as no earlier one has a confidence: of several,
+    the one that is trusted most is the answer, and confidence is stated after the synthesis.
+    """
+    last = len(run.iterations) + 1 >= run.consortium.iteration_limit
+    return last and call_id.endswith("/arbiter") and all(one.confidence is None for one in run.iterations)
+
+
 def brings_nothing(run: Run) -> bool:
     """Whether the last iteration's synthesis says the same as the one before it."""
     before, last = ([one.verdict for one in run.iterations[-2:]] + [None, None])[:2]

@@ -1,9 +1,20 @@
-"""Libraries that are slow to import, imported at their first use: a server's first answer must not wait for them."""
+"""Modules that are slow to import, imported at their first use: nobody waits for what they do not use."""
 
 import importlib
 from typing import TYPE_CHECKING, Any
 
-__all__ = ["genai_prices", "llm", "llm_migrations", "llm_plugins"]
+__all__ = ["LazyModule", "genai_prices", "llm", "llm_migrations", "llm_plugins"]
+
+
+class LazyModule:
+    """Stands for a module; the first attribute read imports it."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __getattr__(self, attribute: str) -> Any:
+        return getattr(importlib.import_module(self._name), attribute)
+
 
 if TYPE_CHECKING:
     import genai_prices
@@ -11,17 +22,7 @@ if TYPE_CHECKING:
     import llm.migrations as llm_migrations
     import llm.plugins as llm_plugins
 else:
-
-    class _LazyModule:
-        """Stands for a module; the first attribute read imports it."""
-
-        def __init__(self, name: str) -> None:
-            self._name = name
-
-        def __getattr__(self, attribute: str) -> Any:
-            return getattr(importlib.import_module(self._name), attribute)
-
-    genai_prices = _LazyModule("genai_prices")
-    llm = _LazyModule("llm")
-    llm_migrations = _LazyModule("llm.migrations")
-    llm_plugins = _LazyModule("llm.plugins")
+    genai_prices = LazyModule("genai_prices")
+    llm = LazyModule("llm")
+    llm_migrations = LazyModule("llm.migrations")
+    llm_plugins = LazyModule("llm.plugins")

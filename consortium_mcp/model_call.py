@@ -1,5 +1,6 @@
 """One call to one llm model: asynchronous or in a thread, with a timeout, its usage and its ending."""
 
+import asyncio
 import math
 import threading
 import time
@@ -19,6 +20,17 @@ from consortium_mcp.threads import in_thread
 
 ResponseSink = Callable[[Any], None]
 """Takes each finished llm response, for llm's own log."""
+
+
+NESTED_SHARE = 0.9
+"""Which part of a call's time a consortium inside a consortium may use."""
+
+ChunkSink = Callable[[str], None]
+"""Takes each chunk of a reply as it comes."""
+
+
+def ignore(chunk: str) -> None:
+    """The ChunkSink of a reply that nobody reads along."""
 
 
 @dataclass
@@ -51,6 +63,7 @@ async def make_call(
     timeout_seconds: float,
     log: ResponseSink,
     over: float = math.inf,
+    hear: ChunkSink = ignore,
 ) -> CallResult:
     """Make the call; whatever the model does wrong is in the result, only cancellation passes through.
 
@@ -59,6 +72,7 @@ async def make_call(
             `limits` is not counted.
         log: gets the llm response when it is complete.
         over: when (`time.monotonic()`) the call must have ended, waiting for a slot included.
+        hear: gets the reply as it comes.
     """
     async with AsyncExitStack() as held:
         with anyio.move_on_after(over - time.monotonic()) as waiting:
@@ -67,11 +81,11 @@ async def make_call(
             return CallResult(error_kind="timeout", error="It was not its turn before the run's time was up.")
         timeout_seconds = min(timeout_seconds, over - time.monotonic())
         began, started = now_utc(), time.monotonic()
-        collected = _Collected()
+        collected = _Collected(hear)
         failure: Failure | None = None
         try:
             with anyio.move_on_after(timeout_seconds) as scope:
-                await _collect(entry, spec, collected)
+                await _collect(entry, _within(entry, spec, timeout_seconds), collected)
             if scope.cancelled_caught:
                 within = f"{round(timeout_seconds, 2):g} seconds"
                 failure = Failure(kind="timeout", message=f"No full reply within {within}.")
@@ -87,8 +101,13 @@ async def make_call(
 class _Collected:
     """What came back so far."""
 
+    hear: ChunkSink
     chunks: list[str] = field(default_factory=list)
     response: Any = None
+
+    def add(self, chunk: str) -> None:
+        self.chunks.append(chunk)
+        self.hear(chunk)
 
     @property
     def text(self) -> str:
@@ -99,26 +118,38 @@ async def _collect(entry: ModelEntry, spec: CallSpec, collected: _Collected) -> 
     if entry.async_model is not None:
         collected.response = response = entry.async_model.prompt(**_arguments(entry.async_model, spec))
         async for chunk in response:
-            collected.chunks.append(chunk)
+            collected.add(chunk)
         return
     assert entry.sync_model is not None
     stop = threading.Event()
+    loop = asyncio.get_running_loop()
+
+    def add(chunk: str) -> None:
+        loop.call_soon_threadsafe(collected.add, chunk)
+
     try:
-        await in_thread(lambda: _collect_in_thread(entry.sync_model, spec, collected, stop))
+        collected.response = await in_thread(lambda: _read_in_thread(entry.sync_model, spec, add, stop))
     finally:
         stop.set()
 
 
-def _collect_in_thread(model: Any, spec: CallSpec, collected: _Collected, stop: threading.Event) -> None:
-    """Read the reply of a synchronous model; before each chunk it looks whether anybody still wants it."""
+def _read_in_thread(model: Any, spec: CallSpec, add: ChunkSink, stop: threading.Event) -> Any:
+    """The reply of a synchronous model, read to its end; before each chunk it looks whether anybody still wants it."""
     if stop.is_set():
-        return
+        return None
     response = model.prompt(**_arguments(model, spec))
     for chunk in response:
         if stop.is_set():
-            return
-        collected.chunks.append(chunk)
-    collected.response = response
+            return None
+        add(chunk)
+    return response
+
+
+def _within(entry: ModelEntry, spec: CallSpec, timeout_seconds: float) -> CallSpec:
+    """A saved consortium that is a member is told when it must be done, so that its answer comes in time."""
+    if not entry.is_consortium:
+        return spec
+    return spec.model_copy(update={"options": {"deadline_seconds": timeout_seconds * NESTED_SHARE, **spec.options}})
 
 
 def _arguments(model: Any, spec: CallSpec) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import click
 import llm
 
 from consortium_mcp.cli import llm_group
-from consortium_mcp.consult import consult
+from consortium_mcp.consultancy import consult
 from consortium_mcp.errors import ConsortiumError
 from consortium_mcp.local_model import LOCAL_MODEL_ALIAS
 from consortium_mcp.local_model.model import AsyncLocalModel, LocalModel

@@ -6,7 +6,7 @@ from collections import Counter
 from ulid import ULID
 
 from consortium_mcp.consortium import Consortium, alternatives, define
-from consortium_mcp.consult import Consultancy
+from consortium_mcp.consultancy import Consultancy
 from consortium_mcp.errors import ConsortiumError, InvalidConsortium
 from consortium_mcp.run import Iteration, Run, now_utc
 from consortium_mcp.strategies import instances

@@ -1,4 +1,4 @@
-"""The record: Ask, CallSpec, CallResult, MemberResponse, Verdict, Iteration, Run, Progress."""
+"""The record: Ask, CallSpec, CallResult, MemberResponse, Verdict, Iteration, Run, Progress, AnswerPiece."""
 
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -484,6 +484,13 @@ class Progress(Record):
             shown = ", ".join(self.waiting_for[:3]) + (" …" if len(self.waiting_for) > 3 else "")
             message += f"; waiting for {shown}"
         return message
+
+
+class AnswerPiece(Record):
+    """A further piece of the answer, told while its arbiter writes it."""
+
+    text: str
+    """The pieces together are the beginning of the answer, unless the arbiter's reply breaks off or cannot be read."""
 
 
 def now_utc() -> str:

@@ -12,7 +12,7 @@ import anyio.abc
 import anyio.to_thread
 
 from consortium_mcp.calls import saved
-from consortium_mcp.consult import Consultancy
+from consortium_mcp.consultancy import Consultancy
 from consortium_mcp.errors import StoreUnusable
 from consortium_mcp.masking import masked
 from consortium_mcp.run import Progress, Run, Status
@@ -52,13 +52,17 @@ class Runner:
             with anyio.CancelScope(shield=True):
                 await self.consultancy.clients.aclose()
 
-    def submit(self, run_id: str) -> None:
-        """Begin to work on a run, or go on with an interrupted one; nothing happens when that is going on already."""
+    def submit(self, run_id: str, on_text: Callable[[str], None] | None = None) -> None:
+        """Begin to work on a run, or go on with an interrupted one; nothing happens when that is going on already.
+
+        Args:
+            on_text: told the answer piece by piece while its arbiter writes it; None when nobody reads along.
+        """
         assert self._group is not None
         if run_id not in self._scopes:
             self._unsaved.pop(run_id, None)
             self._scopes[run_id] = anyio.CancelScope()
-            self._group.start_soon(self._perform, run_id)
+            self._group.start_soon(self._perform, run_id, on_text)
 
     def start(self, work: Callable[..., Coroutine[Any, Any, None]], *arguments: Any) -> None:
         """Do something beside the runs, for as long as they are worked on."""
@@ -122,10 +126,10 @@ class Runner:
                 await changed.wait()
             said = None if silence.cancelled_caught else progress
 
-    async def _perform(self, run_id: str) -> None:
+    async def _perform(self, run_id: str, on_text: Callable[[str], None] | None) -> None:
         try:
             with self._scopes[run_id]:
-                run = await self.consultancy.perform(run_id, lambda: self._tell(run_id))
+                run = await self.consultancy.perform(run_id, lambda: self._tell(run_id), on_text)
                 if run.ended_utc and (await self._progress(run_id)).status == "running":
                     self._unsaved[run_id] = run
         except Exception as error:  # one run's failure, which its record tells, must not end the others

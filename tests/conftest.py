@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from consortium_mcp.consult import Consultancy
+from consortium_mcp.consultancy import Consultancy
 from consortium_mcp.local_model.weights import fetch_weights
 from consortium_mcp.settings import load_settings
 from tests.provider import Provider

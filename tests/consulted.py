@@ -8,7 +8,7 @@ import anyio.to_thread
 import pytest
 
 from consortium_mcp import calls
-from consortium_mcp.consult import Consultancy
+from consortium_mcp.consultancy import Consultancy
 from consortium_mcp.run import Run
 from tests.provider import Answer, Request, verdict
 

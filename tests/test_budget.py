@@ -13,7 +13,7 @@ import pytest
 from mcp_types import CallToolResult
 
 from consortium_mcp.catalogue import ModelEntry, load_catalogue
-from consortium_mcp.consult import Consultancy, load_stats
+from consortium_mcp.consultancy import Consultancy, load_stats
 from consortium_mcp.errors import InvalidConsortium
 from consortium_mcp.local_model import LOCAL_MODEL_ID
 from consortium_mcp.prices import price_usd

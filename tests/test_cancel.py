@@ -20,7 +20,7 @@ from mcp.client.sse import sse_client
 from mcp.shared.exceptions import MCPError
 
 from consortium_mcp import runner as runner_module
-from consortium_mcp.consult import Consultancy
+from consortium_mcp.consultancy import Consultancy
 from consortium_mcp.run import Run
 from consortium_mcp.runner import Runner
 from consortium_mcp.server import build_server

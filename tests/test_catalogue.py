@@ -11,9 +11,10 @@ import llm
 import pytest
 from llm.plugins import pm
 
+from consortium_mcp import consult
 from consortium_mcp.catalogue import load_catalogue
 from consortium_mcp.consortium import Consortium, Member
-from consortium_mcp.consult import Consultancy, consult
+from consortium_mcp.consultancy import Consultancy
 from consortium_mcp.errors import ModelUnavailable
 from consortium_mcp.settings import load_settings
 from tests.plugins import install_plugin

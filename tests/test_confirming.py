@@ -16,7 +16,7 @@ from mcp_types import (
     TextContent,
 )
 
-from consortium_mcp.consult import Consultancy
+from consortium_mcp.consultancy import Consultancy
 from tests.consulted import member
 from tests.in_process import in_process
 from tests.provider import Provider, Reply, tagged_verdict, verdict

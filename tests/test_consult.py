@@ -3,7 +3,7 @@
 import anyio
 import pytest
 
-from consortium_mcp.consult import consult
+from consortium_mcp import consult
 from consortium_mcp.errors import RunFailed
 from tests.provider import Fault, Provider, verdict
 

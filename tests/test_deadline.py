@@ -7,7 +7,7 @@ import anyio
 import pytest
 
 from consortium_mcp import calls, members
-from consortium_mcp.consult import Consultancy
+from consortium_mcp.consultancy import Consultancy
 from consortium_mcp.run import Run
 from tests.consulted import consulted, interrupt, kinds, member, performed, without_waits
 from tests.provider import Answer, Fault, Provider, Request, verdict

@@ -18,7 +18,7 @@ import pytest
 from sqlite_utils import Database
 
 from consortium_mcp import consult as consult_function
-from consortium_mcp.consult import Consultancy
+from consortium_mcp.consultancy import Consultancy
 from consortium_mcp.errors import StoreUnusable
 from consortium_mcp.run import Budget, Run
 from consortium_mcp.runner import Runner

@@ -8,8 +8,8 @@ import pytest
 import stamina.instrumentation
 from stamina.instrumentation import RetryDetails
 
-from consortium_mcp import calls
-from consortium_mcp.consult import Consultancy, consult
+from consortium_mcp import calls, consult
+from consortium_mcp.consultancy import Consultancy
 from consortium_mcp.errors import RunFailed
 from consortium_mcp.run import ErrorKind
 from tests.consulted import attempts, consulted, kinds, member, stored_kind, without_waits

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 from mcp import Client
 
-from consortium_mcp.consult import Consultancy
+from consortium_mcp.consultancy import Consultancy
 from consortium_mcp.runner import Runner
 from consortium_mcp.server import build_server
 from tests.provider import Fault, Provider, verdict

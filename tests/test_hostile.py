@@ -10,7 +10,7 @@ import pytest
 
 from consortium_mcp.arbiter import judging_methods, shown_order
 from consortium_mcp.arbiter.synthesize import VERDICT_SCHEMA
-from consortium_mcp.consult import Consultancy
+from consortium_mcp.consultancy import Consultancy
 from consortium_mcp.ending import closed
 from consortium_mcp.report import short_report, transcript
 from consortium_mcp.run import CallSpec, Iteration, Run

@@ -15,7 +15,7 @@ from consortium_mcp.arbiter import judging_methods, shown_order
 from consortium_mcp.arbiter.peer_rank import borda
 from consortium_mcp.arbiter.vote import count_votes, is_decided
 from consortium_mcp.cli import main
-from consortium_mcp.consult import Consultancy
+from consortium_mcp.consultancy import Consultancy
 from consortium_mcp.ending import closed
 from consortium_mcp.measures import COMPARED_PAIRS, measured
 from consortium_mcp.members import ask_all, specs_of

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from mcp_types import CallToolResult
 
 from consortium_mcp.consortium import define
-from consortium_mcp.consult import Consultancy
+from consortium_mcp.consultancy import Consultancy
 from consortium_mcp.run import Progress
 from consortium_mcp.server.limits import fits, fitted, most_tokens, shortened
 from consortium_mcp.server.results import consult_result

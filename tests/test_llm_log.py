@@ -13,7 +13,7 @@ import pytest
 import sqlite_utils
 from llm.migrations import migrate
 
-from consortium_mcp.consult import Consultancy
+from consortium_mcp.consultancy import Consultancy
 from consortium_mcp.llm_log import LlmLog
 from consortium_mcp.run import Run
 from consortium_mcp.store import Store

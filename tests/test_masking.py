@@ -12,7 +12,7 @@ import pytest
 from llm.models import EmbeddingModel
 
 from consortium_mcp.cli.logs import MaskingFormatter
-from consortium_mcp.consult import Consultancy
+from consortium_mcp.consultancy import Consultancy
 from consortium_mcp.embeddings import embed
 from consortium_mcp.errors import ModelUnavailable
 from consortium_mcp.masking import masked

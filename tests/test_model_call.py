@@ -10,8 +10,8 @@ import llm
 import pytest
 from llm.plugins import pm
 
+from consortium_mcp import consult
 from consortium_mcp.catalogue import ModelEntry, load_catalogue
-from consortium_mcp.consult import consult
 from consortium_mcp.model_call import CallLimits, make_call
 from consortium_mcp.run import CallResult, CallSpec, Turn
 from tests.provider import Fault, Provider, Reply, verdict

@@ -12,7 +12,7 @@ import click
 import pytest
 
 from consortium_mcp.cli import main
-from consortium_mcp.consult import Consultancy
+from consortium_mcp.consultancy import Consultancy
 from consortium_mcp.runner import Runner
 from consortium_mcp.server import build_server
 from consortium_mcp.settings import Settings

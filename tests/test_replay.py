@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from mcp import Client
 
 from consortium_mcp.cli import main
-from consortium_mcp.consult import Consultancy
+from consortium_mcp.consultancy import Consultancy
 from consortium_mcp.errors import ConsortiumError, InvalidConsortium, NotFound
 from consortium_mcp.replay import open_replay
 from consortium_mcp.run import Budget, Run

@@ -21,7 +21,7 @@ import anyio.to_thread
 import pytest
 
 from consortium_mcp import runner as runner_module
-from consortium_mcp.consult import Consultancy
+from consortium_mcp.consultancy import Consultancy
 from consortium_mcp.run import Budget, CallResult, Run
 from consortium_mcp.runner import Runner
 from consortium_mcp.store import Store
@@ -476,7 +476,7 @@ async def test_the_tool_of_another_server_cancels_a_run(provider: Provider, path
 async def test_calls_in_flight_are_cut_when_the_lease_is_looked_at(
     provider: Provider, consultancy: Consultancy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(importlib.import_module("consortium_mcp.consult"), "LEASE_SECONDS", 0.2)
+    monkeypatch.setattr(importlib.import_module("consortium_mcp.consultancy"), "LEASE_SECONDS", 0.2)
     gate = provider.gate("a")
     run = consultancy.open_run("Capital?", models=["a"], **ONCE)
     async with anyio.create_task_group() as group:

@@ -11,7 +11,7 @@ import pytest
 from mcp import Client
 
 from consortium_mcp.consortium import define
-from consortium_mcp.consult import Consultancy
+from consortium_mcp.consultancy import Consultancy
 from consortium_mcp.settings import load_settings
 from tests.in_process import as_sent, in_process
 from tests.provider import Provider

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from mcp import Client
 
 from consortium_mcp.cli import main
-from consortium_mcp.consult import Consultancy
+from consortium_mcp.consultancy import Consultancy
 from consortium_mcp.report import stats_text
 from consortium_mcp.run import Iteration, Rating, Run, Verdict
 from consortium_mcp.runner import Runner

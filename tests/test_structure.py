@@ -13,17 +13,17 @@ ORDER = """
 errors record lazy threads texts thinking answers settings masking confidence consortium run tracing failures
 local_model local_model.weights local_model.engine local_model.model
 catalogue clients model_call client_calls prices registry roles strategies members embeddings
-arbiter.reader arbiter.question arbiter.asking arbiter.synthesize arbiter.choose arbiter.peer_rank arbiter.vote
-arbiter.methods arbiter ending measures orchestrator
+arbiter.reader arbiter.beginning arbiter.question arbiter.asking arbiter.synthesize arbiter.choose arbiter.peer_rank
+arbiter.vote arbiter.methods arbiter ending answer_stream measures orchestrator
 store.writer store.migrations store.database store.consortiums store.runs store.journal store.ratings store
-llm_log takeover calls definitions plan stats report consult replay runner
+llm_log saved_rows takeover calls definitions plan stats report consultancy replay runner api
 server.schemas server.limits server.results server.sampling server.strict server.cancellation server.announcing
 server.menu server.tools.parameters server.tools.confirming server.tools.consulting server.tools.history
 server.tools.definitions server.tools server.resources server.prompts server.app server.exit server.stdio
 server.http server
 cli.logs cli.options cli.serve cli.consult cli.consortiums cli.runs cli.stats cli.models cli.local_model cli.demo
 cli.groups cli
-plugin
+llm_replies llm_models plugin
 """.split()
 """From the top of the story to its end."""
 
@@ -103,12 +103,20 @@ def loaded_by(statement: str) -> set[str]:
 
 
 def test_importing_the_package_loads_neither_mcp_nor_llm_nor_openai() -> None:
-    assert loaded_by("import consortium_mcp") & {"mcp", "llm", "openai"} == set()
+    assert loaded_by("import consortium_mcp") & {"mcp", "llm", "openai", "pydantic", "anyio", "sqlite3"} == set()
 
 
 def test_the_plugin_reaches_no_server() -> None:
     assert not any(name.startswith("server") for name in reached_from("plugin"))
     assert loaded_by("import consortium_mcp.plugin") & {"mcp", "openai", "xllamacpp"} == set()
+
+
+def test_what_every_llm_command_imports_of_us_is_almost_nothing() -> None:
+    code = "import llm, consortium_mcp.plugin, sys; print(*(name for name in sys.modules if 'consortium_mcp' in name))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    loaded = {name.removeprefix("consortium_mcp").removeprefix(".") for name in done.stdout.split()}
+    assert loaded <= {"", "errors", "lazy", "cli", "cli.groups", "plugin"}
 
 
 def test_importing_any_module_writes_nothing(tmp_path: Path) -> None:

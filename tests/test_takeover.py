@@ -9,7 +9,7 @@ import pytest
 from pydantic import BaseModel
 
 from consortium_mcp.consortium import Consortium, Member
-from consortium_mcp.consult import Consultancy
+from consortium_mcp.consultancy import Consultancy
 from consortium_mcp.store import Store
 from consortium_mcp.takeover import take_over
 from tests.permissions import read_only, shared_folder

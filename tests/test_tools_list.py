@@ -11,7 +11,7 @@ from mcp.shared.subscriptions import ToolsListChanged
 from mcp_types import ToolListChangedNotification
 
 from consortium_mcp.arbiter import judging_methods
-from consortium_mcp.consult import Consultancy
+from consortium_mcp.consultancy import Consultancy
 from consortium_mcp.strategies import strategies
 from tests.in_process import as_sent, in_process, tokens
 from tests.provider import Provider

@@ -9,7 +9,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from consortium_mcp import tracing
-from consortium_mcp.consult import Consultancy
+from consortium_mcp.consultancy import Consultancy
 from tests.consulted import consulted
 from tests.provider import Fault, Provider, Reply, verdict
 

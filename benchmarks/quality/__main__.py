@@ -14,7 +14,7 @@ from benchmarks.quality.simulated import Simulation, registered
 from consortium_mcp.arbiter import judging_methods
 from consortium_mcp.calls import calls_per_iteration
 from consortium_mcp.consortium import Consortium
-from consortium_mcp.consult import Consultancy
+from consortium_mcp.consultancy import Consultancy
 from consortium_mcp.errors import ConsortiumError
 from consortium_mcp.settings import load_settings
 from consortium_mcp.store import Store

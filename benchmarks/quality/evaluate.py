@@ -14,7 +14,7 @@ from benchmarks.quality.predicted import Interval, wilson
 from benchmarks.quality.questions import Question
 from consortium_mcp.catalogue import load_catalogue
 from consortium_mcp.consortium import Consortium
-from consortium_mcp.consult import Consultancy
+from consortium_mcp.consultancy import Consultancy
 from consortium_mcp.record import Record
 from consortium_mcp.run import Run
 from consortium_mcp.settings import load_settings

@@ -38,6 +38,9 @@ class Form:
     takes_text: bool = True
     """Whether a reply without the form is taken as the synthesis itself."""
 
+    beginning: Callable[[str], str] | None = None
+    """Reads what of the synthesis stands in an unfinished reply; None where nothing can be told before its end."""
+
 
 async def ask_arbiter(run: Run, iteration: Iteration, call: Caller, reads_schema: ReadsSchema, form: Form) -> Iteration:
     """Ask the arbiter what it makes of an iteration's responses; where it fails, the strongest member stands in."""

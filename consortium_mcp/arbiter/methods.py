@@ -44,6 +44,9 @@ class JudgingMethod:
     decided: Callable[[Run, Collection[CallResult], int], bool] | None = None
     """Tells from the results so far, and how many were asked, that the rest cannot change the outcome; None never."""
 
+    beginning: Callable[[str], str] | None = None
+    """Reads what of the answer stands in the arbiter's unfinished reply; None where that cannot be told."""
+
 
 def _by_arbiter(form: Form) -> Judge:
     async def judge(run: Run, iteration: Iteration, call: Caller, reads_schema: ReadsSchema) -> Iteration:
@@ -57,6 +60,7 @@ _OWN = (
         "synthesize",
         "The arbiter combines the responses into one answer and says how far to trust it.",
         _by_arbiter(SYNTHESIZE),
+        beginning=SYNTHESIZE.beginning,
     ),
     JudgingMethod("pick", "The arbiter names the best response; its text is the answer, untouched.", _by_arbiter(PICK)),
     JudgingMethod(

@@ -3,6 +3,7 @@
 from typing import Any
 
 from consortium_mcp.arbiter.asking import Form
+from consortium_mcp.arbiter.beginning import beginning_of_synthesis
 from consortium_mcp.arbiter.reader import (
     areas_of,
     confidence_of,
@@ -108,5 +109,7 @@ def claims_of(value: object, iteration: Iteration) -> tuple[Claim, ...] | None:
     return tuple(claims)
 
 
-FORM = Form(template="verdict", schema=lambda shown: VERDICT_SCHEMA, read=read_verdict)
+FORM = Form(
+    template="verdict", schema=lambda shown: VERDICT_SCHEMA, read=read_verdict, beginning=beginning_of_synthesis
+)
 """How a synthesis is asked for and read."""

@@ -8,7 +8,7 @@ import click
 from consortium_mcp.catalogue import load_catalogue
 from consortium_mcp.cli.options import definition_of, definition_options, json_option
 from consortium_mcp.consortium import Consortium
-from consortium_mcp.consult import Consultancy
+from consortium_mcp.consultancy import Consultancy
 
 
 @click.command()

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from consortium_mcp.cli.logs import configure_logging
 from consortium_mcp.cli.options import definition_of, definition_options, json_option
-from consortium_mcp.consult import Consultancy, answered
+from consortium_mcp.consultancy import Consultancy, answered
 from consortium_mcp.errors import ConsortiumError
 from consortium_mcp.report import about_answer, answer_text, plan_text
 from consortium_mcp.run import Budget, Run

@@ -7,7 +7,7 @@ import click
 
 from consortium_mcp.cli.consult import print_run, work_on
 from consortium_mcp.cli.options import json_option
-from consortium_mcp.consult import Consultancy, answered
+from consortium_mcp.consultancy import Consultancy, answered
 from consortium_mcp.replay import open_replay
 from consortium_mcp.report import transcript
 from consortium_mcp.run import Rating

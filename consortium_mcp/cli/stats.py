@@ -3,7 +3,7 @@
 import click
 
 from consortium_mcp.cli.options import json_option
-from consortium_mcp.consult import Consultancy, load_stats
+from consortium_mcp.consultancy import Consultancy, load_stats
 from consortium_mcp.report import stats_text
 
 

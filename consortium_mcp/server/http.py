@@ -12,7 +12,7 @@ import click
 import uvicorn
 from mcp.server.transport_security import TransportSecuritySettings
 
-from consortium_mcp.consult import Consultancy
+from consortium_mcp.consultancy import Consultancy
 from consortium_mcp.errors import ConsortiumError
 from consortium_mcp.runner import Runner
 from consortium_mcp.server.app import build_server

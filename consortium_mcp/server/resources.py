@@ -8,7 +8,7 @@ import anyio.to_thread
 from mcp.server.mcpserver.exceptions import ResourceNotFoundError
 
 from consortium_mcp.catalogue import load_catalogue
-from consortium_mcp.consult import load_stats
+from consortium_mcp.consultancy import load_stats
 from consortium_mcp.errors import ConsortiumError
 from consortium_mcp.report import transcript
 from consortium_mcp.runner import Runner

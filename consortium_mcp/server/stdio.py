@@ -6,7 +6,7 @@ from contextlib import suppress
 import anyio
 import anyio.to_thread
 
-from consortium_mcp.consult import Consultancy
+from consortium_mcp.consultancy import Consultancy
 from consortium_mcp.runner import Runner
 from consortium_mcp.server.app import build_server
 from consortium_mcp.server.exit import end_now, end_soon

@@ -16,6 +16,7 @@ import anyio.abc
 import anyio.to_thread
 from ulid import ULID
 
+from consortium_mcp.answer_stream import AnswerStream
 from consortium_mcp.calls import RunCalls, day_budget, saved, seconds_until
 from consortium_mcp.catalogue import Catalogue, ModelEntry, load_catalogue
 from consortium_mcp.client_calls import ClientCalls
@@ -26,10 +27,10 @@ from consortium_mcp.ending import closed, ended
 from consortium_mcp.errors import InvalidConsortium, RunFailed, StoreUnusable
 from consortium_mcp.llm_log import LlmLog
 from consortium_mcp.masking import masked
-from consortium_mcp.model_call import CallLimits
+from consortium_mcp.model_call import CallLimits, ChunkSink, ignore
 from consortium_mcp.orchestrator import iterations
 from consortium_mcp.plan import Plan, budget_problems, make_plan
-from consortium_mcp.run import Budget, Iteration, Run, Turn, now_utc
+from consortium_mcp.run import Budget, CallSpec, Iteration, Run, Turn, now_utc
 from consortium_mcp.settings import Settings, llm_user_path, load_settings
 from consortium_mcp.stats import Stats, make_stats
 from consortium_mcp.store import LEASE_SECONDS, Store, day_scope
@@ -193,13 +194,19 @@ class Consultancy:
         budget, (used, _, _) = day_budget(self.settings), self.store.load_spending(day_scope())
         return budget_problems(consortium, budget, models, used, "this server's budget for the day")
 
-    async def perform(self, run_id: str, on_change: Callable[[], None] = lambda: None) -> Run:
+    async def perform(
+        self,
+        run_id: str,
+        on_change: Callable[[], None] = lambda: None,
+        on_text: Callable[[str], None] | None = None,
+    ) -> Run:
         """Work on a run until it has ended, and return it; calls whose results are stored are not made again.
 
         A run that another process holds is returned as it stands.
 
         Args:
             on_change: told after each thing that was written.
+            on_text: told the answer piece by piece while its arbiter writes it; None when nobody reads along.
         """
         run = await saved(self.store.load_run, run_id)  # from here on a cancelled run is closed as such
         deadline = _from_now(run.deadline_seconds) if run.status == "interrupted" else run.deadline_utc
@@ -218,7 +225,7 @@ class Consultancy:
                         run = await self._close(closed(run.model_copy(update={"status": "deadline"})))
                     else:
                         with run_span(run) as span:
-                            run = await self._work_on(run, on_change, group)
+                            run = await self._work_on(run, on_change, on_text, group)
                             describe_run(span, run)
             except anyio.get_cancelled_exc_class():
                 await self._close(ended(run, "cancelled", "The run was cancelled."))
@@ -233,11 +240,23 @@ class Consultancy:
             raise failure  # outside of the group, which would wrap it
         return run if run.ended_utc else await anyio.to_thread.run_sync(self.store.load_run, run_id)
 
-    async def _work_on(self, run: Run, on_change: Callable[[], None], group: anyio.abc.TaskGroup) -> Run:
+    async def _work_on(
+        self,
+        run: Run,
+        on_change: Callable[[], None],
+        on_text: Callable[[str], None] | None,
+        group: anyio.abc.TaskGroup,
+    ) -> Run:
         catalogue = await anyio.to_thread.run_sync(load_catalogue)
         models = self.definitions.check(run.consortium_name, run.consortium, catalogue)
         for entry in (entry for entries in models.values() for entry in entries):
             self.clients.use_in(entry)
+        telling = AnswerStream(run.consortium, on_text) if on_text else None
+        last = run
+
+        def listen(spec: CallSpec) -> ChunkSink:
+            return telling.listen(last, spec) if telling else ignore
+
         calls = RunCalls(
             run,
             self.store,
@@ -248,6 +267,7 @@ class Consultancy:
             self.settings,
             self.llm_log.write,
             on_change,
+            listen,
             group,
         )
 
@@ -258,7 +278,6 @@ class Consultancy:
         def reads_schema(model: str) -> bool:
             return all(entry.supports_schema for entry in models[model])
 
-        last = run
         async for last in iterations(run, calls, reads_schema, calls.stop, save):
             if last.iterations:
                 await save(last.iterations[-1])
@@ -302,43 +321,6 @@ def load_stats(consultancy: Consultancy, limit: int = 1000) -> Stats:
     run_ids = dict.fromkeys([rating.run_id for rating in ratings])
     run_ids |= dict.fromkeys(run.run_id for run in consultancy.store.list_runs(limit=limit))
     return make_stats((consultancy.store.load_run(run_id) for run_id in run_ids), ratings)
-
-
-async def consult(
-    prompt: str,
-    *,
-    settings: Settings | None = None,
-    budget: Budget | None = None,
-    deadline_seconds: float | None = None,
-    history: Sequence[Turn] = (),
-    **definition: Any,
-) -> Run:
-    """Ask a consortium and return the run with its answer.
-
-    Args:
-        settings: None reads the environment.
-        budget: what the run may spend; None means no limit of its own.
-        deadline_seconds: how long it may take; None means the setting.
-        history: earlier turns of the conversation, oldest first.
-        definition: `consortium=` (a saved name or a Consortium) or `models=[…]`, and rules such as `arbiter=`,
-            `confidence_threshold=`, `max_iterations=`; nothing asks the default consortium.
-
-    Raises:
-        RunFailed: no member gave a response; the run is kept.
-        ConsortiumError: it could not be started.
-    """
-
-    def open_run() -> Run:
-        return consultancy.open_run(prompt, history, budget=budget, deadline_seconds=deadline_seconds, **definition)
-
-    with await anyio.to_thread.run_sync(Consultancy, settings) as consultancy:
-        run = await anyio.to_thread.run_sync(open_run)
-        try:
-            run = answered(await consultancy.perform(run.run_id))
-        finally:
-            await consultancy.clients.aclose()
-        await consultancy.mark_received(run.run_id)
-        return run
 
 
 def answered(run: Run) -> Run:

@@ -1,0 +1,210 @@
+"""The Python API: a consult as one call, as events, and for callers without an event loop."""
+
+import asyncio
+import math
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Sequence
+from functools import partial
+from queue import SimpleQueue
+from typing import Any, TypedDict, TypeVar, Unpack
+
+import anyio.to_thread
+from anyio.from_thread import start_blocking_portal
+
+from consortium_mcp.catalogue import load_catalogue
+from consortium_mcp.consortium import Consortium, define, parse_members
+from consortium_mcp.consultancy import Consultancy, answered
+from consortium_mcp.errors import ConsortiumError
+from consortium_mcp.run import AnswerPiece, Budget, Iteration, Progress, Run, Turn
+from consortium_mcp.runner import Runner
+from consortium_mcp.settings import Settings
+
+T = TypeVar("T")
+
+Event = Progress | Iteration | AnswerPiece | Run
+"""What is told of a consult: how far it is, each judged iteration, the answer as it is written, and at last the run."""
+
+
+class Terms(TypedDict, total=False):
+    """Whom to ask, and on what terms; what is left out, or None, is as in `consortium-mcp consult`."""
+
+    consortium: str | Consortium | None
+    """A saved name, or a definition; without it and without models, the default consortium."""
+
+    models: Sequence[str] | None
+    """`"model"`, `"model:count"` or `"model|backup"` each, instead of a consortium."""
+
+    count: int
+    """Instances of a model that is named without a count."""
+
+    arbiter: str | None
+    system_prompt: str | None
+    confidence_threshold: float | None
+    max_iterations: int | None
+    min_iterations: int | None
+    strategy: str | None
+    judging_method: str | None
+    stop_on: str | None
+    check_order: bool | None
+    embedding_model: str | None
+    """These, from `arbiter` on, are the fields of Consortium, and win over the definition's own."""
+
+    history: Sequence[Turn]
+    """Earlier turns of the conversation, oldest first."""
+
+    follow_up_to: str | None
+    """The run whose conversation goes on; its consortium is asked where none is named."""
+
+    own_answer: str | None
+    """The caller's, judged as one more anonymous response."""
+
+    budget: Budget | None
+    """What the run may spend; None means no limit of its own."""
+
+    deadline_seconds: float | None
+    """How long it may take; None means the setting."""
+
+    settings: Settings | None
+    """None reads the environment."""
+
+
+async def consult(prompt: str, **terms: Unpack[Terms]) -> Run:
+    """Ask a consortium and return the run with its answer; cancelling it cancels the run.
+
+    Raises:
+        RunFailed: no member gave a response; the run is kept.
+        ConsortiumError: it could not be started; nothing was asked.
+    """
+    _require_asyncio()
+    return await _consult(prompt, lambda event: None, **terms)
+
+
+async def consult_events(prompt: str, **terms: Unpack[Terms]) -> AsyncGenerator[Event, None]:
+    """As `consult`, telling what happens; the last event is the run.
+
+    An iteration is told when it has been judged. Pieces of the answer come only where it is certain while its arbiter
+    still writes it, as with a single iteration; `Run.answer` is what counts. Leaving the loop early cancels the run,
+    at once where the iterator is closed (`contextlib.aclosing`).
+    """
+    _require_asyncio()
+    events: asyncio.Queue[Event | None] = asyncio.Queue()
+    # A task, and no task group: an iterator may be closed from another task than the one that began it.
+    task = asyncio.create_task(_consult(prompt, events.put_nowait, **terms))
+    task.add_done_callback(lambda _: events.put_nowait(None))
+    try:
+        while (event := await events.get()) is not None:
+            yield event
+        yield await task
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+
+
+def consult_sync(prompt: str, **terms: Unpack[Terms]) -> Run:
+    """As `consult`, for any thread, one with a running event loop included (which it holds up): it has its own."""
+    with start_blocking_portal() as portal:
+        return portal.call(partial(consult, prompt, **terms))
+
+
+def create_consortium(
+    models: Sequence[str] = (),
+    confidence_threshold: float = 0.8,
+    max_iterations: int = 3,
+    min_iterations: int = 1,
+    arbiter: str | None = None,
+    system_prompt: str | None = None,
+    default_count: int = 1,
+    raw: bool = False,
+    *,
+    strategy: str | None = None,
+    judging_method: str | None = None,
+) -> Consortium:
+    """A definition to consult, with the parameters of llm-consortium; nothing is saved.
+
+    Args:
+        models: `"model"`, `"model:count"` or `"model|backup"` each; none means llm's default model.
+        arbiter: None means the first of the models.
+        default_count: instances of a model that is named without a count.
+        raw: has no effect, as in llm-consortium.
+
+    Raises:
+        InvalidConsortium: a rule is broken.
+    """
+    catalogue = load_catalogue()
+    members = parse_members(models or [catalogue.default_model], catalogue.knows, default_count)
+    return define(
+        members=[member.model_dump() for member in members],
+        arbiter=arbiter,
+        system_prompt=system_prompt,
+        confidence_threshold=confidence_threshold,
+        max_iterations=max_iterations,
+        min_iterations=min_iterations,
+        strategy=strategy,
+        judging_method=judging_method,
+    )
+
+
+def iterate(events: Callable[[], AsyncIterator[T]]) -> Generator[T, None, None]:
+    """What an asynchronous iterator yields, read in a thread of its own; leaving the loop cancels it."""
+    queue: SimpleQueue[T | None] = SimpleQueue()
+
+    async def read() -> None:
+        try:
+            async for event in events():
+                queue.put(event)
+        finally:
+            queue.put(None)
+
+    with start_blocking_portal() as portal:
+        reading = portal.start_task_soon(read)
+        try:
+            while (event := queue.get()) is not None:
+                yield event
+            reading.result()
+        finally:
+            reading.cancel()
+
+
+async def _consult(
+    prompt: str,
+    tell: Callable[[Event], None],
+    *,
+    settings: Settings | None = None,
+    budget: Budget | None = None,
+    deadline_seconds: float | None = None,
+    history: Sequence[Turn] = (),
+    **definition: Any,
+) -> Run:
+    def open_run() -> Run:
+        return consultancy.open_run(prompt, history, budget=budget, deadline_seconds=deadline_seconds, **definition)
+
+    with await anyio.to_thread.run_sync(Consultancy, settings) as consultancy:
+        opened = await anyio.to_thread.run_sync(open_run)
+        async with Runner(consultancy) as runner:
+            runner.submit(opened.run_id, lambda text: tell(AnswerPiece(text=text)))
+            await _tell_progress(runner, opened.run_id, tell)
+            run = await runner.load(opened.run_id)
+        run = answered(run)
+        await consultancy.mark_received(run.run_id)
+        return run
+
+
+async def _tell_progress(runner: Runner, run_id: str, tell: Callable[[Event], None]) -> None:
+    """Tell how far a run is until it has ended, and each iteration when it has been judged."""
+    judged = 0
+    async for progress in runner.follow(run_id, math.inf):
+        tell(progress)
+        finished = progress.iteration - (progress.status == "running")
+        if finished > judged:
+            for iteration in (await runner.load(run_id)).iterations[judged:finished]:
+                tell(iteration)
+            judged = finished
+
+
+def _require_asyncio() -> None:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError as error:
+        raise ConsortiumError(
+            "This needs asyncio, for which llm's models are made. Under trio, call consult_sync in a thread: "
+            "`await trio.to_thread.run_sync(consult_sync, prompt)`."
+        ) from error

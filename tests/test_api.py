@@ -1,0 +1,190 @@
+"""The Python API, from wherever it is called."""
+
+import asyncio
+import re
+import subprocess
+import sys
+import threading
+from contextlib import aclosing
+from functools import partial
+from importlib import resources
+from pathlib import Path
+
+import anyio
+import pytest
+import trio
+
+import consortium_mcp
+from consortium_mcp import (
+    ConsortiumError,
+    InvalidConsortium,
+    Iteration,
+    Progress,
+    Run,
+    RunFailed,
+    consult,
+    consult_events,
+    consult_sync,
+    create_consortium,
+    load_settings,
+)
+from consortium_mcp.store import Store
+from tests.consulted import member
+from tests.provider import Fault, Provider, verdict
+
+ROOT = Path(__file__).parent.parent
+
+
+def statuses() -> list[str]:
+    """How the stored runs stand, newest first."""
+    store = Store(load_settings().database_path)
+    found: list[str] = [run.status for run in store.list_runs()]
+    store.close()
+    return found
+
+
+def test_every_name_of_the_contents_is_there() -> None:
+    for name in consortium_mcp.__all__:
+        assert getattr(consortium_mcp, name) is not None
+    assert sorted(consortium_mcp.__all__) == consortium_mcp.__all__ == dir(consortium_mcp)
+
+
+def test_the_package_says_that_it_is_typed() -> None:
+    assert resources.files("consortium_mcp").joinpath("py.typed").is_file()
+
+
+def test_the_script_in_the_documentation_runs_from_asyncio_a_thread_and_a_running_loop(
+    provider: Provider, llm_home: Path
+) -> None:
+    script = re.search(r"```python\n(.*?)```", (ROOT / "docs" / "python.md").read_text(), re.DOTALL)
+    assert script is not None and len([line for line in script[1].splitlines() if line]) <= 15
+    (llm_home / "default_model.txt").write_text("a")
+    provider.on("a", member("It is.", verdict("yes", confidence=0.9)))
+
+    done = subprocess.run([sys.executable, "-c", script[1]], capture_output=True, text=True, timeout=100)
+
+    lines = done.stdout.splitlines()
+    assert (done.returncode, done.stderr) == (0, "")
+    for line in ("asyncio: yes 0.9 ()", "event: yes", "in a running loop: yes", "thread: yes"):
+        assert line in lines
+    assert len(provider.requests_to("a")) == 4 * (3 + 1)
+
+
+async def test_events_tell_progress_each_iteration_and_the_run(provider: Provider) -> None:
+    provider.on("arbiter", [verdict("first", confidence=0.2), verdict("second", confidence=0.9)])
+
+    events = [event async for event in consult_events("?", models=["a"], arbiter="arbiter")]
+
+    iterations = [event for event in events if isinstance(event, Iteration)]
+    assert [one.verdict.synthesis for one in iterations if one.verdict] == ["first", "second"]
+    assert any(isinstance(event, Progress) and "arbiter" in event.message for event in events)
+    assert isinstance(events[-1], Run) and events[-1].answer == "second"
+
+
+async def test_leaving_the_events_early_cancels_the_run(provider: Provider) -> None:
+    provider.on("a", Fault.hang())
+
+    async with aclosing(consult_events("?", models=["a"])) as events:
+        async for _ in events:
+            await provider.wait_until_async(lambda: provider.count("a") == 1)
+            break
+
+    assert statuses() == ["cancelled"]
+
+
+async def test_events_may_be_closed_from_another_task(provider: Provider) -> None:
+    provider.on("a", Fault.hang())
+    events = consult_events("?", models=["a"])
+    await anext(events)
+
+    await asyncio.create_task(events.aclose())
+
+    assert statuses() == ["cancelled"]
+
+
+async def test_cancelling_a_consult_cancels_the_run(provider: Provider) -> None:
+    provider.on("a", Fault.hang())
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(partial(consult, "?", models=["a"]))
+        await provider.wait_until_async(lambda: provider.count("a") == 1)
+        group.cancel_scope.cancel()
+
+    assert statuses() == ["cancelled"]
+
+
+async def test_what_goes_wrong_is_raised_by_each_way(provider: Provider) -> None:
+    provider.on("a", Fault.wrong_key())
+
+    with pytest.raises(RunFailed, match="a#1: auth"):
+        await consult("?", models=["a"])
+    with pytest.raises(RunFailed, match="a#1: auth"):
+        [event async for event in consult_events("?", models=["a"])]
+    with pytest.raises(RunFailed, match="a#1: auth"):
+        consult_sync("?", models=["a"])
+
+
+async def test_a_running_loop_can_wait_for_consult_sync(provider: Provider) -> None:
+    provider.on("arbiter", verdict("yes"))
+
+    assert consult_sync("?", models=["a"], arbiter="arbiter").answer == "yes"
+
+
+def test_many_threads_can_consult_at_once(provider: Provider) -> None:
+    provider.on("arbiter", verdict("yes"))
+    gate = provider.gate("a")
+    answers: list[str | None] = []
+    work = lambda: answers.append(consult_sync("?", models=["a"], arbiter="arbiter").answer)  # noqa: E731 - one use
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    gate.wait_for(4)
+    gate.open()
+    for thread in threads:
+        thread.join()
+
+    assert answers == ["yes"] * 4
+
+
+def test_under_trio_a_thread_consults(provider: Provider) -> None:
+    provider.on("arbiter", verdict("yes"))
+    ask = partial(consult_sync, "?", models=["a"], arbiter="arbiter")
+
+    assert trio.run(trio.to_thread.run_sync, ask).answer == "yes"
+
+
+@pytest.mark.parametrize("anyio_backend", ["trio"])
+async def test_trio_itself_is_refused_with_what_to_do(provider: Provider) -> None:
+    with pytest.raises(ConsortiumError, match=r"trio\.to_thread\.run_sync\(consult_sync"):
+        await consult("?", models=["a"])
+    with pytest.raises(ConsortiumError, match=r"trio\.to_thread\.run_sync\(consult_sync"):
+        await anext(consult_events("?", models=["a"]))
+
+    assert provider.count() == 0
+
+
+def test_create_consortium_takes_what_llm_consortium_took(provider: Provider) -> None:
+    panel = create_consortium(
+        ["a:2", "llama3:8b", "b"], 0.9, 2, 1, "arbiter", "Be brief.", default_count=3, raw=True, strategy="debate"
+    )
+
+    assert [str(one) for one in panel.members] == ["a:2", "llama3:8b:3", "b:3"]
+    assert (panel.confidence_threshold, panel.max_iterations, panel.arbiter) == (0.9, 2, "arbiter")
+    assert (panel.system_prompt, panel.strategy) == ("Be brief.", "debate")
+
+
+def test_B29_a_percentage_is_a_fraction_and_a_broken_rule_one_sentence(provider: Provider) -> None:
+    assert create_consortium(["a"], confidence_threshold=80).confidence_threshold == 0.8
+    with pytest.raises(InvalidConsortium, match="max_iterations is 0"):
+        create_consortium(["a"], max_iterations=0, min_iterations=0)
+
+
+def test_B33_no_model_is_named_by_default_but_llms_own(provider: Provider, llm_home: Path) -> None:
+    (llm_home / "default_model.txt").write_text("b")
+    panel = create_consortium()
+
+    assert [one.model for one in panel.members] == ["b"] and panel.arbiter is None
+    sources = "".join(path.read_text() for path in (ROOT / "consortium_mcp").rglob("*.py"))
+    for dead in ("gemini-2.0-flash", "claude-3-opus", "gemini-pro", '"gpt-4"'):
+        assert dead not in sources
