@@ -73,8 +73,13 @@ class Definitions:
         members = parse_members(models, lambda text: catalogue.knows(text) or text in saved_names, count)
         return define(members=[member.model_dump() for member in members])
 
-    def check(self, name: str | None, consortium: Consortium, catalogue: Catalogue) -> dict[str, list[ModelEntry]]:
+    def check(
+        self, name: str | None, consortium: Consortium, catalogue: Catalogue, inside: tuple[str, ...] = ()
+    ) -> dict[str, list[ModelEntry]]:
         """Every model to be called, with its backups, by the name that the consortium uses.
+
+        Args:
+            inside: the consortiums of which this one is a member, the outermost first.
 
         Raises:
             InvalidConsortium: unknown strategy or judging method, or the consortium contains itself.
@@ -91,6 +96,8 @@ class Definitions:
         for member in asked:
             for model in alternatives(member.model):
                 usable[model].check_options(member.options)
+        for entry in usable.values():
+            self._check_nested(entry, catalogue, inside if name is None else (*inside, name))
         names = [*(member.model for member in asked), with_arbiter(consortium).arbiter or ""]
         return {name: [usable[model] for model in alternatives(name)] for name in names}
 
@@ -105,6 +112,8 @@ class Definitions:
         checks: list[Callable[[], object]] = [lambda: _refuse_cycle(name, consortium, others)]
         for model in models_of(with_arbiter(consortium)):
             checks.append(partial(catalogue.usable, model, self.settings.allowed_models))
+            if entry := catalogue.find(model):
+                checks.append(partial(self._check_nested, entry, catalogue, (name,) if name else ()))
         if embedding_model := consortium.embedding_model:
             checks.append(partial(load_embedding_model, embedding_model, self.settings.allowed_models))
         for member in consortium.members:
@@ -116,20 +125,38 @@ class Definitions:
         """Why a saved consortium cannot run now, and what to do; None when it can."""
         return _complaint(lambda: self.check(name, consortium, catalogue))
 
-    def save(self, name: str, consortium: Consortium, *, overwrite: bool) -> None:
+    def list_problems(self, catalogue: Catalogue) -> dict[str, str | None]:
+        """Why each saved consortium, damaged ones included, cannot run now; None for one that can."""
+        loaded, damaged = self.store.list_consortiums()
+        return {name: self.problem(name, one, catalogue) for name, one in loaded.items()} | damaged
+
+    def save(self, name: str, consortium: Consortium, catalogue: Catalogue, *, overwrite: bool) -> None:
         """Save a definition for later consults; whether its models can be called is checked then, not now.
 
         Raises:
-            InvalidConsortium: the name is taken and `overwrite` is false, or a rule is broken.
+            InvalidConsortium: the name is a model's, or taken and `overwrite` is false, or a rule is broken.
         """
         if not name.strip() or len(name) > 100 or not name.isprintable():
             raise InvalidConsortium(f"The name {name[:100]!r} does not do: use 1 to 100 printable characters.")
+        _refuse_model_name(name, catalogue)
         _check_rules(consortium)
         others, damaged = self.store.list_consortiums()
         if not overwrite and (name in others or name in damaged):
             raise InvalidConsortium(f"A consortium named {name!r} is saved already; overwrite=true replaces it.")
         _refuse_cycle(name, consortium, others)
         self.store.save_consortium(name, consortium)
+
+    def _check_nested(self, entry: ModelEntry, catalogue: Catalogue, inside: tuple[str, ...]) -> None:
+        """Where a model is itself a saved consortium, check that one too: the run in it comes after paid calls."""
+        name = entry.model_id
+        if not entry.is_consortium:
+            return
+        if name in inside:
+            raise InvalidConsortium(_contains_itself([*inside[inside.index(name) :], name]))
+        try:
+            self.check(name, self.store.load_consortium(name), catalogue, inside)
+        except ModelUnavailable as error:
+            raise ModelUnavailable(f"The consortium {name!r} in it cannot run: {error}") from error
 
     def _default(self, catalogue: Catalogue) -> tuple[str | None, Consortium]:
         """Whom to ask when the caller names nobody; the order is part of the contract."""
@@ -191,6 +218,20 @@ def _complaint(check: Callable[[], object]) -> str | None:
     return None
 
 
+def _refuse_model_name(name: str, catalogue: Catalogue) -> None:
+    """Raise where llm knows the name already: as a model it would hide the other one."""
+    known = catalogue.find(name)
+    if known is not None and not (known.is_consortium and known.model_id == name):
+        what = "the id of a model" if known.model_id == name else f"an alias of the model {known.model_id!r}"
+        raise InvalidConsortium(
+            f"The name {name!r} is {what} in llm ({known.plugin}), which it would hide: choose another."
+        )
+
+
 def _refuse_cycle(name: str | None, consortium: Consortium, others: Mapping[str, Consortium]) -> None:
     if cycle := find_cycle(name, consortium, others):
-        raise InvalidConsortium(f"The consortium contains itself: {' → '.join(cycle)}. Remove one of these members.")
+        raise InvalidConsortium(_contains_itself(cycle))
+
+
+def _contains_itself(path: Sequence[str]) -> str:
+    return f"The consortium contains itself: {' → '.join(path)}. Remove one of these members."

@@ -23,7 +23,7 @@ def save(name: str, **options: Any) -> None:
     with Consultancy() as consultancy:
         catalogue = load_catalogue()
         _, consortium = consultancy.definitions.resolve(catalogue, **definition)
-        consultancy.definitions.save(name, consortium, overwrite=True)
+        consultancy.definitions.save(name, consortium, catalogue, overwrite=True)
         problem = consultancy.definitions.problem(name, consortium, catalogue)
     click.echo(f"Saved {name}. Ask it with: consortium-mcp consult --consortium {name} 'your question'")
     if problem:
@@ -36,10 +36,8 @@ def list_command(as_json: bool) -> None:
     """List saved consortiums, and which of them cannot run now."""
     with Consultancy() as consultancy:
         catalogue = load_catalogue()
-        loaded, damaged = consultancy.store.list_consortiums()
-        problems = {
-            name: consultancy.definitions.problem(name, one, catalogue) for name, one in loaded.items()
-        } | damaged
+        loaded, _ = consultancy.store.list_consortiums()
+        problems = consultancy.definitions.list_problems(catalogue)
     if as_json:
         listed = [
             {
