@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test test-clients check format bench-waiting bench-ending bench-quality clean
+.PHONY: demo test test-clients check format bench-waiting bench-ending bench-startup bench-quality clean
 
 demo: $(INSTALLED)
 	$(BIN)/consortium-mcp demo
@@ -26,12 +26,15 @@ format: $(INSTALLED)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# How long is waited where something hangs; how soon the process ends; how good the answers are.
+# How long is waited where something hangs; how soon the process ends; what the plugin costs llm; how good answers are.
 bench-waiting: $(INSTALLED)
 	$(BIN)/python -m benchmarks.waiting
 
 bench-ending: $(INSTALLED)
 	$(BIN)/python -m benchmarks.ending
+
+bench-startup: $(INSTALLED)
+	$(BIN)/python -m benchmarks.startup
 
 bench-quality: $(INSTALLED)
 	$(BIN)/python -m benchmarks.quality

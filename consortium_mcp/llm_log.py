@@ -13,6 +13,9 @@ from consortium_mcp.store.writer import Writer
 
 logger = logging.getLogger(__name__)
 
+OUR_CONVERSATIONS = "00-"
+"""What the ids of our calls' conversations begin with: `llm -c` goes on with the one whose id sorts last."""
+
 CLOSING_SECONDS = 3
 """How long the end of a process waits for this log, which another process may have locked."""
 
@@ -66,4 +69,7 @@ def _is_new(db: sqlite_utils.Database) -> bool:
 
 
 def _log(connection: sqlite3.Connection, response: Any) -> None:
+    conversation = response.model.conversation()
+    conversation.id = f"{OUR_CONVERSATIONS}{conversation.id}"
+    response.conversation = conversation
     response.log_to_db(sqlite_utils.Database(connection))

@@ -82,7 +82,7 @@ def _add_save(server: StrictServer, runner: Runner, bus: SubscriptionBus) -> Non
         def save() -> tuple[Consortium, str | None]:
             catalogue = load_catalogue()
             _, consortium = definitions.resolve(catalogue, models=models, description=description, **rules)
-            definitions.save(name, consortium, overwrite=overwrite or agreed)
+            definitions.save(name, consortium, catalogue, overwrite=overwrite or agreed)
             return consortium, definitions.problem(name, consortium, catalogue)
 
         consortium, problem = await anyio.to_thread.run_sync(save)

@@ -1,0 +1,57 @@
+"""Rows of saved consortiums, ours or llm-consortium's, read from a file that is neither created nor changed by it."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+FILES = ("consortium_logs.db", "logs.db")
+"""Where later releases of llm-consortium and those up to 0.3 keep them, in llm's user folder; the first one counts."""
+
+GLANCE_SECONDS = 0.1
+"""How long a lock is waited for by those who only look which names there are."""
+
+
+def saved_names(database: Path, folder: Path) -> list[str]:
+    """Every saved name; as long as our database does not exist, those that will be taken over into it.
+
+    Args:
+        folder: llm's user folder.
+
+    Raises:
+        sqlite3.Error: a file cannot be read at once.
+    """
+    files = [database] if database.exists() else [path for name in FILES if (path := folder / name).exists()]
+    return sorted({name for path in files for name in _names(path)})
+
+
+def saved_rows(path: Path, patience_seconds: float) -> list[tuple[Any, Any]]:
+    """Names and configurations in a file; none where there is no such table.
+
+    Args:
+        patience_seconds: how long another process's lock is waited for.
+    """
+    uri = path.resolve().as_uri()
+    try:
+        return _read(f"{uri}?mode=ro", patience_seconds)
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN):
+            raise
+        # In WAL mode even reading wants to write beside the file; so it does not, where the folder is read-only.
+        return _read(f"{uri}?immutable=1", patience_seconds)
+
+
+def _names(path: Path) -> Iterator[str]:
+    return (name for name, _ in saved_rows(path, GLANCE_SECONDS) if isinstance(name, str))
+
+
+def _read(uri: str, patience_seconds: float) -> list[tuple[Any, Any]]:
+    with closing(sqlite3.connect(uri, uri=True, timeout=patience_seconds)) as connection:
+        columns = [row[1] for row in connection.execute("PRAGMA table_info(consortium_configs)")]
+        # Development releases after 0.8 call the column config_json.
+        column = next((one for one in ("config", "config_json") if one in columns), None)
+        if column is None:
+            return []
+        # As bytes: one text that is not UTF-8 would end the reading of all.
+        return connection.execute(f"SELECT name, CAST({column} AS BLOB) FROM consortium_configs").fetchall()
