@@ -51,6 +51,9 @@ class Terms(TypedDict, total=False):
     history: Sequence[Turn]
     """Earlier turns of the conversation, oldest first."""
 
+    output_schema: dict[str, Any] | None
+    """The JSON schema that the answer must follow; None means free text."""
+
     follow_up_to: str | None
     """The run whose conversation goes on; its consortium is asked where none is named."""
 

@@ -53,8 +53,8 @@ class ModelEntry:
 
     @property
     def supports_schema(self) -> bool:
-        """Whether a JSON schema can be asked of it."""
-        return bool(self.model.supports_schema)
+        """Whether a JSON schema can be asked of it; of a consortium that depends on its arbiter."""
+        return bool(self.model.supports_schema) and not self.is_consortium
 
     @property
     def is_consortium(self) -> bool:

@@ -22,7 +22,7 @@ from consortium_mcp.catalogue import Catalogue, ModelEntry, load_catalogue
 from consortium_mcp.client_calls import ClientCalls
 from consortium_mcp.clients import KeptClients
 from consortium_mcp.consortium import Consortium, with_own_answer, without_own_answer
-from consortium_mcp.definitions import Definitions, client_problems, with_arbiter
+from consortium_mcp.definitions import Definitions, check_schema_use, client_problems, with_arbiter
 from consortium_mcp.ending import closed, ended
 from consortium_mcp.errors import InvalidConsortium, RunFailed, StoreUnusable
 from consortium_mcp.llm_log import LlmLog
@@ -106,6 +106,7 @@ class Consultancy:
         follow_up_to: str | None = None,
         own_answer: str | None = None,
         has_client: bool = False,
+        output_schema: dict[str, Any] | None = None,
         **definition: Any,
     ) -> Run:
         """Resolve and check everything, and write the run, before anything is paid for.
@@ -117,6 +118,7 @@ class Consultancy:
             follow_up_to: the run whose conversation goes on; its consortium is asked where none is named.
             own_answer: the caller's, judged as one more anonymous response; None means there is none.
             has_client: whether the caller is a client that lends its own model where `client` is asked.
+            output_schema: the JSON schema that the answer must follow; None means free text.
             definition: what `Definitions.resolve` takes.
 
         Raises:
@@ -132,13 +134,16 @@ class Consultancy:
         models = self.definitions.check(name, consortium, catalogue)
         if problems := client_problems(consortium, has_client) + budget_problems(consortium, budget, models):
             raise InvalidConsortium(" ".join(problems))
-        fingerprint = _fingerprint(prompt, history, consortium, budget)
+        if output_schema:
+            check_schema_use(consortium, models)
+        fingerprint = _fingerprint(prompt, history, consortium, budget, output_schema)
         since = datetime.now(UTC) - timedelta(minutes=JOIN_MINUTES)
         run = Run(
             run_id=str(ULID()).lower(),
             status="running",
             prompt=storable(prompt),
             history=history,
+            output_schema=output_schema,
             follow_up_to=earlier.run_id if earlier else None,
             consortium_name=name,
             consortium=consortium,
@@ -185,7 +190,9 @@ class Consultancy:
 
     def check(self, run: Run) -> None:
         """Raise where a run's models or rules do not do, for a caller that lends no model."""
-        self.definitions.check(run.consortium_name, run.consortium, load_catalogue())
+        models = self.definitions.check(run.consortium_name, run.consortium, load_catalogue())
+        if run.output_schema:
+            check_schema_use(run.consortium, models)
         if problems := client_problems(run.consortium, has_client=False):
             raise InvalidConsortium(" ".join(problems))
 
@@ -338,9 +345,12 @@ def _conversation(earlier: Run | None) -> list[Turn]:
     return [*earlier.history, *said]
 
 
-def _fingerprint(prompt: str, history: Sequence[Turn], consortium: Consortium, budget: Budget) -> str:
+def _fingerprint(
+    prompt: str, history: Sequence[Turn], consortium: Consortium, budget: Budget, schema: dict[str, Any] | None
+) -> str:
     """What makes two calls the same: what is asked of whom, under which rules."""
-    asked = [prompt, [turn.model_dump() for turn in history], consortium.model_dump(mode="json"), budget.model_dump()]
+    turns = [turn.model_dump() for turn in history]
+    asked = [prompt, turns, consortium.model_dump(mode="json"), budget.model_dump(), schema]
     return hashlib.sha256(json.dumps(asked, sort_keys=True).encode("utf-8", "surrogatepass")).hexdigest()
 
 

@@ -218,6 +218,26 @@ def _complaint(check: Callable[[], object]) -> str | None:
     return None
 
 
+def check_schema_use(consortium: Consortium, models: Mapping[str, Sequence[ModelEntry]]) -> None:
+    """Raise where the answer cannot follow a JSON schema of the caller's.
+
+    Args:
+        models: what `Definitions.check` returned for it.
+    """
+    able = [method.name for method in judging_methods().values() if method.follows_schema]
+    if consortium.judging_method not in able:
+        raise InvalidConsortium(
+            f"An answer by a JSON schema needs the judging method {' or '.join(able)}, not "
+            f"{consortium.judging_method!r}."
+        )
+    for arbiter in models[consortium.arbiter or ""]:
+        if not arbiter.supports_schema:
+            raise InvalidConsortium(
+                f"An answer by a JSON schema needs an arbiter that supports schemas, which {arbiter.model_id} does "
+                "not: name another one (`llm models --schemas` lists them)."
+            )
+
+
 def _refuse_model_name(name: str, catalogue: Catalogue) -> None:
     """Raise where llm knows the name already: as a model it would hide the other one."""
     known = catalogue.find(name)

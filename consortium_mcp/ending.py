@@ -26,7 +26,10 @@ def closed(run: Run) -> Run:
                 *_lost_after(run, best),
             ),
         }
-    elif (last := _last_answered(run)) is not None:
+    elif (last := _last_answered(run)) is not None and run.output_schema:
+        why = f"{_judge(run)} gave no verdict ({last.arbiter_error}), and no response alone follows the schema."
+        return ended(run, "failed", why)
+    elif last is not None:
         single = _most_agreed(last)
         answer = {
             "selected_iteration": last.number,

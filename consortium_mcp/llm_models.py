@@ -56,6 +56,7 @@ class _Consortium:
     """What both kinds have in common."""
 
     can_stream = True
+    supports_schema = True
     is_consortium = True
 
     def __init__(self, name: str, saved: SavedNames) -> None:

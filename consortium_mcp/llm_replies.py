@@ -73,8 +73,10 @@ class _Answer:
         return ""
 
     def _rest(self, run: Run) -> str:
-        """What of the answer was not shown; what it lacks stands first where nothing was shown."""
+        """What of the answer was not shown; what it lacks stands first where nothing was shown, and not beside JSON."""
         answer = run.answer or ""
+        if run.output_schema:
+            return answer
         if not self.shown:
             return answer_text(run)
         rest = answer[len(self.shown) :] if answer.startswith(self.shown) else f"\n\n{WITHDRAWN}\n\n{answer}"
@@ -107,6 +109,7 @@ def _asked(name: str, prompt: llm.Prompt) -> tuple[str, dict[str, Any]]:
     options = prompt.options.model_dump(exclude_none=True)
     budget = Budget(max_cost_usd=options.pop("max_cost_usd", None))
     terms = {"consortium": name, "budget": budget, "history": _turns(said[:-1]), **options}
+    terms["output_schema"] = prompt.schema
     earlier = [text for role, text in said if role == "system"]
     if system := prompt.system or options.get("system_prompt") or "".join(earlier[-1:]):
         # As a member of another consortium it is told what every member is; its own system prompt says more.

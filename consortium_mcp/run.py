@@ -376,6 +376,9 @@ class Run(Record):
     fence_mark: str
     """The random word that fences the responses in the arbiter's question."""
 
+    output_schema: dict[str, Any] | None = None
+    """The JSON schema that the answer follows; None means free text."""
+
     follow_up_to: str | None = None
     """The run whose conversation it continues; None for one that begins its own."""
 

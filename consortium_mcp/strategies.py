@@ -1,5 +1,6 @@
 """Strategies decide who is asked what in the next iteration; they are pure functions of what has happened."""
 
+import json
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -102,7 +103,7 @@ def _asks(run: Run, prompt_of: Callable[[str], str]) -> list[Ask]:
             instance=instance,
             model=member.model,
             prompt="",
-            system=_system(run.consortium, member),
+            system=_system(run, member),
             options=member.options,
             response=member.response,
         )
@@ -111,10 +112,14 @@ def _asks(run: Run, prompt_of: Callable[[str], str]) -> list[Ask]:
     return [ask.model_copy(update={"prompt": prompt_of(ask.label)}) for ask in asks]
 
 
-def _system(consortium: Consortium, member: Member) -> str:
-    """The system prompt, and the member's role after it."""
-    system = member.system_prompt or consortium.system_prompt or fill("member_system")
-    return f"{system}\n\n{role_text(member.role)}" if member.role else system
+def _system(run: Run, member: Member) -> str:
+    """The system prompt, and after it the member's role and the form that the answer will have."""
+    parts = [member.system_prompt or run.consortium.system_prompt or fill("member_system")]
+    if member.role:
+        parts.append(role_text(member.role))
+    if run.output_schema:
+        parts.append(fill("answer_schema", schema=json.dumps(run.output_schema)))
+    return "\n\n".join(parts)
 
 
 def _refined(run: Run) -> str:

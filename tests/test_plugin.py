@@ -129,7 +129,7 @@ def test_a_fragment_and_a_template_are_part_of_the_prompt(provider: Provider, ll
     [
         (["-a", "picture.png"], "does not support attachments"),
         (["-T", "llm_version"], "does not support tools"),
-        (["--schema", "name, age int"], "does not support schemas"),
+        (["--schema", "name, age int", "-o", "judging_method", "pick"], "needs the judging method synthesize"),
     ],
 )
 def test_B36_what_cannot_be_passed_on_is_refused_before_anything_is_paid(
@@ -143,6 +143,39 @@ def test_B36_what_cannot_be_passed_on_is_refused_before_anything_is_paid(
 
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1) and says in done.stderr
     assert provider.count() == 0
+
+
+def test_a_schema_is_followed_by_the_arbiter_and_known_to_the_members(provider: Provider) -> None:
+    save()
+    provider.on("b", Fault.wrong_key())
+    provider.on("arbiter", json.dumps({"synthesis": {"name": "Rex", "age": 4}, "confidence": 0.9}))
+
+    done = run_llm("-m", "panel", "Invent a dog", "--schema", "name, age int", "-o", "max_iterations", "1")
+
+    asked = provider.requests_to("arbiter")[0].response_format
+    assert json.loads(done.stdout) == {"name": "Rex", "age": 4}
+    assert asked is not None and '"age": {"type": "integer"}' in json.dumps(asked)
+    assert '"age": {"type": "integer"}' in provider.requests_to("a")[0].system
+    assert "1 of 2 instances" in logged()[0]["response_json"]["degraded"][0]
+
+
+def test_a_schema_that_the_arbiter_cannot_follow_is_refused_before_anything_is_paid(provider: Provider) -> None:
+    save(arbiter="plain-arbiter")
+
+    done = run_llm("-m", "panel", "Invent a dog", "--schema", "name, age int")
+
+    assert done.returncode == 1 and "an arbiter that supports schemas, which plain-arbiter does not" in done.stderr
+    assert provider.count() == 0
+
+
+@pytest.mark.parametrize("reply", ["A dog called Rex", json.dumps({"synthesis": "Rex", "confidence": 0.9})])
+def test_what_does_not_follow_the_schema_is_no_answer(provider: Provider, reply: str) -> None:
+    save()
+    provider.on("arbiter", reply)
+
+    done = run_llm("-m", "panel", "Invent a dog", "--schema", "name, age int")
+
+    assert (done.returncode, done.stdout) == (1, "") and "no response alone follows the schema" in done.stderr
 
 
 def test_a_run_without_an_answer_is_one_sentence(provider: Provider) -> None:

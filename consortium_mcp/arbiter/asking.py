@@ -49,7 +49,7 @@ async def ask_arbiter(run: Run, iteration: Iteration, call: Caller, reads_schema
     if judged.verdict is not None:
         return await _with_order_checked(run, judged, arbiter, call, reads_schema, form)
     stand_in = _strongest_other(iteration, arbiter)
-    if stand_in is None:
+    if stand_in is None or (run.output_schema and not reads_schema(stand_in)):
         return judged
     again = await _verdict_of(run, iteration, stand_in, "arbiter/standin", call, reads_schema, form)
     if again.verdict is None:

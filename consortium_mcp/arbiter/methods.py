@@ -8,6 +8,7 @@ from consortium_mcp.arbiter.asking import Form, ReadsSchema, ask_arbiter
 from consortium_mcp.arbiter.choose import PICK, RANK
 from consortium_mcp.arbiter.peer_rank import judge_by_peers
 from consortium_mcp.arbiter.synthesize import FORM as SYNTHESIZE
+from consortium_mcp.arbiter.synthesize import following
 from consortium_mcp.arbiter.vote import is_decided, judge_by_vote
 from consortium_mcp.members import Caller
 from consortium_mcp.registry import Registry, load_registry
@@ -44,6 +45,9 @@ class JudgingMethod:
     decided: Callable[[Run, Collection[CallResult], int], bool] | None = None
     """Tells from the results so far, and how many were asked, that the rest cannot change the outcome; None never."""
 
+    follows_schema: bool = False
+    """Whether its answer can follow a JSON schema of the caller's."""
+
     beginning: Callable[[str], str] | None = None
     """Reads what of the answer stands in the arbiter's unfinished reply; None where that cannot be told."""
 
@@ -55,12 +59,18 @@ def _by_arbiter(form: Form) -> Judge:
     return judge
 
 
+async def _synthesize(run: Run, iteration: Iteration, call: Caller, reads_schema: ReadsSchema) -> Iteration:
+    form = SYNTHESIZE if run.output_schema is None else following(run.output_schema)
+    return await ask_arbiter(run, iteration, call, reads_schema, form)
+
+
 _OWN = (
     JudgingMethod(
         "synthesize",
         "The arbiter combines the responses into one answer and says how far to trust it.",
-        _by_arbiter(SYNTHESIZE),
+        _synthesize,
         beginning=SYNTHESIZE.beginning,
+        follows_schema=True,
     ),
     JudgingMethod("pick", "The arbiter names the best response; its text is the answer, untouched.", _by_arbiter(PICK)),
     JudgingMethod(

@@ -65,10 +65,14 @@ VERDICT_SCHEMA: dict[str, Any] = {
 """What is asked of models that support schemas; the descriptions stand in for words in the question."""
 
 
-def read_verdict(reply: str, iteration: Iteration) -> Verdict | None:
-    """Read the last well-formed verdict of a reply; None when there is none."""
+def read_verdict(reply: str, iteration: Iteration, kind: type = str) -> Verdict | None:
+    """Read the last well-formed verdict of a reply; None when there is none.
+
+    Args:
+        kind: what the synthesis must be: text, or `dict` where it follows a schema of the caller's.
+    """
     fields = read_fields(reply, "synthesis", iteration.responses)
-    if fields is None or not isinstance(fields["synthesis"], str):
+    if fields is None or not isinstance(fields["synthesis"], kind):
         return None
     confidence = confidence_of(fields)
     claims = claims_of(fields.get("claims"), iteration)
@@ -113,3 +117,17 @@ FORM = Form(
     template="verdict", schema=lambda shown: VERDICT_SCHEMA, read=read_verdict, beginning=beginning_of_synthesis
 )
 """How a synthesis is asked for and read."""
+
+
+def following(schema: dict[str, Any]) -> Form:
+    """How a synthesis is asked for and read that is itself a JSON object by a schema; what it refers to moves up."""
+    shared = {name: schema[name] for name in ("$defs", "definitions") if name in schema}
+    synthesis = {name: value for name, value in schema.items() if name not in shared}
+    properties: dict[str, Any] = {**VERDICT_SCHEMA["properties"], "synthesis": synthesis}
+    verdict: dict[str, Any] = {**VERDICT_SCHEMA, "properties": properties, **shared}
+    return Form(
+        template="verdict",
+        schema=lambda shown: verdict,
+        read=lambda reply, iteration: read_verdict(reply, iteration, dict),
+        takes_text=False,
+    )

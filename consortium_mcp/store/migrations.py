@@ -169,3 +169,9 @@ def m002_runs(db: Database) -> None:
 def m003_follow_ups(db: Database) -> None:
     """Runs that continue the conversation of an earlier one."""
     db.execute("ALTER TABLE runs ADD COLUMN follow_up_to TEXT")  # the earlier run; null where a conversation begins
+
+
+@migrations(name="m008_output_schemas")
+def m008_output_schemas(db: Database) -> None:
+    """Runs whose answer is JSON."""
+    db.execute("ALTER TABLE runs ADD COLUMN output_schema TEXT")  # JSON: what it follows; null for free text
