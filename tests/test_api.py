@@ -1,6 +1,7 @@
 """The Python API, from wherever it is called."""
 
 import asyncio
+import json
 import re
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 import anyio
 import pytest
 import trio
+from pydantic import BaseModel
 
 import consortium_mcp
 from consortium_mcp import (
@@ -33,6 +35,14 @@ from tests.consulted import member
 from tests.provider import Fault, Provider, verdict
 
 ROOT = Path(__file__).parent.parent
+
+
+class Dog(BaseModel):
+    name: str
+
+
+class Kennel(BaseModel):
+    dogs: list[Dog]
 
 
 def statuses() -> list[str]:
@@ -79,6 +89,20 @@ async def test_events_tell_progress_each_iteration_and_the_run(provider: Provide
     assert [one.verdict.synthesis for one in iterations if one.verdict] == ["first", "second"]
     assert any(isinstance(event, Progress) and "arbiter" in event.message for event in events)
     assert isinstance(events[-1], Run) and events[-1].answer == "second"
+
+
+async def test_an_answer_follows_a_schema_whose_parts_refer_to_each_other(provider: Provider) -> None:
+    answer = {"dogs": [{"name": "Rex"}]}
+    provider.on("arbiter", json.dumps({"synthesis": answer, "confidence": 0.9}))
+
+    run = await consult("Invent", models=["a"], arbiter="arbiter", output_schema=Kennel.model_json_schema())
+
+    asked = json.dumps(provider.requests_to("arbiter")[0].response_format)
+    store = Store(load_settings().database_path)
+    assert json.loads(run.answer or "") == answer
+    assert store.load_run(run.run_id).output_schema == Kennel.model_json_schema()
+    assert '"$ref": "#/$defs/Dog"' in asked and asked.count('"$defs"') == 1 and '"synthesis": {"properties"' in asked
+    store.close()
 
 
 async def test_leaving_the_events_early_cancels_the_run(provider: Provider) -> None:

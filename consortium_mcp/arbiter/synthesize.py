@@ -121,7 +121,7 @@ FORM = Form(
 
 def following(schema: dict[str, Any]) -> Form:
     """How a synthesis is asked for and read that is itself a JSON object by a schema; what it refers to moves up."""
-    shared = {name: schema[name] for name in ("$defs", "definitions") if name in schema}
+    shared: dict[str, Any] = {name: schema[name] for name in ("$defs", "definitions") if name in schema}
     synthesis = {name: value for name, value in schema.items() if name not in shared}
     properties: dict[str, Any] = {**VERDICT_SCHEMA["properties"], "synthesis": synthesis}
     verdict: dict[str, Any] = {**VERDICT_SCHEMA, "properties": properties, **shared}
