@@ -148,12 +148,11 @@ def list_saved(runner: Runner) -> ConsortiumList:
     """Every saved consortium with its problem, damaged rows included, and what a new one can be made of."""
     office = runner.consultancy
     catalogue = load_catalogue()
-    loaded, damaged = office.store.list_consortiums()
+    loaded, _ = office.store.list_consortiums()
     summaries = [
-        ConsortiumSummary(name=name, problem=office.definitions.problem(name, one, catalogue), definition=one)
-        for name, one in loaded.items()
+        ConsortiumSummary(name=name, problem=problem, definition=loaded.get(name))
+        for name, problem in office.definitions.list_problems(catalogue).items()
     ]
-    summaries += [ConsortiumSummary(name=name, problem=why, definition=None) for name, why in damaged.items()]
     return ConsortiumList(
         consortiums=tuple(sorted(summaries, key=lambda one: one.name)),
         strategies=tuple(Choice(name=one.name, sentence=one.sentence) for one in strategies().values()),
