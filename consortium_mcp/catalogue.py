@@ -59,7 +59,7 @@ class ModelEntry:
     @property
     def is_consortium(self) -> bool:
         """Whether it is one of our saved consortiums, which its id names."""
-        return bool(getattr(self.model, "is_consortium", False))
+        return bool(getattr(self.async_model or self.sync_model, "is_consortium", False))
 
     @property
     def max_parallel_calls(self) -> int | None:
