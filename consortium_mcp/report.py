@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from consortium_mcp.arbiter import judging_methods
 from consortium_mcp.arbiter.vote import margin
 from consortium_mcp.plan import Plan
-from consortium_mcp.run import Claim, Iteration, Measures, MemberResponse, Run, Verdict, Votes
+from consortium_mcp.run import Claim, Iteration, Measures, MemberResponse, Run, Usage, Verdict, Votes
 from consortium_mcp.stats import MemberStats, Stats
 from consortium_mcp.texts import clip
 
@@ -105,6 +105,13 @@ def outcome_text(response: MemberResponse) -> str:
     return seconds if response.error_kind is None else f"{response.error_kind} after {seconds}"
 
 
+def usage_text(usage: Usage) -> str:
+    """Calls, tokens and cost on one line; what is unknown says so."""
+    cost = "unknown" if usage.cost_usd is None else f"${usage.cost_usd:.4f}"
+    tokens = f"tokens in: {_count(usage.input_tokens)}, out: {_count(usage.output_tokens)}"
+    return f"calls: {usage.calls}, {tokens}, cost: {cost}"
+
+
 def transcript(run: Run) -> str:
     """Everything that was said, as Markdown."""
     return "\n".join(_transcript_lines(run))
@@ -119,8 +126,7 @@ def _transcript_lines(run: Run) -> Iterator[str]:
         yield f"- replay of: {run.replay_of}"
     yield f"- consortium: {run.consortium_name or 'given inline'}, of {', '.join(map(str, run.consortium.members))}"
     yield f"- arbiter: {run.consortium.arbiter}"
-    usage = run.usage
-    yield f"- calls: {usage.calls}, tokens in: {_count(usage.input_tokens)}, out: {_count(usage.output_tokens)}"
+    yield f"- {usage_text(run.usage)}"
     yield from (f"- incomplete: {sentence}" for sentence in run.degraded)
     for turn in run.history:
         yield from _section(2, f"Earlier: {turn.role}", turn.text)

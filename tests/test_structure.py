@@ -21,7 +21,8 @@ server.schemas server.limits server.results server.sampling server.strict server
 server.menu server.tools.parameters server.tools.confirming server.tools.consulting server.tools.history
 server.tools.definitions server.tools server.resources server.prompts server.app server.exit server.stdio
 server.http server
-cli.logs cli.options cli.serve cli.consult cli.consortiums cli.runs cli.stats cli.models cli.local_model cli.demo
+cli.logs cli.options cli.screen cli.live cli.serve cli.consult cli.consortiums cli.runs cli.stats cli.models
+cli.strategies cli.local_model cli.demo
 cli.groups cli
 plugin
 """.split()

@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import anyio
-import anyio.to_thread
 import click
-from rich.console import Console
 
+from consortium_mcp.cli.live import live_table
 from consortium_mcp.cli.logs import configure_logging
 from consortium_mcp.cli.options import definition_of, definition_options, json_option
+from consortium_mcp.cli.screen import print_run
 from consortium_mcp.consult import Consultancy, answered
 from consortium_mcp.errors import ConsortiumError
-from consortium_mcp.report import about_answer, answer_text, plan_text
+from consortium_mcp.report import plan_text
 from consortium_mcp.run import Budget, Run
 from consortium_mcp.runner import Runner
 from consortium_mcp.settings import load_settings
@@ -61,26 +61,29 @@ def consult(
             plan = consultancy.plan(prompt, budget=budget, **definition)
             click.echo(plan.model_dump_json(indent=1) if as_json else plan_text(plan))
             return
-        limits = {"budget": budget, "deadline_seconds": deadline}
-        run = anyio.run(_consult, consultancy, prompt, {**limits, **definition})
+        opened = consultancy.open_run(prompt, budget=budget, deadline_seconds=deadline, join=True, **definition)
+        run = work_on(consultancy, opened.run_id)
     print_run(answered(run), raw=raw, as_json=as_json)
     if output is not None:
         _write(output, run)
 
 
-async def _consult(consultancy: Consultancy, prompt: str, definition: dict[str, Any]) -> Run:
-    opened = await anyio.to_thread.run_sync(lambda: consultancy.open_run(prompt, join=True, **definition))
-    return await work_on(consultancy, opened.run_id)
-
-
-async def work_on(consultancy: Consultancy, run_id: str) -> Run:
-    """The run when it has ended, its progress shown on stderr meanwhile; Ctrl-C and SIGTERM cancel it."""
+def work_on(consultancy: Consultancy, run_id: str) -> Run:
+    """The run when it has ended, its progress shown meanwhile; Ctrl-C and SIGTERM cancel it."""
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    try:
+        return anyio.run(_follow, consultancy, run_id)
+    except KeyboardInterrupt as interrupt:
+        kept = f"The run is kept with all that had arrived: `consortium-mcp runs show {run_id}` reads it."
+        raise KeyboardInterrupt(kept) from interrupt
+
+
+async def _follow(consultancy: Consultancy, run_id: str) -> Run:
     async with Runner(consultancy) as runner:
         runner.submit(run_id)
-        with Console(stderr=True).status("starting") as status:
+        with live_table() as table:
             async for progress in runner.follow(run_id, math.inf):
-                status.update(progress.message)
+                table.show(progress)
         await consultancy.mark_received(run_id)
         return await runner.load(run_id)
 
@@ -91,16 +94,6 @@ def _prompt_from_stdin(read_stdin: bool) -> str:
     if not (prompt := sys.stdin.read().strip()):
         raise click.UsageError("No prompt: stdin is empty.")
     return prompt
-
-
-def print_run(run: Run, *, raw: bool = False, as_json: bool = False) -> None:
-    """The answer on stdout, what is to be known about it on stderr."""
-    if as_json:
-        click.echo(run.model_dump_json(indent=1))
-        return
-    selected = run.iterations[(run.selected_iteration or 1) - 1]
-    click.echo(selected.raw_verdict if raw and selected.raw_verdict else answer_text(run))
-    click.echo(about_answer(run), err=True)
 
 
 def _write(output: Path, run: Run) -> None:

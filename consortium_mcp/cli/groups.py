@@ -18,7 +18,7 @@ _COMMANDS = {
     "runs": "runs:runs",
     "stats": "stats:stats",
     "models": "models:models",
-    "strategies": "models:strategies",
+    "strategies": "strategies:strategies",
     "local-model": "local_model:local_model",
     "demo": "demo:demo",
 }
@@ -46,8 +46,8 @@ class CommandGroup(click.Group):
             return super().invoke(ctx)
         except ConsortiumError as error:
             raise click.ClickException(str(error)) from error
-        except KeyboardInterrupt:
-            click.echo("Interrupted.", err=True)
+        except KeyboardInterrupt as interrupt:
+            click.echo(" ".join(("Interrupted.", *interrupt.args)), err=True)
             sys.exit(130)
 
 

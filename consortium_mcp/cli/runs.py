@@ -2,11 +2,11 @@
 
 import json
 
-import anyio
 import click
 
-from consortium_mcp.cli.consult import print_run, work_on
+from consortium_mcp.cli.consult import work_on
 from consortium_mcp.cli.options import json_option
+from consortium_mcp.cli.screen import print_run
 from consortium_mcp.consult import Consultancy, answered
 from consortium_mcp.replay import open_replay
 from consortium_mcp.report import transcript
@@ -55,7 +55,7 @@ def resume(run_id: str, as_json: bool) -> None:
     with Consultancy() as consultancy:
         run = consultancy.store.load_run(run_id)
         if run.ended_utc is None:  # where another process works on it, that is followed
-            run = anyio.run(work_on, consultancy, run_id)
+            run = work_on(consultancy, run_id)
     print_run(answered(run), as_json=as_json)
 
 
@@ -101,7 +101,7 @@ def replay(
             without=without,
             confidence_threshold=threshold,
         )
-        run = anyio.run(work_on, consultancy, opened.run_id)
+        run = work_on(consultancy, opened.run_id)
     print_run(answered(run), as_json=as_json)
 
 

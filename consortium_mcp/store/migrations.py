@@ -169,3 +169,10 @@ def m002_runs(db: Database) -> None:
 def m003_follow_ups(db: Database) -> None:
     """Runs that continue the conversation of an earlier one."""
     db.execute("ALTER TABLE runs ADD COLUMN follow_up_to TEXT")  # the earlier run; null where a conversation begins
+
+
+@migrations(name="m007_attempts_begun")
+def m007_attempts_begun(db: Database) -> None:
+    """When each attempt began, so that whoever follows a run can say how long it has been under way."""
+    # ISO 8601 in UTC; null for those of earlier releases
+    db.execute("ALTER TABLE attempts ADD COLUMN begun_utc TEXT")

@@ -3,7 +3,7 @@
 import json
 import sqlite3
 import time
-from typing import Any
+from typing import Any, Literal
 
 from sqlite_utils import Database
 
@@ -11,6 +11,7 @@ from consortium_mcp.consortium import Consortium
 from consortium_mcp.errors import ConsortiumError, NotFound
 from consortium_mcp.run import (
     Budget,
+    CallProgress,
     CallResult,
     Iteration,
     Measures,
@@ -38,6 +39,15 @@ _CALL_COST = (
     "WHERE attempts.run_id = calls.run_id AND attempts.call_id = calls.call_id"
 )
 """US dollars of a call's attempts; null when the cost of any is unknown."""
+
+_CALLS_AND_LAST_ATTEMPTS = """
+    SELECT calls.call_id, calls.iteration, calls.label, calls.state, calls.attempts, calls.text IS NOT NULL AS has_text,
+        calls.error_kind, calls.input_tokens, calls.output_tokens, calls.duration_ms,
+        attempts.begun_utc, attempts.duration_ms AS attempt_ms, attempts.error_kind AS attempt_kind
+    FROM calls LEFT JOIN attempts
+    ON attempts.run_id = calls.run_id AND attempts.call_id = calls.call_id AND attempts.attempt = calls.attempts
+    WHERE calls.run_id = ? ORDER BY calls.rowid
+"""
 
 
 class Runs(DatabaseFile):
@@ -225,20 +235,16 @@ class Runs(DatabaseFile):
         rows = self.read(f"SELECT {_STATUS_SEEN} AS status FROM runs WHERE run_id = ?", [time.time(), run_id])
         if not rows:
             raise NotFound(f"No run {run_id!r}. list_runs shows those there are.")
-        sql = "SELECT call_id, iteration, label, state FROM calls WHERE run_id = ?"
-        calls = self.read(sql, [run_id])
+        calls = self.read(_CALLS_AND_LAST_ATTEMPTS, [run_id])
         current = max((call["iteration"] for call in calls), default=0)
         asked = [call for call in calls if call["iteration"] == current]
         members = sorted((call for call in asked if _is_member(call["call_id"])), key=_place)
-        waiting = [call["label"] for call in members if call["state"] != "done"]
+        judging = [call for call in asked if not _is_member(call["call_id"])]
         return Progress(
             status=rows[0]["status"],
             iteration=current,
             calls_done=sum(call["state"] == "done" for call in calls),
-            responses_done=len(members) - len(waiting),
-            responses_expected=len(members),
-            waiting_for=tuple(waiting),
-            arbiter_asked=len(asked) > len(members),
+            calls=tuple(_progress_of(call) for call in (*members, *judging)),
         )
 
     def _iterations(self, run_id: str) -> tuple[Iteration, ...]:
@@ -319,6 +325,31 @@ def _run_of(row: sqlite3.Row, iterations: tuple[Iteration, ...], usage: Usage) -
 def result_of(row: sqlite3.Row) -> CallResult:
     """The result in a row of calls."""
     return CallResult.model_validate({column: row[column] for column in RESULT_COLUMNS})
+
+
+def _progress_of(row: sqlite3.Row) -> CallProgress:
+    """How far a call is, from its row and its last attempt's."""
+    state = _state_of(row)
+    counted = [row[column] for column in ("input_tokens", "output_tokens") if row[column] is not None]
+    return CallProgress(
+        label=row["label"],
+        asks_member=_is_member(row["call_id"]),
+        state=state,
+        error_kind=row["attempt_kind"] if state == "waiting" else row["error_kind"],
+        began_utc=row["begun_utc"],
+        duration_ms=row["attempt_ms"] if row["duration_ms"] is None else row["duration_ms"],
+        tokens=sum(counted) if counted else None,
+    )
+
+
+def _state_of(row: sqlite3.Row) -> Literal["thinking", "waiting", "answered", "failed"]:
+    if row["state"] == "done":
+        return "answered" if row["has_text"] and row["error_kind"] in (None, "truncated") else "failed"
+    if row["attempts"] and row["attempt_ms"] is None:
+        return "thinking"
+    if row["error_kind"] is not None:
+        return "failed"
+    return "waiting" if row["attempts"] else "thinking"
 
 
 def _response_of(row: sqlite3.Row, late: bool) -> MemberResponse:
