@@ -9,12 +9,12 @@ from typing import Any
 import anyio
 import click
 
+from consortium_mcp.cli.completion import complete_consortiums
 from consortium_mcp.cli.live import live_table
 from consortium_mcp.cli.logs import configure_logging
-from consortium_mcp.cli.options import definition_of, definition_options, json_option
-from consortium_mcp.cli.screen import print_run
+from consortium_mcp.cli.options import definition_of, definition_options, json_option, output_option
+from consortium_mcp.cli.screen import print_run, say, write_file
 from consortium_mcp.consult import Consultancy, answered
-from consortium_mcp.errors import ConsortiumError
 from consortium_mcp.report import plan_text
 from consortium_mcp.run import Budget, Run
 from consortium_mcp.runner import Runner
@@ -24,14 +24,12 @@ from consortium_mcp.settings import load_settings
 @click.command()
 @click.argument("prompt", required=False)
 @definition_options
-@click.option("--consortium", help="A saved consortium to ask.")
+@click.option("--consortium", help="A saved consortium to ask.", shell_complete=complete_consortiums)
 @click.option("--deadline", type=click.FloatRange(0, min_open=True), help="Seconds the whole run may take. [600]")
 @click.option("--max-calls", type=click.IntRange(1), help="The most model calls that the run may make.")
 @click.option("--max-cost", type=click.FloatRange(0, min_open=True), help="The most US dollars that it may cost.")
 @click.option("--dry-run", is_flag=True, help="Only say what it would do and cost.")
-@click.option(
-    "--output", type=click.Path(dir_okay=False, path_type=Path), help="Write the whole run to this file, as JSON."
-)
+@output_option("Write the whole run to this file too, as JSON.")
 @click.option("--stdin/--no-stdin", "read_stdin", default=True, help="Read the prompt from stdin when none is given.")
 @click.option("--raw", is_flag=True, help="Print the arbiter's reply untouched.")
 @json_option
@@ -52,20 +50,18 @@ def consult(
     prompt = prompt or _prompt_from_stdin(read_stdin)
     definition = {"consortium": consortium, **definition_of(**options)}
     budget = Budget(max_calls=max_calls, max_cost_usd=max_cost)
-    if output is not None and not output.parent.is_dir():
-        raise click.UsageError(f"--output {str(output)!r}: there is no folder {str(output.parent)!r}.")
     settings = load_settings()
     configure_logging(settings.log_level)
     with Consultancy(settings) as consultancy:
         if dry_run:
             plan = consultancy.plan(prompt, budget=budget, **definition)
-            click.echo(plan.model_dump_json(indent=1) if as_json else plan_text(plan))
+            say(plan.model_dump_json(indent=1) if as_json else plan_text(plan))
             return
         opened = consultancy.open_run(prompt, budget=budget, deadline_seconds=deadline, join=True, **definition)
         run = work_on(consultancy, opened.run_id)
     print_run(answered(run), raw=raw, as_json=as_json)
     if output is not None:
-        _write(output, run)
+        write_file(output, run.model_dump_json(indent=1) + "\n")
 
 
 def work_on(consultancy: Consultancy, run_id: str) -> Run:
@@ -94,10 +90,3 @@ def _prompt_from_stdin(read_stdin: bool) -> str:
     if not (prompt := sys.stdin.read().strip()):
         raise click.UsageError("No prompt: stdin is empty.")
     return prompt
-
-
-def _write(output: Path, run: Run) -> None:
-    try:
-        output.write_text(run.model_dump_json(indent=1) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise ConsortiumError(f"The answer is above, but {str(output)!r} cannot be written: {error}.") from error

@@ -21,6 +21,7 @@ _COMMANDS = {
     "strategies": "strategies:strategies",
     "local-model": "local_model:local_model",
     "demo": "demo:demo",
+    "completion": "completion:completion",
 }
 """Where each command lives; a module is imported when its command is used, so that none pays for another's imports."""
 

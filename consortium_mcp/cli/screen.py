@@ -2,11 +2,13 @@
 
 import re
 import sys
+from pathlib import Path
 
 import click
 from rich.console import Console
 from rich.markdown import Markdown
 
+from consortium_mcp.errors import ConsortiumError
 from consortium_mcp.report import about_answer, answer_text, usage_text
 from consortium_mcp.run import Run
 
@@ -14,10 +16,15 @@ _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 """Control characters but tab and line feed: with them a model's text could move the cursor or rename the window."""
 
 
+def visible(text: str) -> str:
+    """What can be seen of a text."""
+    return _CONTROLS.sub("", text)
+
+
 def say(text: str, *, err: bool = False) -> None:
     """Print a text that others wrote; to a terminal only what can be seen of it."""
     is_terminal = (sys.stderr if err else sys.stdout).isatty()
-    click.echo(_CONTROLS.sub("", text) if is_terminal else text, err=err)
+    click.echo(visible(text) if is_terminal else text, err=err)
 
 
 def print_run(run: Run, *, raw: bool = False, as_json: bool = False) -> None:
@@ -29,7 +36,20 @@ def print_run(run: Run, *, raw: bool = False, as_json: bool = False) -> None:
     if raw and selected.raw_verdict:
         say(selected.raw_verdict)
     elif sys.stdout.isatty():
-        Console().print(Markdown(_CONTROLS.sub("", answer_text(run)), hyperlinks=False))
+        Console().print(Markdown(visible(answer_text(run)), hyperlinks=False))
     else:
         click.echo(answer_text(run))
     say(f"{about_answer(run)}\nUsed: {usage_text(run.usage)}", err=True)
+
+
+def write_file(path: Path, text: str) -> None:
+    """Write what was asked for to a file. Raises ConsortiumError."""
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ConsortiumError(f"{str(path)!r} cannot be written: {error.strerror or error}.") from error
+
+
+def count(number: int, noun: str) -> str:
+    """`1 run`, `2 runs`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

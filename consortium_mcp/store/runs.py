@@ -203,7 +203,7 @@ class Runs(DatabaseFile):
         query: str | None = None,
         consortium: str | None = None,
         status: str | None = None,
-        limit: int = 20,
+        limit: int | None = 20,
         before: str | None = None,
     ) -> list[Run]:
         """Runs, newest first, without their iterations.
@@ -212,6 +212,7 @@ class Runs(DatabaseFile):
             query: words that must stand in prompt or answer; None means all.
             consortium: the saved name that was consulted; None means all.
             status: as a reader sees it, `interrupted` included; None means all.
+            limit: how many at most; None means all.
             before: the run id after which the list goes on; None means from the newest.
         """
         conditions, values = ["1"], list[Any]()
@@ -228,7 +229,10 @@ class Runs(DatabaseFile):
             conditions.append(f"{_STATUS_SEEN} = ?")
             values += [time.time(), status]
         sql = f"SELECT * FROM runs WHERE {' AND '.join(conditions)} ORDER BY run_id DESC LIMIT ?"
-        return [_run_of(row, (), self._usage(row["run_id"])) for row in self.read(sql, [*values, limit])]
+        return [
+            _run_of(row, (), self._usage(row["run_id"]))
+            for row in self.read(sql, [*values, -1 if limit is None else limit])
+        ]
 
     def load_progress(self, run_id: str) -> Progress:
         """How far a run is, from what is written. Raises NotFound."""
