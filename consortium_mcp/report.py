@@ -128,6 +128,8 @@ def facts(run: Run) -> Iterator[str]:
     """What is known of a run beside what was said, a line each."""
     yield f"status: {run.status}"
     yield f"opened: {run.created_utc}, ended: {run.ended_utc or 'not yet'}"
+    if run.follow_up_to:
+        yield f"follow-up to: {run.follow_up_to}"
     if run.replay_of:
         yield f"replay of: {run.replay_of}"
     yield f"consortium: {run.consortium_name or 'given inline'}, of {', '.join(map(str, run.consortium.members))}"

@@ -9,7 +9,7 @@ from typing import Any
 import anyio
 import click
 
-from consortium_mcp.cli.completion import complete_consortiums
+from consortium_mcp.cli.completion import complete_consortiums, complete_runs
 from consortium_mcp.cli.live import live_table
 from consortium_mcp.cli.logs import configure_logging
 from consortium_mcp.cli.options import definition_of, definition_options, json_option, output_option
@@ -25,6 +25,12 @@ from consortium_mcp.settings import load_settings
 @click.argument("prompt", required=False)
 @definition_options
 @click.option("--consortium", help="A saved consortium to ask.", shell_complete=complete_consortiums)
+@click.option(
+    "--follow-up-to",
+    metavar="RUN",
+    shell_complete=complete_runs,
+    help="Go on with the conversation of RUN; its consortium is asked where none is named.",
+)
 @click.option("--deadline", type=click.FloatRange(0, min_open=True), help="Seconds the whole run may take. [600]")
 @click.option("--max-calls", type=click.IntRange(1), help="The most model calls that the run may make.")
 @click.option("--max-cost", type=click.FloatRange(0, min_open=True), help="The most US dollars that it may cost.")
@@ -36,6 +42,7 @@ from consortium_mcp.settings import load_settings
 def consult(
     prompt: str | None,
     consortium: str | None,
+    follow_up_to: str | None,
     output: Path | None,
     read_stdin: bool,
     raw: bool,
@@ -48,16 +55,16 @@ def consult(
 ) -> None:
     """Ask a consortium PROMPT (or what stdin says) and print its answer."""
     prompt = prompt or _prompt_from_stdin(read_stdin)
-    definition = {"consortium": consortium, **definition_of(**options)}
+    asked = {"consortium": consortium, "follow_up_to": follow_up_to, **definition_of(**options)}
     budget = Budget(max_calls=max_calls, max_cost_usd=max_cost)
     settings = load_settings()
     configure_logging(settings.log_level)
     with Consultancy(settings) as consultancy:
         if dry_run:
-            plan = consultancy.plan(prompt, budget=budget, **definition)
+            plan = consultancy.plan(prompt, budget=budget, **asked)
             say(plan.model_dump_json(indent=1) if as_json else plan_text(plan))
             return
-        opened = consultancy.open_run(prompt, budget=budget, deadline_seconds=deadline, join=True, **definition)
+        opened = consultancy.open_run(prompt, budget=budget, deadline_seconds=deadline, join=True, **asked)
         run = work_on(consultancy, opened.run_id)
     print_run(answered(run), raw=raw, as_json=as_json)
     if output is not None:
