@@ -207,3 +207,15 @@ def test_every_command_explains_itself() -> None:
     for command in ("serve", "consult", "save", "list", "show", "remove", "models", "local-model", "demo"):
         assert command in commands
         assert "Usage:" in run_command(command, "--help").stdout
+
+
+def test_keys_that_cannot_be_read_are_one_sentence_for_each_model_that_needs_one(
+    provider: Provider, llm_home: Path
+) -> None:
+    (llm_home / "keys.json").write_text("{")
+
+    listed = run_command("models", "--json")
+    asked = run_command("consult", "?", "-m", "a")
+
+    assert "keys.json cannot be read" in json.loads(listed.stdout)[-1]["problem"]
+    assert (asked.returncode, asked.stderr.count("\n")) == (1, 1) and "correct the file" in asked.stderr

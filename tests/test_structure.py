@@ -17,12 +17,13 @@ arbiter.reader arbiter.question arbiter.asking arbiter.synthesize arbiter.choose
 arbiter.methods arbiter ending measures orchestrator
 store.writer store.migrations store.database store.consortiums store.runs store.journal store.pruning store.ratings
 store llm_log takeover calls definitions plan stats report page consult replay runner
+client_files doctor
 server.schemas server.limits server.results server.sampling server.strict server.cancellation server.announcing
 server.menu server.tools.parameters server.tools.confirming server.tools.consulting server.tools.history
 server.tools.definitions server.tools server.resources server.prompts server.app server.exit server.stdio
 server.http server
 cli.logs cli.screen cli.completion cli.options cli.live cli.serve cli.consult cli.consortiums cli.runs cli.stats
-cli.models cli.strategies cli.local_model cli.demo cli.groups cli
+cli.models cli.strategies cli.local_model cli.install cli.doctor cli.demo cli.groups cli
 plugin
 """.split()
 """From the top of the story to its end."""

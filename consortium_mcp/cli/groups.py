@@ -20,6 +20,8 @@ _COMMANDS = {
     "models": "models:models",
     "strategies": "strategies:strategies",
     "local-model": "local_model:local_model",
+    "install": "install:install",
+    "doctor": "doctor:doctor",
     "demo": "demo:demo",
     "completion": "completion:completion",
 }

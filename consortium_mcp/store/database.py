@@ -48,6 +48,18 @@ class DatabaseFile:
         with self._lock:
             self._reader.close()
 
+    def check(self) -> str:
+        """How large the file is and which schema it has, in a few words. Raises StoreUnusable where it is damaged.
+
+        It is read in full, and written to as far as that leaves no trace.
+        """
+        damage = self.read("PRAGMA quick_check(1)")[0][0]
+        if damage != "ok":
+            raise StoreUnusable(why_unusable(self.path, sqlite3.DatabaseError(f"database is malformed: {damage}")))
+        self.write(lambda connection: None)
+        newest = self.read("SELECT name FROM _sqlite_migrations ORDER BY name DESC LIMIT 1")[0]["name"]
+        return f"{self.path.stat().st_size / 1e6:,.1f} MB, schema {newest}"
+
     def read(self, sql: str, values: Iterable[Any] = ()) -> list[sqlite3.Row]:
         """The rows of a query. Raises StoreUnusable."""
         try:
