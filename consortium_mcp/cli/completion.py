@@ -21,7 +21,10 @@ NEWEST = 20
 @click.command()
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
-    """Print the script that completes `consortium-mcp` in SHELL; its first lines say how to use it."""
+    """Print the script that completes these commands in a shell.
+
+    Its first line says how to use it.
+    """
     how = {
         "bash": 'eval "$(consortium-mcp completion bash)" in ~/.bashrc',
         "zsh": 'eval "$(consortium-mcp completion zsh)" in ~/.zshrc',

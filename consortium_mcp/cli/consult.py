@@ -53,7 +53,10 @@ def consult(
     dry_run: bool,
     **options: Any,
 ) -> None:
-    """Ask a consortium PROMPT (or what stdin says) and print its answer."""
+    """Ask a consortium PROMPT, or what stdin says, and print its answer.
+
+    Without --consortium and --model the default consortium is asked. Ctrl-C stops the run; what had arrived is kept.
+    """
     prompt = prompt or _prompt_from_stdin(read_stdin)
     asked = {"consortium": consortium, "follow_up_to": follow_up_to, **definition_of(**options)}
     budget = Budget(max_calls=max_calls, max_cost_usd=max_cost)

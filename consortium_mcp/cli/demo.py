@@ -25,7 +25,10 @@ QUESTION = "What is the capital of France?"
 @click.argument("prompt", default=QUESTION)
 @json_option
 def demo(prompt: str, as_json: bool) -> None:
-    """Consult three instances of the embedded model through a real server and a real client."""
+    """Consult the embedded model once, as a client would.
+
+    Three instances answer PROMPT through the real server and a real MCP client; the weights are fetched if need be.
+    """
     if chosen_weights() is None:
         show_fetch()
     click.echo(f"Starting: {sys.executable} -m consortium_mcp serve", err=True)

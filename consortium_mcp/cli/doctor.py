@@ -18,7 +18,11 @@ _COLOURS = {"ok": "green", "warning": "yellow", "problem": "red"}
 )
 @json_option
 def doctor(live: bool, as_json: bool) -> None:
-    """Check packages, database, keys, models, local model and clients; exit status 1 where there is a problem."""
+    """Check the installation, and say how to mend what is wrong.
+
+    Looks at Python, packages, settings, database, keys, models, saved consortiums, the local model, the configurations
+    of MCP clients and llm's log; the exit status is 1 where there is a problem.
+    """
     checks = []
     for check in examine(live=live):
         checks.append(check)

@@ -74,7 +74,8 @@ class DefaultToConsult(CommandGroup):
 def main(ctx: click.Context) -> None:
     """Ask a consortium of language models one question; get one answer that says how far to trust it.
 
-    Without a command it serves MCP on stdio, as MCP clients start it.
+    Without a command it serves MCP on stdio, as MCP clients start it. The answer goes to stdout, all else to
+    stderr. The exit status is 0 when it is done, 1 when the work failed, 2 for wrong usage, 130 when interrupted.
     """
     if ctx.invoked_subcommand is None:
         command = main.get_command(ctx, "serve")

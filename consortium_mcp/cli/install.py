@@ -33,7 +33,10 @@ def _variables(ctx: click.Context, param: click.Parameter, given: tuple[str, ...
 )
 @json_option
 def install(client: str, only_print: bool, name: str, env: dict[str, str], as_json: bool) -> None:
-    """Put the server into CLIENT's configuration; all else in it stays, and a copy of it is kept beside it."""
+    """Put the server into an MCP client's configuration.
+
+    All else in the file stays as it is, and a copy of it as it was is kept beside it.
+    """
     file = client_files()[client]
     entry = own_entry(file, env)
     if only_print:

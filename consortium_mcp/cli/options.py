@@ -38,9 +38,15 @@ def definition_options(command: F) -> F:
                 "models",
                 multiple=True,
                 shell_complete=complete_models,
-                help="Who is asked: 'model' or 'model:count'.",
+                help="Who is asked: 'model', 'model:count', 'model|backup', 'model as role'; may be given again.",
             ),
-            click.option("-n", "--count", type=click.IntRange(1), default=1, help="Instances of a model without one."),
+            click.option(
+                "-n",
+                "--count",
+                type=click.IntRange(1),
+                default=1,
+                help="Instances of a model that is named without a number. [1]",
+            ),
             click.option(
                 "--arbiter",
                 shell_complete=complete_models,

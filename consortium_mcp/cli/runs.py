@@ -82,7 +82,10 @@ def resume(run_id: str, as_json: bool) -> None:
 @click.option("--format", "form", type=click.Choice(list(FORMS)), default="jsonl", help="What is written. [jsonl]")
 @output_option("Write to this file instead of stdout.")
 def export(run_ids: tuple[str, ...], form: str, output: Path | None) -> None:
-    """Export each RUN, or all, newest first: as JSON lines, Markdown, or one HTML page that needs nothing else."""
+    """Export each RUN, or all of them, newest first.
+
+    As JSON lines, as Markdown, or as one HTML page that needs nothing else.
+    """
     with Consultancy() as consultancy:
         store = consultancy.store
         chosen = dict.fromkeys(run_ids or [run.run_id for run in store.list_runs(limit=None)])
