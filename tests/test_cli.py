@@ -166,7 +166,7 @@ def test_B39_a_consortium_that_cannot_run_is_listed_with_its_reason(provider: Pr
     assert "Cannot run: llm knows no model 'nobody-knows-this'" in run_command("list").stdout
 
 
-def test_removing_what_is_not_saved_is_one_sentence() -> None:
+def test_B28_removing_what_is_not_saved_is_one_sentence_and_fails() -> None:
     done = run_command("remove", "panel")
 
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)

@@ -15,8 +15,8 @@ local_model local_model.weights local_model.engine local_model.model
 catalogue clients model_call client_calls prices registry roles strategies members embeddings
 arbiter.reader arbiter.question arbiter.asking arbiter.synthesize arbiter.choose arbiter.peer_rank arbiter.vote
 arbiter.methods arbiter ending measures orchestrator
-store.writer store.migrations store.database store.consortiums store.runs store.journal store.pruning store.ratings
-store llm_log takeover calls definitions plan stats report page consult replay runner
+store.writer store.migrations store.database store.consortiums store.runs store.progress store.journal store.pruning
+store.ratings store llm_log takeover calls definitions plan stats report page consult replay runner
 client_files doctor
 server.schemas server.limits server.results server.sampling server.strict server.cancellation server.announcing
 server.menu server.tools.parameters server.tools.confirming server.tools.consulting server.tools.history

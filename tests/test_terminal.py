@@ -10,6 +10,7 @@ import pytest
 
 from consortium_mcp.consult import Consultancy
 from tests.provider import Fault, Provider, verdict
+from tests.scripted import new_run
 from tests.terminal import Terminal
 
 pytestmark = pytest.mark.skipif(shutil.which("tmux") is None, reason="tmux is the terminal of these tests")
@@ -66,6 +67,16 @@ def test_an_instance_that_failed_says_how(provider: Provider, in_terminal: Calla
     assert row(terminal.screen, "b#1")[1] == "failed: auth"
 
 
+def test_an_instance_between_two_attempts_waits(provider: Provider, in_terminal: Callable[..., Terminal]) -> None:
+    provider.on("b", Fault.rate_limit(retry_after=50))
+
+    terminal = in_terminal("consult", "Capital?", *PANEL)
+
+    terminal.wait_until(lambda screen: "waiting: rate_limit" in screen)
+    terminal.press("C-c")
+    assert terminal.wait_for_exit() == 130
+
+
 def test_ctrl_c_exits_130_and_says_where_what_had_arrived_can_be_read(
     provider: Provider, in_terminal: Callable[..., Terminal], consultancy: Consultancy
 ) -> None:
@@ -95,5 +106,16 @@ def test_a_models_control_characters_do_not_reach_the_terminal(
     terminal = in_terminal("consult", "?", *PANEL)
 
     assert terminal.wait_for_exit() == 0
-    assert "red [2Jalert]0;owned" in terminal.screen and "Dissent: [2Jnone" in terminal.screen
+    assert "red alert" in terminal.screen and "Dissent: none" in terminal.screen
     assert row(terminal.screen, "a#1")[1] == "answered"
+
+
+def test_prune_asks_on_the_terminal(in_terminal: Callable[..., Terminal], consultancy: Consultancy) -> None:
+    consultancy.store.open_run(new_run(), "somebody")
+    consultancy.store.write(lambda c: c.execute("UPDATE runs SET lease_until = 0") and None)
+
+    terminal = in_terminal("runs", "prune", "--keep", "0")
+    terminal.wait_until(lambda screen: "Remove 1 run, opened from 2026-11-23T00:00" in screen)
+    terminal.press("y", "Enter")
+
+    assert terminal.wait_for_exit() == 0 and consultancy.store.list_runs() == []

@@ -8,11 +8,11 @@ from click.shell_completion import CompletionItem, get_completion_class
 
 from consortium_mcp.arbiter import judging_methods
 from consortium_mcp.catalogue import load_catalogue
-from consortium_mcp.cli.screen import visible
 from consortium_mcp.errors import ConsortiumError, NotFound
 from consortium_mcp.settings import load_settings
 from consortium_mcp.store import Store
 from consortium_mcp.strategies import strategies
+from consortium_mcp.texts import plain
 
 NEWEST = 20
 """How many runs are offered."""
@@ -46,7 +46,7 @@ def complete_consortiums(ctx: click.Context, param: click.Parameter, incomplete:
 def complete_runs(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """The newest runs, each with the beginning of its prompt."""
     with suppress(ConsortiumError), _store() as store:
-        prompts = {run.run_id: " ".join(visible(run.prompt).split())[:50] for run in store.list_runs(limit=NEWEST)}
+        prompts = {run.run_id: " ".join(plain(run.prompt).split())[:50] for run in store.list_runs(limit=NEWEST)}
         return _offered(prompts, incomplete)
     return []
 

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from consortium_mcp.errors import ConsortiumError
+from consortium_mcp.texts import plain
 
 _COMMANDS = {
     "serve": "serve:serve",
@@ -48,7 +49,7 @@ class CommandGroup(click.Group):
         try:
             return super().invoke(ctx)
         except ConsortiumError as error:
-            raise click.ClickException(str(error)) from error
+            raise click.ClickException(plain(str(error))) from error
         except KeyboardInterrupt as interrupt:
             click.echo(" ".join(("Interrupted.", *interrupt.args)), err=True)
             sys.exit(130)

@@ -1,6 +1,5 @@
 """What is printed of a run: as Markdown on a terminal, without what could steer that; piped, only the answer."""
 
-import re
 import sys
 from pathlib import Path
 
@@ -11,20 +10,13 @@ from rich.markdown import Markdown
 from consortium_mcp.errors import ConsortiumError
 from consortium_mcp.report import about_answer, answer_text, usage_text
 from consortium_mcp.run import Run
-
-_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-"""Control characters but tab and line feed: with them a model's text could move the cursor or rename the window."""
-
-
-def visible(text: str) -> str:
-    """What can be seen of a text."""
-    return _CONTROLS.sub("", text)
+from consortium_mcp.texts import plain
 
 
 def say(text: str, *, err: bool = False) -> None:
     """Print a text that others wrote; to a terminal only what can be seen of it."""
     is_terminal = (sys.stderr if err else sys.stdout).isatty()
-    click.echo(visible(text) if is_terminal else text, err=err)
+    click.echo(plain(text) if is_terminal else text, err=err)
 
 
 def print_run(run: Run, *, raw: bool = False, as_json: bool = False) -> None:
@@ -36,7 +28,7 @@ def print_run(run: Run, *, raw: bool = False, as_json: bool = False) -> None:
     if raw and selected.raw_verdict:
         say(selected.raw_verdict)
     elif sys.stdout.isatty():
-        Console().print(Markdown(visible(answer_text(run)), hyperlinks=False))
+        Console().print(Markdown(plain(answer_text(run)), hyperlinks=False))
     else:
         click.echo(answer_text(run))
     say(f"{about_answer(run)}\nUsed: {usage_text(run.usage)}", err=True)

@@ -3,7 +3,7 @@
 import json
 import sqlite3
 import time
-from typing import Any, Literal
+from typing import Any
 
 from sqlite_utils import Database
 
@@ -11,12 +11,10 @@ from consortium_mcp.consortium import Consortium
 from consortium_mcp.errors import ConsortiumError, NotFound
 from consortium_mcp.run import (
     Budget,
-    CallProgress,
     CallResult,
     Iteration,
     Measures,
     MemberResponse,
-    Progress,
     Run,
     Turn,
     Usage,
@@ -31,7 +29,7 @@ LEASE_SECONDS = 30
 RESULT_COLUMNS = tuple(CallResult.model_fields)
 """The columns of a call that are its result."""
 
-_STATUS_SEEN = "CASE WHEN status = 'running' AND coalesce(lease_until, 0) < ? THEN 'interrupted' ELSE status END"
+STATUS_SEEN = "CASE WHEN status = 'running' AND coalesce(lease_until, 0) < ? THEN 'interrupted' ELSE status END"
 """The status as a reader sees it; the one parameter is the time now."""
 
 _CALL_COST = (
@@ -39,15 +37,6 @@ _CALL_COST = (
     "WHERE attempts.run_id = calls.run_id AND attempts.call_id = calls.call_id"
 )
 """US dollars of a call's attempts; null when the cost of any is unknown."""
-
-_CALLS_AND_LAST_ATTEMPTS = """
-    SELECT calls.call_id, calls.iteration, calls.label, calls.state, calls.attempts, calls.text IS NOT NULL AS has_text,
-        calls.error_kind, calls.input_tokens, calls.output_tokens, calls.duration_ms,
-        attempts.begun_utc, attempts.duration_ms AS attempt_ms, attempts.error_kind AS attempt_kind
-    FROM calls LEFT JOIN attempts
-    ON attempts.run_id = calls.run_id AND attempts.call_id = calls.call_id AND attempts.attempt = calls.attempts
-    WHERE calls.run_id = ? ORDER BY calls.rowid
-"""
 
 
 class Runs(DatabaseFile):
@@ -226,30 +215,13 @@ class Runs(DatabaseFile):
             conditions.append("run_id < ?")
             values.append(before)
         if status:
-            conditions.append(f"{_STATUS_SEEN} = ?")
+            conditions.append(f"{STATUS_SEEN} = ?")
             values += [time.time(), status]
         sql = f"SELECT * FROM runs WHERE {' AND '.join(conditions)} ORDER BY run_id DESC LIMIT ?"
         return [
             _run_of(row, (), self._usage(row["run_id"]))
             for row in self.read(sql, [*values, -1 if limit is None else limit])
         ]
-
-    def load_progress(self, run_id: str) -> Progress:
-        """How far a run is, from what is written. Raises NotFound."""
-        rows = self.read(f"SELECT {_STATUS_SEEN} AS status FROM runs WHERE run_id = ?", [time.time(), run_id])
-        if not rows:
-            raise NotFound(f"No run {run_id!r}. list_runs shows those there are.")
-        calls = self.read(_CALLS_AND_LAST_ATTEMPTS, [run_id])
-        current = max((call["iteration"] for call in calls), default=0)
-        asked = [call for call in calls if call["iteration"] == current]
-        members = sorted((call for call in asked if _is_member(call["call_id"])), key=_place)
-        judging = [call for call in asked if not _is_member(call["call_id"])]
-        return Progress(
-            status=rows[0]["status"],
-            iteration=current,
-            calls_done=sum(call["state"] == "done" for call in calls),
-            calls=tuple(_progress_of(call) for call in (*members, *judging)),
-        )
 
     def _iterations(self, run_id: str) -> tuple[Iteration, ...]:
         sql = f"SELECT *, ({_CALL_COST}) AS cost_usd FROM calls WHERE run_id = ?"
@@ -331,31 +303,6 @@ def result_of(row: sqlite3.Row) -> CallResult:
     return CallResult.model_validate({column: row[column] for column in RESULT_COLUMNS})
 
 
-def _progress_of(row: sqlite3.Row) -> CallProgress:
-    """How far a call is, from its row and its last attempt's."""
-    state = _state_of(row)
-    counted = [row[column] for column in ("input_tokens", "output_tokens") if row[column] is not None]
-    return CallProgress(
-        label=row["label"],
-        asks_member=_is_member(row["call_id"]),
-        state=state,
-        error_kind=row["attempt_kind"] if state == "waiting" else row["error_kind"],
-        began_utc=row["begun_utc"],
-        duration_ms=row["attempt_ms"] if row["duration_ms"] is None else row["duration_ms"],
-        tokens=sum(counted) if counted else None,
-    )
-
-
-def _state_of(row: sqlite3.Row) -> Literal["thinking", "waiting", "answered", "failed"]:
-    if row["state"] == "done":
-        return "answered" if row["has_text"] and row["error_kind"] in (None, "truncated") else "failed"
-    if row["attempts"] and row["attempt_ms"] is None:
-        return "thinking"
-    if row["error_kind"] is not None:
-        return "failed"
-    return "waiting" if row["attempts"] else "thinking"
-
-
 def _response_of(row: sqlite3.Row, late: bool) -> MemberResponse:
     has_result = row["state"] == "done" or row["error_kind"] is not None
     result = result_of(row) if has_result else None
@@ -373,9 +320,9 @@ def _responses_so_far(number: int, calls: dict[str, sqlite3.Row]) -> tuple[Membe
     done = [
         row
         for row in calls.values()
-        if row["iteration"] == number and _is_member(row["call_id"]) and row["state"] == "done"
+        if row["iteration"] == number and is_member(row["call_id"]) and row["state"] == "done"
     ]
-    return tuple(_response_of(row, late=False) for row in sorted(done, key=_place))
+    return tuple(_response_of(row, late=False) for row in sorted(done, key=place))
 
 
 def _iteration_of(row: sqlite3.Row, calls: dict[str, sqlite3.Row]) -> Iteration:
@@ -391,11 +338,11 @@ def _iteration_of(row: sqlite3.Row, calls: dict[str, sqlite3.Row]) -> Iteration:
     )
 
 
-def _is_member(call_id: str) -> bool:
+def is_member(call_id: str) -> bool:
     """Whether a call asked an instance, as `i1/m3` did, and not the arbiter."""
     return call_id.partition("/")[2].startswith("m")
 
 
-def _place(call: sqlite3.Row) -> int:
+def place(call: sqlite3.Row) -> int:
     """The place of a call to an instance in its iteration, from 1."""
     return int(call["call_id"].partition("/m")[2])
