@@ -81,6 +81,15 @@ def test_B28_an_output_that_cannot_be_written_fails_before_anything_is_paid(prov
     assert done.returncode == 2 and provider.count() == 0
 
 
+def test_B28_an_output_that_cannot_be_written_in_the_end_fails_after_the_answer(provider: Provider) -> None:
+    provider.on("arbiter", verdict("Paris"))
+
+    done = run_command("consult", "?", "-m", "a", "--arbiter", "arbiter", "--output", "/dev/full")
+
+    assert (done.returncode, done.stdout) == (1, "Paris\n")
+    assert done.stderr.endswith("Error: '/dev/full' cannot be written: No space left on device.\n")
+
+
 def test_raw_prints_the_arbiters_reply_untouched(provider: Provider) -> None:
     provider.on("arbiter", verdict("Paris"))
 

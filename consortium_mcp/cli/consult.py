@@ -71,7 +71,7 @@ def consult(
         run = work_on(consultancy, opened.run_id)
     print_run(answered(run), raw=raw, as_json=as_json)
     if output is not None:
-        write_file(output, run.model_dump_json(indent=1) + "\n")
+        write_file(output, [run.model_dump_json(indent=1), "\n"])
 
 
 def work_on(consultancy: Consultancy, run_id: str) -> Run:

@@ -18,12 +18,12 @@ from consortium_mcp.replay import open_replay
 from consortium_mcp.report import transcript
 from consortium_mcp.run import Rating, Run, Status
 
-FORMS: dict[str, Callable[[Iterable[Run]], str]] = {
-    "jsonl": lambda runs: "".join(f"{run.model_dump_json()}\n" for run in runs),
-    "md": lambda runs: "\n---\n\n".join(f"{transcript(run)}\n" for run in runs),
-    "html": page,
+FORMS: dict[str, Callable[[Iterable[Run]], Iterable[str]]] = {
+    "jsonl": lambda runs: (f"{run.model_dump_json()}\n" for run in runs),
+    "md": lambda runs: (f"{transcript(run)}\n" for run in runs),
+    "html": lambda runs: [page(runs)],
 }
-"""How runs are exported."""
+"""How runs are exported, piece by piece."""
 
 run_argument = click.argument("run_id", metavar="RUN", shell_complete=complete_runs)
 
@@ -89,11 +89,12 @@ def export(run_ids: tuple[str, ...], form: str, output: Path | None) -> None:
     with Consultancy() as consultancy:
         store = consultancy.store
         chosen = dict.fromkeys(run_ids or [run.run_id for run in store.list_runs(limit=None)])
-        text = FORMS[form](store.load_run(run_id) for run_id in chosen)
-    if output is None:
-        click.echo(text, nl=False)
-        return
-    write_file(output, text)
+        pieces = FORMS[form](store.load_run(run_id) for run_id in chosen)
+        if output is None:
+            for piece in pieces:
+                click.echo(piece, nl=False)
+            return
+        write_file(output, pieces)
     click.echo(f"Wrote {count(len(chosen), 'run')} to {output}.", err=True)
 
 

@@ -1,6 +1,7 @@
 """What is printed of a run: as Markdown on a terminal, without what could steer that; piped, only the answer."""
 
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import click
@@ -34,10 +35,11 @@ def print_run(run: Run, *, raw: bool = False, as_json: bool = False) -> None:
     say(f"{about_answer(run)}\nUsed: {usage_text(run.usage)}", err=True)
 
 
-def write_file(path: Path, text: str) -> None:
+def write_file(path: Path, pieces: Iterable[str]) -> None:
     """Write what was asked for to a file. Raises ConsortiumError."""
     try:
-        path.write_text(text, encoding="utf-8")
+        with path.open("w", encoding="utf-8") as file:
+            file.writelines(pieces)
     except OSError as error:
         raise ConsortiumError(f"{str(path)!r} cannot be written: {error.strerror or error}.") from error
 
