@@ -14,6 +14,7 @@ from typing import Literal
 import anyio
 from packaging.requirements import Requirement
 
+from consortium_mcp.arbiter import judging_methods
 from consortium_mcp.catalogue import Catalogue, ModelEntry, load_catalogue
 from consortium_mcp.client_files import ClientFile, client_files, command_problem, installed_entries
 from consortium_mcp.consortium import Consortium, models_of
@@ -28,6 +29,7 @@ from consortium_mcp.model_call import make_call
 from consortium_mcp.record import Record
 from consortium_mcp.run import CallResult, CallSpec
 from consortium_mcp.settings import PREFIX, Settings, llm_user_path, load_settings
+from consortium_mcp.strategies import strategies
 
 PACKAGE = "consortium-mcp"
 
@@ -73,6 +75,7 @@ def examine(*, live: bool = False) -> Iterator[Check]:
     yield from _caught("Database", _database)
     yield from _caught("Models", _models)
     yield from _caught("Consortiums", _consortiums)
+    yield from _additions()
     if live:
         yield from _caught("Live calls", lambda: anyio.run(_call_models))
     yield _local_model()
@@ -201,6 +204,14 @@ def _consortiums() -> Iterator[Check]:
         else:
             asked = default_name or ", ".join(map(str, default.members))
             yield Check(about="Default", state="ok", found=f"a consult that names nobody asks {asked}")
+
+
+def _additions() -> Iterator[Check]:
+    """The strategies and judging methods of other packages that had to be left out."""
+    for registry in (strategies(), judging_methods()):
+        for name, why in registry.broken.items():
+            found = f"The {registry.noun} {name!r} of {why}."
+            yield Check(about="Additions", state="warning", found=found, remedy="Update that package, or uninstall it.")
 
 
 async def _call_models() -> list[Check]:

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from consortium_mcp.settings import load_settings
+from tests.plugins import install_plugin
 from tests.provider import Fault, Provider
 from tests.test_cli import run_command
-from tests.test_startup import install_plugin
 
 Line = dict[str, str]
 """A check as JSON; where there is no remedy, that is null."""
@@ -138,6 +138,19 @@ def test_a_consortium_that_cannot_run_and_a_broken_plugin_are_warnings(
     warnings = {line["about"]: line["found"] for line in lines if line["state"] == "warning"}
     assert "'panel' cannot run: llm knows no model" in warnings["Consortiums"]
     assert "ill_plugin is broken" in warnings["Models"] and "CONSORTIUM_DEFAULT names 'nothing'" in warnings["Default"]
+
+
+def test_a_strategy_of_another_package_that_is_broken_is_a_warning(
+    provider: Provider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "site").mkdir()
+    added = "[consortium_mcp.strategies]\nwait = ill:wait\n"
+    install_plugin(tmp_path / "site", "ill", "raise ValueError('it is ill')", added)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"))
+
+    (addition,) = about("Additions")
+
+    assert addition["state"] == "warning" and "The strategy 'wait' of ill is left out" in addition["found"]
 
 
 def test_a_clients_entry_is_checked_down_to_its_command(provider: Provider, home: Path) -> None:

@@ -20,7 +20,7 @@ from consortium_mcp.run import Rating, Run, Status
 
 FORMS: dict[str, Callable[[Iterable[Run]], Iterable[str]]] = {
     "jsonl": lambda runs: (f"{run.model_dump_json()}\n" for run in runs),
-    "md": lambda runs: (f"{transcript(run)}\n" for run in runs),
+    "md": lambda runs: (f"{transcript(run)}\n\n" for run in runs),
     "html": lambda runs: [page(runs)],
 }
 """How runs are exported, piece by piece."""
