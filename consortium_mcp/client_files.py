@@ -145,14 +145,14 @@ def install(client: ClientFile, name: str, entry: Entry) -> Installed:
         servers = file.setdefault(client.table, {})
         if not isinstance(servers, MutableMapping):
             raise ValueError(f"{client.table!r} in it is not a table")
-    except (ValueError, TOMLKitError) as error:
+        merged = _merged(servers.get(name), entry)
+    except (ValueError, TypeError, TOMLKitError) as error:
         raise ConsortiumError(
             f"{path} cannot be read as {'TOML' if client.is_toml else 'JSON without comments'} ({error}); it stays as "
             f"it is. Put this into it yourself:\n{entry_text(client, name, entry)}"
         ) from error
     except OSError as error:
         raise ConsortiumError(f"{path} cannot be read: {error.strerror or error}.") from error
-    merged = _merged(servers.get(name), entry)
     if servers.get(name) == merged:
         return Installed(path=path, backup=None, changed=False, entry=merged)
     _put(servers, name, merged)
@@ -181,16 +181,9 @@ def installed_entries(client: ClientFile) -> dict[str, Entry] | None:
     return {name: entry for name, entry in entries.items() if _is_ours(entry)}
 
 
-def command_problem(entry: Entry) -> str | None:
-    """Why the client cannot start what an entry names; None when it can."""
-    command = str(entry.get("command", ""))
-    if not os.path.isabs(command):
-        return f"its command {command!r} is no absolute path, and programs with windows do not see the shell's PATH"
-    return None if shutil.which(command) else f"its command {command!r} is not there"
-
-
 def _is_ours(entry: Mapping[str, Any]) -> bool:
-    words = [entry.get("command"), *(entry.get("args") or [])]
+    arguments = entry.get("args")
+    words = [entry.get("command"), *(arguments if isinstance(arguments, list) else [])]
     return any("consortium-mcp" in str(word) or "consortium_mcp" in str(word) for word in words)
 
 
@@ -246,17 +239,18 @@ def _backup(path: Path) -> Path | None:
 def _replace(path: Path, text: str) -> None:
     """Write the file in one step, with the rights that it had; a new one is its owner's only, for it may hold keys."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, encoding="utf-8", newline="\n", delete=False) as file:
-        try:
+    handle, name = tempfile.mkstemp(dir=path.parent)
+    try:
+        with open(handle, "w", encoding="utf-8", newline="\n") as file:
             file.write(text)
             file.flush()
-            os.fsync(file.fileno())
-            if path.exists():
-                shutil.copymode(path, file.name)
-            os.replace(file.name, path)
-        except BaseException:
-            os.unlink(file.name)
-            raise
+            os.fsync(handle)
+        if path.exists():
+            shutil.copymode(path, name)
+        os.replace(name, path)
+    except BaseException:
+        os.unlink(name)
+        raise
 
 
 def _programs_folder() -> Path:

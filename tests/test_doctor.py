@@ -175,6 +175,14 @@ def test_a_clients_entry_is_checked_down_to_its_command(provider: Provider, home
     assert found["Claude Desktop"]["state"] == "warning"
 
 
+def test_a_command_that_only_a_shell_finds_is_a_warning(provider: Provider, home: Path) -> None:
+    (home / ".claude.json").write_text('{"mcpServers": {"panel": {"command": "sh", "args": ["consortium-mcp"]}}}')
+
+    (line,) = about("Claude Code")
+
+    assert line["state"] == "warning" and "'sh' is no whole path" in line["found"]
+
+
 def test_live_calls_each_hosted_model_that_would_be_asked_once(provider: Provider) -> None:
     provider.on("b", Fault.wrong_key())
     run_command("save", "panel", "-m", "a:3", "-m", "b|c", "--arbiter", "arbiter")

@@ -17,7 +17,7 @@ arbiter.reader arbiter.question arbiter.asking arbiter.synthesize arbiter.choose
 arbiter.methods arbiter ending measures orchestrator
 store.writer store.migrations store.database store.consortiums store.runs store.progress store.journal store.pruning
 store.ratings store llm_log takeover calls definitions plan stats report page consult replay runner
-client_files doctor
+client_files doctor.check doctor.installation doctor.models doctor.live doctor.clients doctor.examination doctor
 server.schemas server.limits server.results server.sampling server.strict server.cancellation server.announcing
 server.menu server.tools.parameters server.tools.confirming server.tools.consulting server.tools.history
 server.tools.definitions server.tools server.resources server.prompts server.app server.exit server.stdio
