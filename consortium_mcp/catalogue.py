@@ -75,6 +75,8 @@ class ModelEntry:
             self.model.get_key()
         except llm.NeedsKeyException as error:
             return f"{self.model_id} ({self.plugin}): {error}."
+        except json.JSONDecodeError as error:
+            return f"llm's keys in {llm.user_dir() / 'keys.json'} cannot be read ({error}); correct the file."
         return None
 
     def check_options(self, options: dict[str, JsonValue]) -> None:

@@ -48,6 +48,21 @@ class LlmLog:
             logger.warning("llm's own log could not be written (%s); the run is not affected.", error)
 
 
+def log_state() -> tuple[str, str | None]:
+    """What llm's log is like, in a few words, and why it cannot be used; None when it can. Nothing is written."""
+    path = llm_user_path() / "logs.db"
+    if (llm_user_path() / "logs-off").exists():
+        return "switched off with `llm logs off`", None
+    if not path.exists():
+        return f"{path} will be made at the first call", None
+    try:
+        with closing(sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True, timeout=1)) as connection:
+            connection.execute("SELECT count(*) FROM sqlite_master")
+    except sqlite3.Error as error:
+        return str(path), str(error)
+    return f"{path}, {path.stat().st_size / 1e6:,.1f} MB", None
+
+
 def _connect() -> sqlite3.Connection:
     path = llm.user_dir() / "logs.db"
     connection = sqlite3.connect(path, isolation_level=None, timeout=30)

@@ -1,11 +1,12 @@
 """A run as text for people and models: the short answer, and the whole transcript as Markdown."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 from consortium_mcp.arbiter import judging_methods
 from consortium_mcp.arbiter.vote import margin
 from consortium_mcp.plan import Plan
-from consortium_mcp.run import Claim, Iteration, Measures, MemberResponse, Run, Verdict, Votes
+from consortium_mcp.run import Claim, Iteration, Measures, MemberResponse, Run, Usage, Verdict, Votes
 from consortium_mcp.stats import MemberStats, Stats
 from consortium_mcp.texts import clip
 
@@ -105,52 +106,82 @@ def outcome_text(response: MemberResponse) -> str:
     return seconds if response.error_kind is None else f"{response.error_kind} after {seconds}"
 
 
+def usage_text(usage: Usage) -> str:
+    """Calls, tokens and cost on one line; what is unknown says so."""
+    cost = "unknown" if usage.cost_usd is None else f"${usage.cost_usd:.4f}"
+    tokens = f"tokens in: {_count(usage.input_tokens)}, out: {_count(usage.output_tokens)}"
+    return f"calls: {usage.calls}, {tokens}, cost: {cost}"
+
+
 def transcript(run: Run) -> str:
     """Everything that was said, as Markdown."""
-    return "\n".join(_transcript_lines(run))
+    known = "\n".join(f"- {fact}" for fact in facts(run))
+    parts = [f"# Run {run.run_id}", known]
+    for section in sections(run):
+        parts.append(f"{'#' * section.level} {section.heading}")
+        if section.text:
+            parts.append(section.text)
+    return "\n\n".join(parts)
 
 
-def _transcript_lines(run: Run) -> Iterator[str]:
-    yield f"# Run {run.run_id}"
-    yield ""
-    yield f"- status: {run.status}"
-    yield f"- opened: {run.created_utc}, ended: {run.ended_utc or 'not yet'}"
+def facts(run: Run) -> Iterator[str]:
+    """What is known of a run beside what was said, a line each."""
+    yield f"status: {run.status}"
+    yield f"opened: {run.created_utc}, ended: {run.ended_utc or 'not yet'}"
+    if run.follow_up_to:
+        yield f"follow-up to: {run.follow_up_to}"
     if run.replay_of:
-        yield f"- replay of: {run.replay_of}"
-    yield f"- consortium: {run.consortium_name or 'given inline'}, of {', '.join(map(str, run.consortium.members))}"
-    yield f"- arbiter: {run.consortium.arbiter}"
-    usage = run.usage
-    yield f"- calls: {usage.calls}, tokens in: {_count(usage.input_tokens)}, out: {_count(usage.output_tokens)}"
-    yield from (f"- incomplete: {sentence}" for sentence in run.degraded)
+        yield f"replay of: {run.replay_of}"
+    yield f"consortium: {run.consortium_name or 'given inline'}, of {', '.join(map(str, run.consortium.members))}"
+    yield f"arbiter: {run.consortium.arbiter}"
+    yield usage_text(run.usage)
+    yield from (f"incomplete: {sentence}" for sentence in run.degraded)
+
+
+class Section(NamedTuple):
+    """A part of a transcript."""
+
+    level: int
+    """Of its heading, from 2."""
+
+    heading: str
+    """What it holds."""
+
+    text: str
+    """What was said, as it was said; empty for a section of sections."""
+
+
+def sections(run: Run) -> Iterator[Section]:
+    """Everything that was said, in the order in which it was."""
     for turn in run.history:
-        yield from _section(2, f"Earlier: {turn.role}", turn.text)
-    yield from _section(2, "Prompt", run.prompt)
+        yield Section(2, f"Earlier: {turn.role}", turn.text)
+    yield Section(2, "Prompt", run.prompt)
     for iteration in run.iterations:
-        yield from _iteration_lines(iteration)
+        yield from _iteration_sections(iteration)
     if run.answer is not None:
-        yield from _section(2, f"Answer (confidence {confidence_text(run)})", run.answer)
+        yield Section(2, f"Answer (confidence {confidence_text(run)})", run.answer)
     if run.error:
-        yield from _section(2, "No answer", run.error)
+        yield Section(2, "No answer", run.error)
 
 
-def _iteration_lines(iteration: Iteration) -> Iterator[str]:
-    yield from ("", f"## Iteration {iteration.number}")
+def _iteration_sections(iteration: Iteration) -> Iterator[Section]:
+    yield Section(2, f"Iteration {iteration.number}", "")
     for response in iteration.responses:
         heading = f"{response.label} ({outcome_text(response)})"
-        yield from _section(3, heading, response.text or response.error or "no text")
+        yield Section(3, heading, response.text or response.error or "no text")
     if iteration.verdict is not None:
-        yield from _verdict_lines(iteration, iteration.verdict)
+        yield from _verdict_sections(iteration, iteration.verdict)
     if iteration.verdict is None and iteration.arbiter_error:
-        yield from _section(3, "No verdict", iteration.arbiter_error)
+        yield Section(3, "No verdict", iteration.arbiter_error)
     if iteration.verdict is None and iteration.raw_verdict:
-        yield from _section(4, "The arbiter's reply", iteration.raw_verdict)
+        yield Section(4, "The arbiter's reply", iteration.raw_verdict)
     if iteration.measures and (measured := "\n".join(_measure_lines(iteration.measures))):
-        yield from _section(3, "Measured", measured)
+        yield Section(3, "Measured", measured)
 
 
-def _verdict_lines(iteration: Iteration, verdict: Verdict) -> Iterator[str]:
+def _verdict_sections(iteration: Iteration, verdict: Verdict) -> Iterator[Section]:
     confidence = "unknown" if verdict.confidence is None else f"{verdict.confidence:.2f}"
-    yield from _section(3, f"Verdict (confidence {confidence})", verdict.synthesis)
+    yield Section(3, f"Verdict (confidence {confidence})", verdict.synthesis)
     labels = {response.response_id: response.label for response in iteration.responses}
     parts = (
         ("Analysis", verdict.analysis),
@@ -166,7 +197,7 @@ def _verdict_lines(iteration: Iteration, verdict: Verdict) -> Iterator[str]:
     )
     for heading, text in parts:
         if text:
-            yield from _section(4, heading, text)
+            yield Section(4, heading, text)
 
 
 def _vote_lines(votes: Sequence[Votes], labels: Mapping[str, str]) -> Iterator[str]:
@@ -201,10 +232,6 @@ def _quoted(text: str) -> str:
     """A text of somebody else's on one line, where it can begin no heading and no list of ours."""
     line = " ".join(text.split())
     return f"“{line[:QUOTE_LIMIT]}{' …' if len(line) > QUOTE_LIMIT else ''}”"
-
-
-def _section(level: int, heading: str, text: str) -> Iterator[str]:
-    yield from ("", f"{'#' * level} {heading}", "", text)
 
 
 def _count(tokens: int | None) -> str:

@@ -448,6 +448,36 @@ class Rating(Record):
     """In words; None means none."""
 
 
+class CallProgress(Record):
+    """How far one call of the iteration under way is."""
+
+    label: str
+    """Who is asked, for people: an instance, as in `gpt-5#2`, or the arbiter, as in `gpt-5 (arbiter)`."""
+
+    asks_member: bool
+    """Whether an instance is asked, and not the arbiter."""
+
+    state: Literal["thinking", "waiting", "answered", "failed"]
+    """`waiting` is between two attempts."""
+
+    error_kind: ErrorKind | None = None
+    """Why it failed, or why it is tried again; None when it did not."""
+
+    began_utc: str | None = None
+    """When its last attempt began, ISO 8601 in UTC; None when it was not asked."""
+
+    duration_ms: int | None = None
+    """How long its last attempt took; None while that is under way."""
+
+    tokens: int | None = None
+    """Of its question and its reply; None when they are not counted, or not yet."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether its result is still awaited."""
+        return self.state in ("thinking", "waiting")
+
+
 class Progress(Record):
     """How far a run is."""
 
@@ -460,17 +490,28 @@ class Progress(Record):
     calls_done: int
     """Calls of the whole run that gave their result."""
 
-    responses_done: int
-    """Responses of this iteration that are there."""
+    calls: tuple[CallProgress, ...] = ()
+    """Those of this iteration: the instances in the order of the consortium, then whoever judges."""
 
-    responses_expected: int
-    """Responses that this iteration will have."""
+    @property
+    def responses_expected(self) -> int:
+        """How many responses this iteration will have."""
+        return sum(call.asks_member for call in self.calls)
 
-    waiting_for: tuple[str, ...]
-    """The instances still thinking, as in `gpt-5#2`."""
+    @property
+    def responses_done(self) -> int:
+        """How many of them are there."""
+        return self.responses_expected - len(self.waiting_for)
 
-    arbiter_asked: bool
-    """Whether the arbiter is reading this iteration's responses."""
+    @property
+    def waiting_for(self) -> tuple[str, ...]:
+        """The instances that are still awaited, as in `gpt-5#2`."""
+        return tuple(call.label for call in self.calls if call.asks_member and call.is_open)
+
+    @property
+    def arbiter_asked(self) -> bool:
+        """Whether the arbiter is reading this iteration's responses."""
+        return not all(call.asks_member for call in self.calls)
 
     @property
     def message(self) -> str:

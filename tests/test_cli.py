@@ -81,6 +81,15 @@ def test_B28_an_output_that_cannot_be_written_fails_before_anything_is_paid(prov
     assert done.returncode == 2 and provider.count() == 0
 
 
+def test_B28_an_output_that_cannot_be_written_in_the_end_fails_after_the_answer(provider: Provider) -> None:
+    provider.on("arbiter", verdict("Paris"))
+
+    done = run_command("consult", "?", "-m", "a", "--arbiter", "arbiter", "--output", "/dev/full")
+
+    assert (done.returncode, done.stdout) == (1, "Paris\n")
+    assert done.stderr.endswith("Error: '/dev/full' cannot be written: No space left on device.\n")
+
+
 def test_raw_prints_the_arbiters_reply_untouched(provider: Provider) -> None:
     provider.on("arbiter", verdict("Paris"))
 
@@ -166,7 +175,7 @@ def test_B39_a_consortium_that_cannot_run_is_listed_with_its_reason(provider: Pr
     assert "Cannot run: llm knows no model 'nobody-knows-this'" in run_command("list").stdout
 
 
-def test_removing_what_is_not_saved_is_one_sentence() -> None:
+def test_B28_removing_what_is_not_saved_is_one_sentence_and_fails() -> None:
     done = run_command("remove", "panel")
 
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
@@ -207,3 +216,15 @@ def test_every_command_explains_itself() -> None:
     for command in ("serve", "consult", "save", "list", "show", "remove", "models", "local-model", "demo"):
         assert command in commands
         assert "Usage:" in run_command(command, "--help").stdout
+
+
+def test_keys_that_cannot_be_read_are_one_sentence_for_each_model_that_needs_one(
+    provider: Provider, llm_home: Path
+) -> None:
+    (llm_home / "keys.json").write_text("{")
+
+    listed = run_command("models", "--json")
+    asked = run_command("consult", "?", "-m", "a")
+
+    assert "keys.json cannot be read" in json.loads(listed.stdout)[-1]["problem"]
+    assert (asked.returncode, asked.stderr.count("\n")) == (1, 1) and "correct the file" in asked.stderr

@@ -100,15 +100,7 @@ def result_of(detail: str = "answer", responses: int = 3, **texts: str) -> CallT
         "dissent": judged["dissent"],
     }
     run = new_run(status="converged", iterations=[iteration], consortium=panel("a"), **outcome)
-    done = Progress(
-        status="converged",
-        iteration=1,
-        calls_done=4,
-        responses_done=3,
-        responses_expected=3,
-        waiting_for=(),
-        arbiter_asked=True,
-    )
+    done = Progress(status="converged", iteration=1, calls_done=4)
     return consult_result(run, done, detail)
 
 

@@ -1,8 +1,9 @@
-"""The README says what is so: tables are generated, examples run. `python -m tests.test_readme` writes the tables."""
+"""The docs say what is so: tables are generated, examples run. `python -m tests.test_readme` writes the tables."""
 
 import ast
 import json
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -16,10 +17,18 @@ from consortium_mcp.consultancy import Consultancy
 from consortium_mcp.runner import Runner
 from consortium_mcp.server import build_server
 from consortium_mcp.settings import Settings
+from tests.provider import Provider, verdict
+from tests.test_cli import run_command
 from tests.test_structure import MODULES, ORDER, PACKAGE
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
+COMMANDS = ROOT / "docs" / "commands.md"
+
+PROGRAMS = {"consortium-mcp": ("-m", "consortium_mcp"), "llm": ("-m", "llm")}
+
+SET_UP = ("make ", "python3 -m venv ", ".venv/bin/", "llm install ")
+"""How lines begin that set up a machine: the demo's and the local model's own tests run what they do."""
 
 
 async def _tools_table(database: Path) -> str:
@@ -55,6 +64,32 @@ def _tree() -> str:
     return "\n".join([*lines, "```"])
 
 
+def commands() -> dict[str, click.Command]:
+    """Every command by the words that call it, in the order of `--help`."""
+    found: dict[str, click.Command] = {}
+
+    def add(words: str, command: click.Command) -> None:
+        found[words] = command
+        if isinstance(command, click.Group):
+            ctx = click.Context(command)
+            for name in command.list_commands(ctx):
+                child = command.get_command(ctx, name)
+                assert child is not None
+                add(f"{words} {name}", child)
+
+    add("consortium-mcp", main)
+    return found
+
+
+def _commands_page() -> str:
+    lines = ["# Commands", "", "What `--help` says of each. The same commands stand under `llm consortium`,"]
+    lines += ["where `run` is another name of `consult`, and the default."]
+    for words, command in commands().items():
+        help_text = command.get_help(click.Context(command, info_name=words, terminal_width=100))
+        lines += ["", f"## {words}", "", "```", help_text, "```"]
+    return "\n".join(lines) + "\n"
+
+
 def _first_sentence(text: str | None) -> str:
     return " ".join((text or "").split("\n\n")[0].split())
 
@@ -84,11 +119,46 @@ def test_the_claude_desktop_entry_is_the_example_file() -> None:
     assert shown and json.loads(shown[1]) == json.loads((ROOT / "claude_desktop_config.example.json").read_text())
 
 
-def test_every_command_stands_in_the_readme() -> None:
-    text = README.read_text()
+def test_the_page_of_commands_is_up_to_date() -> None:
+    assert COMMANDS.read_text() == _commands_page(), "python -m tests.test_readme"
 
-    for name in main.list_commands(click.Context(main)):
-        assert re.search(rf"`[^`\n]*\b{name}\b[^`\n]*`", text), name
+
+def test_every_command_stands_in_the_readme() -> None:
+    quoted = " ".join(re.findall(r"`[^`\n]+`", README.read_text()))
+
+    for words in commands():
+        assert re.search(rf"\b{words.removeprefix('consortium-mcp ')}\b", quoted), words
+
+
+@pytest.mark.parametrize("words", commands())
+def test_help_says_something_of_a_command_and_of_each_option(words: str) -> None:
+    command = commands()[words]
+
+    assert command.help and "..." not in command.get_help(click.Context(command, terminal_width=100)).partition("\n")[2]
+    assert [option.name for option in command.params if isinstance(option, click.Option) and not option.help] == []
+
+
+def test_every_command_that_prints_data_prints_json_too() -> None:
+    """The others print a script, a page, an entry, or that something is under way; a server prints nothing."""
+    leaves = {words for words, command in commands().items() if not isinstance(command, click.Group)}
+    with_json = {words for words in leaves if any(option.name == "as_json" for option in commands()[words].params)}
+
+    without = {words.removeprefix("consortium-mcp ") for words in leaves - with_json}
+    assert without == {"serve", "completion", "runs cancel", "runs export"}
+    assert any(option.name == "as_json" for option in commands()["consortium-mcp runs"].params)
+
+
+def test_the_examples_for_the_shell_run(provider: Provider, llm_home: Path) -> None:
+    provider.write_llm_config(llm_home, ["gpt-5", "claude-opus-5"], schema=["gemini-pro"])
+    provider.on("gemini-pro", verdict("Only if the request is idempotent", confidence=0.86))
+    lines = [line.removeprefix("$ ") for line in README.read_text().splitlines() if line.startswith("$ ")]
+    ours = [line for line in lines if not line.startswith(SET_UP)]
+
+    for line in ours:
+        program, *words = shlex.split(line, comments=True)
+        done = run_command(*words, program=PROGRAMS[program], stdin="exit\n")
+        assert done.returncode == 0, (line, done.stderr)
+    assert len(ours) >= 3
 
 
 def test_the_python_example_runs(local_weights: Path) -> None:
@@ -107,3 +177,5 @@ if __name__ == "__main__":
     for name, part in generated(Path(tempfile.mkdtemp()) / "readme.db").items():
         text = with_part(text, name, part)
     README.write_text(text)
+    COMMANDS.parent.mkdir(exist_ok=True)
+    COMMANDS.write_text(_commands_page())

@@ -10,45 +10,47 @@ from consortium_mcp.run import CallResult, MemberResponse, Progress, Run, now_ut
 from tests.scripted import new_run, response
 
 
-def message(**fields: Any) -> str:
-    """The line for a run of three instances that is under way."""
-    defaults = {"status": "running", "iteration": 1, "calls_done": 0, "responses_done": 0, "responses_expected": 3}
-    return Progress.model_validate(defaults | {"waiting_for": (), "arbiter_asked": False} | fields).message
+def message(answered: int = 0, waiting_for: tuple[str, ...] = (), judge: bool = False, **fields: Any) -> str:
+    """The line for a run that is under way: so many instances have answered, these are awaited."""
+    there = [{"label": f"x#{place}", "asks_member": True, "state": "answered"} for place in range(answered)]
+    awaited = [{"label": label, "asks_member": True, "state": "thinking"} for label in waiting_for]
+    judging = [{"label": "x (arbiter)", "asks_member": False, "state": "thinking"}] if judge else []
+    defaults = {"status": "running", "iteration": 1, "calls_done": 0, "calls": tuple(there + awaited + judging)}
+    return Progress.model_validate(defaults | fields).message
 
 
 def test_progress_before_the_first_call_is_starting() -> None:
-    assert message(iteration=0, responses_expected=0) == "starting"
+    assert message(iteration=0) == "starting"
 
 
 def test_progress_names_who_is_still_thinking() -> None:
-    assert message(responses_done=2, waiting_for=("gpt-5#2",)) == "2 of 3 responses; waiting for gpt-5#2"
+    assert message(2, ("gpt-5#2",)) == "2 of 3 responses; waiting for gpt-5#2"
 
 
 def test_progress_names_three_at_most() -> None:
     waiting = ("a#1", "a#2", "b#1", "b#2")
-    assert message(responses_expected=4, waiting_for=waiting) == "0 of 4 responses; waiting for a#1, a#2, b#1 …"
+    assert message(0, waiting) == "0 of 4 responses; waiting for a#1, a#2, b#1 …"
 
 
 def test_progress_names_all_when_there_are_three() -> None:
-    assert message(waiting_for=("a#1", "a#2", "b#1")).endswith("waiting for a#1, a#2, b#1")
+    assert message(0, ("a#1", "a#2", "b#1")).endswith("waiting for a#1, a#2, b#1")
 
 
 def test_progress_with_all_responses_waits_for_nobody() -> None:
-    assert message(responses_done=3) == "3 of 3 responses"
+    assert message(3) == "3 of 3 responses"
 
 
 def test_progress_says_that_the_arbiter_reads() -> None:
-    assert message(responses_done=3, arbiter_asked=True) == "3 of 3 responses; the arbiter reads them"
+    assert message(3, judge=True) == "3 of 3 responses; the arbiter reads them"
 
 
 def test_progress_names_a_later_iteration() -> None:
-    line = message(iteration=2, responses_done=1, waiting_for=("a#1", "b#1"))
-    assert line == "iteration 2: 1 of 3 responses; waiting for a#1, b#1"
+    assert message(1, ("a#1", "b#1"), iteration=2) == "iteration 2: 1 of 3 responses; waiting for a#1, b#1"
 
 
 @pytest.mark.parametrize("status", ["converged", "exhausted", "failed", "cancelled", "interrupted"])
 def test_progress_of_a_run_that_is_over_says_how_it_ended(status: str) -> None:
-    assert message(status=status, waiting_for=("a#1",), arbiter_asked=True) == f"ended: {status}"
+    assert message(0, ("a#1",), judge=True, status=status) == f"ended: {status}"
 
 
 @pytest.mark.parametrize(

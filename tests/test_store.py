@@ -408,6 +408,41 @@ def test_progress_says_when_the_arbiter_reads(store: Store) -> None:
     assert store.load_progress("01a").message == "iteration 2: 1 of 1 responses; the arbiter reads them"
 
 
+def test_progress_says_how_each_call_stands(store: Store) -> None:
+    store.open_run(run_of(), "me")
+    answered, thinking, waiting, failed, not_asked = (spec_of(f"i1/m{place}", f"a#{place}") for place in range(1, 6))
+    for spec in (answered, thinking, waiting, failed):
+        begin(store, spec)
+    counted = CallResult(text="x", input_tokens=7, output_tokens=5, duration_ms=1200)
+    store.settle_attempt("01a", answered.call_id, 1, counted, None, final=True)
+    limited = CallResult(error_kind="rate_limit", error="Too many.", duration_ms=300)
+    store.settle_attempt("01a", waiting.call_id, 1, limited, None)
+    store.finish_call("01a", failed, CallResult(error_kind="auth", error="No."))
+    store.finish_call("01a", not_asked, CallResult(error_kind="timeout", error="Not asked."), asked=False)
+
+    calls = store.load_progress("01a").calls
+
+    assert [(call.state, call.error_kind) for call in calls] == [
+        ("answered", None),
+        ("thinking", None),
+        ("waiting", "rate_limit"),
+        ("failed", "auth"),
+        ("failed", "timeout"),
+    ]
+    assert (calls[0].tokens, calls[0].duration_ms) == (12, 1200) and calls[2].duration_ms == 300
+    assert [call.began_utc is not None for call in calls] == [True, True, True, True, False]
+    assert store.load_progress("01a").waiting_for == ("a#2", "a#3")
+
+
+def test_a_call_that_is_tried_again_is_thinking(store: Store) -> None:
+    store.open_run(run_of(), "me")
+    begin(store)
+    store.settle_attempt("01a", "i1/m1", 1, CallResult(error_kind="server", error="Down."), None)
+    begin(store)
+
+    assert [call.state for call in store.load_progress("01a").calls] == ["thinking"]
+
+
 def test_progress_of_no_run_says_so(store: Store) -> None:
     with pytest.raises(NotFound, match="No run '99'"):
         store.load_progress("99")

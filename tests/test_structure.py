@@ -15,14 +15,15 @@ local_model local_model.weights local_model.engine local_model.model
 catalogue clients model_call client_calls prices registry roles strategies members embeddings
 arbiter.reader arbiter.beginning arbiter.question arbiter.asking arbiter.synthesize arbiter.choose arbiter.peer_rank
 arbiter.vote arbiter.methods arbiter ending answer_stream measures orchestrator
-store.writer store.migrations store.database store.consortiums store.runs store.journal store.ratings store
-llm_log saved_rows takeover calls definitions plan stats report consultancy replay runner api
+store.writer store.migrations store.database store.consortiums store.runs store.progress store.journal store.pruning
+store.ratings store llm_log saved_rows takeover calls definitions plan stats report page consultancy replay runner api
+client_files doctor.check doctor.installation doctor.models doctor.live doctor.clients doctor.examination doctor
 server.schemas server.limits server.results server.sampling server.strict server.cancellation server.announcing
 server.menu server.tools.parameters server.tools.confirming server.tools.consulting server.tools.history
 server.tools.definitions server.tools server.resources server.prompts server.app server.exit server.stdio
 server.http server
-cli.logs cli.options cli.serve cli.consult cli.consortiums cli.runs cli.stats cli.models cli.local_model cli.demo
-cli.groups cli
+cli.logs cli.screen cli.completion cli.options cli.live cli.serve cli.consult cli.consortiums cli.runs cli.stats
+cli.models cli.strategies cli.local_model cli.install cli.doctor cli.demo cli.groups cli
 llm_replies llm_models plugin
 """.split()
 """From the top of the story to its end."""
@@ -116,7 +117,7 @@ def test_what_every_llm_command_imports_of_us_is_almost_nothing() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     loaded = {name.removeprefix("consortium_mcp").removeprefix(".") for name in done.stdout.split()}
-    assert loaded <= {"", "errors", "lazy", "cli", "cli.groups", "plugin"}
+    assert loaded <= {"", "errors", "lazy", "texts", "cli", "cli.groups", "plugin"}
 
 
 def test_importing_any_module_writes_nothing(tmp_path: Path) -> None:

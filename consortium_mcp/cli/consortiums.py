@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from consortium_mcp.catalogue import load_catalogue
+from consortium_mcp.cli.completion import complete_consortiums
 from consortium_mcp.cli.options import definition_of, definition_options, json_option
 from consortium_mcp.consortium import Consortium
 from consortium_mcp.consultancy import Consultancy
@@ -15,7 +16,8 @@ from consortium_mcp.consultancy import Consultancy
 @click.argument("name")
 @definition_options
 @click.option("--description", help="What it is for.")
-def save(name: str, **options: Any) -> None:
+@json_option
+def save(name: str, as_json: bool, **options: Any) -> None:
     """Save a consortium as NAME; one of that name is replaced."""
     definition = definition_of(**options)
     if not definition["models"]:
@@ -25,7 +27,10 @@ def save(name: str, **options: Any) -> None:
         _, consortium = consultancy.definitions.resolve(catalogue, **definition)
         consultancy.definitions.save(name, consortium, catalogue, overwrite=True)
         problem = consultancy.definitions.problem(name, consortium, catalogue)
-    click.echo(f"Saved {name}. Ask it with: consortium-mcp consult --consortium {name} 'your question'")
+    if as_json:
+        click.echo(json.dumps({"name": name, "problem": problem, "definition": consortium.saved_form()}, indent=1))
+    else:
+        click.echo(f"Saved {name}. Ask it with: consortium-mcp consult --consortium {name} 'your question'")
     if problem:
         click.echo(f"It cannot run yet: {problem}", err=True)
 
@@ -56,7 +61,7 @@ def list_command(as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("name")
+@click.argument("name", shell_complete=complete_consortiums)
 @json_option
 def show(name: str, as_json: bool) -> None:
     """Show the saved consortium NAME."""
@@ -70,12 +75,16 @@ def show(name: str, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("name")
-def remove(name: str) -> None:
+@click.argument("name", shell_complete=complete_consortiums)
+@json_option
+def remove(name: str, as_json: bool) -> None:
     """Remove the saved consortium NAME; its runs stay."""
     with Consultancy() as consultancy:
-        consultancy.store.delete_consortium(name)
-    click.echo(f"Removed {name}.")
+        removed = consultancy.store.delete_consortium(name)
+    if as_json:
+        click.echo(json.dumps({"name": name, "definition": removed.saved_form() if removed else None}, indent=1))
+    else:
+        click.echo(f"Removed {name}.")
 
 
 def _description(name: str, consortium: Consortium | None, problem: str | None) -> str:

@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import anyio
-import anyio.to_thread
 import click
-from rich.console import Console
 
+from consortium_mcp.cli.completion import complete_consortiums, complete_runs
+from consortium_mcp.cli.live import live_table
 from consortium_mcp.cli.logs import configure_logging
-from consortium_mcp.cli.options import definition_of, definition_options, json_option
+from consortium_mcp.cli.options import definition_of, definition_options, json_option, output_option
+from consortium_mcp.cli.screen import print_run, say, write_file
 from consortium_mcp.consultancy import Consultancy, answered
-from consortium_mcp.errors import ConsortiumError
-from consortium_mcp.report import about_answer, answer_text, plan_text
+from consortium_mcp.report import plan_text
 from consortium_mcp.run import Budget, Run
 from consortium_mcp.runner import Runner
 from consortium_mcp.settings import load_settings
@@ -24,20 +24,25 @@ from consortium_mcp.settings import load_settings
 @click.command()
 @click.argument("prompt", required=False)
 @definition_options
-@click.option("--consortium", help="A saved consortium to ask.")
+@click.option("--consortium", help="A saved consortium to ask.", shell_complete=complete_consortiums)
+@click.option(
+    "--follow-up-to",
+    metavar="RUN",
+    shell_complete=complete_runs,
+    help="Go on with the conversation of RUN; its consortium is asked where none is named.",
+)
 @click.option("--deadline", type=click.FloatRange(0, min_open=True), help="Seconds the whole run may take. [600]")
 @click.option("--max-calls", type=click.IntRange(1), help="The most model calls that the run may make.")
 @click.option("--max-cost", type=click.FloatRange(0, min_open=True), help="The most US dollars that it may cost.")
 @click.option("--dry-run", is_flag=True, help="Only say what it would do and cost.")
-@click.option(
-    "--output", type=click.Path(dir_okay=False, path_type=Path), help="Write the whole run to this file, as JSON."
-)
+@output_option("Write the whole run to this file too, as JSON.")
 @click.option("--stdin/--no-stdin", "read_stdin", default=True, help="Read the prompt from stdin when none is given.")
 @click.option("--raw", is_flag=True, help="Print the arbiter's reply untouched.")
 @json_option
 def consult(
     prompt: str | None,
     consortium: str | None,
+    follow_up_to: str | None,
     output: Path | None,
     read_stdin: bool,
     raw: bool,
@@ -48,39 +53,43 @@ def consult(
     dry_run: bool,
     **options: Any,
 ) -> None:
-    """Ask a consortium PROMPT (or what stdin says) and print its answer."""
+    """Ask a consortium PROMPT, or what stdin says, and print its answer.
+
+    Without --consortium and --model the default consortium is asked. Ctrl-C stops the run; what had arrived is kept.
+    """
     prompt = prompt or _prompt_from_stdin(read_stdin)
-    definition = {"consortium": consortium, **definition_of(**options)}
+    asked = {"consortium": consortium, "follow_up_to": follow_up_to, **definition_of(**options)}
     budget = Budget(max_calls=max_calls, max_cost_usd=max_cost)
-    if output is not None and not output.parent.is_dir():
-        raise click.UsageError(f"--output {str(output)!r}: there is no folder {str(output.parent)!r}.")
     settings = load_settings()
     configure_logging(settings.log_level)
     with Consultancy(settings) as consultancy:
         if dry_run:
-            plan = consultancy.plan(prompt, budget=budget, **definition)
-            click.echo(plan.model_dump_json(indent=1) if as_json else plan_text(plan))
+            plan = consultancy.plan(prompt, budget=budget, **asked)
+            say(plan.model_dump_json(indent=1) if as_json else plan_text(plan))
             return
-        limits = {"budget": budget, "deadline_seconds": deadline}
-        run = anyio.run(_consult, consultancy, prompt, {**limits, **definition})
+        opened = consultancy.open_run(prompt, budget=budget, deadline_seconds=deadline, join=True, **asked)
+        run = work_on(consultancy, opened.run_id)
     print_run(answered(run), raw=raw, as_json=as_json)
     if output is not None:
-        _write(output, run)
+        write_file(output, [run.model_dump_json(indent=1), "\n"])
 
 
-async def _consult(consultancy: Consultancy, prompt: str, definition: dict[str, Any]) -> Run:
-    opened = await anyio.to_thread.run_sync(lambda: consultancy.open_run(prompt, join=True, **definition))
-    return await work_on(consultancy, opened.run_id)
-
-
-async def work_on(consultancy: Consultancy, run_id: str) -> Run:
-    """The run when it has ended, its progress shown on stderr meanwhile; Ctrl-C and SIGTERM cancel it."""
+def work_on(consultancy: Consultancy, run_id: str) -> Run:
+    """The run when it has ended, its progress shown meanwhile; Ctrl-C and SIGTERM cancel it."""
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    try:
+        return anyio.run(_follow, consultancy, run_id)
+    except KeyboardInterrupt as interrupt:
+        kept = f"The run is kept with all that had arrived: `consortium-mcp runs show {run_id}` reads it."
+        raise KeyboardInterrupt(kept) from interrupt
+
+
+async def _follow(consultancy: Consultancy, run_id: str) -> Run:
     async with Runner(consultancy) as runner:
         runner.submit(run_id)
-        with Console(stderr=True).status("starting") as status:
+        with live_table() as table:
             async for progress in runner.follow(run_id, math.inf):
-                status.update(progress.message)
+                table.show(progress)
         await consultancy.mark_received(run_id)
         return await runner.load(run_id)
 
@@ -91,20 +100,3 @@ def _prompt_from_stdin(read_stdin: bool) -> str:
     if not (prompt := sys.stdin.read().strip()):
         raise click.UsageError("No prompt: stdin is empty.")
     return prompt
-
-
-def print_run(run: Run, *, raw: bool = False, as_json: bool = False) -> None:
-    """The answer on stdout, what is to be known about it on stderr."""
-    if as_json:
-        click.echo(run.model_dump_json(indent=1))
-        return
-    selected = run.iterations[(run.selected_iteration or 1) - 1]
-    click.echo(selected.raw_verdict if raw and selected.raw_verdict else answer_text(run))
-    click.echo(about_answer(run), err=True)
-
-
-def _write(output: Path, run: Run) -> None:
-    try:
-        output.write_text(run.model_dump_json(indent=1) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise ConsortiumError(f"The answer is above, but {str(output)!r} cannot be written: {error}.") from error

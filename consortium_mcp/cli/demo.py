@@ -1,5 +1,6 @@
 """`demo`: the whole thing once, as a user's client would do it, on the embedded model."""
 
+import json
 import os
 import sys
 from typing import Any
@@ -12,6 +13,7 @@ from mcp_types import CallToolResult
 from rich.console import Console
 
 from consortium_mcp.cli.local_model import show_fetch
+from consortium_mcp.cli.options import json_option
 from consortium_mcp.errors import ConsortiumError
 from consortium_mcp.local_model import LOCAL_MODEL_ID
 from consortium_mcp.local_model.weights import chosen_weights
@@ -21,8 +23,12 @@ QUESTION = "What is the capital of France?"
 
 @click.command()
 @click.argument("prompt", default=QUESTION)
-def demo(prompt: str) -> None:
-    """Consult three instances of the embedded model through a real server and a real client."""
+@json_option
+def demo(prompt: str, as_json: bool) -> None:
+    """Consult the embedded model once, as a client would.
+
+    Three instances answer PROMPT through the real server and a real MCP client; the weights are fetched if need be.
+    """
     if chosen_weights() is None:
         show_fetch()
     click.echo(f"Starting: {sys.executable} -m consortium_mcp serve", err=True)
@@ -35,7 +41,7 @@ def demo(prompt: str) -> None:
     answer: dict[str, Any] = result.structured_content or {}
     if result.is_error or not answer:
         raise ConsortiumError(getattr(result.content[0], "text", "The server gave no answer."))
-    click.echo(_shown(prompt, answer))
+    click.echo(json.dumps(answer, indent=1) if as_json else _shown(prompt, answer))
 
 
 async def _consult(prompt: str) -> CallToolResult:

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from consortium_mcp.errors import ConsortiumError
+from consortium_mcp.texts import plain
 
 _COMMANDS = {
     "serve": "serve:serve",
@@ -18,9 +19,12 @@ _COMMANDS = {
     "runs": "runs:runs",
     "stats": "stats:stats",
     "models": "models:models",
-    "strategies": "models:strategies",
+    "strategies": "strategies:strategies",
     "local-model": "local_model:local_model",
+    "install": "install:install",
+    "doctor": "doctor:doctor",
     "demo": "demo:demo",
+    "completion": "completion:completion",
 }
 """Where each command lives; a module is imported when its command is used, so that none pays for another's imports."""
 
@@ -45,9 +49,9 @@ class CommandGroup(click.Group):
         try:
             return super().invoke(ctx)
         except ConsortiumError as error:
-            raise click.ClickException(str(error)) from error
-        except KeyboardInterrupt:
-            click.echo("Interrupted.", err=True)
+            raise click.ClickException(plain(str(error))) from error
+        except KeyboardInterrupt as interrupt:
+            click.echo(" ".join(("Interrupted.", *interrupt.args)), err=True)
             sys.exit(130)
 
 
@@ -71,7 +75,8 @@ class DefaultToConsult(CommandGroup):
 def main(ctx: click.Context) -> None:
     """Ask a consortium of language models one question; get one answer that says how far to trust it.
 
-    Without a command it serves MCP on stdio, as MCP clients start it.
+    Without a command it serves MCP on stdio, as MCP clients start it. The answer goes to stdout, all else to
+    stderr. The exit status is 0 when it is done, 1 when the work failed, 2 for wrong usage, 130 when interrupted.
     """
     if ctx.invoked_subcommand is None:
         command = main.get_command(ctx, "serve")

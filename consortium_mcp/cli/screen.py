@@ -1,0 +1,49 @@
+"""What is printed of a run: as Markdown on a terminal, without what could steer that; piped, only the answer."""
+
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.markdown import Markdown
+
+from consortium_mcp.errors import ConsortiumError
+from consortium_mcp.report import about_answer, answer_text, usage_text
+from consortium_mcp.run import Run
+from consortium_mcp.texts import plain
+
+
+def say(text: str, *, err: bool = False) -> None:
+    """Print a text that others wrote; to a terminal only what can be seen of it."""
+    is_terminal = (sys.stderr if err else sys.stdout).isatty()
+    click.echo(plain(text) if is_terminal else text, err=err)
+
+
+def print_run(run: Run, *, raw: bool = False, as_json: bool = False) -> None:
+    """The answer on stdout, what is to be known about it on stderr."""
+    if as_json:
+        click.echo(run.model_dump_json(indent=1))
+        return
+    selected = run.iterations[(run.selected_iteration or 1) - 1]
+    if raw and selected.raw_verdict:
+        say(selected.raw_verdict)
+    elif sys.stdout.isatty():
+        Console().print(Markdown(plain(answer_text(run)), hyperlinks=False))
+    else:
+        click.echo(answer_text(run))
+    say(f"{about_answer(run)}\nUsed: {usage_text(run.usage)}", err=True)
+
+
+def write_file(path: Path, pieces: Iterable[str]) -> None:
+    """Write what was asked for to a file. Raises ConsortiumError."""
+    try:
+        with path.open("w", encoding="utf-8") as file:
+            file.writelines(pieces)
+    except OSError as error:
+        raise ConsortiumError(f"{str(path)!r} cannot be written: {error.strerror or error}.") from error
+
+
+def count(number: int, noun: str) -> str:
+    """`1 run`, `2 runs`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

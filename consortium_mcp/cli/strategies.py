@@ -1,0 +1,28 @@
+"""`strategies`: strategies, judging methods and roles."""
+
+import json
+
+import click
+
+from consortium_mcp.arbiter import judging_methods
+from consortium_mcp.cli.options import json_option
+from consortium_mcp.roles import ROLES
+from consortium_mcp.strategies import strategies as known_strategies
+
+
+@click.command()
+@json_option
+def strategies(as_json: bool) -> None:
+    """List strategies, judging methods and roles, each with one sentence."""
+    listed = {
+        "strategies": {name: strategy.sentence for name, strategy in known_strategies().items()},
+        "judging_methods": {name: method.sentence for name, method in judging_methods().items()},
+        "roles": ROLES,
+    }
+    if as_json:
+        click.echo(json.dumps(listed, indent=1))
+        return
+    for kind, sentences in listed.items():
+        click.echo(kind.replace("_", " ").capitalize())
+        for name, sentence in sentences.items():
+            click.echo(f"  {name}: {sentence}")

@@ -1,0 +1,65 @@
+"""Progress: how far a run is, read from its calls, whichever process makes them."""
+
+import sqlite3
+import time
+from typing import Literal
+
+from consortium_mcp.errors import NotFound
+from consortium_mcp.run import CallProgress, Progress
+from consortium_mcp.store.database import DatabaseFile
+from consortium_mcp.store.runs import STATUS_SEEN, is_member, place
+
+_CALLS_AND_LAST_ATTEMPTS = """
+    SELECT calls.call_id, calls.iteration, calls.label, calls.state, calls.attempts, calls.text IS NOT NULL AS has_text,
+        calls.error_kind, calls.input_tokens, calls.output_tokens, calls.duration_ms,
+        attempts.begun_utc, attempts.duration_ms AS attempt_ms, attempts.error_kind AS attempt_kind
+    FROM calls LEFT JOIN attempts
+    ON attempts.run_id = calls.run_id AND attempts.call_id = calls.call_id AND attempts.attempt = calls.attempts
+    WHERE calls.run_id = ? ORDER BY calls.rowid
+"""
+
+
+class RunProgress(DatabaseFile):
+    """What can be said of a run under way."""
+
+    def load_progress(self, run_id: str) -> Progress:
+        """How far a run is, from what is written. Raises NotFound."""
+        rows = self.read(f"SELECT {STATUS_SEEN} AS status FROM runs WHERE run_id = ?", [time.time(), run_id])
+        if not rows:
+            raise NotFound(f"No run {run_id!r}. list_runs shows those there are.")
+        calls = self.read(_CALLS_AND_LAST_ATTEMPTS, [run_id])
+        current = max((call["iteration"] for call in calls), default=0)
+        asked = [call for call in calls if call["iteration"] == current]
+        members = sorted((call for call in asked if is_member(call["call_id"])), key=place)
+        judging = [call for call in asked if not is_member(call["call_id"])]
+        return Progress(
+            status=rows[0]["status"],
+            iteration=current,
+            calls_done=sum(call["state"] == "done" for call in calls),
+            calls=tuple(_progress_of(call) for call in (*members, *judging)),
+        )
+
+
+def _progress_of(row: sqlite3.Row) -> CallProgress:
+    """How far a call is, from its row and its last attempt's."""
+    state = _state_of(row)
+    counted = [row[column] for column in ("input_tokens", "output_tokens") if row[column] is not None]
+    return CallProgress(
+        label=row["label"],
+        asks_member=is_member(row["call_id"]),
+        state=state,
+        error_kind=row["attempt_kind"] if state == "waiting" else row["error_kind"],
+        began_utc=row["begun_utc"],
+        duration_ms=row["attempt_ms"] if row["duration_ms"] is None else row["duration_ms"],
+        tokens=sum(counted) if counted else None,
+    )
+
+
+def _state_of(row: sqlite3.Row) -> Literal["thinking", "waiting", "answered", "failed"]:
+    if row["state"] == "done":
+        return "answered" if row["has_text"] and row["error_kind"] in (None, "truncated") else "failed"
+    if row["attempts"] and row["attempt_ms"] is None:
+        return "thinking"
+    if row["error_kind"] is not None:
+        return "failed"
+    return "waiting" if row["attempts"] else "thinking"

@@ -1,0 +1,249 @@
+"""`runs` as a user meets it: found again, exported, and pruned."""
+
+import json
+import re
+import sqlite3
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from consortium_mcp.consultancy import Consultancy
+from consortium_mcp.page import page
+from consortium_mcp.run import Iteration, Rating, Run, Turn, Verdict
+from consortium_mcp.store import Store
+from consortium_mcp.texts import storable
+from tests.hostile_texts import HOSTILE
+from tests.provider import Provider, verdict
+from tests.scripted import new_run, response
+from tests.test_cli import run_command
+
+MARKUP = {
+    "script": "<script>alert(1)</script>",
+    "end of a quotation": "\"'><img src=x onerror=alert(1)>",
+    "end of our element": "</pre></article></body></html><script src=https://evil.example/x.js></script>",
+    "end of the style": "</style><style>@import url(https://evil.example)</style>",
+    "comment": "<!-- --><![CDATA[<b>]]><?php ?>",
+    "entities": "&lt;b&gt; &amp; &#x3c;script&#x3e;",
+}
+TAGS = {"html", "head", "meta", "title", "style", "body", "article", "h1", "h2", "h3", "h4", "ul", "li", "pre"}
+
+
+def consult_all(provider: Provider, *prompts: str) -> list[str]:
+    """Consult on each prompt; the run ids, oldest first."""
+    provider.on("arbiter", verdict("Paris"))
+    for prompt in prompts:
+        assert run_command("consult", prompt, "-m", "a", "--arbiter", "arbiter").returncode == 0
+    return [run["run_id"] for run in reversed(json.loads(run_command("runs", "--json").stdout))]
+
+
+def listed(*options: str) -> list[str]:
+    """The run ids that `runs` lists."""
+    return [run["run_id"] for run in json.loads(run_command("runs", *options, "--json").stdout)]
+
+
+def test_runs_are_found_by_words_consortium_status_and_number(provider: Provider) -> None:
+    run_command("save", "panel", "-m", "a", "--arbiter", "arbiter")
+    first, second = consult_all(provider, "Capital of France?", "Capital of Spain?")
+    run_command("consult", "Why is the sky blue?", "--consortium", "panel")
+    (of_panel,) = listed("--consortium", "panel")
+
+    assert listed("--query", "spain") == [second]
+    assert listed("--status", "converged") == [of_panel, second, first] and listed("--status", "failed") == []
+    assert listed("--limit", "1") == [of_panel]
+    assert run_command("runs", "--status", "failed").stderr == "No such runs.\n"
+
+
+def test_a_follow_up_goes_on_with_the_conversation(provider: Provider) -> None:
+    (run_id,) = consult_all(provider, "Capital of France?")
+
+    done = run_command("consult", "And its river?", "--follow-up-to", run_id)
+
+    assert done.returncode == 0
+    assert "Capital of France?" in str(provider.requests_to("a")[-1].messages)
+    assert run_command("consult", "And?", "--follow-up-to", "nosuchrun").stderr.startswith("Error: No run 'nosuchrun'")
+
+
+def test_runs_are_exported_as_json_lines_and_markdown_to_stdout_or_a_file(provider: Provider, tmp_path: Path) -> None:
+    first, second = consult_all(provider, "Capital of France?", "Capital of Spain?")
+
+    lines = run_command("runs", "export").stdout.splitlines()
+    markdown = run_command("runs", "export", first, "--format", "md", "--output", str(tmp_path / "run.md"))
+
+    assert [Run.model_validate_json(line).run_id for line in lines] == [second, first]
+    assert (markdown.stdout, markdown.stderr) == ("", f"Wrote 1 run to {tmp_path / 'run.md'}.\n")
+    assert (tmp_path / "run.md").read_text() == run_command("runs", "show", first).stdout + "\n"
+
+
+def test_B28_an_export_that_cannot_be_written_fails(provider: Provider, tmp_path: Path) -> None:
+    consult_all(provider, "Capital of France?")
+
+    nowhere = run_command("runs", "export", "--output", "/nowhere/at/all.jsonl")
+    full = run_command("runs", "export", "--output", "/dev/full")
+
+    assert nowhere.returncode == 2 and "no folder '/nowhere/at'" in nowhere.stderr
+    assert (full.returncode, full.stderr) == (1, "Error: '/dev/full' cannot be written: No space left on device.\n")
+
+
+class Parsed(HTMLParser):
+    """A page as a browser would take it apart."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: set[str] = set()
+        self.attributes: list[tuple[str, str | None]] = []
+        self.texts: list[str] = []
+        self.others: list[str] = []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        self.attributes += attrs
+
+    def handle_data(self, data: str) -> None:
+        self.texts.append(data)
+
+    def handle_comment(self, data: str) -> None:
+        self.others.append(data)
+
+    def unknown_decl(self, data: str) -> None:
+        self.others.append(data)
+
+    def handle_pi(self, data: str) -> None:
+        self.others.append(data)
+
+
+def run_saying(text: str) -> Run:
+    """A run in which everybody says the same."""
+    judged = Iteration(
+        number=1,
+        responses=(response(1, text), response(2, None, error=text)),
+        verdict=Verdict(synthesis=text, analysis=text, dissent=text, problem=text, refinement_areas=(text,)),
+    )
+    unread = Iteration(number=2, responses=(), raw_verdict=text, arbiter_error=text)
+    return new_run(
+        text,
+        run_id="01run",
+        history=(Turn(role="user", text=text),),
+        consortium_name=text,
+        iterations=(judged, unread),
+        selected_iteration=1,
+        answer=text,
+        degraded=(text,),
+        error=text,
+    )
+
+
+@pytest.mark.parametrize("name", [*MARKUP, *HOSTILE])
+def test_whatever_was_said_is_only_a_text_in_the_html_page(name: str) -> None:
+    text = storable({**MARKUP, **HOSTILE}[name])[:100_000]
+
+    parsed = Parsed(page([run_saying(text)]))
+
+    assert parsed.tags == TAGS and parsed.others == []
+    assert {value for name, value in parsed.attributes if name == "id"} == {"01run"}
+    assert {name for name, _ in parsed.attributes} == {"lang", "charset", "http-equiv", "content", "name", "id"}
+    assert "".join(parsed.texts).count(text.strip()) >= 13
+
+
+def test_an_html_export_is_one_page_that_loads_nothing(provider: Provider, tmp_path: Path) -> None:
+    consult_all(provider, "Is 1 < 2 & 3?", "<script>alert(1)</script>")
+
+    done = run_command("runs", "export", "--format", "html", "--output", str(tmp_path / "runs.html"))
+
+    text = (tmp_path / "runs.html").read_text()
+    assert done.returncode == 0 and text.count("<article") == 2
+    assert "Is 1 &lt; 2 &amp; 3?" in text and "<script" not in text
+    assert "default-src 'none'" in text and not re.search(r"(?:src|href)=|url\(|@import|https?:", text)
+
+
+@pytest.fixture
+def history(consultancy: Consultancy) -> Iterator[Store]:
+    """Ten ended runs of as many days, the oldest ten days old; `01day9` is the oldest."""
+    store = consultancy.store
+    for age in reversed(range(10)):
+        run = new_run(f"question {age} " + "x" * 100_000, run_id=f"01day{9 - age}")
+        store.open_run(run, "somebody")
+        store.close_run(run.model_copy(update={"status": "converged", "answer": "x", "ended_utc": "2026"}), "somebody")
+        sql = f"UPDATE runs SET created_utc = strftime('%Y-%m-%dT%H:%M:%S.000+00:00', 'now', '-{age} days', '-1 hour')"
+        store.write(lambda c, sql=sql, run=run: c.execute(f"{sql} WHERE run_id = ?", [run.run_id]) and None)  # type: ignore[misc]
+    yield store
+
+
+def ids(store: Store) -> list[str]:
+    """The runs that are there, newest first."""
+    return [run.run_id for run in store.list_runs(limit=None)]
+
+
+@pytest.mark.parametrize(
+    ("options", "stay"),
+    [
+        (["--older-than", "7"], 7),
+        (["--keep", "4"], 4),
+        (["--older-than", "7", "--keep", "9"], 9),
+        (["--older-than", "2", "--keep", "4"], 4),
+        (["--keep", "0"], 0),
+        (["--keep", "100"], 10),
+    ],
+)
+def test_prune_removes_runs_by_age_and_number(history: Store, options: list[str], stay: int) -> None:
+    newest = ids(history)[:stay]
+
+    removed = json.loads(run_command("runs", "prune", *options, "--yes", "--json").stdout)["removed"]
+
+    assert ids(history) == newest and len(removed) == 10 - stay
+
+
+def test_prune_says_what_it_would_remove_and_asks(history: Store) -> None:
+    declined = run_command("runs", "prune", "--keep", "8", stdin="n\n")
+    unanswered = run_command("runs", "prune", "--keep", "8", stdin="")
+    kept = len(ids(history))
+    agreed = run_command("runs", "prune", "--keep", "8", stdin="y\n")
+
+    assert declined.returncode == unanswered.returncode == 1 and kept == 10
+    assert "Remove 2 runs, opened from " in declined.stderr
+    assert agreed.returncode == 0 and agreed.stdout.startswith("Removed 2 runs") and len(ids(history)) == 8
+
+
+def test_prune_without_a_condition_is_wrong_usage(history: Store) -> None:
+    done = run_command("runs", "prune", "--yes")
+
+    assert done.returncode == 2 and len(ids(history)) == 10
+
+
+def test_prune_gives_the_space_back(history: Store) -> None:
+    size = history.path.stat().st_size
+
+    done = json.loads(run_command("runs", "prune", "--keep", "0", "--yes", "--json").stdout)
+
+    assert done["bytes_given_back"] > 800_000 and history.path.stat().st_size < size / 2
+
+
+def test_prune_leaves_nothing_of_a_run_and_everything_of_the_others(
+    provider: Provider, consultancy: Consultancy
+) -> None:
+    gone, stays = consult_all(provider, "Capital of France?", "Capital of Spain?")
+    consultancy.store.save_rating(Rating(run_id=gone, score=1))
+    before = consultancy.store.load_run(stays)
+    spent = consultancy.store.read("SELECT calls, tokens FROM spending WHERE scope LIKE 'day:%'")
+
+    run_command("runs", "prune", "--keep", "1", "--yes")
+
+    with sqlite3.connect(consultancy.store.path) as connection:
+        dump = "\n".join(connection.iterdump())
+    connection.close()
+    assert gone not in dump and "France" not in dump
+    assert consultancy.store.load_run(stays) == before and listed("--query", "spain") == [stays]
+    assert consultancy.store.read("SELECT calls, tokens FROM spending WHERE scope LIKE 'day:%'") == spent
+
+
+def test_prune_leaves_a_run_that_somebody_works_on(history: Store) -> None:
+    history.open_run(new_run(run_id="01dayA"), "somebody")
+    history.open_run(new_run(run_id="01dayB"), "killed")
+    history.write(lambda c: c.execute("UPDATE runs SET lease_until = 0 WHERE run_id = '01dayB'") and None)
+
+    run_command("runs", "prune", "--keep", "0", "--yes")
+
+    assert ids(history) == ["01dayA"]

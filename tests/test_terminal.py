@@ -1,0 +1,121 @@
+"""Sessions in a real terminal: what stands on the screen while a consult runs, when it ends, and after Ctrl-C."""
+
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from consortium_mcp.consultancy import Consultancy
+from tests.provider import Fault, Provider, verdict
+from tests.scripted import new_run
+from tests.terminal import Terminal
+
+pytestmark = pytest.mark.skipif(shutil.which("tmux") is None, reason="tmux is the terminal of these tests")
+
+PANEL = ("-m", "a:2", "-m", "b", "--arbiter", "arbiter")
+
+
+@pytest.fixture
+def in_terminal(tmp_path: Path) -> Iterator[Callable[..., Terminal]]:
+    """Starts commands of ours in terminals, which end with the test."""
+    with ExitStack() as stack:
+        yield lambda *arguments: stack.enter_context(Terminal(tmp_path, *arguments))
+
+
+def row(screen: str, who: str) -> list[str]:
+    """The cells of the table's row for an instance or the arbiter."""
+    (line,) = [line for line in screen.splitlines() if who in line and "│" in line]
+    return [cell.strip() for cell in line.strip("│ ").split("│")]
+
+
+def test_a_consult_shows_who_is_thinking_then_the_answer_as_markdown_with_dissent_and_cost(
+    provider: Provider, in_terminal: Callable[..., Terminal]
+) -> None:
+    provider.on("arbiter", verdict("Use **retries**:\n\n- one\n- two", confidence=0.9, dissent="a#2 would not."))
+    slow, judging = provider.gate("b"), provider.gate("arbiter")
+
+    terminal = in_terminal("consult", "Is it safe?", *PANEL)
+    slow.wait_for(1)
+    thinking = terminal.wait_until(lambda screen: screen.count("answered") == 2)
+    later = terminal.wait_until(lambda screen: row(screen, "b#1")[2] > row(thinking, "b#1")[2])
+    slow.open()
+    judging.wait_for(1)
+    judged = terminal.wait_until(lambda screen: "arbiter (arbiter)" in screen)
+    judging.open()
+    status = terminal.wait_for_exit()
+    ended = terminal.screen
+
+    assert row(thinking, "a#1")[1] == "answered" and row(later, "b#1")[1] == "thinking"
+    assert re.fullmatch(r"[\d.]+ [\d,]+", " ".join(row(thinking, "a#1")[2:]))
+    assert row(judged, "b#1")[1] == "answered" and row(judged, "arbiter (arbiter)")[1] == "thinking"
+    assert status == 0 and row(ended, "arbiter (arbiter)")[1] == "answered"
+    assert "Use retries:" in ended and " • one" in ended
+    assert ended.index("Use retries:") < ended.index("Dissent: a#2 would not.") < ended.index("Used: calls: 4")
+    assert "cost: unknown" in ended
+
+
+def test_an_instance_that_failed_says_how(provider: Provider, in_terminal: Callable[..., Terminal]) -> None:
+    provider.on("b", Fault.wrong_key())
+    provider.on("arbiter", verdict("Paris"))
+
+    terminal = in_terminal("consult", "Capital?", *PANEL)
+
+    assert terminal.wait_for_exit() == 0
+    assert row(terminal.screen, "b#1")[1] == "failed: auth"
+
+
+def test_an_instance_between_two_attempts_waits(provider: Provider, in_terminal: Callable[..., Terminal]) -> None:
+    provider.on("b", Fault.rate_limit(retry_after=50))
+
+    terminal = in_terminal("consult", "Capital?", *PANEL)
+
+    terminal.wait_until(lambda screen: "waiting: rate_limit" in screen)
+    terminal.press("C-c")
+    assert terminal.wait_for_exit() == 130
+
+
+def test_ctrl_c_exits_130_and_says_where_what_had_arrived_can_be_read(
+    provider: Provider, in_terminal: Callable[..., Terminal], consultancy: Consultancy
+) -> None:
+    slow = provider.gate("b")
+
+    terminal = in_terminal("consult", "Is it safe?", *PANEL)
+    slow.wait_for(1)
+    terminal.wait_until(lambda screen: screen.count("answered") == 2)
+    terminal.press("C-c")
+
+    assert terminal.wait_for_exit() == 130
+    (run,) = consultancy.store.list_runs()
+    assert run.status == "cancelled"
+    said = " ".join(terminal.screen.split())
+    assert (
+        f"Interrupted. The run is kept with all that had arrived: `consortium-mcp runs show {run.run_id}` reads it"
+        in said
+    )
+    assert "Traceback" not in said
+
+
+def test_a_models_control_characters_do_not_reach_the_terminal(
+    provider: Provider, in_terminal: Callable[..., Terminal]
+) -> None:
+    provider.on("arbiter", verdict("red \x1b[2Jalert\x1b]0;owned\x07", dissent="\x1b[2Jnone"))
+
+    terminal = in_terminal("consult", "?", *PANEL)
+
+    assert terminal.wait_for_exit() == 0
+    assert "red alert" in terminal.screen and "Dissent: none" in terminal.screen
+    assert row(terminal.screen, "a#1")[1] == "answered"
+
+
+def test_prune_asks_on_the_terminal(in_terminal: Callable[..., Terminal], consultancy: Consultancy) -> None:
+    consultancy.store.open_run(new_run(), "somebody")
+    consultancy.store.write(lambda c: c.execute("UPDATE runs SET lease_until = 0") and None)
+
+    terminal = in_terminal("runs", "prune", "--keep", "0")
+    terminal.wait_until(lambda screen: "Remove 1 run, opened from 2026-11-23T00:00" in screen)
+    terminal.press("y", "Enter")
+
+    assert terminal.wait_for_exit() == 0 and consultancy.store.list_runs() == []
