@@ -1,12 +1,13 @@
 """Saves and loads consortiums and runs in one SQLite file; nothing else knows SQL, and no model is called here."""
 
-from consortium_mcp.store.consortiums import SavedConsortiums
 from consortium_mcp.store.journal import Begun, Journal, NotHeld, Paid, Refused, Reservation, day_scope, run_scope
+from consortium_mcp.store.marks import Marking
+from consortium_mcp.store.outlines import Outlines
 from consortium_mcp.store.ratings import Ratings
 from consortium_mcp.store.runs import LEASE_SECONDS, Runs
 
 __all__ = ["LEASE_SECONDS", "Begun", "NotHeld", "Paid", "Refused", "Reservation", "Store", "day_scope", "run_scope"]
 
 
-class Store(SavedConsortiums, Runs, Journal, Ratings):
+class Store(Marking, Runs, Outlines, Journal, Ratings):
     """Everything that we keep, in one file."""
