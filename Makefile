@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test test-clients check format bench-waiting bench-ending bench-startup bench-quality clean
+.PHONY: demo test test-clients check format bench-waiting bench-ending bench-startup bench-history bench-quality clean
 
 demo: $(INSTALLED)
 	$(BIN)/consortium-mcp demo
@@ -26,7 +26,8 @@ format: $(INSTALLED)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# How long is waited where something hangs; how soon the process ends; what the plugin costs llm; how good answers are.
+# How long is waited where something hangs; how soon the process ends; what the plugin costs llm; how long histories slow;
+# how good answers are.
 bench-waiting: $(INSTALLED)
 	$(BIN)/python -m benchmarks.waiting
 
@@ -35,6 +36,9 @@ bench-ending: $(INSTALLED)
 
 bench-startup: $(INSTALLED)
 	$(BIN)/python -m benchmarks.startup
+
+bench-history: $(INSTALLED)
+	$(BIN)/python -m benchmarks.history
 
 bench-quality: $(INSTALLED)
 	$(BIN)/python -m benchmarks.quality

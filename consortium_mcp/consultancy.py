@@ -326,7 +326,7 @@ def load_stats(consultancy: Consultancy, limit: int = 1000) -> Stats:
     """The statistics of the newest runs and all ratings."""
     ratings = consultancy.store.list_ratings()
     run_ids = dict.fromkeys([rating.run_id for rating in ratings])
-    run_ids |= dict.fromkeys(run.run_id for run in consultancy.store.list_runs(limit=limit))
+    run_ids |= dict.fromkeys(run.run_id for run in consultancy.store.list_outlines(limit=limit))
     return make_stats((consultancy.store.load_run(run_id) for run_id in run_ids), ratings)
 
 

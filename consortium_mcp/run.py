@@ -8,6 +8,7 @@ from pydantic import Field, JsonValue
 from consortium_mcp.confidence import find_confidence
 from consortium_mcp.consortium import Consortium, alternatives
 from consortium_mcp.record import Record
+from consortium_mcp.uris import run_uri, transcript_uri
 
 Status = Literal["running", "converged", "exhausted", "deadline", "budget", "failed", "cancelled", "interrupted"]
 """How a run stands or ended; the one field that says so."""
@@ -427,12 +428,42 @@ class Run(Record):
     @property
     def uri(self) -> str:
         """The MCP resource that holds this record."""
-        return f"consortium://runs/{self.run_id}"
+        return run_uri(self.run_id)
 
     @property
     def transcript_uri(self) -> str:
         """The MCP resource that holds the run as a text to read."""
-        return f"{self.uri}/transcript.md"
+        return transcript_uri(self.run_id)
+
+
+class RunOutline(Record):
+    """What a list shows of a run."""
+
+    run_id: str
+    """A ULID."""
+
+    status: Status
+    """How it stands or ended."""
+
+    prompt: str
+    """Its first 200 characters."""
+
+    consortium_name: str | None
+    """The saved consortium that was consulted; None for one given inline."""
+
+    confidence: float | None
+    """The arbiter's trust in the answer, 0.0-1.0; None when unknown."""
+
+    created_utc: str
+    """When it was opened, ISO 8601 in UTC."""
+
+    ended_utc: str | None
+    """When it was closed; None while it is open."""
+
+    @property
+    def uri(self) -> str:
+        """The MCP resource that holds the record."""
+        return run_uri(self.run_id)
 
 
 class Rating(Record):

@@ -155,8 +155,8 @@ class Runner:
                 logger.warning("Interrupted runs cannot be looked for: %s", error)
 
     async def _submit_interrupted(self) -> None:
-        list_runs = self.consultancy.store.list_runs
-        for run in await anyio.to_thread.run_sync(lambda: list_runs(status="interrupted", limit=MOST_RECOVERED)):
+        list_outlines = self.consultancy.store.list_outlines
+        for run in await anyio.to_thread.run_sync(lambda: list_outlines(status="interrupted", limit=MOST_RECOVERED)):
             self.submit(run.run_id)
 
     async def _progress(self, run_id: str) -> Progress:

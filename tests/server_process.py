@@ -131,8 +131,10 @@ def http_server(
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ, **environment})
     assert process.stderr is not None
     try:
-        first_line = process.stderr.readline()
-        yield process, first_line.removeprefix("Serving on ").partition(";")[0]
+        first_lines = [process.stderr.readline()]
+        while first_lines[-1] and not first_lines[-1].startswith("Serving on "):
+            first_lines.append(process.stderr.readline())  # a warning of whoever else is at the files
+        yield process, first_lines[-1].removeprefix("Serving on ").partition(";")[0]
     finally:
         process.kill()
-        errlog.write_text(first_line + process.communicate()[1])
+        errlog.write_text("".join(first_lines) + process.communicate()[1])

@@ -6,14 +6,14 @@ from typing import Any
 from urllib.parse import quote
 
 from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
-from mcp.server.session import ServerSession
-from mcp.server.subscriptions import InMemorySubscriptionBus, SubscriptionBus
+from mcp.server.subscriptions import SubscriptionBus, ToolsListChanged
 from mcp_types import Icon
 
 from consortium_mcp.catalogue import load_catalogue
 from consortium_mcp.runner import Runner
-from consortium_mcp.server.announcing import announce_tools_changed
 from consortium_mcp.server.cancellation import Cancellations
+from consortium_mcp.server.changes import Changes
+from consortium_mcp.server.completion import Completions, add_completion
 from consortium_mcp.server.menu import Menu
 from consortium_mcp.server.prompts import add_prompts
 from consortium_mcp.server.resources import add_resources
@@ -44,7 +44,7 @@ estimate; mention dissent when there is any. Texts of members and arbiters are d
 def build_server(runner: Runner) -> StrictServer:
     """The MCP server over a runner, which must be entered for as long as the server runs."""
     cancellations = Cancellations(runner)
-    bus = InMemorySubscriptionBus()
+    changes = Changes(runner.consultancy.store)
     menu = Menu(runner)
     server = StrictServer(
         "consortium-mcp",
@@ -56,12 +56,15 @@ def build_server(runner: Runner) -> StrictServer:
         icons=[Icon(src=f"data:image/svg+xml,{quote(ICON, safe=_UNQUOTED)}", mime_type="image/svg+xml", sizes=["any"])],
         version=importlib.metadata.version("consortium-mcp"),
         log_level=runner.consultancy.settings.log_level,
-        subscriptions=bus,
-        middleware=[_WarmUp(runner, menu, bus), cancellations],
+        lifespan=changes.lifespan,
+        subscriptions=changes.listeners,
+        middleware=[_WarmUp(runner, menu, changes.listeners), changes, cancellations],
     )
-    add_tools(server, runner, cancellations, bus)
+    add_tools(server, runner, cancellations)
     add_resources(server, runner)
     add_prompts(server)
+    changes.serve(server)
+    add_completion(Completions(server), runner.consultancy.store)
     return server
 
 
@@ -85,8 +88,8 @@ class _WarmUp:
                 self._thread = threading.Thread(target=load_catalogue, name="consortium-warm-up", daemon=True)
                 self._thread.start()
             if ctx.method == "tools/list" and not self._menu.has_models:
-                self._runner.start(self._announce_models, ctx.session)
+                self._runner.start(self._announce_models)
 
-    async def _announce_models(self, session: ServerSession) -> None:
+    async def _announce_models(self) -> None:
         await self._menu.look_up_models()
-        await announce_tools_changed(self._bus, session)
+        await self._bus.publish(ToolsListChanged())

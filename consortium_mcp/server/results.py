@@ -8,7 +8,7 @@ from consortium_mcp.consortium import Consortium
 from consortium_mcp.plan import Plan
 from consortium_mcp.record import Record
 from consortium_mcp.report import outcome_text, plan_text, short_report, transcript
-from consortium_mcp.run import Claim, ErrorKind, Iteration, Measures, Progress, Run, Status, Usage
+from consortium_mcp.run import Claim, ErrorKind, Iteration, Measures, Progress, Run, RunOutline, Status, Usage
 from consortium_mcp.server.limits import ANSWER_TOKENS, TEXT_TOKENS, fits, fitted, most_tokens, shortened
 from consortium_mcp.texts import plain
 
@@ -142,12 +142,12 @@ class RunSummary(Record):
     run_uri: str
 
     @classmethod
-    def of(cls, run: Run) -> "RunSummary":
+    def of(cls, run: RunOutline) -> "RunSummary":
         """The summary of a run."""
         return cls(
             run_id=run.run_id,
             status=run.status,
-            prompt=run.prompt[:200],
+            prompt=run.prompt,
             confidence=run.confidence,
             consortium=run.consortium_name,
             created_utc=run.created_utc,

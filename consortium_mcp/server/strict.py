@@ -37,7 +37,7 @@ class StrictServer(MCPServer[Any]):
         super().__init__(name, **options)
         self._choices = choices
         # The SDK lets nobody say to clients of 2025-11-25 that lists change.
-        announced = NotificationOptions(tools_changed=True)
+        announced = NotificationOptions(tools_changed=True, resources_changed=True)
         lowlevel: Any = self._lowlevel_server
         lowlevel.create_initialization_options = partial(lowlevel.create_initialization_options, announced)
 

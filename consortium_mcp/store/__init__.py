@@ -1,7 +1,8 @@
 """Saves and loads consortiums and runs in one SQLite file; nothing else knows SQL, and no model is called here."""
 
-from consortium_mcp.store.consortiums import SavedConsortiums
 from consortium_mcp.store.journal import Begun, Journal, NotHeld, Paid, Refused, Reservation, day_scope, run_scope
+from consortium_mcp.store.marks import Marking
+from consortium_mcp.store.outlines import Outlines
 from consortium_mcp.store.progress import RunProgress
 from consortium_mcp.store.pruning import Pruning
 from consortium_mcp.store.ratings import Ratings
@@ -10,5 +11,5 @@ from consortium_mcp.store.runs import LEASE_SECONDS, Runs
 __all__ = ["LEASE_SECONDS", "Begun", "NotHeld", "Paid", "Refused", "Reservation", "Store", "day_scope", "run_scope"]
 
 
-class Store(SavedConsortiums, Runs, RunProgress, Journal, Ratings, Pruning):
+class Store(Marking, Runs, Outlines, RunProgress, Journal, Ratings, Pruning):
     """Everything that we keep, in one file."""

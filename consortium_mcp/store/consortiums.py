@@ -34,6 +34,11 @@ class SavedConsortiums(DatabaseFile):
         """The saved names in alphabetical order."""
         return [row["name"] for row in self.read("SELECT name FROM consortium_configs ORDER BY name")]
 
+    def list_save_times(self) -> dict[str, str]:
+        """When each was saved last, ISO 8601 in UTC, by name in alphabetical order."""
+        rows = self.read("SELECT name, created_at FROM consortium_configs ORDER BY name")
+        return {row["name"]: row["created_at"] for row in rows}
+
     def list_consortiums(self) -> tuple[dict[str, Consortium], dict[str, str]]:
         """Every saved definition by name, and why a row could not be read, by name."""
         loaded: dict[str, Consortium] = {}

@@ -184,7 +184,8 @@ class Runs(DatabaseFile):
         """
         rows = self.read("SELECT * FROM runs WHERE run_id = ?", [run_id])
         if not rows:
-            newest = ", ".join(run.run_id for run in self.list_runs(limit=3)) or "none yet"
+            three = self.read("SELECT run_id FROM runs ORDER BY run_id DESC LIMIT 3")
+            newest = ", ".join(row["run_id"] for row in three) or "none yet"
             raise NotFound(f"No run {run_id!r}. Newest runs: {newest}. list_runs shows more.")
         return _run_of(rows[0], self._iterations(run_id), self._usage(run_id))
 
@@ -205,24 +206,10 @@ class Runs(DatabaseFile):
             limit: how many at most; None means all.
             before: the run id after which the list goes on; None means from the newest.
         """
-        conditions, values = ["1"], list[Any]()
-        if query and query.strip():
-            conditions.append("id IN (SELECT rowid FROM runs_fts WHERE runs_fts MATCH ?)")
-            values.append(_fts_query(query))
-        if consortium:
-            conditions.append("consortium_name = ?")
-            values.append(consortium)
-        if before:
-            conditions.append("run_id < ?")
-            values.append(before)
-        if status:
-            conditions.append(f"{STATUS_SEEN} = ?")
-            values += [time.time(), status]
-        sql = f"SELECT * FROM runs WHERE {' AND '.join(conditions)} ORDER BY run_id DESC LIMIT ?"
-        return [
-            _run_of(row, (), self._usage(row["run_id"]))
-            for row in self.read(sql, [*values, -1 if limit is None else limit])
-        ]
+        where, values = conditions(query, consortium, status, before)
+        sql = f"SELECT * FROM runs WHERE {where} ORDER BY run_id DESC LIMIT ?"
+        rows = self.read(sql, [*values, -1 if limit is None else limit])
+        return [_run_of(row, (), self._usage(row["run_id"])) for row in rows]
 
     def _iterations(self, run_id: str) -> tuple[Iteration, ...]:
         sql = f"SELECT *, ({_CALL_COST}) AS cost_usd FROM calls WHERE run_id = ?"
@@ -261,6 +248,33 @@ def is_held(connection: sqlite3.Connection, run_id: str, owner: str, *, calls: b
     """Whether a process holds the run; with `calls`, whether nobody wants it cancelled either."""
     row = connection.execute("SELECT owner, cancel_requested FROM runs WHERE run_id = ?", [run_id]).fetchone()
     return row is not None and row["owner"] == owner and not (calls and row["cancel_requested"])
+
+
+def conditions(
+    query: str | None, consortium: str | None, status: str | None, before: str | None
+) -> tuple[str, list[Any]]:
+    """What a list of runs asks for, as SQL that an index can answer, and its values."""
+    wanted: list[str] = ["1"]
+    values: list[Any] = []
+    if query and query.strip():
+        wanted.append("id IN (SELECT rowid FROM runs_fts WHERE runs_fts MATCH ?)")
+        values.append(_fts_query(query))
+    if consortium:
+        wanted.append("consortium_name = ?")
+        values.append(consortium)
+    if before:
+        wanted.append("run_id < ?")
+        values.append(before)
+    if status == "running":
+        wanted.append("status = 'running' AND lease_until >= ?")
+        values.append(time.time())
+    elif status == "interrupted":
+        wanted.append("status = 'running' AND coalesce(lease_until, 0) < ?")
+        values.append(time.time())
+    elif status:
+        wanted.append("status = ?")
+        values.append(status)
+    return " AND ".join(wanted), values
 
 
 def _fts_query(query: str) -> str:

@@ -1,7 +1,5 @@
 """The tools; their docstrings speak to the model that chooses among them."""
 
-from mcp.server.subscriptions import SubscriptionBus
-
 from consortium_mcp.runner import Runner
 from consortium_mcp.server.cancellation import Cancellations
 from consortium_mcp.server.strict import StrictServer
@@ -12,8 +10,8 @@ from consortium_mcp.server.tools.history import add_history
 __all__ = ["add_tools", "list_known_models", "list_saved"]
 
 
-def add_tools(server: StrictServer, runner: Runner, cancellations: Cancellations, bus: SubscriptionBus) -> None:
+def add_tools(server: StrictServer, runner: Runner, cancellations: Cancellations) -> None:
     """Register every tool; tools/list keeps this order."""
     add_consulting(server, runner, cancellations)
     add_history(server, runner)
-    add_definitions(server, runner, bus)
+    add_definitions(server, runner)

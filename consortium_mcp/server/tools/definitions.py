@@ -1,11 +1,10 @@
 """The tools that save, list and remove consortiums, and list the models that they can be made of."""
 
-from typing import Annotated, Any
+from typing import Annotated
 from urllib.parse import quote
 
 import anyio.to_thread
-from mcp.server.mcpserver import Context, Resolve
-from mcp.server.subscriptions import SubscriptionBus
+from mcp.server.mcpserver import Resolve
 from mcp_types import CallToolResult
 from pydantic import Field
 
@@ -14,7 +13,6 @@ from consortium_mcp.catalogue import Catalogue, load_catalogue
 from consortium_mcp.consortium import Consortium
 from consortium_mcp.roles import ROLES
 from consortium_mcp.runner import Runner
-from consortium_mcp.server.announcing import announce_tools_changed
 from consortium_mcp.server.results import (
     Choice,
     ConsortiumList,
@@ -45,20 +43,19 @@ from consortium_mcp.server.tools.parameters import (
 from consortium_mcp.strategies import strategies
 
 
-def add_definitions(server: StrictServer, runner: Runner, bus: SubscriptionBus) -> None:
+def add_definitions(server: StrictServer, runner: Runner) -> None:
     """Register save_consortium, list_consortiums, remove_consortium and list_models."""
-    _add_save(server, runner, bus)
+    _add_save(server, runner)
     _add_list(server, runner)
-    _add_remove(server, runner, bus)
+    _add_remove(server, runner)
     _add_list_models(server)
 
 
-def _add_save(server: StrictServer, runner: Runner, bus: SubscriptionBus) -> None:
+def _add_save(server: StrictServer, runner: Runner) -> None:
     definitions = runner.consultancy.definitions
 
     @server.tool(title="Save a consortium", annotations=hints("Save a consortium", destroys=True, again=True))
     async def save_consortium(
-        ctx: Context[Any, Any],
         rules: Annotated[Rules, Resolve(gather_rules)],
         confirmed: Annotated[Outcome, Resolve(overwriting(runner))],
         name: Annotated[str, Field(min_length=1, max_length=100, description="What to consult it by.")],
@@ -86,7 +83,6 @@ def _add_save(server: StrictServer, runner: Runner, bus: SubscriptionBus) -> Non
             return consortium, definitions.problem(name, consortium, catalogue)
 
         consortium, problem = await anyio.to_thread.run_sync(save)
-        await announce_tools_changed(bus, ctx.session)
         text = f"Saved {definition_text(name, consortium)}."
         if problem:
             text += f" It cannot run yet: {problem}"
@@ -117,17 +113,15 @@ def _list_text(listed: ConsortiumList) -> str:
     return "\n".join(lines)
 
 
-def _add_remove(server: StrictServer, runner: Runner, bus: SubscriptionBus) -> None:
+def _add_remove(server: StrictServer, runner: Runner) -> None:
     store = runner.consultancy.store
 
     @server.tool(title="Remove a consortium", annotations=hints("Remove a consortium", destroys=True, again=True))
     async def remove_consortium(
-        ctx: Context[Any, Any],
         name: Annotated[str, Field(description="As in list_consortiums.")],
     ) -> Annotated[CallToolResult, SavedConsortium]:
         """Remove a saved consortium; its runs stay."""
         removed = await anyio.to_thread.run_sync(store.delete_consortium, name)
-        await announce_tools_changed(bus, ctx.session)
         text = f"Removed {definition_text(name, removed) if removed else name}."
         return result(text, SavedConsortium(name=name, definition=removed), "it is gone")
 

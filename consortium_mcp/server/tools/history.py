@@ -1,6 +1,5 @@
 """The tools that list past runs and rate them."""
 
-import re
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
@@ -9,8 +8,9 @@ from mcp_types import CallToolResult
 from pydantic import Field
 
 from consortium_mcp.errors import ConsortiumError
-from consortium_mcp.run import Rating, Run, Status
+from consortium_mcp.run import Rating, RunOutline, Status
 from consortium_mcp.runner import Runner
+from consortium_mcp.server.cursors import read_cursor, write_cursor
 from consortium_mcp.server.limits import fits
 from consortium_mcp.server.results import RunList, RunSummary, result
 from consortium_mcp.server.strict import StrictServer
@@ -35,9 +35,8 @@ def _add_list_runs(server: StrictServer, runner: Runner) -> None:
         cursor: Annotated[str | None, Field(description="next_cursor of the page before.")] = None,
     ) -> Annotated[CallToolResult, RunList]:
         """List past consultations, newest first."""
-        if cursor is not None and not re.fullmatch(r"[0-9a-z]{26}", cursor):
-            raise ConsortiumError(f"The cursor {cursor[:40]!r} is not one; take next_cursor of the page before.")
-        runs = await anyio.to_thread.run_sync(store.list_runs, query, consortium, status, limit + 1, cursor)
+        before = read_cursor(cursor, "run")[1] if cursor else None
+        runs = await anyio.to_thread.run_sync(store.list_outlines, query, consortium, status, limit + 1, before)
         page = _page(runs, limit)
         lines = [f"{run.run_id} {run.status}: {run.prompt[:80]!r}" for run in page.runs]
         if page.next_cursor:
@@ -45,11 +44,11 @@ def _add_list_runs(server: StrictServer, runner: Runner) -> None:
         return result("\n".join(lines) or "No such runs.", page, "give a smaller limit")
 
 
-def _page(runs: Sequence[Run], limit: int) -> RunList:
+def _page(runs: Sequence[RunOutline], limit: int) -> RunList:
     """The first runs, as many as fit into a result, and where the next page begins."""
     page = RunList(
         runs=tuple(RunSummary.of(run) for run in runs[:limit]),
-        next_cursor=runs[limit - 1].run_id if len(runs) > limit else None,
+        next_cursor=write_cursor("run", runs[limit - 1].run_id) if len(runs) > limit else None,
     )
     return page if limit == 1 or fits(page.model_dump(mode="json")) else _page(runs, min(limit, len(runs)) // 2)
 

@@ -1,0 +1,47 @@
+"""Long texts in pieces: no client gets more at once than it can take, and each piece says where the next one is.
+
+The SDK's Python client ends a connection that brings an event above 1 MiB; the worst character takes six bytes in JSON.
+"""
+
+from dataclasses import dataclass
+
+PIECE = 80_000
+"""Characters of a piece; some 20,000 tokens of English."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A part of a text."""
+
+    text: str
+    """It, untouched: all pieces one after the other are the whole."""
+
+    note: str
+    """Which part it is, and where the next one is; empty when it is the whole."""
+
+
+def piece_of(text: str, uri: str, offset: int = 0) -> Piece:
+    """The piece of a text that begins at an offset, in characters.
+
+    Args:
+        uri: of the whole text.
+    """
+    end = min(offset + PIECE, len(text))
+    if offset == 0 and end == len(text):
+        return Piece(text, "")
+    note = f"Cut: these are the characters {offset} to {end} of {len(text)}. "
+    note += f"The next piece: {piece_uri(uri, end)}" if end < len(text) else "This is the last piece."
+    return Piece(text[offset:end], note)
+
+
+def piece_uri(uri: str, offset: int) -> str:
+    """Where the piece is read that begins at an offset."""
+    return f"{uri}?offset={offset}"
+
+
+def read_piece_uri(uri: str) -> tuple[str, int | None]:
+    """The URI of the whole text, and the offset; None when what stands there is no number."""
+    whole, mark, offset = uri.partition("?offset=")
+    if not mark:
+        return uri, 0
+    return whole, int(offset) if offset.isascii() and offset.isdigit() and len(offset) < 16 else None

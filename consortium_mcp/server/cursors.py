@@ -1,0 +1,36 @@
+"""Cursors of paged lists: opaque to clients; each holds the key of the last entry that was shown."""
+
+import base64
+import binascii
+from typing import Literal
+
+from consortium_mcp.errors import ConsortiumError
+
+Kind = Literal["consortium", "run"]
+"""Of what the key is: a saved name or a run id."""
+
+
+def write_cursor(kind: Kind, key: str) -> str:
+    """The cursor of the page that follows an entry."""
+    return base64.urlsafe_b64encode(f"{kind}:{key}".encode()).decode().rstrip("=")
+
+
+def read_cursor(cursor: str, *kinds: Kind) -> tuple[str, str]:
+    """The kind and the key in a cursor.
+
+    Args:
+        kinds: those that the list has.
+
+    Raises:
+        ConsortiumError: it was not written here, or for another list.
+    """
+    try:
+        text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode()
+    except (binascii.Error, ValueError):
+        text = ""
+    kind, _, key = text.partition(":")
+    if kind not in kinds or not key:
+        raise ConsortiumError(
+            f"The cursor {cursor[:60]!r} is not one of this list; take that of the page before, or none."
+        )
+    return kind, key

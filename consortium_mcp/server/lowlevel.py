@@ -1,0 +1,21 @@
+"""The SDK's lowlevel server below ours: where requests are served that MCPServer has no public door for.
+
+Its migration guide names this way, `_lowlevel_server.add_request_handler`, until there is a public one.
+"""
+
+from typing import Any
+
+from mcp.server import Server
+from mcp.server.connection import Connection
+from mcp.server.context import ServerRequestContext
+from mcp.server.mcpserver import MCPServer
+
+
+def lowlevel(server: MCPServer[Any]) -> Server[Any]:
+    """The lowlevel server."""
+    return server._lowlevel_server
+
+
+def connection_of(ctx: ServerRequestContext[Any, Any]) -> Connection:
+    """The connection that a message came by; its `exit_stack` is unwound when it closes."""
+    return ctx.session._connection

@@ -1,0 +1,43 @@
+"""The URIs of the MCP resources, written and read in one place."""
+
+from urllib.parse import quote
+
+CONSORTIUMS = "consortium://consortiums"
+MODELS = "consortium://models"
+STATS = "consortium://stats"
+RUNS = "consortium://runs"
+
+
+def consortium_uri(name: str) -> str:
+    """The resource that holds a saved definition."""
+    return f"{CONSORTIUMS}/{quote(name, safe='')}"
+
+
+def run_uri(run_id: str) -> str:
+    """The resource that holds a run's record."""
+    return f"{RUNS}/{run_id}"
+
+
+def transcript_uri(run_id: str) -> str:
+    """The resource that holds a run as a text to read."""
+    return f"{run_uri(run_id)}/transcript.md"
+
+
+def iteration_uri(run_id: str, number: int) -> str:
+    """The resource that holds one iteration of a run."""
+    return f"{run_uri(run_id)}/iterations/{number}"
+
+
+def response_uri(run_id: str, response_id: str) -> str:
+    """The resource that holds the text of one response."""
+    return f"{run_uri(run_id)}/responses/{segment_of(response_id)}"
+
+
+def segment_of(response_id: str) -> str:
+    """A response's id as it stands in a URI: `i1-m3` for `i1/m3`, because a slash would end the segment."""
+    return response_id.replace("/", "-")
+
+
+def response_id_of(segment: str) -> str:
+    """The id that a segment means; `i1%2Fm3`, which a client makes of the id itself, is decoded before this."""
+    return segment.replace("-", "/")
