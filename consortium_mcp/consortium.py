@@ -21,6 +21,9 @@ OWN_ANSWER = "own_answer"
 StopOn = Literal["arbiter", "agreement", "both"]
 """What can be looked at to see whether an answer is good enough."""
 
+THEIR_NAMES = {"default": None, "elimination": "eliminate"}
+"""What later releases of llm-consortium call strategies and judging methods of ours; None is our default."""
+
 
 class Member(Record):
     """One line of a consortium: a model, how many instances of it, and what they are told."""
@@ -153,7 +156,7 @@ def define(**fields: Any) -> Consortium:
 def load_saved_form(row: Mapping[str, Any]) -> Consortium:
     """Read a saved row, written by us or by any release of llm-consortium.
 
-    Fields that are unknown here are left out; their later releases call our strategy and method `default`.
+    Fields that are unknown here are left out, and their names of what is the same here are read as ours.
 
     Raises:
         InvalidConsortium: the row breaks a rule.
@@ -165,8 +168,8 @@ def load_saved_form(row: Mapping[str, Any]) -> Consortium:
     if "min_iterations" in fields:
         fields.pop("minimum_iterations", None)
     for name in ("strategy", "judging_method"):
-        if fields.get(name) == "default":
-            del fields[name]
+        if isinstance(theirs := fields.get(name), str):
+            fields[name] = THEIR_NAMES.get(theirs, theirs)
     return define(**fields)
 
 

@@ -105,13 +105,19 @@ def register(register: Callable[..., None], model_aliases: list[Any]) -> None:
         model_aliases: the models of the other plugins; a consortium must not hide one of them.
     """
     register(LocalModel(), AsyncLocalModel(), aliases=(LOCAL_MODEL_ALIAS,))
-    taken = {name for one in model_aliases for name in (one.model.model_id, *one.aliases)}
+    others = [one for one in model_aliases if not _is_llm_consortiums(one.model)]
+    taken = {name for one in others for name in (one.model.model_id, *one.aliases)}
     saved = SavedNames()
     for name in _saved_names():
         if name in taken:
             _warn(f"The consortium {name!r} is no llm model, because it would hide the model of that name: rename it.")
         else:
             register(ConsortiumModel(name, saved), AsyncConsortiumModel(name, saved))
+
+
+def _is_llm_consortiums(model: object) -> bool:
+    """Whether it is a consortium of llm-consortium, which was taken over: then ours answers to its name."""
+    return type(model).__module__.partition(".")[0] == "llm_consortium"
 
 
 def _saved_names() -> list[str]:

@@ -18,7 +18,7 @@ else:
     llm_models = LazyModule("consortium_mcp.llm_models")
 
 
-@llm.hookimpl
+@llm.hookimpl(trylast=True)  # so that `llm consortium` is ours where llm-consortium is installed too
 def register_commands(cli: click.Group) -> None:
     """Offer every command under `llm consortium`, `consult` being the default."""
     cli.add_command(llm_group)

@@ -11,6 +11,7 @@ from consortium_mcp.consultancy import Consultancy
 from consortium_mcp.local_model.weights import fetch_weights
 from consortium_mcp.settings import load_settings
 from tests.provider import Provider
+from tests.seed_defects import pytest_terminal_summary as pytest_terminal_summary
 
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as in a job that a shell runs in the background
     signal.signal(signal.SIGINT, signal.default_int_handler)  # else no command that a test starts could be interrupted

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.provider import Fault, Provider, verdict
+from tests.provider import Fault, Provider, Reply, verdict
 
 
 def run_command(
@@ -42,12 +42,19 @@ def test_the_prompt_comes_from_stdin_when_none_is_given(provider: Provider) -> N
     assert provider.requests_to("a")[0].prompt == "Capital of France?"
 
 
-def test_llm_consortium_takes_a_bare_prompt_as_llm_consortium_did(provider: Provider) -> None:
+def test_B38_llm_consortium_takes_a_bare_prompt(provider: Provider) -> None:
     provider.on("arbiter", verdict("Paris"))
 
     done = run_command("consortium", "Capital?", "-m", "a", "--arbiter", "arbiter", program=("-m", "llm"))
 
     assert (done.returncode, done.stdout) == (0, "Paris\n")
+
+
+@pytest.mark.parametrize("words", [["consortium"], ["consortium", "-m", "a"], ["consortium", "run"]])
+def test_B38_llm_consortium_without_a_prompt_asks_for_one(words: list[str]) -> None:
+    done = run_command(*words, program=("-m", "llm"))
+
+    assert done.returncode == 2 and done.stderr.endswith("Error: No prompt: stdin is empty.\n")
 
 
 def test_a_saved_consortium_is_an_llm_model(provider: Provider) -> None:
@@ -65,6 +72,19 @@ def test_json_is_the_whole_run(provider: Provider) -> None:
     done = run_command("consult", "?", "-m", "a:2", "--arbiter", "arbiter", "--json")
 
     assert len(json.loads(done.stdout)["iterations"][0]["responses"]) == 2
+
+
+def test_B34_every_iteration_is_returned_with_what_its_calls_used(provider: Provider) -> None:
+    provider.on("a", [Reply("first", input_tokens=3, output_tokens=5), Reply("second", input_tokens=30)])
+    unsure, sure = verdict("x", confidence=0.1), verdict("y", confidence=0.99)
+    provider.on("arbiter", [Reply(text, input_tokens=100, output_tokens=10) for text in (unsure, sure)])
+
+    run = json.loads(run_command("consult", "?", "-m", "a", "--arbiter", "arbiter", "--json").stdout)
+
+    responses = [response for iteration in run["iterations"] for response in iteration["responses"]]
+    assert [response["text"] for response in responses] == ["first", "second"]
+    assert [response["input_tokens"] for response in responses] == [3, 30]
+    assert (run["usage"]["calls"], run["usage"]["input_tokens"], run["usage"]["output_tokens"]) == (4, 233, 26)
 
 
 def test_output_writes_the_run_to_a_file(provider: Provider, tmp_path: Path) -> None:
@@ -116,7 +136,7 @@ def test_a_system_prompt_may_be_a_file(provider: Provider, tmp_path: Path) -> No
     assert provider.requests_to("a")[0].system == "Be brief."
 
 
-def test_without_any_model_the_four_ways_to_one_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_B33_without_any_model_the_four_ways_to_one_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "no-weights"))
 
     done = run_command("consult", "Hello?")

@@ -33,7 +33,7 @@ def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("short_grace")
-async def test_a_hung_member_holds_up_nobody_and_the_answer_says_who_is_missing(
+async def test_B23_a_hung_member_holds_up_nobody_and_the_answer_says_who_is_missing(
     provider: Provider, open_consultancy: OpenConsultancy
 ) -> None:
     office = open_consultancy(call_timeout_seconds=HOUR, deadline_seconds=HOUR)
@@ -122,7 +122,7 @@ async def test_a_member_that_hangs_through_all_iterations_is_asked_once_and_miss
 # the deadline
 
 
-async def test_at_the_deadline_an_arbiter_that_hangs_is_not_waited_for(
+async def test_B23_at_the_deadline_an_arbiter_that_hangs_is_not_waited_for(
     provider: Provider, consultancy: Consultancy
 ) -> None:
     provider.on("arbiter", Fault.hang())
@@ -177,7 +177,7 @@ async def test_a_deadline_that_comes_between_iterations_returns_the_best_so_far(
     assert provider.count("a") == 2
 
 
-async def test_a_deadline_before_any_response_is_a_failure_that_says_so(
+async def test_B23_a_deadline_before_any_response_is_a_failure_that_says_so(
     provider: Provider, consultancy: Consultancy
 ) -> None:
     provider.on("a", Fault.hang())

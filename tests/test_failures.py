@@ -10,6 +10,9 @@ import openai
 import pytest
 
 from consortium_mcp.catalogue import load_catalogue
+from consortium_mcp.consortium import define
+from consortium_mcp.consultancy import Consultancy
+from consortium_mcp.errors import RunFailed
 from consortium_mcp.failures import RETRIED, classify, find_finish_reason
 from consortium_mcp.model_call import CallLimits, make_call
 from consortium_mcp.run import CallResult, CallSpec
@@ -81,7 +84,7 @@ async def test_a_port_that_nobody_listens_on_is_network(provider: Provider, llm_
 
 
 @pytest.mark.parametrize("after_chunks", [0, 2])
-async def test_silence_is_a_timeout(provider: Provider, after_chunks: int) -> None:
+async def test_B23_silence_is_a_timeout(provider: Provider, after_chunks: int) -> None:
     provider.on("a", Fault.hang(after_chunks))
 
     result = await ask(timeout_seconds=0.2)
@@ -209,6 +212,16 @@ def test_B6_kinds_are_found_in_types_codes_and_bodies(error: Exception, kind: st
 @pytest.mark.parametrize("make", [ValueError, RuntimeError, llm.ModelError])
 def test_B6_the_words_of_a_message_decide_nothing(make: Callable[[str], Exception]) -> None:
     assert classify(make("RateLimitError: 429 timeout, insufficient_quota")).kind == "internal"
+
+
+def test_B35_an_llm_error_of_a_consortium_keeps_its_cause(provider: Provider, consultancy: Consultancy) -> None:
+    consultancy.store.save_consortium("panel", define(members=[{"model": "a"}]))
+    provider.on("a", Fault.wrong_key())
+
+    with pytest.raises(llm.ModelError, match="a#1: auth") as caught:
+        llm.get_model("panel").prompt("?").text()
+
+    assert isinstance(caught.value.__cause__, RunFailed)
 
 
 def test_a_failure_without_words_is_named_by_its_type() -> None:

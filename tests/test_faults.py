@@ -123,7 +123,7 @@ async def test_a_fault_of_a_member(
 
 
 @by_fault
-async def test_a_fault_of_the_arbiter(
+async def test_B7_a_fault_of_the_arbiter(
     provider: Provider, llm_home: Path, open_consultancy: OpenConsultancy, row: Row
 ) -> None:
     office = open_consultancy(call_timeout_seconds=row.call_timeout)
@@ -140,6 +140,15 @@ async def test_a_fault_of_the_arbiter(
     assert stored_kind(office, run, "i1/arbiter") == row.kind
     assert kinds(office, run, "i1/arbiter") == [row.kind] * row.attempts
     assert provider.count(broken) == row.requests
+
+
+async def test_B31_an_empty_verdict_is_no_answer(provider: Provider, consultancy: Consultancy) -> None:
+    provider.on("a", member("Blue."))
+    provider.on("arbiter", Fault.empty())
+
+    run = await consulted(consultancy, "a", "b")
+
+    assert run.answer == "judged by a member" and run.degraded[0].startswith("The arbiter arbiter failed (")
 
 
 async def test_a_truncated_answer_of_a_member_is_used_and_said(provider: Provider, consultancy: Consultancy) -> None:
@@ -166,7 +175,7 @@ async def test_a_truncated_verdict_is_asked_for_again_and_what_is_left_of_it_is_
     assert provider.count("arbiter") == 2
 
 
-async def test_a_fault_that_passes_leaves_nothing_but_its_attempts(
+async def test_B6_a_fault_that_passes_leaves_nothing_but_its_attempts(
     provider: Provider, consultancy: Consultancy
 ) -> None:
     provider.on("a", [Fault.server_error(503), Fault.rate_limit(), "Blue."])
@@ -234,7 +243,7 @@ async def test_a_client_reads_an_error_when_nobody_answers(provider: Provider, t
 # Retry-After
 
 
-async def test_retry_after_is_honoured(provider: Provider, consultancy: Consultancy, waits: list[float]) -> None:
+async def test_B6_retry_after_is_honoured(provider: Provider, consultancy: Consultancy, waits: list[float]) -> None:
     provider.on("a", [Fault.rate_limit(0.2), Fault.rate_limit(0.1), "Blue."])
     provider.on("arbiter", verdict())
 
@@ -244,7 +253,7 @@ async def test_retry_after_is_honoured(provider: Provider, consultancy: Consulta
     assert waits == pytest.approx([0.2, 0.1])
 
 
-async def test_a_wait_grows_and_varies_where_the_provider_does_not_say(
+async def test_B6_a_wait_grows_and_varies_where_the_provider_does_not_say(
     provider: Provider, consultancy: Consultancy, waits: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(calls, "WAIT_INITIAL_SECONDS", 0.02)

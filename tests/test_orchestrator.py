@@ -121,7 +121,7 @@ def test_every_instance_is_asked_once_under_a_label_of_its_own(members: list[tup
     assert len(labels) == len(asks) == consortium.instance_count == len(list(instances(consortium)))
 
 
-async def test_responses_keep_the_declared_order_whatever_finished_first() -> None:
+async def test_B24_responses_keep_the_declared_order_whatever_finished_first() -> None:
     gates = {f"i1/m{place}": anyio.Event() for place in (1, 2, 3)}
     order: list[str] = []
 
@@ -240,7 +240,7 @@ async def test_a_run_is_exhausted_after_its_maximum() -> None:
     assert (run.status, len(run.iterations)) == ("exhausted", 3)
 
 
-async def test_a_run_ends_when_an_iteration_brings_nothing_new_and_says_so() -> None:
+async def test_B10_a_run_ends_when_an_iteration_brings_nothing_new_and_says_so() -> None:
     run, _ = await ended_run(*[said("The sky is blue, because of scattering.", 0.1)] * 3, max_iterations=3)
     assert (run.status, len(run.iterations)) == ("exhausted", 2)
     assert "iteration 2 brought nothing new" in closed(run).degraded[0]
@@ -325,7 +325,7 @@ async def test_B7_responses_of_the_first_iteration_are_not_lost_when_all_fail_in
     assert (run.status, run.answer, run.selected_iteration) == ("exhausted", "the one answer", 1)
 
 
-async def test_when_all_members_fail_in_the_second_iteration_the_first_ones_answer_stays_and_this_is_told() -> None:
+async def test_B30_when_all_members_fail_in_the_second_iteration_the_first_ones_answer_stays() -> None:
     def script(spec: CallSpec) -> Reply:
         if spec.iteration == 2:
             return failed("server", "Down.")
@@ -372,7 +372,7 @@ def test_B9_no_iteration_is_surer_than_the_selected_one(confidences: list[float 
     assert best and (best.confidence or 0) == max(confidence or 0 for confidence in confidences)
 
 
-def test_a_run_without_a_verdict_has_no_best_iteration() -> None:
+def test_B30_a_run_without_a_verdict_has_no_best_iteration() -> None:
     assert best_iteration(new_run(iterations=[Iteration(number=1, responses=(response(1),))])) is None
 
 

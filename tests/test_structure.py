@@ -122,7 +122,7 @@ def test_what_every_llm_command_imports_of_us_is_almost_nothing() -> None:
     assert loaded <= {"", "errors", "lazy", "texts", "cli", "cli.groups", "plugin"}
 
 
-def test_importing_any_module_writes_nothing(tmp_path: Path) -> None:
+def test_B17_importing_any_module_writes_nothing_and_configures_no_logging(tmp_path: Path) -> None:
     home = tmp_path / "home"
     home.mkdir()
     names = [f"consortium_mcp.{name}" for name in ORDER]
@@ -136,3 +136,14 @@ def test_importing_any_module_writes_nothing(tmp_path: Path) -> None:
 
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert list(home.iterdir()) == []
+
+
+def test_B17_llm_starts_on_a_machine_where_it_has_no_folder_yet(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "llm", "consortium", "--help"],
+        capture_output=True,
+        text=True,
+        env={"HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path / "nothing"), "PATH": ""},
+    )
+
+    assert (done.returncode, done.stderr) == (0, "") and "consult" in done.stdout

@@ -2,38 +2,22 @@
 
 import json
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from pydantic import BaseModel
 
 from consortium_mcp.consortium import Consortium, Member
 from consortium_mcp.consultancy import Consultancy
 from consortium_mcp.store import Store
 from consortium_mcp.takeover import take_over
 from tests.permissions import read_only, shared_folder
+from tests.provider import Provider, verdict
+from tests.seed import SEED_CONSORTIUM, SEED_ROW, SeedConfig, unpack
 
 OpenConsultancy = Callable[..., Consultancy]
-
-SEED_ROW = {
-    "models": {"llama3:8b": 2, "b": 1},
-    "system_prompt": "Be brief.",
-    "confidence_threshold": 0.9,
-    "max_iterations": 4,
-    "minimum_iterations": 2,
-    "arbiter": "arbiter",
-}
-"""As `json.dumps(ConsortiumConfig(…).to_dict())` gave it."""
-
-SEED_CONSORTIUM = Consortium(
-    members=(Member(model="llama3:8b", count=2), Member(model="b")),
-    system_prompt="Be brief.",
-    confidence_threshold=0.9,
-    max_iterations=4,
-    min_iterations=2,
-    arbiter="arbiter",
-)
 
 LATER_FIELDS: dict[str, object] = {
     "judging_method": "default",
@@ -51,17 +35,6 @@ LATER_FIELDS: dict[str, object] = {
 """What the releases after the seed added."""
 
 
-class ConsortiumConfig(BaseModel):
-    """The seed's class, field by field (its lines 145-151); unknown fields are ignored, as pydantic does."""
-
-    models: dict[str, int]
-    system_prompt: str | None = None
-    confidence_threshold: float = 0.8
-    max_iterations: int = 3
-    minimum_iterations: int = 1
-    arbiter: str | None = None
-
-
 def write_configs(path: Path, rows: dict[object, object], *, column: str = "config", wal: bool = False) -> Path:
     """A file as llm-consortium leaves it; a row that is a dict is written as JSON, any other as it is."""
     connection = sqlite3.connect(path)
@@ -77,6 +50,11 @@ def write_configs(path: Path, rows: dict[object, object], *, column: str = "conf
     connection.commit()
     connection.close()
     return path
+
+
+def command(*arguments: str, program: str = "consortium_mcp") -> subprocess.CompletedProcess[str]:
+    """A command of ours, or llm's, with this test's environment."""
+    return subprocess.run([sys.executable, "-m", program, *arguments], input="", capture_output=True, text=True)
 
 
 @pytest.fixture
@@ -109,19 +87,33 @@ def test_what_was_saved_later_wins_among_namesakes(llm_home: Path, open_consulta
 
 
 def test_a_strategy_that_we_do_not_have_is_kept_by_its_name(llm_home: Path, open_consultancy: OpenConsultancy) -> None:
-    row = SEED_ROW | LATER_FIELDS | {"strategy": "elimination", "judging_method": "rank"}
+    row = SEED_ROW | LATER_FIELDS | {"strategy": "semantic", "judging_method": "rank"}
     write_configs(llm_home / "consortium_logs.db", {"panel": row})
 
     taken = open_consultancy().store.load_consortium("panel")
 
-    assert (taken.strategy, taken.judging_method) == ("elimination", "rank")
+    assert (taken.strategy, taken.judging_method) == ("semantic", "rank")
 
 
-def test_a_file_is_taken_over_once(llm_home: Path, open_consultancy: OpenConsultancy) -> None:
+def test_a_consortium_is_taken_over_once(llm_home: Path, open_consultancy: OpenConsultancy) -> None:
     write_configs(llm_home / "logs.db", {"panel": SEED_ROW})
     open_consultancy().store.delete_consortium("panel")
 
     assert open_consultancy().store.list_consortium_names() == []
+
+
+def test_what_is_saved_there_later_is_taken_over_too(llm_home: Path, open_consultancy: OpenConsultancy) -> None:
+    write_configs(llm_home / "logs.db", {"panel": SEED_ROW, "bad": "{not json"})
+    open_consultancy().store.delete_consortium("panel")
+    write_configs(llm_home / "logs.db", {"second": SEED_ROW})
+
+    assert open_consultancy().store.list_consortium_names() == ["second"]
+
+
+def test_a_problem_is_told_once(llm_home: Path, store: Store) -> None:
+    write_configs(llm_home / "logs.db", {"bad": "{not json"})
+
+    assert [len(take_over(store, llm_home)) for _ in range(2)] == [1, 0]
 
 
 def test_what_is_saved_here_is_not_replaced(llm_home: Path, store: Store) -> None:
@@ -227,16 +219,106 @@ def test_a_file_without_their_table_is_no_problem(llm_home: Path, store: Store, 
     assert take_over(store, llm_home) == []
 
 
+# databases that the real llm-consortium wrote
+
+
+def test_what_the_real_seed_saved_is_there_and_can_run(provider: Provider, llm_home: Path) -> None:
+    unpack("seed", llm_home)
+    listed = json.loads(command("list", "--json").stdout)
+    found = {one["name"]: one["definition"] for one in listed}
+
+    assert {name: row["models"] for name, row in found.items()} == {
+        "counted": {"a": 2, "b": 1},
+        "itself": {"itself": 1, "b": 1},
+        "my-consortium": {"claude-3-opus-20240229": 1, "gpt-4": 1},
+        "partly": {"b": 2},
+        "unbounded": {"a": 1},
+    }
+    mine, counted, unbounded = found["my-consortium"], found["counted"], found["unbounded"]
+    assert (mine["arbiter"], mine["confidence_threshold"]) == ("claude-3-opus-20240229", 0.9)
+    assert (mine["max_iterations"], mine["system_prompt"]) == (5, "Your custom system prompt")
+    assert (counted["confidence_threshold"], counted["min_iterations"]) == (0.75, 1)
+    assert (unbounded["max_iterations"], unbounded["min_iterations"]) == (100, 1)
+    assert [one["name"] for one in listed if one["problem"]] == ["itself", "my-consortium"]
+
+
+def test_what_of_the_real_seeds_rows_is_not_as_it_was_is_told(llm_home: Path, store: Store) -> None:
+    unpack("seed", llm_home)
+
+    assert [problem.replace(f" in {llm_home / 'logs.db'}", "") for problem in take_over(store, llm_home)] == [
+        "The consortium 'unbounded' was taken over with changes: max_iterations is 100, not 500.",
+        "The consortium 'partly' was taken over with changes: 'a' is left out, of which it asked 0 instances.",
+        "The consortium 'nobody' was not taken over: Consortium not valid: the consortium: a consortium needs at least "
+        "one member.",
+        "The consortium 'crowd' was not taken over: Consortium not valid: members.0.count is 300: Input should be less "
+        "than or equal to 256.",
+    ]
+
+
+def test_what_the_real_later_release_saved_is_there_and_says_why_it_cannot_run(
+    provider: Provider, llm_home: Path
+) -> None:
+    unpack("later", llm_home)
+    listed = json.loads(command("list", "--json").stdout)
+    found = {one["name"]: one["definition"] for one in listed}
+
+    assert {name: (row["strategy"], row["judging_method"]) for name, row in found.items()} == {
+        "counted": ("refine", "synthesize"),
+        "elimination": ("eliminate", "rank"),
+        "my-consortium": ("refine", "synthesize"),
+        "ranked": ("refine", "rank"),
+        "role": ("role", "synthesize"),
+        "semantic": ("semantic", "synthesize"),
+        "split": ("refine", "synthesize"),
+        "voting": ("voting", "synthesize"),
+    }
+    problems = {one["name"]: one["problem"] for one in listed}
+    assert problems["voting"] == "There is no strategy 'voting'. There are: refine, debate, eliminate."
+    assert [name for name in found if problems[name] is None] == ["counted", "elimination", "ranked"]
+
+
+def test_what_of_the_real_later_rows_means_nothing_here_is_told(llm_home: Path, store: Store) -> None:
+    unpack("later", llm_home)
+
+    told = {problem.split("'")[1]: problem.partition("changes: ")[2] for problem in take_over(store, llm_home)}
+    nothing = "is left out, which means nothing here"
+    assert told == {
+        "elimination": f"strategy_params {nothing}.",
+        "role": f"strategy_params {nothing}.",
+        "semantic": f"strategy_params {nothing}; embedding_backend {nothing}; embedding_model {nothing}.",
+        "voting": f"manual_context {nothing}.",
+    }
+
+
+@pytest.mark.parametrize("line", ["seed", "later"])
+def test_a_conversation_that_began_there_goes_on_here(provider: Provider, llm_home: Path, line: str) -> None:
+    unpack(line, llm_home)
+    provider.on("arbiter", verdict("Seven months."))
+    (logged,) = json.loads(command("logs", "--json", "-m", "counted", program="llm").stdout)
+
+    done = command("--cid", logged["conversation_id"], "How long does it take to get there?", program="llm")
+
+    assert (done.returncode, done.stdout) == (0, "Seven months.\n")
+    assert [message["content"] for message in provider.requests_to("b")[0].messages if message["role"] != "system"] == [
+        "Tell me about the planet Mars.",
+        "Mars is a planet.",
+        "How long does it take to get there?",
+    ]
+
+
+# the way back
+
+
 def test_our_row_is_readable_by_the_seed(store: Store, tmp_path: Path) -> None:
     store.save_consortium("panel", SEED_CONSORTIUM)
 
     connection = sqlite3.connect(tmp_path / "taken.db")
     [(config,)] = connection.execute("SELECT config FROM consortium_configs WHERE name = 'panel'")
     connection.close()
-    assert ConsortiumConfig(**json.loads(config)).model_dump() == SEED_ROW
+    assert SeedConfig(**json.loads(config)).model_dump() == SEED_ROW
 
 
 def test_our_row_gives_the_seed_the_sum_of_a_models_instances(store: Store) -> None:
     twice = Consortium(members=(Member(model="a", count=2), Member(model="a", system_prompt="Doubt.")))
 
-    assert ConsortiumConfig(**twice.saved_form()).models == {"a": 3}
+    assert SeedConfig(**twice.saved_form()).models == {"a": 3}

@@ -34,7 +34,7 @@ def a_template(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPat
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_template_file_loads_and_has_only_named_placeholders(name: str) -> None:
+def test_B18_every_template_file_loads_and_has_only_named_placeholders(name: str) -> None:
     template = load_template(name)
     assert template.is_valid() and template.substitute(dict.fromkeys(template.get_identifiers(), "x"))
 
@@ -99,7 +99,7 @@ def test_B14_an_empty_template_is_refused(a_template: str, content: str) -> None
         load_template("mine")
 
 
-def test_a_template_that_is_not_there_raises() -> None:
+def test_B18_a_template_that_is_not_there_raises() -> None:
     with pytest.raises(FileNotFoundError):
         load_template("nothing-of-this-name")
 

@@ -1,6 +1,7 @@
 """Saved consortiums: one row each, which llm-consortium can read too."""
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from consortium_mcp.consortium import Consortium, load_saved_form
@@ -62,13 +63,14 @@ class SavedConsortiums(DatabaseFile):
         self.write(lambda c: c.execute("DELETE FROM consortium_configs WHERE name = ?", [name]) and None)
         return removed
 
-    def list_takeovers(self) -> list[str]:
-        """The files of llm-consortium that were taken over."""
-        return [row["path"] for row in self.read("SELECT path FROM takeovers")]
+    def list_takeovers(self) -> dict[str, list[str]]:
+        """The files of llm-consortium that were read, and which names each held then."""
+        return {row["path"]: json.loads(row["names"]) for row in self.read("SELECT path, names FROM takeovers")}
 
-    def save_takeover(self, path: str) -> None:
-        """Note that a file of llm-consortium was read to its end."""
-        self.write(lambda c: c.execute("INSERT OR REPLACE INTO takeovers VALUES (?, ?)", [path, now_utc()]) and None)
+    def save_takeover(self, path: str, names: Sequence[str] = ()) -> None:
+        """Note that a file of llm-consortium was read to its end, and the names in it."""
+        row = (path, now_utc(), json.dumps(names))
+        self.write(lambda c: c.execute("INSERT OR REPLACE INTO takeovers VALUES (?, ?, ?)", row) and None)
 
 
 def _json_row(text: bytes, name: str) -> dict[str, Any]:

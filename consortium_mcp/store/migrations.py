@@ -182,3 +182,9 @@ def m007_attempts_begun(db: Database) -> None:
 def m008_output_schemas(db: Database) -> None:
     """Runs whose answer is JSON."""
     db.execute("ALTER TABLE runs ADD COLUMN output_schema TEXT")  # JSON: what it follows; null for free text
+
+
+@migrations(name="m009_names_taken_over")
+def m009_names_taken_over(db: Database) -> None:
+    """What was in a file of llm-consortium when it was last read: what is saved there later is taken over too."""
+    db.execute("ALTER TABLE takeovers ADD COLUMN names TEXT NOT NULL DEFAULT '[]'")  # JSON: every name in it
