@@ -71,8 +71,18 @@ def _connect() -> sqlite3.Connection:
         # llm's migrations lose a race between two processes; an empty database beside the log is the lock.
         with closing(sqlite3.connect(path.with_name("logs.db-migrating"), isolation_level=None, timeout=30)) as lock:
             lock.execute("BEGIN EXCLUSIVE")
-            llm_migrations.migrate(db)
+            if db.table_names():
+                llm_migrations.migrate(db)
+            else:
+                _create(connection)
     return connection
+
+
+def _create(connection: sqlite3.Connection) -> None:
+    """All of llm's tables at once: where its migrations break off in the middle, llm can never open its log again."""
+    with closing(sqlite3.connect(":memory:")) as complete:
+        llm_migrations.migrate(sqlite_utils.Database(complete))
+        complete.backup(connection)
 
 
 def _is_new(db: sqlite_utils.Database) -> bool:

@@ -1,9 +1,13 @@
 """The real server in a process of its own, and the SDK's client connected to it."""
 
+import array
+import fcntl
 import json
 import os
 import subprocess
 import sys
+import termios
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -12,6 +16,9 @@ from typing import Any
 from mcp import Client, StdioServerParameters, stdio_client
 from mcp.client.session import SamplingFnT
 from mcp_types import CallToolResult
+
+_FULL_PIPE = 60_000
+"""Bytes; Linux gives a pipe 65,536."""
 
 
 @asynccontextmanager
@@ -111,6 +118,19 @@ class StdioServer:
         """What a client does when it leaves."""
         assert self.process.stdin is not None
         self.process.stdin.close()
+
+    def close_stdout(self) -> None:
+        """What a client does that reads no further."""
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+
+    def wait_until_nothing_more_fits(self) -> None:
+        """Return when unread answers fill the pipe: the server waits in the middle of one."""
+        assert self.process.stdout is not None
+        waiting = array.array("i", [0])
+        while waiting[0] < _FULL_PIPE:
+            time.sleep(0.01)
+            fcntl.ioctl(self.process.stdout, termios.FIONREAD, waiting)
 
     def wait(self) -> int:
         """The exit status, once it has ended."""

@@ -91,6 +91,18 @@ def test_the_end_of_a_stdio_server_stops_its_runs(
     assert (tmp_path / "stderr").read_text() == ""
 
 
+def test_a_client_that_leaves_in_the_middle_of_an_answer_ends_the_server_in_peace(tmp_path: Path) -> None:
+    with StdioServer(tmp_path / "stderr") as server:
+        for _ in range(20):
+            server.request("tools/list")
+        server.wait_until_nothing_more_fits()
+        server.close_stdout()
+        server.close_stdin()
+        status = server.wait()
+
+    assert (status, (tmp_path / "stderr").read_text()) == (0, "")
+
+
 @pytest.mark.parametrize(("end", "mode"), [(signal.SIGINT, "legacy"), (signal.SIGTERM, "auto")])
 async def test_a_signal_to_an_http_server_stops_its_runs(
     end: signal.Signals, mode: str, provider: Provider, consultancy: Consultancy, tmp_path: Path

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -20,6 +21,20 @@ from consortium_mcp.store import Store
 from tests.provider import Fault, Provider, verdict
 
 OpenConsultancy = Callable[..., Consultancy]
+
+KILLED_WHILE_MIGRATING = """
+import functools, os, signal, sys
+from llm.migrations import MIGRATIONS
+from consortium_mcp.cli import main
+
+@functools.wraps(MIGRATIONS[-1])
+def migrate_and_die(db, last=MIGRATIONS[-1]):
+    last(db)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+MIGRATIONS[-1] = migrate_and_die
+main(sys.argv[1:])
+"""
 
 CONSULT = [sys.executable, "-m", "consortium_mcp", "consult", "why?", "-m", "a", "-m", "b", "--arbiter", "arbiter"]
 
@@ -98,6 +113,14 @@ async def test_each_call_is_a_conversation_of_its_own_in_llms_log(
     await consult(open_consultancy(), models=["a:3"])
 
     assert len({row["conversation_id"] for row in logged()}) == 4
+
+
+def test_a_process_that_is_killed_while_it_makes_llms_log_leaves_none_that_llm_cannot_open(provider: Provider) -> None:
+    provider.on("arbiter", verdict("so"))
+    killed = subprocess.run([sys.executable, "-c", KILLED_WHILE_MIGRATING, *CONSULT[3:]])
+    subprocess.run(CONSULT, check=True)
+
+    assert (killed.returncode, len(logged())) == (-signal.SIGKILL, 3)
 
 
 @pytest.fixture

@@ -26,6 +26,10 @@ _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _ANSWER_SECONDS = 0.5
 """How long answers that are under way may take once every run has been stopped."""
 
+_IDLE_SECONDS = 75
+"""How long an idle connection stays open. Clients close theirs after 4 or 5 s and must be the first to do so: a request
+that meets a closing connection is lost."""
+
 
 def serve_http(settings: Settings, transport: str, host: str, port: int) -> None:
     """Serve until a signal comes; what was asked is told on stderr.
@@ -49,8 +53,9 @@ def serve_http(settings: Settings, transport: str, host: str, port: int) -> None
 
 
 async def _serve(consultancy: Consultancy, transport: str, listener: socket.socket, names: Sequence[str]) -> None:
-    # No origin is allowed: a browser page, of this machine or another, has no business here.
-    security = TransportSecuritySettings(allowed_hosts=list(names), allowed_origins=[])
+    # No origin but our own is allowed: a browser page, of this machine or another, has no business here.
+    origins = [f"http://{name}" for name in names]
+    security = TransportSecuritySettings(allowed_hosts=list(names), allowed_origins=origins)
     async with Runner(consultancy) as runner:
         if consultancy.settings.resume == "auto":
             await runner.recover()
@@ -61,7 +66,7 @@ async def _serve(consultancy: Consultancy, transport: str, listener: socket.sock
             else server.sse_app(transport_security=security)
         )
         level = consultancy.settings.log_level.lower()
-        web = _Server(uvicorn.Config(app, log_level=level, log_config=None))
+        web = _Server(uvicorn.Config(app, log_level=level, log_config=None, timeout_keep_alive=_IDLE_SECONDS))
         async with anyio.create_task_group() as group:
             group.start_soon(_end_on_signal, runner, web)
             await web.serve(sockets=[listener])

@@ -24,7 +24,10 @@ async def _serve(consultancy: Consultancy) -> None:
         group.start_soon(_end_on_signal, runner)
         if consultancy.settings.resume == "auto":
             await runner.recover()
-        await build_server(runner).run_stdio_async()
+        try:
+            await build_server(runner).run_stdio_async()
+        except* BrokenPipeError:
+            pass  # the client left in the middle of an answer
         end_soon(0)
         group.cancel_scope.cancel()
 
