@@ -3,6 +3,7 @@
 import difflib
 import json
 import os
+import re
 import tempfile
 from pathlib import Path
 
@@ -50,7 +51,8 @@ async def _listed(client: Client) -> dict[str, dict[str, object]]:
 
 
 def _as_json(value: object) -> str:
-    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+    text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+    return re.sub(r'("lastModified": )"[^"]*"', r'\1"when it was saved"', text)
 
 
 def _committed() -> dict[str, str]:
