@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from consortium_mcp.arbiter import judging_methods
 from consortium_mcp.arbiter.vote import margin
+from consortium_mcp.consortium import Consortium, alternatives
 from consortium_mcp.plan import Plan
 from consortium_mcp.run import Claim, Iteration, Measures, MemberResponse, Run, Usage, Verdict, Votes
 from consortium_mcp.stats import MemberStats, Stats
@@ -85,12 +86,19 @@ def confidence_text(run: Run) -> str:
     """The confidence and what it means for this run, on one line."""
     stated = "unknown" if run.confidence is None else f"{run.confidence:.2f}"
     method = judging_methods().get(run.consortium.judging_method)
-    by = run.consortium.arbiter if method is None or method.needs_arbiter else method.name.replace("_", " ")
+    by = arbiter_text(run.consortium) if method is None or method.needs_arbiter else method.name.replace("_", " ")
     rounds = f"iteration {run.selected_iteration} of {len(run.iterations)}"
     threshold = f"{run.consortium.confidence_threshold:.2f}"
     enough = run.confidence is not None and run.confidence >= run.consortium.confidence_threshold
     met = "reached" if enough else "not reached"
     return f"{stated}, by {by} in {rounds}; the threshold of {threshold} was {met}"
+
+
+def arbiter_text(consortium: Consortium) -> str:
+    """The arbiter, and whether it judges responses of its own model: it may prefer them, anonymous as they are."""
+    asked = {name for member in consortium.members for name in alternatives(member.model)}
+    is_member = not asked.isdisjoint(alternatives(consortium.arbiter or ""))
+    return f"{consortium.arbiter} (also a member)" if is_member else f"{consortium.arbiter}"
 
 
 def responses_text(iteration: Iteration) -> str:
@@ -133,7 +141,7 @@ def facts(run: Run) -> Iterator[str]:
     if run.replay_of:
         yield f"replay of: {run.replay_of}"
     yield f"consortium: {run.consortium_name or 'given inline'}, of {', '.join(map(str, run.consortium.members))}"
-    yield f"arbiter: {run.consortium.arbiter}"
+    yield f"arbiter: {arbiter_text(run.consortium)}"
     yield usage_text(run.usage)
     yield from (f"incomplete: {sentence}" for sentence in run.degraded)
 

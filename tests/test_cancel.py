@@ -122,6 +122,23 @@ async def test_a_signal_to_an_http_server_stops_its_runs(
     assert "Traceback" not in (tmp_path / "stderr").read_text()
 
 
+def test_sigterm_stops_a_command_that_a_shell_runs_in_the_background(
+    provider: Provider, consultancy: Consultancy
+) -> None:
+    held = Held(provider, 2)
+    command = f"{sys.executable} -m consortium_mcp consult Why -m a -m b --arbiter arbiter & echo $!; wait $!; echo $?"
+
+    with subprocess.Popen(["sh", "-c", command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as shell:
+        held.wait()
+        assert shell.stdout is not None
+        os.kill(int(shell.stdout.readline()), signal.SIGTERM)
+        status = shell.stdout.readline()
+
+    held.assert_stopped()
+    assert_cancelled(the_run(consultancy), 2)
+    assert status == "130\n"
+
+
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_and_sigterm_stop_the_run_of_a_command(
     end: signal.Signals, provider: Provider, consultancy: Consultancy

@@ -64,6 +64,14 @@ def test_what_is_missing_comes_before_the_answer() -> None:
     assert answer_text(run) == expected and short_report(run).startswith(expected)
 
 
+@pytest.mark.parametrize("arbiter", ["a", "other|a"])
+def test_B26_an_arbiter_that_is_also_a_member_is_said_to_be_one(arbiter: str) -> None:
+    run = ended(consortium=panel(arbiter=arbiter))
+
+    assert f"by {arbiter} (also a member) in iteration 2 of 2" in confidence_text(run)
+    assert f"- arbiter: {arbiter} (also a member)\n" in transcript(run)
+
+
 def test_a_whole_answer_stands_alone() -> None:
     assert answer_text(ended()) == "second synthesis"
 

@@ -3,6 +3,7 @@
 import math
 import signal
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +77,6 @@ def consult(
 
 def work_on(consultancy: Consultancy, run_id: str) -> Run:
     """The run when it has ended, its progress shown meanwhile; Ctrl-C and SIGTERM cancel it."""
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
         return anyio.run(_follow, consultancy, run_id)
     except KeyboardInterrupt as interrupt:
@@ -85,13 +85,25 @@ def work_on(consultancy: Consultancy, run_id: str) -> Run:
 
 
 async def _follow(consultancy: Consultancy, run_id: str) -> Run:
-    async with Runner(consultancy) as runner:
-        runner.submit(run_id)
-        with live_table() as table:
-            async for progress in runner.follow(run_id, math.inf):
-                table.show(progress)
-        await consultancy.mark_received(run_id)
-        return await runner.load(run_id)
+    async with anyio.create_task_group() as group:
+        group.start_soon(_end_on_sigterm, group.cancel_scope)
+        async with Runner(consultancy) as runner:
+            runner.submit(run_id)
+            with live_table() as table:
+                async for progress in runner.follow(run_id, math.inf):
+                    table.show(progress)
+            await consultancy.mark_received(run_id)
+            run = await runner.load(run_id)
+        group.cancel_scope.cancel()
+        return run
+    raise KeyboardInterrupt
+
+
+async def _end_on_sigterm(scope: anyio.CancelScope) -> None:
+    """As Ctrl-C, which a job that a shell runs in the background does not even hear."""
+    with suppress(NotImplementedError), anyio.open_signal_receiver(signal.SIGTERM) as signals:
+        async for _ in signals:
+            scope.cancel()
 
 
 def _prompt_from_stdin(read_stdin: bool) -> str:
