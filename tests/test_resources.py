@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from consortium_mcp.uris import consortium_uri, iteration_uri, response_uri
 from tests.consulted import consulted
 from tests.history import copy_id, copy_run
 from tests.provider import Fault, Provider, verdict
-from tests.server_process import connected, http_server, read, said
+from tests.server_process import connected, http_server, read, said, structured
 
 PAIR = Consortium(members=(Member(model="a", count=2), Member(model="b")), arbiter="arbiter")
 
@@ -263,6 +264,30 @@ async def test_five_megabytes_are_read_in_pieces_by_clients_of_both_eras_on_both
                 came[mode, "http"] = all([await piece_at(client, uri, offset) for offset in offsets])
 
     assert len(came) == 4 and all(came.values())
+
+
+@pytest.mark.parametrize("mode", ["auto", "legacy"])
+@pytest.mark.parametrize("transport", ["stdio", "http"])
+async def test_a_consult_whose_answers_are_five_megabytes_returns_their_beginning_and_where_the_rest_is(
+    provider: Provider, tmp_path: Path, mode: str, transport: str
+) -> None:
+    provider.on("a", LONG)
+    provider.on("arbiter", verdict(LONG))
+    async with AsyncExitStack() as held:
+        if transport == "stdio":
+            client = await held.enter_async_context(connected(mode, tmp_path / "stderr"))
+        else:
+            _, url = held.enter_context(http_server(tmp_path / "stderr"))
+            client = await held.enter_async_context(Client(url, mode=mode))
+        asked = {"prompt": "?", "models": ["a"], "arbiter": "arbiter", "wait_seconds": 100}
+        result = await client.call_tool("consult_consortium", asked)
+        answer = structured(result)
+        came = await piece_at(client, response_uri(answer["run_id"], "i1/m1"), len(LONG) // 2)
+
+    first = said(result).splitlines()[0]
+    assert answer["status"] == "converged" and LONG[:5_000] in answer["answer"]
+    assert answer["run_uri"] in first and len(said(result)) < 30_000, first
+    assert came
 
 
 async def piece_at(client: Client, uri: str, offset: int) -> bool:
