@@ -176,7 +176,7 @@ async def http_client(url: str, mode: str, token: str | None = None) -> AsyncIte
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     async with AsyncExitStack() as stack:
         if url.endswith("/sse"):
-            transport: Any = sse_client(url, headers=headers)
+            transport: Any = sse_client(url, headers=headers, timeout=60)
         else:
             http = await stack.enter_async_context(httpx2.AsyncClient(headers=headers, timeout=60))
             transport = streamable_http_client(url, http_client=http)
