@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test test-clients check format bench-waiting bench-ending bench-startup bench-history bench-quality clean
+.PHONY: demo test test-clients check format bench-waiting bench-ending bench-startup bench-history bench-quality bench-soak clean
 
 demo: $(INSTALLED)
 	$(BIN)/consortium-mcp demo
@@ -27,7 +27,7 @@ format: $(INSTALLED)
 	$(BIN)/ruff format .
 
 # How long is waited where something hangs; how soon the process ends; what the plugin costs llm; how long histories slow;
-# how good answers are.
+# how good answers are; what 30 minutes of load do.
 bench-waiting: $(INSTALLED)
 	$(BIN)/python -m benchmarks.waiting
 
@@ -42,6 +42,9 @@ bench-history: $(INSTALLED)
 
 bench-quality: $(INSTALLED)
 	$(BIN)/python -m benchmarks.quality
+
+bench-soak: $(INSTALLED)
+	$(BIN)/python -m benchmarks.soak
 
 clean:
 	rm -rf $(VENV)

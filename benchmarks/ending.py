@@ -71,7 +71,8 @@ def _stdio(end: Callable[[StdioServer], None], *, asleep: bool = False, locked: 
 
 
 def _http(number: signal.Signals) -> tuple[float, str]:
-    with _hanging_models() as (folder, wait), http_server(folder / "stderr") as (process, url):
+    no_grace = {"CONSORTIUM_GRACE_SECONDS": "0"}
+    with _hanging_models() as (folder, wait), http_server(folder / "stderr", **no_grace) as (process, url):
 
         async def consult() -> float:
             async with Client(url, mode="legacy") as client, anyio.create_task_group() as group:

@@ -25,7 +25,7 @@ from consortium_mcp.model_call import CallLimits, ChunkSink, ResponseSink, make_
 from consortium_mcp.prices import price_usd
 from consortium_mcp.run import Budget, CallResult, CallSpec, Run, Status, now_utc
 from consortium_mcp.settings import Settings
-from consortium_mcp.store import Begun, NotHeld, Paid, Refused, Reservation, Store, day_scope, run_scope
+from consortium_mcp.store import Begun, NotHeld, Paid, Refused, Reservation, Store, caller_scope, day_scope, run_scope
 from consortium_mcp.tracing import call_span, describe_call
 
 logger = logging.getLogger(__name__)
@@ -276,7 +276,10 @@ class RunCalls:
             self.stopped = self.stopped or why
 
     def _budgets(self) -> dict[str, Budget]:
-        return {run_scope(self.run.run_id): self.run.budget, day_scope(): day_budget(self.settings)}
+        budgets = {run_scope(self.run.run_id): self.run.budget, day_scope(): day_budget(self.settings)}
+        if self.run.caller:
+            budgets[caller_scope(self.run.caller)] = Budget(max_cost_usd=self.settings.max_cost_usd_per_caller)
+        return budgets
 
     def _seconds_left(self, *, for_arbiter: bool) -> float:
         """How long a call may still take: members leave the arbiter its share."""

@@ -1,4 +1,7 @@
-"""What runs want to ask the calling client's own model, kept until somebody who follows the run has asked it."""
+"""What runs want to ask the calling client's own model, kept until somebody who follows the run has asked it.
+
+A client is asked for runs of its own caller only, and answers for no others.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,6 +9,7 @@ from dataclasses import dataclass, field
 
 import anyio
 
+from consortium_mcp.callers import current_caller
 from consortium_mcp.run import CallResult, CallSpec, now_utc
 
 
@@ -20,40 +24,48 @@ class ClientCall:
     """Whether somebody is asking the client just now."""
 
 
+_Key = tuple[str | None, str]
+
+
+def _key(run_id: str) -> _Key:
+    """A run's id, and for whom it is worked on, or who follows it."""
+    return current_caller(), run_id
+
+
 class ClientCalls:
     """The calls of all runs that wait for a client; it knows nothing of the protocol by which clients are asked."""
 
     def __init__(self) -> None:
-        self._waiting: dict[str, list[ClientCall]] = {}
-        self._arrived: dict[str, anyio.Event] = {}
+        self._waiting: dict[_Key, list[ClientCall]] = {}
+        self._arrived: dict[_Key, anyio.Event] = {}
 
     @contextmanager
     def asking(self, run_id: str, spec: CallSpec) -> Iterator[ClientCall]:
         """Let a call wait for as long as this is entered."""
-        call = ClientCall(spec)
-        self._waiting.setdefault(run_id, []).append(call)
-        if arrived := self._arrived.pop(run_id, None):
+        call, key = ClientCall(spec), _key(run_id)
+        self._waiting.setdefault(key, []).append(call)
+        if arrived := self._arrived.pop(key, None):
             arrived.set()
         try:
             yield call
         finally:
-            self._waiting[run_id].remove(call)
-            if not self._waiting[run_id]:
-                del self._waiting[run_id]
+            self._waiting[key].remove(call)
+            if not self._waiting[key]:
+                del self._waiting[key]
 
     def waiting(self, run_id: str) -> list[ClientCall]:
         """The run's calls that nobody is asking the client just now."""
-        return [call for call in self._waiting.get(run_id, []) if not call.is_taken]
+        return [call for call in self._waiting.get(_key(run_id), []) if not call.is_taken]
 
     async def wait(self, run_id: str) -> list[ClientCall]:
         """The same, as soon as there is one."""
         while not (calls := self.waiting(run_id)):
-            await self._arrived.setdefault(run_id, anyio.Event()).wait()
+            await self._arrived.setdefault(_key(run_id), anyio.Event()).wait()
         return calls
 
     def answer(self, run_id: str, call_id: str, result: CallResult) -> None:
         """Hand over what the client said; the first answer counts, and nobody minds one that came too late."""
-        for call in self._waiting.get(run_id, []):
+        for call in self._waiting.get(_key(run_id), []):
             if call.spec.call_id == call_id and call.result is None:
                 call.result = result
                 call.answered.set()

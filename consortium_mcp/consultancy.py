@@ -6,8 +6,9 @@ import logging
 import os
 import secrets
 import socket
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, contextmanager, suppress
+from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 
@@ -17,6 +18,7 @@ import anyio.to_thread
 from ulid import ULID
 
 from consortium_mcp.answer_stream import AnswerStream
+from consortium_mcp.callers import calling, current_caller
 from consortium_mcp.calls import RunCalls, day_budget, saved, seconds_until
 from consortium_mcp.catalogue import Catalogue, ModelEntry, load_catalogue
 from consortium_mcp.client_calls import ClientCalls
@@ -24,7 +26,7 @@ from consortium_mcp.clients import KeptClients
 from consortium_mcp.consortium import Consortium, with_own_answer, without_own_answer
 from consortium_mcp.definitions import Definitions, check_schema_use, client_problems, with_arbiter
 from consortium_mcp.ending import closed, ended
-from consortium_mcp.errors import InvalidConsortium, RunFailed, StoreUnusable
+from consortium_mcp.errors import Busy, InvalidConsortium, RunFailed, StoreUnusable
 from consortium_mcp.llm_log import LlmLog
 from consortium_mcp.masking import masked
 from consortium_mcp.model_call import CallLimits, ChunkSink, ignore
@@ -33,12 +35,14 @@ from consortium_mcp.plan import Plan, budget_problems, make_plan
 from consortium_mcp.run import Budget, CallSpec, Iteration, Run, Turn, now_utc
 from consortium_mcp.settings import Settings, llm_user_path, load_settings
 from consortium_mcp.stats import Stats, make_stats
-from consortium_mcp.store import LEASE_SECONDS, Store, day_scope
+from consortium_mcp.store import LEASE_SECONDS, Room, Store, caller_scope, day_scope
 from consortium_mcp.takeover import take_over
 from consortium_mcp.texts import storable
 from consortium_mcp.tracing import describe_run, run_span
 
 logger = logging.getLogger(__name__)
+
+_is_within_run: ContextVar[bool] = ContextVar("is_within_run", default=False)
 
 JOIN_MINUTES = 60
 """How long after its opening a run can be joined by the same call."""
@@ -50,13 +54,14 @@ class Consultancy:
     def __init__(self, settings: Settings | None = None) -> None:
         """Open the store; a new one takes over what llm-consortium saved. Raises StoreUnusable."""
         self.settings = settings or load_settings()
-        self.store = Store(self.settings.database_path)
+        self.store = Store(self.settings.database_path, self.settings.shared)
         self.definitions = Definitions(self.store, self.settings)
         self.limits = CallLimits(self.settings.max_concurrent_calls)
         self.clients = KeptClients()
         self.client_calls = ClientCalls()
         self.llm_log = LlmLog()
         self.owner = f"{socket.gethostname()}/{os.getpid()}/{secrets.token_hex(4)}"
+        self.leaving = False
         self._runs: anyio.CapacityLimiter | None = None
         take_over(self.store, llm_user_path())
 
@@ -91,6 +96,7 @@ class Consultancy:
         problems += client_problems(consortium, has_client)
         if not prompt.strip():
             problems.append("The prompt is empty.")
+        problems += self._long_texts(prompt, own_answer, definition.get("system_prompt"))
         problems += budget_problems(consortium, budget or Budget(), models) + self._problems_today(consortium, models)
         said = [turn.text for turn in _conversation(earlier)]
         return make_plan("".join([*said, prompt]), consortium, models, problems)
@@ -124,9 +130,13 @@ class Consultancy:
         Raises:
             ConsortiumError: whatever would keep the run from working, with what to do.
         """
+        if self.leaving:
+            raise Busy("This server is about to end and takes no new runs; ask again in a minute.")
         if not prompt.strip():
             raise InvalidConsortium("The prompt is empty; say what the consortium is to answer.")
         budget = budget or Budget()
+        if problems := self._long_texts(prompt, own_answer, definition.get("system_prompt")):
+            raise InvalidConsortium(" ".join(problems))
         catalogue = load_catalogue()
         earlier = self._earlier(follow_up_to)
         history = (*history, *_conversation(earlier))
@@ -151,12 +161,23 @@ class Consultancy:
             fence_mark=secrets.token_hex(6),
             **self.deadline(deadline_seconds),
             budget=budget,
+            caller=current_caller(),
             created_utc=now_utc(),
         )
         today = self._problems_today(consortium, models)
         refusal = InvalidConsortium(" ".join(today)) if today else None
-        same = self.store.open_run(run, self.owner, fingerprint, since.isoformat() if join else None, refusal)
+        join_since = since.isoformat() if join else None
+        same = self.store.open_run(run, self.owner, fingerprint, join_since, refusal, self._room)
         return self.store.load_run(same) if same else run
+
+    def _long_texts(self, *texts: str | None) -> list[str]:
+        """Which of the caller's texts are too long; empty when none is."""
+        limit = self.settings.max_prompt_chars
+        return [
+            f"A text has {len(text)} characters; {limit} are allowed (CONSORTIUM_MAX_PROMPT_CHARS). Shorten it."
+            for text in texts
+            if text and len(text) > limit
+        ]
 
     def _earlier(self, run_id: str | None) -> Run | None:
         """The run that is followed up; None when there is none. Raises NotFound, and where it has no answer."""
@@ -199,7 +220,23 @@ class Consultancy:
     def _problems_today(self, consortium: Consortium, models: Mapping[str, Sequence[ModelEntry]]) -> list[str]:
         """Why what is left of the day's budget cannot pay for even one iteration; empty when it can."""
         budget, (used, _, _) = day_budget(self.settings), self.store.load_spending(day_scope())
-        return budget_problems(consortium, budget, models, used, "this server's budget for the day")
+        problems = budget_problems(consortium, budget, models, used, "this server's budget for the day")
+        own, caller = Budget(max_cost_usd=self.settings.max_cost_usd_per_caller), current_caller()
+        if own.max_cost_usd is None or caller is None:
+            return problems
+        if self.store.load_spending(caller_scope(caller))[2] >= own.max_cost_usd:
+            problems.append(
+                f"Your budget of ${own.max_cost_usd:.2f} for the day is used up; come back after 00:00 UTC."
+            )
+        return problems + budget_problems(consortium, own, models, whose="your budget for the day")
+
+    @property
+    def _room(self) -> Room | None:
+        """How many runs may be under way here, working or waiting for their turn; None for one inside another."""
+        if _is_within_run.get():
+            return None
+        limits = self.settings
+        return Room(limits.max_concurrent_runs + limits.max_waiting_runs, limits.max_runs_per_caller)
 
     async def perform(
         self,
@@ -216,6 +253,11 @@ class Consultancy:
             on_text: told the answer piece by piece while its arbiter writes it; None when nobody reads along.
         """
         run = await saved(self.store.load_run, run_id)  # from here on a cancelled run is closed as such
+        with calling(run.caller), _within_run():
+            return await self._perform(run, on_change, on_text)
+
+    async def _perform(self, run: Run, on_change: Callable[[], None], on_text: Callable[[str], None] | None) -> Run:
+        run_id = run.run_id
         deadline = _from_now(run.deadline_seconds) if run.status == "interrupted" else run.deadline_utc
         run = run.model_copy(update={"deadline_utc": deadline})
         if not await saved(self.store.claim_run, run_id, self.owner, deadline):
@@ -235,7 +277,7 @@ class Consultancy:
                             run = await self._work_on(run, on_change, on_text, group)
                             describe_run(span, run)
             except anyio.get_cancelled_exc_class():
-                await self._close(ended(run, "cancelled", "The run was cancelled."))
+                await self._let_go(run)
                 raise
             except Exception as error:  # nothing foreseen: the run says so, and the error goes on its way below
                 run = await self._close(ended(run, "failed", masked(f"{type(error).__name__}: {error}")))
@@ -304,6 +346,14 @@ class Consultancy:
         except StoreUnusable as error:
             return run if unsaved else _not_saved(run, str(error))
 
+    async def _let_go(self, run: Run) -> None:
+        """Close a run that was cut off as cancelled; one that was because we leave can be resumed."""
+        if self.leaving:
+            with suppress(StoreUnusable):  # then its lease ends by itself
+                if await saved(self.store.release_run, run.run_id, self.owner):
+                    return
+        await self._close(ended(run, "cancelled", "The run was cancelled."))
+
     async def mark_received(self, run_id: str) -> None:
         """Note that a caller has the run's answer; a caller whom we cannot note has it all the same."""
         try:
@@ -337,6 +387,16 @@ def answered(run: Run) -> Run:
     return run
 
 
+@contextmanager
+def _within_run() -> Iterator[None]:
+    """What is inside is done for a run, the consult of a member included that is itself a consortium."""
+    token = _is_within_run.set(True)
+    try:
+        yield
+    finally:
+        _is_within_run.reset(token)
+
+
 def _conversation(earlier: Run | None) -> list[Turn]:
     """What was said up to the end of a run; nothing where there is none."""
     if earlier is None:
@@ -348,9 +408,9 @@ def _conversation(earlier: Run | None) -> list[Turn]:
 def _fingerprint(
     prompt: str, history: Sequence[Turn], consortium: Consortium, budget: Budget, schema: dict[str, Any] | None
 ) -> str:
-    """What makes two calls the same: what is asked of whom, under which rules."""
+    """What makes two calls the same: what is asked of whom, by whom, under which rules."""
     turns = [turn.model_dump() for turn in history]
-    asked = [prompt, turns, consortium.model_dump(mode="json"), budget.model_dump(), schema]
+    asked = [current_caller(), prompt, turns, consortium.model_dump(mode="json"), budget.model_dump(), schema]
     return hashlib.sha256(json.dumps(asked, sort_keys=True).encode("utf-8", "surrogatepass")).hexdigest()
 
 

@@ -17,6 +17,10 @@ class ModelUnavailable(ConsortiumError):
     """A model cannot be called now: unknown, without its key, or behind a broken plugin."""
 
 
+class Busy(ConsortiumError):
+    """Too much is asked at once, or a caller's share is used up; the message says when to come back."""
+
+
 class RunFailed(ConsortiumError):
     """A run ended without an answer; its record is kept under `run_id`."""
 

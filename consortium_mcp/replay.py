@@ -5,6 +5,7 @@ from collections import Counter
 
 from ulid import ULID
 
+from consortium_mcp.callers import current_caller
 from consortium_mcp.consortium import Consortium, alternatives, define
 from consortium_mcp.consultancy import Consultancy
 from consortium_mcp.errors import ConsortiumError, InvalidConsortium
@@ -55,6 +56,7 @@ def open_replay(
             "consortium": define(**{**consortium.model_dump(), **given}),
             "iterations": (),
             "degraded": (),
+            "caller": current_caller(),
             "created_utc": now_utc(),
             **consultancy.deadline(),
         }

@@ -419,6 +419,9 @@ class Run(Record):
     usage: Usage = Usage()
     """What its calls used so far."""
 
+    caller: str | None = None
+    """The name of the caller whose run it is; None where no token was asked for."""
+
     created_utc: str
     """When it was opened, ISO 8601 in UTC."""
 

@@ -53,13 +53,13 @@ class Runner:
                 await self.consultancy.clients.aclose()
 
     def submit(self, run_id: str, on_text: Callable[[str], None] | None = None) -> None:
-        """Begin to work on a run, or go on with an interrupted one; nothing happens when that is going on already.
+        """Begin to work on a run, or go on with an interrupted one; nothing happens when we do so already, or leave.
 
         Args:
             on_text: told the answer piece by piece while its arbiter writes it; None when nobody reads along.
         """
         assert self._group is not None
-        if run_id not in self._scopes:
+        if run_id not in self._scopes and not self.consultancy.leaving:
             self._unsaved.pop(run_id, None)
             self._scopes[run_id] = anyio.CancelScope()
             self._group.start_soon(self._perform, run_id, on_text)
@@ -76,8 +76,7 @@ class Runner:
         """
         store = self.consultancy.store
         await anyio.to_thread.run_sync(store.load_progress, run_id)
-        if run_id not in self._scopes:
-            await saved(store.request_cancel, run_id)
+        await saved(store.request_cancel, run_id)
         while run_id in self._scopes:
             changed = self._changes.setdefault(run_id, anyio.Event())
             self._scopes[run_id].cancel()
@@ -87,8 +86,21 @@ class Runner:
         """Cancel every run of this process, and return when their records say so."""
         for scope in self._scopes.values():
             scope.cancel()
-        for run_id in list(self._scopes):
-            await self.cancel(run_id)
+        await self._until_all_ended()
+
+    async def leave(self, grace_seconds: float, hurry: anyio.Event) -> None:
+        """Take no new runs, give those of this process time to end, and leave the others to be gone on with elsewhere.
+
+        Args:
+            hurry: set by whoever does not want to wait so long.
+        """
+        self.consultancy.leaving = True
+        with anyio.move_on_after(grace_seconds):
+            async with anyio.create_task_group() as group:
+                group.start_soon(_cancel_when, hurry, group.cancel_scope)
+                await self._until_all_ended()
+                group.cancel_scope.cancel()
+        await self.stop()
 
     async def recover(self) -> None:
         """Go on with every interrupted run; of several processes that try, one gets each.
@@ -139,6 +151,10 @@ class Runner:
             del self._scopes[run_id]
             self._tell(run_id)
 
+    async def _until_all_ended(self) -> None:
+        while self._scopes:
+            await self._changes.setdefault(next(iter(self._scopes)), anyio.Event()).wait()
+
     async def _keep_failure(self, run_id: str, error: Exception) -> None:
         """Why a run that is still open does not go on, for those who follow it; it can be gone on with later."""
         with suppress(StoreUnusable):
@@ -172,3 +188,8 @@ class Runner:
     def _tell(self, run_id: str) -> None:
         if changed := self._changes.pop(run_id, None):
             changed.set()
+
+
+async def _cancel_when(event: anyio.Event, scope: anyio.CancelScope) -> None:
+    await event.wait()
+    scope.cancel()

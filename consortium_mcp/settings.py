@@ -1,4 +1,4 @@
-"""The environment, read once: database, default consortium, waiting times, limits."""
+"""The environment, read once: database, default consortium, waiting times, limits, and how a server is reached."""
 
 import os
 from collections.abc import Mapping
@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 import click
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator
 
 from consortium_mcp.errors import ConsortiumError
 from consortium_mcp.record import Record
@@ -53,8 +53,11 @@ class Settings(Record):
     confirm_cost_usd: float | None = Field(default=None, ge=0)
     """A consult that may cost more, or whose price is unknown, asks the client's user first; None means never."""
 
-    resume: Literal["auto", "manual"] = "manual"
-    """`auto`: a server continues interrupted runs when it starts; `manual`: only get_run and `runs resume` do."""
+    max_prompt_chars: int = Field(default=200_000, ge=1)
+    """The longest prompt, system prompt or own answer, in characters."""
+
+    resume: Literal["auto", "manual"] | None = None
+    """`auto`: a server that starts resumes interrupted runs; `manual`: only when asked; None: `auto` but on stdio."""
 
     allowed_models: tuple[str, ...] = ()
     """Patterns of the model ids that callers may use, as in `gpt-*,claude-*`; empty means all."""
@@ -62,15 +65,85 @@ class Settings(Record):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "WARNING"
     """How much goes to the log on stderr."""
 
-    @field_validator("allowed_models", mode="before")
+    transport: tuple[Literal["stdio", "http", "sse"], ...] = ("stdio",)
+    """How clients reach the server: `stdio`, `http`, `sse`, or `http,sse` from one process."""
+
+    host: str = "127.0.0.1"
+    """The address for http and sse; any but this machine's loopback needs a token."""
+
+    port: int = Field(default=8000, ge=0, le=65_535)
+    """The port for http and sse; 0 means any free one."""
+
+    uds: Path | None = None
+    """A Unix socket instead of an address and a port, for its owner alone; None means an address."""
+
+    allowed_hosts: tuple[str, ...] = ()
+    """By what names clients may call the server beside its own address, as in `consult.example.com`."""
+
+    root_path: str = ""
+    """The path below which a proxy offers the server, as in `/consortium`."""
+
+    trusted_proxies: tuple[str, ...] = ()
+    """Addresses of proxies that are believed when they say for whom they ask; empty means none."""
+
+    token: SecretStr | None = None
+    """The bearer token of a server with one caller, whose name is `default`; better not as a flag, which others see."""
+
+    token_file: Path | None = None
+    """A file with a line `name:SHA-256 of the token in hex` for each caller; SIGHUP reads it again."""
+
+    oauth_issuer: str | None = None
+    """The URL of an OAuth issuer whose tokens are accepted, their subject being the caller; None means no OAuth."""
+
+    oauth_jwks_url: str | None = None
+    """Where the OAuth issuer publishes the keys by which its tokens are verified."""
+
+    oauth_resource: str | None = None
+    """This server's own URL, as in `https://consult.example.com/mcp`: OAuth tokens must be issued for it."""
+
+    shared: bool = False
+    """Whether callers see each other's runs and saved consortiums."""
+
+    max_runs_per_caller: int | None = Field(default=None, ge=1)
+    """How many runs one caller may have under way at once; None means no limit."""
+
+    max_requests_per_caller: int | None = Field(default=None, ge=1)
+    """How many requests one caller may make in a minute; None means no limit."""
+
+    max_cost_usd_per_caller: float | None = Field(default=None, gt=0)
+    """The most US dollars that one caller may spend in one day; None means no limit."""
+
+    max_waiting_runs: int = Field(default=64, ge=0)
+    """How many runs may wait for their turn; a further consult is told to come back later."""
+
+    max_connections: int = Field(default=1000, ge=1)
+    """How many connections are served at once over http and sse."""
+
+    max_sessions: int = Field(default=1000, ge=1)
+    """How many sessions of clients of revision 2025-11-25 are kept over http."""
+
+    request_timeout_seconds: float = Field(default=30, gt=0)
+    """How long a client may take to send one HTTP request."""
+
+    grace_seconds: float = Field(default=8, ge=0)
+    """How long runs may go on once an http or sse server is told to end; what is not done then can be resumed."""
+
+    @field_validator("allowed_models", "transport", "allowed_hosts", "trusted_proxies", mode="before")
     @classmethod
-    def _split_patterns(cls, value: object) -> object:
+    def _split(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
     @field_validator("log_level", mode="before")
     @classmethod
     def _upper(cls, value: object) -> object:
         return value.upper() if isinstance(value, str) else value
+
+    @field_validator("transport")
+    @classmethod
+    def _stdio_alone(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not value or ("stdio" in value and len(value) > 1):
+            raise ValueError("it is stdio, http, sse, or http,sse")
+        return value
 
     @property
     def database_path(self) -> Path:

@@ -4,6 +4,7 @@ import asyncio
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextvars import copy_context
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -25,5 +26,5 @@ async def in_thread(work: Callable[[], T]) -> T:
         else:
             outcome.set_result(result)
 
-    threading.Thread(target=run, name="consortium-call", daemon=True).start()
+    threading.Thread(target=copy_context().run, args=[run], name="consortium-call", daemon=True).start()
     return await asyncio.wrap_future(outcome)

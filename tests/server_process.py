@@ -4,17 +4,21 @@ import array
 import fcntl
 import json
 import os
+import re
 import subprocess
 import sys
 import termios
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx2
 from mcp import Client, StdioServerParameters, stdio_client
 from mcp.client.session import SamplingFnT
+from mcp.client.sse import sse_client
+from mcp.client.streamable_http import streamable_http_client
 from mcp_types import CallToolResult
 
 _FULL_PIPE = 60_000
@@ -144,17 +148,36 @@ class StdioServer:
 
 @contextmanager
 def http_server(
-    errlog: Path, transport: str = "http", **environment: str
+    errlog: Path, transport: str = "http", *flags: str, **environment: str
 ) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """The server on a free port of loopback, and its URL; killed at the end if it still runs then."""
-    command = [sys.executable, "-m", "consortium_mcp", "serve", "--transport", transport, "--port", "0"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ, **environment})
-    assert process.stderr is not None
+    """The server on a free port of loopback, and its first URL; killed at the end if it still runs then."""
+    command = [sys.executable, "-m", "consortium_mcp", "serve", "--transport", transport, "--port", "0", *flags]
+    with errlog.open("w") as log:  # a file, not a pipe, which a server that logs much would fill and wait
+        process = subprocess.Popen(command, stderr=log, text=True, env={**os.environ, **environment})
     try:
-        first_lines = [process.stderr.readline()]
-        while first_lines[-1] and not first_lines[-1].startswith("Serving on "):
-            first_lines.append(process.stderr.readline())  # a warning of whoever else is at the files
-        yield process, first_lines[-1].removeprefix("Serving on ").partition(";")[0]
+        yield process, _announced(process, errlog)
     finally:
         process.kill()
-        errlog.write_text("".join(first_lines) + process.communicate()[1])
+        process.wait()
+
+
+def _announced(process: subprocess.Popen[str], errlog: Path) -> str:
+    """The first URL that the server says it is reached by; "" when it ends before."""
+    while process.poll() is None:
+        if found := re.search(r"^Serving on (\S+?)[; ]", errlog.read_text(), re.MULTILINE):
+            return found[1]
+        time.sleep(0.02)
+    return ""
+
+
+@asynccontextmanager
+async def http_client(url: str, mode: str, token: str | None = None) -> AsyncIterator[Client]:
+    """A client of a server over Streamable HTTP, or over SSE where the URL says so; None shows no token."""
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    async with AsyncExitStack() as stack:
+        if url.endswith("/sse"):
+            transport: Any = sse_client(url, headers=headers, timeout=60)
+        else:
+            http = await stack.enter_async_context(httpx2.AsyncClient(headers=headers, timeout=60))
+            transport = streamable_http_client(url, http_client=http)
+        yield await stack.enter_async_context(Client(transport, mode=mode))

@@ -28,13 +28,14 @@ from mcp.shared.subscriptions import (
 )
 from mcp_types import ServerNotification
 
+from consortium_mcp.callers import calling
 from consortium_mcp.consortium import Consortium, Member
 from consortium_mcp.consultancy import Consultancy
 from consortium_mcp.run import Rating
 from consortium_mcp.runner import Runner
 from consortium_mcp.server import build_server, changes
 from consortium_mcp.server.changes import events_between
-from consortium_mcp.store.marks import Marks
+from consortium_mcp.store.marks import NOTHING
 from tests.consulted import consulted
 from tests.provider import Provider, verdict
 from tests.server_process import http_server, read
@@ -238,6 +239,28 @@ async def test_the_database_is_not_looked_at_while_nobody_listens(
     assert unheard == 1
 
 
+async def test_a_caller_hears_of_its_own_runs_and_consortiums_alone(
+    consultancy: Consultancy, provider: Provider
+) -> None:
+    announced = changes.Changes(consultancy.store)
+    heard: dict[str, list[ServerEvent]] = {"ann": [], "bob": []}
+    for name, events in heard.items():
+        with calling(name):
+            announced.listeners.subscribe(events.append)
+    await announced._look()
+    for events in heard.values():
+        events.clear()
+    with calling("ann"):
+        run = consultancy.open_run("?", models=["a"], arbiter="arbiter")
+        consultancy.store.save_consortium("panel", PAIR)
+    await announced._look()
+
+    assert (
+        ResourceUpdated(run.uri) in heard["ann"] and ResourceUpdated("consortium://consortiums/panel") in heard["ann"]
+    )
+    assert heard["bob"] == []
+
+
 async def test_a_connection_that_closed_is_forgotten(consultancy: Consultancy) -> None:
     announced = changes.Changes(consultancy.store).listeners
     connection = Connection.for_loop(Mock())
@@ -250,13 +273,10 @@ async def test_a_connection_that_closed_is_forgotten(consultancy: Consultancy) -
     assert waited.cancelled_caught
 
 
-NOTHING = Marks(runs=(None, None), under_way={}, consortiums={}, ratings=0)
-
-
 @pytest.mark.parametrize(
     ("now", "uris"),
     [
-        ({"ratings": 1}, {"consortium://stats"}),
+        ({"rated_utc": "now"}, {"consortium://stats"}),
         ({"consortiums": {"a b": "now"}}, {"consortium://consortiums", "consortium://consortiums/a%20b"}),
         ({"runs": ("1", "1")}, {"consortium://runs"}),
         (

@@ -50,7 +50,8 @@ async def _tools_table(database: Path) -> str:
 def _settings_table() -> str:
     lines = ["| variable | default | meaning |", "|---|---|---|"]
     for name, field in Settings.model_fields.items():
-        default = "" if field.default in (None, ()) else f"`{field.default}`"
+        shown = ",".join(field.default) if isinstance(field.default, tuple) else field.default
+        default = "" if shown in (None, "") else f"`{shown}`"
         lines.append(f"| `CONSORTIUM_{name.upper()}` | {default} | {field.description} |")
     return "\n".join(lines)
 

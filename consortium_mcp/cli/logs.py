@@ -17,6 +17,7 @@ class MaskingFormatter(logging.Formatter):
 def configure_logging(level: str) -> None:
     """Send the log of our own modules to stderr."""
     logging.getLogger("stamina").setLevel(logging.ERROR)  # each attempt is in the journal
+    logging.getLogger("consortium_mcp.audit").setLevel(logging.INFO)  # whatever the level is of the rest
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(MaskingFormatter("%(asctime)s %(name)s %(levelname)s %(message)s"))
     logging.basicConfig(level=level, handlers=[handler])

@@ -15,23 +15,22 @@ def settings_flags(command: click.Command) -> click.Command:
     for name, field in Settings.model_fields.items():
         flag = f"--{name.replace('_', '-')}"
         help_text = f"{field.description} [CONSORTIUM_{name.upper()}]"
-        command.params.append(click.Option([flag, name], help=help_text))
+        is_switch = field.annotation is bool
+        command.params.append(click.Option([flag, name], help=help_text, is_flag=is_switch, default=None))
     return command
 
 
 @settings_flags
 @click.command()
-@click.option("--transport", type=click.Choice(["stdio", "http", "sse"]), default="stdio", help="How clients reach it.")
-@click.option("--host", default="127.0.0.1", help="Address for http and sse: one of this machine's own. [127.0.0.1]")
-@click.option("--port", type=click.IntRange(0, 65_535), default=8000, help="Port for http and sse; 0: any free. [8000]")
-def serve(transport: str, host: str, port: int, **flags: str | None) -> None:
+def serve(**flags: str | bool | None) -> None:
     """Run the MCP server until its client closes stdin, or until Ctrl-C."""
     settings = load_settings(None, **flags)
+    for name, value in flags.items():
+        if value is not None:  # the embedded model and a consortium inside a consortium look there
+            os.environ[f"CONSORTIUM_{name.upper()}"] = str(value)
     configure_logging(settings.log_level)
-    if settings.local_model:
-        os.environ["CONSORTIUM_LOCAL_MODEL"] = str(settings.local_model)  # where the model itself looks
-    if transport != "stdio":
-        serve_http(settings, transport, host, port)
+    if settings.transport != ("stdio",):
+        serve_http(settings)
         return
     if sys.stdin.isatty():
         click.echo(

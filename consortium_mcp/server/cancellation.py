@@ -8,6 +8,7 @@ from typing import Any
 import anyio
 from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 
+from consortium_mcp.callers import current_caller
 from consortium_mcp.runner import Runner
 
 # What clients send when their own clock ran out: the TypeScript SDK "McpError: MCP error -32001: Request timed out",
@@ -17,7 +18,7 @@ _IMPATIENT = ("timed out", "timeout", "-32001")
 _MOST_LEFT = 1_000
 """How many requests are remembered that ended without an answer; a connection that broke sends no notification."""
 
-_Key = tuple[str | None, str]
+_Key = tuple[str | None, str | None, str]
 
 
 @dataclass
@@ -84,8 +85,9 @@ class Cancellations:
 
 
 def _key(ctx: ServerRequestContext[Any, Any], request_id: object) -> _Key:
-    """A request's id within its connection: stdio has one, Streamable HTTP and SSE name theirs."""
+    """A request's id within its caller's connection: stdio has one, sessions have names, other requests stand alone."""
     http = ctx.request
     if http is None:
-        return None, str(request_id)
-    return http.headers.get("mcp-session-id") or http.query_params.get("session_id"), str(request_id)
+        return None, None, str(request_id)
+    session = http.headers.get("mcp-session-id") or http.query_params.get("session_id") or f"request {id(http)}"
+    return current_caller(), session, str(request_id)

@@ -5,6 +5,7 @@ and of the resources that it subscribed to.
 """
 
 import logging
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -18,15 +19,17 @@ from mcp.server.subscriptions import (
     ResourcesListChanged,
     ResourceUpdated,
     ServerEvent,
+    SubscriptionBus,
     ToolsListChanged,
 )
 from mcp_types import EmptyResult, SubscribeRequestParams, UnsubscribeRequestParams
 
+from consortium_mcp.callers import calling, current_caller
 from consortium_mcp.errors import StoreUnusable
 from consortium_mcp.server.lowlevel import connection_of, lowlevel
 from consortium_mcp.server.strict import StrictServer
 from consortium_mcp.store import Store
-from consortium_mcp.store.marks import Marks
+from consortium_mcp.store.marks import NOTHING, Marks
 from consortium_mcp.uris import CONSORTIUMS, RUNS, STATS, consortium_uri, iteration_uri, run_uri, transcript_uri
 
 logger = logging.getLogger(__name__)
@@ -41,23 +44,27 @@ SEND_SECONDS = 5
 """How long a client may take to read an announcement before it goes without it."""
 
 
-class Listeners(InMemorySubscriptionBus):
-    """Everybody who is to hear of changes: the SDK's streams, and the connections of the handshake era."""
+class Listeners(SubscriptionBus):
+    """Everybody who is to hear of changes: the SDK's streams, and the connections of the handshake era.
+
+    Each hears what is published for its own caller, who is the current one when it subscribes, and when we publish.
+    """
 
     def __init__(self) -> None:
-        super().__init__()
-        self._streams = 0
-        self._subscribed: dict[Connection, set[str]] = {}
+        self._streams: dict[str | None, InMemorySubscriptionBus] = {}
+        self._open_streams: Counter[str | None] = Counter()
+        self._subscribed: dict[Connection, tuple[str | None, set[str]]] = {}
         self._came = anyio.Event()
 
     def subscribe(self, listener: Callable[[ServerEvent], None]) -> Callable[[], None]:
         """Register a stream, as the SDK does for one that opens, and return what forgets it."""
-        forget = super().subscribe(listener)
-        self._streams += 1
+        caller = current_caller()
+        forget = self._streams.setdefault(caller, InMemorySubscriptionBus()).subscribe(listener)
+        self._open_streams[caller] += 1
         self._came.set()
 
         def leave() -> None:
-            self._streams -= 1
+            self._open_streams[caller] -= 1
             forget()
 
         return leave
@@ -65,23 +72,30 @@ class Listeners(InMemorySubscriptionBus):
     def subscribed(self, connection: Connection) -> set[str]:
         """The URIs that a connection of the handshake era has subscribed to; it is known until it closes."""
         if connection not in self._subscribed:
-            self._subscribed[connection] = set()
+            self._subscribed[connection] = (current_caller(), set())
             connection.exit_stack.callback(self._subscribed.pop, connection, None)
             self._came.set()
-        return self._subscribed[connection]
+        return self._subscribed[connection][1]
+
+    def callers(self) -> set[str | None]:
+        """Those for whom somebody listens."""
+        return {caller for caller, count in self._open_streams.items() if count} | {
+            caller for caller, _ in self._subscribed.values()
+        }
 
     async def wait_for_one(self) -> None:
         """Return when somebody listens."""
-        while not (self._streams or self._subscribed):
+        while not self.callers():
             self._came = anyio.Event()
             await self._came.wait()
 
     async def publish(self, event: ServerEvent) -> None:
-        """Tell everybody whom it concerns."""
-        await super().publish(event)
+        """Tell everybody of the current caller's whom it concerns."""
+        if streams := self._streams.get(current_caller()):
+            await streams.publish(event)
         async with anyio.create_task_group() as group:
-            for connection, uris in self._subscribed.items():
-                if not isinstance(event, ResourceUpdated) or event.uri in uris:
+            for connection, (caller, uris) in self._subscribed.items():
+                if caller == current_caller() and (not isinstance(event, ResourceUpdated) or event.uri in uris):
                     group.start_soon(_send, connection, event)
 
 
@@ -105,7 +119,7 @@ class Changes:
         self._store = store
         self._turn = anyio.Lock()
         self._version = 0
-        self._seen: Marks | None = None
+        self._seen: dict[str | None, Marks] = {}
 
     async def __call__(self, ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
         """Know a connection of the handshake era from its handshake on."""
@@ -131,7 +145,7 @@ class Changes:
     @asynccontextmanager
     async def lifespan(self, server: object) -> AsyncIterator[None]:
         """Watch for as long as the server runs; over SSE that is each connection, and one of them does it."""
-        if self._seen is None:
+        if not self._seen:
             await self._look()
         async with anyio.create_task_group() as group:
             group.start_soon(self._watch)
@@ -143,7 +157,8 @@ class Changes:
             while True:
                 await self.listeners.wait_for_one()
                 await self._look()
-                await anyio.sleep(BUSY_SECONDS if self._seen and self._seen.under_way else IDLE_SECONDS)
+                is_busy = any(marks.under_way for marks in self._seen.values())
+                await anyio.sleep(BUSY_SECONDS if is_busy else IDLE_SECONDS)
 
     async def _look(self) -> None:
         """Announce what was written since the last look; what nobody listened to then is said late, not lost."""
@@ -151,12 +166,18 @@ class Changes:
             version = await anyio.to_thread.run_sync(self._store.data_version)
             if version == self._version and self._seen:
                 return
-            now = await anyio.to_thread.run_sync(self._store.load_marks)
+            for caller in self.listeners.callers() or {None}:
+                with calling(caller):
+                    await self._announce(caller)
+            self._version = version
         except StoreUnusable as error:
             logger.warning("Changes cannot be looked for: %s", error)
-            return
-        before, self._seen, self._version = self._seen, now, version
-        for event in dict.fromkeys(events_between(before, now)) if before else ():
+
+    async def _announce(self, caller: str | None) -> None:
+        """Tell a caller what is new of what it can see; of one who begins to listen we know nothing, so all is new."""
+        now = await anyio.to_thread.run_sync(self._store.load_marks)
+        before, self._seen[caller] = self._seen.get(caller, NOTHING), now
+        for event in dict.fromkeys(events_between(before, now)):
             await self.listeners.publish(event)
 
 
@@ -173,7 +194,7 @@ def events_between(before: Marks, now: Marks) -> Iterator[ServerEvent]:
         yield from (ResourcesListChanged(), ToolsListChanged(), ResourceUpdated(CONSORTIUMS))
         for name, _ in sorted(before.consortiums.items() ^ now.consortiums.items()):
             yield ResourceUpdated(consortium_uri(name))
-    if before.ratings != now.ratings:
+    if before.rated_utc != now.rated_utc:
         yield ResourceUpdated(STATS)
 
 

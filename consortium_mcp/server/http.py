@@ -1,28 +1,32 @@
-"""Serving over Streamable HTTP and SSE, on this machine's loopback addresses only."""
+"""Serving over Streamable HTTP and SSE, to this machine or to a team."""
 
 import logging
 import signal
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
 
 import anyio
 import click
 import uvicorn
-from mcp.server.transport_security import TransportSecuritySettings
 
 from consortium_mcp.consultancy import Consultancy
 from consortium_mcp.errors import ConsortiumError
 from consortium_mcp.runner import Runner
+from consortium_mcp.server.admission import Admission
 from consortium_mcp.server.app import build_server
 from consortium_mcp.server.exit import end_soon
+from consortium_mcp.server.listening import allowed_hosts, listening, urls
+from consortium_mcp.server.prompt_http import PromptConfig
+from consortium_mcp.server.tokens import Verifier, verifier_of
+from consortium_mcp.server.web import web_app
 from consortium_mcp.settings import Settings
+
+logger = logging.getLogger(__name__)
 
 PATHS = {"http": "/mcp", "sse": "/sse"}
 """Where each transport is reached."""
 
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _ANSWER_SECONDS = 0.5
 """How long answers that are under way may take once every run has been stopped."""
 
@@ -31,46 +35,49 @@ _IDLE_SECONDS = 75
 that meets a closing connection is lost."""
 
 
-def serve_http(settings: Settings, transport: str, host: str, port: int) -> None:
+def serve_http(settings: Settings) -> None:
     """Serve until a signal comes; what was asked is told on stderr.
 
-    Args:
-        transport: `http` or `sse`.
-        port: 0 means any free one.
-
     Raises:
-        ConsortiumError: the address is not on loopback, or taken.
+        ConsortiumError: the address is taken, would be open to others without a token, or the tokens cannot be read.
     """
-    if host not in _LOOPBACK:
-        raise ConsortiumError(
-            f"--host {host} would let others spend your money and read your answers: there is no access control yet. "
-            f"Use {', '.join(_LOOPBACK)}."
-        )
-    with _listening(host, port) as listener, Consultancy(settings) as consultancy:
-        names = [f"{name}:{listener.getsockname()[1]}" for name in ("127.0.0.1", "localhost", "[::1]")]
-        click.echo(f"Serving on http://{names[_LOOPBACK.index(host)]}{PATHS[transport]}; Ctrl-C ends.", err=True)
-        anyio.run(_serve, consultancy, transport, listener, names)
+    verifier = verifier_of(settings)
+    with listening(settings, asks_for_token=verifier is not None) as listener, Consultancy(settings) as consultancy:
+        reached = " and ".join(urls(settings, listener, [PATHS[one] for one in settings.transport]))
+        click.echo(f"Serving on {reached}; Ctrl-C ends.", err=True)
+        anyio.run(_serve, consultancy, listener, verifier)
 
 
-async def _serve(consultancy: Consultancy, transport: str, listener: socket.socket, names: Sequence[str]) -> None:
-    # No origin but our own is allowed: a browser page, of this machine or another, has no business here.
-    origins = [f"http://{name}" for name in names]
-    security = TransportSecuritySettings(allowed_hosts=list(names), allowed_origins=origins)
+async def _serve(consultancy: Consultancy, listener: socket.socket, verifier: Verifier | None) -> None:
+    settings = consultancy.settings
     async with Runner(consultancy) as runner:
-        if consultancy.settings.resume == "auto":
+        if settings.resume != "manual":
             await runner.recover()
-        server = build_server(runner)
-        app: Any = (
-            server.streamable_http_app(transport_security=security)
-            if transport == "http"
-            else server.sse_app(transport_security=security)
-        )
-        level = consultancy.settings.log_level.lower()
-        web = _Server(uvicorn.Config(app, log_level=level, log_config=None, timeout_keep_alive=_IDLE_SECONDS))
+        server = build_server(runner, Admission(settings.max_requests_per_caller, needs_caller=verifier is not None))
+        app = web_app(server, runner, allowed_hosts(settings, listener), verifier)
+        web = _Server(_config(app, settings))
         async with anyio.create_task_group() as group:
             group.start_soon(_end_on_signal, runner, web)
+            if verifier is not None and hasattr(signal, "SIGHUP"):  # Windows has none
+                group.start_soon(_reload_on_hangup, verifier)
             await web.serve(sockets=[listener])
             group.cancel_scope.cancel()
+
+
+def _config(app: object, settings: Settings) -> PromptConfig:
+    return PromptConfig(
+        app,
+        settings.request_timeout_seconds,
+        log_level=settings.log_level.lower(),
+        log_config=None,
+        access_log=False,  # it would show session ids, and the audit says more
+        root_path=settings.root_path.rstrip("/"),
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=list(settings.trusted_proxies),
+        limit_concurrency=settings.max_connections,
+        timeout_keep_alive=_IDLE_SECONDS,
+        server_header=False,
+    )
 
 
 class _Server(uvicorn.Server):
@@ -83,19 +90,30 @@ class _Server(uvicorn.Server):
 
 
 async def _end_on_signal(runner: Runner, web: uvicorn.Server) -> None:
-    """Stop spending first, then answer what can be answered, then end."""
+    """Let runs end that end soon, leave the others to be resumed, then answer what can be answered, then end."""
+    hurry = anyio.Event()
+
+    async def end() -> None:
+        await runner.leave(runner.consultancy.settings.grace_seconds, hurry)
+        end_soon(0)
+        web.should_exit = True
+        logging.getLogger("uvicorn.error").disabled = True  # a traceback for each connection that is cut now
+        await anyio.sleep(_ANSWER_SECONDS)
+        web.force_exit = True
+
     with suppress(NotImplementedError), anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async with anyio.create_task_group() as group:
+            await anext(signals)
+            group.start_soon(end)
+            async for _ in signals:
+                hurry.set()
+
+
+async def _reload_on_hangup(verifier: Verifier) -> None:
+    with suppress(NotImplementedError), anyio.open_signal_receiver(signal.SIGHUP) as signals:
         async for _ in signals:
-            end_soon(0)
-            web.should_exit = True
-            logging.getLogger("uvicorn.error").disabled = True  # a traceback for each connection that is cut now
-            await runner.stop()
-            await anyio.sleep(_ANSWER_SECONDS)
-            web.force_exit = True
-
-
-def _listening(host: str, port: int) -> socket.socket:
-    try:
-        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
-    except OSError as error:
-        raise ConsortiumError(f"Nothing can listen on {host}:{port}: {error.strerror}. Give another --port.") from error
+            try:
+                verifier.reload()
+                logger.warning("The tokens were read again")
+            except ConsortiumError as error:
+                logger.error("The tokens stay as they were: %s", error)

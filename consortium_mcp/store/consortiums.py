@@ -4,10 +4,11 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from consortium_mcp.callers import current_caller
 from consortium_mcp.consortium import Consortium, load_saved_form
 from consortium_mcp.errors import ConsortiumError, NotFound
 from consortium_mcp.run import now_utc
-from consortium_mcp.store.database import DatabaseFile
+from consortium_mcp.store.database import DatabaseFile, insert
 
 
 class SavedConsortiums(DatabaseFile):
@@ -15,8 +16,11 @@ class SavedConsortiums(DatabaseFile):
 
     def save_consortium(self, name: str, consortium: Consortium, taken_from: str | None = None) -> None:
         """Save a definition under a name; what stood there is replaced."""
-        row = (name, json.dumps(consortium.saved_form()), now_utc(), taken_from)
-        self.write(lambda c: c.execute("INSERT OR REPLACE INTO consortium_configs VALUES (?, ?, ?, ?)", row) and None)
+        row = {"name": name, "config": json.dumps(consortium.saved_form()), "created_at": now_utc()}
+        if caller := self._caller():
+            self.write(lambda c: insert(c, "caller_consortiums", {**row, "caller": caller}, replace=True))
+        else:
+            self.write(lambda c: insert(c, "consortium_configs", {**row, "taken_from": taken_from}, replace=True))
 
     def load_consortium(self, name: str) -> Consortium:
         """Load a definition.
@@ -53,15 +57,29 @@ class SavedConsortiums(DatabaseFile):
         return loaded, damaged
 
     def delete_consortium(self, name: str) -> Consortium | None:
-        """Delete a definition and return it; None when its row was damaged. Raises NotFound when there is none."""
+        """Delete a definition and return it; None when its row was damaged.
+
+        Raises:
+            NotFound: there is none.
+            ConsortiumError: it is no caller's own.
+        """
         try:
             removed = self.load_consortium(name)
         except NotFound:
             raise
         except ConsortiumError:
             removed = None
-        self.write(lambda c: c.execute("DELETE FROM consortium_configs WHERE name = ?", [name]) and None)
+        table, owned = "consortium_configs", {"name": name}
+        if caller := self._caller():
+            table, owned = "caller_consortiums", {"name": name, "caller": caller}
+        where = " AND ".join(f"{column} = :{column}" for column in owned)
+        if not self.write(lambda c: c.execute(f"DELETE FROM {table} WHERE {where}", owned).rowcount):
+            raise ConsortiumError(f"The consortium {name!r} is the server's, for all its callers; it stays.")
         return removed
+
+    def _caller(self) -> str | None:
+        """For whom consortiums are saved; None for everybody."""
+        return None if self.shared else current_caller()
 
     def list_takeovers(self) -> dict[str, list[str]]:
         """The files of llm-consortium that were read, and which names each held then."""

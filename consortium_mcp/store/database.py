@@ -14,6 +14,7 @@ from sqlite_utils import Database
 
 from consortium_mcp.errors import StoreUnusable
 from consortium_mcp.store.migrations import migrations
+from consortium_mcp.store.ownership import show_own
 from consortium_mcp.store.writer import Job, Writer
 
 T = TypeVar("T")
@@ -27,17 +28,22 @@ _creating = threading.Lock()
 class DatabaseFile:
     """One open database; safe to use from several threads, and beside other processes on the same file."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, shared: bool = False) -> None:
         """Open the file, creating it (readable by its owner only) and bringing its schema up to date.
+
+        Args:
+            shared: whether callers see each other's runs and consortiums.
 
         Raises:
             StoreUnusable: it cannot be opened, is not a database, or was written by a newer release.
         """
         self.path = path
+        self.shared = shared
         self._lock = threading.Lock()
         try:
             _create_private(path)
             self._reader = _connect_up_to_date(path)
+            show_own(self._reader, shared)
         except (OSError, sqlite3.Error) as error:
             raise StoreUnusable(why_unusable(path, error)) from error
         self._writer = Writer(lambda: connect(path), name="consortium-store")
@@ -67,6 +73,10 @@ class DatabaseFile:
                 return self._reader.execute(sql, list(values)).fetchall()
         except sqlite3.Error as error:
             raise StoreUnusable(why_unusable(self.path, error)) from error
+
+    def check_writable(self) -> None:
+        """Raise StoreUnusable where nothing can be written now."""
+        self.write(lambda connection: None)  # its transaction takes the lock for writing
 
     def write(self, job: Job[T]) -> T:
         """Run a job in a transaction, and return when that is on disk. Raises StoreUnusable."""

@@ -180,10 +180,23 @@ def day_scope() -> str:
     return f"day:{now_utc()[:10]}"
 
 
+def caller_scope(caller: str) -> str:
+    """The scope of what a caller spends today, in UTC."""
+    return f"caller:{now_utc()[:10]}:{caller}"
+
+
+_WHOSE = {
+    "run": "the run's budget",
+    "day": "this server's budget for the day",
+    "caller": "your budget for the day (until 00:00 UTC)",
+}
+"""Whose budget a scope's is, by the word that the scope begins with."""
+
+
 def _why_refused(connection: sqlite3.Connection, scope: str, budget: Budget, asked: Reservation) -> str | None:
     spent = connection.execute("SELECT calls, tokens, cost_usd FROM spending WHERE scope = ?", [scope]).fetchone()
     calls, tokens, cost = tuple(spent) if spent else (0, 0, 0.0)
-    whose = "the run's budget" if scope.startswith("run:") else "this server's budget for the day"
+    whose = _WHOSE[scope.partition(":")[0]]
     if budget.max_calls is not None and calls + 1 > budget.max_calls:
         return f"Not asked: {whose} of {budget.max_calls} calls is used up."
     if budget.max_tokens is not None and tokens + asked.tokens > budget.max_tokens:
@@ -217,7 +230,7 @@ def _reserve(
         "begun_utc": now_utc(),
     }
     insert(connection, "attempts", row, replace=True)
-    for scope in (run_scope(run_id), day):
+    for scope in _scopes(connection, run_id, day.removeprefix("day:")):
         values = [scope, reservation.tokens, reservation.cost_usd or 0.0, int(reservation.cost_usd is None)]
         connection.execute(
             "INSERT INTO spending VALUES (?, 1, ?, ?, ?) ON CONFLICT DO UPDATE SET calls = calls + 1, "
@@ -225,6 +238,13 @@ def _reserve(
             "unpriced = unpriced + excluded.unpriced",
             values,
         )
+
+
+def _scopes(connection: sqlite3.Connection, run_id: str, day: str) -> list[str]:
+    """Every scope in which an attempt of that day counts."""
+    run = connection.execute("SELECT caller FROM runs WHERE run_id = ?", [run_id]).fetchone()
+    own = [f"caller:{day}:{run['caller']}"] if run and run["caller"] else []
+    return [run_scope(run_id), f"day:{day}", *own]
 
 
 def _give_back(connection: sqlite3.Connection, where: list[Any]) -> None:
@@ -237,7 +257,7 @@ def _give_back(connection: sqlite3.Connection, where: list[Any]) -> None:
     tokens = row["reserved_tokens"] if row["tokens"] is None else row["tokens"]
     cost = row["reserved_usd"] if row["cost_usd"] is None else row["cost_usd"]
     change = [tokens - row["reserved_tokens"], (cost or 0.0) - (row["reserved_usd"] or 0.0)]
-    for scope in (run_scope(row["run_id"]), f"day:{row['day']}"):
+    for scope in _scopes(connection, row["run_id"], row["day"]):
         sql = "UPDATE spending SET tokens = tokens + ?, cost_usd = cost_usd + ? WHERE scope = ?"
         connection.execute(sql, [*change, scope])
 

@@ -19,8 +19,12 @@ class Marks:
     consortiums: dict[str, str]
     """When each consortium was saved last, by name."""
 
-    ratings: int
-    """Grows with each rating."""
+    rated_utc: str | None
+    """When the newest rating was given, ISO 8601; None before the first."""
+
+
+NOTHING = Marks(runs=(None, None), under_way={}, consortiums={}, rated_utc=None)
+"""The marks of a database in which nothing was written."""
 
 
 class Marking(SavedConsortiums):
@@ -33,16 +37,16 @@ class Marking(SavedConsortiums):
 
     def load_marks(self) -> Marks:
         """The marks as they stand."""
-        ends = self.read("SELECT (SELECT min(run_id) FROM runs), (SELECT max(run_id) FROM runs)")[0]
+        end = "SELECT run_id FROM runs ORDER BY run_id {} LIMIT 1"  # min() would look at every run
+        ends = self.read(f"SELECT ({end.format('ASC')}), ({end.format('DESC')})")[0]
         under_way = (
             "SELECT run_id, coalesce(max(calls.iteration), 0), count(*) FILTER (WHERE calls.state = 'done'), "
             "(SELECT count(*) FROM iterations WHERE iterations.run_id = runs.run_id) "
             "FROM runs LEFT JOIN calls USING (run_id) WHERE status = 'running' AND lease_until >= ? GROUP BY run_id"
         )
-        ratings = self.read("SELECT max(rowid) FROM ratings")[0][0]
         return Marks(
             runs=(ends[0], ends[1]),
             under_way={row[0]: (row[1], row[2], row[3]) for row in self.read(under_way, [time.time()])},
             consortiums=self.list_save_times(),
-            ratings=ratings or 0,
+            rated_utc=self.read("SELECT max(datetime_utc) FROM ratings")[0][0],
         )

@@ -188,3 +188,21 @@ def m008_output_schemas(db: Database) -> None:
 def m009_names_taken_over(db: Database) -> None:
     """What was in a file of llm-consortium when it was last read: what is saved there later is taken over too."""
     db.execute("ALTER TABLE takeovers ADD COLUMN names TEXT NOT NULL DEFAULT '[]'")  # JSON: every name in it
+
+
+@migrations(name="m010_callers")
+def m010_callers(db: Database) -> None:
+    """Whose a run is, and consortiums that callers saved for themselves; the others stay where llm-consortium reads."""
+    db.execute("ALTER TABLE runs ADD COLUMN caller TEXT")  # the name that its token belongs to; null without a token
+    db.execute("CREATE INDEX runs_by_caller ON runs (caller, run_id)")
+    db.execute(
+        """
+        CREATE TABLE caller_consortiums (
+            caller TEXT NOT NULL,       -- whose it is
+            name TEXT NOT NULL,         -- what it is consulted by
+            config TEXT NOT NULL,       -- JSON, as in consortium_configs
+            created_at TEXT NOT NULL,   -- when it was saved last, ISO 8601 in UTC
+            PRIMARY KEY (caller, name)
+        )
+        """
+    )

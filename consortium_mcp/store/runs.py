@@ -3,12 +3,13 @@
 import json
 import sqlite3
 import time
+from dataclasses import dataclass
 from typing import Any
 
 from sqlite_utils import Database
 
 from consortium_mcp.consortium import Consortium
-from consortium_mcp.errors import ConsortiumError, NotFound
+from consortium_mcp.errors import Busy, ConsortiumError, NotFound
 from consortium_mcp.run import (
     Budget,
     CallResult,
@@ -39,6 +40,31 @@ _CALL_COST = (
 """US dollars of a call's attempts; null when the cost of any is unknown."""
 
 
+@dataclass(frozen=True)
+class Room:
+    """How many runs may be under way at once."""
+
+    of_process: int
+    """That one process holds, those included that wait for their turn."""
+
+    of_caller: int | None
+    """That one caller has, whichever process holds them; None means any number."""
+
+    def check(self, connection: sqlite3.Connection, owner: str, caller: str | None) -> None:
+        """Raise Busy where there is no room for one more."""
+        sql = "SELECT count(*) FROM runs WHERE status = 'running' AND lease_until >= ? AND {} = ?"
+        now = time.time()
+        if connection.execute(sql.format("owner"), [now, owner]).fetchone()[0] >= self.of_process:
+            raise Busy(f"This server is busy with {self.of_process} runs; ask again in a minute.")
+        if self.of_caller is None or caller is None:
+            return
+        if connection.execute(sql.format("caller"), [now, caller]).fetchone()[0] >= self.of_caller:
+            raise Busy(
+                f"You have {self.of_caller} runs under way, as many as are allowed at once; wait with get_run until "
+                "one has ended, or stop one with cancel_run."
+            )
+
+
 class Runs(DatabaseFile):
     """The record of every run."""
 
@@ -49,6 +75,7 @@ class Runs(DatabaseFile):
         fingerprint: str | None = None,
         join_since: str | None = None,
         refusal: ConsortiumError | None = None,
+        room: Room | None = None,
     ) -> str | None:
         """Write a new run, held by `owner`; or return the id of the same call's run that is joined instead.
 
@@ -56,6 +83,10 @@ class Runs(DatabaseFile):
             fingerprint: of what is asked of whom; the same call again can join the run by it.
             join_since: when the joined run must have been opened at the earliest; None joins none.
             refusal: raised instead of opening a new run; None lets it be opened.
+            room: how many runs may be under way together with it; None means any number.
+
+        Raises:
+            Busy: too many runs are under way.
         """
         row = {
             "run_id": run.run_id,
@@ -77,6 +108,7 @@ class Runs(DatabaseFile):
             "owner": owner,
             "lease_until": time.time() + LEASE_SECONDS,
             "fingerprint": fingerprint,
+            "caller": run.caller,
         }
 
         def open_or_join(connection: sqlite3.Connection) -> str | None:
@@ -84,6 +116,8 @@ class Runs(DatabaseFile):
                 return same
             if refusal:
                 raise refusal
+            if room:
+                room.check(connection, owner, run.caller)
             insert(connection, "runs", row)
             return None
 
@@ -108,6 +142,14 @@ class Runs(DatabaseFile):
         )
         values = [owner, now + LEASE_SECONDS, deadline_utc, run_id, owner, now]
         return self.write(lambda c: c.execute(sql, values).rowcount) == 1
+
+    def release_run(self, run_id: str, owner: str) -> bool:
+        """Let go of a run, which then reads interrupted until somebody goes on with it; False where it is to end."""
+        sql = (
+            "UPDATE runs SET owner = NULL, lease_until = NULL "
+            "WHERE run_id = ? AND owner = ? AND status = 'running' AND cancel_requested = 0"
+        )
+        return self.write(lambda c: c.execute(sql, [run_id, owner]).rowcount) == 1
 
     def request_cancel(self, run_id: str) -> None:
         """Ask the process that holds the run to cancel it, which looks when it renews its lease; else it ends now."""
@@ -309,6 +351,7 @@ def _run_of(row: sqlite3.Row, iterations: tuple[Iteration, ...], usage: Usage) -
         degraded=tuple(json.loads(row["degraded"])),
         error=row["error"],
         usage=usage,
+        caller=row["caller"],
         created_utc=row["created_utc"],
         ended_utc=row["ended_utc"],
     )

@@ -1,0 +1,26 @@
+# A server for a team: docs/serving.md says how it is run. `docker run -i IMAGE serve` is a server on stdio.
+FROM python:3.13-slim AS build
+RUN python -m venv /opt/consortium
+WORKDIR /source
+COPY pyproject.toml README.md LICENSE ./
+COPY consortium_mcp consortium_mcp
+RUN /opt/consortium/bin/pip install --no-cache-dir --disable-pip-version-check . \
+    && /opt/consortium/bin/python -m compileall -q /opt/consortium/lib
+
+FROM python:3.13-slim
+RUN useradd --system --uid 10001 --home-dir /data consortium \
+    && install --directory --owner consortium --mode 0700 /data
+COPY --from=build /opt/consortium /opt/consortium
+ENV PATH=/opt/consortium/bin:$PATH \
+    PYTHONDONTWRITEBYTECODE=1 \
+    HOME=/data \
+    LLM_USER_PATH=/data/llm \
+    CONSORTIUM_DATABASE=/data/consortium.db
+USER consortium
+# The only place that is written to: the database, llm's keys and configuration. Everything else can be read-only.
+VOLUME /data
+EXPOSE 8000
+HEALTHCHECK --start-period=20s --interval=30s --timeout=5s \
+    CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/healthz', timeout=4)"]
+ENTRYPOINT ["consortium-mcp"]
+CMD ["serve", "--transport", "http,sse", "--host", "0.0.0.0"]

@@ -1,0 +1,50 @@
+"""HTTP/1.1 as uvicorn speaks it, for clients that send their requests within a time: nobody may hold a connection."""
+
+import asyncio
+from typing import Any
+
+import h11
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+
+class PromptConfig(uvicorn.Config):
+    """uvicorn's configuration, and how long a request may take to arrive."""
+
+    def __init__(self, app: Any, request_timeout_seconds: float, **options: Any) -> None:
+        super().__init__(app, http=PromptHTTP, ws="none", **options)
+        self.request_timeout_seconds = request_timeout_seconds
+
+
+class PromptHTTP(H11Protocol):
+    """Cuts a connection whose request, headers and body, is not there in time; uvicorn waits for ever."""
+
+    _too_late: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """A client came; its first request is awaited."""
+        super().connection_made(transport)
+        self._watch()
+
+    def data_received(self, data: bytes) -> None:
+        """Something of a request arrived."""
+        super().data_received(data)
+        self._watch()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The client left."""
+        self._unwatch()
+        super().connection_lost(exc)
+
+    def _watch(self) -> None:
+        """Let the time run from the first byte of a request to its last."""
+        if self.conn.their_state not in (h11.IDLE, h11.SEND_BODY):
+            self._unwatch()
+        elif self._too_late is None:
+            assert isinstance(self.config, PromptConfig)
+            self._too_late = self.loop.call_later(self.config.request_timeout_seconds, self.transport.abort)
+
+    def _unwatch(self) -> None:
+        if self._too_late is not None:
+            self._too_late.cancel()
+            self._too_late = None

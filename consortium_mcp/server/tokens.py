@@ -1,0 +1,160 @@
+"""Bearer tokens: which caller each belongs to; only their SHA-256 is kept."""
+
+import hashlib
+import hmac
+import logging
+import re
+from typing import Protocol
+
+import anyio.to_thread
+import jwt
+from mcp.server.auth.provider import AccessToken, TokenVerifier
+
+from consortium_mcp.errors import ConsortiumError
+from consortium_mcp.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+DEFAULT_CALLER = "default"
+"""The name of whoever has the token of CONSORTIUM_TOKEN."""
+
+_LINE = re.compile(r"([A-Za-z0-9._@-]{1,64}):([0-9a-fA-F]{64})")
+_ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
+"""Of OAuth tokens: those with a public key, so that nobody signs with what everybody can read."""
+
+
+class Verifier(TokenVerifier, Protocol):
+    """Says whose a token is."""
+
+    def reload(self) -> None:
+        """Read again what can have changed."""
+
+
+def verifier_of(settings: Settings) -> Verifier | None:
+    """What verifies tokens as the settings say; None where none is asked for.
+
+    Raises:
+        ConsortiumError: a setting is missing, or the token file cannot be read.
+    """
+    verifiers: list[Verifier] = []
+    if settings.token or settings.token_file:
+        verifiers.append(KnownTokens(settings))
+    if settings.oauth_issuer:
+        verifiers.append(IssuedTokens(settings))
+    return _AnyOf(verifiers) if verifiers else None
+
+
+class KnownTokens:
+    """The token of CONSORTIUM_TOKEN and those of the token file."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Raises ConsortiumError when the file cannot be read."""
+        self._settings = settings
+        self._names = self._read()
+
+    def reload(self) -> None:
+        """Read the file again; one that cannot be read leaves everything as it is. Raises ConsortiumError."""
+        self._names = self._read()
+
+    async def verify_token(self, token: str) -> AccessToken | None:
+        """Whose the token is; it is compared with every known one, so that time tells nothing."""
+        digest = _digest(token)
+        found = [name for known, name in self._names.items() if hmac.compare_digest(known, digest)]
+        return _access(found[0]) if found else None
+
+    def _read(self) -> dict[str, str]:
+        """The names by the SHA-256 of their tokens."""
+        names: dict[str, str] = {}
+        if self._settings.token:
+            names[_digest(self._settings.token.get_secret_value())] = DEFAULT_CALLER
+        for number, line in enumerate(self._lines(), start=1):
+            if not line.strip() or line.startswith("#"):
+                continue
+            match = _LINE.fullmatch(line.strip())
+            if match is None:
+                raise ConsortiumError(
+                    f"Line {number} of the token file {self._settings.token_file} is not `name:SHA-256 in hex`. "
+                    'Make the latter with: printf %s "$TOKEN" | sha256sum. Names are letters, digits and . _ @ -'
+                )
+            name, digest = match[1], match[2].lower()
+            if names.setdefault(digest, name) != name:
+                raise ConsortiumError(
+                    f"The token file {self._settings.token_file} gives one token to {names[digest]} and {name}."
+                )
+        return names
+
+    def _lines(self) -> list[str]:
+        path = self._settings.token_file
+        if path is None:
+            return []
+        try:
+            return path.expanduser().read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConsortiumError(f"The token file {path} cannot be read: {error}.") from error
+
+
+class IssuedTokens:
+    """Tokens that an OAuth issuer signed for this server."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Raises ConsortiumError when a setting is missing."""
+        if not settings.oauth_jwks_url or not settings.oauth_resource:
+            raise ConsortiumError(
+                "CONSORTIUM_OAUTH_ISSUER needs CONSORTIUM_OAUTH_JWKS_URL and CONSORTIUM_OAUTH_RESOURCE."
+            )
+        self._issuer, self._resource = settings.oauth_issuer, settings.oauth_resource
+        try:
+            self._keys = jwt.PyJWKClient(settings.oauth_jwks_url, timeout=10)
+        except jwt.PyJWKClientError as error:
+            raise ConsortiumError(f"CONSORTIUM_OAUTH_JWKS_URL is no URL of keys: {error}") from error
+
+    def reload(self) -> None:
+        """Nothing: keys are fetched again by themselves."""
+
+    async def verify_token(self, token: str) -> AccessToken | None:
+        """Whose the token is, when the issuer signed it for us and its time is not over."""
+        try:
+            claims = await anyio.to_thread.run_sync(self._claims, token)
+        except jwt.PyJWKClientConnectionError as error:
+            logger.error("The keys of the OAuth issuer cannot be fetched: %s", error)
+            return None
+        except jwt.PyJWTError:
+            return None
+        return _access(f"oauth:{claims['sub']}", expires_at=claims["exp"])
+
+    def _claims(self, token: str) -> dict[str, str | int]:
+        claims: dict[str, str | int] = jwt.decode(
+            token,
+            self._keys.get_signing_key_from_jwt(token),
+            algorithms=list(_ALGORITHMS),
+            audience=self._resource,
+            issuer=self._issuer,
+            options={"require": ["exp", "sub", "aud", "iss"]},
+        )
+        return claims
+
+
+class _AnyOf:
+    def __init__(self, verifiers: list[Verifier]) -> None:
+        self._verifiers = verifiers
+
+    def reload(self) -> None:
+        for verifier in self._verifiers:
+            verifier.reload()
+
+    async def verify_token(self, token: str) -> AccessToken | None:
+        for verifier in self._verifiers:
+            if access := await verifier.verify_token(token):
+                return access
+        return None
+
+
+def _digest(token: str) -> str:
+    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _access(name: str, expires_at: object = None) -> AccessToken:
+    """What the SDK keeps with the request: the name, and not the token."""
+    return AccessToken(
+        token="", client_id=name, scopes=[], expires_at=expires_at if isinstance(expires_at, int) else None
+    )

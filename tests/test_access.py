@@ -1,0 +1,454 @@
+"""Who may ask, whose runs are whose, how much each caller may, and what never leaves the server."""
+
+import hashlib
+import json
+import signal
+import sqlite3
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import jwt
+import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from mcp import Client
+from mcp.shared.exceptions import MCPError
+
+from consortium_mcp.callers import calling
+from consortium_mcp.consortium import define
+from consortium_mcp.consultancy import Consultancy
+from consortium_mcp.errors import ConsortiumError, NotFound
+from consortium_mcp.server.tokens import IssuedTokens
+from consortium_mcp.settings import Settings, load_settings
+from tests.provider import API_KEY, Fault, Provider, verdict
+from tests.server_process import http_client, http_server, read, said, structured
+from tests.test_serving import INITIALIZE, JSON, ONE, at, until
+
+ANN, BOB = "ann's token, which is long", "bob's token, which is long too"
+
+
+def line(name: str, token: str) -> str:
+    """A line of the token file."""
+    return f"{name}:{hashlib.sha256(token.encode()).hexdigest()}\n"
+
+
+@pytest.fixture
+def token_file(tmp_path: Path) -> Path:
+    """The tokens of Ann and Bob."""
+    path = tmp_path / "tokens"
+    path.write_text("# who may\n" + line("ann", ANN) + line("bob", BOB))
+    return path
+
+
+@pytest.fixture
+def url(provider: Provider, token_file: Path, tmp_path: Path) -> Iterator[str]:
+    """A server for Ann and Bob."""
+    provider.on("arbiter", verdict("Paris"))
+    with http_server(tmp_path / "stderr", "http,sse", CONSORTIUM_TOKEN_FILE=str(token_file)) as (_, url):
+        yield url
+
+
+@asynccontextmanager
+async def ann_and_bob(url: str, mode: str = "auto") -> AsyncIterator[tuple[Client, Client]]:
+    """A client of each."""
+    async with http_client(url, mode, ANN) as ann, http_client(url, mode, BOB) as bob:
+        yield ann, bob
+
+
+def initialize(url: str, **headers: str) -> httpx2.Response:
+    """The first request of a client."""
+    return httpx2.post(url, json=INITIALIZE, headers={**JSON, **headers})
+
+
+# Who may
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"Authorization": "Bearer wrong"},
+        {"Authorization": "Bearer"},
+        {"Authorization": f"Basic {ANN}"},
+        {"Authorization": f"Bearer {ANN} "[:-2]},
+        {"Authorization": f"Bearer {hashlib.sha256(ANN.encode()).hexdigest()}"},
+    ],
+)
+def test_without_a_known_token_every_door_is_closed(url: str, headers: dict[str, str]) -> None:
+    answers = [
+        initialize(url, **headers),
+        initialize(url, **headers, **{"Mcp-Protocol-Version": "2026-07-28"}),
+        httpx2.get(at(url, "/sse"), headers=headers),
+        httpx2.post(at(url, "/messages/?session_id=0"), json={}, headers={**JSON, **headers}),
+        httpx2.get(at(url, "/anything"), headers=headers),
+    ]
+
+    assert [one.status_code for one in answers] == [401] * 5
+    assert all(one.headers["www-authenticate"].startswith("Bearer ") for one in answers)
+
+
+def test_a_foreign_host_and_a_foreign_origin_are_refused_with_and_without_a_token(url: str, tmp_path: Path) -> None:
+    token = {"Authorization": f"Bearer {ANN}"}
+    own = url.removeprefix("http://").partition("/")[0]
+    with http_server(tmp_path / "open") as (_, other):
+        refused = [
+            initialize(one, **headers, **extra).status_code
+            for one, headers in ((url, token), (other, {}))
+            for extra in (
+                {"Host": "evil.example"},
+                {"Host": "localhost"},
+                {"Host": f"{own}.evil.example"},
+                {"Origin": "http://evil.example"},
+                {"Origin": "http://localhost:3000"},
+                {"Origin": "null"},
+            )
+        ]
+        allowed = [initialize(url, **token).status_code, initialize(other).status_code]
+
+    assert refused == [421, 421, 421, 403, 403, 403] * 2
+    assert allowed == [200, 200]
+
+
+def test_with_a_token_every_address_can_be_listened_on(provider: Provider, tmp_path: Path) -> None:
+    with http_server(tmp_path / "stderr", "http", "--host", "0.0.0.0", CONSORTIUM_TOKEN=ANN) as (_, url):
+        own = url.replace("0.0.0.0", "127.0.0.1")
+        closed, opened = initialize(own), initialize(own, Authorization=f"Bearer {ANN}")
+
+    assert (closed.status_code, opened.status_code) == (401, 200)
+
+
+def test_sighup_reads_the_tokens_again_and_a_broken_file_changes_nothing(
+    provider: Provider, token_file: Path, tmp_path: Path
+) -> None:
+    carl = {"Authorization": "Bearer carl's token"}
+    ann = {"Authorization": f"Bearer {ANN}"}
+
+    with http_server(tmp_path / "stderr", CONSORTIUM_TOKEN_FILE=str(token_file)) as (process, url):
+        before = initialize(url, **carl).status_code
+        token_file.write_text("no token\n")
+        process.send_signal(signal.SIGHUP)
+        broken = initialize(url, **ann).status_code
+        token_file.write_text(line("carl", "carl's token"))
+        process.send_signal(signal.SIGHUP)
+        until(lambda: initialize(url, **carl).status_code == 200)
+        gone = initialize(url, **ann).status_code
+
+    assert (before, broken, gone) == (401, 200, 401)
+
+
+async def test_a_token_of_an_oauth_issuer_is_verified_by_its_keys(
+    provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key, other = (rsa.generate_private_key(public_exponent=65537, key_size=2048) for _ in range(2))
+    keys = {"keys": [{**json.loads(jwt.algorithms.RSAAlgorithm.to_jwk(key.public_key())), "kid": "1", "use": "sig"}]}
+    monkeypatch.setattr(jwt.PyJWKClient, "fetch_data", lambda self: keys)
+    tokens = IssuedTokens(
+        Settings(oauth_issuer="https://issuer", oauth_jwks_url="https://issuer/keys", oauth_resource="https://us/mcp")
+    )
+    good = {"sub": "dora", "iss": "https://issuer", "aud": "https://us/mcp", "exp": time.time() + 60}
+    bad = [{**good, **wrong} for wrong in ({"aud": "https://them"}, {"iss": "https://evil"}, {"exp": 1})]
+    bad.append({name: value for name, value in good.items() if name != "exp"})
+
+    def signed(claims: dict[str, Any], by: Any = key, algorithm: str = "RS256") -> str:
+        return jwt.encode(claims, by, algorithm=algorithm, headers={"kid": "1"})
+
+    access = await tokens.verify_token(signed(good))
+    unsigned = jwt.encode(good, "", algorithm="none", headers={"kid": "1"})
+    refused = [*map(signed, bad), signed(good, other), signed(good, "x" * 32, "HS256"), unsigned, "x.y.z", ANN]
+
+    assert access is not None and access.client_id == "oauth:dora" and access.token == ""
+    assert [await tokens.verify_token(one) for one in refused] == [None] * len(refused)
+
+
+def test_an_oauth_server_says_where_tokens_come_from(provider: Provider, tmp_path: Path) -> None:
+    oauth = {
+        "CONSORTIUM_OAUTH_ISSUER": "https://issuer.example",
+        "CONSORTIUM_OAUTH_JWKS_URL": "https://issuer.example/keys",
+        "CONSORTIUM_OAUTH_RESOURCE": "https://consult.example/mcp",
+    }
+    with http_server(tmp_path / "stderr", **oauth) as (_, url):
+        closed = initialize(url)
+        metadata = httpx2.get(at(url, "/.well-known/oauth-protected-resource/mcp"))
+
+    assert closed.status_code == 401
+    assert "https://consult.example/.well-known/oauth-protected-resource/mcp" in closed.headers["www-authenticate"]
+    assert metadata.json()["authorization_servers"] == ["https://issuer.example/"]
+
+
+# Whose
+
+
+@pytest.mark.parametrize("mode", ["auto", "legacy"])
+@pytest.mark.parametrize("path", ["/mcp", "/sse"])
+async def test_anothers_run_is_answered_like_one_that_does_not_exist(
+    url: str, path: str, mode: str, provider: Provider
+) -> None:
+    async with ann_and_bob(at(url, path), mode) as (ann, bob):
+        run_id = structured(await ann.call_tool("consult_consortium", ONE))["run_id"]
+        absent = run_id[:-1] + ("0" if run_id[-1] != "0" else "1")
+
+        async def answers(wanted: str) -> list[str]:
+            tools = [
+                await bob.call_tool("get_run", {"run_id": wanted}),
+                await bob.call_tool("get_run", {"run_id": wanted, "detail": "full"}),
+                await bob.call_tool("cancel_run", {"run_id": wanted}),
+                await bob.call_tool("rate_run", {"run_id": wanted, "verdict": "wrong"}),
+                await bob.call_tool("consult_consortium", {**ONE, "prompt": "And?", "follow_up_to": wanted}),
+            ]
+            assert all(one.is_error for one in tools)
+            resources = [await refusal(bob, uri) for uri in uris(wanted)]
+            return [text.replace(wanted, "RUN") for text in [*map(said, tools), *resources]]
+
+        listed = structured(await bob.call_tool("list_runs", {}))["runs"]
+        found = structured(await bob.call_tool("list_runs", {"query": "France"}))["runs"]
+        newest = await read(bob, "consortium://runs")
+        stats = await read(bob, "consortium://stats")
+        own = structured(await ann.call_tool("get_run", {"run_id": run_id}))
+
+        assert await answers(run_id) == await answers(absent)
+        assert (listed, found, json.loads(newest), json.loads(stats)["members"]) == ([], [], [], [])
+        assert own["answer"] == "Paris"
+
+
+def uris(run_id: str) -> list[str]:
+    """The resources of a run."""
+    return [f"consortium://runs/{run_id}", f"consortium://runs/{run_id}/transcript.md"]
+
+
+async def refusal(client: Client, uri: str) -> str:
+    """What reading a resource fails with."""
+    with pytest.raises(MCPError) as raised:
+        await client.read_resource(uri)
+    return str(raised.value)
+
+
+async def test_the_same_call_of_two_callers_is_two_runs(url: str, provider: Provider) -> None:
+    gate = provider.gate("a")
+    once = {**ONE, "wait_seconds": 0}
+
+    async with ann_and_bob(url) as (ann, bob):
+        one, again = [structured(await ann.call_tool("consult_consortium", once))["run_id"] for _ in range(2)]
+        other = structured(await bob.call_tool("consult_consortium", once))["run_id"]
+        gate.open()
+
+    assert one == again != other
+
+
+async def test_saved_consortiums_are_their_callers_and_the_servers_are_for_all(
+    url: str, consultancy: Consultancy, provider: Provider
+) -> None:
+    consultancy.store.save_consortium("common", define(members=[{"model": "a"}]))
+
+    async with ann_and_bob(url) as (ann, bob):
+        for client, model in ((ann, "b"), (bob, "c")):
+            saved = await client.call_tool("save_consortium", {"name": "panel", "models": [model]})
+            assert not saved.is_error
+        removed = await bob.call_tool("remove_consortium", {"name": "common"})
+        await ann.call_tool("save_consortium", {"name": "common", "models": ["d"], "overwrite": True})
+        of_ann = structured(await ann.call_tool("list_consortiums", {}))["consortiums"]
+        of_bob = structured(await bob.call_tool("list_consortiums", {}))["consortiums"]
+        read_by_bob = json.loads(await read(bob, "consortium://consortiums/panel"))
+        back = await ann.call_tool("remove_consortium", {"name": "common"})
+        common = json.loads(await read(ann, "consortium://consortiums/common"))
+
+    def models(listed: list[dict[str, Any]]) -> dict[str, str]:
+        return {one["name"]: one["definition"]["members"][0]["model"] for one in listed}
+
+    assert (models(of_ann), models(of_bob)) == ({"common": "d", "panel": "b"}, {"common": "a", "panel": "c"})
+    assert read_by_bob["members"][0]["model"] == "c"
+    assert removed.is_error and "is the server's" in said(removed)
+    assert not back.is_error and common["members"][0]["model"] == "a"
+    assert consultancy.store.list_consortium_names() == ["common"]
+
+
+async def test_shared_lets_callers_see_each_others_runs_and_consortiums(
+    provider: Provider, token_file: Path, tmp_path: Path
+) -> None:
+    provider.on("arbiter", verdict("Paris"))
+    with http_server(tmp_path / "stderr", "http", "--shared", CONSORTIUM_TOKEN_FILE=str(token_file)) as (_, url):
+        async with ann_and_bob(url) as (ann, bob):
+            await ann.call_tool("save_consortium", {"name": "panel", "models": ["a"], "arbiter": "arbiter"})
+            run_id = structured(await ann.call_tool("consult_consortium", ONE))["run_id"]
+            seen = structured(await bob.call_tool("get_run", {"run_id": run_id}))
+            listed = structured(await bob.call_tool("list_consortiums", {}))["consortiums"]
+
+    assert (seen["answer"], [one["name"] for one in listed]) == ("Paris", ["panel"])
+
+
+def test_every_read_of_the_store_is_within_the_rule(consultancy: Consultancy, provider: Provider) -> None:
+    with calling("ann"):
+        run = consultancy.open_run("?", models=["a"], arbiter="arbiter")
+    with calling("bob"):
+        with pytest.raises(NotFound):
+            consultancy.store.load_run(run.run_id)
+        counts = [
+            consultancy.store.read(f"SELECT count(*) FROM {table}")[0][0]
+            for table in ("runs", "calls", "iterations", "attempts", "ratings")
+        ]
+
+    seen = []
+    for name in ("bob", None, "ann", "bob"):  # the same statement, which SQLite keeps prepared
+        with calling(name):
+            seen.append(len(consultancy.store.list_runs()))
+
+    assert counts == [0] * 5 and seen == [0, 1, 1, 0]
+    assert consultancy.store.load_run(run.run_id).caller == "ann"
+
+
+def test_every_table_of_runs_is_behind_the_rule(consultancy: Consultancy) -> None:
+    """A table that a later schema adds must be laid behind the rule too, or named here as nobody's."""
+    tables = {row[0] for row in consultancy.store.read("SELECT name FROM main.sqlite_master WHERE type = 'table'")}
+    views = {row[0] for row in consultancy.store.read("SELECT name FROM temp.sqlite_master WHERE type = 'view'")}
+    nobodys = {"questions", "spending", "takeovers", "caller_consortiums", "_sqlite_migrations"}
+
+    assert {name for name in tables if not name.startswith(("runs_fts", "sqlite_"))} - nobodys == views
+
+
+# How much
+
+
+async def test_runs_at_once_requests_and_costs_are_bounded_for_each_caller(
+    provider: Provider, token_file: Path, tmp_path: Path
+) -> None:
+    gate = provider.gate("a")
+    limits = {"CONSORTIUM_MAX_RUNS_PER_CALLER": "2", "CONSORTIUM_TOKEN_FILE": str(token_file)}
+    with http_server(tmp_path / "stderr", **limits) as (_, url):
+        async with ann_and_bob(url) as (ann, bob):
+            asked = [{**ONE, "prompt": f"question {number}?", "wait_seconds": 0} for number in range(3)]
+            results = [await ann.call_tool("consult_consortium", one) for one in asked]
+            others = await bob.call_tool("consult_consortium", asked[0])
+            gate.open()
+            await ann.call_tool("get_run", {"run_id": structured(results[0])["run_id"], "wait_seconds": 60})
+            later = await ann.call_tool("consult_consortium", asked[2])
+
+    assert [bool(one.is_error) for one in [*results, others, later]] == [False, False, True, False, False]
+    assert "You have 2 runs under way" in said(results[2])
+
+
+async def test_too_many_requests_are_told_when_to_come_back(
+    provider: Provider, token_file: Path, tmp_path: Path
+) -> None:
+    limits = {"CONSORTIUM_MAX_REQUESTS_PER_CALLER": "8", "CONSORTIUM_TOKEN_FILE": str(token_file)}
+    with http_server(tmp_path / "stderr", **limits) as (_, url):
+        async with ann_and_bob(url) as (ann, bob):
+            results = [await ann.call_tool("list_runs", {}) for _ in range(10)]
+            with pytest.raises(MCPError, match="come back in"):
+                await ann.read_resource("consortium://runs")
+            other = await bob.call_tool("list_runs", {})
+
+    assert (
+        results[-1].is_error and "8 requests in a minute" in said(results[-1]) and "come back in" in said(results[-1])
+    )
+    assert not other.is_error
+
+
+async def test_a_callers_budget_for_the_day_stops_that_caller_alone(
+    provider: Provider, consultancy: Consultancy, token_file: Path, tmp_path: Path
+) -> None:
+    today = time.strftime("%Y-%m-%d", time.gmtime())
+    with sqlite3.connect(consultancy.store.path) as connection:
+        connection.execute("INSERT INTO spending VALUES (?, 9, 900, 0.5, 0)", [f"caller:{today}:ann"])
+    limits = {"CONSORTIUM_MAX_COST_USD_PER_CALLER": "0.5", "CONSORTIUM_TOKEN_FILE": str(token_file)}
+    with http_server(tmp_path / "stderr", **limits) as (_, url):
+        async with ann_and_bob(url) as (ann, bob):
+            refused = await ann.call_tool("consult_consortium", ONE)
+            other = await bob.call_tool("consult_consortium", ONE)
+
+    assert "Your budget of $0.50 for the day is used up; come back after 00:00 UTC" in said(refused)
+    assert "used up" not in said(other)
+
+
+async def test_what_a_caller_spends_is_counted_under_its_name(url: str, consultancy: Consultancy) -> None:
+    async with ann_and_bob(url) as (ann, _):
+        await ann.call_tool("consult_consortium", ONE)
+
+    rows = consultancy.store.read("SELECT scope, calls FROM spending WHERE scope LIKE 'caller:%'")
+    assert [(row["scope"].rpartition(":")[2], row["calls"]) for row in rows] == [("ann", 2)]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"models": ["a:257"]},
+        {"models": ["a:256", "b"]},
+        {"models": ["a"] * 300},
+        {"models": ["a"], "max_iterations": 101},
+        {"models": ["a"], "max_iterations": 10**30},
+        {"models": ["a"], "deadline_seconds": 1e9},
+        {"models": ["a"], "wait_seconds": 601},
+        {"models": ["a"], "prompt": "x" * 1001},
+        {"models": ["a"], "own_answer": "x" * 1001},
+        {"models": ["a"], "system_prompt": "x" * 1001},
+        {"models": ["a:-1"]},
+        {"models": ["a:99999999999999999999"]},
+    ],
+)
+async def test_oversized_counts_and_texts_are_refused_before_any_call(
+    arguments: dict[str, Any], provider: Provider, tmp_path: Path
+) -> None:
+    with http_server(tmp_path / "stderr", CONSORTIUM_MAX_PROMPT_CHARS="1000") as (_, url):
+        async with http_client(url, "auto") as client:
+            result = await client.call_tool("consult_consortium", {"prompt": "?", **arguments})
+
+    assert result.is_error and len(said(result)) < 1000
+    assert provider.count() == 0
+
+
+# What never leaves the server
+
+
+async def test_tokens_and_keys_are_in_no_log_answer_database_or_question(
+    provider: Provider, token_file: Path, consultancy: Consultancy, tmp_path: Path
+) -> None:
+    provider.on("b", Fault.wrong_key())
+    texts: list[str] = []
+    environment = {"CONSORTIUM_TOKEN_FILE": str(token_file), "CONSORTIUM_LOG_LEVEL": "DEBUG"}
+    with http_server(tmp_path / "stderr", "http,sse", CONSORTIUM_TOKEN="the only token", **environment) as (_, url):
+        texts.append(initialize(url, Authorization="Bearer a wrong token").text)
+        for mode, path in (("auto", "/mcp"), ("legacy", "/mcp"), ("legacy", "/sse")):
+            async with http_client(at(url, path), mode, ANN) as client:
+                result = await client.call_tool("consult_consortium", {**ONE, "models": ["a", "b"]})
+                texts.append(str(result))
+                texts += [await read(client, uri) for uri in uris(structured(result)["run_id"])]
+        async with http_client(url, "auto", "the only token") as client:
+            texts.append(str(await client.call_tool("list_runs", {})))
+    texts.append((tmp_path / "stderr").read_text())
+    texts += [path.read_bytes().decode("latin-1") for path in consultancy.store.path.parent.glob("*.db*")]
+    texts += [str(request.__dict__) for request in provider.requests if API_KEY not in str(request.__dict__)]
+
+    for secret in (ANN, "the only token", "a wrong token", API_KEY):
+        assert not [text for text in texts if secret in text], secret
+
+
+async def test_each_call_of_a_tool_is_a_line_in_the_audit_without_its_texts(
+    provider: Provider, token_file: Path, tmp_path: Path
+) -> None:
+    provider.on("arbiter", verdict("a secret answer"))
+    with http_server(tmp_path / "stderr", CONSORTIUM_TOKEN_FILE=str(token_file)) as (_, url):
+        async with ann_and_bob(url) as (ann, bob):
+            run_id = structured(await ann.call_tool("consult_consortium", {**ONE, "prompt": "a secret question"}))[
+                "run_id"
+            ]
+            await bob.call_tool("get_run", {"run_id": run_id})
+            with pytest.raises(MCPError):
+                await bob.call_tool("no\nsuch", {"run_id": "x\ny"})
+    stderr = (tmp_path / "stderr").read_text()
+    lines = [json.loads(one.partition("INFO ")[2]) for one in stderr.splitlines() if "consortium_mcp.audit" in one]
+
+    assert [(one["caller"], one["tool"], one["run"], one["outcome"]) for one in lines] == [
+        ("ann", "consult_consortium", run_id, "converged"),
+        ("bob", "get_run", run_id, "error"),
+        ("bob", "no\nsuch", "x\ny", "error"),
+    ]
+    assert "cost_usd" in lines[0] and "secret" not in stderr
+
+
+def test_a_settings_error_does_not_repeat_the_token() -> None:
+    settings = load_settings({"CONSORTIUM_TOKEN": ANN})
+    with pytest.raises(ConsortiumError) as raised:
+        load_settings({"CONSORTIUM_TOKEN": ANN, "CONSORTIUM_PORT": "none"})
+
+    assert ANN not in repr(settings) and ANN not in str(raised.value)

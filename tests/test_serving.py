@@ -1,0 +1,345 @@
+"""Serving over the network: what is reached where, how the server ends, and what slow, big and many requests do."""
+
+import http.client
+import json
+import signal
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import anyio
+import anyio.to_thread
+import httpx2
+import pytest
+from mcp import Client
+from mcp.client.streamable_http import streamable_http_client
+
+from consortium_mcp.consultancy import Consultancy
+from tests.provider import Provider, verdict
+from tests.server_process import http_client, http_server, said, structured
+
+ONE = {"prompt": "Capital of France?", "models": ["a"], "arbiter": "arbiter", "max_iterations": 1}
+INITIALIZE = {
+    "jsonrpc": "2.0",
+    "id": 1,
+    "method": "initialize",
+    "params": {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "tests", "version": "1"}},
+}
+JSON = {"Content-Type": "application/json", "Accept": "application/json, text/event-stream"}
+
+
+def at(url: str, path: str) -> str:
+    """Another path of the same server."""
+    return url.removesuffix(urlsplit(url).path) + path
+
+
+def connect(url: str) -> socket.socket:
+    """A bare connection to the server."""
+    parts = urlsplit(url)
+    assert parts.hostname and parts.port
+    return socket.create_connection((parts.hostname, parts.port), timeout=30)
+
+
+async def test_one_process_serves_http_and_sse_to_clients_of_both_eras(provider: Provider, tmp_path: Path) -> None:
+    provider.on("arbiter", verdict("Paris"))
+
+    with http_server(tmp_path / "stderr", "http,sse") as (_, url):
+        answers, last = [], ""
+        for path, mode in (("/mcp", "legacy"), ("/mcp", "auto"), ("/sse", "legacy"), ("/sse", "auto")):
+            async with http_client(at(url, path), mode) as client:
+                prompt = {"prompt": f"{path} {mode}?"}
+                result = structured(await client.call_tool("consult_consortium", {**ONE, **prompt}))
+                if last:  # and a run that one has started is read by the next
+                    assert structured(await client.call_tool("get_run", {"run_id": last}))["status"] == "converged"
+                answers.append(result["answer"])
+                last = result["run_id"]
+
+    assert answers == ["Paris"] * 4
+
+
+def test_health_is_known_without_a_model_call_and_not_ready_says_why(
+    provider: Provider, llm_home: Path, tmp_path: Path
+) -> None:
+    with http_server(tmp_path / "stderr") as (_, url):
+        healthy, ready = httpx2.get(at(url, "/healthz")), httpx2.get(at(url, "/readyz"))
+    (llm_home / "extra-openai-models.yaml").unlink()
+    with http_server(tmp_path / "stderr", CONSORTIUM_LOCAL_MODEL=str(tmp_path / "none.gguf")) as (_, url):
+        without_models = httpx2.get(at(url, "/readyz"))
+
+    assert (healthy.status_code, ready.status_code, ready.json()) == (200, 200, {"ready": True, "why": None})
+    assert without_models.status_code == 503 and "keys are missing" in without_models.json()["why"]
+    assert provider.count() == 0
+
+
+async def test_sigterm_lets_a_run_end_within_the_grace_and_takes_no_new_one(
+    provider: Provider, consultancy: Consultancy, tmp_path: Path
+) -> None:
+    gate = provider.gate("a")
+    provider.on("arbiter", verdict("Paris"))
+    answers: list[dict[str, Any]] = []
+
+    async def consult(client: Client) -> None:
+        answers.append(structured(await client.call_tool("consult_consortium", ONE)))
+
+    with http_server(tmp_path / "stderr", CONSORTIUM_GRACE_SECONDS="60") as (process, url):
+        async with http_client(url, "legacy") as client, http_client(url, "auto") as other:
+            for one in (client, other):
+                await one.list_tools()  # as the SDK does, to check a result's shape, which may be too late afterwards
+            async with anyio.create_task_group() as group:
+                group.start_soon(consult, client)
+                await gate.wait_for_async(1)
+                process.send_signal(signal.SIGTERM)
+                await anyio.to_thread.run_sync(until, lambda: httpx2.get(at(url, "/readyz")).status_code == 503)
+                refused = await other.call_tool("consult_consortium", {**ONE, "prompt": "another?"})
+                gate.open()
+        status = await anyio.to_thread.run_sync(lambda: process.wait(timeout=30))
+
+    assert (status, [one["answer"] for one in answers]) == (0, ["Paris"])
+    assert refused.is_error and "takes no new runs" in said(refused)
+    assert [run.status for run in consultancy.store.list_runs()] == ["converged"]
+
+
+async def test_sigterm_under_load_loses_no_run_and_the_next_start_resumes_them(
+    provider: Provider, consultancy: Consultancy, tmp_path: Path
+) -> None:
+    gate = provider.gate("a")
+    provider.on("arbiter", verdict("Paris"))
+    asked = [{**ONE, "models": ["b", "a"], "prompt": f"question {number}?", "wait_seconds": 0} for number in range(10)]
+
+    with http_server(tmp_path / "stderr", CONSORTIUM_GRACE_SECONDS="0.2") as (process, url):
+        async with http_client(url, "auto") as client:
+            started = [structured(await client.call_tool("consult_consortium", one))["run_id"] for one in asked]
+            await gate.wait_for_async(len(asked))
+            await provider.wait_until_async(lambda: provider.count("b") == len(asked))
+            await anyio.to_thread.run_sync(
+                until, lambda: all(len(responses(consultancy, run_id)) == 1 for run_id in started)
+            )
+            process.send_signal(signal.SIGTERM)
+            status = await anyio.to_thread.run_sync(lambda: process.wait(timeout=30))
+    left = {run.run_id: run.status for run in consultancy.store.list_runs()}
+    gate.open()
+    with http_server(tmp_path / "stderr"):
+        await anyio.to_thread.run_sync(
+            until, lambda: len(consultancy.store.list_runs(status="converged")) == len(asked)
+        )
+
+    assert (status, left) == (0, dict.fromkeys(started, "interrupted"))
+    assert provider.count("b") == len(asked)
+
+
+def responses(consultancy: Consultancy, run_id: str) -> list[object]:
+    """What has arrived in a run's first iteration."""
+    iterations = consultancy.store.load_run(run_id).iterations
+    return list(iterations[0].responses) if iterations else []
+
+
+async def test_a_second_signal_ends_the_grace(provider: Provider, consultancy: Consultancy, tmp_path: Path) -> None:
+    gate = provider.gate("a")
+
+    with http_server(tmp_path / "stderr", CONSORTIUM_GRACE_SECONDS="600") as (process, url):
+        async with http_client(url, "auto") as client:
+            await client.call_tool("consult_consortium", {**ONE, "wait_seconds": 0})
+            await gate.wait_for_async(1)
+            process.send_signal(signal.SIGINT)
+            await anyio.to_thread.run_sync(until, lambda: httpx2.get(at(url, "/readyz")).status_code == 503)
+            process.send_signal(signal.SIGINT)
+            status = await anyio.to_thread.run_sync(lambda: process.wait(timeout=30))
+        gate.open()
+
+    assert (status, [run.status for run in consultancy.store.list_runs()]) == (0, ["interrupted"])
+
+
+async def test_a_run_that_was_cancelled_in_the_grace_is_not_resumed(
+    provider: Provider, consultancy: Consultancy, tmp_path: Path
+) -> None:
+    gate = provider.gate("a")
+
+    with http_server(tmp_path / "stderr", CONSORTIUM_GRACE_SECONDS="600") as (process, url):
+        async with http_client(url, "auto") as client:
+            run = structured(await client.call_tool("consult_consortium", {**ONE, "wait_seconds": 0}))
+            await gate.wait_for_async(1)
+            process.send_signal(signal.SIGTERM)
+            await anyio.to_thread.run_sync(until, lambda: httpx2.get(at(url, "/readyz")).status_code == 503)
+            await client.call_tool("cancel_run", {"run_id": run["run_id"]})
+        gate.open()
+        status = await anyio.to_thread.run_sync(lambda: process.wait(timeout=30))
+
+    assert (status, [run.status for run in consultancy.store.list_runs()]) == (0, ["cancelled"])
+
+
+async def test_a_unix_socket_is_its_owners_alone(provider: Provider, tmp_path: Path) -> None:
+    path = tmp_path / "consortium.sock"
+    dead = socket.socket(socket.AF_UNIX)
+    dead.bind(str(path))
+    dead.close()
+
+    with http_server(tmp_path / "stderr", "http", "--uds", str(path)) as (process, _):
+        mode = path.stat().st_mode & 0o777
+        transport = httpx2.AsyncHTTPTransport(uds=str(path))
+        async with httpx2.AsyncClient(transport=transport, timeout=60) as http:
+            async with Client(streamable_http_client("http://localhost/mcp", http_client=http)) as client:
+                models = structured(await client.call_tool("list_models", {"query": "arbiter"}))
+        process.send_signal(signal.SIGTERM)
+        await anyio.to_thread.run_sync(lambda: process.wait(timeout=30))
+
+    assert (mode, not path.exists()) == (0o600, True)
+    assert "arbiter" in [one["model"] for one in models["models"]]
+
+
+def test_a_second_server_does_not_take_the_socket_of_one_that_runs(tmp_path: Path) -> None:
+    path = tmp_path / "consortium.sock"
+
+    with http_server(tmp_path / "stderr", "http", "--uds", str(path)):
+        with http_server(tmp_path / "second", "http", "--uds", str(path)) as (second, _):
+            status = second.wait(timeout=30)
+
+    assert status == 1 and "Nothing can listen on" in (tmp_path / "second").read_text()
+
+
+async def test_behind_a_proxy_it_answers_to_the_proxys_name_and_path(provider: Provider, tmp_path: Path) -> None:
+    flags = ("--allowed-hosts", "consult.example.com", "--root-path", "/panel")
+
+    with http_server(tmp_path / "stderr", "http,sse", *flags) as (_, url):
+        known = httpx2.post(url, json=INITIALIZE, headers={**JSON, "Host": "consult.example.com"})
+        foreign = httpx2.post(url, json=INITIALIZE, headers={**JSON, "Host": "consult.example.com.evil"})
+        with httpx2.stream("GET", at(url, "/sse"), headers={"Host": "consult.example.com:443"}) as stream:
+            lines = stream.iter_lines()
+            endpoint = next(line for line in lines if line.startswith("data:"))
+
+    assert (known.status_code, foreign.status_code) == (200, 421)
+    assert endpoint.startswith("data: /panel/messages/?session_id=")
+
+
+@pytest.mark.parametrize(("trusted", "scheme"), [("127.0.0.1", "https"), ("192.0.2.7", "http"), ("", "http")])
+def test_forwarded_headers_are_believed_from_trusted_addresses_alone(trusted: str, scheme: str, tmp_path: Path) -> None:
+    with http_server(tmp_path / "stderr", CONSORTIUM_TRUSTED_PROXIES=trusted) as (_, url):
+        moved = httpx2.post(f"{url}/", json=INITIALIZE, headers={**JSON, "X-Forwarded-Proto": "https"})
+
+    assert (moved.status_code, urlsplit(moved.headers["location"]).scheme) == (307, scheme)
+
+
+def test_a_body_of_100_mb_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    with http_server(tmp_path / "stderr") as (_, url):
+        statuses = []
+        for path in ("/mcp",):
+            connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=30)
+            connection.putrequest("POST", path)
+            for name, value in {**JSON, "Content-Length": str(100 * 2**20)}.items():
+                connection.putheader(name, value)
+            connection.endheaders()
+            statuses.append(connection.getresponse().status)
+            connection.close()
+        chunked = post_in_chunks(url, chunks=100)
+        healthy = httpx2.get(at(url, "/healthz")).status_code
+
+    assert (statuses, chunked, healthy) == ([413], 413, 200)
+
+
+def post_in_chunks(url: str, chunks: int) -> int:
+    """The status of a body that does not say how long it is, a MiB a chunk."""
+
+    def body() -> Any:
+        for _ in range(chunks):
+            yield b" " * 2**20
+
+    try:
+        return httpx2.post(url, content=body(), headers=JSON).status_code
+    except (httpx2.WriteError, httpx2.ReadError):  # it may cut us off before we are through
+        return 413
+
+
+def test_a_request_that_dribbles_in_is_cut_and_the_others_are_served(tmp_path: Path) -> None:
+    with http_server(tmp_path / "stderr", CONSORTIUM_REQUEST_TIMEOUT_SECONDS="1") as (_, url):
+        header, body = connect(url), connect(url)
+        header.sendall(b"POST /mcp HTTP/1.1\r\nHost: loc")
+        length = f"Host: {urlsplit(url).netloc}\r\nContent-Length: 1000\r\nContent-Type: application/json\r\n\r\n{{"
+        body.sendall(b"POST /mcp HTTP/1.1\r\n" + length.encode())
+        served = httpx2.post(url, json=INITIALIZE, headers=JSON).status_code
+        cut = [is_cut(header), is_cut(body)]
+        header.close()
+        body.close()
+
+    assert (served, cut) == (200, [True, True])
+
+
+def is_cut(connection: socket.socket) -> bool:
+    """Whether the server ends the connection without an answer, however long we wait for one."""
+    try:
+        return connection.recv(1000) == b""
+    except ConnectionResetError:
+        return True
+
+
+def test_more_connections_than_allowed_get_503_and_leave_room_when_they_go(tmp_path: Path) -> None:
+    with http_server(tmp_path / "stderr", CONSORTIUM_MAX_CONNECTIONS="5") as (_, url):
+        waiting = [connect(url) for _ in range(5)]
+        until(lambda: httpx2.get(at(url, "/healthz")).status_code == 503)
+        for one in waiting:
+            one.close()
+        until(lambda: httpx2.get(at(url, "/healthz")).status_code == 200)
+
+
+def test_many_sessions_are_bounded_and_those_that_are_open_go_on(provider: Provider, tmp_path: Path) -> None:
+    with http_server(tmp_path / "stderr", CONSORTIUM_MAX_SESSIONS="50") as (_, url), httpx2.Client() as client:
+        opened = [client.post(url, json=INITIALIZE, headers=JSON) for _ in range(200)]
+        session = {**JSON, "Mcp-Session-Id": opened[0].headers["mcp-session-id"]}
+        goes_on = client.post(url, json={"jsonrpc": "2.0", "id": 2, "method": "ping"}, headers=session)
+        client.delete(url, headers=session)
+        room = client.post(url, json=INITIALIZE, headers=JSON)
+
+    assert [one.status_code for one in opened] == [200] * 50 + [503] * 150
+    assert (goes_on.status_code, room.status_code) == (200, 200)
+
+
+async def test_more_runs_than_may_wait_are_told_that_the_server_is_busy(provider: Provider, tmp_path: Path) -> None:
+    gate = provider.gate("a")
+    bounds = {"CONSORTIUM_MAX_CONCURRENT_RUNS": "2", "CONSORTIUM_MAX_WAITING_RUNS": "3"}
+
+    with http_server(tmp_path / "stderr", **bounds) as (_, url):
+        async with http_client(url, "auto") as client:
+            asked = [{**ONE, "prompt": f"question {number}?", "wait_seconds": 0} for number in range(7)]
+            results = [await client.call_tool("consult_consortium", one) for one in asked]
+            gate.open()
+            last = structured(results[4])["run_id"]
+            ended = structured(await client.call_tool("get_run", {"run_id": last, "wait_seconds": 60}))
+
+    assert [bool(one.is_error) for one in results] == [False] * 5 + [True] * 2
+    assert "busy with 5 runs; ask again" in said(results[5])
+    assert ended["answer"] is not None
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        (["--transport", "stdio,http"], "it is stdio, http, sse, or http,sse"),
+        (["--transport", "http", "--host", "0.0.0.0"], "Set CONSORTIUM_TOKEN or --token-file"),
+        (["--transport", "http", "--host", "192.0.2.1"], "Set CONSORTIUM_TOKEN or --token-file"),
+        (["--transport", "http", "--token-file", "/nowhere"], "The token file /nowhere cannot be read"),
+        (["--transport", "http", "--oauth-issuer", "https://issuer"], "needs CONSORTIUM_OAUTH_JWKS_URL"),
+    ],
+)
+def test_what_would_be_open_or_half_set_up_does_not_start(flags: list[str], sentence: str, tmp_path: Path) -> None:
+    with http_server(tmp_path / "stderr", "http", *flags) as (process, _):
+        status = process.wait(timeout=30)
+
+    stderr = (tmp_path / "stderr").read_text()
+    assert status == 1 and sentence in stderr and "Traceback" not in stderr
+
+
+def until(condition: Callable[[], bool], seconds: float = 60) -> None:
+    """Return when the condition holds; fail when it does not come to hold."""
+    ends = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < ends, "it did not come to hold"
+        time.sleep(0.02)
+
+
+def test_a_request_that_is_no_json_is_refused(tmp_path: Path) -> None:
+    with http_server(tmp_path / "stderr") as (_, url):
+        statuses = [httpx2.post(url, content=body, headers=JSON).status_code for body in (b"", b"{", b"[]", b"\xff\0")]
+        plain = httpx2.post(url, content=json.dumps(INITIALIZE), headers={"Content-Type": "text/plain"}).status_code
+
+    assert all(400 <= status < 500 for status in [*statuses, plain])

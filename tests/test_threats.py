@@ -1,0 +1,254 @@
+"""What hostile callers try, field by field; and the threat table of docs/serving.md names tests that exist."""
+
+import ast
+import json
+import random
+import re
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import httpx2
+import pytest
+from mcp import Client
+from mcp.shared.exceptions import MCPError
+
+from consortium_mcp.callers import calling
+from consortium_mcp.client_calls import ClientCalls
+from consortium_mcp.consultancy import Consultancy
+from consortium_mcp.run import CallResult, CallSpec
+from tests.provider import API_KEY, Fault, Provider, verdict
+from tests.server_process import connected, http_client, http_server, read, said, structured
+from tests.test_access import ANN, ann_and_bob, token_file, uris, url
+from tests.test_serving import INITIALIZE, JSON, ONE, at
+
+__all__ = ["token_file", "url"]  # fixtures of that module, used here too
+
+TESTS = Path(__file__).parent
+
+TRAVERSALS = (
+    "../../etc/passwd",
+    "..%2F..%2Fetc%2Fpasswd",
+    "%2e%2e/%2e%2e",
+    "/etc/passwd",
+    "file:///etc/passwd",
+    "..\\x",
+)
+
+BAD_REQUESTS = 1000
+
+INJECTIONS = (
+    "'; DROP TABLE runs; --",
+    '" OR 1=1 --',
+    "%' UNION SELECT config FROM consortium_configs --",
+    "\0",
+    "\x1b]0;title\x07\x1b[2J",
+    "a\r\nSet-Cookie: x=1",
+    "NEAR(a b) AND *",
+    "\ud800",
+    "\u202e\u2066",
+    "${jndi:ldap://x}{{7*7}}%s%n",
+    "x" * 100_000,
+)
+
+
+@pytest.mark.parametrize("mode", ["auto", "legacy"])
+async def test_a_path_in_any_parameter_of_a_resource_reads_no_file(mode: str, provider: Provider, url: str) -> None:
+    async with http_client(url, mode, ANN) as client:
+        templates = [one.uri_template for one in (await client.list_resource_templates()).resource_templates]
+        for template in templates:
+            for parameter in re.findall(r"\{(\w+)\}", template):
+                for value in (*TRAVERSALS, *map(lambda text: quote(text, safe=""), TRAVERSALS)):
+                    uri = re.sub(r"\{\w+\}", "1", template.replace(f"{{{parameter}}}", value))
+                    with pytest.raises(MCPError) as raised:
+                        await client.read_resource(uri)
+                    assert "root:" not in str(raised.value)
+
+
+async def test_sql_and_control_characters_in_every_field_of_every_tool_harm_nothing(
+    provider: Provider, url: str, consultancy: Consultancy
+) -> None:
+    provider.on("arbiter", verdict("Paris"))
+    async with http_client(url, "auto", ANN) as client:
+        run_id = structured(await client.call_tool("consult_consortium", ONE))["run_id"]
+        tools = (await client.list_tools()).tools
+        for tool in tools:
+            for field in text_fields(tool.input_schema):
+                for text in (one for one in INJECTIONS if not has_surrogate(one)):
+                    arguments = {**needed(tool.name, run_id), field: text, **cheap(tool.name)}
+                    result = await client.call_tool(tool.name, arguments)
+                    assert "Error executing tool" not in said(result) and "Traceback" not in said(result)
+        after = structured(await client.call_tool("get_run", {"run_id": run_id}))
+
+    assert after["answer"] == "Paris"
+    assert consultancy.store.load_run(run_id).status == "converged"
+
+
+def text_fields(schema: dict[str, Any]) -> list[str]:
+    """The arguments that can be a text."""
+    return [name for name, field in schema["properties"].items() if '"string"' in json.dumps(field)]
+
+
+def needed(tool: str, run_id: str) -> dict[str, Any]:
+    """What a call of the tool cannot be without."""
+    arguments: dict[str, dict[str, Any]] = {
+        "consult_consortium": {"prompt": "?"},
+        "get_run": {"run_id": run_id},
+        "cancel_run": {"run_id": run_id},
+        "rate_run": {"run_id": run_id, "score": 0.5},
+        "save_consortium": {"name": "panel", "models": ["a"], "overwrite": True},
+        "remove_consortium": {"name": "panel"},
+    }
+    return arguments.get(tool, {})
+
+
+def cheap(tool: str) -> dict[str, Any]:
+    """What keeps a consult from asking anybody."""
+    return {"dry_run": True} if tool == "consult_consortium" else {}
+
+
+def has_surrogate(text: str) -> bool:
+    """Whether JSON in UTF-8 cannot carry it."""
+    return any("\ud800" <= one <= "\udfff" for one in text)
+
+
+def test_bad_requests_are_refused_without_a_crash_or_a_leak_of_sessions(provider: Provider, tmp_path: Path) -> None:
+    """What no client of the SDK would send."""
+    chance = random.Random(7)
+    with http_server(tmp_path / "stderr") as (process, url), httpx2.Client(timeout=30) as client:
+        statuses = [client.request(**bad_request(chance, url)).status_code for _ in range(BAD_REQUESTS)]
+        healthy = client.get(at(url, "/healthz")).status_code
+        served = client.post(url, json=INITIALIZE, headers=JSON).status_code
+        running = process.poll() is None
+
+    assert [status for status in statuses if status >= 500] == []
+    assert (healthy, served, running) == (200, 200, True)
+    assert "Traceback" not in (tmp_path / "stderr").read_text()
+
+
+def bad_request(chance: random.Random, url: str) -> dict[str, Any]:
+    """A request that is wrong somewhere."""
+    method = chance.choice(["initialize", "tools/call", "tools/list", "resources/read", "", "x" * 1000, None, 7])
+    params: Any = chance.choice([None, [], {}, "x", {"name": "consult_consortium"}, {"uri": "x"}, {"_meta": 3}, -1])
+    message = {"jsonrpc": chance.choice(["2.0", "1.0", 2]), "id": chance.choice([1, None, "x", {}]), "method": method}
+    whole = json.dumps({**message, "params": params})
+    body = chance.choice([whole, whole, json.dumps([message] * 3), "{", "\x00", "[" * 5000])
+    headers = {
+        "Content-Type": chance.choice(["application/json", "text/plain", "multipart/form-data", "application/xml"]),
+        "Accept": chance.choice([JSON["Accept"], "*/*", "text/html"]),
+        "Mcp-Protocol-Version": chance.choice(["2025-11-25", "2026-07-28", "1999-01-01", "x"]),
+    }
+    if chance.random() < 0.5:
+        headers["Mcp-Session-Id"] = chance.choice(["x", "0" * 32, "../..", "%00"])
+    path = chance.choice(["/mcp", "/mcp", "/mcp", "/", "/mcp/../..", "/%2e%2e", "/healthz", "/messages/", "/sse?x=1"])
+    verb = chance.choice(["POST", "POST", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"])
+    return {"method": verb, "url": at(url, path), "content": body.encode(), "headers": headers}
+
+
+async def test_no_file_of_the_server_is_read_because_a_caller_names_it(
+    provider: Provider, llm_home: Path, tmp_path: Path
+) -> None:
+    secret = tmp_path / "secret.txt"
+    secret.write_text("the content of the file")
+    templates = llm_home / "templates"
+    templates.mkdir()
+    (templates / "mine.yaml").write_text("prompt: the text of a template")
+    provider.on("arbiter", verdict("Paris"))
+    names = [str(secret), f"file://{secret}", f"@{secret}", f"-f {secret}", f"fragment:{secret}", "-t mine", "mine"]
+
+    with http_server(tmp_path / "stderr") as (_, url):
+        async with http_client(url, "auto") as client:
+            for name in names:
+                texts = {"prompt": name, "system_prompt": name, "own_answer": name}
+                result = await client.call_tool("consult_consortium", {**ONE, **texts})
+                assert not result.is_error
+
+    asked = [request.body.decode() for request in provider.requests]
+    assert len(asked) == 2 * len(names)
+    assert not [one for one in asked if "content of the file" in one or "text of a template" in one or '"tools"' in one]
+
+
+async def test_models_that_are_not_allowed_are_not_reached_by_any_way(provider: Provider, tmp_path: Path) -> None:
+    async with connected("auto", tmp_path / "first") as client:
+        await client.call_tool("save_consortium", {"name": "inner", "models": ["c"], "arbiter": "c"})
+        await client.call_tool("save_consortium", {"name": "outer", "models": ["inner"], "arbiter": "a"})
+
+    with http_server(tmp_path / "stderr", "http", "--allowed-models", "a,b,inner,outer") as (_, url):
+        async with http_client(url, "auto") as client:
+            ways: list[dict[str, Any]] = [
+                {"models": ["c"]},
+                {"models": ["a"], "arbiter": "c"},
+                {"models": ["a|c"]},
+                {"models": ["a"], "arbiter": "a|c"},
+                {"consortium": "inner"},
+                {"models": ["inner"], "arbiter": "a"},
+                {"consortium": "outer"},
+            ]
+            results = [await client.call_tool("consult_consortium", {"prompt": "?", **way}) for way in ways]
+            allowed = await client.call_tool("consult_consortium", {"prompt": "?", "models": ["a|b"], "arbiter": "b"})
+
+    assert provider.count("c") == 0
+    assert [bool(one.is_error) for one in results] == [True] * len(ways)
+    assert all("not allowed here" in said(one) for one in results)
+    assert not allowed.is_error
+
+
+async def test_a_forged_state_neither_reads_nor_answers_anothers_run(
+    url: str, provider: Provider, consultancy: Consultancy
+) -> None:
+    gate = provider.gate("a")
+    async with ann_and_bob(url) as (ann, bob):
+        run_id = structured(await ann.call_tool("consult_consortium", {**ONE, "wait_seconds": 0}))["run_id"]
+        forged = await forge(bob, f"run:{run_id}")
+        absent = await forge(bob, "run:01m00000000000000000000000")
+        gate.open()
+
+    assert "No run" in forged and "No run" in absent and "waiting for" not in forged
+
+
+async def forge(client: Client, state: str) -> str:
+    """What comes of a request that claims to go on with a state which its client was never given."""
+    try:
+        result = await client.session.call_tool("consult_consortium", {"prompt": "?"}, request_state=state)
+    except MCPError as error:
+        return f"No run: {error}"
+    return "".join(getattr(block, "text", "") for block in result.content)
+
+
+def test_a_client_is_asked_and_answers_for_its_own_callers_runs_alone() -> None:
+    calls = ClientCalls()
+    spec = CallSpec(call_id="i1/m1", iteration=1, label="client#1", model="client", prompt="a secret question")
+    forged = CallResult(text="forged")
+
+    with calling("ann"), calls.asking("run", spec) as call:
+        with calling("bob"):
+            of_bob = calls.waiting("run")
+            calls.answer("run", spec.call_id, forged)
+        of_ann = calls.waiting("run")
+
+    assert (of_bob, of_ann, call.result) == ([], [call], None)
+
+
+async def test_a_providers_error_that_repeats_the_key_reaches_nobody(provider: Provider, url: str) -> None:
+    provider.on("a", Fault.refused("repeats", 401, "invalid_api_key", f"Incorrect API key provided: {API_KEY}"))
+    async with http_client(url, "auto", ANN) as client:
+        result = await client.call_tool("consult_consortium", ONE)
+        (run,) = structured(await client.call_tool("list_runs", {}))["runs"]
+        resources = [await read(client, uri) for uri in uris(run["run_id"])]
+        texts = [said(result), str(result.structured_content), *resources]
+
+    assert result.is_error and not [text for text in texts if API_KEY in text]
+
+
+def test_the_threat_table_names_tests_that_exist() -> None:
+    table = (TESTS.parent / "docs" / "serving.md").read_text()
+    named = set(re.findall(r"`(test_\w+)`", table))
+    written = {
+        node.name
+        for path in TESTS.glob("test_*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    }
+
+    assert len(named) > 20 and named - written == set()
+    assert all("`test_" in row for row in re.findall(r"^\| [^-].*", table.partition("## Threats")[2], re.MULTILINE)[1:])
