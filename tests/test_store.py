@@ -587,7 +587,7 @@ def test_an_outline_has_only_the_beginning_of_the_prompt(store: Store) -> None:
 
 def test_the_data_version_tells_of_other_processes_commits(store: Store, beside: sqlite3.Connection) -> None:
     versions = [store.data_version(), store.data_version()]
-    beside.execute("INSERT INTO takeovers VALUES ('x', 'now')")
+    beside.execute("INSERT INTO takeovers (path, datetime_utc) VALUES ('x', 'now')")
     versions.append(store.data_version())
     store.save_consortium("pair", PAIR)
     versions.append(store.data_version())

@@ -171,27 +171,27 @@ def m003_follow_ups(db: Database) -> None:
     db.execute("ALTER TABLE runs ADD COLUMN follow_up_to TEXT")  # the earlier run; null where a conversation begins
 
 
-@migrations(name="m007_attempts_begun")
-def m007_attempts_begun(db: Database) -> None:
+@migrations(name="m004_attempts_begun")
+def m004_attempts_begun(db: Database) -> None:
     """When each attempt began, so that whoever follows a run can say how long it has been under way."""
     # ISO 8601 in UTC; null for those of earlier releases
     db.execute("ALTER TABLE attempts ADD COLUMN begun_utc TEXT")
 
 
-@migrations(name="m008_output_schemas")
-def m008_output_schemas(db: Database) -> None:
+@migrations(name="m005_output_schemas")
+def m005_output_schemas(db: Database) -> None:
     """Runs whose answer is JSON."""
     db.execute("ALTER TABLE runs ADD COLUMN output_schema TEXT")  # JSON: what it follows; null for free text
 
 
-@migrations(name="m009_names_taken_over")
-def m009_names_taken_over(db: Database) -> None:
+@migrations(name="m006_names_taken_over")
+def m006_names_taken_over(db: Database) -> None:
     """What was in a file of llm-consortium when it was last read: what is saved there later is taken over too."""
     db.execute("ALTER TABLE takeovers ADD COLUMN names TEXT NOT NULL DEFAULT '[]'")  # JSON: every name in it
 
 
-@migrations(name="m010_callers")
-def m010_callers(db: Database) -> None:
+@migrations(name="m007_callers")
+def m007_callers(db: Database) -> None:
     """Whose a run is, and consortiums that callers saved for themselves; the others stay where llm-consortium reads."""
     db.execute("ALTER TABLE runs ADD COLUMN caller TEXT")  # the name that its token belongs to; null without a token
     db.execute("CREATE INDEX runs_by_caller ON runs (caller, run_id)")
