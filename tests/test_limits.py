@@ -22,7 +22,8 @@ from tests.hostile_texts import HOSTILE
 from tests.in_process import in_process, result_tokens, tokens
 from tests.provider import Provider, verdict
 from tests.scripted import new_run, panel, response
-from tests.server_process import read, said, structured
+from tests.server_process import said, structured
+from tests.test_resources import pieces
 
 pytestmark = pytest.mark.anyio
 
@@ -175,10 +176,10 @@ async def test_the_rest_of_a_long_answer_is_in_the_resource(
     async with in_process(mode, consultancy) as client:
         arguments = {"prompt": "?", "models": ["a"], "arbiter": "arbiter"}
         result = await client.call_tool("consult_consortium", arguments)
-        record = await read(client, structured(result)["run_uri"])
+        texts, _ = await pieces(client, structured(result)["run_uri"])
 
     assert result_tokens(result) < MOST_RESULT_TOKENS
-    assert answer.strip() in record
+    assert answer.strip() in "".join(texts)
 
 
 async def test_lists_of_many_and_long_things_fit(

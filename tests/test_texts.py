@@ -53,6 +53,7 @@ async def test_every_template_of_a_question_is_filled_by_the_code(monkeypatch: p
         for reads_schema in (True, False):
             await last_state(run, ScriptedCalls(arbiter=verdict_text(confidence=0.1)), reads_schema)
     await last_state(run, ScriptedCalls(arbiter="no verdict"))
+    await last_state(new_run(output_schema={"type": "object"}), ScriptedCalls())
     assert sorted(used) == [
         name for name in NAMES if not name.startswith("prompt_")
     ]  # tests/test_prompts.py fills those
