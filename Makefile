@@ -10,7 +10,7 @@ demo: $(INSTALLED)
 	$(BIN)/consortium-mcp demo
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses=auto --dist=worksteal
 
 # Clients that we did not write; needs Node 20 and npm, and takes minutes because one client has to be kept waiting.
 test-clients: $(INSTALLED)
