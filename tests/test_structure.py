@@ -17,9 +17,10 @@ local_model local_model.weights local_model.engine local_model.model
 catalogue clients model_call client_calls prices registry roles strategies members embeddings
 arbiter.reader arbiter.beginning arbiter.question arbiter.asking arbiter.synthesize arbiter.choose arbiter.peer_rank
 arbiter.vote arbiter.methods arbiter ending answer_stream measures orchestrator
-store.writer store.migrations store.ownership store.database store.consortiums store.runs store.progress store.journal
-store.pruning store.ratings store.marks store.outlines store
-llm_log saved_rows takeover calls definitions plan stats report page consultancy replay runner api
+store.writer store.migrations store.ownership store.database store.consortiums store.leases store.rows store.runs
+store.progress store.journal store.pruning store.ratings store.marks store.outlines store
+llm_log saved_rows takeover calls definitions plan stats report page
+opening consultancy replay runner api
 client_files doctor.check doctor.installation doctor.models doctor.live doctor.clients doctor.examination doctor
 server.schemas server.limits server.results server.sampling server.strict server.lowlevel server.cancellation
 server.cursors server.menu server.tools.parameters server.tools.confirming server.tools.consulting server.tools.history

@@ -11,12 +11,13 @@ from consortium_mcp.store.journal import (
     day_scope,
     run_scope,
 )
+from consortium_mcp.store.leases import LEASE_SECONDS, Leases
 from consortium_mcp.store.marks import Marking
 from consortium_mcp.store.outlines import Outlines
 from consortium_mcp.store.progress import RunProgress
 from consortium_mcp.store.pruning import Pruning
 from consortium_mcp.store.ratings import Ratings
-from consortium_mcp.store.runs import LEASE_SECONDS, Room, Runs
+from consortium_mcp.store.runs import Room, Runs
 
 __all__ = [
     "LEASE_SECONDS",
@@ -33,5 +34,5 @@ __all__ = [
 ]
 
 
-class Store(Marking, Runs, Outlines, RunProgress, Journal, Ratings, Pruning):
+class Store(Marking, Runs, Leases, Outlines, RunProgress, Journal, Ratings, Pruning):
     """Everything that we keep, in one file."""

@@ -9,7 +9,8 @@ from typing import Any
 
 from consortium_mcp.run import Budget, CallResult, CallSpec, Turn, now_utc
 from consortium_mcp.store.database import DatabaseFile, insert, insert_sql
-from consortium_mcp.store.runs import RESULT_COLUMNS, is_held, result_of
+from consortium_mcp.store.leases import is_held
+from consortium_mcp.store.rows import RESULT_COLUMNS, result_of
 
 
 @dataclass(frozen=True)

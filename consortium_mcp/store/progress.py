@@ -7,7 +7,8 @@ from typing import Literal
 from consortium_mcp.errors import NotFound
 from consortium_mcp.run import CallProgress, Progress
 from consortium_mcp.store.database import DatabaseFile
-from consortium_mcp.store.runs import STATUS_SEEN, is_member, place
+from consortium_mcp.store.rows import is_member, place
+from consortium_mcp.store.runs import STATUS_SEEN
 
 _CALLS_AND_LAST_ATTEMPTS = """
     SELECT calls.call_id, calls.iteration, calls.label, calls.state, calls.attempts, calls.text IS NOT NULL AS has_text,

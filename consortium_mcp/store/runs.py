@@ -1,4 +1,4 @@
-"""Runs: opened, held by a lease, closed, listed, searched."""
+"""Runs: opened, closed, loaded, listed, searched."""
 
 import json
 import sqlite3
@@ -8,27 +8,16 @@ from typing import Any
 
 from sqlite_utils import Database
 
-from consortium_mcp.consortium import Consortium
 from consortium_mcp.errors import Busy, ConsortiumError, NotFound
 from consortium_mcp.run import (
-    Budget,
-    CallResult,
     Iteration,
-    Measures,
-    MemberResponse,
     Run,
-    Turn,
     Usage,
-    Verdict,
     now_utc,
 )
 from consortium_mcp.store.database import DatabaseFile, insert
-
-LEASE_SECONDS = 30
-"""How long a process holds a run without renewing its lease."""
-
-RESULT_COLUMNS = tuple(CallResult.model_fields)
-"""The columns of a call that are its result."""
+from consortium_mcp.store.leases import LEASE_SECONDS, is_held
+from consortium_mcp.store.rows import iteration_of, responses_so_far, run_of
 
 STATUS_SEEN = "CASE WHEN status = 'running' AND coalesce(lease_until, 0) < ? THEN 'interrupted' ELSE status END"
 """The status as a reader sees it; the one parameter is the time now."""
@@ -123,48 +112,6 @@ class Runs(DatabaseFile):
 
         return self.write(open_or_join)
 
-    def renew_lease(self, run_id: str, owner: str) -> bool:
-        """Hold the run for another `LEASE_SECONDS`; False when somebody else holds it, or wants it cancelled."""
-        until = time.time() + LEASE_SECONDS
-        sql = "UPDATE runs SET lease_until = ? WHERE run_id = ? AND owner = ? AND cancel_requested = 0"
-        return self.write(lambda c: c.execute(sql, [until, run_id, owner]).rowcount) == 1
-
-    def claim_run(self, run_id: str, owner: str, deadline_utc: str) -> bool:
-        """Take over an interrupted run, or hold on to one's own; of several who try, exactly one gets it.
-
-        Args:
-            deadline_utc: when it must have ended now.
-        """
-        now = time.time()
-        sql = (
-            "UPDATE runs SET owner = ?, lease_until = ?, deadline_utc = ? "
-            "WHERE run_id = ? AND status = 'running' AND (owner = ? OR coalesce(lease_until, 0) < ?)"
-        )
-        values = [owner, now + LEASE_SECONDS, deadline_utc, run_id, owner, now]
-        return self.write(lambda c: c.execute(sql, values).rowcount) == 1
-
-    def release_run(self, run_id: str, owner: str) -> bool:
-        """Let go of a run, which then reads interrupted until somebody goes on with it; False where it is to end."""
-        sql = (
-            "UPDATE runs SET owner = NULL, lease_until = NULL "
-            "WHERE run_id = ? AND owner = ? AND status = 'running' AND cancel_requested = 0"
-        )
-        return self.write(lambda c: c.execute(sql, [run_id, owner]).rowcount) == 1
-
-    def request_cancel(self, run_id: str) -> None:
-        """Ask the process that holds the run to cancel it, which looks when it renews its lease; else it ends now."""
-        request = "UPDATE runs SET cancel_requested = 1 WHERE run_id = ? AND status = 'running'"
-        end = (
-            "UPDATE runs SET status = 'cancelled', error = 'The run was cancelled.', ended_utc = ? "
-            "WHERE run_id = ? AND status = 'running' AND coalesce(lease_until, 0) < ?"
-        )
-
-        def write(connection: sqlite3.Connection) -> None:
-            connection.execute(request, [run_id])
-            connection.execute(end, [now_utc(), run_id, time.time()])
-
-        self.write(write)
-
     def mark_received(self, run_id: str) -> None:
         """Note that a caller was given the run's answer."""
         sql = "UPDATE runs SET received_utc = ? WHERE run_id = ? AND received_utc IS NULL AND status <> 'running'"
@@ -229,7 +176,7 @@ class Runs(DatabaseFile):
             three = self.read("SELECT run_id FROM runs ORDER BY run_id DESC LIMIT 3")
             newest = ", ".join(row["run_id"] for row in three) or "none yet"
             raise NotFound(f"No run {run_id!r}. Newest runs: {newest}. list_runs shows more.")
-        return _run_of(rows[0], self._iterations(run_id), self._usage(run_id))
+        return run_of(rows[0], self._iterations(run_id), self._usage(run_id))
 
     def list_runs(
         self,
@@ -251,15 +198,15 @@ class Runs(DatabaseFile):
         where, values = conditions(query, consortium, status, before)
         sql = f"SELECT * FROM runs WHERE {where} ORDER BY run_id DESC LIMIT ?"
         rows = self.read(sql, [*values, -1 if limit is None else limit])
-        return [_run_of(row, (), self._usage(row["run_id"])) for row in rows]
+        return [run_of(row, (), self._usage(row["run_id"])) for row in rows]
 
     def _iterations(self, run_id: str) -> tuple[Iteration, ...]:
         sql = f"SELECT *, ({_CALL_COST}) AS cost_usd FROM calls WHERE run_id = ?"
         calls = {row["call_id"]: row for row in self.read(sql, [run_id])}
         saved = self.read("SELECT * FROM iterations WHERE run_id = ? ORDER BY number", [run_id])
-        iterations = [_iteration_of(row, calls) for row in saved]
+        iterations = [iteration_of(row, calls) for row in saved]
         asked = max((row["iteration"] for row in calls.values()), default=0)
-        if asked > len(iterations) and (under_way := _responses_so_far(asked, calls)):
+        if asked > len(iterations) and (under_way := responses_so_far(asked, calls)):
             iterations.append(Iteration(number=asked, responses=under_way))
         return tuple(iterations)
 
@@ -284,12 +231,6 @@ def _find_joinable(connection: sqlite3.Connection, fingerprint: str | None, sinc
     )
     row = connection.execute(sql, [fingerprint, since_utc]).fetchone()
     return row["run_id"] if row else None
-
-
-def is_held(connection: sqlite3.Connection, run_id: str, owner: str, *, calls: bool = False) -> bool:
-    """Whether a process holds the run; with `calls`, whether nobody wants it cancelled either."""
-    row = connection.execute("SELECT owner, cancel_requested FROM runs WHERE run_id = ?", [run_id]).fetchone()
-    return row is not None and row["owner"] == owner and not (calls and row["cancel_requested"])
 
 
 def conditions(
@@ -324,84 +265,3 @@ def _fts_query(query: str) -> str:
     text = query.encode("utf-8", "replace").decode().replace("\0", " ")
     with Database(memory=True) as quoting:
         return quoting.quote_fts(text) or '""'
-
-
-def _run_of(row: sqlite3.Row, iterations: tuple[Iteration, ...], usage: Usage) -> Run:
-    interrupted = row["status"] == "running" and (row["lease_until"] or 0) < time.time()
-    return Run(
-        run_id=row["run_id"],
-        status="interrupted" if interrupted else row["status"],
-        prompt=row["prompt"],
-        history=tuple(Turn(**turn) for turn in json.loads(row["history"])),
-        consortium_name=row["consortium_name"],
-        consortium=Consortium.model_validate_json(row["consortium"]),
-        shuffle_seed=row["shuffle_seed"],
-        fence_mark=row["fence_mark"],
-        follow_up_to=row["follow_up_to"],
-        output_schema=json.loads(row["output_schema"]) if row["output_schema"] else None,
-        replay_of=row["replay_of"],
-        deadline_utc=row["deadline_utc"],
-        deadline_seconds=row["deadline_seconds"],
-        budget=Budget(**{name: row[name] for name in Budget.model_fields}),
-        iterations=iterations,
-        selected_iteration=row["selected_iteration"],
-        answer=row["answer"],
-        confidence=row["confidence"],
-        dissent=row["dissent"],
-        degraded=tuple(json.loads(row["degraded"])),
-        error=row["error"],
-        usage=usage,
-        caller=row["caller"],
-        created_utc=row["created_utc"],
-        ended_utc=row["ended_utc"],
-    )
-
-
-def result_of(row: sqlite3.Row) -> CallResult:
-    """The result in a row of calls."""
-    return CallResult.model_validate({column: row[column] for column in RESULT_COLUMNS})
-
-
-def _response_of(row: sqlite3.Row, late: bool) -> MemberResponse:
-    has_result = row["state"] == "done" or row["error_kind"] is not None
-    result = result_of(row) if has_result else None
-    return MemberResponse.of(row["call_id"], row["label"], row["model"], result, late, row["cost_usd"])
-
-
-def _response_in(calls: dict[str, sqlite3.Row], call_id: str, late: bool) -> MemberResponse:
-    if call_id in calls:
-        return _response_of(calls[call_id], late)
-    lost = CallResult(error_kind="internal", error="Its response could not be saved.")
-    return MemberResponse.of(call_id, call_id, "unknown", lost, late)
-
-
-def _responses_so_far(number: int, calls: dict[str, sqlite3.Row]) -> tuple[MemberResponse, ...]:
-    done = [
-        row
-        for row in calls.values()
-        if row["iteration"] == number and is_member(row["call_id"]) and row["state"] == "done"
-    ]
-    return tuple(_response_of(row, late=False) for row in sorted(done, key=place))
-
-
-def _iteration_of(row: sqlite3.Row, calls: dict[str, sqlite3.Row]) -> Iteration:
-    return Iteration(
-        number=row["number"],
-        responses=tuple(_response_in(calls, call_id, late) for call_id, late in json.loads(row["responses"])),
-        shown_order=tuple(json.loads(row["shown_order"])),
-        verdict=Verdict.model_validate_json(row["verdict"]) if row["verdict"] else None,
-        judged_by=row["judged_by"],
-        measures=Measures.model_validate_json(row["measures"]) if row["measures"] else None,
-        arbiter_error=row["arbiter_error"],
-        raw_verdict=row["raw_verdict"],
-    )
-
-
-def is_member(call_id: str) -> bool:
-    """Whether a call asked an instance, as `i1/m3` did, and not the arbiter."""
-    return call_id.partition("/")[2].startswith("m")
-
-
-def place(call: sqlite3.Row) -> int:
-    """The place of a call to an instance in its iteration, from 1."""
-    return int(call["call_id"].partition("/m")[2])

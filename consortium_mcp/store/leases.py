@@ -1,0 +1,62 @@
+"""Leases: which process holds a run, and who wants it cancelled."""
+
+import sqlite3
+import time
+
+from consortium_mcp.run import now_utc
+from consortium_mcp.store.database import DatabaseFile
+
+LEASE_SECONDS = 30
+"""How long a process holds a run without renewing its lease."""
+
+
+class Leases(DatabaseFile):
+    """Who works on which run."""
+
+    def renew_lease(self, run_id: str, owner: str) -> bool:
+        """Hold the run for another `LEASE_SECONDS`; False when somebody else holds it, or wants it cancelled."""
+        until = time.time() + LEASE_SECONDS
+        sql = "UPDATE runs SET lease_until = ? WHERE run_id = ? AND owner = ? AND cancel_requested = 0"
+        return self.write(lambda c: c.execute(sql, [until, run_id, owner]).rowcount) == 1
+
+    def claim_run(self, run_id: str, owner: str, deadline_utc: str) -> bool:
+        """Take over an interrupted run, or hold on to one's own; of several who try, exactly one gets it.
+
+        Args:
+            deadline_utc: when it must have ended now.
+        """
+        now = time.time()
+        sql = (
+            "UPDATE runs SET owner = ?, lease_until = ?, deadline_utc = ? "
+            "WHERE run_id = ? AND status = 'running' AND (owner = ? OR coalesce(lease_until, 0) < ?)"
+        )
+        values = [owner, now + LEASE_SECONDS, deadline_utc, run_id, owner, now]
+        return self.write(lambda c: c.execute(sql, values).rowcount) == 1
+
+    def release_run(self, run_id: str, owner: str) -> bool:
+        """Let go of a run, which then reads interrupted until somebody goes on with it; False where it is to end."""
+        sql = (
+            "UPDATE runs SET owner = NULL, lease_until = NULL "
+            "WHERE run_id = ? AND owner = ? AND status = 'running' AND cancel_requested = 0"
+        )
+        return self.write(lambda c: c.execute(sql, [run_id, owner]).rowcount) == 1
+
+    def request_cancel(self, run_id: str) -> None:
+        """Ask the process that holds the run to cancel it, which looks when it renews its lease; else it ends now."""
+        request = "UPDATE runs SET cancel_requested = 1 WHERE run_id = ? AND status = 'running'"
+        end = (
+            "UPDATE runs SET status = 'cancelled', error = 'The run was cancelled.', ended_utc = ? "
+            "WHERE run_id = ? AND status = 'running' AND coalesce(lease_until, 0) < ?"
+        )
+
+        def write(connection: sqlite3.Connection) -> None:
+            connection.execute(request, [run_id])
+            connection.execute(end, [now_utc(), run_id, time.time()])
+
+        self.write(write)
+
+
+def is_held(connection: sqlite3.Connection, run_id: str, owner: str, *, calls: bool = False) -> bool:
+    """Whether a process holds the run; with `calls`, whether nobody wants it cancelled either."""
+    row = connection.execute("SELECT owner, cancel_requested FROM runs WHERE run_id = ?", [run_id]).fetchone()
+    return row is not None and row["owner"] == owner and not (calls and row["cancel_requested"])

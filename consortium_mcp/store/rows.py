@@ -1,0 +1,105 @@
+"""Rows read back into the records that they were."""
+
+import json
+import sqlite3
+import time
+
+from consortium_mcp.consortium import Consortium
+from consortium_mcp.run import (
+    Budget,
+    CallResult,
+    Iteration,
+    Measures,
+    MemberResponse,
+    Run,
+    Turn,
+    Usage,
+    Verdict,
+)
+
+RESULT_COLUMNS = tuple(CallResult.model_fields)
+"""The columns of a call that are its result."""
+
+
+def run_of(row: sqlite3.Row, iterations: tuple[Iteration, ...], usage: Usage) -> Run:
+    """The run in a row of runs, with what belongs to it."""
+    interrupted = row["status"] == "running" and (row["lease_until"] or 0) < time.time()
+    return Run(
+        run_id=row["run_id"],
+        status="interrupted" if interrupted else row["status"],
+        prompt=row["prompt"],
+        history=tuple(Turn(**turn) for turn in json.loads(row["history"])),
+        consortium_name=row["consortium_name"],
+        consortium=Consortium.model_validate_json(row["consortium"]),
+        shuffle_seed=row["shuffle_seed"],
+        fence_mark=row["fence_mark"],
+        follow_up_to=row["follow_up_to"],
+        output_schema=json.loads(row["output_schema"]) if row["output_schema"] else None,
+        replay_of=row["replay_of"],
+        deadline_utc=row["deadline_utc"],
+        deadline_seconds=row["deadline_seconds"],
+        budget=Budget(**{name: row[name] for name in Budget.model_fields}),
+        iterations=iterations,
+        selected_iteration=row["selected_iteration"],
+        answer=row["answer"],
+        confidence=row["confidence"],
+        dissent=row["dissent"],
+        degraded=tuple(json.loads(row["degraded"])),
+        error=row["error"],
+        usage=usage,
+        caller=row["caller"],
+        created_utc=row["created_utc"],
+        ended_utc=row["ended_utc"],
+    )
+
+
+def result_of(row: sqlite3.Row) -> CallResult:
+    """The result in a row of calls."""
+    return CallResult.model_validate({column: row[column] for column in RESULT_COLUMNS})
+
+
+def _response_of(row: sqlite3.Row, late: bool) -> MemberResponse:
+    has_result = row["state"] == "done" or row["error_kind"] is not None
+    result = result_of(row) if has_result else None
+    return MemberResponse.of(row["call_id"], row["label"], row["model"], result, late, row["cost_usd"])
+
+
+def response_in(calls: dict[str, sqlite3.Row], call_id: str, late: bool) -> MemberResponse:
+    if call_id in calls:
+        return _response_of(calls[call_id], late)
+    lost = CallResult(error_kind="internal", error="Its response could not be saved.")
+    return MemberResponse.of(call_id, call_id, "unknown", lost, late)
+
+
+def responses_so_far(number: int, calls: dict[str, sqlite3.Row]) -> tuple[MemberResponse, ...]:
+    """The responses of an iteration under way, in the declared order."""
+    done = [
+        row
+        for row in calls.values()
+        if row["iteration"] == number and is_member(row["call_id"]) and row["state"] == "done"
+    ]
+    return tuple(_response_of(row, late=False) for row in sorted(done, key=place))
+
+
+def iteration_of(row: sqlite3.Row, calls: dict[str, sqlite3.Row]) -> Iteration:
+    """The iteration in a row of iterations; its responses are among the run's calls, by id."""
+    return Iteration(
+        number=row["number"],
+        responses=tuple(response_in(calls, call_id, late) for call_id, late in json.loads(row["responses"])),
+        shown_order=tuple(json.loads(row["shown_order"])),
+        verdict=Verdict.model_validate_json(row["verdict"]) if row["verdict"] else None,
+        judged_by=row["judged_by"],
+        measures=Measures.model_validate_json(row["measures"]) if row["measures"] else None,
+        arbiter_error=row["arbiter_error"],
+        raw_verdict=row["raw_verdict"],
+    )
+
+
+def is_member(call_id: str) -> bool:
+    """Whether a call asked an instance, as `i1/m3` did, and not the arbiter."""
+    return call_id.partition("/")[2].startswith("m")
+
+
+def place(call: sqlite3.Row) -> int:
+    """The place of a call to an instance in its iteration, from 1."""
+    return int(call["call_id"].partition("/m")[2])
