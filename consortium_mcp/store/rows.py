@@ -64,7 +64,7 @@ def _response_of(row: sqlite3.Row, late: bool) -> MemberResponse:
     return MemberResponse.of(row["call_id"], row["label"], row["model"], result, late, row["cost_usd"])
 
 
-def response_in(calls: dict[str, sqlite3.Row], call_id: str, late: bool) -> MemberResponse:
+def _response_in(calls: dict[str, sqlite3.Row], call_id: str, late: bool) -> MemberResponse:
     if call_id in calls:
         return _response_of(calls[call_id], late)
     lost = CallResult(error_kind="internal", error="Its response could not be saved.")
@@ -85,7 +85,7 @@ def iteration_of(row: sqlite3.Row, calls: dict[str, sqlite3.Row]) -> Iteration:
     """The iteration in a row of iterations; its responses are among the run's calls, by id."""
     return Iteration(
         number=row["number"],
-        responses=tuple(response_in(calls, call_id, late) for call_id, late in json.loads(row["responses"])),
+        responses=tuple(_response_in(calls, call_id, late) for call_id, late in json.loads(row["responses"])),
         shown_order=tuple(json.loads(row["shown_order"])),
         verdict=Verdict.model_validate_json(row["verdict"]) if row["verdict"] else None,
         judged_by=row["judged_by"],
