@@ -20,6 +20,9 @@ class ClientCall:
     spec: CallSpec
     result: CallResult | None = None
     answered: anyio.Event = field(default_factory=anyio.Event)
+    over: anyio.Event = field(default_factory=anyio.Event)
+    """That its run waits for it no longer."""
+
     is_taken: bool = False
     """Whether somebody is asking the client just now."""
 
@@ -44,11 +47,11 @@ class ClientCalls:
         """Let a call wait for as long as this is entered."""
         call, key = ClientCall(spec), _key(run_id)
         self._waiting.setdefault(key, []).append(call)
-        if arrived := self._arrived.pop(key, None):
-            arrived.set()
+        self._tell(key)
         try:
             yield call
         finally:
+            call.over.set()
             self._waiting[key].remove(call)
             if not self._waiting[key]:
                 del self._waiting[key]
@@ -59,9 +62,25 @@ class ClientCalls:
 
     async def wait(self, run_id: str) -> list[ClientCall]:
         """The same, as soon as there is one."""
+        key = _key(run_id)
         while not (calls := self.waiting(run_id)):
-            await self._arrived.setdefault(_key(run_id), anyio.Event()).wait()
+            arrived = self._arrived.setdefault(key, anyio.Event())
+            try:
+                await arrived.wait()
+            finally:
+                if not arrived.is_set() and not arrived.statistics().tasks_waiting:
+                    self._arrived.pop(key, None)
         return calls
+
+    @contextmanager
+    def taken(self, run_id: str, call: ClientCall) -> Iterator[None]:
+        """While this is entered nobody else asks the client; what is not answered then is taken over by who follows."""
+        call.is_taken = True
+        try:
+            yield
+        finally:
+            call.is_taken = False
+            self._tell(_key(run_id))
 
     def answer(self, run_id: str, call_id: str, result: CallResult) -> None:
         """Hand over what the client said; the first answer counts, and nobody minds one that came too late."""
@@ -69,6 +88,10 @@ class ClientCalls:
             if call.spec.call_id == call_id and call.result is None:
                 call.result = result
                 call.answered.set()
+
+    def _tell(self, key: _Key) -> None:
+        if arrived := self._arrived.pop(key, None):
+            arrived.set()
 
 
 async def call_client(calls: ClientCalls, run_id: str, spec: CallSpec, timeout_seconds: float) -> CallResult:

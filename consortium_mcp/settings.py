@@ -113,7 +113,7 @@ class Settings(Record):
     max_cost_usd_per_caller: float | None = Field(default=None, gt=0)
     """The most US dollars that one caller may spend in one day; None means no limit."""
 
-    max_waiting_runs: int = Field(default=64, ge=0)
+    max_waiting_runs: int = Field(default=1000, ge=0)
     """How many runs may wait for their turn; a further consult is told to come back later."""
 
     max_connections: int = Field(default=1000, ge=1)

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from mcp import Client
 from mcp.client import ClientRequestContext
 from mcp.shared.exceptions import MCPError
-from mcp_types import CreateMessageRequestParams, CreateMessageResult, TextContent
+from mcp_types import CreateMessageRequestParams, CreateMessageResult, CreateMessageResultWithTools, TextContent
 
 from consortium_mcp.cli import main
 from tests.provider import Provider, tagged_verdict, verdict
@@ -19,7 +19,7 @@ from tests.server_process import connected, said, structured
 
 pytestmark = pytest.mark.anyio
 
-Sampler = Callable[[CreateMessageRequestParams], Awaitable[str]]
+Sampler = Callable[[CreateMessageRequestParams], Awaitable[str | list[str]]]
 TWO = {"prompt": "Capital of France?", "models": ["client", "client"]}
 
 
@@ -40,9 +40,15 @@ def asked(params: CreateMessageRequestParams) -> str:
 async def lending(mode: str, errlog: Path, sampler: Sampler, **environment: str) -> AsyncIterator[Client]:
     """A client whose own model is scripted."""
 
-    async def sample(context: ClientRequestContext, params: CreateMessageRequestParams) -> CreateMessageResult:
+    async def sample(
+        context: ClientRequestContext, params: CreateMessageRequestParams
+    ) -> CreateMessageResult | CreateMessageResultWithTools:
         text = await sampler(params)
-        return CreateMessageResult(role="assistant", content=TextContent(type="text", text=text), model="host-model")
+        if isinstance(text, str):
+            block = TextContent(type="text", text=text)
+            return CreateMessageResult(role="assistant", content=block, model="host-model")
+        blocks = [TextContent(type="text", text=piece) for piece in text]
+        return CreateMessageResultWithTools(role="assistant", content=[*blocks], model="host-model")
 
     async with connected(mode, errlog, sampling=sample, **environment) as client:
         yield client
@@ -108,6 +114,32 @@ async def test_get_run_goes_on_asking_where_the_consult_stopped_waiting(mode: st
         result = structured(await client.call_tool("get_run", {"run_id": run_id, "wait_seconds": 600}))
 
     assert (result["answer"], result["status"]) == ("Paris", "converged")
+
+
+async def test_an_answer_in_several_blocks_is_read_as_one(mode: str, tmp_path: Path) -> None:
+    async def sampler(params: CreateMessageRequestParams) -> list[str]:
+        return [tagged_verdict("Paris", confidence=0.95)] if "--- response" in asked(params) else ["Par", "is"]
+
+    async with lending(mode, tmp_path / "stderr", sampler) as client:
+        result = structured(await client.call_tool("consult_consortium", TWO))
+        shown = structured(await client.call_tool("get_run", {"run_id": result["run_id"], "detail": "responses"}))
+
+    assert result["answer"] == "Paris" and [one["text"] for one in shown["responses"]] == ["Paris", "Paris"]
+
+
+async def test_what_a_person_thinks_over_for_longer_than_the_consult_waits_is_not_asked_again(tmp_path: Path) -> None:
+    questions: list[str] = []
+
+    async def sampler(params: CreateMessageRequestParams) -> str:
+        questions.append(asked(params))
+        await anyio.sleep(0.5)  # longer than wait_seconds
+        return tagged_verdict("Paris", confidence=0.95) if "--- response" in asked(params) else "Paris"
+
+    async with lending("legacy", tmp_path / "stderr", sampler) as client:
+        first = structured(await client.call_tool("consult_consortium", {**TWO, "wait_seconds": 0.3}))
+        result = structured(await client.call_tool("get_run", {"run_id": first["run_id"], "wait_seconds": 600}))
+
+    assert (first["status"], result["answer"], len(questions)) == ("running", "Paris", 3)
 
 
 async def test_what_the_client_declines_is_a_response_with_an_error(tmp_path: Path, provider: Provider) -> None:

@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 from mcp.server.mcpserver import Context
 from mcp.shared.exceptions import MCPError
 from mcp.shared.message import ServerMessageMetadata
@@ -12,16 +13,20 @@ from mcp_types import (
     CreateMessageRequest,
     CreateMessageRequestParams,
     CreateMessageResult,
+    CreateMessageResultWithTools,
     InputRequests,
     InputRequiredResult,
+    InputResponse,
     SamplingMessage,
     TextContent,
 )
 from mcp_types.version import is_version_at_least
+from pydantic import ValidationError
 
 from consortium_mcp.calls import ASSUMED_OUTPUT_TOKENS
 from consortium_mcp.client_calls import ClientCall, ClientCalls
 from consortium_mcp.failures import reply_failure
+from consortium_mcp.masking import masked
 from consortium_mcp.run import CallResult, CallSpec
 from consortium_mcp.texts import storable
 
@@ -63,8 +68,7 @@ def take_answers(ctx: Context[Any, Any], calls: ClientCalls) -> str | None:
         return None
     run_id = state.removeprefix(_STATE)
     for call_id, answer in (ctx.input_responses or {}).items():
-        if isinstance(answer, CreateMessageResult):
-            calls.answer(run_id, call_id, _result(answer))
+        calls.answer(run_id, call_id, _result(answer))
     return run_id
 
 
@@ -80,20 +84,27 @@ async def lent_model(ctx: Context[Any, Any], calls: ClientCalls, run_id: str) ->
     needed: list[InputRequiredResult] = []
     failure: Exception | None = None
     async with anyio.create_task_group() as group:
+        taking = anyio.CancelScope()
 
         async def ask_by_result() -> None:
-            needed.append(await _needed_input(calls, run_id))
-            group.cancel_scope.cancel()
+            with taking:
+                needed.append(await _needed_input(calls, run_id))
+                group.cancel_scope.cancel()
 
-        if asks_in_results(ctx):
-            group.start_soon(ask_by_result)
-        else:
-            group.start_soon(_ask_client, ctx, calls, run_id)
+        async def ask_at_once() -> None:
+            with taking:
+                while True:
+                    for call in await calls.wait(run_id):
+                        group.start_soon(_ask, ctx, calls, run_id, call)
+                    await anyio.lowlevel.checkpoint()  # where each of them is taken
+
+        group.start_soon(ask_by_result if asks_in_results(ctx) else ask_at_once)
         try:
             yield
         except Exception as error:  # raised again outside of the group, which would wrap it
             failure = error
-        group.cancel_scope.cancel()
+            group.cancel_scope.cancel()
+        taking.cancel()  # what a person is being asked just now may still be answered
     if failure:
         raise failure
     if needed:
@@ -108,25 +119,26 @@ async def _needed_input(calls: ClientCalls, run_id: str) -> InputRequiredResult:
     return InputRequiredResult(input_requests=requests, request_state=f"{_STATE}{run_id}")
 
 
-async def _ask_client(ctx: Context[Any, Any], calls: ClientCalls, run_id: str) -> None:
-    """Ask a client of revision 2025-11-25 whatever the run wants to ask it, all at once, until we are cancelled."""
-    async with anyio.create_task_group() as group:
-        while True:
-            for call in await calls.wait(run_id):
-                call.is_taken = True
-                group.start_soon(_ask, ctx, calls, run_id, call)
-
-
 async def _ask(ctx: Context[Any, Any], calls: ClientCalls, run_id: str, call: ClientCall) -> None:
+    """Ask a client of revision 2025-11-25, for as long as the run waits for it."""
+
+    async def ask() -> None:
+        calls.answer(run_id, call.spec.call_id, await _reply(ctx, call.spec))
+
+    with calls.taken(run_id, call):
+        async with anyio.create_task_group() as group:
+            group.start_soon(ask)
+            await call.over.wait()
+            group.cancel_scope.cancel()
+
+
+async def _reply(ctx: Context[Any, Any], spec: CallSpec) -> CallResult:
+    related = ServerMessageMetadata(related_request_id=ctx.request_id)
     try:
-        related = ServerMessageMetadata(related_request_id=ctx.request_id)
-        reply = await ctx.session.send_request(_request(call.spec), CreateMessageResult, metadata=related)
-        result = _result(reply)
-    except MCPError as error:
-        result = CallResult(error_kind="cancelled", error=f"The client did not lend its model: {storable(str(error))}")
-    finally:
-        call.is_taken = False  # who follows the run next asks again, where we were cancelled
-    calls.answer(run_id, call.spec.call_id, result)
+        return _result(await ctx.session.send_request(_request(spec), CreateMessageResultWithTools, metadata=related))
+    except (MCPError, ValidationError) as error:
+        why = masked(storable(str(error)))
+        return CallResult(error_kind="cancelled", error=f"The client did not lend its model: {why}")
 
 
 def _request(spec: CallSpec) -> CreateMessageRequest:
@@ -141,8 +153,11 @@ def _request(spec: CallSpec) -> CreateMessageRequest:
     )
 
 
-def _result(reply: CreateMessageResult) -> CallResult:
-    text = storable(reply.content.text) if isinstance(reply.content, TextContent) else ""
+def _result(reply: InputResponse) -> CallResult:
+    if not isinstance(reply, CreateMessageResult | CreateMessageResultWithTools):
+        return CallResult(error_kind="invalid_reply", error="The client answered with something else than a message.")
+    blocks = reply.content if isinstance(reply.content, list) else [reply.content]
+    text = storable("".join(block.text for block in blocks if isinstance(block, TextContent)))
     failure = reply_failure(None, reply.stop_reason, text)
     return CallResult(
         text=text or None,
