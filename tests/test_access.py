@@ -21,8 +21,12 @@ from consortium_mcp.callers import calling
 from consortium_mcp.consortium import define
 from consortium_mcp.consultancy import Consultancy
 from consortium_mcp.errors import ConsortiumError, NotFound
+from consortium_mcp.runner import Runner
+from consortium_mcp.server import build_server
+from consortium_mcp.server.resources import MOST_BEGUN
 from consortium_mcp.server.tokens import IssuedTokens
 from consortium_mcp.settings import Settings, load_settings
+from tests.consulted import consulted
 from tests.provider import API_KEY, Fault, Provider, verdict
 from tests.server_process import http_client, http_server, read, said, structured
 from tests.test_serving import INITIALIZE, JSON, ONE, at, until
@@ -276,6 +280,69 @@ async def test_shared_lets_callers_see_each_others_runs_and_consortiums(
             listed = structured(await bob.call_tool("list_consortiums", {}))["consortiums"]
 
     assert (seen["answer"], [one["name"] for one in listed]) == ("Paris", ["panel"])
+
+
+async def test_what_one_caller_began_to_read_is_found_at_no_offset_by_another(
+    consultancy: Consultancy, provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("pieces", "server.resources"):
+        monkeypatch.setattr(f"consortium_mcp.{module}.PIECE", 1)
+    run_id = ""
+    for name, model in (("bob", "b"), ("ann", "a")):
+        with calling(name):
+            consultancy.store.save_consortium("panel", define(members=[{"model": model}]))
+            run_id = (await consulted(consultancy, model, prompt=f"What {name} asks")).run_id
+
+    async def read_by_bob(*, after_ann: bool) -> dict[str, str]:
+        """What Bob reads of each resource behind its first character."""
+        async with Runner(consultancy) as runner, Client(build_server(runner)) as client:
+            templates = [one.uri_template for one in (await client.list_resource_templates()).resource_templates]
+            names = {"name": "panel", "run_id": run_id, "iteration": "1", "response_id": "i1-m1"}
+            every = {"consortium://" + one for one in ("consortiums", "models", "stats", "runs")}
+            every |= {template.format(**names) for template in templates}
+            came = {}
+            for uri in every:
+                if after_ann:
+                    with calling("ann"):
+                        await client.read_resource(uri)
+                with calling("bob"):
+                    came[uri] = await read_or_refusal(client, f"{uri}?offset=1")
+            return came
+
+    before = await read_by_bob(after_ann=False)
+
+    assert await read_by_bob(after_ann=True) == before
+    assert all("NotFound" in said or "No run" in said for uri, said in before.items() if run_id in uri), before
+
+
+async def read_or_refusal(client: Client, uri: str) -> str:
+    """The text of a resource, or what reading it fails with."""
+    try:
+        return str((await client.read_resource(uri)).contents)
+    except MCPError as error:
+        return str(error)
+
+
+async def test_what_a_caller_reads_pushes_out_no_text_that_another_began(
+    consultancy: Consultancy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("pieces", "server.resources"):
+        monkeypatch.setattr(f"consortium_mcp.{module}.PIECE", 1)
+    uris = [f"consortium://consortiums/c{number}" for number in range(MOST_BEGUN + 1)]
+    for uri in uris:
+        consultancy.store.save_consortium(uri.rpartition("/")[2], define(members=[{"model": "a"}]))
+    async with Runner(consultancy) as runner, Client(build_server(runner)) as client:
+        with calling("ann"):
+            await client.read_resource(uris[0])
+            begun = await client.read_resource(f"{uris[0]}?offset=1")
+        with calling("bob"):
+            for uri in uris:
+                await client.read_resource(uri)
+        consultancy.store.save_consortium("c0", define(members=[{"model": "a"}], description="now longer"))
+        with calling("ann"):
+            later = await client.read_resource(f"{uris[0]}?offset=1")
+
+    assert later == begun
 
 
 def test_every_read_of_the_store_is_within_the_rule(consultancy: Consultancy, provider: Provider) -> None:

@@ -1,6 +1,7 @@
 """The resources: saved consortiums, models, and the history of runs; long ones are read in pieces."""
 
 import json
+from collections import defaultdict
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -38,7 +39,7 @@ NEWEST = 50
 """How many runs `consortium://runs` lists."""
 
 MOST_BEGUN = 4
-"""How many long texts are kept as they were when their first piece was read, so that the pieces fit together."""
+"""How many long texts are kept for a caller as they were when their first piece was read, so that the pieces fit."""
 
 _JSON = "application/json"
 _MARKDOWN = "text/markdown"
@@ -50,7 +51,7 @@ def add_resources(server: StrictServer, runner: Runner) -> None:
     _add_runs(server, runner)
     _add_parts_of_runs(server, runner)
     add_listing(server, runner.consultancy.store)
-    _read_in_pieces(server)
+    _read_in_pieces(server, _Begun(runner.consultancy.store.reader))
 
 
 def _notes(priority: float, *audience: Role) -> Annotations:
@@ -159,27 +160,41 @@ def _response(run: Run, response_id: str) -> MemberResponse:
     return responses[response_id]
 
 
-def _read_in_pieces(server: StrictServer) -> None:
+class _Begun:
+    """The long texts of which a first piece was read; each is kept for whom it was read, and found by nobody else."""
+
+    def __init__(self, reader: Callable[[], str | None]) -> None:
+        self._reader = reader
+        self._contents: defaultdict[str | None, dict[str, TextResourceContents]] = defaultdict(dict)
+
+    def find(self, uri: str) -> TextResourceContents | None:
+        return self._contents[self._reader()].get(uri)
+
+    def keep(self, uri: str, content: TextResourceContents) -> None:
+        own = self._contents[self._reader()]
+        own.pop(uri, None)
+        if len(content.text) > PIECE:
+            own[uri] = content
+            if len(own) > MOST_BEGUN:
+                del own[next(iter(own))]
+
+
+def _read_in_pieces(server: StrictServer, begun: _Begun) -> None:
     """Let every resource be read at an offset, and nothing be longer than a piece."""
     entry = lowlevel(server).get_request_handler("resources/read")
     assert entry is not None
-    begun: dict[str, TextResourceContents] = {}
 
     async def load(ctx: ServerRequestContext[Any, Any], params: ReadResourceRequestParams) -> TextResourceContents:
         whole = await entry.handler(ctx, params)
         assert isinstance(whole, ReadResourceResult)
         (content,) = whole.contents
         assert isinstance(content, TextResourceContents)
-        begun.pop(params.uri, None)
-        if len(content.text) > PIECE:
-            begun[params.uri] = content
-            if len(begun) > MOST_BEGUN:
-                del begun[next(iter(begun))]
+        begun.keep(params.uri, content)
         return content
 
     async def read(ctx: ServerRequestContext[Any, Any], params: ReadResourceRequestParams) -> ReadResourceResult:
         uri, offset = read_piece_uri(params.uri)
-        known = begun.get(uri) if offset else None
+        known = begun.find(uri) if offset else None
         content = known or await load(ctx, params.model_copy(update={"uri": uri}))
         return _one_piece(content, uri, offset, params.uri)
 

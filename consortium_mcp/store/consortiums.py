@@ -4,7 +4,6 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from consortium_mcp.callers import current_caller
 from consortium_mcp.consortium import Consortium, load_saved_form
 from consortium_mcp.errors import ConsortiumError, NotFound
 from consortium_mcp.run import now_utc
@@ -17,7 +16,7 @@ class SavedConsortiums(DatabaseFile):
     def save_consortium(self, name: str, consortium: Consortium, taken_from: str | None = None) -> None:
         """Save a definition under a name; what stood there is replaced."""
         row = {"name": name, "config": json.dumps(consortium.saved_form()), "created_at": now_utc()}
-        if caller := self._caller():
+        if caller := self.reader():
             self.write(lambda c: insert(c, "caller_consortiums", {**row, "caller": caller}, replace=True))
         else:
             self.write(lambda c: insert(c, "consortium_configs", {**row, "taken_from": taken_from}, replace=True))
@@ -70,16 +69,12 @@ class SavedConsortiums(DatabaseFile):
         except ConsortiumError:
             removed = None
         table, owned = "consortium_configs", {"name": name}
-        if caller := self._caller():
+        if caller := self.reader():
             table, owned = "caller_consortiums", {"name": name, "caller": caller}
         where = " AND ".join(f"{column} = :{column}" for column in owned)
         if not self.write(lambda c: c.execute(f"DELETE FROM {table} WHERE {where}", owned).rowcount):
             raise ConsortiumError(f"The consortium {name!r} is the server's, for all its callers; it stays.")
         return removed
-
-    def _caller(self) -> str | None:
-        """For whom consortiums are saved; None for everybody."""
-        return None if self.shared else current_caller()
 
     def list_takeovers(self) -> dict[str, list[str]]:
         """The files of llm-consortium that were read, and which names each held then."""

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from sqlite_utils import Database
 
+from consortium_mcp.callers import current_caller
 from consortium_mcp.errors import StoreUnusable
 from consortium_mcp.store.migrations import migrations
 from consortium_mcp.store.ownership import show_own
@@ -43,10 +44,14 @@ class DatabaseFile:
         try:
             _create_private(path)
             self._reader = _connect_up_to_date(path)
-            show_own(self._reader, shared)
+            show_own(self._reader, self.reader)
         except (OSError, sqlite3.Error) as error:
             raise StoreUnusable(why_unusable(path, error)) from error
         self._writer = Writer(lambda: connect(path), name="consortium-store")
+
+    def reader(self) -> str | None:
+        """For whom is read and saved now: the current caller; None where there is none, and where callers share."""
+        return None if self.shared else current_caller()
 
     def close(self) -> None:
         """Finish what is being written and close the file; a second time does nothing."""

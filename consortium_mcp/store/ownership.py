@@ -1,8 +1,7 @@
 """Whose rows are whose: the one rule, laid between every read and the tables, so that no query can forget it."""
 
 import sqlite3
-
-from consortium_mcp.callers import current_caller
+from collections.abc import Callable
 
 _VIEWS = """
 CREATE TEMP VIEW runs AS SELECT * FROM main.runs WHERE sees_all() OR caller = caller_name();
@@ -23,17 +22,16 @@ CREATE TEMP VIEW consortium_configs AS
 """A name without a database means these, not the tables behind them, for whoever reads by the connection."""
 
 
-def show_own(connection: sqlite3.Connection, shared: bool) -> None:
+def show_own(connection: sqlite3.Connection, reader: Callable[[], str | None]) -> None:
     """From now on the connection reads what the current caller may see; it cannot write these tables any more.
 
     A caller sees its own runs; who has no name, or shares, sees all. Saved consortiums are looked up among the
     caller's own, then among those that have no caller; who shares, shares the latter.
+
+    Args:
+        reader: for whom is read now; None for who sees all.
     """
-
-    def caller_name() -> str | None:
-        return None if shared else current_caller()
-
     # Deterministic means: asked once in each execution of a statement, instead of once a row.
-    connection.create_function("caller_name", 0, caller_name, deterministic=True)
-    connection.create_function("sees_all", 0, lambda: caller_name() is None, deterministic=True)
+    connection.create_function("caller_name", 0, reader, deterministic=True)
+    connection.create_function("sees_all", 0, lambda: reader() is None, deterministic=True)
     connection.executescript(_VIEWS)
