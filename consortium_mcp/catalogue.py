@@ -68,14 +68,22 @@ class ModelEntry:
 
     def problem(self) -> str | None:
         """Why it cannot be called now and what to do about it; None when it can."""
+        try:
+            return self._own_problem() or self._key_problem()
+        except Exception as error:  # a plugin is somebody else's code: whatever it raises keeps its model from us
+            why = masked(f"{type(error).__name__}: {error}")
+            return f"{self.model_id} ({self.plugin}) cannot be looked at: {why}; update the plugin or remove it."
+
+    def _own_problem(self) -> str | None:
         own = getattr(self.model, "problem", None)
-        if callable(own) and (sentence := own()):
-            return str(sentence)
+        return str(sentence) if callable(own) and (sentence := own()) else None
+
+    def _key_problem(self) -> str | None:
         try:
             self.model.get_key()
         except llm.NeedsKeyException as error:
             return f"{self.model_id} ({self.plugin}): {error}."
-        except json.JSONDecodeError as error:
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
             return f"llm's keys in {llm.user_dir() / 'keys.json'} cannot be read ({error}); correct the file."
         return None
 

@@ -156,6 +156,33 @@ def test_what_a_model_says_of_itself_is_passed_on(add_plugin: AddPlugin) -> None
     assert why_unusable("keyed") == "The model 'keyed' cannot be used: Its weights are missing: fetch them."
 
 
+def test_keys_that_are_no_text_are_named_with_the_remedy(add_plugin: AddPlugin, llm_home: Path) -> None:
+    add_plugin("keyed-plugin", lambda register: register(KeyedModel()))
+    (llm_home / "keys.json").write_bytes(b'{"keyed-service": "\xff"}')
+
+    why = why_unusable("keyed")
+
+    assert f"llm's keys in {llm_home / 'keys.json'} cannot be read (" in why and why.endswith("; correct the file.")
+
+
+@pytest.mark.parametrize("method", ["problem", "get_key"])
+def test_a_model_that_cannot_say_what_it_lacks_is_unusable_and_hides_no_other(
+    provider: Provider, add_plugin: AddPlugin, method: str
+) -> None:
+    def broken() -> None:
+        raise RuntimeError("no weights")
+
+    model = KeyedModel()
+    setattr(model, method, broken)
+    add_plugin("keyed-plugin", lambda register: register(model))
+
+    assert why_unusable("keyed") == (
+        "The model 'keyed' cannot be used: keyed (keyed-plugin) cannot be looked at: RuntimeError: no weights; "
+        "update the plugin or remove it."
+    )
+    assert "a" in load_catalogue().usable_ids()
+
+
 @pytest.mark.usefixtures("provider")
 @pytest.mark.parametrize("name", ["a", "vendor/model:free"])
 def test_allowed_models_are_patterns_of_ids(name: str) -> None:

@@ -12,6 +12,7 @@ from mcp_types import ToolListChangedNotification
 
 from consortium_mcp.arbiter import judging_methods
 from consortium_mcp.consultancy import Consultancy
+from consortium_mcp.server.changes import Listeners
 from consortium_mcp.strategies import strategies
 from tests.in_process import as_sent, in_process, tokens
 from tests.provider import Provider
@@ -162,6 +163,41 @@ async def test_a_list_that_came_before_the_models_were_known_is_announced_again(
         after = (await argument(client, "consult_consortium", "models"))["description"]
 
     assert before.endswith("list_models lists them.") and "Usable: a, b" in after
+
+
+@pytest.mark.parametrize("patience_seconds", [0, 60])
+async def test_a_file_of_llm_that_nobody_can_read_costs_the_names_of_the_models_and_ends_nothing(
+    provider: Provider, consultancy: Consultancy, llm_home: Path, patience_seconds: float
+) -> None:
+    (llm_home / "default_model.txt").write_bytes(b"\xff")
+    in_time = in_process("auto", consultancy, patience_seconds=patience_seconds)
+    async with in_time as client, client.listen(tools_list_changed=True) as events:
+        descriptions = [(await argument(client, "consult_consortium", "models"))["description"]]
+        if not patience_seconds:
+            await anext(aiter(events))
+        descriptions.append((await argument(client, "consult_consortium", "models"))["description"])
+
+    assert all(one.endswith("list_models lists them.") for one in descriptions)
+
+
+async def test_an_announcement_that_fails_ends_no_run(
+    provider: Provider, consultancy: Consultancy, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    failed = anyio.Event()
+
+    async def fail(*_: object) -> None:
+        failed.set()
+        raise RuntimeError("nobody reads")
+
+    monkeypatch.setattr(Listeners, "publish", fail)
+    async with in_process("auto", consultancy, patience_seconds=0) as client:
+        await client.list_tools()
+        with anyio.fail_after(30):
+            await failed.wait()
+        asked = {"prompt": "?", "models": ["a"], "arbiter": "arbiter", "wait_seconds": 60}
+        answered = await client.call_tool("consult_consortium", asked)
+
+    assert not answered.is_error and "could not be announced" in caplog.text
 
 
 async def test_list_consortiums_says_what_a_consortium_can_be_made_of(consultancy: Consultancy) -> None:

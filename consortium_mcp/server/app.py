@@ -1,7 +1,9 @@
 """Builds the server out of its parts."""
 
 import importlib.metadata
+import logging
 import threading
+from contextlib import suppress
 from typing import Any
 from urllib.parse import quote
 
@@ -19,6 +21,8 @@ from consortium_mcp.server.prompts import add_prompts
 from consortium_mcp.server.resources import add_resources
 from consortium_mcp.server.strict import StrictServer
 from consortium_mcp.server.tools import add_tools
+
+logger = logging.getLogger(__name__)
 
 WEBSITE = "https://pypi.org/project/consortium-mcp/"
 
@@ -72,6 +76,11 @@ def build_server(runner: Runner, *before: ServerMiddleware[Any]) -> StrictServer
     return server
 
 
+def _warm_up() -> None:
+    with suppress(Exception):  # of llm, its files or its plugins: whoever needs a model is told
+        load_catalogue()
+
+
 class _WarmUp:
     """Imports llm and its plugins in a thread once the first request is answered, so that no answer waits for it.
 
@@ -89,11 +98,14 @@ class _WarmUp:
             return await call_next(ctx)
         finally:
             if self._thread is None:
-                self._thread = threading.Thread(target=load_catalogue, name="consortium-warm-up", daemon=True)
+                self._thread = threading.Thread(target=_warm_up, name="consortium-warm-up", daemon=True)
                 self._thread.start()
             if ctx.method == "tools/list" and not self._menu.has_models:
                 self._runner.start(self._announce_models)
 
     async def _announce_models(self) -> None:
-        await self._menu.look_up_models()
-        await self._bus.publish(ToolsListChanged())
+        try:
+            await self._menu.look_up_models()
+            await self._bus.publish(ToolsListChanged())
+        except Exception:  # a client that went away, say: what is said beside the runs must not end them
+            logger.exception("That the models are known could not be announced")

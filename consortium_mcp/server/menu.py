@@ -1,5 +1,6 @@
 """What a caller can choose from now, as tools/list names it: saved consortiums, usable models, strategies, methods."""
 
+import logging
 from collections.abc import Iterable
 from contextlib import suppress
 
@@ -9,11 +10,14 @@ import anyio.to_thread
 from consortium_mcp.arbiter import judging_methods
 from consortium_mcp.catalogue import load_catalogue
 from consortium_mcp.errors import ConsortiumError
+from consortium_mcp.masking import masked
 from consortium_mcp.runner import Runner
 from consortium_mcp.server.limits import most_tokens
 from consortium_mcp.server.schemas import Schema
 from consortium_mcp.strategies import strategies
 from consortium_mcp.texts import plain
+
+logger = logging.getLogger(__name__)
 
 MOST_NAMES = 10
 MOST_TOKENS = 80
@@ -65,10 +69,12 @@ class Menu:
     def _find_models(self) -> None:
         """Those that may be used here, llm's default first."""
         found: list[str] = []
-        with suppress(ConsortiumError):
+        try:
             catalogue = load_catalogue()
             usable = catalogue.usable_ids(self._office.settings.allowed_models)
             found = sorted(usable, key=lambda model: model != catalogue.default_model)
+        except Exception as error:  # of llm, its files or its plugins; the tools that need models say what is wrong
+            logger.warning("The models cannot be looked up: %s: %s", type(error).__name__, masked(str(error)))
         self._models = found
 
 
