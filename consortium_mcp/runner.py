@@ -13,7 +13,7 @@ import anyio.to_thread
 
 from consortium_mcp.calls import saved
 from consortium_mcp.consultancy import Consultancy
-from consortium_mcp.errors import StoreUnusable
+from consortium_mcp.errors import ConsortiumError, StoreUnusable
 from consortium_mcp.masking import masked
 from consortium_mcp.run import Progress, Run, Status
 from consortium_mcp.store import LEASE_SECONDS
@@ -113,9 +113,13 @@ class Runner:
         self._group.start_soon(self._keep_recovering)
 
     async def load(self, run_id: str) -> Run:
-        """The run as it stands: from the store, or, where that could not be written, as it ended here."""
-        if run_id in self._unsaved:
-            return self._unsaved[run_id]
+        """The run as it stands: from the store, or, where that could not be written, as it ended here.
+
+        Raises NotFound for a run that is not stored, or another caller's.
+        """
+        ended = self._unsaved.get(run_id)
+        if ended and self.consultancy.store.reader() in (None, ended.caller):
+            return ended
         run = await anyio.to_thread.run_sync(self.consultancy.store.load_run, run_id)
         return run.model_copy(update={"status": self._seen(run_id, run.status)})
 
@@ -156,8 +160,11 @@ class Runner:
             await self._changes.setdefault(next(iter(self._scopes)), anyio.Event()).wait()
 
     async def _keep_failure(self, run_id: str, error: Exception) -> None:
-        """Why a run that is still open does not go on, for those who follow it; it can be gone on with later."""
-        with suppress(StoreUnusable):
+        """Why a run that is still open does not go on, for those who follow it; it can be gone on with later.
+
+        Of a run that was removed meanwhile, or a store that cannot be read, nothing is kept.
+        """
+        with suppress(ConsortiumError):
             run = await saved(self.consultancy.store.load_run, run_id)
             if run.ended_utc is None:
                 self._unsaved[run_id] = run.model_copy(update={"status": "interrupted", "error": masked(str(error))})

@@ -18,8 +18,9 @@ import pytest
 from sqlite_utils import Database
 
 from consortium_mcp import consult as consult_function
+from consortium_mcp.callers import calling
 from consortium_mcp.consultancy import Consultancy
-from consortium_mcp.errors import StoreUnusable
+from consortium_mcp.errors import NotFound, StoreUnusable
 from consortium_mcp.run import Budget, Run
 from consortium_mcp.runner import Runner
 from consortium_mcp.settings import load_settings
@@ -464,6 +465,48 @@ async def test_a_run_that_cannot_be_begun_says_why_and_can_be_gone_on_with(
 
     assert refused.status == "interrupted" and "another process has held it" in (refused.error or "")
     assert (asked, answered.answer) == (0, "Paris")
+
+
+async def test_a_run_that_could_not_be_saved_is_its_callers_alone(
+    impatient: None, models: Provider, path: Path, consultancy: Consultancy
+) -> None:
+    with calling("ann"):
+        run_id = consultancy.open_run("Capital?", **DEFINITION).run_id
+        async with Runner(consultancy) as runner:
+            with held(path):
+                runner.submit(run_id)
+                async for _ in runner.follow(run_id, 60):
+                    pass
+            own = await runner.load(run_id)
+            with calling("bob"), pytest.raises(NotFound):
+                await runner.load(run_id)
+            with calling(None):
+                of_all = await runner.load(run_id)
+
+    assert own == of_all and "another process has held it" in (own.error or "")
+
+
+async def test_a_run_that_is_removed_while_it_is_worked_on_ends_no_other(
+    models: Provider, path: Path, consultancy: Consultancy
+) -> None:
+    gate = models.gate("a", "b")
+    removed, other = [consultancy.open_run(f"Capital {number}?", **DEFINITION).run_id for number in range(2)]
+    async with Runner(consultancy) as runner:
+        for run_id in (removed, other):
+            runner.submit(run_id)
+        await gate.wait_for_async(4)
+        with closing(database.connect(path)) as connection:
+            connection.execute("DELETE FROM runs WHERE run_id = ?", [removed])
+        gate.open()
+        async for _ in runner.follow(other, 60):
+            pass
+        with pytest.raises(NotFound):
+            async for _ in runner.follow(removed, 60):
+                pass
+        await runner.stop()
+        answered = await runner.load(other)
+
+    assert answered.answer == "Paris"
 
 
 async def test_an_answer_is_not_lost_because_its_receipt_cannot_be_noted(
