@@ -105,8 +105,8 @@ def register(register: Callable[..., None], model_aliases: list[Any]) -> None:
         model_aliases: the models of the other plugins; a consortium must not hide one of them.
     """
     register(LocalModel(), AsyncLocalModel(), aliases=(LOCAL_MODEL_ALIAS,))
-    others = [one for one in model_aliases if not _is_llm_consortiums(one.model)]
-    taken = {name for one in others for name in (one.model.model_id, *one.aliases)}
+    others = [(one.model or one.async_model, one.aliases) for one in model_aliases]
+    taken = {name for model, aliases in others if not _is_llm_consortiums(model) for name in (model.model_id, *aliases)}
     saved = SavedNames()
     for name in _saved_names():
         if name in taken:

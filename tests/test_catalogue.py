@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -277,6 +277,26 @@ def test_what_a_plugin_registered_before_it_raised_can_be_used(add_plugin: AddPl
     add_plugin("llm-broken", register_one_and_raise)
 
     assert load_catalogue().knows("keyed")
+
+
+def test_a_model_that_is_only_asynchronous_hides_no_consortium_and_is_hidden_by_none(
+    consultancy: Consultancy, add_plugin: AddPlugin
+) -> None:
+    class OnlyAsync(llm.AsyncModel):
+        model_id = "only-async"
+
+        async def execute(self, *_: Any) -> AsyncGenerator[str, None]:
+            """Never called here."""
+            raise AssertionError("the model was called")
+            yield ""
+
+    for name in ("panel", "only-async"):
+        consultancy.store.save_consortium(name, Consortium(members=(Member(model="a"),), arbiter="a"))
+    add_plugin("async-plugin", lambda register: register(None, OnlyAsync()))
+    catalogue = load_catalogue()
+
+    assert [entry.plugin for entry in catalogue.entries if entry.model_id == "only-async"] == ["async-plugin"]
+    assert catalogue.knows("panel") and catalogue.broken_plugins == {}
 
 
 def test_a_plugin_that_adapts_the_models_of_others_sees_them(provider: Provider) -> None:
