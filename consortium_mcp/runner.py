@@ -78,7 +78,7 @@ class Runner:
         await anyio.to_thread.run_sync(store.load_progress, run_id)
         await saved(store.request_cancel, run_id)
         while run_id in self._scopes:
-            changed = self._changes.setdefault(run_id, anyio.Event())
+            changed = self._change(run_id)
             self._scopes[run_id].cancel()
             await changed.wait()
 
@@ -131,7 +131,7 @@ class Runner:
         ends = time.monotonic() + wait_seconds
         said: Progress | None = None
         while True:
-            changed = self._changes.setdefault(run_id, anyio.Event())
+            changed = self._change(run_id)
             progress = await self._progress(run_id)
             if progress != said:
                 yield progress
@@ -157,7 +157,7 @@ class Runner:
 
     async def _until_all_ended(self) -> None:
         while self._scopes:
-            await self._changes.setdefault(next(iter(self._scopes)), anyio.Event()).wait()
+            await self._change(next(iter(self._scopes))).wait()
 
     async def _keep_failure(self, run_id: str, error: Exception) -> None:
         """Why a run that is still open does not go on, for those who follow it; it can be gone on with later.
@@ -191,6 +191,10 @@ class Runner:
     def _seen(self, run_id: str, status: Status) -> Status:
         """A run that we are about to claim is not interrupted any more."""
         return "running" if status == "interrupted" and run_id in self._scopes else status
+
+    def _change(self, run_id: str) -> anyio.Event:
+        """Set at the next change of a run that we work on; never for another, which nobody here could tell of."""
+        return self._changes.setdefault(run_id, anyio.Event()) if run_id in self._scopes else anyio.Event()
 
     def _tell(self, run_id: str) -> None:
         if changed := self._changes.pop(run_id, None):

@@ -22,6 +22,7 @@ import pytest
 
 from consortium_mcp import runner as runner_module
 from consortium_mcp.consultancy import Consultancy
+from consortium_mcp.errors import NotFound
 from consortium_mcp.run import Budget, CallResult, Run
 from consortium_mcp.runner import Runner
 from consortium_mcp.store import Store
@@ -681,3 +682,17 @@ async def test_a_client_that_asks_again_gets_the_same_run(provider: Provider, tm
         again = structured(await client.call_tool("consult_consortium", {**arguments, "wait_seconds": 60}))
 
     assert (again["run_id"], again["answer"], provider.count()) == (first["run_id"], "Paris", 2)
+
+
+async def test_what_is_not_worked_on_here_leaves_nothing_behind_when_it_is_followed(
+    provider: Provider, consultancy: Consultancy
+) -> None:
+    provider.on("arbiter", verdict("Paris"))
+    run_id = consultancy.open_run("?", models=["a"], arbiter="arbiter").run_id
+    async with Runner(consultancy) as runner:
+        runner.submit(run_id)
+        for followed in (run_id, run_id, "nobody-knows-this"):
+            with suppress(NotFound):
+                async for _ in runner.follow(followed, 60):
+                    pass
+        assert runner._changes == {}
