@@ -8,6 +8,16 @@ STATS = "consortium://stats"
 RUNS = "consortium://runs"
 
 
+LONGEST_URI = 1_300
+"""Characters of the longest: of a consortium whose name has 100 characters, each of which takes twelve in a URI."""
+
+
+def is_ours(uri: str) -> bool:
+    """Whether it can be the URI of a resource of ours, there or not."""
+    fixed = (CONSORTIUMS, MODELS, STATS, RUNS)
+    return len(uri) <= LONGEST_URI and (uri in fixed or uri.startswith((f"{CONSORTIUMS}/", f"{RUNS}/")))
+
+
 def consortium_uri(name: str) -> str:
     """The resource that holds a saved definition."""
     return f"{CONSORTIUMS}/{quote(name, safe='')}"

@@ -18,7 +18,7 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 from mcp import Client, StdioServerParameters, stdio_client
 from mcp.client.sse import sse_client
 from mcp.server.connection import Connection
-from mcp.shared.exceptions import MCPDeprecationWarning
+from mcp.shared.exceptions import MCPDeprecationWarning, MCPError
 from mcp.shared.subscriptions import (
     ResourcesListChanged,
     ResourceUpdated,
@@ -26,7 +26,7 @@ from mcp.shared.subscriptions import (
     ToolsListChanged,
     event_from_wire,
 )
-from mcp_types import ServerNotification
+from mcp_types import INVALID_PARAMS, ServerNotification
 
 from consortium_mcp.callers import calling
 from consortium_mcp.consortium import Consortium, Member
@@ -36,6 +36,7 @@ from consortium_mcp.runner import Runner
 from consortium_mcp.server import build_server, changes
 from consortium_mcp.server.changes import events_between
 from consortium_mcp.store.marks import NOTHING
+from consortium_mcp.uris import LONGEST_URI, consortium_uri
 from tests.consulted import consulted
 from tests.provider import Provider, verdict
 from tests.server_process import http_server, read
@@ -271,6 +272,67 @@ async def test_a_connection_that_closed_is_forgotten(consultancy: Consultancy) -
         await announced.wait_for_one()
 
     assert waited.cancelled_caught
+
+
+async def test_a_caller_who_left_while_a_run_was_under_way_keeps_nobody_looking_often(
+    consultancy: Consultancy, provider: Provider
+) -> None:
+    announced = changes.Changes(consultancy.store)
+    with calling("ann"):
+        ann_leaves = announced.listeners.subscribe(lambda _: None)
+        consultancy.open_run("?", models=["a"], arbiter="arbiter")
+    with calling("bob"):
+        announced.listeners.subscribe(lambda _: None)
+    await announced._look()
+    pauses = [announced._pause()]
+    ann_leaves()
+    pauses.append(announced._pause())
+
+    assert pauses == [changes.BUSY_SECONDS, changes.IDLE_SECONDS]
+
+
+async def test_a_stream_that_is_left_twice_is_left_once(consultancy: Consultancy) -> None:
+    listeners = changes.Changes(consultancy.store).listeners
+    leave = listeners.subscribe(lambda _: None)
+    leave()
+    leave()
+    gone = listeners.callers()
+    listeners.subscribe(lambda _: None)
+
+    assert (gone, listeners.callers()) == (set(), {None})
+
+
+@pytest.mark.parametrize(
+    "uri",
+    ["file:///etc/passwd", "consortium://else", "consortium://runsaway", "consortium://runs/" + "x" * LONGEST_URI],
+)
+async def test_a_uri_that_cannot_be_ours_is_not_subscribed_to(runner: Runner, uri: str) -> None:
+    async with Client(build_server(runner), mode="legacy") as client:
+        with pytest.raises(MCPError, match="There is no resource '") as refused, pytest.warns(MCPDeprecationWarning):
+            await client.subscribe_resource(uri)
+
+    assert refused.value.code == INVALID_PARAMS and len(refused.value.message) < 200
+
+
+async def test_the_longest_name_of_a_consortium_can_be_subscribed_to(runner: Runner) -> None:
+    name = "\N{BALLOT BOX WITH BALLOT}" * 100
+    async with ear(build_server(runner), "legacy", consortium_uri(name)) as listener:
+        runner.consultancy.store.save_consortium(name, PAIR)
+        await listener.wait_for(ResourceUpdated(consortium_uri(name)))
+
+
+async def test_a_connection_has_so_many_subscriptions_and_no_more(
+    runner: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(changes, "MOST_SUBSCRIBED", 2)
+    uris = ["consortium://runs", "consortium://stats"]
+    async with ear(build_server(runner), "legacy", *uris, *uris) as listener:
+        client = listener.client
+        with pytest.raises(MCPError, match="unsubscribe from one"), pytest.warns(MCPDeprecationWarning):
+            await client.subscribe_resource("consortium://models")
+        with pytest.warns(MCPDeprecationWarning):
+            await client.unsubscribe_resource(uris[0])
+            await client.subscribe_resource("consortium://models")
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ and of the resources that it subscribed to.
 import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from typing import Any
 
 import anyio
@@ -22,7 +22,8 @@ from mcp.server.subscriptions import (
     SubscriptionBus,
     ToolsListChanged,
 )
-from mcp_types import EmptyResult, SubscribeRequestParams, UnsubscribeRequestParams
+from mcp.shared.exceptions import MCPError
+from mcp_types import INVALID_PARAMS, EmptyResult, SubscribeRequestParams, UnsubscribeRequestParams
 
 from consortium_mcp.callers import calling, current_caller
 from consortium_mcp.errors import StoreUnusable
@@ -30,7 +31,17 @@ from consortium_mcp.server.lowlevel import connection_of, lowlevel
 from consortium_mcp.server.strict import StrictServer
 from consortium_mcp.store import Store
 from consortium_mcp.store.marks import NOTHING, Marks
-from consortium_mcp.uris import CONSORTIUMS, RUNS, STATS, consortium_uri, iteration_uri, run_uri, transcript_uri
+from consortium_mcp.texts import plain
+from consortium_mcp.uris import (
+    CONSORTIUMS,
+    RUNS,
+    STATS,
+    consortium_uri,
+    is_ours,
+    iteration_uri,
+    run_uri,
+    transcript_uri,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +50,9 @@ BUSY_SECONDS = 0.5
 
 IDLE_SECONDS = 2.0
 """How often while somebody listens and none is."""
+
+MOST_SUBSCRIBED = 200
+"""How many resources a connection of the handshake era may be subscribed to at once."""
 
 SEND_SECONDS = 5
 """How long a client may take to read an announcement before it goes without it."""
@@ -62,12 +76,10 @@ class Listeners(SubscriptionBus):
         forget = self._streams.setdefault(caller, InMemorySubscriptionBus()).subscribe(listener)
         self._open_streams[caller] += 1
         self._came.set()
-
-        def leave() -> None:
-            self._open_streams[caller] -= 1
-            forget()
-
-        return leave
+        leaving = ExitStack()  # closed a second time, it does nothing
+        leaving.callback(forget)
+        leaving.callback(self._open_streams.subtract, [caller])
+        return leaving.close
 
     def subscribed(self, connection: Connection) -> set[str]:
         """The URIs that a connection of the handshake era has subscribed to; it is known until it closes."""
@@ -132,7 +144,9 @@ class Changes:
         """Serve what the handshake era subscribes with; without these its clients are told that they cannot."""
 
         async def subscribe(ctx: ServerRequestContext[Any, Any], params: SubscribeRequestParams) -> EmptyResult:
-            self.listeners.subscribed(connection_of(ctx)).add(params.uri)
+            uris = self.listeners.subscribed(connection_of(ctx))
+            _check_subscription(uris, params.uri)
+            uris.add(params.uri)
             return EmptyResult()
 
         async def unsubscribe(ctx: ServerRequestContext[Any, Any], params: UnsubscribeRequestParams) -> EmptyResult:
@@ -157,8 +171,12 @@ class Changes:
             while True:
                 await self.listeners.wait_for_one()
                 await self._look()
-                is_busy = any(marks.under_way for marks in self._seen.values())
-                await anyio.sleep(BUSY_SECONDS if is_busy else IDLE_SECONDS)
+                await anyio.sleep(self._pause())
+
+    def _pause(self) -> float:
+        """How long until the next look; runs count only of callers who still listen."""
+        seen = [self._seen.get(caller, NOTHING) for caller in self.listeners.callers()]
+        return BUSY_SECONDS if any(marks.under_way for marks in seen) else IDLE_SECONDS
 
     async def _look(self) -> None:
         """Announce what was written since the last look; what nobody listened to then is said late, not lost."""
@@ -179,6 +197,15 @@ class Changes:
         before, self._seen[caller] = self._seen.get(caller, NOTHING), now
         for event in dict.fromkeys(events_between(before, now)):
             await self.listeners.publish(event)
+
+
+def _check_subscription(uris: set[str], uri: str) -> None:
+    """Raise MCPError where a connection that is subscribed to these may not subscribe to this one, too."""
+    if not is_ours(uri):
+        raise MCPError(INVALID_PARAMS, f"There is no resource {plain(uri[:80])!r}; resources/list shows them.")
+    if uri not in uris and len(uris) >= MOST_SUBSCRIBED:
+        sentence = f"You are subscribed to {len(uris)} resources, as many as are allowed at once; unsubscribe from one."
+        raise MCPError(INVALID_PARAMS, sentence)
 
 
 def events_between(before: Marks, now: Marks) -> Iterator[ServerEvent]:
