@@ -22,8 +22,9 @@ from consortium_mcp.consortium import CLIENT, Consortium
 from consortium_mcp.errors import StoreUnusable
 from consortium_mcp.failures import RETRIED
 from consortium_mcp.model_call import CallLimits, ChunkSink, ResponseSink, make_call
+from consortium_mcp.nesting import OuterCall, within_call
 from consortium_mcp.prices import price_usd
-from consortium_mcp.run import Budget, CallResult, CallSpec, Run, Status, now_utc
+from consortium_mcp.run import Budget, CallResult, CallSpec, Parent, Run, Status, now_utc
 from consortium_mcp.settings import Settings
 from consortium_mcp.store import Begun, NotHeld, Paid, Refused, Reservation, Store, caller_scope, day_scope, run_scope
 from consortium_mcp.tracing import call_span, describe_call
@@ -258,7 +259,8 @@ class RunCalls:
     async def _ask(self, entry: ModelEntry, spec: CallSpec, timeout_seconds: float, over: float) -> CallResult:
         if entry.model_id == CLIENT:
             return await call_client(self.client_calls, self.run.run_id, spec, timeout_seconds)
-        return await make_call(entry, spec, self.limits, timeout_seconds, self.log, over, self.listen(spec))
+        with within_call(OuterCall(Parent(run_id=self.run.run_id, call_id=spec.call_id), self.owner)):
+            return await make_call(entry, spec, self.limits, timeout_seconds, self.log, over, self.listen(spec))
 
     async def write(self, write: Callable[..., T], *arguments: Any) -> T | None:
         """Write to the store; in the middle of a run an answer that is not saved is better than none."""

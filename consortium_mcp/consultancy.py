@@ -23,7 +23,7 @@ from consortium_mcp.errors import RunFailed, StoreUnusable
 from consortium_mcp.llm_log import LlmLog
 from consortium_mcp.masking import masked
 from consortium_mcp.model_call import CallLimits, ChunkSink, ignore
-from consortium_mcp.opening import Opening, from_now, within_run
+from consortium_mcp.opening import Opening, from_now
 from consortium_mcp.orchestrator import iterations
 from consortium_mcp.run import CallSpec, Iteration, Run
 from consortium_mcp.settings import Settings, llm_user_path, load_settings
@@ -76,7 +76,7 @@ class Consultancy(Opening):
             on_text: told the answer piece by piece while its arbiter writes it; None when nobody reads along.
         """
         run = await saved(self.store.load_run, run_id)  # from here on a cancelled run is closed as such
-        with calling(run.caller), within_run():
+        with calling(run.caller):
             return await self._perform(run, on_change, on_text)
 
     async def _perform(self, run: Run, on_change: Callable[[], None], on_text: Callable[[str], None] | None) -> Run:
@@ -170,8 +170,11 @@ class Consultancy(Opening):
             return run if unsaved else _not_saved(run, str(error))
 
     async def _let_go(self, run: Run) -> None:
-        """Close a run that was cut off as cancelled; one that was because we leave can be resumed."""
-        if self.leaving:
+        """Close a run that was cut off as cancelled; one that was because we leave can be resumed.
+
+        One inside another run stays open too: it goes on, or ends, with the other one.
+        """
+        if self.leaving or run.parent:
             with suppress(StoreUnusable):  # then its lease ends by itself
                 if await saved(self.store.release_run, run.run_id, self.owner):
                     return

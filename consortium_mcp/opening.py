@@ -3,9 +3,7 @@
 import hashlib
 import json
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -17,13 +15,12 @@ from consortium_mcp.catalogue import Catalogue, ModelEntry, load_catalogue
 from consortium_mcp.consortium import Consortium, with_own_answer, without_own_answer
 from consortium_mcp.definitions import Definitions, check_schema_use, client_problems, with_arbiter
 from consortium_mcp.errors import Busy, InvalidConsortium
+from consortium_mcp.nesting import outer_call
 from consortium_mcp.plan import Plan, budget_problems, make_plan
 from consortium_mcp.run import Budget, Run, Turn, now_utc
 from consortium_mcp.settings import Settings
 from consortium_mcp.store import Room, Store, caller_scope, day_scope
 from consortium_mcp.texts import storable
-
-_is_within_run: ContextVar[bool] = ContextVar("is_within_run", default=False)
 
 JOIN_MINUTES = 60
 """How long after its opening a run can be joined by the same call."""
@@ -85,6 +82,8 @@ class Opening:
     ) -> Run:
         """Resolve and check everything, and write the run, before anything is paid for.
 
+        In a call of another run it belongs to that call, and the same call made again gets the same run.
+
         Args:
             budget: what the run may spend; None means no limit of its own.
             deadline_seconds: how long it may take; None means the setting.
@@ -116,6 +115,7 @@ class Opening:
             check_schema_use(consortium, models)
         fingerprint = _fingerprint(prompt, history, consortium, budget, output_schema)
         since = datetime.now(UTC) - timedelta(minutes=JOIN_MINUTES)
+        outer = outer_call()
         run = Run(
             run_id=str(ULID()).lower(),
             status="running",
@@ -123,6 +123,7 @@ class Opening:
             history=history,
             output_schema=output_schema,
             follow_up_to=earlier.run_id if earlier else None,
+            parent=outer.parent if outer else None,
             consortium_name=name,
             consortium=consortium,
             shuffle_seed=secrets.randbits(48),
@@ -135,7 +136,8 @@ class Opening:
         today = self._problems_today(consortium, models)
         refusal = InvalidConsortium(" ".join(today)) if today else None
         join_since = since.isoformat() if join else None
-        same = self.store.open_run(run, self.owner, fingerprint, join_since, refusal, self._room)
+        outer_owner = outer.owner if outer else None
+        same = self.store.open_run(run, self.owner, fingerprint, join_since, refusal, self._room, outer_owner)
         return self.store.load_run(same) if same else run
 
     def _long_texts(self, *texts: str | None) -> list[str]:
@@ -201,20 +203,10 @@ class Opening:
     @property
     def _room(self) -> Room | None:
         """How many runs may be under way here, working or waiting for their turn; None for one inside another."""
-        if _is_within_run.get():
+        if outer_call():
             return None
         limits = self.settings
         return Room(limits.max_concurrent_runs + limits.max_waiting_runs, limits.max_runs_per_caller)
-
-
-@contextmanager
-def within_run() -> Iterator[None]:
-    """What is inside is done for a run, the consult of a member included that is itself a consortium."""
-    token = _is_within_run.set(True)
-    try:
-        yield
-    finally:
-        _is_within_run.reset(token)
 
 
 def from_now(seconds: float) -> str:

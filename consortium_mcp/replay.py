@@ -52,6 +52,7 @@ def open_replay(
             "run_id": str(ULID()).lower(),
             "status": "running",
             "replay_of": old.run_id,
+            "parent": None,
             "consortium_name": None,
             "consortium": define(**{**consortium.model_dump(), **given}),
             "iterations": (),

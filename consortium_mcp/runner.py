@@ -178,9 +178,9 @@ class Runner:
                 logger.warning("Interrupted runs cannot be looked for: %s", error)
 
     async def _submit_interrupted(self) -> None:
-        list_outlines = self.consultancy.store.list_outlines
-        for run in await anyio.to_thread.run_sync(lambda: list_outlines(status="interrupted", limit=MOST_RECOVERED)):
-            self.submit(run.run_id)
+        list_interrupted = self.consultancy.store.list_interrupted
+        for run_id in await anyio.to_thread.run_sync(list_interrupted, MOST_RECOVERED):
+            self.submit(run_id)
 
     async def _progress(self, run_id: str) -> Progress:
         progress = await anyio.to_thread.run_sync(self.consultancy.store.load_progress, run_id)

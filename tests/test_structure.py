@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parent.parent / "consortium_mcp"
 ORDER = """
 errors callers record lazy threads texts uris pieces thinking answers settings masking
 confidence consortium
-run.call run.response run.verdict run.iteration run.consultation run.progress run tracing failures
+run.call run.response run.verdict run.iteration run.consultation run.progress run nesting tracing failures
 local_model local_model.weights local_model.engine local_model.model
 catalogue clients model_call client_calls prices registry roles strategies members embeddings
 arbiter.reader arbiter.beginning arbiter.question arbiter.asking arbiter.synthesize arbiter.choose arbiter.peer_rank

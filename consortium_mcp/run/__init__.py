@@ -1,7 +1,7 @@
 """The record: what is asked, what comes back, what is made of it, and the run that holds it all."""
 
 from consortium_mcp.run.call import Ask, CallResult, CallSpec, ErrorKind, Turn, now_utc
-from consortium_mcp.run.consultation import Budget, Rating, Run, RunOutline, Status, Usage
+from consortium_mcp.run.consultation import Budget, Parent, Rating, Run, RunOutline, Status, Usage
 from consortium_mcp.run.iteration import Iteration, Measures
 from consortium_mcp.run.progress import AnswerPiece, CallProgress, Progress
 from consortium_mcp.run.response import MemberResponse
@@ -19,6 +19,7 @@ __all__ = [
     "Iteration",
     "Measures",
     "MemberResponse",
+    "Parent",
     "Progress",
     "Rating",
     "Run",

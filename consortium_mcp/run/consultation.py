@@ -43,6 +43,16 @@ class Budget(Record):
     """US dollars."""
 
 
+class Parent(Record):
+    """The call of another run in which a run was opened, because a member or the arbiter is a consortium itself."""
+
+    run_id: str
+    """The run that asks."""
+
+    call_id: str
+    """Its call, as `i1/m3`."""
+
+
 class Run(Record):
     """One consultation, from prompt to answer."""
 
@@ -78,6 +88,9 @@ class Run(Record):
 
     replay_of: str | None = None
     """The run whose responses are judged again; None for a run of its own."""
+
+    parent: Parent | None = None
+    """The call in which it was opened, and with which it goes on and ends; None for a run that a caller asked for."""
 
     deadline_utc: str
     """When it must have ended, ISO 8601 in UTC; later for one that is resumed."""

@@ -1,4 +1,4 @@
-"""Leases: which process holds a run, and who wants it cancelled."""
+"""Leases: which process holds a run, who wants it cancelled, and what ends with it."""
 
 import sqlite3
 import time
@@ -8,6 +8,16 @@ from consortium_mcp.store.database import DatabaseFile
 
 LEASE_SECONDS = 30
 """How long a process holds a run without renewing its lease."""
+
+_END_NESTED = """
+WITH RECURSIVE inside (run_id) AS (
+    SELECT run_id FROM runs WHERE parent_run = ?
+    UNION SELECT runs.run_id FROM runs JOIN inside ON runs.parent_run = inside.run_id
+)
+UPDATE runs SET status = 'cancelled', error = 'The run that asked it has ended.', ended_utc = ?,
+    owner = NULL, lease_until = NULL
+WHERE run_id IN inside AND status = 'running'
+"""
 
 
 class Leases(DatabaseFile):
@@ -41,6 +51,14 @@ class Leases(DatabaseFile):
         )
         return self.write(lambda c: c.execute(sql, [run_id, owner]).rowcount) == 1
 
+    def list_interrupted(self, limit: int) -> list[str]:
+        """The ids of interrupted runs, newest first; not those inside another one, which goes on with them itself."""
+        sql = (
+            "SELECT run_id FROM runs WHERE status = 'running' AND coalesce(lease_until, 0) < ? "
+            "AND parent_run IS NULL ORDER BY run_id DESC LIMIT ?"
+        )
+        return [row["run_id"] for row in self.read(sql, [time.time(), limit])]
+
     def request_cancel(self, run_id: str) -> None:
         """Ask the process that holds the run to cancel it, which looks when it renews its lease; else it ends now."""
         request = "UPDATE runs SET cancel_requested = 1 WHERE run_id = ? AND status = 'running'"
@@ -51,7 +69,8 @@ class Leases(DatabaseFile):
 
         def write(connection: sqlite3.Connection) -> None:
             connection.execute(request, [run_id])
-            connection.execute(end, [now_utc(), run_id, time.time()])
+            if connection.execute(end, [now_utc(), run_id, time.time()]).rowcount:
+                end_nested(connection, run_id)
 
         self.write(write)
 
@@ -60,3 +79,8 @@ def is_held(connection: sqlite3.Connection, run_id: str, owner: str, *, calls: b
     """Whether a process holds the run; with `calls`, whether nobody wants it cancelled either."""
     row = connection.execute("SELECT owner, cancel_requested FROM runs WHERE run_id = ?", [run_id]).fetchone()
     return row is not None and row["owner"] == owner and not (calls and row["cancel_requested"])
+
+
+def end_nested(connection: sqlite3.Connection, run_id: str) -> None:
+    """End the runs inside one that has ended: nobody waits for them any more."""
+    connection.execute(_END_NESTED, [run_id, now_utc()])

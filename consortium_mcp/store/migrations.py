@@ -206,3 +206,11 @@ def m007_callers(db: Database) -> None:
         )
         """
     )
+
+
+@migrations(name="m008_nested_runs")
+def m008_nested_runs(db: Database) -> None:
+    """Runs of consortiums that were asked as a model of another run: each belongs to the call that asked it."""
+    db.execute("ALTER TABLE runs ADD COLUMN parent_run TEXT")  # the run that asked; null for a run that a caller opened
+    db.execute("ALTER TABLE runs ADD COLUMN parent_call TEXT")  # its call, as i1/m3; null with it
+    db.execute("CREATE INDEX runs_by_parent ON runs (parent_run, parent_call) WHERE parent_run IS NOT NULL")

@@ -11,6 +11,7 @@ from consortium_mcp.run import (
     Iteration,
     Measures,
     MemberResponse,
+    Parent,
     Run,
     Turn,
     Usage,
@@ -36,6 +37,7 @@ def run_of(row: sqlite3.Row, iterations: tuple[Iteration, ...], usage: Usage) ->
         follow_up_to=row["follow_up_to"],
         output_schema=json.loads(row["output_schema"]) if row["output_schema"] else None,
         replay_of=row["replay_of"],
+        parent=_parent_of(row),
         deadline_utc=row["deadline_utc"],
         deadline_seconds=row["deadline_seconds"],
         budget=Budget(**{name: row[name] for name in Budget.model_fields}),
@@ -51,6 +53,10 @@ def run_of(row: sqlite3.Row, iterations: tuple[Iteration, ...], usage: Usage) ->
         created_utc=row["created_utc"],
         ended_utc=row["ended_utc"],
     )
+
+
+def _parent_of(row: sqlite3.Row) -> Parent | None:
+    return Parent(run_id=row["parent_run"], call_id=row["parent_call"]) if row["parent_run"] else None
 
 
 def result_of(row: sqlite3.Row) -> CallResult:

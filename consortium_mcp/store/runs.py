@@ -11,12 +11,13 @@ from sqlite_utils import Database
 from consortium_mcp.errors import Busy, ConsortiumError, NotFound
 from consortium_mcp.run import (
     Iteration,
+    Parent,
     Run,
     Usage,
     now_utc,
 )
 from consortium_mcp.store.database import DatabaseFile, insert
-from consortium_mcp.store.leases import LEASE_SECONDS, is_held
+from consortium_mcp.store.leases import LEASE_SECONDS, end_nested, is_held
 from consortium_mcp.store.rows import iteration_of, responses_so_far, run_of
 
 STATUS_SEEN = "CASE WHEN status = 'running' AND coalesce(lease_until, 0) < ? THEN 'interrupted' ELSE status END"
@@ -31,7 +32,7 @@ _CALL_COST = (
 
 @dataclass(frozen=True)
 class Room:
-    """How many runs may be under way at once."""
+    """How many runs may be under way at once; those inside another run do not count."""
 
     of_process: int
     """That one process holds, those included that wait for their turn."""
@@ -41,7 +42,9 @@ class Room:
 
     def check(self, connection: sqlite3.Connection, owner: str, caller: str | None) -> None:
         """Raise Busy where there is no room for one more."""
-        sql = "SELECT count(*) FROM runs WHERE status = 'running' AND lease_until >= ? AND {} = ?"
+        sql = (
+            "SELECT count(*) FROM runs WHERE status = 'running' AND lease_until >= ? AND parent_run IS NULL AND {} = ?"
+        )
         now = time.time()
         if connection.execute(sql.format("owner"), [now, owner]).fetchone()[0] >= self.of_process:
             raise Busy(f"This server is busy with {self.of_process} runs; ask again in a minute.")
@@ -65,17 +68,21 @@ class Runs(DatabaseFile):
         join_since: str | None = None,
         refusal: ConsortiumError | None = None,
         room: Room | None = None,
+        outer_owner: str | None = None,
     ) -> str | None:
         """Write a new run, held by `owner`; or return the id of the same call's run that is joined instead.
+
+        A run inside another one always joins: what was asked in a call is asked once, whoever goes on with it.
 
         Args:
             fingerprint: of what is asked of whom; the same call again can join the run by it.
             join_since: when the joined run must have been opened at the earliest; None joins none.
             refusal: raised instead of opening a new run; None lets it be opened.
             room: how many runs may be under way together with it; None means any number.
+            outer_owner: the process that must hold the run inside which this one is; None for one inside no other.
 
         Raises:
-            Busy: too many runs are under way.
+            Busy: too many runs are under way, or the run that asks is worked on elsewhere by now, or has ended.
         """
         row = {
             "run_id": run.run_id,
@@ -89,6 +96,8 @@ class Runs(DatabaseFile):
             "follow_up_to": run.follow_up_to,
             "output_schema": json.dumps(run.output_schema) if run.output_schema else None,
             "replay_of": run.replay_of,
+            "parent_run": run.parent.run_id if run.parent else None,
+            "parent_call": run.parent.call_id if run.parent else None,
             "degraded": json.dumps(run.degraded),
             "created_utc": run.created_utc,
             "deadline_utc": run.deadline_utc,
@@ -101,6 +110,10 @@ class Runs(DatabaseFile):
         }
 
         def open_or_join(connection: sqlite3.Connection) -> str | None:
+            if run.parent:
+                _check_parent(connection, run.parent, outer_owner)
+                if same := _take_nested(connection, row):
+                    return same
             if join_since and (same := _find_joinable(connection, fingerprint, join_since)):
                 return same
             if refusal:
@@ -139,7 +152,12 @@ class Runs(DatabaseFile):
             "degraded = ?, error = ?, ended_utc = ?, owner = NULL, lease_until = NULL "
             "WHERE run_id = ? AND owner = ? AND status = 'running'"
         )
-        self.write(lambda c: c.execute(sql, row) and None)
+
+        def close(connection: sqlite3.Connection) -> None:
+            if connection.execute(sql, row).rowcount:
+                end_nested(connection, run.run_id)
+
+        self.write(close)
 
     def save_iteration(self, run_id: str, iteration: Iteration, owner: str | None = None) -> None:
         """Write an iteration: who was heard, and what the arbiter made of it; the texts are in the journal already.
@@ -231,6 +249,34 @@ def _find_joinable(connection: sqlite3.Connection, fingerprint: str | None, sinc
     )
     row = connection.execute(sql, [fingerprint, since_utc]).fetchone()
     return row["run_id"] if row else None
+
+
+def _check_parent(connection: sqlite3.Connection, parent: Parent, owner: str | None) -> None:
+    """Raise Busy where a process does not hold the run any more in whose call it asks."""
+    if owner is None or not is_held(connection, parent.run_id, owner, calls=True):
+        raise Busy(f"The run {parent.run_id}, which asks, has ended or is worked on elsewhere.")
+
+
+def _take_nested(connection: sqlite3.Connection, row: dict[str, Any]) -> str | None:
+    """The run that was opened before in the same call for the same question; None without one.
+
+    Where it has not ended, the new row's owner holds it from now on, until the new row's deadline: who makes the call
+    of the outer run is the one who works on it, even before the lease of a process that died has passed.
+    """
+    find = (
+        "SELECT run_id FROM runs WHERE parent_run = :parent_run AND parent_call = :parent_call "
+        "AND fingerprint = :fingerprint AND cancel_requested = 0 AND (status = 'running' OR answer IS NOT NULL) "
+        "ORDER BY run_id DESC LIMIT 1"
+    )
+    found = connection.execute(find, row).fetchone()
+    if found is None:
+        return None
+    take = (
+        "UPDATE runs SET owner = :owner, lease_until = :lease_until, deadline_utc = :deadline_utc, "
+        "deadline_seconds = :deadline_seconds WHERE run_id = :found AND status = 'running'"
+    )
+    connection.execute(take, {**row, "found": found["run_id"]})
+    return str(found["run_id"])
 
 
 def conditions(

@@ -1,0 +1,234 @@
+"""A consortium that is a member of another one: its run belongs to the call that asks it, and is paid once."""
+
+import hashlib
+import json
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import anyio
+import anyio.to_thread
+import pytest
+
+from consortium_mcp.api import iterate
+from consortium_mcp.consortium import define
+from consortium_mcp.consultancy import Consultancy
+from consortium_mcp.errors import Busy
+from consortium_mcp.nesting import OuterCall, outer_call, within_call
+from consortium_mcp.replay import open_replay
+from consortium_mcp.run import Parent
+from consortium_mcp.threads import in_thread
+from tests.provider import Provider, verdict
+from tests.server_process import http_client, http_server, structured
+from tests.test_serving import until
+
+OUTER: dict[str, Any] = {"consortium": "outer", "prompt": "Capital?"}
+EACH_ONCE = {"a": 1, "b": 1, "c": 1, "arbiter": 1, "plain-arbiter": 1}
+"""How often each model is asked by one consult."""
+
+TOKEN = "ann's token, which is long"
+
+
+@pytest.fixture(autouse=True)
+def saved(provider: Provider, consultancy: Consultancy) -> None:
+    """`inner`, and `outer` of which it is a member."""
+    inner = define(members=[{"model": "b"}, {"model": "c"}], arbiter="arbiter", max_iterations=1)
+    outer = define(members=[{"model": "a"}, {"model": "inner"}], arbiter="plain-arbiter", max_iterations=1)
+    consultancy.store.save_consortium("inner", inner)
+    consultancy.store.save_consortium("outer", outer)
+    provider.on("arbiter", verdict("inner says Paris"))
+    provider.on("plain-arbiter", verdict("Paris"))
+
+
+def start(*arguments: str) -> "subprocess.Popen[str]":
+    pipe = subprocess.PIPE
+    command = [sys.executable, "-m", "consortium_mcp", *arguments]
+    return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, text=True)
+
+
+def output(process: "subprocess.Popen[str]") -> str:
+    return process.communicate(timeout=60)[0]
+
+
+def rows(consultancy: Consultancy, sql: str) -> list[tuple[Any, ...]]:
+    """What another program reads in the database."""
+    with closing(sqlite3.connect(consultancy.store.path, isolation_level=None)) as connection:
+        return connection.execute(sql).fetchall()
+
+
+def statuses(consultancy: Consultancy) -> dict[str | None, str]:
+    return {run.consortium_name: run.status for run in consultancy.store.list_runs()}
+
+
+def run_id_of(consultancy: Consultancy, name: str) -> str:
+    (run,) = consultancy.store.list_runs(consortium=name)
+    return run.run_id
+
+
+def answered(provider: Provider) -> dict[str, int]:
+    return {model: len(provider.answered(model)) for model in EACH_ONCE}
+
+
+def stored(consultancy: Consultancy) -> set[str]:
+    return {model for (model,) in rows(consultancy, "SELECT model FROM calls WHERE state = 'done'")}
+
+
+def killed(provider: Provider, consultancy: Consultancy, held: str, done: set[str]) -> None:
+    """A consult whose process was killed while one model had not answered and the others' answers were stored."""
+    gate = provider.gate(held)
+    process = start("consult", "Capital?", "--consortium", "outer")
+    gate.wait_for(1)
+    while not done <= stored(consultancy):
+        assert process.poll() is None
+    process.kill()
+    output(process)
+    gate.open()
+
+
+MOMENTS = [("c", {"a", "b"}), ("arbiter", {"a", "b", "c"}), ("plain-arbiter", {"a", "b", "c", "arbiter", "inner"})]
+"""Which model has not answered, and whose answers are stored, when the process is killed."""
+
+
+@pytest.mark.parametrize(("held", "done"), MOMENTS, ids=[held for held, _ in MOMENTS])
+def test_after_kill_9_a_resumed_run_goes_on_with_the_run_inside_it_and_pays_for_nothing_twice(
+    provider: Provider, consultancy: Consultancy, held: str, done: set[str]
+) -> None:
+    killed(provider, consultancy, held, done)
+    rows(consultancy, "UPDATE runs SET lease_until = 1 WHERE consortium_name = 'outer'")  # the inner one's is not over
+
+    resumed = output(start("runs", "resume", run_id_of(consultancy, "outer")))
+
+    asked = {model: provider.count(model) for model in EACH_ONCE}
+    assert (resumed, asked) == ("Paris\n", EACH_ONCE | {held: 2})
+    assert statuses(consultancy) == {"outer": "converged", "inner": "converged"}
+
+
+def test_after_kill_9_the_answer_of_a_run_that_had_ended_inside_is_used(
+    provider: Provider, consultancy: Consultancy
+) -> None:
+    killed(provider, consultancy, "plain-arbiter", {"inner"})
+    inner = run_id_of(consultancy, "inner")
+    # as if the process had been killed between the inner run's end and the note of it in the outer one
+    rows(consultancy, "UPDATE calls SET state = 'begun', text = NULL WHERE model = 'inner'")
+    rows(consultancy, "UPDATE runs SET lease_until = 1 WHERE status = 'running'")
+
+    assert output(start("runs", "resume", run_id_of(consultancy, "outer"))) == "Paris\n"
+    assert run_id_of(consultancy, "inner") == inner and answered(provider)["arbiter"] == 1
+
+
+async def test_a_server_that_starts_resumes_the_outer_run_alone(
+    provider: Provider, consultancy: Consultancy, tmp_path: Path
+) -> None:
+    await anyio.to_thread.run_sync(killed, provider, consultancy, "c", {"a", "b"})
+    rows(consultancy, "UPDATE runs SET lease_until = 1 WHERE status = 'running'")
+    listed = consultancy.store.list_interrupted(10)
+    outer = run_id_of(consultancy, "outer")
+
+    with http_server(tmp_path / "stderr") as (_, url):
+        async with http_client(url, "auto") as client:
+            result = structured(await client.call_tool("get_run", {"run_id": outer, "wait_seconds": 60}))
+
+    assert (listed, result["answer"]) == ([outer], "Paris")
+    assert {model: provider.count(model) for model in EACH_ONCE} == EACH_ONCE | {"c": 2}
+
+
+async def test_a_server_that_leaves_leaves_the_run_inside_to_be_gone_on_with_too(
+    provider: Provider, consultancy: Consultancy, tmp_path: Path
+) -> None:
+    gate = provider.gate("c")
+    with http_server(tmp_path / "stderr", CONSORTIUM_GRACE_SECONDS="0.1") as (process, url):
+        async with http_client(url, "auto") as client:
+            outer = structured(await client.call_tool("consult_consortium", {**OUTER, "wait_seconds": 0}))["run_id"]
+            await gate.wait_for_async(1)
+            await anyio.to_thread.run_sync(lambda: until(lambda: {"a", "b"} <= stored(consultancy)))
+            process.send_signal(signal.SIGTERM)
+            await anyio.to_thread.run_sync(lambda: process.wait(timeout=30))
+    left = statuses(consultancy)
+    gate.open()
+    resumed = await anyio.to_thread.run_sync(lambda: output(start("runs", "resume", outer)))
+
+    assert left == {"outer": "interrupted", "inner": "interrupted"}
+    assert (resumed, answered(provider)) == ("Paris\n", EACH_ONCE)
+
+
+def test_a_run_that_is_cancelled_takes_the_run_inside_it_along(provider: Provider, consultancy: Consultancy) -> None:
+    gate = provider.gate("c")
+    process = start("consult", "Capital?", "--consortium", "outer")
+    gate.wait_for(1)
+    process.send_signal(signal.SIGINT)
+    output(process)
+    gate.open()
+
+    assert statuses(consultancy) == {"outer": "cancelled", "inner": "cancelled"}
+
+
+def test_an_interrupted_run_that_is_cancelled_takes_the_run_inside_it_along(
+    provider: Provider, consultancy: Consultancy
+) -> None:
+    killed(provider, consultancy, "c", {"b"})
+    rows(consultancy, "UPDATE runs SET lease_until = 1 WHERE consortium_name = 'outer'")
+
+    output(start("runs", "cancel", run_id_of(consultancy, "outer")))
+
+    assert statuses(consultancy) == {"outer": "cancelled", "inner": "cancelled"}
+
+
+def test_the_record_says_in_which_call_a_run_was_opened(provider: Provider, consultancy: Consultancy) -> None:
+    outer = json.loads(output(start("consult", "Capital?", "--consortium", "outer", "--json")))
+
+    inner = consultancy.store.load_run(run_id_of(consultancy, "inner"))
+    assert (outer["parent"], inner.parent) == (None, Parent(run_id=outer["run_id"], call_id="i1/m2"))
+    assert outer["answer"] == "Paris" and answered(provider) == EACH_ONCE
+    assert open_replay(consultancy, inner.run_id).parent is None
+
+
+async def test_a_run_inside_another_is_none_of_its_callers_runs(
+    provider: Provider, consultancy: Consultancy, tmp_path: Path
+) -> None:
+    tokens = tmp_path / "tokens"
+    tokens.write_text(f"ann:{hashlib.sha256(TOKEN.encode()).hexdigest()}\n")
+    gate = provider.gate("c")
+    limits = {"CONSORTIUM_MAX_RUNS_PER_CALLER": "2", "CONSORTIUM_TOKEN_FILE": str(tokens)}
+    with http_server(tmp_path / "stderr", **limits) as (_, url):
+        async with http_client(url, "auto", token=TOKEN) as client:
+            await client.call_tool("consult_consortium", {**OUTER, "wait_seconds": 0})
+            await gate.wait_for_async(1)
+            second = await client.call_tool("consult_consortium", {**OUTER, "prompt": "And?", "wait_seconds": 0})
+            third = await client.call_tool("consult_consortium", {**OUTER, "prompt": "No?", "wait_seconds": 0})
+            gate.open()
+
+    assert (second.is_error, third.is_error) == (False, True)
+
+
+def test_a_process_that_lost_the_outer_run_opens_nothing_inside_it(consultancy: Consultancy) -> None:
+    outer = consultancy.open_run(**OUTER)
+
+    with within_call(OuterCall(Parent(run_id=outer.run_id, call_id="i1/m2"), "another process")):
+        with pytest.raises(Busy, match="has ended or is worked on elsewhere"):
+            consultancy.open_run("Capital?", consortium="inner")
+
+
+def test_the_same_call_gets_the_same_run_and_another_question_in_it_one_of_its_own(consultancy: Consultancy) -> None:
+    outer = consultancy.open_run(**OUTER)
+
+    with within_call(OuterCall(Parent(run_id=outer.run_id, call_id="i1/m2"), consultancy.owner)):
+        first, same = (consultancy.open_run("Capital?", consortium="inner").run_id for _ in range(2))
+        other = consultancy.open_run("River?", consortium="inner").run_id
+
+    assert first == same != other
+
+
+async def test_the_call_is_known_in_the_thread_of_a_synchronous_model_and_in_the_loop_that_it_starts() -> None:
+    async def consult() -> AsyncIterator[OuterCall | None]:
+        yield outer_call()
+
+    call = OuterCall(Parent(run_id="outer", call_id="i1/m2"), "this process")
+    with within_call(call):
+        known = await in_thread(lambda: list(iterate(consult)))
+
+    assert known == [call]
