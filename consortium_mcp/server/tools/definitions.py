@@ -132,8 +132,7 @@ def _add_list_models(server: StrictServer) -> None:
         query: Annotated[str | None, Field(description="Part of an id or alias.")] = None,
     ) -> Annotated[CallToolResult, ModelList]:
         """List the models that can be members or arbiters, usable ones first, and what the others lack."""
-        catalogue = await anyio.to_thread.run_sync(load_catalogue)
-        listed = list_known_models(catalogue, query)
+        listed = await anyio.to_thread.run_sync(lambda: list_known_models(load_catalogue(), query))
         lines = [f"{one.model}" + (f" - not usable: {one.problem}" if one.problem else "") for one in listed.models]
         return result("\n".join(lines) or "No such model.", listed, "give a query, or read consortium://models")
 
