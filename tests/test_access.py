@@ -4,12 +4,15 @@ import hashlib
 import json
 import signal
 import sqlite3
+import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import anyio
+import anyio.to_thread
 import httpx2
 import jwt
 import pytest
@@ -161,6 +164,43 @@ async def test_a_token_of_an_oauth_issuer_is_verified_by_its_keys(
 
     assert access is not None and access.client_id == "oauth:dora" and access.token == ""
     assert [await tokens.verify_token(one) for one in refused] == [None] * len(refused)
+
+
+@pytest.mark.parametrize("failure", [jwt.PyJWKClientConnectionError("timed out"), ValueError("no JSON")])
+async def test_an_oauth_issuer_that_hangs_holds_up_nobody_else_and_is_left_alone_for_a_while(
+    failure: Exception, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    tokens = IssuedTokens(
+        Settings(oauth_issuer="https://issuer", oauth_jwks_url="https://issuer/keys", oauth_resource="https://us/mcp")
+    )
+    fetches: list[bool] = []
+    given_up = threading.Event()
+
+    def fetch(self: jwt.PyJWKClient) -> None:
+        fetches.append(given_up.wait(60))
+        raise failure
+
+    monkeypatch.setattr(jwt.PyJWKClient, "fetch_data", fetch)
+    token = jwt.encode({"sub": "dora"}, "x" * 32, headers={"kid": "1"})
+    answers: list[object] = []
+
+    async def verify() -> None:
+        answers.append(await tokens.verify_token(token))
+
+    async with anyio.create_task_group() as group:
+        for _ in range(100):
+            group.start_soon(verify)
+        await anyio.wait_all_tasks_blocked()
+        try:
+            with anyio.fail_after(20):
+                await anyio.to_thread.run_sync(lambda: None)
+        finally:
+            given_up.set()
+
+    assert answers == [None] * 100 and fetches == [True]
+    assert [record.getMessage() for record in caplog.records] == [
+        f"The keys of the OAuth issuer cannot be fetched: {failure}"
+    ]
 
 
 def test_an_oauth_server_says_where_tokens_come_from(provider: Provider, tmp_path: Path) -> None:
