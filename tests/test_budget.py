@@ -309,8 +309,9 @@ async def test_a_plan_makes_no_call_and_writes_no_run(priced: Provider, consulta
 )
 async def test_a_plan_counts_every_text_that_is_paid_for(text: str, heard_by: int, consultancy: Consultancy) -> None:
     asked: dict[str, Any] = {"models": [PRICED], "arbiter": PRICED, "max_iterations": 1}
+    terms: dict[str, Any] = {text: "four" * 10_000}
 
-    bare, with_text = consultancy.plan("?", **asked), consultancy.plan("?", **asked, **{text: "four" * 10_000})
+    bare, with_text = consultancy.plan("?", **asked), consultancy.plan("?", **asked, **terms)
 
     assert with_text.cost_usd is not None and bare.cost_usd is not None
     for least_or_most in (0, 1):
