@@ -287,7 +287,9 @@ async def test_saved_consortiums_are_their_callers_and_the_servers_are_for_all(
             saved = await client.call_tool("save_consortium", {"name": "panel", "models": [model]})
             assert not saved.is_error
         removed = await bob.call_tool("remove_consortium", {"name": "common"})
-        await ann.call_tool("save_consortium", {"name": "common", "models": ["d"], "overwrite": True})
+        hiding = await ann.call_tool("save_consortium", {"name": "common", "models": ["d"]})
+        again = await ann.call_tool("save_consortium", {"name": "common", "models": ["d"]})
+        nested = await ann.call_tool("consult_consortium", {"prompt": "?", "models": ["panel"]})
         of_ann = structured(await ann.call_tool("list_consortiums", {}))["consortiums"]
         of_bob = structured(await bob.call_tool("list_consortiums", {}))["consortiums"]
         read_by_bob = json.loads(await read(bob, "consortium://consortiums/panel"))
@@ -300,6 +302,9 @@ async def test_saved_consortiums_are_their_callers_and_the_servers_are_for_all(
     assert (models(of_ann), models(of_bob)) == ({"common": "d", "panel": "b"}, {"common": "a", "panel": "c"})
     assert read_by_bob["members"][0]["model"] == "c"
     assert removed.is_error and "is the server's" in said(removed)
+    assert not hiding.is_error and "before the server's of this name" in said(hiding)
+    assert again.is_error and "overwrite=true replaces it" in said(again)
+    assert nested.is_error and "'panel' is your own, and only the server's can be members" in said(nested)
     assert not back.is_error and common["members"][0]["model"] == "a"
     assert consultancy.store.list_consortium_names() == ["common"]
 

@@ -52,7 +52,7 @@ def add_definitions(server: StrictServer, runner: Runner) -> None:
 
 
 def _add_save(server: StrictServer, runner: Runner) -> None:
-    definitions = runner.consultancy.definitions
+    definitions, store = runner.consultancy.definitions, runner.consultancy.store
 
     @server.tool(title="Save a consortium", annotations=hints("Save a consortium", destroys=True, again=True))
     async def save_consortium(
@@ -76,14 +76,17 @@ def _add_save(server: StrictServer, runner: Runner) -> None:
         """Save a consortium of models under a name, for later consults."""
         agreed = was_asked(confirmed, f"{name!r} stays as it was saved.")
 
-        def save() -> tuple[Consortium, str | None]:
+        def save() -> tuple[Consortium, bool, str | None]:
             catalogue = load_catalogue()
+            hides = name in store.list_consortium_names() and name not in store.list_own_names()
             _, consortium = definitions.resolve(catalogue, models=models, description=description, **rules)
             definitions.save(name, consortium, catalogue, overwrite=overwrite or agreed)
-            return consortium, definitions.problem(name, consortium, catalogue)
+            return consortium, hides, definitions.problem(name, consortium, catalogue)
 
-        consortium, problem = await anyio.to_thread.run_sync(save)
+        consortium, hides, problem = await anyio.to_thread.run_sync(save)
         text = f"Saved {definition_text(name, consortium)}."
+        if hides:
+            text += " For you it stands before the server's of this name, which remove_consortium brings back."
         if problem:
             text += f" It cannot run yet: {problem}"
         return result(text, SavedConsortium(name=name, definition=consortium), _rest(name))
