@@ -486,7 +486,7 @@ async def test_each_call_of_a_tool_is_a_line_in_the_audit_without_its_texts(
     assert [(one["caller"], one["tool"], one["run"], one["outcome"]) for one in lines] == [
         ("ann", "consult_consortium", run_id, "converged"),
         ("bob", "get_run", run_id, "error"),
-        ("bob", "no\nsuch", "x\ny", "error"),
+        ("bob", None, None, "error"),
     ]
     assert "cost_usd" in lines[0] and "secret" not in stderr
 
