@@ -1,7 +1,6 @@
 """The tools that save, list and remove consortiums, and list the models that they can be made of."""
 
 from typing import Annotated
-from urllib.parse import quote
 
 import anyio.to_thread
 from mcp.server.mcpserver import Resolve
@@ -41,6 +40,7 @@ from consortium_mcp.server.tools.parameters import (
     hints,
 )
 from consortium_mcp.strategies import strategies
+from consortium_mcp.uris import CONSORTIUMS, MODELS, consortium_uri
 
 
 def add_definitions(server: StrictServer, runner: Runner) -> None:
@@ -97,7 +97,7 @@ def _add_list(server: StrictServer, runner: Runner) -> None:
     async def list_consortiums() -> Annotated[CallToolResult, ConsortiumList]:
         """List every saved consortium, which of them cannot run now and why, and what a new one can be made of."""
         listed = await anyio.to_thread.run_sync(list_saved, runner)
-        return result(_list_text(listed), listed, "all of them are in consortium://consortiums")
+        return result(_list_text(listed), listed, f"all of them are in {CONSORTIUMS}")
 
 
 def _list_text(listed: ConsortiumList) -> str:
@@ -137,7 +137,7 @@ def _add_list_models(server: StrictServer) -> None:
         """List the models that can be members or arbiters, usable ones first, and what the others lack."""
         listed = await anyio.to_thread.run_sync(lambda: list_known_models(load_catalogue(), query))
         lines = [f"{one.model}" + (f" - not usable: {one.problem}" if one.problem else "") for one in listed.models]
-        return result("\n".join(lines) or "No such model.", listed, "give a query, or read consortium://models")
+        return result("\n".join(lines) or "No such model.", listed, f"give a query, or read {MODELS}")
 
 
 def list_saved(runner: Runner) -> ConsortiumList:
@@ -167,4 +167,4 @@ def list_known_models(catalogue: Catalogue, query: str | None = None) -> ModelLi
 
 
 def _rest(name: str) -> str:
-    return f"the whole is in consortium://consortiums/{quote(name, safe='')}"
+    return f"the whole is in {consortium_uri(name)}"
