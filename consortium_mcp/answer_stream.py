@@ -8,6 +8,9 @@ from consortium_mcp.ending import will_be_answer
 from consortium_mcp.model_call import ChunkSink, ignore
 from consortium_mcp.run import CallSpec, Run
 
+NEW_PART = 50
+"""A reply is read again when one part in so many of it is new: what that costs grows with its length alone."""
+
 
 class AnswerStream:
     """Tells what of the run's answer is certain as soon as it is there; what was told is never told again.
@@ -28,10 +31,15 @@ class AnswerStream:
         if beginning is None or not will_be_answer(run, spec.call_id):
             return ignore
         chunks: list[str] = []
+        heard = read = 0
 
         def hear(chunk: str) -> None:
+            nonlocal heard, read
             chunks.append(chunk)
-            self._told_up_to(beginning("".join(chunks)))
+            heard += len(chunk)
+            if (heard - read) * NEW_PART >= heard:
+                read = heard
+                self._told_up_to(beginning("".join(chunks)))
 
         return hear
 

@@ -78,7 +78,7 @@ async def consult(prompt: str, **terms: Unpack[Terms]) -> Run:
         ConsortiumError: it could not be started; nothing was asked.
     """
     _require_asyncio()
-    return await _consult(prompt, lambda event: None, **terms)
+    return await _consult(prompt, lambda event: None, None, **terms)
 
 
 async def consult_events(prompt: str, **terms: Unpack[Terms]) -> AsyncGenerator[Event, None]:
@@ -90,8 +90,12 @@ async def consult_events(prompt: str, **terms: Unpack[Terms]) -> AsyncGenerator[
     """
     _require_asyncio()
     events: asyncio.Queue[Event | None] = asyncio.Queue()
+
+    def tell_text(text: str) -> None:
+        events.put_nowait(AnswerPiece(text=text))
+
     # A task, and no task group: an iterator may be closed from another task than the one that began it.
-    task = asyncio.create_task(_consult(prompt, events.put_nowait, **terms))
+    task = asyncio.create_task(_consult(prompt, events.put_nowait, tell_text, **terms))
     task.add_done_callback(lambda _: events.put_nowait(None))
     try:
         while (event := await events.get()) is not None:
@@ -170,6 +174,7 @@ def iterate(events: Callable[[], AsyncIterator[T]]) -> Generator[T, None, None]:
 async def _consult(
     prompt: str,
     tell: Callable[[Event], None],
+    on_text: Callable[[str], None] | None,
     *,
     settings: Settings | None = None,
     budget: Budget | None = None,
@@ -183,7 +188,7 @@ async def _consult(
     with await anyio.to_thread.run_sync(Consultancy, settings) as consultancy:
         opened = await anyio.to_thread.run_sync(open_run)
         async with Runner(consultancy) as runner:
-            runner.submit(opened.run_id, lambda text: tell(AnswerPiece(text=text)))
+            runner.submit(opened.run_id, on_text)
             await _tell_progress(runner, opened.run_id, tell)
             run = await runner.load(opened.run_id)
         run = answered(run)

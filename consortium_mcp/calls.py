@@ -133,7 +133,7 @@ class RunCalls:
         assert call.result is not None
         return call.result
 
-    def stop(self, run: Run) -> Status | None:
+    async def stop(self, run: Run) -> Status | None:
         """Why the next iteration of the run may not begin; None when it may."""
         if run.iterations and self._seconds_left(for_arbiter=False) <= 0:
             return "deadline"
@@ -141,7 +141,7 @@ class RunCalls:
         for scope, budget in self._budgets().items():
             if budget.max_calls is not None and run.iterations:
                 try:
-                    calls, _, _ = self.store.load_spending(scope)
+                    calls, _, _ = await saved(self.store.load_spending, scope)
                 except StoreUnusable:
                     return "budget"  # one that cannot be read cannot be held
                 if calls + needed > budget.max_calls:

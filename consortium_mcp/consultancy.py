@@ -120,7 +120,7 @@ class Consultancy(Opening):
         group: anyio.abc.TaskGroup,
     ) -> Run:
         catalogue = await anyio.to_thread.run_sync(load_catalogue)
-        models = self.definitions.check(run.consortium_name, run.consortium, catalogue)
+        models = await anyio.to_thread.run_sync(self.definitions.check, run.consortium_name, run.consortium, catalogue)
         for entry in (entry for entries in models.values() for entry in entries):
             self.clients.use_in(entry)
         telling = AnswerStream(run.consortium, on_text) if on_text else None

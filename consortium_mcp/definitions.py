@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 from consortium_mcp.arbiter import judging_methods
+from consortium_mcp.callers import current_caller
 from consortium_mcp.catalogue import Catalogue, ModelEntry
 from consortium_mcp.consortium import CLIENT, Consortium, alternatives, define, find_cycle, models_of, parse_members
 from consortium_mcp.embeddings import load_embedding_model
@@ -89,7 +90,7 @@ class Definitions:
         others, _ = self.store.list_consortiums()
         _refuse_cycle(name, consortium, others)
         allowed = self.settings.allowed_models
-        usable = {model: catalogue.usable(model, allowed) for model in models_of(with_arbiter(consortium))}
+        usable = {model: self._usable(model, catalogue) for model in models_of(with_arbiter(consortium))}
         if consortium.embedding_model:
             load_embedding_model(consortium.embedding_model, allowed)
         asked = [member for member in consortium.members if member.response is None]
@@ -111,7 +112,7 @@ class Definitions:
         others, _ = self.store.list_consortiums()
         checks: list[Callable[[], object]] = [lambda: _refuse_cycle(name, consortium, others)]
         for model in models_of(with_arbiter(consortium)):
-            checks.append(partial(catalogue.usable, model, self.settings.allowed_models))
+            checks.append(partial(self._usable, model, catalogue))
             if entry := catalogue.find(model):
                 checks.append(partial(self._check_nested, entry, catalogue, (name,) if name else ()))
         if embedding_model := consortium.embedding_model:
@@ -133,6 +134,8 @@ class Definitions:
     def save(self, name: str, consortium: Consortium, catalogue: Catalogue, *, overwrite: bool) -> None:
         """Save a definition for later consults; whether its models can be called is checked then, not now.
 
+        Under the name of one that the server has for all, it stands before that one for its caller, and replaces none.
+
         Raises:
             InvalidConsortium: the name is a model's, or taken and `overwrite` is false, or a rule is broken.
         """
@@ -140,11 +143,20 @@ class Definitions:
             raise InvalidConsortium(f"The name {name[:100]!r} does not do: use 1 to 100 printable characters.")
         _refuse_model_name(name, catalogue)
         _check_rules(consortium)
-        others, damaged = self.store.list_consortiums()
-        if not overwrite and (name in others or name in damaged):
+        others, _ = self.store.list_consortiums()
+        if not overwrite and name in self.store.list_own_names():
             raise InvalidConsortium(f"A consortium named {name!r} is saved already; overwrite=true replaces it.")
         _refuse_cycle(name, consortium, others)
         self.store.save_consortium(name, consortium)
+
+    def _usable(self, model: str, catalogue: Catalogue) -> ModelEntry:
+        """The model, ready to be called. Raises ModelUnavailable."""
+        has_own = current_caller() is not None and not self.settings.shared
+        if has_own and not catalogue.knows(model) and model in self.store.list_own_names():
+            raise ModelUnavailable(
+                f"The consortium {model!r} is your own, and only the server's can be members: name its models instead."
+            )
+        return catalogue.usable(model, self.settings.allowed_models)
 
     def _check_nested(self, entry: ModelEntry, catalogue: Catalogue, inside: tuple[str, ...]) -> None:
         """Where a model is itself a saved consortium, check that one too: the run in it comes after paid calls."""

@@ -16,7 +16,7 @@ async def iterations(
     run: Run,
     call: Caller,
     reads_schema: ReadsSchema,
-    stop: Callable[[Run], Status | None] = lambda run: None,
+    stop: Callable[[Run], Awaitable[Status | None]] | None = None,
     save_asked: Callable[[Iteration], Awaitable[None]] | None = None,
 ) -> AsyncIterator[Run]:
     """Yield the run with each further iteration, until it is good enough or nothing more may be asked.
@@ -28,7 +28,7 @@ async def iterations(
         run: the run as it stands in the store: iterations that it has were begun before a crash, and are gone through
             again with the same questions.
         call: where calls are made.
-        stop: says before each iteration that was not begun before why it may not begin; None lets it.
+        stop: says before each iteration that was not begun before why it may not begin; None lets it, or all of them.
         save_asked: told of an iteration between its responses and the arbiter's question.
     """
     method = judging_methods()[run.consortium.judging_method]
@@ -36,7 +36,7 @@ async def iterations(
     run = run.model_copy(update={"status": "running", "iterations": ()})
     while run.status == "running":
         number = len(run.iterations) + 1
-        if number not in recorded and (reason := "exhausted" if run.replay_of else stop(run)):
+        if number not in recorded and (reason := await _reason_to_stop(run, stop)):
             yield run.model_copy(update={"status": reason})
             return
         with iteration_span(run, number):
@@ -50,6 +50,13 @@ async def iterations(
         run = run.model_copy(update={"iterations": (*run.iterations, iteration)})
         run = run.model_copy(update={"status": status_after(run)})
         yield run
+
+
+async def _reason_to_stop(run: Run, stop: Callable[[Run], Awaitable[Status | None]] | None) -> Status | None:
+    """Why an iteration may not begin that was not begun before; a replay begins none."""
+    if run.replay_of:
+        return "exhausted"
+    return await stop(run) if stop else None
 
 
 async def _responses(

@@ -1,5 +1,6 @@
 """What a consult may cost, before anything is paid: every call that could happen, tokens and dollars as a range."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from consortium_mcp.arbiter import judging_methods
@@ -9,10 +10,13 @@ from consortium_mcp.consortium import Consortium
 from consortium_mcp.prices import price_usd
 from consortium_mcp.record import Record
 from consortium_mcp.run import Budget
-from consortium_mcp.strategies import instances
+from consortium_mcp.strategies import instances, system_text
 
 TYPICAL_OUTPUT_TOKENS = 300
 """What a short reply has."""
+
+FORM_TOKENS = 100
+"""What our own words around a question have, about."""
 
 
 class PlannedCalls(Record):
@@ -28,7 +32,7 @@ class PlannedCalls(Record):
     """How many in each iteration."""
 
     input_tokens: int
-    """Of one question in the first iteration, estimated."""
+    """Of one question in the first iteration, estimated, the responses in it being short."""
 
     priced: bool
     """Whether its price is known."""
@@ -71,22 +75,14 @@ def make_plan(
         models: the models to be called with their backups; empty when one of them cannot be.
         problems: everything that would stop it, a sentence each.
     """
-    asked = [member.model for member, _ in instances(consortium) if member.response is None]
-    question = len(prompt) // 4 + 100
-    heard = question + consortium.instance_count * TYPICAL_OUTPUT_TOKENS
-    method = judging_methods()[consortium.judging_method]
-    members = list(dict.fromkeys(asked))
-    rows = [_row(models, model, "member", asked.count(model), question) for model in members]
-    if method.needs_arbiter:
-        rows.append(_row(models, consortium.arbiter or "", "arbiter", 1, heard))
-    elif method.calls(len(asked)):
-        rows += [_row(models, model, "peer", asked.count(model), heard) for model in members]
     least, most = consortium.min_iterations, consortium.iteration_limit
+    rows = _rows(prompt, consortium, models, TYPICAL_OUTPUT_TOKENS)
     cheap = [_usage(models, row, TYPICAL_OUTPUT_TOKENS) for row in rows]
-    dear = [_usage(models, row, ASSUMED_OUTPUT_TOKENS) for row in rows]
+    long_rows = _rows(prompt, consortium, models, ASSUMED_OUTPUT_TOKENS)
+    dear = [_usage(models, row, ASSUMED_OUTPUT_TOKENS) for row in long_rows]
     low, high = [usd for _, usd in cheap if usd is not None], [usd for _, usd in dear if usd is not None]
     cost = (sum(low) * least, sum(high) * most) if len(low) == len(rows) else None
-    calls = calls_per_iteration(consortium)
+    calls, method = calls_per_iteration(consortium), judging_methods()[consortium.judging_method]
     return Plan(
         consortium=consortium,
         calls=tuple(rows),
@@ -124,6 +120,36 @@ def budget_problems(
                 "Limit max_calls instead."
             )
     return problems
+
+
+def _rows(
+    prompt: str, consortium: Consortium, models: Mapping[str, Sequence[ModelEntry]], response_tokens: int
+) -> list[PlannedCalls]:
+    """Who is asked in the first iteration.
+
+    Args:
+        response_tokens: what each response has that is judged; the caller's own answer is there already.
+    """
+    asked = [member for member, _ in instances(consortium) if member.response is None]
+    counts = Counter(member.model for member in asked)
+    systems: dict[str, int] = {}
+    for member in asked:
+        systems[member.model] = max(systems.get(member.model, 0), _tokens(system_text(consortium, member)))
+    question = _tokens(prompt) + FORM_TOKENS
+    heard = question + _tokens(consortium.system_prompt or "") + len(asked) * response_tokens
+    heard += sum(_tokens(member.response) for member in consortium.members if member.response is not None)
+    rows = [_row(models, model, "member", count, question + systems[model]) for model, count in counts.items()]
+    method = judging_methods()[consortium.judging_method]
+    if method.needs_arbiter:
+        rows.append(_row(models, consortium.arbiter or "", "arbiter", 1, heard))
+    elif method.calls(len(asked)):
+        rows += [_row(models, model, "peer", count, heard) for model, count in counts.items()]
+    return rows
+
+
+def _tokens(text: str) -> int:
+    """About how many tokens a text has: four characters each, as in English."""
+    return -(-len(text) // 4)
 
 
 def _row(

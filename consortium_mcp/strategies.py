@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 from consortium_mcp.consortium import Consortium, Member, alternatives
 from consortium_mcp.registry import Registry, load_registry
@@ -78,6 +79,16 @@ def instances(consortium: Consortium) -> Iterator[tuple[Member, int]]:
             yield member, asked[alternatives(member.model)[0]]
 
 
+def system_text(consortium: Consortium, member: Member, output_schema: dict[str, Any] | None = None) -> str:
+    """The member's system prompt, and after it its role and the form that the answer will have."""
+    parts = [member.system_prompt or consortium.system_prompt or fill("member_system")]
+    if member.role:
+        parts.append(role_text(member.role))
+    if output_schema:
+        parts.append(fill("answer_schema", schema=json.dumps(output_schema)))
+    return "\n\n".join(parts)
+
+
 _OWN = (
     Strategy("refine", "Members get the last synthesis and its open points, and improve on it.", refine),
     Strategy("debate", "Members see the others' last responses, anonymous, and may keep or change their own.", debate),
@@ -103,23 +114,13 @@ def _asks(run: Run, prompt_of: Callable[[str], str]) -> list[Ask]:
             instance=instance,
             model=member.model,
             prompt="",
-            system=_system(run, member),
+            system=system_text(run.consortium, member, run.output_schema),
             options=member.options,
             response=member.response,
         )
         for member, instance in instances(run.consortium)
     ]
     return [ask.model_copy(update={"prompt": prompt_of(ask.label)}) for ask in asks]
-
-
-def _system(run: Run, member: Member) -> str:
-    """The system prompt, and after it the member's role and the form that the answer will have."""
-    parts = [member.system_prompt or run.consortium.system_prompt or fill("member_system")]
-    if member.role:
-        parts.append(role_text(member.role))
-    if run.output_schema:
-        parts.append(fill("answer_schema", schema=json.dumps(run.output_schema)))
-    return "\n\n".join(parts)
 
 
 def _refined(run: Run) -> str:

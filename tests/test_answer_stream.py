@@ -11,11 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consortium_mcp import AnswerPiece, Run, consult_events
+from consortium_mcp import AnswerPiece, Run, consult, consult_events
+from consortium_mcp.arbiter import judging_methods
 from consortium_mcp.arbiter.beginning import beginning_of_synthesis
 from consortium_mcp.catalogue import Catalogue, load_catalogue
 from consortium_mcp.llm_replies import WITHDRAWN
-from tests.provider import Answer, Fault, Provider, Reply, tagged_verdict, verdict
+from tests.provider import Answer, Fault, Provider, Reply, completions, tagged_verdict, verdict
 from tests.scripted import read_verdict
 from tests.test_plugin import run_llm, save
 
@@ -98,6 +99,30 @@ async def test_B21_a_synchronous_arbiter_streams_too(provider: Provider, monkeyp
     pieces, run = await told()
 
     assert "".join(pieces) == run.answer == LONG
+
+
+async def test_a_long_reply_is_read_in_proportion_to_its_length_and_only_where_somebody_reads_along(
+    provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[int] = []
+
+    def counted(reply: str) -> str:
+        read.append(len(reply))
+        return beginning_of_synthesis(reply)
+
+    synthesize = replace(judging_methods()["synthesize"], beginning=counted)
+    monkeypatch.setattr("consortium_mcp.answer_stream.judging_methods", lambda: {"synthesize": synthesize})
+    long = " ".join(f"word{number}" for number in range(2_000))
+    provider.on("arbiter", verdict(long))
+    monkeypatch.setattr(completions, "_chunks", lambda text: [text[at : at + 5] for at in range(0, len(text), 5)])
+
+    pieces, run = await told()
+    read_along, read[:] = sum(read), []
+    await consult("?", models=["a", "b"], arbiter="arbiter", max_iterations=1)
+
+    assert run.answer == long and long.startswith("".join(pieces)) and len(pieces) > 100
+    assert read_along < 100 * len(long)
+    assert read == []
 
 
 @pytest.mark.parametrize(

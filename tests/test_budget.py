@@ -7,11 +7,13 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
 from mcp_types import CallToolResult
 
+from consortium_mcp.calls import ASSUMED_OUTPUT_TOKENS
 from consortium_mcp.catalogue import ModelEntry, load_catalogue
 from consortium_mcp.consultancy import Consultancy, load_stats
 from consortium_mcp.errors import InvalidConsortium
@@ -299,6 +301,31 @@ async def test_a_plan_makes_no_call_and_writes_no_run(priced: Provider, consulta
     assert plan.cost_usd is not None and 0 < plan.cost_usd[0] < plan.cost_usd[1]
     assert plan.tokens[0] < plan.tokens[1]
     assert priced.count() == 0 and consultancy.store.list_runs() == []
+
+
+@pytest.mark.usefixtures("priced")
+@pytest.mark.parametrize(
+    ("text", "heard_by"), [("system_prompt", 2), ("own_answer", 1)], ids=["member and arbiter", "arbiter"]
+)
+async def test_a_plan_counts_every_text_that_is_paid_for(text: str, heard_by: int, consultancy: Consultancy) -> None:
+    asked: dict[str, Any] = {"models": [PRICED], "arbiter": PRICED, "max_iterations": 1}
+    terms: dict[str, Any] = {text: "four" * 10_000}
+
+    bare, with_text = consultancy.plan("?", **asked), consultancy.plan("?", **asked, **terms)
+
+    assert with_text.cost_usd is not None and bare.cost_usd is not None
+    for least_or_most in (0, 1):
+        assert with_text.tokens[least_or_most] - bare.tokens[least_or_most] > heard_by * 9_900
+        assert with_text.cost_usd[least_or_most] > bare.cost_usd[least_or_most]
+
+
+@pytest.mark.usefixtures("priced")
+async def test_a_plans_upper_bound_has_the_arbiter_read_long_responses(consultancy: Consultancy) -> None:
+    one, two = [
+        consultancy.plan("?", models=[f"{PRICED}:{count}"], arbiter=PRICED, max_iterations=1) for count in (1, 2)
+    ]
+
+    assert two.tokens[1] - one.tokens[1] >= 2 * ASSUMED_OUTPUT_TOKENS  # written, and read by the arbiter
 
 
 @pytest.mark.usefixtures("provider")

@@ -16,6 +16,7 @@ from mcp_types import (
     TextContent,
 )
 
+from consortium_mcp.callers import calling
 from consortium_mcp.consultancy import Consultancy
 from tests.consulted import member
 from tests.in_process import in_process
@@ -134,6 +135,16 @@ async def test_nobody_is_asked_where_there_is_nothing_to_decide(
         structured(await client.call_tool("save_consortium", arguments))
 
     assert person.asked == []
+
+
+async def test_nobody_is_asked_where_a_callers_own_only_stands_before_the_servers(taken: Consultancy) -> None:
+    person = Person("decline")
+    with calling("ann"):
+        async with with_person("auto", taken, person) as client:
+            structured(await client.call_tool("save_consortium", TAKEN))
+        assert saved_model(taken) == "b"
+
+    assert saved_model(taken) == "a" and person.asked == []
 
 
 # spending

@@ -1,14 +1,22 @@
 """The server through a connected client of either protocol era, over a real stdio subprocess."""
 
+import asyncio
 import json
-from collections.abc import AsyncIterator
+import traceback
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
 from mcp import Client
 from mcp.shared.exceptions import MCPError
 
+from consortium_mcp.catalogue import ModelEntry
+from consortium_mcp.consultancy import Consultancy
+from consortium_mcp.store.database import DatabaseFile
+from tests.in_process import in_process
 from tests.provider import Fault, Provider, verdict
 from tests.server_process import connected, read, said, structured
 
@@ -189,3 +197,29 @@ async def test_a_list_given_as_a_json_string_is_read_as_a_list(client: Client) -
     result = structured(await client.call_tool("consult_consortium", arguments))
 
     assert [one["label"] for one in result["responses"]] == ["a#1", "b#1"]
+
+
+async def test_nothing_is_read_on_the_event_loop(
+    provider: Provider, consultancy: Consultancy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held_up: list[str] = []
+
+    def watched(read: Callable[..., Any]) -> Callable[..., Any]:
+        def watch(*arguments: Any, **named: Any) -> Any:
+            with suppress(RuntimeError):  # no loop runs in this thread
+                asyncio.get_running_loop()
+                held_up.append("".join(traceback.format_stack(limit=6)))
+            return read(*arguments, **named)
+
+        return watch
+
+    monkeypatch.setattr(DatabaseFile, "read", watched(DatabaseFile.read))
+    monkeypatch.setattr(ModelEntry, "problem", watched(ModelEntry.problem))
+    provider.on("arbiter", verdict(confidence=0.1))
+
+    async with in_process("auto", consultancy) as client:
+        asked = {"prompt": "?", "models": ["a"], "arbiter": "arbiter", "max_iterations": 2, "max_calls": 9}
+        result = structured(await client.call_tool("consult_consortium", asked))
+        await client.call_tool("list_models", {})
+
+    assert result["iterations"] == 2 and held_up == []

@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 from sqlite_utils import Database
 
-from consortium_mcp.consortium import Consortium, Member
+from consortium_mcp.consortium import Consortium, Member, define
+from consortium_mcp.consultancy import Consultancy
 from consortium_mcp.errors import ConsortiumError, NotFound, StoreUnusable
 from consortium_mcp.run import CallResult, CallSpec, Iteration, Run, Verdict
 from consortium_mcp.store import Begun, NotHeld, Paid, Refused, Reservation, Store
@@ -808,3 +809,21 @@ def test_a_run_is_kept_as_json_that_others_can_read(store: Store, beside: sqlite
 
     row = beside.execute("SELECT consortium FROM runs").fetchone()
     assert json.loads(row["consortium"])["members"][0] == PAIR.members[0].model_dump()
+
+
+def test_of_two_that_remove_a_consortium_the_later_one_finds_none(
+    open_consultancy: Callable[..., Consultancy], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, other = open_consultancy().store, open_consultancy().store
+    store.save_consortium("panel", define(members=[{"model": "a"}]))
+    load = store.load_consortium
+
+    def load_and_lose(name: str) -> Consortium:
+        found = load(name)
+        other.delete_consortium(name)
+        return found
+
+    monkeypatch.setattr(store, "load_consortium", load_and_lose)
+
+    with pytest.raises(NotFound, match="No consortium named 'panel'"):
+        store.delete_consortium("panel")

@@ -3,9 +3,10 @@
 import json
 import logging
 import math
+import re
 import time
 from collections import defaultdict, deque
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import anyio
@@ -21,6 +22,9 @@ AUDIT = "consortium_mcp.audit"
 """The logger of the audit: names, runs and costs, never a text that somebody wrote."""
 
 audit = logging.getLogger(AUDIT)
+
+_RUN_ID = re.compile(r"[0-7][0-9a-hjkmnp-tv-z]{25}")
+"""A ULID in small letters, as runs have them."""
 
 _UNCOUNTED = ("initialize", "ping", "server/discover")
 _MINUTE = 60.0
@@ -38,6 +42,8 @@ class Admission:
         """
         self._max_requests = max_requests
         self._needs_caller = needs_caller
+        self.tools: Collection[str] = ()
+        """The server's tools; other names are not written to the audit."""
         self._times: dict[str | None, deque[float]] = defaultdict(deque)
 
     async def __call__(self, ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
@@ -68,7 +74,20 @@ class Admission:
             outcome = "left"
             raise
         finally:
-            audit.info(json.dumps(_line(caller, ctx.params or {}, _as_dict(result), outcome)))
+            audit.info(json.dumps(self._line(caller, ctx.params or {}, _as_dict(result), outcome)))
+
+    def _line(
+        self, caller: str | None, params: Mapping[str, Any], result: dict[str, Any], outcome: str
+    ) -> dict[str, Any]:
+        content, arguments = _dict_in(result, "structuredContent"), _dict_in(params, "arguments")
+        tool, run_id = str(params.get("name")), str(content.get("run_id") or arguments.get("run_id"))
+        return {
+            "caller": caller,
+            "tool": tool if tool in self.tools else None,
+            "run": run_id if _RUN_ID.fullmatch(run_id) else None,
+            "outcome": outcome,
+            "cost_usd": _dict_in(content, "usage").get("cost_usd"),
+        }
 
     def _seconds_to_wait(self, ctx: ServerRequestContext[Any, Any], caller: str | None) -> int:
         """After how many seconds the caller may ask again; 0 counts the request and lets it pass."""
@@ -92,18 +111,6 @@ def caller_of(ctx: ServerRequestContext[Any, Any]) -> str | None:
     """The name that the request's token belongs to; None where none was asked for."""
     user = ctx.request.scope.get("user") if ctx.request is not None else None
     return user.access_token.client_id if isinstance(user, AuthenticatedUser) else None
-
-
-def _line(caller: str | None, params: Mapping[str, Any], result: dict[str, Any], outcome: str) -> dict[str, Any]:
-    content, arguments = _dict_in(result, "structuredContent"), _dict_in(params, "arguments")
-    run_id = content.get("run_id") or arguments.get("run_id")
-    return {
-        "caller": caller,
-        "tool": str(params.get("name"))[:100],
-        "run": str(run_id)[:100] if run_id else None,
-        "outcome": outcome,
-        "cost_usd": _dict_in(content, "usage").get("cost_usd"),
-    }
 
 
 def _outcome(result: dict[str, Any]) -> str:

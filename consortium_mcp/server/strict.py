@@ -56,6 +56,10 @@ class StrictServer(MCPServer[Any]):
             for tool in await super().list_tools()
         ]
 
+    async def tool_names(self) -> list[str]:
+        """What can be called."""
+        return [tool.name for tool in await super().list_tools()]
+
     async def call_tool(
         self, name: str, arguments: dict[str, Any], context: Context[Any, Any] | None = None
     ) -> CallToolResult | InputRequiredResult:

@@ -4,8 +4,10 @@ import hashlib
 import hmac
 import logging
 import re
-from typing import Protocol
+import time
+from typing import Any, Protocol
 
+import anyio
 import anyio.to_thread
 import jwt
 from mcp.server.auth.provider import AccessToken, TokenVerifier
@@ -21,6 +23,16 @@ DEFAULT_CALLER = "default"
 _LINE = re.compile(r"([A-Za-z0-9._@-]{1,64}):([0-9a-fA-F]{64})")
 _ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
 """Of OAuth tokens: those with a public key, so that nobody signs with what everybody can read."""
+
+
+_CHECKED_AT_ONCE = 4
+"""How many OAuth tokens may wait for the issuer's keys; those threads are nobody else's."""
+
+_FETCH_SECONDS = 10
+"""How long the issuer may take to send its keys."""
+
+_COOLDOWN_SECONDS = 30
+"""How long after a fetch that failed the issuer is left alone."""
 
 
 class Verifier(TokenVerifier, Protocol):
@@ -104,9 +116,10 @@ class IssuedTokens:
             )
         self._issuer, self._resource = settings.oauth_issuer, settings.oauth_resource
         try:
-            self._keys = jwt.PyJWKClient(settings.oauth_jwks_url, timeout=10)
+            self._keys = _IssuersKeys(settings.oauth_jwks_url, timeout=_FETCH_SECONDS)
         except jwt.PyJWKClientError as error:
             raise ConsortiumError(f"CONSORTIUM_OAUTH_JWKS_URL is no URL of keys: {error}") from error
+        self._checking = anyio.CapacityLimiter(_CHECKED_AT_ONCE)
 
     def reload(self) -> None:
         """Nothing: keys are fetched again by themselves."""
@@ -114,10 +127,7 @@ class IssuedTokens:
     async def verify_token(self, token: str) -> AccessToken | None:
         """Whose the token is, when the issuer signed it for us and its time is not over."""
         try:
-            claims = await anyio.to_thread.run_sync(self._claims, token)
-        except jwt.PyJWKClientConnectionError as error:
-            logger.error("The keys of the OAuth issuer cannot be fetched: %s", error)
-            return None
+            claims = await anyio.to_thread.run_sync(self._claims, token, limiter=self._checking)
         except jwt.PyJWTError:
             return None
         return _access(f"oauth:{claims['sub']}", expires_at=claims["exp"])
@@ -132,6 +142,23 @@ class IssuedTokens:
             options={"require": ["exp", "sub", "aud", "iss"]},
         )
         return claims
+
+
+class _IssuersKeys(jwt.PyJWKClient):
+    """The issuer's public keys, kept for some minutes."""
+
+    _failed = float("-inf")
+
+    def fetch_data(self) -> Any:
+        """Fetch the keys; raises PyJWKClientError, at once where that failed a moment ago."""
+        if time.monotonic() < self._failed + _COOLDOWN_SECONDS:
+            raise jwt.PyJWKClientError("The keys could not be fetched a moment ago.")
+        try:
+            return super().fetch_data()
+        except (jwt.PyJWTError, OSError, ValueError) as error:  # the last two: the reply breaks off, or is no JSON
+            self._failed = time.monotonic()
+            logger.error("The keys of the OAuth issuer cannot be fetched: %s", error)
+            raise jwt.PyJWKClientError(str(error)) from error
 
 
 class _AnyOf:

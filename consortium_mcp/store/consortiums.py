@@ -30,13 +30,19 @@ class SavedConsortiums(DatabaseFile):
         """
         rows = self.read("SELECT CAST(config AS BLOB) AS config FROM consortium_configs WHERE name = ?", [name])
         if not rows:
-            saved = ", ".join(self.list_consortium_names()) or "none"
-            raise NotFound(f"No consortium named {name!r}. Saved: {saved}. list_consortiums shows them.")
+            raise self._not_found(name)
         return load_saved_form(_json_row(rows[0]["config"], name))
 
     def list_consortium_names(self) -> list[str]:
         """The saved names in alphabetical order."""
         return [row["name"] for row in self.read("SELECT name FROM consortium_configs ORDER BY name")]
+
+    def list_own_names(self) -> list[str]:
+        """The names that the caller saved itself, damaged rows included; a caller without a name owns all."""
+        if caller := self.reader():
+            rows = self.read("SELECT name FROM caller_consortiums WHERE caller = ? ORDER BY name", [caller])
+            return [row["name"] for row in rows]
+        return self.list_consortium_names()
 
     def list_save_times(self) -> dict[str, str]:
         """When each was saved last, ISO 8601 in UTC, by name in alphabetical order."""
@@ -73,8 +79,14 @@ class SavedConsortiums(DatabaseFile):
             table, owned = "caller_consortiums", {"name": name, "caller": caller}
         where = " AND ".join(f"{column} = :{column}" for column in owned)
         if not self.write(lambda c: c.execute(f"DELETE FROM {table} WHERE {where}", owned).rowcount):
+            if caller is None or name not in self.list_consortium_names():  # somebody else was faster
+                raise self._not_found(name)
             raise ConsortiumError(f"The consortium {name!r} is the server's, for all its callers; it stays.")
         return removed
+
+    def _not_found(self, name: str) -> NotFound:
+        saved = ", ".join(self.list_consortium_names()) or "none"
+        return NotFound(f"No consortium named {name!r}. Saved: {saved}. list_consortiums shows them.")
 
     def list_takeovers(self) -> dict[str, list[str]]:
         """The files of llm-consortium that were read, and which names each held then."""

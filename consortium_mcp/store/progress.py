@@ -4,11 +4,10 @@ import sqlite3
 import time
 from typing import Literal
 
-from consortium_mcp.errors import NotFound
 from consortium_mcp.run import CallProgress, Progress
 from consortium_mcp.store.database import DatabaseFile
 from consortium_mcp.store.rows import is_member, place
-from consortium_mcp.store.runs import STATUS_SEEN
+from consortium_mcp.store.runs import STATUS_SEEN, no_such_run
 
 _CALLS_AND_LAST_ATTEMPTS = """
     SELECT calls.call_id, calls.iteration, calls.label, calls.state, calls.attempts, calls.text IS NOT NULL AS has_text,
@@ -27,7 +26,7 @@ class RunProgress(DatabaseFile):
         """How far a run is, from what is written. Raises NotFound."""
         rows = self.read(f"SELECT {STATUS_SEEN} AS status FROM runs WHERE run_id = ?", [time.time(), run_id])
         if not rows:
-            raise NotFound(f"No run {run_id!r}. list_runs shows those there are.")
+            raise no_such_run(self, run_id)
         calls = self.read(_CALLS_AND_LAST_ATTEMPTS, [run_id])
         current = max((call["iteration"] for call in calls), default=0)
         asked = [call for call in calls if call["iteration"] == current]

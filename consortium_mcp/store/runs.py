@@ -30,6 +30,13 @@ _CALL_COST = (
 """US dollars of a call's attempts; null when the cost of any is unknown."""
 
 
+def no_such_run(database: DatabaseFile, run_id: str) -> NotFound:
+    """What is said of a run that is not there, or is another caller's."""
+    three = database.read("SELECT run_id FROM runs ORDER BY run_id DESC LIMIT 3")
+    newest = ", ".join(row["run_id"] for row in three) or "none yet"
+    return NotFound(f"No run {run_id!r}. Newest runs: {newest}. list_runs shows more.")
+
+
 @dataclass(frozen=True)
 class Room:
     """How many runs may be under way at once; those inside another run do not count."""
@@ -191,9 +198,7 @@ class Runs(DatabaseFile):
         """
         rows = self.read("SELECT * FROM runs WHERE run_id = ?", [run_id])
         if not rows:
-            three = self.read("SELECT run_id FROM runs ORDER BY run_id DESC LIMIT 3")
-            newest = ", ".join(row["run_id"] for row in three) or "none yet"
-            raise NotFound(f"No run {run_id!r}. Newest runs: {newest}. list_runs shows more.")
+            raise no_such_run(self, run_id)
         return run_of(rows[0], self._iterations(run_id), self._usage(run_id))
 
     def list_runs(

@@ -31,9 +31,10 @@ def overwriting(runner: Runner) -> Callable[..., Awaitable[Elicit[Confirmation] 
     """The question whether a saved consortium may be replaced."""
 
     async def confirm_overwriting(ctx: Context[Any, Any], name: str, overwrite: bool) -> Elicit[Confirmation] | None:
-        loaded, damaged = await anyio.to_thread.run_sync(runner.consultancy.store.list_consortiums)
-        if overwrite or not (name in loaded or name in damaged) or not _can_ask(ctx):
+        store = runner.consultancy.store
+        if overwrite or not _can_ask(ctx) or name not in await anyio.to_thread.run_sync(store.list_own_names):
             return None
+        loaded, _ = await anyio.to_thread.run_sync(store.list_consortiums)
         saved = definition_text(name, loaded[name]) if name in loaded else f"{name} (damaged)"
         return Elicit(f"A consortium of this name is saved already: {saved}. Replace it?", Confirmation)
 

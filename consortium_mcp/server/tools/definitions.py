@@ -1,7 +1,6 @@
 """The tools that save, list and remove consortiums, and list the models that they can be made of."""
 
 from typing import Annotated
-from urllib.parse import quote
 
 import anyio.to_thread
 from mcp.server.mcpserver import Resolve
@@ -41,6 +40,7 @@ from consortium_mcp.server.tools.parameters import (
     hints,
 )
 from consortium_mcp.strategies import strategies
+from consortium_mcp.uris import CONSORTIUMS, MODELS, consortium_uri
 
 
 def add_definitions(server: StrictServer, runner: Runner) -> None:
@@ -52,7 +52,7 @@ def add_definitions(server: StrictServer, runner: Runner) -> None:
 
 
 def _add_save(server: StrictServer, runner: Runner) -> None:
-    definitions = runner.consultancy.definitions
+    definitions, store = runner.consultancy.definitions, runner.consultancy.store
 
     @server.tool(title="Save a consortium", annotations=hints("Save a consortium", destroys=True, again=True))
     async def save_consortium(
@@ -76,14 +76,17 @@ def _add_save(server: StrictServer, runner: Runner) -> None:
         """Save a consortium of models under a name, for later consults."""
         agreed = was_asked(confirmed, f"{name!r} stays as it was saved.")
 
-        def save() -> tuple[Consortium, str | None]:
+        def save() -> tuple[Consortium, bool, str | None]:
             catalogue = load_catalogue()
+            hides = name in store.list_consortium_names() and name not in store.list_own_names()
             _, consortium = definitions.resolve(catalogue, models=models, description=description, **rules)
             definitions.save(name, consortium, catalogue, overwrite=overwrite or agreed)
-            return consortium, definitions.problem(name, consortium, catalogue)
+            return consortium, hides, definitions.problem(name, consortium, catalogue)
 
-        consortium, problem = await anyio.to_thread.run_sync(save)
+        consortium, hides, problem = await anyio.to_thread.run_sync(save)
         text = f"Saved {definition_text(name, consortium)}."
+        if hides:
+            text += " For you it stands before the server's of this name, which remove_consortium brings back."
         if problem:
             text += f" It cannot run yet: {problem}"
         return result(text, SavedConsortium(name=name, definition=consortium), _rest(name))
@@ -94,7 +97,7 @@ def _add_list(server: StrictServer, runner: Runner) -> None:
     async def list_consortiums() -> Annotated[CallToolResult, ConsortiumList]:
         """List every saved consortium, which of them cannot run now and why, and what a new one can be made of."""
         listed = await anyio.to_thread.run_sync(list_saved, runner)
-        return result(_list_text(listed), listed, "all of them are in consortium://consortiums")
+        return result(_list_text(listed), listed, f"all of them are in {CONSORTIUMS}")
 
 
 def _list_text(listed: ConsortiumList) -> str:
@@ -132,10 +135,9 @@ def _add_list_models(server: StrictServer) -> None:
         query: Annotated[str | None, Field(description="Part of an id or alias.")] = None,
     ) -> Annotated[CallToolResult, ModelList]:
         """List the models that can be members or arbiters, usable ones first, and what the others lack."""
-        catalogue = await anyio.to_thread.run_sync(load_catalogue)
-        listed = list_known_models(catalogue, query)
+        listed = await anyio.to_thread.run_sync(lambda: list_known_models(load_catalogue(), query))
         lines = [f"{one.model}" + (f" - not usable: {one.problem}" if one.problem else "") for one in listed.models]
-        return result("\n".join(lines) or "No such model.", listed, "give a query, or read consortium://models")
+        return result("\n".join(lines) or "No such model.", listed, f"give a query, or read {MODELS}")
 
 
 def list_saved(runner: Runner) -> ConsortiumList:
@@ -165,4 +167,4 @@ def list_known_models(catalogue: Catalogue, query: str | None = None) -> ModelLi
 
 
 def _rest(name: str) -> str:
-    return f"the whole is in consortium://consortiums/{quote(name, safe='')}"
+    return f"the whole is in {consortium_uri(name)}"
