@@ -32,7 +32,6 @@ from consortium_mcp import (
     load_settings,
 )
 from consortium_mcp.store import Store
-from tests.consulted import member
 from tests.provider import Fault, Provider, verdict
 
 ROOT = Path(__file__).parent.parent
