@@ -28,6 +28,11 @@ _CALL_COST = (
 )
 """US dollars of a call's attempts; null when the cost of any is unknown."""
 
+_CALL_BEGUN = (
+    "SELECT min(begun_utc) FROM attempts WHERE attempts.run_id = calls.run_id AND attempts.call_id = calls.call_id"
+)
+"""When a call was first asked; null when it was not."""
+
 
 @dataclass(frozen=True)
 class Room:
@@ -176,7 +181,7 @@ class Runs(DatabaseFile):
             three = self.read("SELECT run_id FROM runs ORDER BY run_id DESC LIMIT 3")
             newest = ", ".join(row["run_id"] for row in three) or "none yet"
             raise NotFound(f"No run {run_id!r}. Newest runs: {newest}. list_runs shows more.")
-        return run_of(rows[0], self._iterations(run_id), self._usage(run_id))
+        return run_of(rows[0], self._iterations(run_id, rows[0]["ended_utc"]), self._usage(run_id))
 
     def list_runs(
         self,
@@ -200,11 +205,11 @@ class Runs(DatabaseFile):
         rows = self.read(sql, [*values, -1 if limit is None else limit])
         return [run_of(row, (), self._usage(row["run_id"])) for row in rows]
 
-    def _iterations(self, run_id: str) -> tuple[Iteration, ...]:
-        sql = f"SELECT *, ({_CALL_COST}) AS cost_usd FROM calls WHERE run_id = ?"
+    def _iterations(self, run_id: str, ended_utc: str | None) -> tuple[Iteration, ...]:
+        sql = f"SELECT *, ({_CALL_COST}) AS cost_usd, ({_CALL_BEGUN}) AS begun_utc FROM calls WHERE run_id = ?"
         calls = {row["call_id"]: row for row in self.read(sql, [run_id])}
         saved = self.read("SELECT * FROM iterations WHERE run_id = ? ORDER BY number", [run_id])
-        iterations = [iteration_of(row, calls) for row in saved]
+        iterations = [iteration_of(row, calls, ended_utc) for row in saved]
         asked = max((row["iteration"] for row in calls.values()), default=0)
         if asked > len(iterations) and (under_way := responses_so_far(asked, calls)):
             iterations.append(Iteration(number=asked, responses=under_way))
