@@ -5,15 +5,17 @@ import math
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Sequence
 from functools import partial
 from queue import SimpleQueue
-from typing import Any, TypedDict, TypeVar, Unpack
+from typing import Annotated, Any, Required, TypeVar, Unpack
 
 import anyio.to_thread
 from anyio.from_thread import start_blocking_portal
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_config
+from typing_extensions import TypedDict  # typing's own is none that pydantic reads before Python 3.12
 
 from consortium_mcp.catalogue import load_catalogue
 from consortium_mcp.consortium import Consortium, define, parse_members
 from consortium_mcp.consultancy import Consultancy, answered
-from consortium_mcp.errors import ConsortiumError
+from consortium_mcp.errors import ConsortiumError, InvalidConsortium
 from consortium_mcp.run import AnswerPiece, Budget, Iteration, Progress, Run, Turn
 from consortium_mcp.runner import Runner
 from consortium_mcp.settings import Settings
@@ -30,7 +32,7 @@ class Terms(TypedDict, total=False):
     consortium: str | Consortium | None
     """A saved name, or a definition; without it and without models, the default consortium."""
 
-    models: Sequence[str] | None
+    models: Annotated[Sequence[str], Field(min_length=1)] | None
     """`"model"`, `"model:count"` or `"model|backup"` each, instead of a consortium."""
 
     count: int
@@ -63,11 +65,30 @@ class Terms(TypedDict, total=False):
     budget: Budget | None
     """What the run may spend; None means no limit of its own."""
 
-    deadline_seconds: float | None
+    deadline_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None
     """How long it may take; None means the setting."""
 
     settings: Settings | None
     """None reads the environment."""
+
+
+@with_config(ConfigDict(extra="forbid", arbitrary_types_allowed=True))
+class _Asked(Terms):
+    """A whole call."""
+
+    prompt: Required[str]
+
+
+_ASKED = TypeAdapter(_Asked)
+
+_TAKES = {
+    "prompt": "a text",
+    "models": 'a list of one or more, as in ["gpt-5:2", "claude-opus-5"]',
+    "history": 'a list of turns, as in [Turn(role="user", text="…")]',
+    "budget": "a Budget, as in Budget(max_calls=20)",
+    "deadline_seconds": "a number above 0",
+}
+"""What a term takes, where pydantic's own words would say little to a caller."""
 
 
 async def consult(prompt: str, **terms: Unpack[Terms]) -> Run:
@@ -78,7 +99,7 @@ async def consult(prompt: str, **terms: Unpack[Terms]) -> Run:
         ConsortiumError: it could not be started; nothing was asked.
     """
     _require_asyncio()
-    return await _consult(prompt, lambda event: None, None, **terms)
+    return await _consult(lambda event: None, None, **_checked(prompt, terms))
 
 
 async def consult_events(prompt: str, **terms: Unpack[Terms]) -> AsyncGenerator[Event, None]:
@@ -89,13 +110,14 @@ async def consult_events(prompt: str, **terms: Unpack[Terms]) -> AsyncGenerator[
     at once where the iterator is closed (`contextlib.aclosing`).
     """
     _require_asyncio()
+    asked = _checked(prompt, terms)
     events: asyncio.Queue[Event | None] = asyncio.Queue()
 
     def tell_text(text: str) -> None:
         events.put_nowait(AnswerPiece(text=text))
 
     # A task, and no task group: an iterator may be closed from another task than the one that began it.
-    task = asyncio.create_task(_consult(prompt, events.put_nowait, tell_text, **terms))
+    task = asyncio.create_task(_consult(events.put_nowait, tell_text, **asked))
     task.add_done_callback(lambda _: events.put_nowait(None))
     try:
         while (event := await events.get()) is not None:
@@ -136,6 +158,7 @@ def create_consortium(
     Raises:
         InvalidConsortium: a rule is broken.
     """
+    _checked("", {"models": models or None, "count": default_count})
     catalogue = load_catalogue()
     members = parse_members(models or [catalogue.default_model], catalogue.knows, default_count)
     return define(
@@ -171,11 +194,23 @@ def iterate(events: Callable[[], AsyncIterator[T]]) -> Generator[T, None, None]:
             reading.cancel()
 
 
+def _checked(prompt: str, terms: Terms) -> dict[str, Any]:
+    """A call whose every part is of the kind that it must be; raises InvalidConsortium before anything is opened."""
+    try:
+        return dict(_ASKED.validate_python({"prompt": prompt, **terms}))
+    except ValidationError as error:
+        problem = error.errors()[0]
+    term = str(problem["loc"][0])
+    takes = f"it takes {_TAKES[term]}" if term in _TAKES else str(problem["msg"])
+    given = terms.get(term, prompt)
+    raise InvalidConsortium(f"{term} is {repr(given)[:80]}: {takes}.")
+
+
 async def _consult(
-    prompt: str,
     tell: Callable[[Event], None],
     on_text: Callable[[str], None] | None,
     *,
+    prompt: str,
     settings: Settings | None = None,
     budget: Budget | None = None,
     deadline_seconds: float | None = None,

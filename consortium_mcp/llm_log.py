@@ -13,8 +13,11 @@ from consortium_mcp.store.writer import Writer
 
 logger = logging.getLogger(__name__)
 
-OUR_CONVERSATIONS = "00-"
-"""What the ids of our calls' conversations begin with: `llm -c` goes on with the one whose id sorts last."""
+OURS = "00-"
+"""What the ids of our calls and their conversations begin with: to llm, what sorts last is the newest.
+
+So `llm -c` goes on with the user's own exchange, and `llm logs -n 1` shows it.
+"""
 
 CLOSING_SECONDS = 3
 """How long the end of a process waits for this log, which another process may have locked."""
@@ -95,6 +98,7 @@ def _is_new(db: sqlite_utils.Database) -> bool:
 
 def _log(connection: sqlite3.Connection, response: Any) -> None:
     conversation = response.model.conversation()
-    conversation.id = f"{OUR_CONVERSATIONS}{conversation.id}"
+    conversation.id = f"{OURS}{conversation.id}"
     response.conversation = conversation
+    response.id = f"{OURS}{response.id}"
     response.log_to_db(sqlite_utils.Database(connection))

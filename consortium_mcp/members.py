@@ -60,7 +60,8 @@ async def ask_all(
                 now = anyio.current_time()
                 ends = now + max(MIN_GRACE_SECONDS, GRACE_FACTOR * (now - began))
         group.cancel_scope.cancel()
-    return [_response(spec, results.get(spec.call_id)) for spec in specs]
+    waited_ms = round((anyio.current_time() - began) * 1000)
+    return [_response(spec, results.get(spec.call_id), waited_ms) for spec in specs]
 
 
 def specs_of(run: Run) -> list[CallSpec]:
@@ -106,5 +107,6 @@ def _is_quorum(results: Mapping[str, CallResult], specs: Sequence[CallSpec]) -> 
     return sum(results[call_id].ok for call_id in asked if call_id in results) * 2 > len(asked)
 
 
-def _response(spec: CallSpec, result: CallResult | None) -> MemberResponse:
-    return MemberResponse.of(spec.call_id, spec.label, spec.model, result, late=result is None)
+def _response(spec: CallSpec, result: CallResult | None, waited_ms: int) -> MemberResponse:
+    late = result is None
+    return MemberResponse.of(spec.call_id, spec.label, spec.model, result, late, waited_ms=waited_ms)

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 
 from consortium_mcp.answers import agreement
 from consortium_mcp.arbiter import judging_methods
+from consortium_mcp.ending import decides_early
 from consortium_mcp.record import Record
 from consortium_mcp.run import Iteration, MemberResponse, Rating, Run
 
@@ -54,10 +55,10 @@ class MemberStats(Record):
     """As consortiums name it."""
 
     responses: int
-    """What it gave in time, failures included."""
+    """What was awaited of it: what it gave in time, failures, and what never came."""
 
     error_rate: float | None
-    """Which part of them failed, 0.0-1.0; None when there was none."""
+    """Which part of them failed or never came, 0.0-1.0; None when there was none."""
 
     mean_duration_ms: int | None
     """Of those that did not; None when all did."""
@@ -147,13 +148,14 @@ def _members(runs: Sequence[Run], scores: dict[str, float]) -> list[MemberStats]
 def _member(model: str, given: Sequence[_Given], scores: dict[str, float]) -> MemberStats:
     heard = [one for one in given if not one[2].late]
     usable = [one for one in heard if one[2].ok]
+    awaited = len(heard) + len(_missed(given))
     calls = {(run.run_id, response.response_id): response.cost_usd for run, _, response in given}  # a late one is twice
     costs = [cost for cost in calls.values() if cost is not None]
     duration = _mean(response.duration_ms for _, _, response in usable)
     return MemberStats(
         model=model,
-        responses=len(heard),
-        error_rate=1 - len(usable) / len(heard) if heard else None,
+        responses=awaited,
+        error_rate=1 - len(usable) / awaited if awaited else None,
         mean_duration_ms=None if duration is None else round(duration),
         cost_usd=sum(costs) if costs else None,
         unpriced=len(calls) - len(costs),
@@ -164,6 +166,13 @@ def _member(model: str, given: Sequence[_Given], scores: dict[str, float]) -> Me
         alone=sum(_is_alone(iteration, response) for _, iteration, response in usable),
         wrong=sum(_is_wrong(run, response, scores[run.run_id]) for run, _, response in usable if run.run_id in scores),
     )
+
+
+def _missed(given: Sequence[_Given]) -> set[tuple[str, str]]:
+    """Which calls never came, those left out that a judging method did not wait for; a late one is there twice."""
+    came = {(run.run_id, one.response_id) for run, _, one in given if not one.late or one.text}
+    awaited = {(run.run_id, one.response_id) for run, _, one in given if not decides_early(run.consortium)}
+    return awaited - came
 
 
 def _mean(values: Iterable[float]) -> float | None:

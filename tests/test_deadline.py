@@ -7,7 +7,7 @@ import anyio
 import pytest
 
 from consortium_mcp import calls, members
-from consortium_mcp.consultancy import Consultancy
+from consortium_mcp.consultancy import Consultancy, load_stats
 from consortium_mcp.run import Run
 from tests.consulted import consulted, interrupt, kinds, member, performed, without_waits
 from tests.provider import Answer, Fault, Provider, Request, verdict
@@ -45,6 +45,8 @@ async def test_B23_a_hung_member_holds_up_nobody_and_the_answer_says_who_is_miss
     assert (run.answer, run.status, run.iterations[0].responses[2].late) == ("of a and b", "converged", True)
     assert run.degraded == ("1 of 3 instances gave no response (c#1: timeout, Not there when the iteration went on.).",)
     assert "answer of c" not in provider.requests_to("arbiter")[0].prompt
+    shown = {call.label: call for call in office.store.load_progress(run.run_id).calls}
+    assert shown["c#1"].state == "late" and (shown["c#1"].duration_ms or 0) > 0
 
 
 @pytest.mark.usefixtures("short_grace")
@@ -114,8 +116,12 @@ async def test_a_member_that_hangs_through_all_iterations_is_asked_once_and_miss
 
     run = await consulted(office, "a", "b", "c", max_iterations=3)
 
+    stored = office.store.load_run(run.run_id)
+    (members,) = [one for one in load_stats(office).members if one.model == "c"]
     assert [one.responses[2].late for one in run.iterations] == [True, True, True]
     assert provider.count("c") == 1
+    assert (members.responses, members.error_rate) == (1, 1.0)
+    assert all(one.responses[2].duration_ms > 0 for one in (*run.iterations, *stored.iterations))
     assert "c#1: timeout" in run.degraded[0]
 
 

@@ -218,6 +218,17 @@ def test_B11_a_conversation_goes_on_in_every_iteration_and_for_the_arbiter(provi
     assert [request.system for request in later if request.model == "a"] == ["Be brief.", "Be brief."]
 
 
+def test_llm_shows_the_users_own_exchange_as_the_newest(provider: Provider) -> None:
+    save()
+    provider.on("arbiter", verdict("Paris"))
+    run_llm("-m", "panel", "Capital of France?")
+    run_llm("consortium", "Another one?", "-m", "a", "--arbiter", "arbiter")
+
+    assert run_llm("logs", "-r").stdout == run_llm("logs", "-c", "-r").stdout == "Paris\n"
+    assert json.loads(run_llm("logs", "-n", "1", "--json").stdout)[0]["model"] == "panel"
+    assert "Capital of France?" in run_llm("logs", "-c", "-s").stdout
+
+
 def test_chat_keeps_the_conversation(provider: Provider) -> None:
     save()
     provider.on("arbiter", [verdict("Paris"), verdict("Lyon")])

@@ -14,7 +14,8 @@ from consortium_mcp.cli import main
 from consortium_mcp.consultancy import Consultancy
 from consortium_mcp.errors import ConsortiumError, InvalidConsortium, NotFound
 from consortium_mcp.replay import open_replay
-from consortium_mcp.run import Budget, Run
+from consortium_mcp.report import usage_text
+from consortium_mcp.run import Budget, Run, Usage
 from consortium_mcp.runner import Runner
 from consortium_mcp.server import build_server
 from tests.consulted import consulted, is_judging, performed, without_waits
@@ -355,3 +356,16 @@ async def test_the_resource_says_of_which_run_it_is_a_replay(consultancy: Consul
 
     assert record["replay_of"] == run.run_id
     assert f"replay of: {run.run_id}" in transcript
+
+
+async def test_a_replay_without_an_arbiter_used_nothing_and_one_with_it_what_that_used(
+    provider: Provider, consultancy: Consultancy
+) -> None:
+    run = await consulted(consultancy, "a", "b", arbiter="arbiter", max_iterations=1)
+    voted = await replayed(consultancy, run, judging_method="vote")
+    judged = await replayed(consultancy, run)
+
+    assert voted.usage == Usage(calls=0, input_tokens=0, output_tokens=0, cost_usd=0.0)
+    assert usage_text(voted.usage) == "calls: 0, tokens in: 0, out: 0, cost: $0.0000"
+    assert judged.usage.calls == 1
+    assert 0 < (judged.usage.output_tokens or 0) < (run.usage.output_tokens or 0)

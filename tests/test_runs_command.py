@@ -65,6 +65,13 @@ def test_a_follow_up_goes_on_with_the_conversation(provider: Provider) -> None:
     assert run_command("consult", "And?", "--follow-up-to", "nosuchrun").stderr.startswith("Error: No run 'nosuchrun'")
 
 
+def test_the_list_as_json_says_nothing_of_iterations_that_it_does_not_read(provider: Provider) -> None:
+    run_command("consult", "?", "-m", "a", "--arbiter", "arbiter")
+
+    (listed,) = json.loads(run_command("runs", "--json").stdout)
+    assert "iterations" not in listed and listed["usage"]["calls"] > 0
+
+
 def test_runs_are_exported_as_json_lines_and_markdown_to_stdout_or_a_file(provider: Provider, tmp_path: Path) -> None:
     first, second = consult_all(provider, "Capital of France?", "Capital of Spain?")
 

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from consortium_mcp.run import CallProgress, Progress
 
-_STYLES = {"thinking": "yellow", "waiting": "magenta", "answered": "green", "failed": "red"}
+_STYLES = {"thinking": "yellow", "waiting": "magenta", "answered": "green", "failed": "red", "late": "red"}
 
 
 class LiveTable:

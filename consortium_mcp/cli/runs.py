@@ -44,7 +44,7 @@ def runs(
     with Consultancy() as consultancy:
         found = consultancy.store.list_runs(query, consortium, status, limit)
     if as_json:
-        click.echo(json.dumps([run.model_dump(mode="json") for run in found], indent=1))
+        click.echo(json.dumps([run.model_dump(mode="json", exclude={"iterations"}) for run in found], indent=1))
         return
     for run in found:
         confidence = "" if run.confidence is None else f" ({run.confidence:.2f})"

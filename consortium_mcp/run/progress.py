@@ -16,8 +16,8 @@ class CallProgress(Record):
     asks_member: bool
     """Whether an instance is asked, and not the arbiter."""
 
-    state: Literal["thinking", "waiting", "answered", "failed"]
-    """`waiting` is between two attempts."""
+    state: Literal["thinking", "waiting", "answered", "failed", "late"]
+    """`waiting` is between two attempts; the iteration went on without one that is `late`."""
 
     error_kind: ErrorKind | None = None
     """Why it failed, or why it is tried again; None when it did not."""
@@ -26,7 +26,7 @@ class CallProgress(Record):
     """When its last attempt began, ISO 8601 in UTC; None when it was not asked."""
 
     duration_ms: int | None = None
-    """How long its last attempt took; None while that is under way."""
+    """How long its last attempt took, or was waited for; None while that is under way."""
 
     tokens: int | None = None
     """Of its question and its reply; None when they are not counted, or not yet."""
@@ -60,7 +60,7 @@ class Progress(Record):
     @property
     def responses_done(self) -> int:
         """How many of them are there."""
-        return self.responses_expected - len(self.waiting_for)
+        return sum(call.asks_member and not call.is_open and call.state != "late" for call in self.calls)
 
     @property
     def waiting_for(self) -> tuple[str, ...]:

@@ -39,9 +39,13 @@ class MemberResponse(CallResult):
         result: CallResult | None,
         late: bool = False,
         cost_usd: float | None = None,
+        waited_ms: int = 0,
     ) -> "MemberResponse":
-        """What the reader of a run sees of one call to an instance; a result of None is still awaited."""
-        result = result or CallResult(error_kind="timeout", error="Not there when the iteration went on.")
+        """What the reader of a run sees of one call to an instance; a result of None was awaited for `waited_ms`."""
+        late_result = CallResult(
+            error_kind="timeout", error="Not there when the iteration went on.", duration_ms=waited_ms
+        )
+        result = result or late_result
         stated = find_confidence(result.text).value if result.ok and result.text else None
         known = {**result.model_dump(), "response_id": response_id, "label": label, "model": model, "late": late}
         return cls(**known, stated_confidence=stated, cost_usd=cost_usd)

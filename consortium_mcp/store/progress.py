@@ -6,7 +6,7 @@ from typing import Literal
 
 from consortium_mcp.run import CallProgress, Progress
 from consortium_mcp.store.database import DatabaseFile
-from consortium_mcp.store.rows import is_member, place
+from consortium_mcp.store.rows import is_member, ms_between, place
 from consortium_mcp.store.runs import STATUS_SEEN, no_such_run
 
 _CALLS_AND_LAST_ATTEMPTS = """
@@ -24,7 +24,7 @@ class RunProgress(DatabaseFile):
 
     def load_progress(self, run_id: str) -> Progress:
         """How far a run is, from what is written. Raises NotFound."""
-        rows = self.read(f"SELECT {STATUS_SEEN} AS status FROM runs WHERE run_id = ?", [time.time(), run_id])
+        rows = self.read(f"SELECT {STATUS_SEEN} AS status, ended_utc FROM runs WHERE run_id = ?", [time.time(), run_id])
         if not rows:
             raise no_such_run(self, run_id)
         calls = self.read(_CALLS_AND_LAST_ATTEMPTS, [run_id])
@@ -32,11 +32,13 @@ class RunProgress(DatabaseFile):
         asked = [call for call in calls if call["iteration"] == current]
         members = sorted((call for call in asked if is_member(call["call_id"])), key=place)
         judging = [call for call in asked if not is_member(call["call_id"])]
+        until = min((call["begun_utc"] for call in judging if call["begun_utc"]), default=rows[0]["ended_utc"])
+        shown = [_late(call, until) for call in map(_progress_of, members)]
         return Progress(
             status=rows[0]["status"],
             iteration=current,
             calls_done=sum(call["state"] == "done" for call in calls),
-            calls=tuple(_progress_of(call) for call in (*members, *judging)),
+            calls=(*shown, *map(_progress_of, judging)),
         )
 
 
@@ -53,6 +55,13 @@ def _progress_of(row: sqlite3.Row) -> CallProgress:
         duration_ms=row["attempt_ms"] if row["duration_ms"] is None else row["duration_ms"],
         tokens=sum(counted) if counted else None,
     )
+
+
+def _late(call: CallProgress, until_utc: str | None) -> CallProgress:
+    """A call to an instance as it stands for a run that waits for it no longer since then; None while it waits."""
+    if until_utc is None or not call.is_open:
+        return call
+    return call.model_copy(update={"state": "late", "duration_ms": ms_between(call.began_utc, until_utc)})
 
 
 def _state_of(row: sqlite3.Row) -> Literal["thinking", "waiting", "answered", "failed"]:

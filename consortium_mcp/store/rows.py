@@ -3,6 +3,7 @@
 import json
 import sqlite3
 import time
+from datetime import datetime
 
 from consortium_mcp.consortium import Consortium
 from consortium_mcp.run import (
@@ -64,15 +65,16 @@ def result_of(row: sqlite3.Row) -> CallResult:
     return CallResult.model_validate({column: row[column] for column in RESULT_COLUMNS})
 
 
-def _response_of(row: sqlite3.Row, late: bool) -> MemberResponse:
+def _response_of(row: sqlite3.Row, late: bool, until: str | None = None) -> MemberResponse:
     has_result = row["state"] == "done" or row["error_kind"] is not None
     result = result_of(row) if has_result else None
-    return MemberResponse.of(row["call_id"], row["label"], row["model"], result, late, row["cost_usd"])
+    waited_ms = ms_between(row["begun_utc"], until)
+    return MemberResponse.of(row["call_id"], row["label"], row["model"], result, late, row["cost_usd"], waited_ms)
 
 
-def _response_in(calls: dict[str, sqlite3.Row], call_id: str, late: bool) -> MemberResponse:
+def _response_in(calls: dict[str, sqlite3.Row], call_id: str, late: bool, until: str | None) -> MemberResponse:
     if call_id in calls:
-        return _response_of(calls[call_id], late)
+        return _response_of(calls[call_id], late, until)
     lost = CallResult(error_kind="internal", error="Its response could not be saved.")
     return MemberResponse.of(call_id, call_id, "unknown", lost, late)
 
@@ -87,11 +89,12 @@ def responses_so_far(number: int, calls: dict[str, sqlite3.Row]) -> tuple[Member
     return tuple(_response_of(row, late=False) for row in sorted(done, key=place))
 
 
-def iteration_of(row: sqlite3.Row, calls: dict[str, sqlite3.Row]) -> Iteration:
+def iteration_of(row: sqlite3.Row, calls: dict[str, sqlite3.Row], ended_utc: str | None) -> Iteration:
     """The iteration in a row of iterations; its responses are among the run's calls, by id."""
+    until = _went_on(row["number"], calls) or ended_utc
     return Iteration(
         number=row["number"],
-        responses=tuple(_response_in(calls, call_id, late) for call_id, late in json.loads(row["responses"])),
+        responses=tuple(_response_in(calls, call_id, late, until) for call_id, late in json.loads(row["responses"])),
         shown_order=tuple(json.loads(row["shown_order"])),
         verdict=Verdict.model_validate_json(row["verdict"]) if row["verdict"] else None,
         judged_by=row["judged_by"],
@@ -99,6 +102,24 @@ def iteration_of(row: sqlite3.Row, calls: dict[str, sqlite3.Row]) -> Iteration:
         arbiter_error=row["arbiter_error"],
         raw_verdict=row["raw_verdict"],
     )
+
+
+def _went_on(number: int, calls: dict[str, sqlite3.Row]) -> str | None:
+    """When an iteration waited no longer: the first call after its members'; None when none came after."""
+    after = (
+        row["begun_utc"]
+        for row in calls.values()
+        if row["iteration"] > number or (row["iteration"] == number and not is_member(row["call_id"]))
+    )
+    return min((moment for moment in after if moment), default=None)
+
+
+def ms_between(begun_utc: str | None, until_utc: str | None) -> int:
+    """Milliseconds from one moment to another; 0 when either is unknown."""
+    if begun_utc is None or until_utc is None:
+        return 0
+    waited = datetime.fromisoformat(until_utc) - datetime.fromisoformat(begun_utc)
+    return max(0, round(waited.total_seconds() * 1000))
 
 
 def is_member(call_id: str) -> bool:

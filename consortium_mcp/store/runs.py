@@ -29,6 +29,11 @@ _CALL_COST = (
 )
 """US dollars of a call's attempts; null when the cost of any is unknown."""
 
+_CALL_BEGUN = (
+    "SELECT min(begun_utc) FROM attempts WHERE attempts.run_id = calls.run_id AND attempts.call_id = calls.call_id"
+)
+"""When a call was first asked; null when it was not."""
+
 
 def no_such_run(database: DatabaseFile, run_id: str) -> NotFound:
     """What is said of a run that is not there, or is another caller's."""
@@ -199,7 +204,7 @@ class Runs(DatabaseFile):
         rows = self.read("SELECT * FROM runs WHERE run_id = ?", [run_id])
         if not rows:
             raise no_such_run(self, run_id)
-        return run_of(rows[0], self._iterations(run_id), self._usage(run_id))
+        return run_of(rows[0], self._iterations(run_id, rows[0]["ended_utc"]), self._usage(run_id))
 
     def list_runs(
         self,
@@ -223,25 +228,29 @@ class Runs(DatabaseFile):
         rows = self.read(sql, [*values, -1 if limit is None else limit])
         return [run_of(row, (), self._usage(row["run_id"])) for row in rows]
 
-    def _iterations(self, run_id: str) -> tuple[Iteration, ...]:
-        sql = f"SELECT *, ({_CALL_COST}) AS cost_usd FROM calls WHERE run_id = ?"
+    def _iterations(self, run_id: str, ended_utc: str | None) -> tuple[Iteration, ...]:
+        sql = f"SELECT *, ({_CALL_COST}) AS cost_usd, ({_CALL_BEGUN}) AS begun_utc FROM calls WHERE run_id = ?"
         calls = {row["call_id"]: row for row in self.read(sql, [run_id])}
         saved = self.read("SELECT * FROM iterations WHERE run_id = ? ORDER BY number", [run_id])
-        iterations = [iteration_of(row, calls) for row in saved]
+        iterations = [iteration_of(row, calls, ended_utc) for row in saved]
         asked = max((row["iteration"] for row in calls.values()), default=0)
         if asked > len(iterations) and (under_way := responses_so_far(asked, calls)):
             iterations.append(Iteration(number=asked, responses=under_way))
         return tuple(iterations)
 
     def _usage(self, run_id: str) -> Usage:
+        """What its own attempts used; a call that was copied for a replay has none."""
         calls = (
-            "SELECT sum(input_tokens) AS input_tokens, sum(output_tokens) AS output_tokens FROM calls WHERE run_id = ?"
+            "SELECT sum(input_tokens) AS input_tokens, sum(output_tokens) AS output_tokens FROM calls "
+            "WHERE run_id = ? AND attempts > 0"
         )
         spent = (
             "SELECT count(*) AS calls, sum(cost_usd) AS cost_usd, "
             "count(*) FILTER (WHERE cost_usd IS NULL) AS unpriced FROM attempts WHERE run_id = ?"
         )
         totals = self.read(spent, [run_id])[0]
+        if not totals["calls"]:
+            return Usage(input_tokens=0, output_tokens=0, cost_usd=0.0)
         cost = None if totals["unpriced"] else totals["cost_usd"]
         return Usage(calls=totals["calls"], cost_usd=cost, **dict(self.read(calls, [run_id])[0]))
 
