@@ -42,6 +42,23 @@ def test_the_prompt_comes_from_stdin_when_none_is_given(provider: Provider) -> N
     assert provider.requests_to("a")[0].prompt == "Capital of France?"
 
 
+@pytest.mark.parametrize(
+    ("command", "program"), [("consult", "consortium_mcp"), ("consortium", "llm")], ids=["consortium-mcp", "llm"]
+)
+@pytest.mark.parametrize(
+    ("options", "asked"), [([], "def f(): ...\nWhat is wrong?"), (["--no-stdin"], "What is wrong?")]
+)
+def test_what_is_piped_in_comes_before_the_prompt(
+    provider: Provider, command: str, program: str, options: list[str], asked: str
+) -> None:
+    provider.on("arbiter", verdict("Nothing"))
+    words = (command, "What is wrong?", "-m", "a", "--arbiter", "arbiter", *options)
+
+    run_command(*words, stdin="def f(): ...\n", program=("-m", program))
+
+    assert provider.requests_to("a")[0].prompt == asked
+
+
 def test_B38_llm_consortium_takes_a_bare_prompt(provider: Provider) -> None:
     provider.on("arbiter", verdict("Paris"))
 

@@ -37,7 +37,7 @@ from consortium_mcp.settings import load_settings
 @click.option("--max-cost", type=click.FloatRange(0, min_open=True), help="The most US dollars that it may cost.")
 @click.option("--dry-run", is_flag=True, help="Only say what it would do and cost.")
 @output_option("Write the whole run to this file too, as JSON.")
-@click.option("--stdin/--no-stdin", "read_stdin", default=True, help="Read the prompt from stdin when none is given.")
+@click.option("--stdin/--no-stdin", "read_stdin", default=True, help="Read what is piped in; it comes before PROMPT.")
 @click.option("--raw", is_flag=True, help="Print the arbiter's reply untouched.")
 @json_option
 def consult(
@@ -54,11 +54,11 @@ def consult(
     dry_run: bool,
     **options: Any,
 ) -> None:
-    """Ask a consortium PROMPT, or what stdin says, and print its answer.
+    """Ask a consortium what is piped in, then PROMPT, and print its answer; one of them is enough.
 
     Without --consortium and --model the default consortium is asked. Ctrl-C stops the run; what had arrived is kept.
     """
-    prompt = prompt or _prompt_from_stdin(read_stdin)
+    prompt = _with_stdin(prompt, read_stdin)
     asked = {"consortium": consortium, "follow_up_to": follow_up_to, **definition_of(**options)}
     budget = Budget(max_calls=max_calls, max_cost_usd=max_cost)
     settings = load_settings()
@@ -106,9 +106,11 @@ async def _end_on_sigterm(scope: anyio.CancelScope) -> None:
             scope.cancel()
 
 
-def _prompt_from_stdin(read_stdin: bool) -> str:
-    if not read_stdin or sys.stdin.isatty():
-        raise click.UsageError("No prompt: give it as an argument or on stdin.")
-    if not (prompt := sys.stdin.read().strip()):
-        raise click.UsageError("No prompt: stdin is empty.")
-    return prompt
+def _with_stdin(prompt: str | None, read_stdin: bool) -> str:
+    """What is piped in and then the prompt, as llm joins them, but on lines of their own."""
+    is_piped = read_stdin and sys.stdin is not None and not sys.stdin.isatty()
+    parts = (sys.stdin.read().strip() if is_piped else "", prompt or "")
+    if not any(parts):
+        missing = "stdin is empty" if is_piped else "give it as an argument or on stdin"
+        raise click.UsageError(f"No prompt: {missing}.")
+    return "\n".join(part for part in parts if part)
