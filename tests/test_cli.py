@@ -219,6 +219,41 @@ def test_B28_removing_what_is_not_saved_is_one_sentence_and_fails() -> None:
     assert done.stderr.startswith("Error: No consortium named 'panel'.")
 
 
+@pytest.mark.parametrize(
+    ("words", "program"),
+    [(["consutl"], "consortium_mcp"), (["consutl", "x"], "consortium_mcp"), (["consortium", "consutl"], "llm")],
+)
+def test_a_slip_in_a_commands_name_is_no_prompt(words: list[str], program: str) -> None:
+    done = run_command(*words, program=("-m", program))
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.endswith("Error: No such command 'consutl'. Did you mean 'consult'?\n")
+
+
+def test_one_word_with_an_option_is_a_prompt_even_if_it_is_nearly_a_command(provider: Provider) -> None:
+    provider.on("arbiter", verdict("ls it"))
+
+    done = run_command("consortium", "lsit", "-m", "a", "--arbiter", "arbiter", program=("-m", "llm"))
+
+    assert (done.returncode, provider.requests_to("a")[0].prompt) == (0, "lsit")
+
+
+def test_llm_consortium_says_that_a_bare_prompt_is_a_consult() -> None:
+    assert (
+        "What begins with no command is a prompt" in run_command("consortium", "--help", program=("-m", "llm")).stdout
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "command"),
+    [(["runs", "show", "nosuchrun"], "runs"), (["runs", "cancel", "nosuchrun"], "runs"), (["show", "nobody"], "list")],
+)
+def test_errors_name_commands_not_tools(words: list[str], command: str) -> None:
+    said = run_command(*words).stderr
+
+    assert f"`consortium-mcp {command}` shows" in said and "list_" not in said
+
+
 def test_wrong_usage_exits_2() -> None:
     assert [run_command(*words).returncode for words in (("frob",), ("consult",), ("save", "x"))] == [2, 2, 2]
 
