@@ -11,9 +11,10 @@ import anyio
 import click
 
 from consortium_mcp.cli.completion import complete_consortiums, complete_runs
-from consortium_mcp.cli.live import live_table
+from consortium_mcp.cli.live import LiveTable, live_table
 from consortium_mcp.cli.logs import configure_logging
 from consortium_mcp.cli.options import definition_of, definition_options, json_option, output_option
+from consortium_mcp.cli.run_ids import find_run_id
 from consortium_mcp.cli.screen import print_run, say, write_file
 from consortium_mcp.consultancy import Consultancy, answered
 from consortium_mcp.report import plan_text
@@ -59,11 +60,13 @@ def consult(
     Without --consortium and --model the default consortium is asked. Ctrl-C stops the run; what had arrived is kept.
     """
     prompt = _with_stdin(prompt, read_stdin)
-    asked = {"consortium": consortium, "follow_up_to": follow_up_to, **definition_of(**options)}
+    asked = {"consortium": consortium, **definition_of(**options)}
     budget = Budget(max_calls=max_calls, max_cost_usd=max_cost)
     settings = load_settings()
     configure_logging(settings.log_level)
     with Consultancy(settings) as consultancy:
+        if follow_up_to is not None:
+            asked["follow_up_to"] = find_run_id(consultancy.store, follow_up_to)
         if dry_run:
             plan = consultancy.plan(prompt, budget=budget, **asked)
             say(plan.model_dump_json(indent=1) if as_json else plan_text(plan))
@@ -88,15 +91,23 @@ async def _follow(consultancy: Consultancy, run_id: str) -> Run:
     async with anyio.create_task_group() as group:
         group.start_soon(_end_on_sigterm, group.cancel_scope)
         async with Runner(consultancy) as runner:
-            runner.submit(run_id)
             with live_table() as table:
-                async for progress in runner.follow(run_id, math.inf):
-                    table.show(progress)
+                run = await _end_of(run_id, runner, table)
             await consultancy.mark_received(run_id)
-            run = await runner.load(run_id)
         group.cancel_scope.cancel()
         return run
     raise KeyboardInterrupt
+
+
+async def _end_of(run_id: str, runner: Runner, table: LiveTable) -> Run:
+    """The run when it has ended; where another process holds it and dies, we go on with it."""
+    while True:
+        runner.submit(run_id)
+        async for progress in runner.follow(run_id, math.inf):
+            table.show(progress)
+        run = await runner.load(run_id)
+        if run.status != "interrupted" or run.error:  # the error is why we cannot go on
+            return run
 
 
 async def _end_on_sigterm(scope: anyio.CancelScope) -> None:
