@@ -175,6 +175,17 @@ def test_saved_consortiums_are_listed_shown_and_removed(provider: Provider) -> N
     assert json.loads(run_command("list", "--json").stdout) == []
 
 
+def test_saving_says_what_was_replaced_and_how_to_ask_it_and_the_description_is_shown(provider: Provider) -> None:
+    words = ("save", "my panel", "-m", "a", "--arbiter", "arbiter", "--description", "For hard ones.")
+
+    said = [run_command(*words).stdout for _ in range(2)]
+
+    how = "my panel. Ask it with: consortium-mcp consult --consortium 'my panel' 'your question'\n"
+    assert said == [f"Saved {how}", f"Replaced {how}"]
+    for shown in (run_command("list").stdout, run_command("show", "my panel").stdout):
+        assert "  Description: For hard ones.\n" in shown
+
+
 def test_what_a_run_stops_on_and_whether_the_order_is_checked_are_saved_and_shown(provider: Provider) -> None:
     run_command("save", "panel", "-m", "a", "--stop-on", "both", "--no-check-order")
     run_command("save", "usual", "-m", "a")
@@ -272,6 +283,23 @@ def test_models_lists_usable_ones_first(provider: Provider) -> None:
     problems = [one["problem"] is not None for one in listed]
     assert problems == sorted(problems)
     assert "llama3:8b" in [one["model"] for one in listed if one["problem"] is None]
+
+
+def test_models_says_each_reason_once_with_its_models_after_those_that_can_be_used(
+    provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    lines = run_command("models").stdout.splitlines()
+    lacking = [line for line in lines if line.startswith("Not usable: ")]
+
+    assert "llama3:8b" in lines and lines[-len(lacking) :] == lacking and len(lacking) == 1
+    assert "gpt-4o, " in lacking[0] and lacking[0].count("gpt-4o-mini") == 1
+
+
+def test_models_says_where_none_matches() -> None:
+    done = run_command("models", "zzzz")
+
+    assert (done.stdout, done.stderr) == ("", "No model's id or alias contains 'zzzz'.\n")
 
 
 def test_runs_lists_and_shows_what_was_asked(provider: Provider) -> None:
