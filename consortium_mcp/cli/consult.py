@@ -55,7 +55,7 @@ def consult(
     dry_run: bool,
     **options: Any,
 ) -> None:
-    """Ask a consortium what is piped in, then PROMPT, and print its answer; one of them is enough.
+    """Ask a consortium PROMPT, what is piped in, or both.
 
     Without --consortium and --model the default consortium is asked. Ctrl-C stops the run; what had arrived is kept.
     """

@@ -13,7 +13,7 @@ from consortium_mcp.cli.options import json_option
 @click.argument("query", required=False)
 @json_option
 def models(query: str | None, as_json: bool) -> None:
-    """List models that can be used now with their aliases, and what the others lack.
+    """List models that can be used now, and what the others lack.
 
     QUERY is part of an id or alias; without one, all are listed.
     """
