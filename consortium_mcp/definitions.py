@@ -26,6 +26,12 @@ FOUR_WAYS = (
     "(`consortium-mcp local-model fetch`)."
 )
 
+NO_DEFAULT = (
+    "No default: no consortium is saved as 'default' or named in CONSORTIUM_DEFAULT, and neither llm's default model "
+    "{} nor the embedded one can be used. Models that can be used: {}; name some, or save a consortium of them as "
+    "'default' (`consortium-mcp save default -m MODEL`)."
+)
+
 
 @dataclass(frozen=True)
 class Definitions:
@@ -187,7 +193,8 @@ class Definitions:
             except ModelUnavailable:
                 continue
             return None, define(members=[{"model": model, "count": DEFAULT_INSTANCES}], arbiter=model)
-        raise ModelUnavailable(FOUR_WAYS)
+        usable = len(catalogue.usable_ids(self.settings.allowed_models))
+        raise ModelUnavailable(NO_DEFAULT.format(catalogue.default_model, usable) if usable else FOUR_WAYS)
 
 
 def with_arbiter(consortium: Consortium) -> Consortium:

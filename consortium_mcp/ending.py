@@ -27,7 +27,9 @@ def closed(run: Run) -> Run:
             ),
         }
     elif (last := _last_answered(run)) is not None and run.output_schema:
-        why = f"{_judge(run)} gave no verdict ({last.arbiter_error}), and no response alone follows the schema."
+        why = (
+            f"{_judge(run)} gave no verdict ({_clause(last.arbiter_error)}), and no response alone follows the schema."
+        )
         return ended(run, "failed", why)
     elif last is not None:
         single = _most_agreed(last)
@@ -35,8 +37,8 @@ def closed(run: Run) -> Run:
             "selected_iteration": last.number,
             "answer": single.text,
             "degraded": (
-                f"{_judge(run)} gave no verdict ({last.arbiter_error}); this is the response of {single.label} alone, "
-                "the one that the others agree with most.",
+                f"{_judge(run)} gave no verdict ({_clause(last.arbiter_error)}); this is the response of "
+                f"{single.label} alone, the one that the others agree with most.",
                 *_stopped(run),
                 *_missing(run, last.responses),
                 *_lost_after(run, last),
@@ -122,7 +124,7 @@ def _stopped(run: Run) -> list[str]:
 def _stood_in(run: Run, iteration: Iteration) -> list[str]:
     if iteration.judged_by is None:
         return []
-    arbiter, reason = run.consortium.arbiter or "", iteration.arbiter_error
+    arbiter, reason = run.consortium.arbiter or "", _clause(iteration.arbiter_error)
     first, *backups = alternatives(arbiter)
     if iteration.judged_by in backups:
         return [f"The arbiter {first} could not answer; its backup {iteration.judged_by} judged in its place."]
@@ -142,8 +144,7 @@ def _missing(run: Run, responses: Sequence[MemberResponse]) -> list[str]:
     cut = [response.label for response in responses if response.ok and response.error_kind == "truncated"]
     sentences = []
     if failed:
-        reasons = "; ".join(f"{response.label}: {response.error_kind}, {response.error}" for response in failed)
-        sentences.append(f"{len(failed)} of {len(responses)} instances gave no response ({reasons}).")
+        sentences.append(f"{len(failed)} of {len(responses)} instances gave no response ({_reasons(failed)}).")
     if cut:
         sentences.append(f"Cut at their length limit: {', '.join(cut)}.")
     return sentences
@@ -153,7 +154,7 @@ def _unread(run: Run, verdict: Verdict) -> list[str]:
     method = judging_methods().get(run.consortium.judging_method)
     reads = method is None or method.needs_arbiter
     what = "The verdict could not be read in full" if reads else _judge(run)
-    return [f"{what}: {verdict.problem}."] if verdict.problem else []
+    return [f"{what}: {_clause(verdict.problem)}."] if verdict.problem else []
 
 
 def _lost_after(run: Run, selected: Iteration) -> list[str]:
@@ -161,10 +162,10 @@ def _lost_after(run: Run, selected: Iteration) -> list[str]:
     sentences = []
     for iteration in run.iterations[selected.number :]:
         if iteration.verdict is None:
-            reason = iteration.arbiter_error or "no member gave a response"
+            reason = _clause(iteration.arbiter_error or "no member gave a response")
             sentences.append(f"Iteration {iteration.number} gave no verdict ({reason}).")
         elif iteration.verdict.problem:
-            problem = iteration.verdict.problem
+            problem = _clause(iteration.verdict.problem)
             sentences.append(f"The verdict of iteration {iteration.number} could not be read in full: {problem}.")
     return sentences
 
@@ -172,7 +173,15 @@ def _lost_after(run: Run, selected: Iteration) -> list[str]:
 def _why_failed(run: Run) -> str:
     if not run.iterations:
         return f"The run ended at its {run.status} before anybody could be asked."
-    reasons = "; ".join(
-        f"{response.label}: {response.error_kind}, {response.error}" for response in run.iterations[-1].responses
-    )
+    reasons = _reasons(run.iterations[-1].responses)
     return f"No member gave a response, so the arbiter was not asked ({reasons})."
+
+
+def _reasons(failed: Sequence[MemberResponse]) -> str:
+    """Why each gave no response, within a sentence."""
+    return "; ".join(f"{response.label}: {response.error_kind}, {_clause(response.error)}" for response in failed)
+
+
+def _clause(sentence: str | None) -> str:
+    """A sentence as it stands within another: without its full stop."""
+    return f"{sentence}".rstrip(".")

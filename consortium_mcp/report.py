@@ -23,11 +23,15 @@ def short_report(run: Run) -> str:
     return f"{answer_text(run)}\n\n{about_answer(run)}"
 
 
-def answer_text(run: Run) -> str:
-    """The answer, or why there is none; what it lacks comes first."""
+def answer_text(run: Run, between: str = "\n") -> str:
+    """The answer, or why there is none; what it lacks comes first.
+
+    Args:
+        between: what ends each of these; Markdown takes only an empty line for an end.
+    """
     lines = [f"Incomplete: {sentence}" for sentence in run.degraded]
     lines.append(run.error or f"The run is {run.status}; it has no answer." if run.answer is None else run.answer)
-    return "\n".join(lines)
+    return between.join(lines)
 
 
 def plan_text(plan: Plan) -> str:

@@ -42,6 +42,23 @@ def test_the_prompt_comes_from_stdin_when_none_is_given(provider: Provider) -> N
     assert provider.requests_to("a")[0].prompt == "Capital of France?"
 
 
+@pytest.mark.parametrize(
+    ("command", "program"), [("consult", "consortium_mcp"), ("consortium", "llm")], ids=["consortium-mcp", "llm"]
+)
+@pytest.mark.parametrize(
+    ("options", "asked"), [([], "def f(): ...\nWhat is wrong?"), (["--no-stdin"], "What is wrong?")]
+)
+def test_what_is_piped_in_comes_before_the_prompt(
+    provider: Provider, command: str, program: str, options: list[str], asked: str
+) -> None:
+    provider.on("arbiter", verdict("Nothing"))
+    words = (command, "What is wrong?", "-m", "a", "--arbiter", "arbiter", *options)
+
+    run_command(*words, stdin="def f(): ...\n", program=("-m", program))
+
+    assert provider.requests_to("a")[0].prompt == asked
+
+
 def test_B38_llm_consortium_takes_a_bare_prompt(provider: Provider) -> None:
     provider.on("arbiter", verdict("Paris"))
 
@@ -158,6 +175,17 @@ def test_saved_consortiums_are_listed_shown_and_removed(provider: Provider) -> N
     assert json.loads(run_command("list", "--json").stdout) == []
 
 
+def test_saving_says_what_was_replaced_and_how_to_ask_it_and_the_description_is_shown(provider: Provider) -> None:
+    words = ("save", "my panel", "-m", "a", "--arbiter", "arbiter", "--description", "For hard ones.")
+
+    said = [run_command(*words).stdout for _ in range(2)]
+
+    how = "my panel. Ask it with: consortium-mcp consult --consortium 'my panel' 'your question'\n"
+    assert said == [f"Saved {how}", f"Replaced {how}"]
+    for shown in (run_command("list").stdout, run_command("show", "my panel").stdout):
+        assert "  Description: For hard ones.\n" in shown
+
+
 def test_what_a_run_stops_on_and_whether_the_order_is_checked_are_saved_and_shown(provider: Provider) -> None:
     run_command("save", "panel", "-m", "a", "--stop-on", "both", "--no-check-order")
     run_command("save", "usual", "-m", "a")
@@ -202,6 +230,41 @@ def test_B28_removing_what_is_not_saved_is_one_sentence_and_fails() -> None:
     assert done.stderr.startswith("Error: No consortium named 'panel'.")
 
 
+@pytest.mark.parametrize(
+    ("words", "program"),
+    [(["consutl"], "consortium_mcp"), (["consutl", "x"], "consortium_mcp"), (["consortium", "consutl"], "llm")],
+)
+def test_a_slip_in_a_commands_name_is_no_prompt(words: list[str], program: str) -> None:
+    done = run_command(*words, program=("-m", program))
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.endswith("Error: No such command 'consutl'. Did you mean 'consult'?\n")
+
+
+def test_one_word_with_an_option_is_a_prompt_even_if_it_is_nearly_a_command(provider: Provider) -> None:
+    provider.on("arbiter", verdict("ls it"))
+
+    done = run_command("consortium", "lsit", "-m", "a", "--arbiter", "arbiter", program=("-m", "llm"))
+
+    assert (done.returncode, provider.requests_to("a")[0].prompt) == (0, "lsit")
+
+
+def test_llm_consortium_says_that_a_bare_prompt_is_a_consult() -> None:
+    assert (
+        "What begins with no command is a prompt" in run_command("consortium", "--help", program=("-m", "llm")).stdout
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "command"),
+    [(["runs", "show", "nosuchrun"], "runs"), (["runs", "cancel", "nosuchrun"], "runs"), (["show", "nobody"], "list")],
+)
+def test_errors_name_commands_not_tools(words: list[str], command: str) -> None:
+    said = run_command(*words).stderr
+
+    assert f"`consortium-mcp {command}` shows" in said and "list_" not in said
+
+
 def test_wrong_usage_exits_2() -> None:
     assert [run_command(*words).returncode for words in (("frob",), ("consult",), ("save", "x"))] == [2, 2, 2]
 
@@ -220,6 +283,23 @@ def test_models_lists_usable_ones_first(provider: Provider) -> None:
     problems = [one["problem"] is not None for one in listed]
     assert problems == sorted(problems)
     assert "llama3:8b" in [one["model"] for one in listed if one["problem"] is None]
+
+
+def test_models_says_each_reason_once_with_its_models_after_those_that_can_be_used(
+    provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    lines = run_command("models").stdout.splitlines()
+    lacking = [line for line in lines if line.startswith("Not usable: ")]
+
+    assert "llama3:8b" in lines and lines[-len(lacking) :] == lacking and len(lacking) == 1
+    assert "gpt-4o, " in lacking[0] and lacking[0].count("gpt-4o-mini") == 1
+
+
+def test_models_says_where_none_matches() -> None:
+    done = run_command("models", "zzzz")
+
+    assert (done.stdout, done.stderr) == ("", "No model's id or alias contains 'zzzz'.\n")
 
 
 def test_runs_lists_and_shows_what_was_asked(provider: Provider) -> None:

@@ -71,6 +71,19 @@ def test_no_usable_model_is_a_problem_with_its_remedy() -> None:
     assert status == 1 and models["state"] == "problem" and "llm keys set" in models["remedy"]
 
 
+def test_without_a_default_it_says_how_many_models_can_be_named(
+    provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    monkeypatch.setenv("LLM_MODEL", "gpt-4o-mini")
+
+    (default,) = about("Default")
+
+    usable = len([one for one in json.loads(run_command("models", "--json").stdout) if one["problem"] is None])
+    assert default["state"] == "warning" and "No default: " in default["found"] and "No model" not in default["found"]
+    assert usable > 1 and f"Models that can be used: {usable}; name some, or save" in default["found"]
+
+
 def test_a_setting_that_is_wrong_or_unknown_is_named(provider: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CONSORTIUM_DEADLINE", "60")
     (unknown,) = about("Settings")

@@ -8,6 +8,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -335,6 +336,40 @@ def test_resuming_a_run_that_another_process_works_on_waits_for_its_answer(
 
     assert [ended(process)[:2] for process in (first, second)] == [(0, "Paris\n")] * 2
     assert provider.count() == len(MEMBERS) + 1
+
+
+def hold_until(path: Path, run_id: str, moment: float) -> None:
+    rows(path, "UPDATE runs SET owner = 'killed', lease_until = ? WHERE run_id = ?", moment, run_id)
+
+
+def test_a_run_whose_process_died_just_now_is_gone_on_with_when_that_would_have_lost_it(
+    provider: Provider, path: Path, interrupted: str
+) -> None:
+    hold_until(path, interrupted, time.time() + 4)
+
+    status, out, err = ended(start("runs", "resume", interrupted))
+
+    assert (status, out) == (0, "Paris\n")
+    assert f"Another process holds {interrupted}, which is followed; if that has died, we go on at " in err
+
+
+def test_cancelling_ends_a_run_that_nobody_works_on_at_once_and_says_what_has_ended_already(
+    provider: Provider, interrupted: str
+) -> None:
+    said = [ended(start("runs", "cancel", interrupted)) for _ in range(2)]
+
+    assert [one[:2] for one in said] == [
+        (0, f"{interrupted} has ended (cancelled).\n"),
+        (0, f"{interrupted} has ended already (cancelled).\n"),
+    ]
+
+
+def test_cancelling_a_run_that_is_held_says_what_to_do_where_its_process_has_died(path: Path, interrupted: str) -> None:
+    hold_until(path, interrupted, time.time() + 1000)
+
+    status, out, _ = ended(start("runs", "cancel", interrupted))
+
+    assert status == 0 and f"Asked {interrupted} to stop; " in out and "If that has died, cancel it again after " in out
 
 
 def has_opened(process: "subprocess.Popen[str]", path: Path) -> bool:

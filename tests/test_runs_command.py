@@ -72,6 +72,28 @@ def test_the_list_as_json_says_nothing_of_iterations_that_it_does_not_read(provi
     assert "iterations" not in listed and listed["usage"]["calls"] > 0
 
 
+def test_a_run_is_named_by_its_id_the_beginning_of_that_or_its_uri(consultancy: Consultancy) -> None:
+    for run_id in ("01aaaabbb1", "01aaaabbb2", "01aaaaccc1"):
+        run = new_run("Why?", run_id=run_id)
+        consultancy.store.open_run(run, "somebody")
+        consultancy.store.close_run(
+            run.model_copy(update={"status": "converged", "answer": "x", "ended_utc": "2026"}), "somebody"
+        )
+    shown = run_command("runs", "show", "01aaaaccc1").stdout
+
+    assert shown.startswith("# Run 01aaaaccc1\n")
+    for named in ("01aaaac", "consortium://runs/01aaaaccc1", "consortium://runs/01aaaaccc1/transcript.md"):
+        assert run_command("runs", "show", named).stdout == shown
+    assert run_command("runs", "export", "01aaaac", "--format", "md").stdout.startswith(shown)
+    assert run_command("runs", "rate", "01aaaac", "--correct").stdout == "Rated 01aaaaccc1: 1.\n"
+    assert run_command("runs", "cancel", "01aaaac").stdout == "01aaaaccc1 has ended already (converged).\n"
+    for command in ("show", "resume", "replay"):
+        assert run_command("runs", command, "01aaaab").stderr == (
+            "Error: Several runs begin with '01aaaab', as 01aaaabbb2 and 01aaaabbb1; give more of the id.\n"
+        )
+    assert run_command("runs", "show", "01aaa").stderr.startswith("Error: No run '01aaa'.")
+
+
 def test_runs_are_exported_as_json_lines_and_markdown_to_stdout_or_a_file(provider: Provider, tmp_path: Path) -> None:
     first, second = consult_all(provider, "Capital of France?", "Capital of Spain?")
 

@@ -27,8 +27,8 @@ server.cursors server.menu server.tools.parameters server.tools.confirming serve
 server.tools.definitions server.tools server.listing server.resources server.prompts server.completion server.changes
 server.app server.admission server.tokens server.web server.listening server.prompt_http server.exit
 server.stdio server.http server
-cli.logs cli.screen cli.completion cli.options cli.live cli.serve cli.consult cli.consortiums cli.runs cli.stats
-cli.models cli.strategies cli.local_model cli.install cli.doctor cli.demo cli.groups cli
+cli.logs cli.screen cli.completion cli.options cli.live cli.run_ids cli.serve cli.consult cli.consortiums cli.runs
+cli.stats cli.models cli.strategies cli.local_model cli.install cli.doctor cli.demo cli.groups cli
 llm_replies llm_models plugin
 """.split()
 """From the top of the story to its end."""

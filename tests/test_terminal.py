@@ -67,6 +67,20 @@ def test_an_instance_that_failed_says_how(provider: Provider, in_terminal: Calla
     assert row(terminal.screen, "b#1")[1] == "failed: auth"
 
 
+def test_what_an_answer_lacks_is_a_paragraph_of_sentences_of_its_own(
+    provider: Provider, in_terminal: Callable[..., Terminal]
+) -> None:
+    provider.on("a", Fault.wrong_key())
+    provider.on("arbiter", verdict("Paris"))
+
+    terminal = in_terminal("consult", "Capital?", "-m", "a", "-m", "b", "--arbiter", "arbiter")
+    assert terminal.wait_for_exit() == 0
+
+    screen = terminal.screen
+    assert re.search(r"Incomplete: 1 of 2[^\n]*(\n[^\n]+)*\n *\n *Paris", screen)
+    assert ".)" not in screen and ".;" not in screen
+
+
 def test_an_instance_between_two_attempts_waits(provider: Provider, in_terminal: Callable[..., Terminal]) -> None:
     provider.on("b", Fault.rate_limit(retry_after=50))
 

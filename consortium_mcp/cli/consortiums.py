@@ -1,6 +1,7 @@
 """`save`, `list`, `show`, `remove`: saved consortiums."""
 
 import json
+import shlex
 from typing import Any
 
 import click
@@ -25,12 +26,16 @@ def save(name: str, as_json: bool, **options: Any) -> None:
     with Consultancy() as consultancy:
         catalogue = load_catalogue()
         _, consortium = consultancy.definitions.resolve(catalogue, **definition)
+        replaces = name in consultancy.store.list_consortium_names()
         consultancy.definitions.save(name, consortium, catalogue, overwrite=True)
         problem = consultancy.definitions.problem(name, consortium, catalogue)
     if as_json:
         click.echo(json.dumps({"name": name, "problem": problem, "definition": consortium.saved_form()}, indent=1))
     else:
-        click.echo(f"Saved {name}. Ask it with: consortium-mcp consult --consortium {name} 'your question'")
+        done = "Replaced" if replaces else "Saved"
+        click.echo(
+            f"{done} {name}. Ask it with: consortium-mcp consult --consortium {shlex.quote(name)} 'your question'"
+        )
     if problem:
         click.echo(f"It cannot run yet: {problem}", err=True)
 
@@ -91,6 +96,8 @@ def _description(name: str, consortium: Consortium | None, problem: str | None) 
     lines = [f"Consortium: {name}"]
     if consortium is not None:
         system = consortium.system_prompt
+        if consortium.description:
+            lines.append(f"  Description: {consortium.description}")
         lines += [
             f"  Models: {', '.join(map(str, consortium.members))}",
             f"  Arbiter: {consortium.arbiter or f'{consortium.members[0].model} (the first member)'}",

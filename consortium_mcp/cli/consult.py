@@ -11,9 +11,10 @@ import anyio
 import click
 
 from consortium_mcp.cli.completion import complete_consortiums, complete_runs
-from consortium_mcp.cli.live import live_table
+from consortium_mcp.cli.live import LiveTable, live_table
 from consortium_mcp.cli.logs import configure_logging
 from consortium_mcp.cli.options import definition_of, definition_options, json_option, output_option
+from consortium_mcp.cli.run_ids import find_run_id
 from consortium_mcp.cli.screen import print_run, say, write_file
 from consortium_mcp.consultancy import Consultancy, answered
 from consortium_mcp.report import plan_text
@@ -37,7 +38,7 @@ from consortium_mcp.settings import load_settings
 @click.option("--max-cost", type=click.FloatRange(0, min_open=True), help="The most US dollars that it may cost.")
 @click.option("--dry-run", is_flag=True, help="Only say what it would do and cost.")
 @output_option("Write the whole run to this file too, as JSON.")
-@click.option("--stdin/--no-stdin", "read_stdin", default=True, help="Read the prompt from stdin when none is given.")
+@click.option("--stdin/--no-stdin", "read_stdin", default=True, help="Read what is piped in; it comes before PROMPT.")
 @click.option("--raw", is_flag=True, help="Print the arbiter's reply untouched.")
 @json_option
 def consult(
@@ -54,16 +55,18 @@ def consult(
     dry_run: bool,
     **options: Any,
 ) -> None:
-    """Ask a consortium PROMPT, or what stdin says, and print its answer.
+    """Ask a consortium PROMPT, what is piped in, or both.
 
     Without --consortium and --model the default consortium is asked. Ctrl-C stops the run; what had arrived is kept.
     """
-    prompt = prompt or _prompt_from_stdin(read_stdin)
-    asked = {"consortium": consortium, "follow_up_to": follow_up_to, **definition_of(**options)}
+    prompt = _with_stdin(prompt, read_stdin)
+    asked = {"consortium": consortium, **definition_of(**options)}
     budget = Budget(max_calls=max_calls, max_cost_usd=max_cost)
     settings = load_settings()
     configure_logging(settings.log_level)
     with Consultancy(settings) as consultancy:
+        if follow_up_to is not None:
+            asked["follow_up_to"] = find_run_id(consultancy.store, follow_up_to)
         if dry_run:
             plan = consultancy.plan(prompt, budget=budget, **asked)
             say(plan.model_dump_json(indent=1) if as_json else plan_text(plan))
@@ -88,15 +91,23 @@ async def _follow(consultancy: Consultancy, run_id: str) -> Run:
     async with anyio.create_task_group() as group:
         group.start_soon(_end_on_sigterm, group.cancel_scope)
         async with Runner(consultancy) as runner:
-            runner.submit(run_id)
             with live_table() as table:
-                async for progress in runner.follow(run_id, math.inf):
-                    table.show(progress)
+                run = await _end_of(run_id, runner, table)
             await consultancy.mark_received(run_id)
-            run = await runner.load(run_id)
         group.cancel_scope.cancel()
         return run
     raise KeyboardInterrupt
+
+
+async def _end_of(run_id: str, runner: Runner, table: LiveTable) -> Run:
+    """The run when it has ended; where another process holds it and dies, we go on with it."""
+    while True:
+        runner.submit(run_id)
+        async for progress in runner.follow(run_id, math.inf):
+            table.show(progress)
+        run = await runner.load(run_id)
+        if run.status != "interrupted" or run.error:  # the error is why we cannot go on
+            return run
 
 
 async def _end_on_sigterm(scope: anyio.CancelScope) -> None:
@@ -106,9 +117,11 @@ async def _end_on_sigterm(scope: anyio.CancelScope) -> None:
             scope.cancel()
 
 
-def _prompt_from_stdin(read_stdin: bool) -> str:
-    if not read_stdin or sys.stdin.isatty():
-        raise click.UsageError("No prompt: give it as an argument or on stdin.")
-    if not (prompt := sys.stdin.read().strip()):
-        raise click.UsageError("No prompt: stdin is empty.")
-    return prompt
+def _with_stdin(prompt: str | None, read_stdin: bool) -> str:
+    """What is piped in and then the prompt, as llm joins them, but on lines of their own."""
+    is_piped = read_stdin and sys.stdin is not None and not sys.stdin.isatty()
+    parts = (sys.stdin.read().strip() if is_piped else "", prompt or "")
+    if not any(parts):
+        missing = "stdin is empty" if is_piped else "give it as an argument or on stdin"
+        raise click.UsageError(f"No prompt: {missing}.")
+    return "\n".join(part for part in parts if part)

@@ -1,6 +1,8 @@
 """The two groups of the same commands: `consortium-mcp …` and `llm consortium …`."""
 
+import difflib
 import importlib
+import re
 import sys
 from typing import Any
 
@@ -29,6 +31,16 @@ _COMMANDS = {
 """Where each command lives; a module is imported when its command is used, so that none pays for another's imports."""
 
 
+_TOOLS = {
+    "list_consortiums": "`consortium-mcp list`",
+    "list_models": "`consortium-mcp models`",
+    "list_runs": "`consortium-mcp runs`",
+    "get_run": "`consortium-mcp runs resume`",
+    "cancel_run": "`consortium-mcp runs cancel`",
+}
+"""What a person types for the tool that a sentence names."""
+
+
 class CommandGroup(click.Group):
     """Finds commands where they live, and turns what we foresaw into one sentence and an exit status."""
 
@@ -44,12 +56,20 @@ class CommandGroup(click.Group):
         command: click.Command = getattr(importlib.import_module(f"consortium_mcp.cli.{module}"), attribute)
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command that is named; one that does not exist is refused with the name that is meant."""
+        if not args[0].startswith("-"):
+            _refuse_slip(ctx, args[0])
+        return super().resolve_command(ctx, args)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command: exit status 1 when the work failed, 130 when somebody interrupted it."""
         try:
             return super().invoke(ctx)
         except ConsortiumError as error:
-            raise click.ClickException(plain(str(error))) from error
+            raise click.ClickException(plain(_for_people(str(error)))) from error
         except KeyboardInterrupt as interrupt:
             click.echo(" ".join(("Interrupted.", *interrupt.args)), err=True)
             sys.exit(130)
@@ -59,7 +79,9 @@ class DefaultToConsult(CommandGroup):
     """As `llm` itself does: what is no command is a prompt; `run` is the name that llm-consortium gave to consult."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Put `consult` before arguments that name no command."""
+        """Put `consult` before arguments that name no command; one word that is nearly a command's name is a slip."""
+        if len(args) == 1 and args[0] != "run":
+            _refuse_slip(ctx, args[0])
         if not args or (args[0] not in (*_COMMANDS, "run", "--help")):
             args = ["consult", *args]
         return super().parse_args(ctx, args)
@@ -86,4 +108,18 @@ def main(ctx: click.Context) -> None:
 
 @click.group(name="consortium", cls=DefaultToConsult)
 def llm_group() -> None:
-    """Ask a consortium of models one question, and manage saved consortiums."""
+    """Ask a consortium of models one question, and manage saved consortiums.
+
+    What begins with no command is a prompt: `llm consortium 'your question'` consults on it.
+    """
+
+
+def _refuse_slip(ctx: click.Context, word: str) -> None:
+    """Raise UsageError for what is nearly the name of a command."""
+    if word not in _COMMANDS and (meant := difflib.get_close_matches(word, _COMMANDS, n=1, cutoff=0.7)):
+        raise click.UsageError(f"No such command {word!r}. Did you mean {meant[0]!r}?", ctx)
+
+
+def _for_people(sentence: str) -> str:
+    """A sentence that was written for MCP clients too, with commands instead of tools."""
+    return re.sub(rf"\b({'|'.join(_TOOLS)})\b", lambda tool: _TOOLS[tool[0]], sentence)

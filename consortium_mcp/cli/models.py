@@ -1,10 +1,11 @@
 """`models`: what a consortium can be made of."""
 
 import json
+from collections.abc import Iterator
 
 import click
 
-from consortium_mcp.catalogue import load_catalogue
+from consortium_mcp.catalogue import ModelEntry, load_catalogue
 from consortium_mcp.cli.options import json_option
 
 
@@ -25,7 +26,21 @@ def models(query: str | None, as_json: bool) -> None:
         ]
         click.echo(json.dumps(listed, indent=1))
     else:
-        for one, problem in found:
-            click.echo(one.model_id + (f"  (not usable: {problem})" if problem else ""))
+        for line in _lines(found):
+            click.echo(line)
+    if query and not found:
+        click.echo(f"No model's id or alias contains {query!r}.", err=True)
     for plugin, why in catalogue.broken_plugins.items():
         click.echo(f"The llm plugin {plugin} is broken: {why}", err=True)
+
+
+def _lines(found: list[tuple[ModelEntry, str | None]]) -> Iterator[str]:
+    """A line for each model that can be used, then one for each reason why others cannot."""
+    lacking: dict[str, list[str]] = {}
+    for one, problem in found:
+        if problem is None:
+            yield one.model_id + (f"  ({', '.join(one.aliases)})" if one.aliases else "")
+        else:
+            lacking.setdefault(problem.removeprefix(f"{one.model_id} ({one.plugin}): "), []).append(one.model_id)
+    for problem, model_ids in lacking.items():
+        yield f"Not usable: {', '.join(dict.fromkeys(model_ids))}: {problem}"

@@ -11,6 +11,7 @@ import click
 from consortium_mcp.cli.completion import complete_consortiums, complete_judging_methods, complete_models, complete_runs
 from consortium_mcp.cli.consult import work_on
 from consortium_mcp.cli.options import json_option, output_option
+from consortium_mcp.cli.run_ids import find_run_id
 from consortium_mcp.cli.screen import count, print_run, say, write_file
 from consortium_mcp.consultancy import Consultancy, answered
 from consortium_mcp.page import page
@@ -38,7 +39,10 @@ run_argument = click.argument("run_id", metavar="RUN", shell_complete=complete_r
 def runs(
     ctx: click.Context, query: str | None, consortium: str | None, status: Status | None, limit: int, as_json: bool
 ) -> None:
-    """List past consultations, newest first."""
+    """List past consultations, newest first.
+
+    Where a command wants a RUN, give its id, at least six characters of its beginning, or its consortium:// URI.
+    """
     if ctx.invoked_subcommand is not None:
         return
     with Consultancy() as consultancy:
@@ -61,7 +65,7 @@ def runs(
 def show(run_id: str, as_json: bool) -> None:
     """Show everything that was said in RUN."""
     with Consultancy() as consultancy:
-        run = consultancy.store.load_run(run_id)
+        run = consultancy.store.load_run(find_run_id(consultancy.store, run_id))
     say(run.model_dump_json(indent=1) if as_json else transcript(run))
 
 
@@ -69,10 +73,17 @@ def show(run_id: str, as_json: bool) -> None:
 @run_argument
 @json_option
 def resume(run_id: str, as_json: bool) -> None:
-    """Go on with RUN where it was interrupted; what was paid for is not asked again."""
+    """Go on with RUN where it was interrupted; what was paid for is not asked again.
+
+    While another process works on it, that is followed.
+    """
     with Consultancy() as consultancy:
+        run_id = find_run_id(consultancy.store, run_id)
         run = consultancy.store.load_run(run_id)
-        if run.ended_utc is None:  # where another process works on it, that is followed
+        if run.ended_utc is None:
+            if until := consultancy.store.held_until(run_id):
+                held = f"Another process holds {run_id}, which is followed; if that has died, we go on at {until:%X}."
+                click.echo(held, err=True)
             run = work_on(consultancy, run_id)
     print_run(answered(run), as_json=as_json)
 
@@ -88,7 +99,8 @@ def export(run_ids: tuple[str, ...], form: str, output: Path | None) -> None:
     """
     with Consultancy() as consultancy:
         store = consultancy.store
-        chosen = dict.fromkeys(run_ids or [run.run_id for run in store.list_runs(limit=None)])
+        named = [find_run_id(store, run_id) for run_id in run_ids]
+        chosen = dict.fromkeys(named or [run.run_id for run in store.list_runs(limit=None)])
         pieces = FORMS[form](store.load_run(run_id) for run_id in chosen)
         if output is None:
             for piece in pieces:
@@ -140,6 +152,7 @@ def rate(run_id: str, correct: bool, wrong: bool, score: float | None, note: str
         raise click.UsageError("How right was it? Give one of --correct, --wrong and --score.")
     score = float(correct) if score is None else score
     with Consultancy() as consultancy:
+        run_id = find_run_id(consultancy.store, run_id)
         consultancy.store.load_progress(run_id)
         rating = Rating(run_id=run_id, score=score, note=note)
         consultancy.store.save_rating(rating)
@@ -167,7 +180,7 @@ def replay(
     with Consultancy() as consultancy:
         opened = open_replay(
             consultancy,
-            run_id,
+            find_run_id(consultancy.store, run_id),
             arbiter=arbiter,
             judging_method=judging_method,
             without=without,
@@ -182,6 +195,18 @@ def replay(
 def cancel(run_id: str) -> None:
     """Stop RUN, whichever process works on it."""
     with Consultancy() as consultancy:
-        consultancy.store.load_progress(run_id)
-        consultancy.store.request_cancel(run_id)
-    click.echo(f"Asked {run_id} to stop; its process hears of it within seconds.")
+        store = consultancy.store
+        run_id = find_run_id(store, run_id)
+        before = store.load_progress(run_id).status
+        store.request_cancel(run_id)
+        until = store.held_until(run_id)
+        status = store.load_progress(run_id).status
+    if before not in ("running", "interrupted"):
+        click.echo(f"{run_id} has ended already ({before}).")
+    elif until is None:
+        click.echo(f"{run_id} has ended ({status}).")
+    else:
+        click.echo(
+            f"Asked {run_id} to stop; its process hears of it within seconds. "
+            f"If that has died, cancel it again after {until:%X}."
+        )

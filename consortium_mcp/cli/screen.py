@@ -29,7 +29,7 @@ def print_run(run: Run, *, raw: bool = False, as_json: bool = False) -> None:
     if raw and selected.raw_verdict:
         say(selected.raw_verdict)
     elif sys.stdout.isatty():
-        Console().print(Markdown(plain(answer_text(run)), hyperlinks=False))
+        Console().print(Markdown(plain(answer_text(run, between="\n\n")), hyperlinks=False))
     else:
         click.echo(answer_text(run))
     say(f"{about_answer(run)}\nUsed: {usage_text(run.usage)}", err=True)

@@ -2,6 +2,7 @@
 
 import sqlite3
 import time
+from datetime import datetime
 
 from consortium_mcp.run import now_utc
 from consortium_mcp.store.database import DatabaseFile
@@ -42,6 +43,12 @@ class Leases(DatabaseFile):
         )
         values = [owner, now + LEASE_SECONDS, deadline_utc, run_id, owner, now]
         return self.write(lambda c: c.execute(sql, values).rowcount) == 1
+
+    def held_until(self, run_id: str) -> datetime | None:
+        """When the process that holds the run loses it, unless it renews its lease; None when nobody holds it."""
+        sql = "SELECT lease_until FROM runs WHERE run_id = ? AND status = 'running' AND lease_until >= ?"
+        rows = self.read(sql, [run_id, time.time()])
+        return datetime.fromtimestamp(rows[0]["lease_until"]).astimezone() if rows else None
 
     def release_run(self, run_id: str, owner: str) -> bool:
         """Let go of a run, which then reads interrupted until somebody goes on with it; False where it is to end."""

@@ -1,0 +1,21 @@
+"""Which run is meant on the command line: its id, the beginning of that, or the URI that an answer ends with."""
+
+from consortium_mcp.errors import NotFound
+from consortium_mcp.store import Store
+from consortium_mcp.uris import RUNS
+
+SHORTEST = 6
+"""Characters that the beginning of an id needs."""
+
+
+def find_run_id(store: Store, named: str) -> str:
+    """The id of the run that is meant; what begins no run's id stays as it is. Raises NotFound where several do."""
+    begin = named.removeprefix(f"{RUNS}/").partition("/")[0]
+    if len(begin) < SHORTEST:
+        return begin
+    found = [run_id for run_id in store.find_run_ids(begin, limit=3) if run_id.startswith(begin)]
+    if begin in found or not found:
+        return begin
+    if len(found) > 1:
+        raise NotFound(f"Several runs begin with {begin!r}, as {found[0]} and {found[1]}; give more of the id.")
+    return found[0]
