@@ -16,7 +16,7 @@ from consortium_mcp.consortium import Consortium, with_own_answer, without_own_a
 from consortium_mcp.definitions import Definitions, check_schema_use, client_problems, with_arbiter
 from consortium_mcp.errors import Busy, InvalidConsortium
 from consortium_mcp.nesting import outer_call
-from consortium_mcp.plan import Plan, budget_problems, make_plan
+from consortium_mcp.plan import Plan, budget_problems, make_plan, nested_problems
 from consortium_mcp.run import Budget, Run, Turn, now_utc
 from consortium_mcp.settings import Settings
 from consortium_mcp.store import Room, Store, caller_scope, day_scope
@@ -62,7 +62,9 @@ class Opening:
         if not prompt.strip():
             problems.append("The prompt is empty.")
         problems += self._long_texts(prompt, own_answer, definition.get("system_prompt"))
-        problems += budget_problems(consortium, budget or Budget(), models) + self._problems_today(consortium, models)
+        budget = budget or Budget()
+        problems += nested_problems(budget, models) + budget_problems(consortium, budget, models)
+        problems += self._problems_today(consortium, models)
         said = [turn.text for turn in _conversation(earlier)]
         return make_plan("".join([*said, prompt]), consortium, models, problems)
 
@@ -109,7 +111,8 @@ class Opening:
         history = (*history, *_conversation(earlier))
         name, consortium = self._consortium(catalogue, earlier, own_answer, **definition)
         models = self.definitions.check(name, consortium, catalogue)
-        if problems := client_problems(consortium, has_client) + budget_problems(consortium, budget, models):
+        problems = client_problems(consortium, has_client) + nested_problems(budget, models)
+        if problems := problems + budget_problems(consortium, budget, models):
             raise InvalidConsortium(" ".join(problems))
         if output_schema:
             check_schema_use(consortium, models)

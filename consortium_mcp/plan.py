@@ -26,7 +26,7 @@ class PlannedCalls(Record):
     """llm's id."""
 
     role: str
-    """`member`, `arbiter`, or `peer` for members that rank the others."""
+    """`member`, `consortium` for one that is a consortium, `arbiter`, or `peer` for members that rank the others."""
 
     per_iteration: int
     """How many in each iteration."""
@@ -122,6 +122,18 @@ def budget_problems(
     return problems
 
 
+def nested_problems(budget: Budget, models: Mapping[str, Sequence[ModelEntry]]) -> list[str]:
+    """Why a run's own budget of calls cannot be held; empty when it can. The day's counts every run's calls."""
+    nested = [one.model_id for backups in models.values() for one in backups if one.is_consortium]
+    if budget.max_calls is None or not nested:
+        return []
+    names = ", ".join(dict.fromkeys(nested))
+    return [
+        f"max_calls (the run's budget) cannot be held: what the consortium {names} asks inside counts in runs of its "
+        "own. Limit the day's calls (CONSORTIUM_MAX_CALLS), or ask its members directly."
+    ]
+
+
 def _rows(
     prompt: str, consortium: Consortium, models: Mapping[str, Sequence[ModelEntry]], response_tokens: int
 ) -> list[PlannedCalls]:
@@ -138,7 +150,11 @@ def _rows(
     question = _tokens(prompt) + FORM_TOKENS
     heard = question + _tokens(consortium.system_prompt or "") + len(asked) * response_tokens
     heard += sum(_tokens(member.response) for member in consortium.members if member.response is not None)
-    rows = [_row(models, model, "member", count, question + systems[model]) for model, count in counts.items()]
+    nested = {model for model in counts if any(entry.is_consortium for entry in models.get(model, ()))}
+    rows = [
+        _row(models, model, "consortium" if model in nested else "member", count, question + systems[model])
+        for model, count in counts.items()
+    ]
     method = judging_methods()[consortium.judging_method]
     if method.needs_arbiter:
         rows.append(_row(models, consortium.arbiter or "", "arbiter", 1, heard))

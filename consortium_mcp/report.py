@@ -41,6 +41,7 @@ def plan_text(plan: Plan) -> str:
     lines = [
         f"Would ask: {who}.",
         f"Calls: {plan.min_calls} to {plan.max_calls}; tokens: {plan.tokens[0]} to {plan.tokens[1]}; cost: {cost}.",
+        *(f"Not counted: what the consortium {row.model} asks." for row in plan.calls if row.role == "consortium"),
         *(f"It cannot run: {problem}" for problem in plan.problems),
     ]
     return "\n".join(lines)

@@ -25,6 +25,7 @@ from consortium_mcp.run import Parent
 from consortium_mcp.threads import in_thread
 from tests.provider import Provider, verdict
 from tests.server_process import http_client, http_server, structured
+from tests.test_cli import run_command
 from tests.test_serving import until
 
 OUTER: dict[str, Any] = {"consortium": "outer", "prompt": "Capital?"}
@@ -232,3 +233,15 @@ async def test_the_call_is_known_in_the_thread_of_a_synchronous_model_and_in_the
         known = await in_thread(lambda: list(iterate(consult)))
 
     assert known == [call]
+
+
+def test_a_budget_of_calls_is_refused_where_a_consortium_asks_inside_and_a_plan_says_so(provider: Provider) -> None:
+    asked = ("consult", "Capital?", "--consortium", "outer")
+    plan = run_command(*asked, "--dry-run")
+    refused = run_command(*asked, "--max-calls", "100")
+
+    assert "inner (consortium) 1x" in plan.stdout and "Not counted: what the consortium inner asks." in plan.stdout
+    assert (
+        refused.returncode == 1 and "what the consortium inner asks inside counts in runs of its own" in refused.stderr
+    )
+    assert provider.count() == 0
