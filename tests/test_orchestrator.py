@@ -282,12 +282,12 @@ async def test_B8_when_every_member_fails_the_arbiter_is_not_asked_and_there_is_
 async def test_B8_the_error_names_each_member_and_its_reason() -> None:
     call = ScriptedCalls(m1=failed("auth", "No key."), m2=failed("empty", "It is empty."))
     run = closed(await last_state(new_run(), call))
-    assert "a#1: auth, No key.; b#1: empty, It is empty." in (run.error or "")
+    assert "a#1: auth, No key; b#1: empty, It is empty" in (run.error or "")
 
 
 async def test_a_member_that_fails_is_told_with_the_answer_and_the_others_are_judged() -> None:
     run = closed(await last_state(new_run(), ScriptedCalls(m1=failed("timeout", "Too slow."), arbiter=said("x", 0.9))))
-    assert (run.answer, run.degraded) == ("x", ("1 of 2 instances gave no response (a#1: timeout, Too slow.).",))
+    assert (run.answer, run.degraded) == ("x", ("1 of 2 instances gave no response (a#1: timeout, Too slow).",))
 
 
 async def test_B32_a_truncated_response_is_judged_and_told() -> None:
@@ -301,7 +301,7 @@ async def test_B7_when_the_arbiter_fails_the_member_that_trusts_itself_most_judg
     call = ScriptedCalls(m1="low\nConfidence: 20%", m2="high\nConfidence: 90%", arbiter=failed("server", "Down."))
     run = closed(await last_state(new_run(), call))
     assert (run.status, run.answer, call.question("i1/arbiter/standin").model) == ("converged", "the synthesis", "b")
-    assert run.degraded == ("The arbiter judge failed (Down.); b, a member, judged in its place.",)
+    assert run.degraded == ("The arbiter judge failed (Down); b, a member, judged in its place.",)
 
 
 async def test_B7_when_nobody_can_judge_the_response_that_the_others_agree_with_most_is_the_answer() -> None:
