@@ -152,7 +152,7 @@ async def test_what_the_client_declines_is_a_response_with_an_error(tmp_path: Pa
         arguments: dict[str, Any] = {"prompt": "?", "models": ["a", "b", "client"], "arbiter": "arbiter"}
         result = await client.call_tool("consult_consortium", arguments)
 
-    assert "The client did not lend its model: The user said no." in said(result)
+    assert "The client did not lend its model: The user said no)." in said(result)
     assert structured(result)["answer"] == "Paris"
 
 

@@ -19,7 +19,7 @@ from sqlite_utils import Database
 from consortium_mcp.consortium import Consortium, Member, define
 from consortium_mcp.consultancy import Consultancy
 from consortium_mcp.errors import ConsortiumError, NotFound, StoreUnusable
-from consortium_mcp.run import CallResult, CallSpec, Iteration, Run, Verdict
+from consortium_mcp.run import CallResult, CallSpec, Iteration, Run, Verdict, now_utc
 from consortium_mcp.store import Begun, NotHeld, Paid, Refused, Reservation, Store
 from consortium_mcp.store.migrations import migrations
 from consortium_mcp.store.writer import Writer
@@ -360,7 +360,7 @@ def test_a_closed_run_is_loaded_as_it_ended(store: Store) -> None:
     judged = Iteration(number=1, responses=responses, shown_order=(0,), verdict=verdict, raw_verdict="{}")
     store.save_iteration("01a", judged)
     ended = {"status": "converged", "answer": "so", "confidence": 0.9, "dissent": "no", "selected_iteration": 1}
-    run = store.load_run("01a").model_copy(update={**ended, "degraded": ("é",), "ended_utc": "2026-11-22"})
+    run = store.load_run("01a").model_copy(update={**ended, "degraded": ("é",), "ended_utc": now_utc()})
     store.close_run(run, "me")
 
     assert store.load_run("01a") == run

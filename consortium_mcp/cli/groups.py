@@ -60,7 +60,7 @@ class CommandGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """The command that is named; one that does not exist is refused with the name that is meant."""
-        if not args[0].startswith("-"):
+        if not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
             _refuse_slip(ctx, args[0])
         return super().resolve_command(ctx, args)
 
