@@ -1,0 +1,112 @@
+"""What a benchmark measured: each figure with all its repetitions, the bound it is held to, and how it prints."""
+
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One thing that was measured several times."""
+
+    what: str
+    """What, in a few words; the same words in every run, because a baseline is compared by them."""
+
+    unit: str
+    """`ms`, `MB`, `per s`; `x` for a ratio within one run, the only kind that can be held to a bound anywhere."""
+
+    values: tuple[float, ...]
+    """Each repetition's."""
+
+    most: float | None = None
+    """What the median may be at the most; None for no such bound."""
+
+    least: float | None = None
+    """What the median must be at the least; None for no such bound. Such a figure is better the higher it is."""
+
+    higher_is_better: bool = False
+    """Whether more is better; else less is."""
+
+    @property
+    def median(self) -> float:
+        """The one to quote."""
+        return statistics.median(self.values)
+
+    @property
+    def spread(self) -> float:
+        """How far the values are apart: half the distance of the quartiles, as a fraction of the median."""
+        if len(self.values) < 2 or not self.median:
+            return 0.0
+        low, _, high = statistics.quantiles(self.values, n=4, method="inclusive")
+        return (high - low) / 2 / abs(self.median)
+
+    @property
+    def holds(self) -> bool:
+        """Whether the median is within its bounds."""
+        below = self.most is None or self.median <= self.most
+        return below and (self.least is None or self.median >= self.least)
+
+    @property
+    def row(self) -> str:
+        """A row of the table."""
+        bounds = [f"≤ {self.most:g}" for _ in [0] if self.most is not None]
+        bounds += [f"≥ {self.least:g}" for _ in [0] if self.least is not None]
+        held = f"{' and '.join(bounds)}: {'holds' if self.holds else 'BROKEN'}" if bounds else ""
+        return f"| {self.what} | {shown(self.median)} {self.unit} | ± {self.spread:.0%} | {held} |"
+
+
+def shown(value: float) -> str:
+    """Three figures of a number, without powers of ten."""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def report(figures: Sequence[Figure]) -> None:
+    """Print the table and end the process, with 1 where a bound is broken."""
+    print(*table(figures), sep="\n")
+    sys.exit(not all(figure.holds for figure in figures))
+
+
+def table(figures: Iterable[Figure]) -> list[str]:
+    """The lines of the table."""
+    return ["| | median | spread | bound |", "|---|---|---|---|", *(figure.row for figure in figures)]
+
+
+def interleaved(sides: dict[str, Callable[[], float]], repetitions: int, warm_up: int = 1) -> dict[str, list[float]]:
+    """What each side measures, in turn, so that whatever else the machine does hits all of them; by the side's name."""
+    values: dict[str, list[float]] = {name: [] for name in sides}
+    for repetition in range(warm_up + repetitions):
+        for name, measure in sides.items():
+            value = measure()
+            if repetition >= warm_up:
+                values[name].append(value)
+    return values
+
+
+def ratios(above: Sequence[float], below: Sequence[float]) -> tuple[float, ...]:
+    """Repetition by repetition: how many times the one is the other."""
+    return tuple(one / other for one, other in zip(above, below, strict=True))
+
+
+def machine_noise() -> Figure:
+    """How steady the machine is: the same work, again and again."""
+
+    def work() -> float:
+        began = time.perf_counter()
+        sum(number * number for number in range(300_000))
+        return (time.perf_counter() - began) * 1000
+
+    return Figure("the machine: a fixed loop", "ms", tuple(work() for _ in range(30)))
+
+
+def save(figures: Iterable[Figure], path: Path) -> None:
+    """Write the figures as a baseline."""
+    path.write_text(json.dumps([asdict(figure) for figure in figures], indent=1) + "\n")
+
+
+def load(path: Path) -> list[Figure]:
+    """Read a baseline."""
+    return [Figure(**{**row, "values": tuple(row["values"])}) for row in json.loads(path.read_text())]
