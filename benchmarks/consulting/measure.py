@@ -1,0 +1,110 @@
+"""Measures the sides in turn: one consult at a time, then many at once."""
+
+import statistics
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import anyio
+
+from benchmarks.consulting.provider import CRITICAL_PATH_SECONDS, provider
+from benchmarks.consulting.sides import Asking, Side, floor, ours
+from benchmarks.figures import Figure, ratios
+
+MOST = {1: 1.06, 4: 1.09, 16: 1.16, 64: 1.5}
+"""By how many members are asked: how many times the critical path a consult may take."""
+
+AT_ONCE, MEMBERS = 128, 4
+"""How many consults are under way together where throughput is measured, and of how many members."""
+
+LEAST_THROUGHPUT = 0.9
+"""Of what a bare server with llm's models and clients kept manages."""
+
+MOST_MEMORY_MB = 160
+
+CONSULTS = 7
+"""How many of one size are asked one after the other in one repetition; their median counts."""
+
+
+def figures(repetitions: int = 5, sides: Sequence[str] | None = None) -> list[Figure]:
+    """What consults cost, ours first.
+
+    Args:
+        sides: those that are measured beside ours; None means all.
+    """
+    return anyio.run(_figures, repetitions, sides)
+
+
+async def _figures(repetitions: int, sides: Sequence[str] | None) -> list[Figure]:
+    with tempfile.TemporaryDirectory() as folder, provider(Path(folder)) as url:
+        compared = [ours(), *(side for side in _floors(url) if sides is None or side.name in sides)]
+        one_by_one = await _one_by_one(compared, Path(folder), repetitions)
+        at_once, memory = await _at_once(compared, Path(folder), repetitions)
+    found = []
+    for side in compared:
+        mine = side is compared[0]
+        for members, most in MOST.items():
+            what = f"{side.name}: a consult of {members} ÷ its critical path"
+            found.append(Figure(what, "x", tuple(one_by_one[side.name][members]), most if mine else None))
+        what = f"{side.name}: {AT_ONCE} consults of {MEMBERS} at once"
+        found.append(Figure(what, "per s", tuple(at_once[side.name]), higher_is_better=True))
+        most_memory = MOST_MEMORY_MB if mine else None
+        found.append(Figure(f"{side.name}: peak memory there", "MB", tuple(memory[side.name]), most_memory))
+    if "llm kept" in at_once:
+        relative = ratios(at_once[compared[0].name], at_once["llm kept"])
+        what = f"{compared[0].name} ÷ llm kept: consults a second"
+        found.append(Figure(what, "x", relative, least=LEAST_THROUGHPUT, higher_is_better=True))
+    return found
+
+
+def _floors(url: str) -> list[Side]:
+    return [
+        floor("aiohttp alone", "aiohttp", url),
+        floor("llm kept", "kept", url),
+        floor("llm plainly", "plain", url),
+    ]
+
+
+async def _one_by_one(sides: list[Side], folder: Path, repetitions: int) -> dict[str, dict[int, list[float]]]:
+    """How many times the critical path a consult takes, by side and members."""
+    took: dict[str, dict[int, list[float]]] = {side.name: {members: [] for members in MOST} for side in sides}
+    async with AsyncExitStack() as open_sides:
+        asking = [await open_sides.enter_async_context(side.connected(folder)) for side in sides]
+        for one in asking:
+            await one.consult(1)
+            await one.consult(max(MOST))
+        for _ in range(repetitions):
+            for members in MOST:
+                for one in asking:
+                    took[one.side.name][members].append(await _median_ratio(one, members))
+    return took
+
+
+async def _median_ratio(asking: Asking, members: int) -> float:
+    took = []
+    for _ in range(CONSULTS):
+        began = time.perf_counter()
+        await asking.consult(members)
+        took.append((time.perf_counter() - began) / CRITICAL_PATH_SECONDS)
+    return statistics.median(took)
+
+
+async def _at_once(
+    sides: list[Side], folder: Path, repetitions: int
+) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
+    """Consults a second and megabytes, by side; each repetition has a process of its own."""
+    throughput: dict[str, list[float]] = {side.name: [] for side in sides}
+    memory: dict[str, list[float]] = {side.name: [] for side in sides}
+    for _ in range(repetitions):
+        for side in sides:
+            async with side.connected(folder) as asking:
+                await asking.consult(MEMBERS)
+                began = time.perf_counter()
+                async with anyio.create_task_group() as group:
+                    for _ in range(AT_ONCE):
+                        group.start_soon(asking.consult, MEMBERS)
+                throughput[side.name].append(AT_ONCE / (time.perf_counter() - began))
+                memory[side.name].append(asking.peak_memory_mb)
+    return throughput, memory

@@ -1,0 +1,110 @@
+"""Who is measured: our server and what it is compared with, each started over stdio and asked through the SDK's client."""
+
+import os
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mcp import Client, StdioServerParameters, stdio_client
+from mcp_types import CallToolResult
+
+PROMPT = "Is it safe to retry a POST after a timeout?"
+
+PATIENT = {
+    "CONSORTIUM_MAX_CONCURRENT_CALLS": "1000",
+    "CONSORTIUM_MAX_CONCURRENT_RUNS": "1000",
+    "CONSORTIUM_MAX_WAITING_RUNS": "1000",
+}
+"""Our server's own limits out of the way: the floors have none."""
+
+
+def _ours(number: int, members: int) -> dict[str, Any]:
+    # A number, because the same call again would join the first one's run.
+    arguments = {"models": [f"member:{members}"], "arbiter": "arbiter", "wait_seconds": 600}
+    return {"prompt": f"{PROMPT} ({number})", **arguments}
+
+
+def _others(number: int, members: int) -> dict[str, Any]:
+    return {"prompt": f"{PROMPT} ({number})", "members": members}
+
+
+@dataclass(frozen=True)
+class Side:
+    """One server."""
+
+    name: str
+    module: tuple[str, ...]
+    """What `python -m` starts, with its arguments."""
+
+    tool: str
+    arguments: Callable[[int, int], dict[str, Any]]
+    """Of a call, from its number and how many members are asked."""
+
+    python: str = sys.executable
+    environment: dict[str, str] = field(default_factory=dict)
+
+    @asynccontextmanager
+    async def connected(self, folder: Path) -> AsyncIterator["Asking"]:
+        """Start it and connect.
+
+        Args:
+            folder: an LLM_USER_PATH, and where its stderr goes.
+        """
+        environment = {**os.environ, "LLM_USER_PATH": str(folder), **self.environment}
+        server = StdioServerParameters(command=self.python, args=["-m", *self.module], env=environment)
+        with (folder / f"{self.tool}.stderr").open("a") as log:
+            before = set(_children())
+            async with Client(stdio_client(server, errlog=log)) as client:
+                (process,) = set(_children()) - before
+                yield Asking(self, client, process)
+
+
+@dataclass
+class Asking:
+    """A server that runs, and the client that asks it."""
+
+    side: Side
+    client: Client
+    process: int
+    """The server's process id."""
+
+    asked: int = 0
+
+    async def consult(self, members: int) -> None:
+        """One consult, to its end."""
+        self.asked += 1
+        result = await self.client.call_tool(self.side.tool, self.side.arguments(self.asked, members))
+        assert not result.is_error and "POST may be sent" in _said(result), _said(result)
+
+    @property
+    def peak_memory_mb(self) -> float:
+        """The most that the server has held so far."""
+        status = Path(f"/proc/{self.process}/status").read_text()
+        return int(status.partition("VmHWM:")[2].split()[0]) / 1024
+
+
+def ours() -> Side:
+    """Our server as it is."""
+    return Side("consortium-mcp", ("consortium_mcp",), "consult_consortium", _ours, environment=PATIENT)
+
+
+def floor(name: str, which: str, url: str) -> Side:
+    """One of the bare servers.
+
+    Args:
+        url: the provider's.
+    """
+    return Side(name, ("benchmarks.consulting.floors", which), "consult", _others, environment={"PROVIDER_URL": url})
+
+
+def _said(result: CallToolResult) -> str:
+    return "".join(getattr(block, "text", "") for block in result.content)
+
+
+def _children() -> list[int]:
+    """The processes that this one started and that still run."""
+    pid = os.getpid()
+    return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
