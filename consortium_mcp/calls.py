@@ -54,13 +54,6 @@ ASSUMED_OUTPUT_TOKENS = 4_096
 """What is reserved for a reply where no option bounds it."""
 
 
-async def saved(write: Callable[..., T], *arguments: Any) -> T:
-    """Run a method of the store in a thread, to its end even when we are cancelled: what arrived is kept."""
-    with anyio.CancelScope(shield=True):
-        result = await anyio.to_thread.run_sync(lambda: write(*arguments))
-    return result
-
-
 @dataclass
 class _Call:
     """A call that was asked for: under way, or done."""
@@ -141,7 +134,7 @@ class RunCalls:
         for scope, budget in self._budgets().items():
             if budget.max_calls is not None and run.iterations:
                 try:
-                    calls, _, _ = await saved(self.store.load_spending, scope)
+                    calls, _, _ = await anyio.to_thread.run_sync(self.store.load_spending, scope)
                 except StoreUnusable:
                     return "budget"  # one that cannot be read cannot be held
                 if calls + needed > budget.max_calls:
@@ -180,7 +173,7 @@ class RunCalls:
 
     async def _replayed(self, spec: CallSpec) -> CallResult:
         """What a member said in the run that is judged again; nobody is asked."""
-        result = await saved(self.store.load_result, self.run.run_id, spec.call_id)
+        result = await anyio.to_thread.run_sync(self.store.load_result, self.run.run_id, spec.call_id)
         if result is None:
             error = "It gave no response in the run that is judged again."
             raise _NotAsked(CallResult(error_kind="cancelled", error=error))
@@ -265,7 +258,7 @@ class RunCalls:
     async def write(self, write: Callable[..., T], *arguments: Any) -> T | None:
         """Write to the store; in the middle of a run an answer that is not saved is better than none."""
         try:
-            return await saved(write, *arguments)
+            return await self.store.saved(write, *arguments)
         except StoreUnusable as error:
             if self.unsaved is None:
                 logger.error("The run %s goes on without being saved: %s", self.run.run_id, error)

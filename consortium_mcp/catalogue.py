@@ -6,16 +6,17 @@ import inspect
 import json
 import logging
 import threading
+import time
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import JsonValue, ValidationError
 
 from consortium_mcp.consortium import CLIENT
-from consortium_mcp.errors import ModelUnavailable
+from consortium_mcp.errors import ConsortiumError, ModelUnavailable
 from consortium_mcp.lazy import llm, llm_plugins
 from consortium_mcp.masking import masked
 
@@ -23,6 +24,11 @@ if TYPE_CHECKING:
     from llm import AsyncModel, Model
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+RECENT_SECONDS = 1.0
+"""How old the catalogue of a consult may be."""
 
 
 @dataclass(frozen=True)
@@ -213,6 +219,35 @@ def load_catalogue() -> Catalogue:
             broken[plugin] = masked(f"{type(error).__name__}: {error}")
             logger.warning("The llm plugin %s is broken: %s", plugin, error)
     return Catalogue(tuple(found), broken, llm.get_default_model())
+
+
+class RecentCatalogue:
+    """One catalogue for the consults that come within a second: asking all plugins takes as long as four calls.
+
+    Nobody is refused by one that may be out of date. Safe to use from several threads.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._catalogue: Catalogue | None = None
+        self._loaded_at = 0.0
+
+    def use(self, work: Callable[[Catalogue], T]) -> T:
+        """What the work makes of the catalogue; where it raises a ConsortiumError, of one that is new."""
+        catalogue, is_new = self._find()
+        try:
+            return work(catalogue)
+        except ConsortiumError:
+            if is_new:
+                raise
+        return work(load_catalogue())
+
+    def _find(self) -> tuple[Catalogue, bool]:
+        with self._lock:
+            if self._catalogue is not None and time.monotonic() - self._loaded_at < RECENT_SECONDS:
+                return self._catalogue, False
+            self._catalogue, self._loaded_at = load_catalogue(), time.monotonic()
+            return self._catalogue, True
 
 
 def _is_allowed(entry: ModelEntry, patterns: Collection[str]) -> bool:

@@ -6,6 +6,7 @@ import secrets
 import socket
 from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
+from functools import partial
 from typing import Self
 
 import anyio
@@ -14,8 +15,7 @@ import anyio.to_thread
 
 from consortium_mcp.answer_stream import AnswerStream
 from consortium_mcp.callers import calling
-from consortium_mcp.calls import RunCalls, saved, seconds_until
-from consortium_mcp.catalogue import load_catalogue
+from consortium_mcp.calls import RunCalls, seconds_until
 from consortium_mcp.client_calls import ClientCalls
 from consortium_mcp.clients import KeptClients
 from consortium_mcp.ending import closed, ended
@@ -75,7 +75,8 @@ class Consultancy(Opening):
             on_change: told after each thing that was written.
             on_text: told the answer piece by piece while its arbiter writes it; None when nobody reads along.
         """
-        run = await saved(self.store.load_run, run_id)  # from here on a cancelled run is closed as such
+        with anyio.CancelScope(shield=True):  # from here on a cancelled run is closed as such
+            run = await anyio.to_thread.run_sync(self.store.load_run, run_id)
         with calling(run.caller):
             return await self._perform(run, on_change, on_text)
 
@@ -83,7 +84,7 @@ class Consultancy(Opening):
         run_id = run.run_id
         deadline = from_now(run.deadline_seconds) if run.status == "interrupted" else run.deadline_utc
         run = run.model_copy(update={"deadline_utc": deadline})
-        if not await saved(self.store.claim_run, run_id, self.owner, deadline):
+        if not await self.store.saved(self.store.claim_run, run_id, self.owner, deadline):
             return run
         failure: Exception | None = None
         self._runs = self._runs or anyio.CapacityLimiter(self.settings.max_concurrent_runs)
@@ -119,8 +120,9 @@ class Consultancy(Opening):
         on_text: Callable[[str], None] | None,
         group: anyio.abc.TaskGroup,
     ) -> Run:
-        catalogue = await anyio.to_thread.run_sync(load_catalogue)
-        models = await anyio.to_thread.run_sync(self.definitions.check, run.consortium_name, run.consortium, catalogue)
+        models = await anyio.to_thread.run_sync(
+            self.catalogue.use, partial(self.definitions.check, run.consortium_name, run.consortium)
+        )
         for entry in (entry for entries in models.values() for entry in entries):
             self.clients.use_in(entry)
         telling = AnswerStream(run.consortium, on_text) if on_text else None
@@ -164,7 +166,7 @@ class Consultancy(Opening):
         if unsaved is not None:
             run = _not_saved(run, unsaved)
         try:
-            await saved(self.store.close_run, run, self.owner)
+            await self.store.saved(self.store.close_run, run, self.owner)
             return run if unsaved else await anyio.to_thread.run_sync(self.store.load_run, run.run_id)
         except StoreUnusable as error:
             return run if unsaved else _not_saved(run, str(error))
@@ -176,14 +178,14 @@ class Consultancy(Opening):
         """
         if self.leaving or run.parent:
             with suppress(StoreUnusable):  # then its lease ends by itself
-                if await saved(self.store.release_run, run.run_id, self.owner):
+                if await self.store.saved(self.store.release_run, run.run_id, self.owner):
                     return
         await self._close(ended(run, "cancelled", "The run was cancelled."))
 
     async def mark_received(self, run_id: str) -> None:
         """Note that a caller has the run's answer; a caller whom we cannot note has it all the same."""
         try:
-            await saved(self.store.mark_received, run_id)
+            await self.store.saved(self.store.mark_received, run_id)
         except StoreUnusable as error:
             logger.warning("That the answer of %s was received is not saved: %s", run_id, error)
 
@@ -192,7 +194,7 @@ class Consultancy(Opening):
         while True:
             await anyio.sleep(LEASE_SECONDS / 4)
             try:
-                if not await saved(self.store.renew_lease, run_id, self.owner):
+                if not await self.store.saved(self.store.renew_lease, run_id, self.owner):
                     scope.cancel()
             except StoreUnusable:
                 continue  # the calls say that nothing can be saved; whether the lease is lost nobody can tell

@@ -3,7 +3,7 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
-__all__ = ["LazyModule", "genai_prices", "llm", "llm_migrations", "llm_plugins"]
+__all__ = ["LazyModule", "genai_prices", "llm", "llm_migrations", "llm_plugins", "openai"]
 
 
 class LazyModule:
@@ -21,8 +21,10 @@ if TYPE_CHECKING:
     import llm
     import llm.migrations as llm_migrations
     import llm.plugins as llm_plugins
+    import openai
 else:
     genai_prices = LazyModule("genai_prices")
     llm = LazyModule("llm")
     llm_migrations = LazyModule("llm.migrations")
     llm_plugins = LazyModule("llm.plugins")
+    openai = LazyModule("openai")

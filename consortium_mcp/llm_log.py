@@ -2,7 +2,9 @@
 
 import logging
 import sqlite3
+import threading
 from contextlib import closing
+from functools import partial
 from typing import Any
 
 import sqlite_utils
@@ -23,26 +25,59 @@ CLOSING_SECONDS = 3
 """How long the end of a process waits for this log, which another process may have locked."""
 
 
+BEHIND_SECONDS = 5.0
+"""How long a call may wait to be logged: llm takes some 2 ms of processor for each, and answers go first."""
+
+BEHIND_CHARS = 5_000_000
+"""How much text may wait."""
+
+
 class LlmLog:
     """Writes finished llm responses to llm's `logs.db`, unless the user said `llm logs off`.
 
-    It has a thread of its own, apart from the store's: whoever holds llm's log holds up nobody's run.
+    It has a thread of its own, apart from the store's: whoever holds llm's log holds up nobody's run. And it is behind
+    the answers: what a killed process had yet to log is in our own journal.
     """
 
     def __init__(self) -> None:
-        """Start the thread; the file is opened with the first response."""
+        """Nothing is started or opened before the first response."""
         self._writer = Writer(_connect, name="consortium-llm-log")
+        self._lock = threading.Lock()
+        self._waiting: list[Any] = []
+        self._waiting_chars = 0
+        self._timer: threading.Timer | None = None
         self._reported = False
 
     def write(self, response: Any) -> None:
         """Log one response, some time soon."""
-        if not (llm_user_path() / "logs-off").exists():
-            self._writer.submit(lambda connection: _log(connection, response)).add_done_callback(self._report)
+        if (llm_user_path() / "logs-off").exists():
+            return
+        with self._lock:
+            self._waiting.append(response)
+            self._waiting_chars += len(response.text_or_raise())
+            is_much = self._waiting_chars > BEHIND_CHARS
+            if self._timer is None:
+                self._timer = threading.Timer(BEHIND_SECONDS, self._catch_up)
+                self._timer.daemon = True
+                self._timer.start()
+        if is_much:
+            self._catch_up()
 
     def close(self) -> None:
         """Finish what is waiting, as far as that is soon done."""
+        self._catch_up()
         if not self._writer.close(CLOSING_SECONDS):
             logger.warning("llm's own log is held by another process; the last calls may be missing from it.")
+
+    def _catch_up(self) -> None:
+        """Let everything that waits be written."""
+        with self._lock:
+            waiting, self._waiting, self._waiting_chars = self._waiting, [], 0
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+        for response in waiting:
+            self._writer.submit(partial(_log, response=response)).add_done_callback(self._report)
 
     def _report(self, future: Any) -> None:
         """Say once why calls are missing from the log."""

@@ -11,7 +11,7 @@ from ulid import ULID
 
 from consortium_mcp.callers import current_caller
 from consortium_mcp.calls import day_budget
-from consortium_mcp.catalogue import Catalogue, ModelEntry, load_catalogue
+from consortium_mcp.catalogue import Catalogue, ModelEntry, RecentCatalogue, load_catalogue
 from consortium_mcp.consortium import Consortium, with_own_answer, without_own_answer
 from consortium_mcp.definitions import Definitions, check_schema_use, client_problems, with_arbiter
 from consortium_mcp.errors import Busy, InvalidConsortium
@@ -41,6 +41,7 @@ class Opening:
         self.leaving = False
         """Whether this process takes no new runs any more."""
         self.definitions = Definitions(store, settings)
+        self.catalogue = RecentCatalogue()
 
     def plan(
         self,
@@ -106,11 +107,14 @@ class Opening:
         budget = budget or Budget()
         if problems := self._long_texts(prompt, own_answer, definition.get("system_prompt")):
             raise InvalidConsortium(" ".join(problems))
-        catalogue = load_catalogue()
         earlier = self._earlier(follow_up_to)
         history = (*history, *_conversation(earlier))
-        name, consortium = self._consortium(catalogue, earlier, own_answer, **definition)
-        models = self.definitions.check(name, consortium, catalogue)
+
+        def resolve(catalogue: Catalogue) -> tuple[str | None, Consortium, Mapping[str, Sequence[ModelEntry]]]:
+            name, consortium = self._consortium(catalogue, earlier, own_answer, **definition)
+            return name, consortium, self.definitions.check(name, consortium, catalogue)
+
+        name, consortium, models = self.catalogue.use(resolve)
         problems = client_problems(consortium, has_client) + nested_problems(budget, models)
         if problems := problems + budget_problems(consortium, budget, models):
             raise InvalidConsortium(" ".join(problems))

@@ -11,7 +11,6 @@ import anyio
 import anyio.abc
 import anyio.to_thread
 
-from consortium_mcp.calls import saved
 from consortium_mcp.consultancy import Consultancy
 from consortium_mcp.errors import ConsortiumError, StoreUnusable
 from consortium_mcp.masking import masked
@@ -22,6 +21,9 @@ logger = logging.getLogger(__name__)
 
 HEARTBEAT_SECONDS = 4.5
 """The longest silence while somebody follows a run; also how often a run of another process is looked at."""
+
+PACE_SECONDS = 0.25
+"""The shortest time between two looks at a run that somebody follows, but for its end, which is told at once."""
 
 MOST_RECOVERED = 1000
 """How many interrupted runs are taken up at once."""
@@ -35,6 +37,7 @@ class Runner:
         self._group: anyio.abc.TaskGroup | None = None
         self._scopes: dict[str, anyio.CancelScope] = {}
         self._changes: dict[str, anyio.Event] = {}
+        self._ends: dict[str, anyio.Event] = {}
         self._unsaved: dict[str, Run] = {}
 
     async def __aenter__(self) -> Self:
@@ -76,7 +79,7 @@ class Runner:
         """
         store = self.consultancy.store
         await anyio.to_thread.run_sync(store.load_progress, run_id)
-        await saved(store.request_cancel, run_id)
+        await store.saved(store.request_cancel, run_id)
         while run_id in self._scopes:
             changed = self._change(run_id)
             self._scopes[run_id].cancel()
@@ -124,21 +127,23 @@ class Runner:
         return run.model_copy(update={"status": self._seen(run_id, run.status)})
 
     async def follow(self, run_id: str, wait_seconds: float) -> AsyncIterator[Progress]:
-        """Yield how far a run is: now, after each change, and at least every `HEARTBEAT_SECONDS`.
+        """Yield how far a run is: now, after changes, and at least every `HEARTBEAT_SECONDS`.
 
         It ends after `wait_seconds`, or when the run has ended; raises NotFound for a run that is not stored.
         """
         ends = time.monotonic() + wait_seconds
         said: Progress | None = None
         while True:
-            changed = self._change(run_id)
+            changed, ended = self._change(run_id), self._end(run_id)
             progress = await self._progress(run_id)
             if progress != said:
                 yield progress
             remaining = ends - time.monotonic()
             if progress.status != "running" or remaining <= 0:
                 return
-            with anyio.move_on_after(min(HEARTBEAT_SECONDS, remaining)) as silence:
+            with anyio.move_on_after(min(PACE_SECONDS, remaining)):
+                await ended.wait()
+            with anyio.move_on_after(min(HEARTBEAT_SECONDS, remaining) - PACE_SECONDS) as silence:
                 await changed.wait()
             said = None if silence.cancelled_caught else progress
 
@@ -154,6 +159,7 @@ class Runner:
         finally:
             del self._scopes[run_id]
             self._tell(run_id)
+            self._ends.pop(run_id, anyio.Event()).set()
 
     async def _until_all_ended(self) -> None:
         while self._scopes:
@@ -165,7 +171,7 @@ class Runner:
         Of a run that was removed meanwhile, or a store that cannot be read, nothing is kept.
         """
         with suppress(ConsortiumError):
-            run = await saved(self.consultancy.store.load_run, run_id)
+            run = await anyio.to_thread.run_sync(self.consultancy.store.load_run, run_id)
             if run.ended_utc is None:
                 self._unsaved[run_id] = run.model_copy(update={"status": "interrupted", "error": masked(str(error))})
 
@@ -195,6 +201,10 @@ class Runner:
     def _change(self, run_id: str) -> anyio.Event:
         """Set at the next change of a run that we work on; never for another, which nobody here could tell of."""
         return self._changes.setdefault(run_id, anyio.Event()) if run_id in self._scopes else anyio.Event()
+
+    def _end(self, run_id: str) -> anyio.Event:
+        """Set when we do not work on a run any more; never for a run on which we do not."""
+        return self._ends.setdefault(run_id, anyio.Event()) if run_id in self._scopes else anyio.Event()
 
     def _tell(self, run_id: str) -> None:
         if changed := self._changes.pop(run_id, None):

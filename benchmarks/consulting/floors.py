@@ -64,7 +64,7 @@ FLOORS = {"aiohttp": shared_session, "kept": llm_kept, "plain": llm_plainly}
 def main(floor: str) -> None:
     """Serve over stdio."""
     ask = FLOORS[floor]()
-    server = MCPServer("floor")
+    server = MCPServer("floor", log_level="WARNING")  # else it would log each call of llm
 
     @server.tool()
     async def consult(prompt: str, members: int) -> str:

@@ -1,44 +1,72 @@
 """One thread that writes to one SQLite file: what arrives in the same instant goes into one transaction."""
 
+import logging
 import queue
 import sqlite3
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
+logger = logging.getLogger(__name__)
+
 T = TypeVar("T")
 Job = Callable[[sqlite3.Connection], T]
 
-_BATCH = 200
-
 _AGAIN_MS = 1_000
 """How long we wait for another process's lock once we have waited for it in vain, until we get it."""
+
+_BATCH = 200
+
+_REST_SECONDS = 0.05
+"""How long nothing must have come for the thread to be at rest."""
+
+_BUSY_SECONDS = 1.0
+"""How long the thread goes without a rest at the most."""
 
 
 class Writer:
     """Runs jobs against a connection of its own, in the order in which they came."""
 
-    def __init__(self, connect: Callable[[], sqlite3.Connection], name: str) -> None:
+    def __init__(
+        self,
+        connect: Callable[[], sqlite3.Connection],
+        name: str,
+        at_rest: Callable[[sqlite3.Connection], None] = lambda connection: None,
+    ) -> None:
         """Nothing is started before the first job.
 
         Args:
             connect: opens the connection, in autocommit mode (`isolation_level=None`).
             name: of the thread.
+            at_rest: what is done, outside of any transaction, when something was written and nobody waits; under
+                load about once a second, and at the end.
         """
         self._connect = connect
+        self._at_rest = at_rest
+        self._connection: sqlite3.Connection | None = None
+        self._rested_at: float | None = None
+        """When the thread was at rest last, or began to write after it; None when nothing was written since."""
         self._jobs: queue.SimpleQueue[tuple[Job[Any], Future[Any]] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
         self._lock = threading.Lock()  # nothing is submitted behind the end
         self._closed = False
 
     def write(self, job: Job[T]) -> T:
-        """Run the job in a transaction; returns, or raises what it raised, when that is on disk."""
+        """Run the job in a transaction; returns, or raises what it raised, when that is committed.
+
+        Called by a job, it is part of that job.
+        """
+        if threading.current_thread() is self._thread:
+            assert self._connection is not None
+            return job(self._connection)
         return self.submit(job).result()
 
     def submit(self, job: Job[T]) -> "Future[T]":
         """The same without waiting; what comes after the end is told so."""
         future: Future[T] = Future()
+        future.set_running_or_notify_cancel()  # whoever stops waiting stops nothing
         with self._lock:
             if self._closed:
                 future.set_exception(sqlite3.ProgrammingError("it is closed"))
@@ -62,13 +90,15 @@ class Writer:
         return not self._thread.is_alive()
 
     def _work(self) -> None:
-        connection: sqlite3.Connection | None = None
         ending = False
         patience_ms = 0
         while not ending:
             batch, ending = self._next_batch()
+            if not batch:
+                self._rest()
+                continue
             try:
-                connection = connection or self._connect()
+                self._connection = connection = self._connection or self._connect()
                 patience_ms = patience_ms or connection.execute("PRAGMA busy_timeout").fetchone()[0]
                 _run_batch(connection, batch)
                 connection.execute(f"PRAGMA busy_timeout = {patience_ms}")
@@ -76,27 +106,41 @@ class Writer:
                 for _, future in batch:
                     if not future.done():
                         future.set_exception(error)
-                if connection and getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY:
-                    connection.execute(f"PRAGMA busy_timeout = {min(patience_ms, _AGAIN_MS)}")
-        if connection is not None:
-            connection.close()
+                if self._connection and getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY:
+                    self._connection.execute(f"PRAGMA busy_timeout = {min(patience_ms, _AGAIN_MS)}")
+            self._rested_at = self._rested_at or time.monotonic()
+        self._rest()
+        if self._connection is not None:
+            self._connection.close()
+
+    def _rest(self) -> None:
+        """Do what is done at rest, if anything was written since the last time."""
+        if self._connection is not None and self._rested_at is not None:
+            try:
+                self._at_rest(self._connection)
+            except sqlite3.Error as error:
+                logger.warning("What was written could not be brought into the file yet: %s", error)
+        self._rested_at = None
 
     def _next_batch(self) -> tuple[list[tuple[Job[Any], "Future[Any]"]], bool]:
-        """The jobs that are waiting, at least one; and whether the end was asked for."""
+        """The jobs that are waiting, none when it is time to rest; and whether the end was asked for."""
         batch: list[tuple[Job[Any], Future[Any]]] = []
-        item = self._jobs.get()
-        while item is not None:
-            batch.append(item)
-            if len(batch) == _BATCH or self._jobs.empty():
-                return batch, False
-            item = self._jobs.get()
+        if self._rested_at and time.monotonic() - self._rested_at > _BUSY_SECONDS:
+            return batch, False
+        try:
+            item = self._jobs.get(timeout=_REST_SECONDS if self._rested_at else None)
+            while item is not None:
+                batch.append(item)
+                if len(batch) == _BATCH:
+                    return batch, False
+                item = self._jobs.get_nowait()
+        except queue.Empty:
+            return batch, False
         return batch, True
 
 
 def _run_batch(connection: sqlite3.Connection, batch: list[tuple[Job[Any], "Future[Any]"]]) -> None:
     """All jobs in one transaction; one that raises undoes only its own changes."""
-    if not batch:
-        return
     outcomes: list[tuple[Future[Any], Any, BaseException | None]] = []
     connection.execute("BEGIN IMMEDIATE")
     try:
