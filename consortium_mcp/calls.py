@@ -12,7 +12,6 @@ from typing import Any, TypeVar
 import anyio
 import anyio.abc
 import anyio.lowlevel
-import anyio.to_thread
 import stamina
 
 from consortium_mcp.arbiter import judging_methods
@@ -134,7 +133,7 @@ class RunCalls:
         for scope, budget in self._budgets().items():
             if budget.max_calls is not None and run.iterations:
                 try:
-                    calls, _, _ = await anyio.to_thread.run_sync(self.store.load_spending, scope)
+                    calls, _, _ = await self.store.loaded(self.store.load_spending, scope)
                 except StoreUnusable:
                     return "budget"  # one that cannot be read cannot be held
                 if calls + needed > budget.max_calls:
@@ -173,7 +172,7 @@ class RunCalls:
 
     async def _replayed(self, spec: CallSpec) -> CallResult:
         """What a member said in the run that is judged again; nobody is asked."""
-        result = await anyio.to_thread.run_sync(self.store.load_result, self.run.run_id, spec.call_id)
+        result = await self.store.loaded(self.store.load_result, self.run.run_id, spec.call_id)
         if result is None:
             error = "It gave no response in the run that is judged again."
             raise _NotAsked(CallResult(error_kind="cancelled", error=error))

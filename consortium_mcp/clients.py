@@ -1,8 +1,8 @@
 """SDK clients of llm's OpenAI-based models: kept for as long as an event loop lives, without retries of their own.
 
 llm builds a new client for every prompt (30-60 ms of work and a new connection each), never closes it, and the SDK
-then tries failed calls twice more by itself, beside our own attempts and unseen by budget and journal. Asynchronous ones
-talk through aiohttp, which the SDK offers for it: half the processor time of a call is httpx's transport.
+then tries failed calls twice more by itself, beside our own attempts and unseen by budget and journal. Asynchronous
+clients talk through aiohttp, which the SDK offers for it: with httpx's transport a call takes twice the processor time.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from consortium_mcp.catalogue import ModelEntry
-from consortium_mcp.lazy import openai
+from consortium_mcp.lazy import aiohttp, httpx2, openai
 
 _Key = tuple[Any, ...]
 
@@ -26,14 +26,20 @@ class KeptClients:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._clients: dict[_Key, Any] = {}
+        self._trusted: Any = None
+        """The certificates that all clients trust; reading them takes 30 ms."""
 
     def use_in(self, entry: ModelEntry) -> None:
         """Make a model's calls use kept clients; models that are built otherwise stay as they are.
 
-        The catalogue's model objects are ours alone (each look-up makes new ones), so nobody else is changed.
+        The catalogue's model objects are ours alone (each look-up makes new ones), so nobody else is changed. Slow the
+        first time, so it belongs into a thread.
         """
         for model in (entry.async_model, entry.sync_model):
             if model is not None and hasattr(model, "get_client") and not hasattr(model, "_consortium_keeps_clients"):
+                with self._lock:
+                    self._trusted = self._trusted or httpx2.create_ssl_context()
+                aiohttp.ClientSession  # noqa: B018 - imported here, where no event loop waits for it
                 model.get_client = self._keeping(model, model.get_client)
                 model._consortium_keeps_clients = True  # type: ignore[union-attr]
 
@@ -44,8 +50,11 @@ class KeptClients:
             identity = (type(model), model.get_key(key), model.api_base, repr(model.headers), loop)
             with self._lock:
                 if identity not in self._clients:
-                    others = {"http_client": openai.DefaultAioHttpClient()} if async_ and not _SHOWS_RESPONSES else {}
-                    self._clients[identity] = build(key, async_=async_).with_options(max_retries=0, **others)
+                    client = build(key, async_=async_).with_options(max_retries=0)
+                    if async_ and not _SHOWS_RESPONSES:
+                        transport = openai.DefaultAioHttpClient(verify=self._trusted)
+                        client = client.with_options(http_client=transport)
+                    self._clients[identity] = client
                 return self._clients[identity]
 
         return get_client

@@ -4,7 +4,7 @@ import logging
 import os
 import secrets
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from functools import partial
 from typing import Self
@@ -16,6 +16,7 @@ import anyio.to_thread
 from consortium_mcp.answer_stream import AnswerStream
 from consortium_mcp.callers import calling
 from consortium_mcp.calls import RunCalls, seconds_until
+from consortium_mcp.catalogue import ModelEntry
 from consortium_mcp.client_calls import ClientCalls
 from consortium_mcp.clients import KeptClients
 from consortium_mcp.ending import closed, ended
@@ -76,7 +77,7 @@ class Consultancy(Opening):
             on_text: told the answer piece by piece while its arbiter writes it; None when nobody reads along.
         """
         with anyio.CancelScope(shield=True):  # from here on a cancelled run is closed as such
-            run = await anyio.to_thread.run_sync(self.store.load_run, run_id)
+            run = await self.store.loaded(self.store.load_run, run_id)
         with calling(run.caller):
             return await self._perform(run, on_change, on_text)
 
@@ -111,7 +112,7 @@ class Consultancy(Opening):
                 on_change()
         if failure is not None:
             raise failure  # outside of the group, which would wrap it
-        return run if run.ended_utc else await anyio.to_thread.run_sync(self.store.load_run, run_id)
+        return run if run.ended_utc else await self.store.loaded(self.store.load_run, run_id)
 
     async def _work_on(
         self,
@@ -120,11 +121,7 @@ class Consultancy(Opening):
         on_text: Callable[[str], None] | None,
         group: anyio.abc.TaskGroup,
     ) -> Run:
-        models = await anyio.to_thread.run_sync(
-            self.catalogue.use, partial(self.definitions.check, run.consortium_name, run.consortium)
-        )
-        for entry in (entry for entries in models.values() for entry in entries):
-            self.clients.use_in(entry)
+        models = await anyio.to_thread.run_sync(self._find_models, run, limiter=self._opening)
         telling = AnswerStream(run.consortium, on_text) if on_text else None
         last = run
 
@@ -161,13 +158,20 @@ class Consultancy(Opening):
             last = last.model_copy(update={"status": calls.stopped})
         return await self._close(closed(last), calls.unsaved)
 
+    def _find_models(self, run: Run) -> Mapping[str, Sequence[ModelEntry]]:
+        """Every model that the run may call, ready to be called."""
+        models = self.catalogue.use(partial(self.definitions.check, run.consortium_name, run.consortium))
+        for entry in (entry for entries in models.values() for entry in entries):
+            self.clients.use_in(entry)
+        return models
+
     async def _close(self, run: Run, unsaved: str | None = None) -> Run:
         """Write how the run ended; where this or something before could not be written, the answer says so."""
         if unsaved is not None:
             run = _not_saved(run, unsaved)
         try:
             await self.store.saved(self.store.close_run, run, self.owner)
-            return run if unsaved else await anyio.to_thread.run_sync(self.store.load_run, run.run_id)
+            return run if unsaved else await self.store.loaded(self.store.load_run, run.run_id)
         except StoreUnusable as error:
             return run if unsaved else _not_saved(run, str(error))
 

@@ -85,6 +85,8 @@ def classify(error: BaseException, key: str | None = None) -> Failure:
     kinds = [kind for kind in map(_kind, chain) if kind]
     # What could not be read may have been the body of an error, which then tells more.
     kind = next((kind for kind in kinds if kind != "invalid_reply"), kinds[0] if kinds else "internal")
+    if unreachable := next(filter(_is_unreachable, chain), None):
+        kind, error = "network", ConnectionError(f"Connection error: {unreachable or type(unreachable).__name__}.")
     message = masked(" ".join(str(error).split()), key)[:500] or type(error).__name__
     if kind == "invalid_reply" and isinstance(error, (AttributeError, LookupError)):
         message = f"The reply lacks what its plugin looks for ({type(error).__name__}: {message})."
@@ -136,6 +138,12 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
     while seen is not None:
         yield seen
         seen = seen.__cause__ or (None if seen.__suppress_context__ else seen.__context__)
+
+
+def _is_unreachable(error: BaseException) -> bool:
+    """Whether it is aiohttp's for a connection that failed, which the OpenAI SDK reports as one that took too long."""
+    names = {one.__name__ for one in type(error).__mro__}
+    return "ClientConnectionError" in names and not isinstance(error, TimeoutError)
 
 
 def _kind(error: BaseException) -> ErrorKind | None:

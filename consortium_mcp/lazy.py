@@ -3,7 +3,7 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
-__all__ = ["LazyModule", "genai_prices", "llm", "llm_migrations", "llm_plugins", "openai"]
+__all__ = ["LazyModule", "aiohttp", "genai_prices", "httpx2", "llm", "llm_migrations", "llm_plugins", "openai"]
 
 
 class LazyModule:
@@ -17,13 +17,17 @@ class LazyModule:
 
 
 if TYPE_CHECKING:
+    import aiohttp
     import genai_prices
+    import httpx2
     import llm
     import llm.migrations as llm_migrations
     import llm.plugins as llm_plugins
     import openai
 else:
+    aiohttp = LazyModule("aiohttp")
     genai_prices = LazyModule("genai_prices")
+    httpx2 = LazyModule("httpx2")
     llm = LazyModule("llm")
     llm_migrations = LazyModule("llm.migrations")
     llm_plugins = LazyModule("llm.plugins")

@@ -3,6 +3,7 @@
 import logging
 import sqlite3
 import threading
+import time
 from contextlib import closing
 from functools import partial
 from typing import Any
@@ -25,11 +26,12 @@ CLOSING_SECONDS = 3
 """How long the end of a process waits for this log, which another process may have locked."""
 
 
-BEHIND_SECONDS = 5.0
-"""How long a call may wait to be logged: llm takes some 2 ms of processor for each, and answers go first."""
+QUIET_SECONDS = 1.0
+"""Calls are logged when none has ended for so long: llm takes 3 ms of processor for each, and answers go first."""
 
+BEHIND_SECONDS = 60.0
 BEHIND_CHARS = 5_000_000
-"""How much text may wait."""
+"""How long, and how much text, may wait for that."""
 
 
 class LlmLog:
@@ -45,37 +47,47 @@ class LlmLog:
         self._lock = threading.Lock()
         self._waiting: list[Any] = []
         self._waiting_chars = 0
-        self._timer: threading.Timer | None = None
+        self._quiet_at = self._latest = 0.0
+        """When (`time.monotonic()`) it is quiet, unless another call ends, and when that is not waited for any more."""
         self._reported = False
+        self._closed = False
 
     def write(self, response: Any) -> None:
         """Log one response, some time soon."""
-        if (llm_user_path() / "logs-off").exists():
+        if self._closed or (llm_user_path() / "logs-off").exists():
             return
         with self._lock:
             self._waiting.append(response)
             self._waiting_chars += len(response.text_or_raise())
-            is_much = self._waiting_chars > BEHIND_CHARS
-            if self._timer is None:
-                self._timer = threading.Timer(BEHIND_SECONDS, self._catch_up)
-                self._timer.daemon = True
-                self._timer.start()
-        if is_much:
-            self._catch_up()
+            self._quiet_at = time.monotonic() + QUIET_SECONDS
+            if len(self._waiting) == 1:
+                self._latest = time.monotonic() + BEHIND_SECONDS
+                self._look_again(QUIET_SECONDS)
 
     def close(self) -> None:
         """Finish what is waiting, as far as that is soon done."""
+        self._closed = True
         self._catch_up()
         if not self._writer.close(CLOSING_SECONDS):
             logger.warning("llm's own log is held by another process; the last calls may be missing from it.")
+
+    def _look_again(self, seconds: float) -> None:
+        timer = threading.Timer(seconds, self._catch_up_when_quiet)
+        timer.daemon = True
+        timer.start()
+
+    def _catch_up_when_quiet(self) -> None:
+        with self._lock:
+            quiet_in = min(self._quiet_at, self._latest) - time.monotonic()
+            if quiet_in > 0 and self._waiting_chars < BEHIND_CHARS:
+                self._look_again(quiet_in)
+                return
+        self._catch_up()
 
     def _catch_up(self) -> None:
         """Let everything that waits be written."""
         with self._lock:
             waiting, self._waiting, self._waiting_chars = self._waiting, [], 0
-            if self._timer is not None:
-                self._timer.cancel()
-                self._timer = None
         for response in waiting:
             self._writer.submit(partial(_log, response=response)).add_done_callback(self._report)
 

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 
 import anyio
 
-from consortium_mcp.run import CallResult, CallSpec, MemberResponse, Run
+from consortium_mcp.run import Ask, CallResult, CallSpec, MemberResponse, Run
 from consortium_mcp.strategies import plan
 
 Caller = Callable[[CallSpec], Awaitable[CallResult]]
@@ -77,13 +77,12 @@ def specs_of(run: Run) -> list[CallSpec]:
         if earlier is not None and earlier.late:
             specs.append(_spec_of_late(run, earlier.response_id))
         else:
-            specs.append(_spec(run, number, place))
+            specs.append(_spec(run, number, place, ask))
     return specs
 
 
-def _spec(run: Run, number: int, place: int) -> CallSpec:
-    """The call at a place (from 1) of an iteration; what came before it decides what was asked."""
-    ask = plan(run.model_copy(update={"iterations": run.iterations[: number - 1]}))[place - 1]
+def _spec(run: Run, number: int, place: int, ask: Ask) -> CallSpec:
+    """The call at a place (from 1) of an iteration."""
     return CallSpec(
         call_id=f"i{number}/m{place}",
         iteration=number,
@@ -98,8 +97,10 @@ def _spec(run: Run, number: int, place: int) -> CallSpec:
 
 
 def _spec_of_late(run: Run, call_id: str) -> CallSpec:
-    number, _, place = call_id.removeprefix("i").partition("/m")
-    return _spec(run, int(number), int(place))
+    """The call of an earlier iteration once more; what came before that one decided what was asked."""
+    number, place = map(int, call_id.removeprefix("i").split("/m"))
+    asks = plan(run.model_copy(update={"iterations": run.iterations[: number - 1]}))
+    return _spec(run, number, place, asks[place - 1])
 
 
 def _is_quorum(results: Mapping[str, CallResult], specs: Sequence[CallSpec]) -> bool:

@@ -5,8 +5,11 @@ import json
 import secrets
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
+import anyio
+import anyio.to_thread
 from ulid import ULID
 
 from consortium_mcp.callers import current_caller
@@ -26,6 +29,10 @@ JOIN_MINUTES = 60
 """How long after its opening a run can be joined by the same call."""
 
 
+OPENED_AT_ONCE = 4
+"""How many runs are opened in the same instant, each in a thread; the next ones wait for some milliseconds."""
+
+
 class Opening:
     """Plans consults and opens their runs."""
 
@@ -42,6 +49,7 @@ class Opening:
         """Whether this process takes no new runs any more."""
         self.definitions = Definitions(store, settings)
         self.catalogue = RecentCatalogue()
+        self._opening = anyio.CapacityLimiter(OPENED_AT_ONCE)
 
     def plan(
         self,
@@ -146,6 +154,10 @@ class Opening:
         outer_owner = outer.owner if outer else None
         same = self.store.open_run(run, self.owner, fingerprint, join_since, refusal, self._room, outer_owner)
         return self.store.load_run(same) if same else run
+
+    async def opened(self, prompt: str, **asked: Any) -> Run:
+        """The same for callers in an event loop; more than a few at once would only wait for each other."""
+        return await anyio.to_thread.run_sync(partial(self.open_run, prompt, **asked), limiter=self._opening)
 
     def _long_texts(self, *texts: str | None) -> list[str]:
         """Which of the caller's texts are too long; empty when none is."""

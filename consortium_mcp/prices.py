@@ -1,6 +1,7 @@
 """What a call costs, from the public price lists in genai-prices; an unknown price is unknown, never 0."""
 
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 from consortium_mcp.catalogue import ModelEntry
@@ -15,13 +16,21 @@ def price_usd(entry: ModelEntry, input_tokens: int, output_tokens: int) -> float
     """What so many tokens of a model cost in US dollars; None when no list has its price."""
     if entry.model_id in (LOCAL_MODEL_ID, CLIENT):  # the latter is paid for by whoever calls
         return 0.0
-    usage = genai_prices.Usage(input_tokens=input_tokens, output_tokens=output_tokens)
     for model, where in _references(entry):
-        try:
+        if _is_listed(model, *where.items()):
+            usage = genai_prices.Usage(input_tokens=input_tokens, output_tokens=output_tokens)
             return float(genai_prices.calc_price(usage, model, **where).total_price)
-        except LookupError:
-            continue
     return None
+
+
+@cache
+def _is_listed(model: str, *where: tuple[str, Any]) -> bool:
+    """Whether a list has the model's price; to look for one that none has takes longest."""
+    try:
+        genai_prices.calc_price(genai_prices.Usage(input_tokens=1), model, **dict(where))
+    except LookupError:
+        return False
+    return True
 
 
 def _references(entry: ModelEntry) -> Iterator[tuple[str, dict[str, Any]]]:

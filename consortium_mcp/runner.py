@@ -9,7 +9,6 @@ from typing import Any, Self
 
 import anyio
 import anyio.abc
-import anyio.to_thread
 
 from consortium_mcp.consultancy import Consultancy
 from consortium_mcp.errors import ConsortiumError, StoreUnusable
@@ -24,6 +23,9 @@ HEARTBEAT_SECONDS = 4.5
 
 PACE_SECONDS = 0.25
 """The shortest time between two looks at a run that somebody follows, but for its end, which is told at once."""
+
+LOOKS_PER_SECOND = 20
+"""How often runs are looked at, over all of them: with many under way each is looked at less often."""
 
 MOST_RECOVERED = 1000
 """How many interrupted runs are taken up at once."""
@@ -78,7 +80,7 @@ class Runner:
         Raises NotFound. Returns when a run of this process has ended; another process hears of it within seconds.
         """
         store = self.consultancy.store
-        await anyio.to_thread.run_sync(store.load_progress, run_id)
+        await store.loaded(store.load_progress, run_id)
         await store.saved(store.request_cancel, run_id)
         while run_id in self._scopes:
             changed = self._change(run_id)
@@ -123,7 +125,7 @@ class Runner:
         ended = self._unsaved.get(run_id)
         if ended and self.consultancy.store.reader() in (None, ended.caller):
             return ended
-        run = await anyio.to_thread.run_sync(self.consultancy.store.load_run, run_id)
+        run = await self.consultancy.store.loaded(self.consultancy.store.load_run, run_id)
         return run.model_copy(update={"status": self._seen(run_id, run.status)})
 
     async def follow(self, run_id: str, wait_seconds: float) -> AsyncIterator[Progress]:
@@ -141,9 +143,11 @@ class Runner:
             remaining = ends - time.monotonic()
             if progress.status != "running" or remaining <= 0:
                 return
-            with anyio.move_on_after(min(PACE_SECONDS, remaining)):
+            silent = anyio.current_time() + min(HEARTBEAT_SECONDS, remaining)
+            pace = max(PACE_SECONDS, len(self._scopes) / LOOKS_PER_SECOND)
+            with anyio.move_on_at(min(anyio.current_time() + pace, silent)):
                 await ended.wait()
-            with anyio.move_on_after(min(HEARTBEAT_SECONDS, remaining) - PACE_SECONDS) as silence:
+            with anyio.move_on_at(silent) as silence:
                 await changed.wait()
             said = None if silence.cancelled_caught else progress
 
@@ -171,7 +175,7 @@ class Runner:
         Of a run that was removed meanwhile, or a store that cannot be read, nothing is kept.
         """
         with suppress(ConsortiumError):
-            run = await anyio.to_thread.run_sync(self.consultancy.store.load_run, run_id)
+            run = await self.consultancy.store.loaded(self.consultancy.store.load_run, run_id)
             if run.ended_utc is None:
                 self._unsaved[run_id] = run.model_copy(update={"status": "interrupted", "error": masked(str(error))})
 
@@ -184,12 +188,12 @@ class Runner:
                 logger.warning("Interrupted runs cannot be looked for: %s", error)
 
     async def _submit_interrupted(self) -> None:
-        list_interrupted = self.consultancy.store.list_interrupted
-        for run_id in await anyio.to_thread.run_sync(list_interrupted, MOST_RECOVERED):
+        store = self.consultancy.store
+        for run_id in await store.loaded(store.list_interrupted, MOST_RECOVERED):
             self.submit(run_id)
 
     async def _progress(self, run_id: str) -> Progress:
-        progress = await anyio.to_thread.run_sync(self.consultancy.store.load_progress, run_id)
+        progress = await self.consultancy.store.loaded(self.consultancy.store.load_progress, run_id)
         ended = self._unsaved.get(run_id)
         status = ended.status if ended else self._seen(run_id, progress.status)
         return progress.model_copy(update={"status": status})

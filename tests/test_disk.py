@@ -30,6 +30,9 @@ from tests.provider import Provider, verdict
 from tests.server_process import connected, said, structured
 
 ASK = ("consult", "Capital?", "-m", "a", "-m", "b", "--arbiter", "arbiter")
+LONG = "At length. " * 40_000
+"""More than fits into the log of writes, whose space is used again and again."""
+
 DEFINITION: dict[str, Any] = {"models": ["a", "b"], "arbiter": "arbiter"}
 
 
@@ -41,8 +44,8 @@ def path(llm_home: Path) -> Path:
 
 @pytest.fixture
 def models(provider: Provider) -> Provider:
-    """A provider whose arbiter says Paris."""
-    provider.on("arbiter", verdict("Paris", confidence=0.9))
+    """A provider whose arbiter says Paris, at a length for which a full disk has no room."""
+    provider.on("arbiter", verdict("Paris", confidence=0.9, analysis=LONG))
     return provider
 
 
@@ -203,7 +206,7 @@ MNT_DETACH = 2
 
 
 class SmallDisk:
-    """A disk of one megabyte, which can be filled up and freed again: a tmpfs, where this user may mount one.
+    """A disk of 16 megabytes, which can be filled up and freed again: a tmpfs, where this user may mount one.
 
     Elsewhere it is a limit on the size of files in this process and those that it started, which fails the same writes.
     """
@@ -212,7 +215,7 @@ class SmallDisk:
         self.path = folder / "consortium.db"
         self._folder = folder
         self._libc = ctypes.CDLL(None, use_errno=True)
-        self._is_mounted = self._libc.mount(b"none", os.fsencode(folder), b"tmpfs", 0, b"size=1m") == 0
+        self._is_mounted = self._libc.mount(b"none", os.fsencode(folder), b"tmpfs", 0, b"size=16m") == 0
 
     def fill(self) -> None:
         """Leave no byte."""
@@ -283,6 +286,7 @@ def test_a_disk_that_is_full_is_found_before_anything_is_asked_and_nothing_is_lo
 def test_a_command_whose_disk_becomes_full_prints_the_answer_and_that_it_is_not_saved(
     models: Provider, disk: SmallDisk
 ) -> None:
+    models.on("b", LONG)
     gate = models.gate("b")
     process = start(*ASK)
     gate.wait_for(1)

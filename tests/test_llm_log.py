@@ -51,6 +51,7 @@ async def consult(consultancy: Consultancy, **definition: Any) -> Run:
     """One consult from opening to the end of all writing."""
     opened = consultancy.open_run("why?", **({"models": ["a", "b"], "arbiter": "arbiter"} | definition))
     run = await consultancy.perform(opened.run_id)
+    await consultancy.clients.aclose()
     consultancy.close()
     return run
 
@@ -180,6 +181,7 @@ async def test_a_log_that_was_locked_for_a_while_misses_nothing(
     provider.on("arbiter", verdict("so"))
     consultancy = open_consultancy()
     run = await consultancy.perform(consultancy.open_run("why?", models=["a", "b"], arbiter="arbiter").run_id)
+    await consultancy.clients.aclose()
     locked_log.close()
     consultancy.close()
 

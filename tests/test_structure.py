@@ -10,7 +10,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "consortium_mcp"
 
 ORDER = """
-errors callers record lazy threads texts uris pieces thinking answers settings masking
+errors callers record lazy threads event_loop texts uris pieces thinking answers settings masking
 confidence consortium
 run.call run.response run.verdict run.iteration run.consultation run.progress run nesting tracing failures
 local_model local_model.weights local_model.engine local_model.model

@@ -1,4 +1,4 @@
-"""Bare MCP servers that put a prompt to members and their texts to an arbiter, and do nothing else: what we add to them.
+"""Bare MCP servers that put a prompt to members and their texts to an arbiter, and do nothing else.
 
 python -m benchmarks.consulting.floors aiohttp|kept|plain
 """
@@ -7,6 +7,7 @@ import asyncio
 import os
 import sys
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 from mcp.server import MCPServer
 
@@ -45,9 +46,9 @@ def llm_kept() -> Ask:
     """llm's models looked up once, and one SDK client for each."""
     import llm
 
-    models = {}
+    models: dict[str, Any] = {}
     for name in ("member", "arbiter"):
-        model = llm.get_async_model(name)
+        model: Any = llm.get_async_model(name)
         client = model.get_client(None, async_=True)
         model.get_client = lambda key, *, async_=False, client=client: client
         models[name] = model

@@ -1,4 +1,4 @@
-"""Who is measured: our server and what it is compared with, each started over stdio and asked through the SDK's client."""
+"""Who is measured: our server and what it is compared with, started over stdio and asked through the SDK's client."""
 
 import os
 import sys

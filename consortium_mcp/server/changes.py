@@ -11,7 +11,6 @@ from contextlib import ExitStack, asynccontextmanager
 from typing import Any
 
 import anyio
-import anyio.to_thread
 from mcp.server.connection import Connection
 from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from mcp.server.subscriptions import (
@@ -181,7 +180,7 @@ class Changes:
     async def _look(self) -> None:
         """Announce what was written since the last look; what nobody listened to then is said late, not lost."""
         try:
-            version = await anyio.to_thread.run_sync(self._store.data_version)
+            version = await self._store.loaded(self._store.data_version)
             if version == self._version and self._seen:
                 return
             for caller in self.listeners.callers() or {None}:
@@ -193,7 +192,7 @@ class Changes:
 
     async def _announce(self, caller: str | None) -> None:
         """Tell a caller what is new of what it can see; of one who begins to listen we know nothing, so all is new."""
-        now = await anyio.to_thread.run_sync(self._store.load_marks)
+        now = await self._store.loaded(self._store.load_marks)
         before, self._seen[caller] = self._seen.get(caller, NOTHING), now
         for event in dict.fromkeys(events_between(before, now)):
             await self.listeners.publish(event)

@@ -12,6 +12,7 @@ import uvicorn
 
 from consortium_mcp.consultancy import Consultancy
 from consortium_mcp.errors import ConsortiumError
+from consortium_mcp.event_loop import run
 from consortium_mcp.runner import Runner
 from consortium_mcp.server.admission import Admission
 from consortium_mcp.server.app import build_server
@@ -45,7 +46,7 @@ def serve_http(settings: Settings) -> None:
     with listening(settings, asks_for_token=verifier is not None) as listener, Consultancy(settings) as consultancy:
         reached = " and ".join(urls(settings, listener, [PATHS[one] for one in settings.transport]))
         click.echo(f"Serving on {reached}; Ctrl-C ends.", err=True)
-        anyio.run(_serve, consultancy, listener, verifier)
+        run(_serve, consultancy, listener, verifier)
 
 
 async def _serve(consultancy: Consultancy, listener: socket.socket, verifier: Verifier | None) -> None:

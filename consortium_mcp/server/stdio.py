@@ -7,6 +7,7 @@ import anyio
 import anyio.to_thread
 
 from consortium_mcp.consultancy import Consultancy
+from consortium_mcp.event_loop import run
 from consortium_mcp.runner import Runner
 from consortium_mcp.server.app import build_server
 from consortium_mcp.server.exit import end_now, end_soon
@@ -16,7 +17,7 @@ from consortium_mcp.settings import Settings
 def serve_stdio(settings: Settings) -> None:
     """Serve until stdin is closed or a signal comes. Raises StoreUnusable before the first answer."""
     with Consultancy(settings) as consultancy:
-        anyio.run(_serve, consultancy)
+        run(_serve, consultancy)
 
 
 async def _serve(consultancy: Consultancy) -> None:

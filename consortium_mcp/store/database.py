@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import anyio
+import anyio.to_thread
 from sqlite_utils import Database
 
 from consortium_mcp.callers import current_caller
@@ -45,6 +46,7 @@ class DatabaseFile:
         self.path = path
         self.shared = shared
         self._lock = threading.Lock()
+        self._reading = anyio.CapacityLimiter(1)
         try:
             _create_private(path)
             self._reader = _connect_up_to_date(path)
@@ -83,6 +85,10 @@ class DatabaseFile:
         except sqlite3.Error as error:
             raise StoreUnusable(why_unusable(self.path, error)) from error
 
+    async def loaded(self, read: Callable[..., T], *arguments: Any) -> T:
+        """Call one of our methods that read, in the one thread that reads: more would only wait for each other."""
+        return await anyio.to_thread.run_sync(partial(read, *arguments), limiter=self._reading)
+
     def check_writable(self) -> None:
         """Raise StoreUnusable where nothing can be written now."""
         self.write(lambda connection: None)  # its transaction takes the lock for writing
@@ -100,11 +106,12 @@ class DatabaseFile:
         What arrived is kept; many that come in the same instant are one transaction. Raises what the method raises.
         """
         call = partial(copy_context().run, write, *arguments)
-        with anyio.CancelScope(shield=True):
-            try:
-                return await asyncio.shield(asyncio.wrap_future(self._writer.submit(lambda connection: call())))
-            except sqlite3.Error as error:
-                raise StoreUnusable(why_unusable(self.path, error)) from error
+        try:
+            with anyio.CancelScope(shield=True):
+                result = await asyncio.shield(asyncio.wrap_future(self._writer.submit(lambda connection: call())))
+        except sqlite3.Error as error:
+            raise StoreUnusable(why_unusable(self.path, error)) from error
+        return result
 
 
 def insert(

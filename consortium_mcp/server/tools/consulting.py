@@ -91,9 +91,7 @@ def _add_consult(server: StrictServer, runner: Runner, cancellations: Cancellati
         budget = Budget(max_calls=max_calls, max_cost_usd=max_cost_usd)
         if dry_run:
             return plan_result(await anyio.to_thread.run_sync(lambda: office.plan(prompt, budget=budget, **asked)))
-        run = await anyio.to_thread.run_sync(
-            lambda: office.open_run(prompt, budget=budget, deadline_seconds=deadline_seconds, join=True, **asked)
-        )
+        run = await office.opened(prompt, budget=budget, deadline_seconds=deadline_seconds, join=True, **asked)
         runner.submit(run.run_id)
         with cancellations.following(ctx.request_context, run.run_id):
             return await _follow(ctx, runner, run.run_id, wait_seconds)
@@ -122,11 +120,13 @@ def _add_get_run(server: StrictServer, runner: Runner, cancellations: Cancellati
 
 
 def _add_cancel_run(server: StrictServer, runner: Runner) -> None:
+    store = runner.consultancy.store
+
     @server.tool(title="Cancel a run", annotations=hints("Cancel a run", destroys=True, again=True))
     async def cancel_run(run_id: RunId) -> Annotated[CallToolResult, ConsultResult]:
         """Stop a run: no further model is asked, what has arrived is kept."""
         await runner.cancel(run_id)
-        progress = await anyio.to_thread.run_sync(runner.consultancy.store.load_progress, run_id)
+        progress = await store.loaded(store.load_progress, run_id)
         shown = consult_result(await runner.load(run_id), progress)
         return shown.model_copy(update={"is_error": False})
 
