@@ -4,7 +4,6 @@ python -m benchmarks.soak [--minutes 30] [--clients 100]
 """
 
 import argparse
-import os
 import random
 import sqlite3
 import subprocess
@@ -22,7 +21,7 @@ import anyio.to_thread
 from mcp import Client
 
 from tests.provider import Fault, Provider, Reply, Request, verdict
-from tests.server_process import http_client, http_server, said, structured
+from tests.server_process import http_client, http_server, resident_mb, said, structured
 
 FAULTS = 0.2
 """Which part of the members' calls fails."""
@@ -139,13 +138,8 @@ async def _consult(client: Client, prompt: str, figures: Figures) -> None:
 
 async def _watch_memory(ends: float, server: subprocess.Popen[str], figures: Figures) -> None:
     while time.monotonic() < ends and server.poll() is None:
-        figures.memory_mb.append(_resident_mb(server.pid))
+        figures.memory_mb.append(resident_mb(server.pid))
         await anyio.sleep(min(SAMPLE_SECONDS, max(0.1, (ends - time.monotonic()) / 4)))
-
-
-def _resident_mb(pid: int) -> float:
-    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 def _wait_until_all_ended(folder: Path) -> None:

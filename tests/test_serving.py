@@ -19,16 +19,9 @@ from mcp.client.streamable_http import streamable_http_client
 
 from consortium_mcp.consultancy import Consultancy
 from tests.provider import Provider, verdict
-from tests.server_process import http_client, http_server, said, structured
+from tests.server_process import INITIALIZE, JSON, http_client, http_server, said, structured
 
 ONE = {"prompt": "Capital of France?", "models": ["a"], "arbiter": "arbiter", "max_iterations": 1}
-INITIALIZE = {
-    "jsonrpc": "2.0",
-    "id": 1,
-    "method": "initialize",
-    "params": {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "tests", "version": "1"}},
-}
-JSON = {"Content-Type": "application/json", "Accept": "application/json, text/event-stream"}
 
 
 def at(url: str, path: str) -> str:
@@ -263,6 +256,31 @@ def test_a_request_that_dribbles_in_is_cut_and_the_others_are_served(tmp_path: P
         body.close()
 
     assert (served, cut) == (200, [True, True])
+
+
+def test_a_client_that_leaves_in_the_middle_of_a_request_and_bytes_after_an_answer_leave_no_traceback(
+    tmp_path: Path,
+) -> None:
+    with http_server(tmp_path / "stderr", "http,sse") as (_, url):
+        session = httpx2.post(url, json=INITIALIZE, headers=JSON).headers["mcp-session-id"]
+        host = urlsplit(url).netloc
+        part = "".join(f"{name}: {value}\r\n" for name, value in {**JSON, "Host": host, "Content-Length": "99"}.items())
+        for more in ("", f"Mcp-Session-Id: {session}\r\n", "Mcp-Protocol-Version: 2026-07-28\r\n"):
+            with connect(url) as leaving:
+                leaving.sendall(f"POST /mcp HTTP/1.1\r\n{part}{more}\r\n{{".encode())
+                leaving.shutdown(socket.SHUT_WR)
+                assert is_cut(leaving)
+        with connect(url) as answered:
+            answered.sendall(f"GET /healthz HTTP/1.1\r\nHost: {host}\r\nTransfer-Encoding: chunked\r\n\r\n".encode())
+            answer = b""
+            while not answer.endswith(b"ok"):
+                answer += answered.recv(1000)
+            answered.sendall(b"no chunk\r\n")
+            assert is_cut(answered)
+        healthy = httpx2.get(at(url, "/healthz")).status_code
+
+    assert healthy == 200
+    assert "Traceback" not in (tmp_path / "stderr").read_text()
 
 
 def is_cut(connection: socket.socket) -> bool:

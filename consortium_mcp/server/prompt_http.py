@@ -36,6 +36,13 @@ class PromptHTTP(H11Protocol):
         self._unwatch()
         super().connection_lost(exc)
 
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is no HTTP; where an answer has begun already, as of a refused request, end the connection."""
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            super().send_400_response(msg)
+        else:
+            self.transport.close()
+
     def _watch(self) -> None:
         """Let the time run from the first byte of a request to its last."""
         if self.conn.their_state not in (h11.IDLE, h11.SEND_BODY):
