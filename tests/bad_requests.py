@@ -97,7 +97,7 @@ _messages = st.fixed_dictionaries(
 
 
 @dataclass(frozen=True)
-class BadRequest:
+class RawRequest:
     """A request as it goes over the wire."""
 
     wire: bytes
@@ -114,23 +114,23 @@ class BadRequest:
 
     def __repr__(self) -> str:
         """Short enough for a report of a hundred."""
-        return f"BadRequest({self.wire[:200]!r})"
+        return f"RawRequest({self.wire[:200]!r})"
 
 
 @st.composite
-def bad_requests(draw: st.DrawFn, host: str) -> list[BadRequest]:
-    """A hundred requests and more that are wrong somewhere: each of ten heads with each of ten bodies, and no HTTP."""
-    heads = draw(st.lists(_heads(), min_size=10, max_size=10))
-    bodies = draw(st.lists(_bodies(), min_size=10, max_size=10))
+def bad_requests(draw: st.DrawFn, host: str) -> list[RawRequest]:
+    """225 requests and more that are wrong somewhere: each of 15 heads with each of 15 bodies, and what is no HTTP."""
+    heads = draw(st.lists(_heads(), min_size=15, max_size=15))
+    bodies = draw(st.lists(_bodies(), min_size=15, max_size=15))
     no_http = draw(st.lists(st.binary(max_size=100), max_size=5))
     requests = [_request(host, *head, body) for head in heads for body in bodies]
-    return [*requests, *(BadRequest(one + b"\r\n\r\n", ends=True) for one in no_http)]
+    return [*requests, *(RawRequest(one + b"\r\n\r\n", ends=True) for one in no_http)]
 
 
-def _request(host: str, verb: str, path: str, headers: list[str], body: bytes) -> BadRequest:
+def _request(host: str, verb: str, path: str, headers: list[str], body: bytes) -> RawRequest:
     length = f"Content-Length: {len(body)}"
     head = [f"{verb} {path} HTTP/1.1", f"Host: {host}", length, *headers, *_names(body), "", ""]
-    return BadRequest(
+    return RawRequest(
         "\r\n".join(head).encode("latin-1") + body,
         verb,
         streams=verb == "GET" or b"subscriptions/listen" in body,
@@ -207,11 +207,11 @@ class Sender:
         for line in self._lines:
             line.close()
 
-    def statuses(self, requests: Iterable[BadRequest]) -> list[int]:
+    def statuses(self, requests: Iterable[RawRequest]) -> list[int]:
         """What each is answered, or CUT; raises TimeoutError where one is not answered in time."""
         return list(self._pool.map(self._status, requests))
 
-    def _status(self, request: BadRequest) -> int:
+    def _status(self, request: RawRequest) -> int:
         line = self._free.get()
         try:
             return line.status(request)
@@ -228,7 +228,7 @@ class _Line:
         self._session = ""
         self._connection: socket.socket | None = None
 
-    def status(self, request: BadRequest) -> int:
+    def status(self, request: RawRequest) -> int:
         try:
             return self._answer(request)
         except TimeoutError as error:
@@ -242,7 +242,7 @@ class _Line:
             self._connection.close()
             self._connection = None
 
-    def _answer(self, request: BadRequest) -> int:
+    def _answer(self, request: RawRequest) -> int:
         session = self._session = self._session or self._opened()
         connection = self._connection = self._connection or socket.create_connection(self._address, timeout=SECONDS)
         connection.sendall(request.wire.replace(OWN_SESSION.encode(), session.encode(), 1))

@@ -18,7 +18,7 @@ from consortium_mcp.callers import calling
 from consortium_mcp.client_calls import ClientCalls
 from consortium_mcp.consultancy import Consultancy
 from consortium_mcp.run import CallResult, CallSpec
-from tests.bad_requests import CUT, BadRequest, Sender, bad_requests
+from tests.bad_requests import CUT, RawRequest, Sender, bad_requests
 from tests.provider import API_KEY, Fault, Provider, verdict
 from tests.server_process import (
     INITIALIZE,
@@ -47,8 +47,8 @@ TRAVERSALS = (
     "..\\x",
 )
 
-BAD_EXAMPLES = 200
-"""Of a hundred requests and more each."""
+BAD_EXAMPLES = 90
+"""Of 225 requests and more each."""
 
 PHASES = (Phase.generate, Phase.shrink)
 
@@ -141,7 +141,7 @@ def test_bad_requests_are_refused_without_a_crash_or_a_leak_of_sessions(tmp_path
 
         @settings(max_examples=BAD_EXAMPLES, derandomize=True, database=None, deadline=None, phases=PHASES)
         @given(bad_requests(urlsplit(url).netloc))
-        def refuse(requests: list[BadRequest]) -> None:
+        def refuse(requests: list[RawRequest]) -> None:
             answers = sender.statuses(requests)
             statuses.update(answers)
             memory_mb.append(resident_mb(process.pid))
