@@ -7,7 +7,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -328,6 +328,39 @@ async def test_anothers_run_is_answered_like_one_that_does_not_exist(
         assert await answers(run_id) == await answers(absent)
         assert (listed, found, json.loads(newest), json.loads(stats)["members"]) == ([], [], [], [])
         assert own["answer"] == "Paris"
+
+
+async def test_a_run_is_polled_by_every_client_with_its_callers_token_and_by_none_with_anothers(
+    url: str, provider: Provider
+) -> None:
+    """Clients of both eras over both transports, all at once."""
+    kinds = [(at(url, path), mode) for path in ("/mcp", "/sse") for mode in ("legacy", "auto")]
+    gate = provider.gate("a")
+    async with AsyncExitStack() as stack:
+        anns, bobs = [
+            [await stack.enter_async_context(http_client(place, mode, token)) for place, mode in kinds]
+            for token in (ANN, BOB)
+        ]
+        asked = [{**ONE, "prompt": f"question {number}?", "wait_seconds": 0} for number in range(len(anns))]
+        runs = [
+            structured(await ann.call_tool("consult_consortium", one))["run_id"]
+            for ann, one in zip(anns, asked, strict=True)
+        ]
+        refused = [said(await bob.call_tool("get_run", {"run_id": run_id})) for bob in bobs for run_id in runs]
+        polled: list[str] = []
+
+        async def poll(client: Client, run_id: str) -> None:
+            result = await client.call_tool("get_run", {"run_id": run_id, "wait_seconds": 60})
+            polled.append(structured(result)["answer"])
+
+        async with anyio.create_task_group() as group:
+            for ann in anns:
+                for run_id in runs:
+                    group.start_soon(poll, ann, run_id)
+            gate.open()
+
+    assert polled == ["Paris"] * 16
+    assert len(refused) == 16 and all(text.startswith("No run") for text in refused)
 
 
 def uris(run_id: str) -> list[str]:
