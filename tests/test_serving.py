@@ -222,9 +222,9 @@ def test_forwarded_headers_are_believed_from_trusted_addresses_alone(trusted: st
 
 
 def test_a_body_of_100_mb_is_refused_before_it_is_read(tmp_path: Path) -> None:
-    with http_server(tmp_path / "stderr") as (_, url):
-        statuses = []
-        for path in ("/mcp",):
+    with http_server(tmp_path / "stderr", "http,sse") as (process, url):
+        statuses, before = [], resident_mb(process.pid)
+        for path in ("/mcp", f"/messages/?session_id={'0' * 32}"):
             connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=30)
             connection.putrequest("POST", path)
             for name, value in {**JSON, "Content-Length": str(100 * 2**20)}.items():
@@ -233,9 +233,10 @@ def test_a_body_of_100_mb_is_refused_before_it_is_read(tmp_path: Path) -> None:
             statuses.append(connection.getresponse().status)
             connection.close()
         chunked = post_in_chunks(url, chunks=100)
-        healthy = httpx2.get(at(url, "/healthz")).status_code
+        healthy, grown_mb = httpx2.get(at(url, "/healthz")).status_code, resident_mb(process.pid) - before
 
-    assert (statuses, chunked, healthy) == ([413], 413, 200)
+    assert (statuses, chunked, healthy) == ([413, 413], 413, 200)
+    assert grown_mb < 50
 
 
 def post_in_chunks(url: str, chunks: int) -> int:

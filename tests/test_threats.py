@@ -73,11 +73,13 @@ INJECTIONS = (
 
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
 async def test_a_path_in_any_parameter_of_a_resource_reads_no_file(mode: str, provider: Provider, url: str) -> None:
+    """Nor does SQL or a control character do anything there."""
+    texts = (*TRAVERSALS, *(one for one in INJECTIONS if not has_surrogate(one)))
     async with http_client(url, mode, ANN) as client:
         templates = [one.uri_template for one in (await client.list_resource_templates()).resource_templates]
         for template in templates:
             for parameter in re.findall(r"\{(\w+)\}", template):
-                for value in (*TRAVERSALS, *map(lambda text: quote(text, safe=""), TRAVERSALS)):
+                for value in (*TRAVERSALS, *(quote(text, safe="") for text in texts)):
                     uri = re.sub(r"\{\w+\}", "1", template.replace(f"{{{parameter}}}", value))
                     with pytest.raises(MCPError) as raised:
                         await client.read_resource(uri)

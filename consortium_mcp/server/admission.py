@@ -131,7 +131,8 @@ class AuditedVerifier:
         """Write how many there were since the line before, and none for a second."""
         self._next_line = None
         if self._refused:
-            audit.info(json.dumps({"caller": None, "outcome": "refused", "tokens": self._refused}))
+            nobodys = {"caller": None, "tool": None, "run": None, "outcome": "refused", "cost_usd": None}
+            audit.info(json.dumps({**nobodys, "tokens": self._refused}))
             self._refused = 0
             self._next_line = asyncio.get_running_loop().call_later(_REFUSALS_SECONDS, self._write)
 
