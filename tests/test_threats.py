@@ -74,7 +74,8 @@ INJECTIONS = (
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
 async def test_a_path_in_any_parameter_of_a_resource_reads_no_file(mode: str, provider: Provider, url: str) -> None:
     """Nor does SQL or a control character do anything there."""
-    texts = (*TRAVERSALS, *(one for one in INJECTIONS if not has_surrogate(one)))
+    short = (one for one in INJECTIONS if len(one) < 1000 and not has_surrogate(one))  # longer ones fit into no header
+    texts = (*TRAVERSALS, *short)
     async with http_client(url, mode, ANN) as client:
         templates = [one.uri_template for one in (await client.list_resource_templates()).resource_templates]
         for template in templates:
