@@ -21,6 +21,15 @@ from mcp.client.sse import sse_client
 from mcp.client.streamable_http import streamable_http_client
 from mcp_types import CallToolResult
 
+INITIALIZE = {
+    "jsonrpc": "2.0",
+    "id": 1,
+    "method": "initialize",
+    "params": {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "tests", "version": "1"}},
+}
+JSON = {"Content-Type": "application/json", "Accept": "application/json, text/event-stream"}
+"""What clients say of what they send and accept."""
+
 _FULL_PIPE = 60_000
 """Bytes; Linux gives a pipe 65,536."""
 
@@ -168,6 +177,12 @@ def _announced(process: subprocess.Popen[str], errlog: Path) -> str:
             return found[1]
         time.sleep(0.02)
     return ""
+
+
+def resident_mb(pid: int) -> float:
+    """A process's memory."""
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 @asynccontextmanager

@@ -7,8 +7,9 @@ import sqlite3
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import anyio
@@ -31,8 +32,8 @@ from consortium_mcp.server.tokens import IssuedTokens
 from consortium_mcp.settings import Settings, load_settings
 from tests.consulted import consulted
 from tests.provider import API_KEY, Fault, Provider, verdict
-from tests.server_process import http_client, http_server, read, said, structured
-from tests.test_serving import INITIALIZE, JSON, ONE, at, until
+from tests.server_process import INITIALIZE, JSON, http_client, http_server, read, said, structured
+from tests.test_serving import ONE, at, until
 
 ANN, BOB = "ann's token, which is long", "bob's token, which is long too"
 
@@ -207,6 +208,78 @@ async def test_an_oauth_issuer_that_hangs_holds_up_nobody_else_and_is_left_alone
     ]
 
 
+async def test_a_token_whose_key_is_known_waits_for_no_fetch_that_another_token_caused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    keys = {"keys": [{**json.loads(jwt.algorithms.RSAAlgorithm.to_jwk(key.public_key())), "kid": "1", "use": "sig"}]}
+    hanging, let_go = threading.Event(), threading.Event()
+    fetches: list[str] = []
+
+    def fetch(self: jwt.PyJWKClient) -> Any:
+        fetches.append("fetch")
+        if len(fetches) > 1:
+            hanging.set()
+            assert let_go.wait(60)
+        return keys
+
+    monkeypatch.setattr(jwt.PyJWKClient, "fetch_data", fetch)
+    monkeypatch.setattr("consortium_mcp.server.tokens._COOLDOWN_SECONDS", 0)
+    tokens = IssuedTokens(
+        Settings(oauth_issuer="https://issuer", oauth_jwks_url="https://issuer/keys", oauth_resource="https://us/mcp")
+    )
+    claims = {"sub": "dora", "iss": "https://issuer", "aud": "https://us/mcp", "exp": time.time() + 60}
+    good, forged = (jwt.encode(claims, key, algorithm="RS256", headers={"kid": kid}) for kid in ("1", "unknown"))
+    forgeries: list[object] = []
+
+    async def verify_forged() -> None:
+        forgeries.append(await tokens.verify_token(forged))
+
+    first = await tokens.verify_token(good)
+    async with anyio.create_task_group() as group:
+        for _ in range(100):
+            group.start_soon(verify_forged)
+        await anyio.to_thread.run_sync(hanging.wait, 60)
+        try:
+            with anyio.fail_after(20):
+                meanwhile = await tokens.verify_token(good)
+        finally:
+            waited = len(forgeries)
+            let_go.set()
+
+    assert first is not None and meanwhile is not None and meanwhile.client_id == "oauth:dora"
+    assert (waited, forgeries) == (0, [None] * 100)
+
+
+async def test_keys_of_an_issuer_are_fetched_again_when_old_and_believed_while_it_cannot_be_reached(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    known = {"keys": [{**json.loads(jwt.algorithms.RSAAlgorithm.to_jwk(key.public_key())), "kid": "1", "use": "sig"}]}
+    answers = [known, jwt.PyJWKClientConnectionError("timed out"), jwt.PyJWKClientConnectionError("timed out")]
+    now = 1000.0
+
+    def fetch(self: jwt.PyJWKClient) -> Any:
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(jwt.PyJWKClient, "fetch_data", fetch)
+    monkeypatch.setattr("consortium_mcp.server.tokens.time", SimpleNamespace(monotonic=lambda: now))
+    tokens = IssuedTokens(
+        Settings(oauth_issuer="https://issuer", oauth_jwks_url="https://issuer/keys", oauth_resource="https://us/mcp")
+    )
+    claims = {"sub": "dora", "iss": "https://issuer", "aud": "https://us/mcp", "exp": time.time() + 60}
+    token = jwt.encode(claims, key, algorithm="RS256", headers={"kid": "1"})
+    seen = []
+    for moment in (1000.0, 1299.0, 1301.0, 1302.0, 5000.0):
+        now = moment
+        seen.append((await tokens.verify_token(token) is not None, len(answers)))
+
+    assert seen == [(True, 2), (True, 2), (True, 1), (True, 1), (False, 0)]
+
+
 def test_an_oauth_server_says_where_tokens_come_from(provider: Provider, tmp_path: Path) -> None:
     oauth = {
         "CONSORTIUM_OAUTH_ISSUER": "https://issuer.example",
@@ -257,9 +330,43 @@ async def test_anothers_run_is_answered_like_one_that_does_not_exist(
         assert own["answer"] == "Paris"
 
 
+async def test_a_run_is_polled_by_every_client_with_its_callers_token_and_by_none_with_anothers(
+    url: str, provider: Provider
+) -> None:
+    """Clients of both eras over both transports, all at once."""
+    kinds = [(at(url, path), mode) for path in ("/mcp", "/sse") for mode in ("legacy", "auto")]
+    gate = provider.gate("a")
+    async with AsyncExitStack() as stack:
+        anns, bobs = [
+            [await stack.enter_async_context(http_client(place, mode, token)) for place, mode in kinds]
+            for token in (ANN, BOB)
+        ]
+        asked = [{**ONE, "prompt": f"question {number}?", "wait_seconds": 0} for number in range(len(anns))]
+        runs = [
+            structured(await ann.call_tool("consult_consortium", one))["run_id"]
+            for ann, one in zip(anns, asked, strict=True)
+        ]
+        refused = [said(await bob.call_tool("get_run", {"run_id": run_id})) for bob in bobs for run_id in runs]
+        polled: list[str] = []
+
+        async def poll(client: Client, run_id: str) -> None:
+            result = await client.call_tool("get_run", {"run_id": run_id, "wait_seconds": 60})
+            polled.append(structured(result)["answer"])
+
+        async with anyio.create_task_group() as group:
+            for ann in anns:
+                for run_id in runs:
+                    group.start_soon(poll, ann, run_id)
+            gate.open()
+
+    assert polled == ["Paris"] * 16
+    assert len(refused) == 16 and all(text.startswith("No run") for text in refused)
+
+
 def uris(run_id: str) -> list[str]:
     """The resources of a run."""
-    return [f"consortium://runs/{run_id}", f"consortium://runs/{run_id}/transcript.md"]
+    parts = ("", "/transcript.md", "/iterations/1", "/responses/i1-m1")
+    return [f"consortium://runs/{run_id}{part}" for part in parts]
 
 
 async def refusal(client: Client, uri: str) -> str:
@@ -547,15 +654,33 @@ async def test_each_call_of_a_tool_is_a_line_in_the_audit_without_its_texts(
             await bob.call_tool("get_run", {"run_id": run_id})
             with pytest.raises(MCPError):
                 await bob.call_tool("no\nsuch", {"run_id": "x\ny"})
-    stderr = (tmp_path / "stderr").read_text()
-    lines = [json.loads(one.partition("INFO ")[2]) for one in stderr.splitlines() if "consortium_mcp.audit" in one]
+    lines = audited(tmp_path)
 
     assert [(one["caller"], one["tool"], one["run"], one["outcome"]) for one in lines] == [
         ("ann", "consult_consortium", run_id, "converged"),
         ("bob", "get_run", run_id, "error"),
         ("bob", None, None, "error"),
     ]
-    assert "cost_usd" in lines[0] and "secret" not in stderr
+    assert "cost_usd" in lines[0] and "secret" not in (tmp_path / "stderr").read_text()
+
+
+def test_refused_tokens_are_in_the_audit_and_a_flood_of_them_is_no_flood_there(url: str, tmp_path: Path) -> None:
+    with httpx2.Client(headers={**JSON, "Authorization": "Bearer a secret guess"}) as client:
+        statuses = {client.post(url, json=INITIALIZE).status_code for _ in range(50)}
+    initialize(url)  # shows no token: none is refused
+    until(lambda: sum(line["tokens"] for line in audited(tmp_path)) == 50)
+    lines = audited(tmp_path)
+
+    assert statuses == {401}
+    assert [(one["caller"], one["tool"], one["outcome"]) for one in lines] == [(None, None, "refused")] * len(lines)
+    assert lines[0]["tokens"] == 1 and len(lines) < 50
+    assert "secret guess" not in (tmp_path / "stderr").read_text()
+
+
+def audited(tmp_path: Path) -> list[dict[str, Any]]:
+    """The lines of the audit."""
+    stderr = (tmp_path / "stderr").read_text()
+    return [json.loads(one.partition("INFO ")[2]) for one in stderr.splitlines() if "consortium_mcp.audit" in one]
 
 
 def test_a_settings_error_does_not_repeat_the_token() -> None:

@@ -6,23 +6,15 @@ from contextlib import closing
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from tests.server_process import http_server
-
-INITIALIZE = {
-    "jsonrpc": "2.0",
-    "id": 1,
-    "method": "initialize",
-    "params": {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "tests", "version": "1"}},
-}
+from tests.server_process import INITIALIZE, JSON, http_server
 
 
 def status(url: str, **headers: str) -> int:
     """What a handshake with these headers is answered."""
     address = urlsplit(url)
     connection = http.client.HTTPConnection(str(address.hostname), address.port)
-    given = {"content-type": "application/json", "accept": "application/json, text/event-stream", **headers}
     with closing(connection):
-        connection.request("POST", address.path, json.dumps(INITIALIZE), given)
+        connection.request("POST", address.path, json.dumps(INITIALIZE), {**JSON, **headers})
         return connection.getresponse().status
 
 

@@ -81,6 +81,18 @@ def test_a_log_line_and_its_traceback_are_masked(secrets: tuple[str, ...]) -> No
     assert line.startswith("with …") and line.endswith("ValueError: … was refused")
 
 
+def test_what_somebody_wrote_begins_no_line_of_the_log_and_moves_no_cursor() -> None:
+    forged = '\x1b[2J\n2026-11-25 consortium_mcp.audit INFO {"caller": "ann"}'
+    try:
+        raise ValueError(forged)
+    except ValueError as error:
+        record = logging.LogRecord("x", logging.ERROR, "", 1, "with %s", (forged,), (type(error), error, None))
+
+    first, *rest = MaskingFormatter().format(record).splitlines()
+    assert first == 'with \\n2026-11-25 consortium_mcp.audit INFO {"caller": "ann"}'
+    assert rest and all(line.startswith("  ") for line in rest)
+
+
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
 async def test_a_provider_that_repeats_its_keys_tells_them_to_nobody(
     mode: str, provider: Provider, secrets: tuple[str, ...], tmp_path: Path

@@ -2,10 +2,12 @@
 
 import http.client
 import json
+import resource
 import signal
 import socket
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,17 +20,15 @@ from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 
 from consortium_mcp.consultancy import Consultancy
+from tests.bad_requests import OWN_SESSION, RawRequest, Sender
 from tests.provider import Provider, verdict
-from tests.server_process import http_client, http_server, said, structured
+from tests.server_process import INITIALIZE, JSON, http_client, http_server, resident_mb, said, structured
 
 ONE = {"prompt": "Capital of France?", "models": ["a"], "arbiter": "arbiter", "max_iterations": 1}
-INITIALIZE = {
-    "jsonrpc": "2.0",
-    "id": 1,
-    "method": "initialize",
-    "params": {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "tests", "version": "1"}},
-}
-JSON = {"Content-Type": "application/json", "Accept": "application/json, text/event-stream"}
+LIST_RUNS = {"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": {"name": "list_runs", "arguments": {}}}
+
+MOST_FOR_REFUSED_MB = 4
+"""How much the server's memory may grow over thousands of refused sessions: measured: under 1; 1,000 open ones: 60."""
 
 
 def at(url: str, path: str) -> str:
@@ -222,9 +222,9 @@ def test_forwarded_headers_are_believed_from_trusted_addresses_alone(trusted: st
 
 
 def test_a_body_of_100_mb_is_refused_before_it_is_read(tmp_path: Path) -> None:
-    with http_server(tmp_path / "stderr") as (_, url):
-        statuses = []
-        for path in ("/mcp",):
+    with http_server(tmp_path / "stderr", "http,sse") as (process, url):
+        statuses, before = [], resident_mb(process.pid)
+        for path in ("/mcp", f"/messages/?session_id={'0' * 32}"):
             connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=30)
             connection.putrequest("POST", path)
             for name, value in {**JSON, "Content-Length": str(100 * 2**20)}.items():
@@ -233,9 +233,10 @@ def test_a_body_of_100_mb_is_refused_before_it_is_read(tmp_path: Path) -> None:
             statuses.append(connection.getresponse().status)
             connection.close()
         chunked = post_in_chunks(url, chunks=100)
-        healthy = httpx2.get(at(url, "/healthz")).status_code
+        healthy, grown_mb = httpx2.get(at(url, "/healthz")).status_code, resident_mb(process.pid) - before
 
-    assert (statuses, chunked, healthy) == ([413], 413, 200)
+    assert (statuses, chunked, healthy) == ([413, 413], 413, 200)
+    assert grown_mb < 50
 
 
 def post_in_chunks(url: str, chunks: int) -> int:
@@ -265,6 +266,31 @@ def test_a_request_that_dribbles_in_is_cut_and_the_others_are_served(tmp_path: P
     assert (served, cut) == (200, [True, True])
 
 
+def test_a_client_that_leaves_in_the_middle_of_a_request_and_bytes_after_an_answer_leave_no_traceback(
+    tmp_path: Path,
+) -> None:
+    with http_server(tmp_path / "stderr", "http,sse") as (_, url):
+        session = httpx2.post(url, json=INITIALIZE, headers=JSON).headers["mcp-session-id"]
+        host = urlsplit(url).netloc
+        part = "".join(f"{name}: {value}\r\n" for name, value in {**JSON, "Host": host, "Content-Length": "99"}.items())
+        for more in ("", f"Mcp-Session-Id: {session}\r\n", "Mcp-Protocol-Version: 2026-07-28\r\n"):
+            with connect(url) as leaving:
+                leaving.sendall(f"POST /mcp HTTP/1.1\r\n{part}{more}\r\n{{".encode())
+                leaving.shutdown(socket.SHUT_WR)
+                assert is_cut(leaving)
+        with connect(url) as answered:
+            answered.sendall(f"GET /healthz HTTP/1.1\r\nHost: {host}\r\nTransfer-Encoding: chunked\r\n\r\n".encode())
+            answer = b""
+            while not answer.endswith(b"ok"):
+                answer += answered.recv(1000)
+            answered.sendall(b"no chunk\r\n")
+            assert is_cut(answered)
+        healthy = httpx2.get(at(url, "/healthz")).status_code
+
+    assert healthy == 200
+    assert "Traceback" not in (tmp_path / "stderr").read_text()
+
+
 def is_cut(connection: socket.socket) -> bool:
     """Whether the server ends the connection without an answer, however long we wait for one."""
     try:
@@ -283,15 +309,85 @@ def test_more_connections_than_allowed_get_503_and_leave_room_when_they_go(tmp_p
 
 
 def test_many_sessions_are_bounded_and_those_that_are_open_go_on(provider: Provider, tmp_path: Path) -> None:
-    with http_server(tmp_path / "stderr", CONSORTIUM_MAX_SESSIONS="50") as (_, url), httpx2.Client() as client:
-        opened = [client.post(url, json=INITIALIZE, headers=JSON) for _ in range(200)]
+    with http_server(tmp_path / "stderr", CONSORTIUM_MAX_SESSIONS="5") as (_, url), httpx2.Client() as client:
+        opened = [client.post(url, json=INITIALIZE, headers=JSON) for _ in range(20)]
         session = {**JSON, "Mcp-Session-Id": opened[0].headers["mcp-session-id"]}
         goes_on = client.post(url, json={"jsonrpc": "2.0", "id": 2, "method": "ping"}, headers=session)
         client.delete(url, headers=session)
         room = client.post(url, json=INITIALIZE, headers=JSON)
 
-    assert [one.status_code for one in opened] == [200] * 50 + [503] * 150
+    assert [one.status_code for one in opened] == [200] * 5 + [503] * 15
     assert (goes_on.status_code, room.status_code) == (200, 200)
+
+
+@pytest.fixture
+def few_files() -> Iterator[None]:
+    """A soft limit of open files below what the default limits of a server need."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (512, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.timeout(300)
+async def test_ten_thousand_sessions_are_tried_while_clients_are_served_and_new_ones_later(
+    provider: Provider, few_files: None, tmp_path: Path
+) -> None:
+    """Against the default limits: 7,000 of revision 2025-11-25 over HTTP, then 3,000 over SSE, each of which stays."""
+    with http_server(tmp_path / "stderr", "http,sse") as (process, url), Sender(url) as sender:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (4096, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+        streams: list[socket.socket] = []
+        statuses, memory_mb = {"/mcp": Counter[int](), "/sse": Counter[int]()}, []
+        works = RawRequest(raw("POST", url, {"Mcp-Session-Id": OWN_SESSION}, LIST_RUNS), "POST")
+        try:
+            working = await anyio.to_thread.run_sync(sender.statuses, [works] * 16)
+            for path, thousands in (("/mcp", 7), ("/sse", 3)):
+                for _ in range(thousands):
+                    if path == "/mcp":
+                        opening = RawRequest(raw("POST", url, {}, INITIALIZE), "POST")
+                        answers = await anyio.to_thread.run_sync(sender.statuses, [opening] * 1000)
+                    else:
+                        answers = await anyio.to_thread.run_sync(open_streams, at(url, "/sse"), 1000, streams)
+                    statuses[path].update(answers)
+                    memory_mb.append(resident_mb(process.pid))
+                    working += await anyio.to_thread.run_sync(sender.statuses, [works] * 16)
+        finally:
+            for stream in streams:
+                stream.close()
+        httpx2.delete(url, headers={**JSON, "Mcp-Session-Id": sender.sessions.pop()})
+        until(lambda: httpx2.get(at(url, "/healthz")).status_code == 200)
+        async with http_client(url, "legacy") as one, http_client(url, "auto") as two:
+            async with http_client(at(url, "/sse"), "legacy") as three:
+                later = [structured(await client.call_tool("list_runs", {}))["runs"] for client in (one, two, three)]
+
+    assert statuses["/mcp"] == {200: 1000 - 16, 503: 6000 + 16}
+    assert set(statuses["/sse"]) == {200, 503} and len(streams) == statuses["/sse"][200] <= 1000
+    assert set(working) == {200} and later == [[]] * 3
+    for first, last in ((memory_mb[1], memory_mb[6]), (memory_mb[7], memory_mb[9])):
+        assert last - first < MOST_FOR_REFUSED_MB
+    assert "Traceback" not in (tmp_path / "stderr").read_text()
+
+
+def raw(verb: str, url: str, headers: dict[str, str], message: dict[str, Any] | None = None) -> bytes:
+    """A request as it goes over the wire."""
+    body = json.dumps(message) if message else ""
+    lines = {"Host": urlsplit(url).netloc, **JSON, "Content-Length": len(body), **headers}
+    head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
+    return f"{verb} {urlsplit(url).path} HTTP/1.1\r\n{head}\r\n{body}".encode()
+
+
+def open_streams(url: str, number: int, streams: list[socket.socket]) -> list[int]:
+    """What so many requests for a stream are answered; those that are streams are added, and stay open."""
+    statuses = []
+    for _ in range(number):
+        stream = connect(url)
+        stream.sendall(raw("GET", url, {}))
+        statuses.append(int(stream.recv(1000).split(b" ", 2)[1]))
+        if statuses[-1] == 200:
+            streams.append(stream)
+        else:
+            stream.close()
+    return statuses
 
 
 async def test_more_runs_than_may_wait_are_told_that_the_server_is_busy(provider: Provider, tmp_path: Path) -> None:

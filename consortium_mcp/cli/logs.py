@@ -2,16 +2,29 @@
 
 import logging
 import sys
+from typing import Any
 
 from consortium_mcp.masking import masked
+from consortium_mcp.texts import plain
 
 
 class MaskingFormatter(logging.Formatter):
-    """Masks the whole line, its traceback included: what an exception says is only known once it is written out."""
+    """Masks the whole record, its traceback included: what an exception says is only known once it is written out.
+
+    What somebody wrote begins no line: line breaks in a message are spelled out, and a traceback is indented.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line without secrets."""
-        return masked(super().format(record))
+        """The record without secrets and without what a terminal would obey."""
+        return plain(masked(super().format(record)))
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        """The first line."""
+        return "\\n".join(super().formatMessage(record).splitlines())
+
+    def formatException(self, ei: Any) -> str:
+        """The traceback."""
+        return "\n".join(f"  {line}" for line in super().formatException(ei).splitlines())
 
 
 def configure_logging(level: str) -> None:

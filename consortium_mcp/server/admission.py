@@ -1,5 +1,6 @@
-"""Admission: for whom each request is handled, which are too many, and a line in the audit for each call of a tool."""
+"""Admission: for whom each request is handled, which are too many, and what the audit says of calls and of tokens."""
 
+import asyncio
 import json
 import logging
 import math
@@ -11,6 +12,7 @@ from typing import Any
 
 import anyio
 from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
+from mcp.server.auth.provider import AccessToken, TokenVerifier
 from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from mcp.shared.exceptions import MCPError
 from mcp_types import INVALID_REQUEST, CallToolResult, TextContent
@@ -28,6 +30,7 @@ _RUN_ID = re.compile(r"[0-7][0-9a-hjkmnp-tv-z]{25}")
 
 _UNCOUNTED = ("initialize", "ping", "server/discover")
 _MINUTE = 60.0
+_REFUSALS_SECONDS = 1.0
 
 
 class Admission:
@@ -105,6 +108,33 @@ class Admission:
         return (
             f"You have made {self._max_requests} requests in a minute, as many as are allowed; come back in {wait} s."
         )
+
+
+class AuditedVerifier:
+    """Says whose a token is, and writes to the audit that tokens were refused: one line a second, however many come."""
+
+    def __init__(self, verifier: TokenVerifier) -> None:
+        self._verifier = verifier
+        self._refused = 0
+        self._next_line: asyncio.TimerHandle | None = None
+
+    async def verify_token(self, token: str) -> AccessToken | None:
+        """Whose the token is; None refuses it."""
+        access = await self._verifier.verify_token(token)
+        if access is None:
+            self._refused += 1
+            if self._next_line is None:
+                self._write()
+        return access
+
+    def _write(self) -> None:
+        """Write how many there were since the line before, and none for a second."""
+        self._next_line = None
+        if self._refused:
+            nobodys = {"caller": None, "tool": None, "run": None, "outcome": "refused", "cost_usd": None}
+            audit.info(json.dumps({**nobodys, "tokens": self._refused}))
+            self._refused = 0
+            self._next_line = asyncio.get_running_loop().call_later(_REFUSALS_SECONDS, self._write)
 
 
 def caller_of(ctx: ServerRequestContext[Any, Any]) -> str | None:

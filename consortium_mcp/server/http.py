@@ -17,7 +17,7 @@ from consortium_mcp.runner import Runner
 from consortium_mcp.server.admission import Admission
 from consortium_mcp.server.app import build_server
 from consortium_mcp.server.exit import end_soon
-from consortium_mcp.server.listening import allowed_hosts, listening, urls
+from consortium_mcp.server.listening import allow_files, allowed_hosts, listening, urls
 from consortium_mcp.server.prompt_http import PromptConfig
 from consortium_mcp.server.tokens import Verifier, verifier_of
 from consortium_mcp.server.web import web_app
@@ -27,6 +27,9 @@ logger = logging.getLogger(__name__)
 
 PATHS = {"http": "/mcp", "sse": "/sse"}
 """Where each transport is reached."""
+
+_OTHER_FILES = 1000
+"""How many files may be open beside the clients' connections: the database, providers, clients that are refused."""
 
 _ANSWER_SECONDS = 0.5
 """How long answers that are under way may take once every run has been stopped."""
@@ -43,6 +46,7 @@ def serve_http(settings: Settings) -> None:
         ConsortiumError: the address is taken, would be open to others without a token, or the tokens cannot be read.
     """
     verifier = verifier_of(settings)
+    allow_files(settings.max_connections + _OTHER_FILES)
     with listening(settings, asks_for_token=verifier is not None) as listener, Consultancy(settings) as consultancy:
         reached = " and ".join(urls(settings, listener, [PATHS[one] for one in settings.transport]))
         click.echo(f"Serving on {reached}; Ctrl-C ends.", err=True)

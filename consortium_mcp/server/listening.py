@@ -3,9 +3,13 @@
 import ipaddress
 import os
 import socket
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+if sys.platform != "win32":
+    import resource
 
 from consortium_mcp.errors import ConsortiumError
 from consortium_mcp.settings import Settings
@@ -31,6 +35,16 @@ def listening(settings: Settings, *, asks_for_token: bool) -> Iterator[socket.so
         )
     with _tcp_socket(settings.host, settings.port) as listener:
         yield listener
+
+
+def allow_files(number: int) -> None:
+    """Let this process have so many files open, as far as it may: 1024 is usual, and too few for the connections."""
+    if sys.platform == "win32":
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = number if hard == resource.RLIM_INFINITY else min(number, hard)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 def is_loopback(host: str) -> bool:

@@ -17,13 +17,18 @@ class PromptConfig(uvicorn.Config):
 
 
 class PromptHTTP(H11Protocol):
-    """Cuts a connection whose request, headers and body, is not there in time; uvicorn waits for ever."""
+    """Cuts a connection whose request, headers and body, is not there in time; uvicorn waits for ever.
+
+    Beyond the limit of connections the new ones are refused; uvicorn refuses what comes over the old ones, too.
+    """
 
     _too_late: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A client came; its first request is awaited."""
         super().connection_made(transport)
+        assert self.config.limit_concurrency is not None
+        self.limit_concurrency = 0 if len(self.connections) > self.config.limit_concurrency else None
         self._watch()
 
     def data_received(self, data: bytes) -> None:
@@ -35,6 +40,13 @@ class PromptHTTP(H11Protocol):
         """The client left."""
         self._unwatch()
         super().connection_lost(exc)
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is no HTTP; where an answer has begun already, as of a refused request, end the connection."""
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            super().send_400_response(msg)
+        else:
+            self.transport.close()
 
     def _watch(self) -> None:
         """Let the time run from the first byte of a request to its last."""

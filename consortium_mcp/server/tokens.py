@@ -5,7 +5,7 @@ import hmac
 import logging
 import re
 import time
-from typing import Any, Protocol
+from typing import Protocol
 
 import anyio
 import anyio.to_thread
@@ -25,14 +25,17 @@ _ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "E
 """Of OAuth tokens: those with a public key, so that nobody signs with what everybody can read."""
 
 
-_CHECKED_AT_ONCE = 4
-"""How many OAuth tokens may wait for the issuer's keys; those threads are nobody else's."""
-
 _FETCH_SECONDS = 10
 """How long the issuer may take to send its keys."""
 
 _COOLDOWN_SECONDS = 30
-"""How long after a fetch that failed the issuer is left alone."""
+"""How long after a fetch, whatever came of it, the issuer is left alone."""
+
+_OLD_SECONDS = 300
+"""When keys are fetched again: how long a key that the issuer takes back may still be believed."""
+
+_OLDEST_SECONDS = 3600
+"""How long keys are believed of an issuer that cannot be reached."""
 
 
 class Verifier(TokenVerifier, Protocol):
@@ -116,10 +119,9 @@ class IssuedTokens:
             )
         self._issuer, self._resource = settings.oauth_issuer, settings.oauth_resource
         try:
-            self._keys = _IssuersKeys(settings.oauth_jwks_url, timeout=_FETCH_SECONDS)
+            self._keys = _IssuersKeys(settings.oauth_jwks_url)
         except jwt.PyJWKClientError as error:
             raise ConsortiumError(f"CONSORTIUM_OAUTH_JWKS_URL is no URL of keys: {error}") from error
-        self._checking = anyio.CapacityLimiter(_CHECKED_AT_ONCE)
 
     def reload(self) -> None:
         """Nothing: keys are fetched again by themselves."""
@@ -127,15 +129,16 @@ class IssuedTokens:
     async def verify_token(self, token: str) -> AccessToken | None:
         """Whose the token is, when the issuer signed it for us and its time is not over."""
         try:
-            claims = await anyio.to_thread.run_sync(self._claims, token, limiter=self._checking)
+            key = await self._keys.key(jwt.get_unverified_header(token).get("kid", ""))
+            claims = self._claims(token, key) if key else None
         except jwt.PyJWTError:
             return None
-        return _access(f"oauth:{claims['sub']}", expires_at=claims["exp"])
+        return _access(f"oauth:{claims['sub']}", expires_at=claims["exp"]) if claims else None
 
-    def _claims(self, token: str) -> dict[str, str | int]:
+    def _claims(self, token: str, key: jwt.PyJWK) -> dict[str, str | int]:
         claims: dict[str, str | int] = jwt.decode(
             token,
-            self._keys.get_signing_key_from_jwt(token),
+            key,
             algorithms=list(_ALGORITHMS),
             audience=self._resource,
             issuer=self._issuer,
@@ -144,21 +147,37 @@ class IssuedTokens:
         return claims
 
 
-class _IssuersKeys(jwt.PyJWKClient):
-    """The issuer's public keys, kept for some minutes."""
+class _IssuersKeys:
+    """The issuer's public keys, fetched once for all who wait; whoever shows a known one waits for nobody else's."""
 
-    _failed = float("-inf")
+    def __init__(self, url: str) -> None:
+        """Raises PyJWKClientError when the URL is none."""
+        self._client = jwt.PyJWKClient(url, cache_jwk_set=False, timeout=_FETCH_SECONDS)
+        self._fetching = anyio.Lock()
+        self._keys: dict[str, jwt.PyJWK] = {}
+        self._fetched = self._tried = float("-inf")
 
-    def fetch_data(self) -> Any:
-        """Fetch the keys; raises PyJWKClientError, at once where that failed a moment ago."""
-        if time.monotonic() < self._failed + _COOLDOWN_SECONDS:
-            raise jwt.PyJWKClientError("The keys could not be fetched a moment ago.")
+    async def key(self, key_id: str) -> jwt.PyJWK | None:
+        """The key of this id; None where the issuer has none, or cannot be asked."""
+        if self._known(key_id) is None or (self._are_older_than(_OLD_SECONDS) and not self._fetching.locked()):
+            async with self._fetching:
+                if time.monotonic() > self._tried + _COOLDOWN_SECONDS:
+                    await anyio.to_thread.run_sync(self._fetch)
+        return self._known(key_id)
+
+    def _known(self, key_id: str) -> jwt.PyJWK | None:
+        return None if self._are_older_than(_OLDEST_SECONDS) else self._keys.get(key_id)
+
+    def _are_older_than(self, seconds: float) -> bool:
+        return time.monotonic() > self._fetched + seconds
+
+    def _fetch(self) -> None:
         try:
-            return super().fetch_data()
+            self._keys = {str(key.key_id): key for key in self._client.get_signing_keys()}
+            self._fetched = time.monotonic()
         except (jwt.PyJWTError, OSError, ValueError) as error:  # the last two: the reply breaks off, or is no JSON
-            self._failed = time.monotonic()
             logger.error("The keys of the OAuth issuer cannot be fetched: %s", error)
-            raise jwt.PyJWKClientError(str(error)) from error
+        self._tried = time.monotonic()
 
 
 class _AnyOf:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import anyio
@@ -12,14 +13,15 @@ from mcp.server.transport_security import TransportSecurityMiddleware, Transport
 from pydantic import AnyHttpUrl
 from starlette.applications import Starlette
 from starlette.middleware.authentication import AuthenticationMiddleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from consortium_mcp.catalogue import load_catalogue
 from consortium_mcp.errors import ConsortiumError, StoreUnusable
 from consortium_mcp.runner import Runner
+from consortium_mcp.server.admission import AuditedVerifier
 from consortium_mcp.server.strict import StrictServer
 from consortium_mcp.server.tokens import Verifier
 from consortium_mcp.settings import Settings
@@ -39,7 +41,8 @@ def web_app(server: StrictServer, runner: Runner, hosts: Sequence[str], verifier
         verifier: says whose a token is; None asks for no token.
     """
     settings = runner.consultancy.settings
-    asked = _HostCheck(_guarded(Starlette(routes=_mcp_routes(server, settings)), settings, verifier), hosts)
+    guarded = _guarded(_Whole(Starlette(routes=_mcp_routes(server, settings))), settings, verifier)
+    asked = _HostCheck(guarded, hosts)
     routes = [Route("/healthz", _health), Route("/readyz", Readiness(runner).answer), *_metadata_routes(settings)]
     lifespan = (lambda _: server.session_manager.run()) if "http" in settings.transport else None
     return Starlette(routes=[*routes, Mount("", app=asked)], lifespan=lifespan)
@@ -61,7 +64,7 @@ def _guarded(app: ASGIApp, settings: Settings, verifier: Verifier | None) -> ASG
         return app
     resource = _resource(settings)
     guard = RequireAuthMiddleware(app, [], build_resource_metadata_url(resource) if resource else None)
-    return AuthenticationMiddleware(guard, backend=BearerAuthBackend(verifier))
+    return AuthenticationMiddleware(guard, backend=BearerAuthBackend(AuditedVerifier(verifier)))
 
 
 def _metadata_routes(settings: Settings) -> list[Route]:
@@ -111,6 +114,27 @@ class Readiness:
 async def _health(request: Request) -> Response:
     """The process answers."""
     return PlainTextResponse("ok")
+
+
+class _Whole:
+    """Drops a request whose client leaves in the middle of it: the SDK handles it and logs a traceback."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        is_whole = scope["method"] != "POST"
+
+        async def receive_or_leave() -> Message:
+            nonlocal is_whole
+            message = await receive()
+            if message["type"] == "http.disconnect" and not is_whole:
+                raise ClientDisconnect
+            is_whole = is_whole or not message.get("more_body", False)
+            return message
+
+        with suppress(ClientDisconnect):
+            await self._app(scope, receive_or_leave, send)
 
 
 class _HostCheck:

@@ -1,6 +1,8 @@
 // What the scripts share: the real server, a connection of each kind to it, and how they say and check what they see.
 
 import { spawn } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 import process from 'node:process';
 import { createInterface } from 'node:readline';
@@ -73,6 +75,32 @@ export function serverUrl(transport) {
     return servers.get(transport).url;
 }
 
+/** The URL of this path of a server over HTTP and SSE whose callers, Ann and Bob, show their names as tokens. */
+export async function teamUrl(path) {
+    const tokens = `${ENVIRONMENT.CONSORTIUM_DATABASE}.tokens`;
+    const digest = (token) => createHash('sha256').update(token).digest('hex');
+    if (!servers.has('http,sse')) {
+        writeFileSync(tokens, ['ann', 'bob'].map((name) => `${name}:${digest(name)}\n`).join(''));
+        servers.set('http,sse', start('http,sse', { CONSORTIUM_TOKEN_FILE: tokens }));
+    }
+    return new URL(path, await servers.get('http,sse').url);
+}
+
+/** Plays one scene with a client over each of these connections, which all show one token. */
+export async function gather(connections, { urls, token }, scene) {
+    const seats = connections.map((name) => {
+        const [generation] = name.split(' ');
+        return new Seat(`${name} ${token}`, GENERATIONS[generation], {});
+    });
+    const headers = token ? { Authorization: `Bearer ${token}` } : {};
+    try {
+        await Promise.all(seats.map((seat) => seat.connectTo(urls, { requestInit: { headers } })));
+        return await scene(seats);
+    } finally {
+        await Promise.all(seats.map((seat) => seat.client.close().catch(() => {})));
+    }
+}
+
 /** Plays a scene over each of these connections, all at once; ends the process, with status 1 at the first failure. */
 export async function play(connections, scene, clientOptions = {}) {
     await end(Promise.all(connections.map((name) => playOne(name, scene, clientOptions))));
@@ -125,6 +153,11 @@ class Seat {
     async connect(transport) {
         const Transport = this.generation.transports[transport];
         await this.client.connect(new Transport(transport === 'stdio' ? SERVER : new URL(await serverUrl(transport))));
+    }
+
+    async connectTo(urls, options) {
+        const [, transport] = this.name.split(' ');
+        await this.client.connect(new this.generation.transports[transport](urls[transport], options));
     }
 
     /** Calls a tool with the client's default options, unless others are given; fails on an error unless allowed. */
@@ -201,15 +234,15 @@ export class Heard {
     }
 }
 
-function start(transport) {
+function start(transport, environment = {}) {
     const server = spawn(COMMAND, [...ARGUMENTS, 'serve', '--transport', transport, '--port', '0'], {
-        env: ENVIRONMENT,
+        env: { ...ENVIRONMENT, ...environment },
         stdio: ['ignore', 'inherit', 'pipe'],
     });
     const lines = createInterface(server.stderr);
     const url = new Promise((resolve, reject) => {
         lines.on('line', (line) => {
-            const [, address] = /^Serving on (\S+);/.exec(line) ?? [];
+            const [, address] = /^Serving on (\S+?)(?:;| and)/.exec(line) ?? [];
             if (address) resolve(address);
             else console.error(line);
         });
