@@ -2,8 +2,8 @@
 
 python -m benchmarks.local_model
 
-The server is the one in xllamacpp, in a process of its own, asked over HTTP: with llama.cpp's defaults, but our weights,
-slots, length of a slot, and threads. Both sides have the same requests.
+The server is the one in xllamacpp, in a process of its own, asked over HTTP: with llama.cpp's defaults, but the same
+weights, slots, length of a slot, and threads. Both sides have the same requests.
 """
 
 import asyncio
@@ -40,9 +40,9 @@ LEAST = 0.9
 SHORT = "Tell me a long story about the sea."
 LONG = "\n".join(
     f"In year {year} of the chronicle the river rose by {year * 7 % 13} feet, and the farmers were worried."
-    for year in range(24)
+    for year in range(10)
 )
-"""A prompt of some 650 tokens, of which reading takes longer than writing the reply."""
+"""A prompt of some 300 tokens, which takes longer to read than its reply to write."""
 
 Measure = Callable[[], float]
 
@@ -51,19 +51,17 @@ def figures(repetitions: int = 3) -> list[Figure]:
     """Our replies to short and long prompts beside the server's, and a whole consult's members."""
     weights = fetch_weights()
     with _server(weights) as ask_server, _own_llm():
-        with_a_seed = _compared(ask_server, _short, partial(_ask_ours, weights), repetitions, seed=True)
-        short = _compared(ask_server, _short, partial(_ask_ours, weights), repetitions)
-        long = _compared(ask_server, _long, partial(_ask_ours, weights), repetitions)
+        short = _compared(ask_server, _short, partial(_ask_ours, weights), repetitions, seed=True)
         consulted = _compared(ask_server, _short, _consult, repetitions)
+        long = _compared(ask_server, _long, partial(_ask_ours, weights), repetitions - 1, warm_up=0)
     return [
         Figure("llama.cpp's server: four replies to a short prompt", "per s", tuple(short["server"])),
         Figure("the local model: four replies to a short prompt", "per s", tuple(short["ours"])),
         Figure("llama.cpp's server: four replies to a long prompt", "per s", tuple(long["server"])),
         Figure("the local model: four replies to a long prompt", "per s", tuple(long["ours"])),
-        _ratio("a short prompt, a seed each", with_a_seed),
-        _ratio("a short prompt", short),
-        _ratio("a long prompt", long),
+        _ratio("a short prompt, a seed for each", short),
         _ratio("the members of a consult", consulted),
+        _ratio("a long prompt", long),
     ]
 
 
@@ -78,13 +76,14 @@ def _compared(
     ours: Callable[..., float],
     repetitions: int,
     seed: bool = False,
+    warm_up: int = 1,
 ) -> dict[str, list[float]]:
     asked = {side: prompts() for side in ("server", "ours")}  # both get the same, and none of them twice
     sides: dict[str, Measure] = {
         "server": lambda: server(next(asked["server"]), seed),
         "ours": lambda: ours(next(asked["ours"]), seed),
     }
-    return interleaved(sides, repetitions)
+    return interleaved(sides, repetitions, warm_up)
 
 
 def _short() -> Iterator[str]:

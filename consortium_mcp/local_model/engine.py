@@ -111,9 +111,14 @@ class Reply:
         self._stopped.set()
 
     @property
+    def is_shareable(self) -> bool:
+        """Whether others may be written with it; llama.cpp gives each of them a seed of its own."""
+        return "seed" not in self.request
+
+    @property
     def question(self) -> object:
-        """What is equal for replies that can be written together; with a seed each is to be written as if alone."""
-        return self if "seed" in self.request else json.dumps([str(self.weights), self.request, self.schema])
+        """What is equal for replies that can be written together."""
+        return json.dumps([str(self.weights), self.request, self.schema]) if self.is_shareable else self
 
     @property
     def is_over(self) -> bool:
@@ -180,7 +185,8 @@ class _Writing:
         end: Exception = LocalModelFailed("The local model stopped, because the program is ending.")
         try:
             try:
-                self._read()
+                if self.replies[0].is_shareable:
+                    self._read()
             finally:
                 close()
             self._write()
