@@ -32,28 +32,29 @@ from consortium_mcp.local_model.weights import fetch_weights
 from consortium_mcp.run import Run
 
 INSTANCES = engine.SLOTS
-OPTIONS: dict[str, Any] = {"temperature": 0.2, "top_p": 0.9, "max_tokens": 48}
+OPTIONS: dict[str, Any] = {"temperature": 0.2, "top_p": 0.9, "max_tokens": 40}
 
 LEAST = 0.9
 """How many times the server's tokens per second there must be."""
 
+SYSTEM = "You are a storyteller. Tell every story at length."
 SHORT = "Tell me a long story about the sea."
 LONG = "\n".join(
     f"In year {year} of the chronicle the river rose by {year * 7 % 13} feet, and the farmers were worried."
-    for year in range(10)
+    for year in range(8)
 )
-"""A prompt of some 300 tokens, which takes longer to read than its reply to write."""
+"""A prompt of some 250 tokens, which takes longer to read than its reply to write."""
 
 Measure = Callable[[], float]
 
 
-def figures(repetitions: int = 3) -> list[Figure]:
+def figures(repetitions: int = 5) -> list[Figure]:
     """Our replies to short and long prompts beside the server's, and a whole consult's members."""
     weights = fetch_weights()
     with _server(weights) as ask_server, _own_llm():
-        short = _compared(ask_server, _short, partial(_ask_ours, weights), repetitions, seed=True)
-        consulted = _compared(ask_server, _short, _consult, repetitions)
-        long = _compared(ask_server, _long, partial(_ask_ours, weights), repetitions - 1, warm_up=0)
+        short = _compared(ask_server, partial(_short, "Nemo"), partial(_ask_ours, weights), repetitions, seed=True)
+        consulted = _compared(ask_server, partial(_short, "Sindbad"), _consult, repetitions)
+        long = _compared(ask_server, _long, partial(_ask_ours, weights), repetitions // 2, warm_up=0)
     return [
         Figure("llama.cpp's server: four replies to a short prompt", "per s", tuple(short["server"])),
         Figure("the local model: four replies to a short prompt", "per s", tuple(short["ours"])),
@@ -78,7 +79,7 @@ def _compared(
     seed: bool = False,
     warm_up: int = 1,
 ) -> dict[str, list[float]]:
-    asked = {side: prompts() for side in ("server", "ours")}  # both get the same, and none of them twice
+    asked = {side: prompts() for side in ("server", "ours")}  # the same for both, none twice: it would be read already
     sides: dict[str, Measure] = {
         "server": lambda: server(next(asked["server"]), seed),
         "ours": lambda: ours(next(asked["ours"]), seed),
@@ -86,8 +87,8 @@ def _compared(
     return interleaved(sides, repetitions, warm_up)
 
 
-def _short() -> Iterator[str]:
-    return (f"{SHORT} It is number {number}." for number in range(100))
+def _short(hero: str) -> Iterator[str]:
+    return (f"{hero} {number}: {SHORT}" for number in range(100))
 
 
 def _long() -> Iterator[str]:
@@ -101,7 +102,7 @@ def _ask_ours(weights: Path, prompt: str, seed: bool) -> float:
     model = AsyncLocalModel(weights)
 
     async def ask(number: int) -> int:
-        response = model.prompt(prompt, **OPTIONS, **_seed(seed, number))
+        response = model.prompt(prompt, system=SYSTEM, **OPTIONS, **_seed(seed, number))
         await response.text()
         return (await response.usage()).output or 0
 
@@ -115,7 +116,7 @@ def _ask_ours(weights: Path, prompt: str, seed: bool) -> float:
 
 def _consult(prompt: str, _: bool) -> float:
     members = Member(model="consortium-local", count=INSTANCES, options=OPTIONS)
-    panel = Consortium(members=(members,), max_iterations=1, judging_method="vote")
+    panel = Consortium(members=(members,), system_prompt=SYSTEM, max_iterations=1, judging_method="vote")
     return _members_tokens_per_second(asyncio.run(consult(prompt, consortium=panel)))
 
 
@@ -173,11 +174,8 @@ def _ask_server(address: str, prompt: str, seed: bool) -> float:
 
 def _stream(address: str, prompt: str, seed: dict[str, Any]) -> int:
     """Read one reply as it is written; its tokens."""
-    asked = {
-        "messages": [{"role": "user", "content": prompt}],
-        "stream": True,
-        "stream_options": {"include_usage": True},
-    }
+    messages = [{"role": "system", "content": SYSTEM}, {"role": "user", "content": prompt}]
+    asked = {"messages": messages, "stream": True, "stream_options": {"include_usage": True}}
     connection = http.client.HTTPConnection(address)
     body = json.dumps(asked | OPTIONS | engine.AGAINST_LOOPS | seed)
     connection.request("POST", "/v1/chat/completions", body, {"Content-Type": "application/json"})
