@@ -5,14 +5,16 @@ import subprocess
 import sys
 import threading
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from queue import SimpleQueue
+from typing import Any
 
 import llm
 import pytest
 
 from consortium_mcp.errors import ConsortiumError
+from consortium_mcp.local_model import engine as engine_module
 from consortium_mcp.local_model import model as model_module
 from consortium_mcp.local_model import weights as weights_module
 from consortium_mcp.local_model.engine import SLOTS, Event, Finished, LocalModelFailed, Reply, local_model_problem
@@ -21,6 +23,7 @@ from consortium_mcp.local_model.weights import WeightsProgress, fetch_weights, w
 
 LONG_STORY = "Tell me a long story about the sea."
 TOO_LONG = "word " * 5000
+A_PAGE = "The river rose by three feet, and the farmers of the valley were worried. " * 20 + "Retell this."
 VERDICT_SCHEMA = {
     "type": "object",
     "properties": {
@@ -68,9 +71,39 @@ def run_python(code: str) -> subprocess.CompletedProcess[bytes]:
     return subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60)
 
 
-def start_reply(weights: Path, prompt: str, events: "SimpleQueue[tuple[int, Event]]", number: int = 1) -> Reply:
-    request = {"messages": [{"role": "user", "content": prompt}], "max_tokens": 24, "seed": number, "temperature": 1.0}
+def start_reply(
+    weights: Path, prompt: str, events: "SimpleQueue[tuple[int, Event]]", number: int = 1, shared: bool = False
+) -> Reply:
+    request = {"messages": [{"role": "user", "content": prompt}], "max_tokens": 24, "temperature": 1.0}
+    request |= {} if shared else {"seed": number}
     return Reply(weights, request, None, lambda event: events.put((number, event)))  # type: ignore[arg-type]
+
+
+class WatchedServer:
+    """llama.cpp, and what it says of each reading of a prompt."""
+
+    def __init__(self, server: Any) -> None:
+        self.server = server
+        self.read_tokens: list[int] = []
+        self.written_together: list[int] = []
+
+    def handle_chat_completions(self, request: dict[str, Any], receive: Callable[[dict[str, Any]], bool]) -> None:
+        self.written_together.append(request.get("n", 1))
+        read: list[int] = []
+
+        def watch(chunk: dict[str, Any]) -> bool:
+            read.extend([chunk["timings"]["prompt_n"]] if "timings" in chunk else [])
+            return receive(chunk)
+
+        self.server.handle_chat_completions(request, watch)
+        self.read_tokens.append(max(read))  # completions of one request all count the one reading
+
+
+@pytest.fixture
+def watched(local_weights: Path, monkeypatch: pytest.MonkeyPatch) -> WatchedServer:
+    server = WatchedServer(engine_module._loaded_server(local_weights))
+    monkeypatch.setattr(engine_module, "_loaded_server", lambda weights: server)
+    return server
 
 
 def until_all_finished(events: "SimpleQueue[tuple[int, Event]]", count: int) -> Iterator[tuple[int, Event]]:
@@ -307,6 +340,68 @@ def test_the_event_loop_runs_on_while_the_model_writes(async_model: AsyncLocalMo
         return turns
 
     assert asyncio.run(turns_until_the_answer()) > 100
+
+
+def test_instances_of_one_prompt_read_it_once(async_model: AsyncLocalModel, watched: WatchedServer) -> None:
+    async def ask() -> int:
+        response = async_model.prompt(A_PAGE, max_tokens=4)
+        await response.text()
+        return (await response.usage()).input or 0
+
+    async def ask_all() -> list[int]:
+        return list(await asyncio.gather(*(ask() for _ in range(SLOTS))))
+
+    prompt_tokens = asyncio.run(ask_all())
+    assert set(prompt_tokens) == {prompt_tokens[0]} and sum(watched.read_tokens) <= prompt_tokens[0] + SLOTS
+
+
+def test_the_next_iteration_reads_only_what_is_new(async_model: AsyncLocalModel, watched: WatchedServer) -> None:
+    async def ask_all(prompt: str) -> None:
+        await asyncio.gather(*(async_model.prompt(prompt, max_tokens=4).text() for _ in range(SLOTS)))
+
+    asyncio.run(ask_all(A_PAGE))
+    watched.read_tokens.clear()
+    asyncio.run(ask_all(A_PAGE + " What was left out last time: the farmers."))
+    assert sum(watched.read_tokens) < 50
+
+
+def test_replies_that_are_written_together_differ_and_are_counted_each(local_weights: Path) -> None:
+    events: SimpleQueue[tuple[int, Event]] = SimpleQueue()
+    for number in range(SLOTS):
+        start_reply(local_weights, A_PAGE, events, number, shared=True)
+    pieces: dict[int, list[str]] = {number: [] for number in range(SLOTS)}
+    tokens: dict[int, int] = {}
+    for number, event in until_all_finished(events, SLOTS):
+        if isinstance(event, str):
+            pieces[number].append(event)
+        elif isinstance(event, Finished):
+            tokens[number] = event.output_tokens or 0
+    assert len({"".join(text) for text in pieces.values()}) > 1
+    assert all(0 < len(pieces[number]) <= tokens[number] <= 24 for number in range(SLOTS))
+
+
+def test_a_seed_is_kept_where_several_ask_the_same(async_model: AsyncLocalModel, watched: WatchedServer) -> None:
+    async def ask_all() -> None:
+        await asyncio.gather(*(async_model.prompt(LONG_STORY, max_tokens=4, seed=7).text() for _ in range(SLOTS)))
+
+    asyncio.run(ask_all())
+    assert watched.written_together == [1] * SLOTS
+
+
+def test_one_of_several_same_prompts_can_be_stopped(local_weights: Path) -> None:
+    events: SimpleQueue[tuple[int, Event]] = SimpleQueue()
+    replies = [start_reply(local_weights, A_PAGE, events, number, shared=True) for number in range(SLOTS)]
+    replies[0].stop()  # whose worker reads the prompt for all
+    ended = {number for number, event in until_all_finished(events, SLOTS - 1) if isinstance(event, Finished)}
+    assert ended == set(range(1, SLOTS))
+
+
+def test_a_prompt_that_is_too_long_fails_for_all_who_ask_it(async_model: AsyncLocalModel) -> None:
+    async def ask_all() -> list[object]:
+        asked = (async_model.prompt(TOO_LONG).text() for _ in range(SLOTS))
+        return list(await asyncio.gather(*asked, return_exceptions=True))
+
+    assert all("the local model takes at most 4096" in str(failure) for failure in asyncio.run(ask_all()))
 
 
 # Stopping

@@ -10,6 +10,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,8 @@ _MAX_THREADS = 8  # further ones only wait for memory
 
 # llama.cpp's own repetition penalty also punishes the words of the question ("capital", "France"); DRY punishes only
 # the repetition of whole sequences, which is how a small model gets stuck.
-_AGAINST_LOOPS: dict[str, JsonValue] = {"dry_multiplier": 0.8, "dry_allowed_length": 6, "dry_penalty_last_n": 128}
+AGAINST_LOOPS: dict[str, JsonValue] = {"dry_multiplier": 0.8, "dry_allowed_length": 6, "dry_penalty_last_n": 128}
+"""Sent with every request."""
 
 # LLGuidance, which builds the grammar: no free white space (small models get lost in it); pass over what it lacks.
 _GRAMMAR_STYLE: dict[str, JsonValue] = {
@@ -91,76 +93,146 @@ class Reply:
         schema: dict[str, Any] | None,
         deliver: Callable[[Event], None],
     ) -> None:
-        self._weights = weights or chosen_weights()
-        self._request = request
-        self._schema = schema
+        self.weights = weights or chosen_weights()
+        self.request = request
+        self.schema = schema
         self._deliver = deliver
         self._stopped = threading.Event()
+        self._ended = False
         self._text = ""
         self._finish_reason: str | None = None
-        self._usage: dict[str, int] = {}
-        self._error: dict[str, Any] | None = None
         _workers.add(self)
 
     def stop(self) -> None:
-        """Write no more than the token at work. Safe at any time."""
+        """Deliver nothing more; nothing more is written, once all replies that are written with it are stopped.
+
+        Safe at any time.
+        """
         self._stopped.set()
 
-    def write(self) -> None:
-        """Called by a worker: write the reply and deliver it. Raises nothing."""
-        try:
-            if not self._stopped.is_set():
-                self._generate()
-        except Exception as error:  # the border of the thread: whoever waits for the reply gets it
-            with suppress(RuntimeError):  # the event loop that waited has closed
-                self._deliver(error)
+    @property
+    def is_shareable(self) -> bool:
+        """Whether others may be written with it; llama.cpp gives each of them a seed of its own."""
+        return "seed" not in self.request
 
-    def _generate(self) -> None:
-        server = _loaded_server(self._weights)
-        request = self._request | _AGAINST_LOOPS
-        if self._schema is not None:
-            request["grammar"] = _grammar(self._schema)
-        # With progress there is a chunk, and so a look at the stop flag, after each batch of a long prompt.
-        request |= {"stream": True, "return_progress": True, "stream_options": {"include_usage": True}}
-        try:
-            server.handle_chat_completions(request, self._receive)
-        except (RuntimeError, ValueError) as error:
-            raise LocalModelFailed(f"The local model could not answer: {error}") from error
-        self._finish()
+    @property
+    def question(self) -> object:
+        """What is equal for replies that can be written together."""
+        return json.dumps([str(self.weights), self.request, self.schema]) if self.is_shareable else self
 
-    def _receive(self, chunk: dict[str, Any]) -> bool:
-        """Take one chunk from llama.cpp; true stops it."""
-        if self._is_over():
-            return True
-        self._error = chunk.get("error", self._error)
-        self._usage = chunk.get("usage") or self._usage
-        for choice in chunk.get("choices", ()):
-            self._finish_reason = choice.get("finish_reason") or self._finish_reason
-            if text := choice.get("delta", {}).get("content"):
-                self._text += text
-                self._deliver(text)
-        return False
+    @property
+    def is_over(self) -> bool:
+        """Whether nobody waits any longer; when the interpreter exits, it waits for the worker that asks this."""
+        return self._stopped.is_set() or not threading.main_thread().is_alive()
 
-    def _finish(self) -> None:
-        if self._stopped.is_set():
+    def receive(self, choice: dict[str, Any]) -> None:
+        """Take what llama.cpp has written of it."""
+        self._finish_reason = choice.get("finish_reason") or self._finish_reason
+        if text := choice.get("delta", {}).get("content"):
+            self._text += text
+            self._hand_on(text)
+
+    def finish(self, usage: dict[str, int]) -> None:
+        """Take what llama.cpp says when it has written the whole."""
+        if self.schema is not None and self._finish_reason == "stop" and not _is_json(self._text):
+            self.end(LocalModelFailed("The local model cannot be held to this JSON schema. Ask with a simpler schema."))
             return
-        if self._is_over():
-            raise LocalModelFailed("The local model stopped, because the program is ending.")
-        if self._error is not None:
-            raise _failure(self._error)
-        if self._schema is not None and self._finish_reason == "stop" and not _is_json(self._text):
-            raise LocalModelFailed("The local model cannot be held to this JSON schema. Ask with a simpler schema.")
-        self._deliver(
+        self.end(
             Finished(
                 finish_reason=self._finish_reason,
-                input_tokens=self._usage.get("prompt_tokens"),
-                output_tokens=self._usage.get("completion_tokens"),
+                input_tokens=usage.get("prompt_tokens"),
+                output_tokens=usage.get("completion_tokens"),
             )
         )
 
-    def _is_over(self) -> bool:
-        """Whether nobody waits any longer; when the interpreter exits, it waits for the worker that asks this."""
-        return self._stopped.is_set() or not threading.main_thread().is_alive()
+    def end(self, event: Finished | Exception) -> None:
+        """Deliver how it ended, unless it has ended already."""
+        if not self._ended:
+            self._ended = True
+            self._hand_on(event)
+
+    def _hand_on(self, event: Event) -> None:
+        if not self._stopped.is_set():
+            try:
+                self._deliver(event)
+            except RuntimeError:  # the event loop that waited has closed
+                self.stop()
+
+
+class _Writing:
+    """Replies to one same request, written side by side from one reading of the prompt.
+
+    Slots share a prompt in no other way: llama.cpp reads it again for each request, and only the completions of one
+    request start from the same reading. So the first reply's worker reads the prompt, and then writes, with its reply,
+    those that came meanwhile, while their workers wait, a slot for each.
+    """
+
+    def __init__(self) -> None:
+        self.replies: list[Reply] = []
+        self.ended = threading.Semaphore(0)
+        """Counts the replies that are written: so many slots are free again."""
+
+        self._written: list[Reply] = []
+        self._at_work: Reply | None = None
+        self._error: dict[str, Any] | None = None
+
+    def write(self, close: Callable[[], None]) -> None:
+        """Called by the first reply's worker: write and deliver all. Raises nothing.
+
+        Args:
+            close: called when no reply can join any more.
+        """
+        end: Exception = LocalModelFailed("The local model stopped, because the program is ending.")
+        try:
+            try:
+                if self.replies[0].is_shareable:
+                    self._read()
+            finally:
+                close()
+            self._write()
+            if self._error is not None:
+                end = _failure(self._error)
+        except Exception as error:  # the border of the thread: whoever waits for a reply gets it
+            end = error
+        for reply in self.replies:
+            reply.end(end)
+            self.ended.release()
+
+    def _read(self) -> None:
+        """Have the prompt in a slot, where the request that follows finds it."""
+        self._ask({"messages": self.replies[0].request["messages"], "max_tokens": 0}, self._is_over)
+
+    def _write(self) -> None:
+        first = self.replies[0]
+        self._written = [reply for reply in self.replies if not reply.is_over]
+        request = first.request | AGAINST_LOOPS | {"n": len(self._written), "stream_options": {"include_usage": True}}
+        if first.schema is not None:
+            request["grammar"] = _grammar(first.schema)
+        self._ask(request, self._receive)
+
+    def _ask(self, request: dict[str, JsonValue], receive: Callable[[dict[str, Any]], bool]) -> None:
+        if self._is_over():
+            return
+        server = _loaded_server(self.replies[0].weights)
+        try:
+            # With progress there is a chunk, and so a look at the stop flags, after each batch of a long prompt.
+            server.handle_chat_completions(request | {"stream": True, "return_progress": True}, receive)
+        except (RuntimeError, ValueError) as error:
+            raise LocalModelFailed(f"The local model could not answer: {error}") from error
+
+    def _receive(self, chunk: dict[str, Any]) -> bool:
+        """Take one chunk from llama.cpp; true stops it."""
+        self._error = chunk.get("error", self._error)
+        for choice in chunk.get("choices", ()):
+            self._at_work = self._written[choice["index"]]
+            self._at_work.receive(choice)
+        if self._at_work is not None and (usage := chunk.get("usage")):  # right after the reply's last piece
+            self._at_work.finish(usage)
+            self.ended.release()
+        return self._is_over()
+
+    def _is_over(self, _: object = None) -> bool:
+        return all(reply.is_over for reply in self.replies)
 
 
 class _Workers:
@@ -174,6 +246,7 @@ class _Workers:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._waiting: deque[Reply] = deque()
+        self._open: dict[object, _Writing] = {}
         self._count = 0
 
     def add(self, reply: Reply) -> None:
@@ -185,7 +258,11 @@ class _Workers:
 
     def _work(self) -> None:
         while reply := self._next():
-            reply.write()
+            writing = self._join(reply)
+            if writing.replies[0] is reply:
+                writing.write(partial(self._close, reply))
+            else:
+                writing.ended.acquire()
 
     def _next(self) -> Reply | None:
         with self._lock:
@@ -193,6 +270,16 @@ class _Workers:
                 return self._waiting.popleft()
             self._count -= 1
             return None
+
+    def _join(self, reply: Reply) -> _Writing:
+        with self._lock:
+            writing = self._open.setdefault(reply.question, _Writing())
+            writing.replies.append(reply)
+            return writing
+
+    def _close(self, first: Reply) -> None:
+        with self._lock:
+            del self._open[first.question]
 
 
 _workers = _Workers()
@@ -221,7 +308,7 @@ def _load(path: Path) -> Any:
     params.n_parallel = SLOTS
     params.n_ctx = SLOTS * SLOT_TOKENS
     params.n_batch = params.n_ubatch = _BATCH_TOKENS
-    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = _idle_cores()
+    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = idle_cores()
     params.cache_ram_mib = 0  # else up to 8 GB of old prompts
     params.fit_params = False  # else it may change the context without a word
     params.force_pure_content_parser = True  # else a reply in an unforeseen form raises
@@ -245,7 +332,7 @@ def _close_the_door(params: Any) -> None:
     params.ui = params.endpoint_slots = params.endpoint_props = False
 
 
-def _idle_cores() -> int:
+def idle_cores() -> int:
     """All cores that this process may use but one; a thread too many makes llama.cpp a hundred times slower."""
     affinity = getattr(os, "sched_getaffinity", None)
     cores = len(affinity(0)) if affinity else os.cpu_count() or 1
