@@ -154,7 +154,10 @@ def _llm_folder(folder: str, own: bool) -> Iterator[None]:
 
 async def _consulted(consultancy: Consultancy, side: Side, question: Question) -> Run:
     opened = await anyio.to_thread.run_sync(lambda: consultancy.open_run(question.prompt, consortium=side.consortium))
-    return await consultancy.perform(opened.run_id)
+    try:
+        return await consultancy.perform(opened.run_id)
+    finally:
+        await consultancy.clients.aclose()
 
 
 def _answered(question: Question, run: Run) -> Answered:
