@@ -35,13 +35,13 @@ class KeptClients:
         The catalogue's model objects are ours alone (each look-up makes new ones), so nobody else is changed. Slow the
         first time, so it belongs into a thread.
         """
-        for model in (entry.async_model, entry.sync_model):
-            if model is not None and hasattr(model, "get_client") and not hasattr(model, "_consortium_keeps_clients"):
-                with self._lock:
-                    self._trusted = self._trusted or httpx2.create_ssl_context()
-                aiohttp.ClientSession  # noqa: B018 - imported here, where no event loop waits for it
-                model.get_client = self._keeping(model, model.get_client)
-                model._consortium_keeps_clients = True  # type: ignore[union-attr]
+        with self._lock:  # runs that come together share their models
+            self._trusted = self._trusted or httpx2.create_ssl_context()
+            aiohttp.ClientSession  # noqa: B018 - imported here, where no event loop waits for it
+            for model in (entry.async_model, entry.sync_model):
+                if hasattr(model, "get_client") and not hasattr(model, "_consortium_keeps_clients"):
+                    model.get_client = self._keeping(model, model.get_client)  # type: ignore[union-attr]
+                    model._consortium_keeps_clients = True  # type: ignore[union-attr]
 
     def _keeping(self, model: Any, build: Callable[..., Any]) -> Callable[..., Any]:
         def get_client(key: Any, *, async_: bool = False) -> Any:

@@ -71,7 +71,8 @@ class Journal(DatabaseFile):
             budgets: what may be spent in each scope that the attempt counts in: `run:…`, `day:…`.
             owner: the process that must hold the run; None lets anybody.
         """
-        question, call = _question(spec), _call(run_id, spec, attempts=1)
+        question = _question(spec)
+        call = _call(run_id, spec, question, attempts=1)
 
         def begin(connection: sqlite3.Connection) -> Begun | Paid | Refused | NotHeld:
             if owner is not None and not is_held(connection, run_id, owner, calls=True):
@@ -130,7 +131,8 @@ class Journal(DatabaseFile):
             asked: False for a call that was not made, for want of time or budget; a resumed run may make it.
             owner: the process that must hold the run, where another one may be making the call; None lets anybody.
         """
-        question, call = _question(spec), _call(run_id, spec, attempts=0)
+        question = _question(spec)
+        call = _call(run_id, spec, question, attempts=0)
 
         def finish(connection: sqlite3.Connection) -> None:
             if owner is not None and not is_held(connection, run_id, owner):
@@ -268,12 +270,13 @@ def _finish(connection: sqlite3.Connection, run_id: str, call_id: str, result: C
     values = result.model_dump(mode="json") | {"run_id": run_id, "call_id": call_id, "state": state}
     assignments = ", ".join(f"{column} = :{column}" for column in ("state", *RESULT_COLUMNS))
     where = "run_id = :run_id AND call_id = :call_id"
-    connection.execute(f"UPDATE calls SET {assignments} WHERE {where} AND state <> 'done'", values)
+    if connection.execute(f"UPDATE calls SET {assignments} WHERE {where} AND state <> 'done'", values).rowcount:
+        return result
     row = connection.execute(f"SELECT * FROM calls WHERE {where}", values).fetchone()
     return result_of(row) if row else result
 
 
-def _call(run_id: str, spec: CallSpec, attempts: int) -> dict[str, Any]:
+def _call(run_id: str, spec: CallSpec, question: dict[str, Any], attempts: int) -> dict[str, Any]:
     """The row of a call that has no result yet."""
     return {
         "run_id": run_id,
@@ -282,7 +285,7 @@ def _call(run_id: str, spec: CallSpec, attempts: int) -> dict[str, Any]:
         "label": spec.label,
         "model": spec.model,
         "options": json.dumps(spec.options),
-        "question_id": _question(spec)["question_id"],
+        "question_id": question["question_id"],
         "state": "begun",
         "attempts": attempts,
     }
