@@ -33,7 +33,7 @@ from consortium_mcp.consortium import Consortium, Member
 from consortium_mcp.consultancy import Consultancy
 from consortium_mcp.run import Rating
 from consortium_mcp.runner import Runner
-from consortium_mcp.server import build_server, changes
+from consortium_mcp.server import build_server, changes, listeners
 from consortium_mcp.server.changes import events_between
 from consortium_mcp.server.listeners import Listeners
 from consortium_mcp.store.marks import NOTHING
@@ -325,7 +325,7 @@ async def test_the_longest_name_of_a_consortium_can_be_subscribed_to(runner: Run
 async def test_a_connection_has_so_many_subscriptions_and_no_more(
     runner: Runner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(changes, "MOST_SUBSCRIBED", 2)
+    monkeypatch.setattr(listeners, "MOST_SUBSCRIBED", 2)
     uris = ["consortium://runs", "consortium://stats"]
     async with ear(build_server(runner), "legacy", *uris, *uris) as listener:
         client = listener.client

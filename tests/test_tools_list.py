@@ -188,7 +188,8 @@ async def test_an_announcement_that_fails_ends_no_run(
         raise RuntimeError("nobody reads")
 
     monkeypatch.setattr(Listeners, "publish", fail)
-    async with in_process("auto", consultancy, knows_models=False) as client:
+    in_no_time = in_process("auto", consultancy, knows_models=False)
+    async with in_no_time as client, client.listen(tools_list_changed=True):
         await client.list_tools()
         with anyio.fail_after(30):
             await failed.wait()

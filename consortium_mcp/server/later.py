@@ -28,6 +28,9 @@ else:
     consultancy = LazyModule("consortium_mcp.consultancy")
     runners = LazyModule("consortium_mcp.runner")
 
+HELLO_SECONDS = 1.0
+"""How long a client that said hello may take to ask for the tools; one that never does is to hear of changes too."""
+
 AT_ONCE = {"initialize", "server/discover", "ping", "logging/setLevel", "tools/list", "subscriptions/listen"}
 """What is answered without the rest; a notification, which is not answered, does not wait for it either."""
 
@@ -36,10 +39,11 @@ PAUSE_SECONDS = 0.05
 
 
 class Later:
-    """Middleware that has the rest built after the first list of tools, or when a request needs it."""
+    """Middleware that has the rest built soon after the first answers, or when a request needs it."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self._met = anyio.Event()
         self._listed = anyio.Event()
         self._wanted = anyio.Event()
         self._ready = anyio.Event()
@@ -57,6 +61,7 @@ class Later:
         try:
             return await call_next(ctx)
         finally:
+            self._met.set()
             if ctx.method == "tools/list":
                 self._listed.set()
 
@@ -89,7 +94,9 @@ class Later:
             group.cancel_scope.cancel()
 
     async def _want_after_the_list(self) -> None:
-        await self._listed.wait()
+        await self._met.wait()
+        with anyio.move_on_after(HELLO_SECONDS):
+            await self._listed.wait()
         await anyio.sleep(PAUSE_SECONDS)
         self._wanted.set()
 

@@ -48,11 +48,9 @@ class Menu:
     async def choices(self) -> dict[str, dict[str, Schema]]:
         """What is added to the schema of these tools' arguments; names stand in the tool that needs them most."""
         saved = await anyio.to_thread.run_sync(self._saved_names)
-        # llm offers the saved ones as models, too.
-        models = [model for model in self._models if model not in saved]
         names = {
             "consortium": {"description": _named("Saved", saved, "list_consortiums")},
-            "models": {"description": _named("Usable", models, "list_models")},
+            "models": {"description": _named("Usable", self._models, "list_models")},
         }
         return {"consult_consortium": names | self._rules, "save_consortium": self._rules}
 
@@ -75,14 +73,17 @@ class Menu:
         return ()
 
     def _find(self) -> None:
-        """The rules with those of other packages, and the models that may be used here, llm's default first."""
+        """The rules with those of other packages, and the models that may be used here, llm's default first.
+
+        The saved consortiums, which llm offers as models too, have a place of their own.
+        """
         self._rules = {
             "strategy": {"enum": list(strategies.strategies())},
             "judging_method": {"enum": list(arbiter.judging_methods())},
         }
         try:
             found = catalogue.load_catalogue()
-            usable = found.usable_ids(self._allowed_models)
+            usable = [one for one in found.usable_ids(self._allowed_models) if not found.is_consortium(one)]
             self._models = sorted(usable, key=lambda model: model != found.default_model)
         except Exception as error:  # of llm, its files or its plugins; the tools that need models say what is wrong
             logger.warning("The models cannot be looked up: %s: %s", type(error).__name__, masked(str(error)))
