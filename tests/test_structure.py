@@ -113,6 +113,19 @@ def test_importing_the_package_loads_neither_mcp_nor_llm_nor_openai() -> None:
     assert loaded_by("import consortium_mcp") & {"mcp", "llm", "openai", "pydantic", "anyio", "sqlite3"} == set()
 
 
+def test_help_imports_no_command() -> None:
+    heavy = {"mcp", "llm", "openai", "pydantic", "anyio", "sqlite3", "rich"}
+
+    assert loaded_by("from consortium_mcp.cli import main; main(['--help'], standalone_mode=False)") & heavy == set()
+
+
+def test_the_plugin_imports_no_package_that_llm_does_not_import() -> None:
+    code = "import llm.plugins; llm.plugins.pm.set_blocked('consortium'); import llm.cli"
+
+    added = loaded_by(f"{code}; import consortium_mcp.plugin") - loaded_by(code)
+    assert added <= {"consortium_mcp", *sys.stdlib_module_names}
+
+
 def test_the_plugin_reaches_no_server() -> None:
     assert not any(name.startswith("server") for name in reached_from("plugin"))
     assert loaded_by("import consortium_mcp.plugin") & {"mcp", "openai", "xllamacpp"} == set()
