@@ -1,7 +1,8 @@
 """Ask a consortium of language models one question; get one answer that says how far to trust it."""
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from consortium_mcp.lazy import lazy_names
 
 if TYPE_CHECKING:
     from consortium_mcp.api import Event, consult, consult_events, consult_sync, create_consortium
@@ -48,7 +49,7 @@ __all__ = [
     "load_settings",
 ]
 
-_HOMES = {
+_HOMES = {  # imported when one of their names is first used: every `llm` command imports us
     "api": ("Event", "consult", "consult_events", "consult_sync", "create_consortium"),
     "consortium": ("Consortium", "Member"),
     "consultancy": ("Consultancy",),
@@ -74,14 +75,8 @@ _HOMES = {
     "runner": ("Runner",),
     "settings": ("Settings", "load_settings"),
 }
-"""The names of each module, which is imported when one of them is first used: every `llm` command imports us."""
 
-
-def __getattr__(name: str) -> Any:
-    for home, names in _HOMES.items():
-        if name in names:
-            return getattr(importlib.import_module(f"{__name__}.{home}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = lazy_names(__name__, _HOMES)
 
 
 def __dir__() -> list[str]:

@@ -146,6 +146,11 @@ class Catalogue:
         """Whether the name is the id or an alias of a model."""
         return name in self._by_name
 
+    def is_consortium(self, name: str) -> bool:
+        """Whether it is a saved consortium's."""
+        found = self.find(name)
+        return found is not None and found.is_consortium
+
     def search(self, query: str | None = None) -> list[tuple[ModelEntry, str | None]]:
         """The models whose id or an alias contains the query, each with its problem; usable ones first."""
         wanted = (query or "").lower()

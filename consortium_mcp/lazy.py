@@ -1,9 +1,20 @@
 """Modules that are slow to import, imported at their first use: nobody waits for what they do not use."""
 
 import importlib
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-__all__ = ["LazyModule", "aiohttp", "genai_prices", "httpx2", "llm", "llm_migrations", "llm_plugins", "openai"]
+__all__ = [
+    "LazyModule",
+    "aiohttp",
+    "genai_prices",
+    "httpx2",
+    "lazy_names",
+    "llm",
+    "llm_migrations",
+    "llm_plugins",
+    "openai",
+]
 
 
 class LazyModule:
@@ -14,6 +25,22 @@ class LazyModule:
 
     def __getattr__(self, attribute: str) -> Any:
         return getattr(importlib.import_module(self._name), attribute)
+
+
+def lazy_names(package: str, homes: Mapping[str, tuple[str, ...]]) -> Callable[[str], Any]:
+    """The `__getattr__` of a package whose modules are imported when one of their names is first used.
+
+    Args:
+        homes: the names that each module of the package gives to it.
+    """
+
+    def find(name: str) -> Any:
+        for home, names in homes.items():
+            if name in names:
+                return getattr(importlib.import_module(f"{package}.{home}"), name)
+        raise AttributeError(f"module {package!r} has no attribute {name!r}")
+
+    return find
 
 
 if TYPE_CHECKING:

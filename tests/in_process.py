@@ -4,7 +4,6 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
-from unittest import mock
 
 import splintr
 from mcp import Client
@@ -13,22 +12,25 @@ from pydantic import BaseModel
 
 from consortium_mcp.consultancy import Consultancy
 from consortium_mcp.runner import Runner
-from consortium_mcp.server import build_server, menu
+from consortium_mcp.server import build_server
 
 
 @asynccontextmanager
 async def in_process(
-    mode: str, consultancy: Consultancy, patience_seconds: float = 60, **options: Any
+    mode: str, consultancy: Consultancy, knows_models: bool = True, **options: Any
 ) -> AsyncIterator[Client]:
     """A client of a server over a consultancy.
 
     Args:
         mode: `auto` negotiates the newest revision, `legacy` the handshake of 2025-11-25.
-        patience_seconds: how long tools/list waits for the models, on a machine that may have much else to do.
+        knows_models: whether the models are known before anything is asked.
         options: of the SDK's client.
     """
-    with mock.patch.object(menu, "PATIENCE_SECONDS", patience_seconds):
-        async with Runner(consultancy) as runner, Client(build_server(runner), mode=mode, **options) as client:
+    async with Runner(consultancy) as runner:
+        server = build_server(runner)
+        if knows_models:
+            await server.menu.look_up()
+        async with Client(server, mode=mode, **options) as client:
             yield client
 
 

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import termios
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -92,6 +92,8 @@ class StdioServer:
                 env={**os.environ, **environment},
             )
         self._last_id = 0
+        self.heard: list[str] = []
+        """The methods of the notifications that came by now."""
         client = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "tests", "version": "1"}}
         self.answer(self.request("initialize", **client))
         self.notify("notifications/initialized")
@@ -120,12 +122,26 @@ class StdioServer:
 
     def answer(self, request_id: int) -> dict[str, Any]:
         """Wait for the result of a request; what comes before it is passed over."""
+        return dict(self._wait(lambda message: message.get("id") == request_id)["result"])
+
+    def error(self, request_id: int) -> dict[str, Any]:
+        """Wait for the error that a request is answered with."""
+        return dict(self._wait(lambda message: message.get("id") == request_id)["error"])
+
+    def wait_for(self, notification: str) -> None:
+        """Wait for a notification, unless it came already."""
+        if notification not in self.heard:
+            self._wait(lambda message: message.get("method") == notification)
+
+    def _wait(self, is_meant: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
         assert self.process.stdout is not None
         for line in self.process.stdout:
-            message = json.loads(line)
-            if message.get("id") == request_id:
-                return dict(message["result"])
-        raise EOFError(f"the server ended without an answer to request {request_id}")
+            message: dict[str, Any] = json.loads(line)
+            if "id" not in message:
+                self.heard.append(message["method"])
+            if is_meant(message):
+                return message
+        raise EOFError("the server ended without saying what is waited for")
 
     def close_stdin(self) -> None:
         """What a client does when it leaves."""

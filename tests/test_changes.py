@@ -33,8 +33,9 @@ from consortium_mcp.consortium import Consortium, Member
 from consortium_mcp.consultancy import Consultancy
 from consortium_mcp.run import Rating
 from consortium_mcp.runner import Runner
-from consortium_mcp.server import build_server, changes
+from consortium_mcp.server import build_server, changes, listeners
 from consortium_mcp.server.changes import events_between
+from consortium_mcp.server.listeners import Listeners
 from consortium_mcp.store.marks import NOTHING
 from consortium_mcp.uris import LONGEST_URI, consortium_uri
 from tests.consulted import consulted
@@ -243,7 +244,7 @@ async def test_the_database_is_not_looked_at_while_nobody_listens(
 async def test_a_caller_hears_of_its_own_runs_and_consortiums_alone(
     consultancy: Consultancy, provider: Provider
 ) -> None:
-    announced = changes.Changes(consultancy.store)
+    announced = changes.Changes(consultancy.store, Listeners())
     heard: dict[str, list[ServerEvent]] = {"ann": [], "bob": []}
     for name, events in heard.items():
         with calling(name):
@@ -263,7 +264,7 @@ async def test_a_caller_hears_of_its_own_runs_and_consortiums_alone(
 
 
 async def test_a_connection_that_closed_is_forgotten(consultancy: Consultancy) -> None:
-    announced = changes.Changes(consultancy.store).listeners
+    announced = Listeners()
     connection = Connection.for_loop(Mock())
     announced.subscribed(connection)
     async with connection.exit_stack:
@@ -277,7 +278,7 @@ async def test_a_connection_that_closed_is_forgotten(consultancy: Consultancy) -
 async def test_a_caller_who_left_while_a_run_was_under_way_keeps_nobody_looking_often(
     consultancy: Consultancy, provider: Provider
 ) -> None:
-    announced = changes.Changes(consultancy.store)
+    announced = changes.Changes(consultancy.store, Listeners())
     with calling("ann"):
         ann_leaves = announced.listeners.subscribe(lambda _: None)
         consultancy.open_run("?", models=["a"], arbiter="arbiter")
@@ -292,7 +293,7 @@ async def test_a_caller_who_left_while_a_run_was_under_way_keeps_nobody_looking_
 
 
 async def test_a_stream_that_is_left_twice_is_left_once(consultancy: Consultancy) -> None:
-    listeners = changes.Changes(consultancy.store).listeners
+    listeners = Listeners()
     leave = listeners.subscribe(lambda _: None)
     leave()
     leave()
@@ -324,7 +325,7 @@ async def test_the_longest_name_of_a_consortium_can_be_subscribed_to(runner: Run
 async def test_a_connection_has_so_many_subscriptions_and_no_more(
     runner: Runner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(changes, "MOST_SUBSCRIBED", 2)
+    monkeypatch.setattr(listeners, "MOST_SUBSCRIBED", 2)
     uris = ["consortium://runs", "consortium://stats"]
     async with ear(build_server(runner), "legacy", *uris, *uris) as listener:
         client = listener.client

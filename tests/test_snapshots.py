@@ -13,6 +13,8 @@ from mcp import Client
 
 from consortium_mcp.consortium import define
 from consortium_mcp.consultancy import Consultancy
+from consortium_mcp.runner import Runner
+from consortium_mcp.server import build_server, strict
 from consortium_mcp.settings import load_settings
 from tests.in_process import as_sent, in_process
 from tests.provider import Provider
@@ -20,6 +22,7 @@ from tests.provider import Provider
 pytestmark = pytest.mark.anyio
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"
+TOOLS = Path(strict.__file__).parent / strict.TOOLS_FILE
 ALLOWED = "snapshot-*"
 """The only models that the snapshots name, whatever else llm offers on this machine."""
 
@@ -36,6 +39,12 @@ async def definitions(home: Path) -> dict[str, str]:
             consultancy.store.save_consortium("saved-panel", define(members=[{"model": "snapshot-model"}]))
             async with in_process("auto", consultancy) as client:
                 return {path: _as_json(value) for path, value in (await _listed(client)).items()}
+
+
+async def tools_file() -> str:
+    """What the file that tools/list is answered from must hold."""
+    with Consultancy(load_settings()) as consultancy:
+        return json.dumps(await build_server(Runner(consultancy)).describe_tools(), indent=1, ensure_ascii=False) + "\n"
 
 
 async def _listed(client: Client) -> dict[str, dict[str, object]]:
@@ -67,6 +76,10 @@ def _difference(before: dict[str, str], now: dict[str, str]) -> str:
     return "\n".join(lines)
 
 
+async def test_the_file_that_tools_list_is_answered_from_says_what_the_tools_are(llm_home: Path) -> None:
+    assert TOOLS.read_text() == await tools_file(), "If this is meant: python -m tests.test_snapshots"
+
+
 async def test_what_clients_see_is_what_was_committed(llm_home: Path) -> None:
     difference = _difference(_committed(), await definitions(llm_home))
 
@@ -81,6 +94,7 @@ def test_a_difference_names_the_definition_and_shows_its_lines() -> None:
 
 if __name__ == "__main__":
     os.environ["LLM_USER_PATH"] = tempfile.mkdtemp()
+    TOOLS.write_text(anyio.run(tools_file))
     for stale in SNAPSHOTS.rglob("*.json"):
         stale.unlink()
     for name, text in anyio.run(definitions, Path(os.environ["LLM_USER_PATH"])).items():

@@ -5,11 +5,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import anyio
 import pytest
 
+from consortium_mcp.consultancy import Consultancy
 from tests.plugins import install_plugin
 from tests.provider import Provider, verdict
-from tests.server_process import connected, said, structured
+from tests.scripted import panel
+from tests.server_process import StdioServer, connected, said, structured
 
 NOISY_PLUGIN = """
 import ctypes, llm, sys
@@ -30,16 +33,25 @@ def register_models(register):
     register(Noisy())
 """
 
-SLOW_LLM = """
+HELD = {
+    *("llm", "openai", "genai_prices", "sqlite_utils", "stamina", "rapidfuzz", "jwt", "h11", "packaging"),
+    *("tomlkit", "platformdirs", "ulid", "xllamacpp", "consortium_mcp.run", "consortium_mcp.consortium"),
+    *("consortium_mcp.orchestrator", "consortium_mcp.consultancy", "consortium_mcp.server.app"),
+    *("consortium_mcp.server.tools", "consortium_mcp.server.http"),
+}
+"""What no first answer needs, and the SDK does not import by itself (as it does uvicorn, starlette, httpx2, rich)."""
+
+GATE = """
 import importlib.abc, sys, time, os
 class Gate(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path, target=None):
-        if name == "llm":
+        if name in os.environ["HELD"].split():
             while not os.path.exists(os.environ["GATE"]):
                 time.sleep(0.01)
         return None
 sys.meta_path.insert(0, Gate())
 """
+"""Who imports one of them waits until there is a file."""
 
 
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
@@ -57,15 +69,71 @@ async def test_a_plugin_that_prints_from_python_and_c_does_not_break_the_protoco
     assert "C says so too" in (tmp_path / "stderr").read_text()
 
 
-async def test_the_first_answers_do_not_wait_for_llm(plugin_folder: Path, tmp_path: Path) -> None:
-    (plugin_folder / "sitecustomize.py").write_text(SLOW_LLM)
+@pytest.mark.parametrize("mode", ["auto", "legacy"])
+async def test_the_first_answers_wait_for_no_import_that_they_do_not_need_and_the_others_do(
+    mode: str, plugin_folder: Path, consultancy: Consultancy, tmp_path: Path
+) -> None:
+    consultancy.store.save_consortium("panel", panel("a"))
+    (plugin_folder / "sitecustomize.py").write_text(GATE)
     gate = tmp_path / "gate"
 
-    async with connected("legacy", tmp_path / "stderr", GATE=str(gate)) as client:
-        tools = (await client.list_tools()).tools
-        gate.touch()
+    with anyio.fail_after(60):
+        async with connected(mode, tmp_path / "stderr", GATE=str(gate), HELD=" ".join(HELD)) as client:
+            tools = (await client.list_tools()).tools
+            gate.touch()
+            saved = structured(await client.call_tool("list_consortiums", {}))["consortiums"]
 
-    assert len(tools) > 5
+    assert "Saved: panel." in str(tools[0].input_schema)
+    assert [one["name"] for one in saved] == ["panel"]
+
+
+def test_the_sdk_alone_imports_nothing_of_what_no_first_answer_needs() -> None:
+    code = "import sys; from mcp.server import MCPServer; MCPServer('bare'); print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+
+    assert HELD & set(loaded) == set()
+
+
+def test_a_client_of_2025_hears_when_the_models_are_known_and_not_again_when_they_have_not_changed(
+    provider: Provider, tmp_path: Path
+) -> None:
+    with StdioServer(tmp_path / "stderr") as server:
+        before = server.answer(server.request("tools/list"))
+        server.wait_for("notifications/tools/list_changed")
+        after = server.answer(server.request("tools/list"))
+        server.answer(server.call("list_models"))
+        heard = server.heard
+
+    assert "Usable: a, b" not in str(before) and "Usable: a, b" in str(after)
+    assert heard.count("notifications/tools/list_changed") == 1
+
+
+async def test_a_client_of_2026_hears_when_the_models_are_known(provider: Provider, tmp_path: Path) -> None:
+    async with connected("auto", tmp_path / "stderr") as client, client.listen(tools_list_changed=True) as events:
+        before = (await client.list_tools(cache_mode="refresh")).tools
+        await anext(aiter(events))
+        after = (await client.list_tools(cache_mode="refresh")).tools
+
+    assert "Usable: a, b" not in str(before[0]) and "Usable: a, b" in str(after[0])
+
+
+def test_a_tool_can_be_called_before_anything_was_listed(provider: Provider, tmp_path: Path) -> None:
+    provider.on("arbiter", verdict("at once"))
+    with StdioServer(tmp_path / "stderr") as server:
+        answer = server.answer(server.call("consult_consortium", prompt="?", models=["a"], arbiter="arbiter"))
+
+    assert answer["structuredContent"]["answer"] == "at once"
+
+
+def test_a_database_that_breaks_after_the_first_answer_is_an_error_that_says_so(tmp_path: Path) -> None:
+    database = tmp_path / "broken.db"
+    with StdioServer(tmp_path / "stderr", CONSORTIUM_DATABASE=str(database)) as server:
+        for file in tmp_path.glob("broken.db*"):
+            file.unlink()
+        database.mkdir()
+        error = server.error(server.call("list_runs"))
+
+    assert "broken.db" in error["message"] and "CONSORTIUM_DATABASE" in error["message"]
 
 
 @pytest.mark.parametrize("mode", ["auto", "legacy"])

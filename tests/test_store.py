@@ -20,7 +20,7 @@ from consortium_mcp.consortium import Consortium, Member, define
 from consortium_mcp.consultancy import Consultancy
 from consortium_mcp.errors import ConsortiumError, NotFound, StoreUnusable
 from consortium_mcp.run import CallResult, CallSpec, Iteration, Run, Verdict, now_utc
-from consortium_mcp.store import Begun, NotHeld, Paid, Refused, Reservation, Store
+from consortium_mcp.store import Begun, NotHeld, Paid, Refused, Reservation, Store, database
 from consortium_mcp.store.migrations import migrations
 from consortium_mcp.store.writer import Writer
 from tests.permissions import read_only, shared_folder
@@ -125,6 +125,10 @@ def test_a_schema_step_that_fails_leaves_nothing_behind(path: Path, monkeypatch:
 
     with Database(path) as db:
         assert db.table_names() == []
+
+
+def test_the_newest_schema_is_that_of_the_last_migration() -> None:
+    assert database.NEWEST_SCHEMA == migrations._migrations[-1].name
 
 
 def test_three_processes_open_a_new_file_at_the_same_time(tmp_path: Path) -> None:

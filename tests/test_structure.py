@@ -17,15 +17,16 @@ local_model local_model.weights local_model.engine local_model.model
 catalogue clients model_call client_calls prices registry roles strategies members embeddings
 arbiter.reader arbiter.beginning arbiter.question arbiter.asking arbiter.synthesize arbiter.choose arbiter.peer_rank
 arbiter.vote arbiter.methods arbiter ending answer_stream measures orchestrator
-store.writer store.migrations store.ownership store.database store.consortiums store.leases store.rows store.runs
-store.progress store.journal store.pruning store.ratings store.marks store.outlines store
+store.writer store.migrations store.ownership store.database store.names store.consortiums store.leases store.rows
+store.runs store.progress store.journal store.pruning store.ratings store.marks store.outlines store.whole store
 llm_log saved_rows takeover calls definitions plan stats report page
 opening consultancy replay runner api
 client_files doctor.check doctor.installation doctor.models doctor.live doctor.clients doctor.examination doctor
-server.schemas server.limits server.results server.sampling server.strict server.lowlevel server.cancellation
-server.cursors server.menu server.tools.parameters server.tools.confirming server.tools.consulting server.tools.history
-server.tools.definitions server.tools server.listing server.resources server.prompts server.completion server.changes
-server.app server.admission server.tokens server.web server.listening server.prompt_http server.exit
+server.schemas server.limits server.results server.menu server.strict server.sampling server.lowlevel
+server.cancellation server.cursors server.tools.parameters server.tools.confirming server.tools.consulting
+server.tools.history server.tools.definitions server.tools server.listing server.resources server.prompts
+server.completion server.listeners server.changes server.front server.app server.later
+server.admission server.tokens server.web server.listening server.prompt_http server.exit
 server.stdio server.http server
 cli.logs cli.screen cli.completion cli.options cli.live cli.run_ids cli.serve cli.consult cli.consortiums cli.runs
 cli.stats cli.models cli.strategies cli.local_model cli.install cli.doctor cli.demo cli.groups cli
@@ -110,6 +111,19 @@ def loaded_by(statement: str) -> set[str]:
 
 def test_importing_the_package_loads_neither_mcp_nor_llm_nor_openai() -> None:
     assert loaded_by("import consortium_mcp") & {"mcp", "llm", "openai", "pydantic", "anyio", "sqlite3"} == set()
+
+
+def test_help_imports_no_command() -> None:
+    heavy = {"mcp", "llm", "openai", "pydantic", "anyio", "sqlite3", "rich"}
+
+    assert loaded_by("from consortium_mcp.cli import main; main(['--help'], standalone_mode=False)") & heavy == set()
+
+
+def test_the_plugin_imports_no_package_that_llm_does_not_import() -> None:
+    code = "import llm.plugins; llm.plugins.pm.set_blocked('consortium'); import llm.cli"
+
+    added = loaded_by(f"{code}; import consortium_mcp.plugin") - loaded_by(code)
+    assert added <= {"consortium_mcp", *sys.stdlib_module_names}
 
 
 def test_the_plugin_reaches_no_server() -> None:

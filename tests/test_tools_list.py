@@ -12,7 +12,7 @@ from mcp_types import ToolListChangedNotification
 
 from consortium_mcp.arbiter import judging_methods
 from consortium_mcp.consultancy import Consultancy
-from consortium_mcp.server.changes import Listeners
+from consortium_mcp.server.listeners import Listeners
 from consortium_mcp.strategies import strategies
 from tests.in_process import as_sent, in_process, tokens
 from tests.provider import Provider
@@ -156,7 +156,7 @@ async def test_a_client_of_2025_hears_of_saved_and_removed_names(provider: Provi
 async def test_a_list_that_came_before_the_models_were_known_is_announced_again(
     provider: Provider, consultancy: Consultancy
 ) -> None:
-    in_no_time = in_process("auto", consultancy, patience_seconds=0)
+    in_no_time = in_process("auto", consultancy, knows_models=False)
     async with in_no_time as client, client.listen(tools_list_changed=True) as events:
         before = (await argument(client, "consult_consortium", "models"))["description"]
         await anext(aiter(events))
@@ -165,16 +165,14 @@ async def test_a_list_that_came_before_the_models_were_known_is_announced_again(
     assert before.endswith("list_models lists them.") and "Usable: a, b" in after
 
 
-@pytest.mark.parametrize("patience_seconds", [0, 60])
 async def test_a_file_of_llm_that_nobody_can_read_costs_the_names_of_the_models_and_ends_nothing(
-    provider: Provider, consultancy: Consultancy, llm_home: Path, patience_seconds: float
+    provider: Provider, consultancy: Consultancy, llm_home: Path
 ) -> None:
     (llm_home / "default_model.txt").write_bytes(b"\xff")
-    in_time = in_process("auto", consultancy, patience_seconds=patience_seconds)
-    async with in_time as client, client.listen(tools_list_changed=True) as events:
+    in_no_time = in_process("auto", consultancy, knows_models=False)
+    async with in_no_time as client, client.listen(tools_list_changed=True) as events:
         descriptions = [(await argument(client, "consult_consortium", "models"))["description"]]
-        if not patience_seconds:
-            await anext(aiter(events))
+        await anext(aiter(events))
         descriptions.append((await argument(client, "consult_consortium", "models"))["description"])
 
     assert all(one.endswith("list_models lists them.") for one in descriptions)
@@ -190,7 +188,8 @@ async def test_an_announcement_that_fails_ends_no_run(
         raise RuntimeError("nobody reads")
 
     monkeypatch.setattr(Listeners, "publish", fail)
-    async with in_process("auto", consultancy, patience_seconds=0) as client:
+    in_no_time = in_process("auto", consultancy, knows_models=False)
+    async with in_no_time as client, client.listen(tools_list_changed=True):
         await client.list_tools()
         with anyio.fail_after(30):
             await failed.wait()

@@ -12,24 +12,23 @@ from consortium_mcp.errors import ConsortiumError
 from consortium_mcp.texts import plain
 
 _COMMANDS = {
-    "serve": "serve:serve",
-    "consult": "consult:consult",
-    "save": "consortiums:save",
-    "list": "consortiums:list_command",
-    "show": "consortiums:show",
-    "remove": "consortiums:remove",
-    "runs": "runs:runs",
-    "stats": "stats:stats",
-    "models": "models:models",
-    "strategies": "strategies:strategies",
-    "local-model": "local_model:local_model",
-    "install": "install:install",
-    "doctor": "doctor:doctor",
-    "demo": "demo:demo",
-    "completion": "completion:completion",
+    "serve": ("serve:serve", "Run the MCP server, as without a command."),
+    "consult": ("consult:consult", "Ask a consortium PROMPT, what is piped in, or both."),
+    "save": ("consortiums:save", "Save a consortium as NAME; one of that name is replaced."),
+    "list": ("consortiums:list_command", "List saved consortiums, and which of them cannot run now."),
+    "show": ("consortiums:show", "Show the saved consortium NAME."),
+    "remove": ("consortiums:remove", "Remove the saved consortium NAME; its runs stay."),
+    "runs": ("runs:runs", "List past consultations, newest first."),
+    "stats": ("stats:stats", "Say how far stated confidences were right."),
+    "models": ("models:models", "List models that can be used now, and what the others lack."),
+    "strategies": ("strategies:strategies", "List strategies, judging methods and roles."),
+    "local-model": ("local_model:local_model", "The embedded model, without key or network."),
+    "install": ("install:install", "Put the server into an MCP client's configuration."),
+    "doctor": ("doctor:doctor", "Check the installation, and say how to mend what is wrong."),
+    "demo": ("demo:demo", "Consult the embedded model once, as a client would."),
+    "completion": ("completion:completion", "Print the script that completes these commands in a shell."),
 }
-"""Where each command lives; a module is imported when its command is used, so that none pays for another's imports."""
-
+"""Where each command lives, and its line in `--help`: a module is imported when its command is used, not before."""
 
 _TOOLS = {
     "list_consortiums": "`consortium-mcp list`",
@@ -52,9 +51,14 @@ class CommandGroup(click.Group):
         """The command of that name; None when there is none."""
         if cmd_name not in _COMMANDS:
             return None
-        module, _, attribute = _COMMANDS[cmd_name].partition(":")
+        module, _, attribute = _COMMANDS[cmd_name][0].partition(":")
         command: click.Command = getattr(importlib.import_module(f"consortium_mcp.cli.{module}"), attribute)
         return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the line of each command, without importing any."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in _COMMANDS.items()])
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

@@ -1,12 +1,13 @@
 """`serve`: run the MCP server."""
 
+import gc
 import os
 import sys
 
 import click
 
+import consortium_mcp.server as server
 from consortium_mcp.cli.logs import configure_logging
-from consortium_mcp.server import serve_http, serve_stdio
 from consortium_mcp.settings import Settings, load_settings
 
 
@@ -30,10 +31,11 @@ def serve(**flags: str | bool | None) -> None:
             os.environ[f"CONSORTIUM_{name.upper()}"] = str(value)
     configure_logging(settings.log_level)
     if settings.transport != ("stdio",):
-        serve_http(settings)
+        server.serve_http(settings)
         return
     if sys.stdin.isatty():
         click.echo(
             "Waiting for an MCP client on stdin; end with Ctrl-D. `consortium-mcp --help` lists commands.", err=True
         )
-    serve_stdio(settings)
+    gc.disable()  # until everything is imported: nothing of that goes away again
+    server.serve_stdio(settings)

@@ -1,7 +1,20 @@
 """The MCP server: tools, resources, life cycle."""
 
-from consortium_mcp.server.app import build_server
-from consortium_mcp.server.http import serve_http
-from consortium_mcp.server.stdio import serve_stdio
+from typing import TYPE_CHECKING
+
+from consortium_mcp.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from consortium_mcp.server.app import build_server
+    from consortium_mcp.server.http import serve_http
+    from consortium_mcp.server.stdio import serve_stdio
 
 __all__ = ["build_server", "serve_http", "serve_stdio"]
+
+_HOMES = {  # imported when one of their names is first used: a server is reached in one way
+    "app": ("build_server",),
+    "http": ("serve_http",),
+    "stdio": ("serve_stdio",),
+}
+
+__getattr__ = lazy_names(__name__, _HOMES)

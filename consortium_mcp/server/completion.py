@@ -1,14 +1,17 @@
 """Completion: what a client can offer while its user types an argument of a template or a prompt."""
 
 from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING
 
 import anyio.to_thread
 from mcp_types import Completion, CompletionArgument, CompletionContext, PromptReference, ResourceTemplateReference
 
 from consortium_mcp.errors import ConsortiumError
 from consortium_mcp.server.strict import StrictServer
-from consortium_mcp.store import Store
 from consortium_mcp.uris import CONSORTIUMS, RUNS, segment_of
+
+if TYPE_CHECKING:  # the store is imported later than we are
+    from consortium_mcp.store import Store
 
 MOST = 100
 """How many values the protocol allows in one answer."""
@@ -55,7 +58,7 @@ def completion(candidates: Iterable[str], typed: str) -> Completion:
     return Completion(values=fitting[:MOST], total=None if more else len(fitting), has_more=more)
 
 
-def add_completion(completions: Completions, store: Store) -> None:
+def add_completion(completions: Completions, store: "Store") -> None:
     """Complete the arguments of every resource template, and the consortium of every prompt."""
     run = f"{RUNS}/{{run_id}}"
     iteration, response = f"{run}/iterations/{{iteration}}", f"{run}/responses/{{response_id}}"
@@ -68,24 +71,24 @@ def add_completion(completions: Completions, store: Store) -> None:
         completions.add(prompt, "consortium", consortium_names(store))
 
 
-def consortium_names(store: Store) -> Source:
+def consortium_names(store: "Store") -> Source:
     """The saved names."""
     return lambda typed, filled: store.list_consortium_names()
 
 
-def run_ids(store: Store) -> Source:
+def run_ids(store: "Store") -> Source:
     """The ids of runs, newest first."""
     return lambda typed, filled: store.find_run_ids(typed.lower(), MOST + 1)
 
 
-def _iterations(store: Store) -> Source:
+def _iterations(store: "Store") -> Source:
     def numbers(typed: str, filled: Mapping[str, str]) -> list[str]:
         return [str(one.number) for one in store.load_run(filled.get("run_id", "")).iterations]
 
     return numbers
 
 
-def _responses(store: Store) -> Source:
+def _responses(store: "Store") -> Source:
     def segments(typed: str, filled: Mapping[str, str]) -> list[str]:
         run = store.load_run(filled.get("run_id", ""))
         return [segment_of(one.response_id) for iteration in run.iterations for one in iteration.responses]

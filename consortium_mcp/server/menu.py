@@ -1,21 +1,27 @@
 """What a caller can choose from now, as tools/list names it: saved consortiums, usable models, strategies, methods."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
-import anyio
 import anyio.to_thread
 
-from consortium_mcp.arbiter import judging_methods
-from consortium_mcp.catalogue import load_catalogue
 from consortium_mcp.errors import ConsortiumError
+from consortium_mcp.lazy import LazyModule
 from consortium_mcp.masking import masked
-from consortium_mcp.runner import Runner
 from consortium_mcp.server.limits import most_tokens
 from consortium_mcp.server.schemas import Schema
-from consortium_mcp.strategies import strategies
 from consortium_mcp.texts import plain
+
+if TYPE_CHECKING:
+    import consortium_mcp.arbiter as arbiter
+    import consortium_mcp.catalogue as catalogue
+    import consortium_mcp.strategies as strategies
+else:
+    arbiter = LazyModule("consortium_mcp.arbiter")
+    catalogue = LazyModule("consortium_mcp.catalogue")
+    strategies = LazyModule("consortium_mcp.strategies")
 
 logger = logging.getLogger(__name__)
 
@@ -23,59 +29,64 @@ MOST_NAMES = 10
 MOST_TOKENS = 80
 """How many names a description holds, and what they may cost together."""
 
-PATIENCE_SECONDS = 1.5
-"""How long tools/list waits for the models; llm and its plugins may take longer to import."""
-
 
 class Menu:
-    """Looks up what can be chosen, anew for each tools/list."""
+    """What can be chosen: the saved names as they are now, all else as it was when it was last looked up."""
 
-    def __init__(self, runner: Runner) -> None:
-        self._office = runner.consultancy
-        self._models: list[str] | None = None
-        """Those that could be used when they were last looked up; None before that."""
+    def __init__(self, list_saved: Callable[[], Sequence[str]], allowed_models: tuple[str, ...]) -> None:
+        """A menu that has yet to look up what takes its time.
 
-    @property
-    def has_models(self) -> bool:
-        """Whether the models are known by now."""
-        return self._models is not None
+        Args:
+            list_saved: the names of the saved consortiums now; called in a thread.
+            allowed_models: patterns of the model ids that callers may use; empty means all.
+        """
+        self._list_saved = list_saved
+        self._allowed_models = allowed_models
+        self._models: list[str] = []
+        self._rules: dict[str, Schema] = {}
 
     async def choices(self) -> dict[str, dict[str, Schema]]:
         """What is added to the schema of these tools' arguments; names stand in the tool that needs them most."""
         saved = await anyio.to_thread.run_sync(self._saved_names)
-        with anyio.move_on_after(PATIENCE_SECONDS):
-            await self.look_up_models()
-        # llm offers the saved ones as models, too.
-        models = [model for model in self._models or () if model not in saved]
         names = {
             "consortium": {"description": _named("Saved", saved, "list_consortiums")},
-            "models": {"description": _named("Usable", models, "list_models")},
+            "models": {"description": _named("Usable", self._models, "list_models")},
         }
-        rules: dict[str, Schema] = {
-            "strategy": {"enum": list(strategies())},
-            "judging_method": {"enum": list(judging_methods())},
-        }
-        return {"consult_consortium": names | rules, "save_consortium": rules}
+        return {"consult_consortium": names | self._rules, "save_consortium": self._rules}
 
-    def _saved_names(self) -> list[str]:
+    def rules(self) -> dict[str, dict[str, Schema]]:
+        """The same without names, which differ from place to place: the strategies and methods that were looked up."""
+        return {"consult_consortium": self._rules, "save_consortium": self._rules}
+
+    async def look_up(self) -> bool:
+        """Find out what can be used now, and whether that is something else than before.
+
+        This imports llm and its plugins, however long that takes.
+        """
+        before = (self._models, self._rules)
+        await anyio.to_thread.run_sync(self._find, abandon_on_cancel=True)
+        return before != (self._models, self._rules)
+
+    def _saved_names(self) -> Sequence[str]:
         with suppress(ConsortiumError):  # the tools that need the store say what is wrong with it
-            return self._office.store.list_consortium_names()
-        return []
+            return self._list_saved()
+        return ()
 
-    async def look_up_models(self) -> None:
-        """Find out what can be used now, however long that takes; who does not wait gets it the next time."""
-        await anyio.to_thread.run_sync(self._find_models, abandon_on_cancel=True)
+    def _find(self) -> None:
+        """The rules with those of other packages, and the models that may be used here, llm's default first.
 
-    def _find_models(self) -> None:
-        """Those that may be used here, llm's default first."""
-        found: list[str] = []
+        The saved consortiums, which llm offers as models too, have a place of their own.
+        """
+        self._rules = {
+            "strategy": {"enum": list(strategies.strategies())},
+            "judging_method": {"enum": list(arbiter.judging_methods())},
+        }
         try:
-            catalogue = load_catalogue()
-            usable = catalogue.usable_ids(self._office.settings.allowed_models)
-            found = sorted(usable, key=lambda model: model != catalogue.default_model)
+            found = catalogue.load_catalogue()
+            usable = [one for one in found.usable_ids(self._allowed_models) if not found.is_consortium(one)]
+            self._models = sorted(usable, key=lambda model: model != found.default_model)
         except Exception as error:  # of llm, its files or its plugins; the tools that need models say what is wrong
             logger.warning("The models cannot be looked up: %s: %s", type(error).__name__, masked(str(error)))
-        self._models = found
 
 
 def _named(what: str, names: Iterable[str], where: str) -> str:

@@ -28,6 +28,7 @@ from consortium_mcp.client_calls import ClientCall, ClientCalls
 from consortium_mcp.failures import reply_failure
 from consortium_mcp.masking import masked
 from consortium_mcp.run import CallResult, CallSpec
+from consortium_mcp.server.strict import InputNeeded
 from consortium_mcp.texts import storable
 
 SETTLE_SECONDS = 0.05
@@ -35,14 +36,6 @@ SETTLE_SECONDS = 0.05
 
 _STATE = "run:"
 _INPUT_REQUIRED = "2026-07-28"
-
-
-class InputNeeded(Exception):
-    """The request cannot be answered before the client has; it sends the same request again, with its answers."""
-
-    def __init__(self, result: InputRequiredResult) -> None:
-        super().__init__("input needed")
-        self.result = result
 
 
 def lends_its_model(ctx: Context[Any, Any]) -> bool:

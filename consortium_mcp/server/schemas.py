@@ -8,18 +8,21 @@ Schema = dict[str, Any]
 _OUTPUT_KEYS = ("type", "enum", "items", "prefixItems", "properties")
 
 
-def input_schema(schema: Schema, choices: Mapping[str, Schema]) -> Schema:
-    """What a tool takes, closed to further arguments; one that may be null may as well be left out.
-
-    Args:
-        choices: what can be chosen now, by the argument's name: an `enum`, or a further sentence of its description.
-    """
-    arguments = {
-        name: _with_choice(_short_argument(argument), choices.get(name, {}))
-        for name, argument in schema.get("properties", {}).items()
-    }
+def input_schema(schema: Schema) -> Schema:
+    """What a tool takes, closed to further arguments; one that may be null may as well be left out."""
+    arguments = {name: _short_argument(argument) for name, argument in schema.get("properties", {}).items()}
     required = {"required": schema["required"]} if "required" in schema else {}
     return {"type": "object", "properties": arguments, **required, "additionalProperties": False}
+
+
+def with_choices(schema: Schema, choices: Mapping[str, Schema]) -> Schema:
+    """The same with what can be chosen now.
+
+    Args:
+        choices: by the argument's name: an `enum`, or a further sentence of its description.
+    """
+    arguments = {name: _with_choice(one, choices.get(name, {})) for name, one in schema["properties"].items()}
+    return {**schema, "properties": arguments}
 
 
 def output_schema(schema: Schema, spelled_out: set[str]) -> Schema:

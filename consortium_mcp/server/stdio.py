@@ -6,38 +6,46 @@ from contextlib import suppress
 import anyio
 import anyio.to_thread
 
-from consortium_mcp.consultancy import Consultancy
 from consortium_mcp.event_loop import run
-from consortium_mcp.runner import Runner
-from consortium_mcp.server.app import build_server
 from consortium_mcp.server.exit import end_now, end_soon
+from consortium_mcp.server.front import Front
+from consortium_mcp.server.later import Later
+from consortium_mcp.server.listeners import Listeners
+from consortium_mcp.server.menu import Menu
 from consortium_mcp.settings import Settings
+from consortium_mcp.store.names import SavedNames
 
 
 def serve_stdio(settings: Settings) -> None:
     """Serve until stdin is closed or a signal comes. Raises StoreUnusable before the first answer."""
-    with Consultancy(settings) as consultancy:
-        run(_serve, consultancy)
+    saved = SavedNames(settings.database_path, settings.shared)
+    try:
+        run(_serve, settings, saved)
+    finally:
+        saved.close()
 
 
-async def _serve(consultancy: Consultancy) -> None:
-    async with Runner(consultancy) as runner, anyio.create_task_group() as group:
-        group.start_soon(_end_on_signal, runner)
-        if consultancy.settings.resume == "auto":
-            await runner.recover()
+async def _serve(settings: Settings, saved: SavedNames) -> None:
+    later = Later(settings)
+    menu = Menu(saved.list_consortium_names, settings.allowed_models)
+    front = Front(menu, Listeners(), [later], settings.log_level)
+    async with anyio.create_task_group() as group:
+        group.start_soon(_end_on_signal, later)
+        group.start_soon(later.work, front)
         try:
-            await build_server(runner).run_stdio_async()
+            await front.server.run_stdio_async()
         except* BrokenPipeError:
             pass  # the client left in the middle of an answer
         end_soon(0)
         group.cancel_scope.cancel()
 
 
-async def _end_on_signal(runner: Runner) -> None:
+async def _end_on_signal(later: Later) -> None:
     """Close what runs and leave; the SDK's reader of stdin would wait for a line that may never come."""
     with suppress(NotImplementedError), anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async for number in signals:
             end_soon(128 + number)
-            await runner.stop()
-            await anyio.to_thread.run_sync(runner.consultancy.close)
+            if later.runner is not None:
+                await later.runner.stop()
+                await anyio.to_thread.run_sync(later.runner.consultancy.close)
             end_now(128 + number)

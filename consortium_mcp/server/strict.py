@@ -2,8 +2,9 @@
 
 import difflib
 import inspect
-from collections.abc import Awaitable, Callable, Mapping
-from functools import partial
+import json
+from functools import cache, partial
+from importlib import resources
 from typing import Any
 
 from mcp.server import NotificationOptions
@@ -16,45 +17,63 @@ from pydantic import ValidationError
 from consortium_mcp.errors import ConsortiumError
 from consortium_mcp.masking import masked
 from consortium_mcp.server.limits import TEXT_TOKENS, shortened
-from consortium_mcp.server.sampling import InputNeeded
-from consortium_mcp.server.schemas import Schema, input_schema, output_schema
+from consortium_mcp.server.menu import Menu
+from consortium_mcp.server.schemas import input_schema, output_schema, with_choices
 from consortium_mcp.texts import plain
 
-Choices = Callable[[], Awaitable[Mapping[str, Mapping[str, Schema]]]]
-"""Looks up what is added to the schemas of arguments, by the tool's and the argument's name."""
+TOOLS_FILE = "tools.json"
+"""What `describe_tools` says, beside this module: whoever connects reads it before our tools are even imported."""
+
+
+class InputNeeded(Exception):
+    """The request cannot be answered before the client has; it sends the same request again, with its answers."""
+
+    def __init__(self, result: InputRequiredResult) -> None:
+        super().__init__("input needed")
+        self.result = result
 
 
 class StrictServer(MCPServer[Any]):
     """The SDK ignores unknown arguments and puts its own words before a tool's error; here neither happens."""
 
-    def __init__(self, name: str, *, choices: Choices, **options: Any) -> None:
+    def __init__(self, name: str, *, menu: Menu, **options: Any) -> None:
         """A server that has yet to get its tools.
 
         Args:
-            choices: looks up what the schemas of the tools' arguments name, for each tools/list anew.
+            menu: what the schemas of the tools' arguments name, for each tools/list anew.
             options: of the SDK's server.
         """
         super().__init__(name, **options)
-        self._choices = choices
+        self.menu = menu
         # The SDK lets nobody say to clients of 2025-11-25 that lists change.
         announced = NotificationOptions(tools_changed=True, resources_changed=True)
         lowlevel: Any = self._lowlevel_server
         lowlevel.create_initialization_options = partial(lowlevel.create_initialization_options, announced)
 
     async def list_tools(self) -> list[Tool]:
-        """The tools as short as they can be said, with what can be chosen now."""
-        choices = await self._choices()
-        spelled_out: set[str] = set()
+        """The tools as they are described in our file, with what can be chosen now."""
+        choices = await self.menu.choices()
         return [
+            tool.model_copy(update={"input_schema": with_choices(tool.input_schema, choices.get(tool.name, {}))})
+            for tool in _described_tools()
+        ]
+
+    async def describe_tools(self) -> list[dict[str, Any]]:
+        """The tools as short as they can be said, as JSON: what our file must hold."""
+        await self.menu.look_up()
+        rules = self.menu.rules()
+        spelled_out: set[str] = set()
+        short = [
             tool.model_copy(
                 update={
                     "description": inspect.cleandoc(tool.description or ""),
-                    "input_schema": input_schema(tool.input_schema, choices.get(tool.name, {})),
+                    "input_schema": with_choices(input_schema(tool.input_schema), rules.get(tool.name, {})),
                     "output_schema": output_schema(tool.output_schema or {}, spelled_out),
                 }
             )
             for tool in await super().list_tools()
         ]
+        return [tool.model_dump(mode="json", by_alias=True, exclude_none=True) for tool in short]
 
     async def tool_names(self) -> list[str]:
         """What can be called."""
@@ -104,6 +123,12 @@ class StrictServer(MCPServer[Any]):
         if missing := [one.name for one in known.values() if one.required and not given.get(one.name)]:
             raise MCPError(INVALID_PARAMS, f"The prompt {name} needs {' and '.join(missing)}.")
         return await super().get_prompt(name, arguments, context)
+
+
+@cache
+def _described_tools() -> tuple[Tool, ...]:
+    text = resources.files("consortium_mcp.server").joinpath(TOOLS_FILE).read_text(encoding="utf-8")
+    return tuple(Tool.model_validate(one) for one in json.loads(text))
 
 
 def _quoted(given: str) -> str:

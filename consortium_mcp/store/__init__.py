@@ -1,23 +1,23 @@
 """Saves and loads consortiums and runs in one SQLite file; nothing else knows SQL, and no model is called here."""
 
-from consortium_mcp.store.journal import (
-    Begun,
-    Journal,
-    NotHeld,
-    Paid,
-    Refused,
-    Reservation,
-    caller_scope,
-    day_scope,
-    run_scope,
-)
-from consortium_mcp.store.leases import LEASE_SECONDS, Leases
-from consortium_mcp.store.marks import Marking
-from consortium_mcp.store.outlines import Outlines
-from consortium_mcp.store.progress import RunProgress
-from consortium_mcp.store.pruning import Pruning
-from consortium_mcp.store.ratings import Ratings
-from consortium_mcp.store.runs import Room, Runs
+from typing import TYPE_CHECKING
+
+from consortium_mcp.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from consortium_mcp.store.journal import (
+        Begun,
+        NotHeld,
+        Paid,
+        Refused,
+        Reservation,
+        caller_scope,
+        day_scope,
+        run_scope,
+    )
+    from consortium_mcp.store.leases import LEASE_SECONDS
+    from consortium_mcp.store.runs import Room
+    from consortium_mcp.store.whole import Store
 
 __all__ = [
     "LEASE_SECONDS",
@@ -33,6 +33,11 @@ __all__ = [
     "run_scope",
 ]
 
+_HOMES = {  # imported when one of their names is first used: a server that starts only looks which names are saved
+    "journal": ("Begun", "NotHeld", "Paid", "Refused", "Reservation", "caller_scope", "day_scope", "run_scope"),
+    "leases": ("LEASE_SECONDS",),
+    "runs": ("Room",),
+    "whole": ("Store",),
+}
 
-class Store(Marking, Runs, Leases, Outlines, RunProgress, Journal, Ratings, Pruning):
-    """Everything that we keep, in one file."""
+__getattr__ = lazy_names(__name__, _HOMES)

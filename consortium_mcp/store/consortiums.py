@@ -7,10 +7,11 @@ from typing import Any
 from consortium_mcp.consortium import Consortium, load_saved_form
 from consortium_mcp.errors import ConsortiumError, NotFound
 from consortium_mcp.run import now_utc
-from consortium_mcp.store.database import DatabaseFile, insert
+from consortium_mcp.store.database import insert
+from consortium_mcp.store.names import SavedNames
 
 
-class SavedConsortiums(DatabaseFile):
+class SavedConsortiums(SavedNames):
     """The definitions by name."""
 
     def save_consortium(self, name: str, consortium: Consortium, taken_from: str | None = None) -> None:
@@ -32,10 +33,6 @@ class SavedConsortiums(DatabaseFile):
         if not rows:
             raise self._not_found(name)
         return load_saved_form(_json_row(rows[0]["config"], name))
-
-    def list_consortium_names(self) -> list[str]:
-        """The saved names in alphabetical order."""
-        return [row["name"] for row in self.read("SELECT name FROM consortium_configs ORDER BY name")]
 
     def list_own_names(self) -> list[str]:
         """The names that the caller saved itself, damaged rows included; a caller without a name owns all."""

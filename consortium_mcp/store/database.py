@@ -11,19 +11,29 @@ from contextlib import suppress
 from contextvars import copy_context
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
 import anyio.to_thread
-from sqlite_utils import Database
 
 from consortium_mcp.callers import current_caller
 from consortium_mcp.errors import StoreUnusable
-from consortium_mcp.store.migrations import migrations
+from consortium_mcp.lazy import LazyModule
 from consortium_mcp.store.ownership import show_own
 from consortium_mcp.store.writer import Job, Writer
 
+if TYPE_CHECKING:
+    import sqlite_utils
+
+    import consortium_mcp.store.migrations as schema
+else:
+    sqlite_utils = LazyModule("sqlite_utils")
+    schema = LazyModule("consortium_mcp.store.migrations")
+
 T = TypeVar("T")
+
+NEWEST_SCHEMA = "m008_nested_runs"
+"""The last of the migrations, so that a file that has them all is opened without importing them."""
 
 _BUSY_MS = 30_000
 
@@ -143,17 +153,33 @@ def _connect_up_to_date(path: Path) -> sqlite3.Connection:
     """A connection to a database with our schema; of several processes that open a new file, one creates it."""
     connection = _open(path)
     try:
-        db = Database(connection)
-        _refuse_others(db, path)
+        newest = _newest_schema(connection)
+        if newest != NEWEST_SCHEMA:
+            _refuse_others(sqlite_utils.Database(connection), path)
         _set_up(connection)
-        if migrations.pending(db):
-            connection.execute("BEGIN IMMEDIATE")
-            migrations.apply(db)
-            connection.execute("COMMIT")
+        if newest != NEWEST_SCHEMA:
+            _migrate(connection)
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def _newest_schema(connection: sqlite3.Connection) -> str | None:
+    """The last migration of ours that a file has seen; None where there is none."""
+    if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = '_sqlite_migrations'").fetchone():
+        return None
+    newest = "SELECT max(name) FROM _sqlite_migrations WHERE migration_set = 'consortium_mcp'"
+    name: str | None = connection.execute(newest).fetchone()[0]
+    return name
+
+
+def _migrate(connection: sqlite3.Connection) -> None:
+    db = sqlite_utils.Database(connection)
+    if schema.migrations.pending(db):
+        connection.execute("BEGIN IMMEDIATE")
+        schema.migrations.apply(db)
+        connection.execute("COMMIT")
 
 
 def connect(path: Path) -> sqlite3.Connection:
@@ -199,17 +225,17 @@ def _use_wal(connection: sqlite3.Connection) -> None:
             time.sleep(0.01)
 
 
-def _refuse_others(db: Database, path: Path) -> None:
+def _refuse_others(db: "sqlite_utils.Database", path: Path) -> None:
     """Raise StoreUnusable for a file of another program, or of a newer release, before anything in it is changed."""
-    with Database(memory=True) as empty:
-        known = {migration.name for migration in migrations.pending(empty)}
+    with sqlite_utils.Database(memory=True) as empty:
+        known = {migration.name for migration in schema.migrations.pending(empty)}
     tables = [name for name in db.table_names() if not name.startswith("sqlite_")]
-    if tables and not migrations.applied(db):
+    if tables and not schema.migrations.applied(db):
         raise StoreUnusable(
             f"The database {path} belongs to another program (it has a table {tables[0]}); nothing was changed. "
             "Name another file with CONSORTIUM_DATABASE."
         )
-    newer = [migration.name for migration in migrations.applied(db) if migration.name not in known]
+    newer = [migration.name for migration in schema.migrations.applied(db) if migration.name not in known]
     if newer:
         raise StoreUnusable(
             f"The database {path} was written by a newer release of consortium-mcp ({newer[-1]}). "
