@@ -17,8 +17,8 @@ local_model local_model.weights local_model.engine local_model.model
 catalogue clients model_call client_calls prices registry roles strategies members embeddings
 arbiter.reader arbiter.beginning arbiter.question arbiter.asking arbiter.synthesize arbiter.choose arbiter.peer_rank
 arbiter.vote arbiter.methods arbiter ending answer_stream measures orchestrator
-store.writer store.migrations store.ownership store.database store.consortiums store.leases store.rows store.runs
-store.progress store.journal store.pruning store.ratings store.marks store.outlines store
+store.writer store.migrations store.ownership store.database store.consortiums store.leases store.rows
+store.selection store.runs store.progress store.journal store.pruning store.ratings store.marks store.outlines store
 llm_log saved_rows takeover calls definitions plan stats report page
 opening consultancy replay runner api
 client_files doctor.check doctor.installation doctor.models doctor.live doctor.clients doctor.examination doctor
