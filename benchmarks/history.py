@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+from anyio import to_thread
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 from mcp import Client
 from mcp_types import ResourceTemplateReference
@@ -31,6 +32,7 @@ from consortium_mcp.runner import Runner
 from consortium_mcp.server import build_server
 from consortium_mcp.server.cursors import write_cursor
 from consortium_mcp.settings import load_settings
+from consortium_mcp.store import Store
 from tests.consulted import consulted
 from tests.provider import Provider, verdict
 
@@ -42,8 +44,16 @@ SHOWN = (100, 10_000)
 RATIO = 3.0
 """How much longer anything may take with the long history than with the short one."""
 
+CONSULT = "a consult"
+NOISE = 1.25
+"""How much longer a consult may take, which is to notice nothing of the history."""
+
 TIMES = 25
 """How often each thing is done on each side."""
+
+STATS = "consortium://stats"
+STATS_TIMES = 5
+"""How often this is done, which takes a second because it reads 1,000 runs."""
 
 OWN = 20
 """How many runs the caller `ann` has in every history, and how many were asked of `rarely`."""
@@ -87,13 +97,13 @@ def _measure(portal: BlockingPortal, sides: "dict[int, _Side]", what: str) -> li
     named: dict[str, Callable[[], float]] = {
         str(count): partial(portal.call, _timed, side.deeds[what]) for count, side in sides.items()
     }
-    values = interleaved(named, TIMES, warm_up=3)
+    values = interleaved(named, STATS_TIMES if what == STATS else TIMES, warm_up=2)
     each = [Figure(f"{what}, {count:,} runs", "ms", tuple(values[str(count)])) for count in sides]
     ratio = Figure(
         f"{what}: {longest:,} runs against {SHORT:,}",
         "x",
         ratios(values[str(longest)], values[str(SHORT)]),
-        most=RATIO,
+        most=NOISE if what == CONSULT else RATIO,
     )
     return [*each, ratio]
 
@@ -107,10 +117,11 @@ async def _timed(deed: Deed) -> float:
 class _Side:
     """One history, and what is done with it."""
 
-    def __init__(self, runs: int, client: Client) -> None:
+    def __init__(self, runs: int, client: Client, store: Store) -> None:
         self._runs = runs
         self._client = client
-        self._asked = 0
+        self._store = store
+        self._consulted: list[str] = []
         middle = run_id(runs // 2)
         after = write_cursor("run", middle)
         uri = f"consortium://runs/{middle}"
@@ -144,16 +155,22 @@ class _Side:
             "a caller with nearly all runs: a page in the middle": _as("bob", runs_of(cursor=after)),
             "a caller with nearly all runs: a word in all": _as("bob", runs_of(query=COMMON_WORD)),
             "completion of a run id": lambda: client.complete(template, {"name": "run_id", "value": middle[:-2]}),
-            "consortium://stats": lambda: client.read_resource("consortium://stats"),
-            "a consult": self._consult,
+            STATS: lambda: client.read_resource(STATS),
+            CONSULT: self._consult,
+            "removing a run": self._remove,
         }
 
     async def _consult(self) -> None:
-        self._asked += 1
         models = {"models": ["a", "b", "c"], "arbiter": "arbiter", "max_iterations": 1}
-        prompt = f"Which is the question {self._runs} {self._asked} {time.time()}?"
+        prompt = f"Which is the question {self._runs} {time.time()}?"
         answered = await self._client.call_tool("consult_consortium", {"prompt": prompt, **models})
-        assert not answered.is_error, answered
+        assert answered.structured_content and not answered.is_error, answered
+        self._consulted.append(answered.structured_content["run_id"])
+
+    async def _remove(self) -> None:
+        """A step of pruning, with one of the runs that were added: the history stays as it was."""
+        gone = [self._consulted.pop()]
+        assert await to_thread.run_sync(next, self._store.delete_runs(gone)) == gone
 
     @classmethod
     @contextmanager
@@ -162,7 +179,7 @@ class _Side:
         with Consultancy(load_settings(None, database=path)) as office, ExitStack() as stack:
             runner = stack.enter_context(portal.wrap_async_context_manager(Runner(office)))
             client = stack.enter_context(portal.wrap_async_context_manager(Client(build_server(runner))))
-            yield cls(runs, client)
+            yield cls(runs, client, office.store)
 
 
 def _as(caller: str, deed: Deed) -> Deed:

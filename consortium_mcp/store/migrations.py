@@ -220,7 +220,7 @@ def m008_nested_runs(db: Database) -> None:
 def m009_long_histories(db: Database) -> None:
     """What a million runs need: full-text search by names and status too, smaller indices, removal without a search.
 
-    A large history is indexed anew, once: about a minute for a million runs.
+    A large history is indexed anew, once: a minute or two for a million runs.
     """
     # each a word that no text has, so that a search for words of some runs need not go through those of all others
     db.execute(
