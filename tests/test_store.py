@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -520,53 +520,10 @@ def test_no_query_means_all(store: Store, query: str | None) -> None:
 
 
 @pytest.mark.parametrize(
-    "filters",
-    [
-        {},
-        {"query": "why"},
-        {"consortium": "x"},
-        {"status": "running"},
-        {"before": "01c"},
-        {"query": "why", "before": "x"},
-    ],
-)
-def test_lists_and_loads_use_indices(
-    store: Store, beside: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch, filters: dict[str, str]
-) -> None:
-    store.open_run(run_of(), "me")
-    asked: list[tuple[str, list[object]]] = []
-    read = store.read
-
-    def noted(sql: str, values: Sequence[object] = ()) -> list[sqlite3.Row]:
-        asked.append((sql, list(values)))
-        return read(sql, values)
-
-    monkeypatch.setattr(store, "read", noted)
-    store.list_runs(**filters)  # type: ignore[arg-type]
-    store.load_run("01a")
-    store.load_progress("01a")
-    store.find_run_ids("1a", 100)
-    store.load_marks()
-
-    plans = [
-        row["detail"]
-        for sql, values in asked
-        if "consortium_configs" not in sql  # a handful of rows, and all of them are wanted
-        for row in beside.execute(f"EXPLAIN QUERY PLAN {sql}", values)
-    ]
-    without_index = [plan for plan in plans if plan.startswith("SCAN") and "INDEX" not in plan and " ROW" not in plan]
-    assert without_index == []
-
-
-@pytest.mark.parametrize(
     ("filters", "plan"),
     [
         ({}, "SCAN runs USING INDEX sqlite_autoindex_runs_1"),
         ({"before": "01c"}, "SEARCH runs USING INDEX sqlite_autoindex_runs_1 (run_id<?)"),
-        ({"consortium": "x"}, "SEARCH runs USING INDEX runs_by_consortium (consortium_name=?)"),
-        ({"status": "failed"}, "SEARCH runs USING INDEX runs_by_status (status=?)"),
-        ({"status": "interrupted"}, "SEARCH runs USING INDEX runs_by_status (status=?)"),
-        ({"status": "running", "before": "01c"}, "SEARCH runs USING INDEX runs_by_status (status=? AND run_id<?)"),
     ],
 )
 def test_a_page_of_runs_is_read_from_an_index_in_its_order(

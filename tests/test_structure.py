@@ -18,7 +18,8 @@ catalogue clients model_call client_calls prices registry roles strategies membe
 arbiter.reader arbiter.beginning arbiter.question arbiter.asking arbiter.synthesize arbiter.choose arbiter.peer_rank
 arbiter.vote arbiter.methods arbiter ending answer_stream measures orchestrator
 store.writer store.migrations store.ownership store.database store.names store.consortiums store.leases store.rows
-store.runs store.progress store.journal store.pruning store.ratings store.marks store.outlines store.whole store
+store.selection store.runs store.progress store.journal store.pruning store.ratings store.marks store.outlines
+store.whole store
 llm_log saved_rows takeover calls definitions plan stats report page
 opening consultancy replay runner api
 client_files doctor.check doctor.installation doctor.models doctor.live doctor.clients doctor.examination doctor

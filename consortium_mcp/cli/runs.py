@@ -100,7 +100,7 @@ def export(run_ids: tuple[str, ...], form: str, output: Path | None) -> None:
     with Consultancy() as consultancy:
         store = consultancy.store
         named = [find_run_id(store, run_id) for run_id in run_ids]
-        chosen = dict.fromkeys(named or [run.run_id for run in store.list_runs(limit=None)])
+        chosen = dict.fromkeys(named or store.list_run_ids())
         pieces = FORMS[form](store.load_run(run_id) for run_id in chosen)
         if output is None:
             for piece in pieces:
@@ -131,7 +131,7 @@ def prune(older_than: float | None, keep: int | None, yes: bool, as_json: bool) 
         if chosen and not yes:
             what = f"{count(len(chosen), 'run')}, opened from {opened[0]} to {opened[-1]} (UTC)"
             click.confirm(f"Remove {what}, for ever?", abort=True, err=True)
-        removed = store.delete_runs(chosen)
+        removed = [run_id for step in store.delete_runs(chosen) for run_id in step]
         freed = store.give_back_space() if removed else 0
     if as_json:
         click.echo(json.dumps({"removed": removed, "bytes_given_back": freed}, indent=1))

@@ -32,7 +32,7 @@ else:
 
 T = TypeVar("T")
 
-NEWEST_SCHEMA = "m008_nested_runs"
+NEWEST_SCHEMA = "m009_long_histories"
 """The last of the migrations, so that a file that has them all is opened without importing them."""
 
 _BUSY_MS = 30_000
@@ -59,10 +59,10 @@ class DatabaseFile:
         self._reading = anyio.CapacityLimiter(1)
         try:
             _create_private(path)
-            self._reader = _connect_up_to_date(path)
-            show_own(self._reader, self.reader)
+            self._reads_all = _connect_up_to_date(path)
         except (OSError, sqlite3.Error) as error:
             raise StoreUnusable(why_unusable(path, error)) from error
+        self._reads_own: sqlite3.Connection | None = None
         self._writer = Writer(lambda: connect(path), name="consortium-store", at_rest=_bring_to_disk)
 
     def reader(self) -> str | None:
@@ -73,7 +73,9 @@ class DatabaseFile:
         """Finish what is being written and close the file; a second time does nothing."""
         self._writer.close()
         with self._lock:
-            self._reader.close()
+            self._reads_all.close()
+            if self._reads_own:
+                self._reads_own.close()
 
     def check(self) -> str:
         """How large the file is and which schema it has, in a few words. Raises StoreUnusable where it is damaged.
@@ -91,13 +93,23 @@ class DatabaseFile:
         """The rows of a query. Raises StoreUnusable."""
         try:
             with self._lock:
-                return self._reader.execute(sql, list(values)).fetchall()
+                return self._connection().execute(sql, list(values)).fetchall()
         except sqlite3.Error as error:
             raise StoreUnusable(why_unusable(self.path, error)) from error
 
     async def loaded(self, read: Callable[..., T], *arguments: Any) -> T:
         """Call one of our methods that read, in the one thread that reads: more would only wait for each other."""
         return await anyio.to_thread.run_sync(partial(read, *arguments), limiter=self._reading)
+
+    def _connection(self) -> sqlite3.Connection:
+        """The one that shows what the current caller may see: a rule for both would keep SQLite from either's index."""
+        if self.reader() is None:
+            return self._reads_all
+        if self._reads_own is None:
+            connection = connect(self.path)
+            show_own(connection, self.reader)
+            self._reads_own = connection  # only now: without the rule nobody may read by it
+        return self._reads_own
 
     def check_writable(self) -> None:
         """Raise StoreUnusable where nothing can be written now."""
@@ -156,6 +168,8 @@ def _connect_up_to_date(path: Path) -> sqlite3.Connection:
         newest = _newest_schema(connection)
         if newest != NEWEST_SCHEMA:
             _refuse_others(sqlite_utils.Database(connection), path)
+        if connection.execute("PRAGMA page_count").fetchone()[0] == 0:
+            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # an older one must be written anew
         _set_up(connection)
         if newest != NEWEST_SCHEMA:
             _migrate(connection)

@@ -62,7 +62,7 @@ class Leases(DatabaseFile):
         """The ids of interrupted runs, newest first; not those inside another one, which goes on with them itself."""
         sql = (
             "SELECT run_id FROM runs WHERE status = 'running' AND coalesce(lease_until, 0) < ? "
-            "AND parent_run IS NULL ORDER BY run_id DESC LIMIT ?"
+            "AND parent_run IS NULL ORDER BY +run_id DESC LIMIT ?"  # sorted: the few open ones, not all in their order
         )
         return [row["run_id"] for row in self.read(sql, [time.time(), limit])]
 

@@ -40,13 +40,15 @@ class Marking(SavedConsortiums):
         end = "SELECT run_id FROM runs ORDER BY run_id {} LIMIT 1"  # min() would look at every run
         ends = self.read(f"SELECT ({end.format('ASC')}), ({end.format('DESC')})")[0]
         under_way = (
-            "SELECT run_id, coalesce(max(calls.iteration), 0), count(*) FILTER (WHERE calls.state = 'done'), "
+            "SELECT run_id, (SELECT coalesce(max(iteration), 0) FROM calls WHERE calls.run_id = runs.run_id), "
+            "(SELECT count(*) FROM calls WHERE calls.run_id = runs.run_id AND calls.state = 'done'), "
             "(SELECT count(*) FROM iterations WHERE iterations.run_id = runs.run_id) "
-            "FROM runs LEFT JOIN calls USING (run_id) WHERE status = 'running' AND lease_until >= ? GROUP BY run_id"
+            "FROM runs WHERE status = 'running' AND lease_until >= ?"
         )
+        rated = self.read("SELECT datetime_utc FROM ratings ORDER BY datetime_utc DESC LIMIT 1")
         return Marks(
             runs=(ends[0], ends[1]),
             under_way={row[0]: (row[1], row[2], row[3]) for row in self.read(under_way, [time.time()])},
             consortiums=self.list_save_times(),
-            rated_utc=self.read("SELECT max(datetime_utc) FROM ratings")[0][0],
+            rated_utc=rated[0]["datetime_utc"] if rated else None,
         )

@@ -214,3 +214,66 @@ def m008_nested_runs(db: Database) -> None:
     db.execute("ALTER TABLE runs ADD COLUMN parent_run TEXT")  # the run that asked; null for a run that a caller opened
     db.execute("ALTER TABLE runs ADD COLUMN parent_call TEXT")  # its call, as i1/m3; null with it
     db.execute("CREATE INDEX runs_by_parent ON runs (parent_run, parent_call) WHERE parent_run IS NOT NULL")
+
+
+@migrations(name="m009_long_histories")
+def m009_long_histories(db: Database) -> None:
+    """What a million runs need: full-text search by names and status too, smaller indices, removal without a search.
+
+    A large history is indexed anew, once: a minute or two for a million runs.
+    """
+    # each a word that no text has, so that a search for words of some runs need not go through those of all others
+    db.execute(
+        """
+        ALTER TABLE runs ADD COLUMN marks TEXT GENERATED ALWAYS AS (
+            'caller' || hex(caller) || ' consortium' || hex(consortium_name) || ' status' || hex(status)
+        ) VIRTUAL
+        """
+    )
+    for trigger in ("runs_ai", "runs_ad", "runs_au"):
+        db.execute(f"DROP TRIGGER {trigger}")
+    db.execute("DROP TABLE runs_fts")
+    db.execute(
+        "CREATE VIRTUAL TABLE runs_fts USING fts5 "
+        "(prompt, answer, marks, content = 'runs', content_rowid = 'id', tokenize = 'porter')"
+    )
+    put = "INSERT INTO runs_fts (rowid, prompt, answer, marks) VALUES (new.id, new.prompt, new.answer, new.marks);"
+    take = (
+        "INSERT INTO runs_fts (runs_fts, rowid, prompt, answer, marks) "
+        "VALUES ('delete', old.id, old.prompt, old.answer, old.marks);"
+    )
+    db.execute(f"CREATE TRIGGER runs_ai AFTER INSERT ON runs BEGIN {put} END")
+    db.execute(f"CREATE TRIGGER runs_ad AFTER DELETE ON runs BEGIN {take} END")
+    # not at every renewal of a lease
+    db.execute(
+        "CREATE TRIGGER runs_au AFTER UPDATE OF prompt, answer, caller, consortium_name, status ON runs "
+        f"BEGIN {take} {put} END"
+    )
+    db.execute("INSERT INTO runs_fts (runs_fts) VALUES ('rebuild')")
+
+    for index in ("runs_by_consortium", "runs_by_status", "runs_by_caller", "runs_not_received"):
+        db.execute(f"DROP INDEX {index}")
+    db.execute("CREATE INDEX runs_by_caller ON runs (caller, run_id) WHERE caller IS NOT NULL")
+    db.execute("CREATE INDEX runs_by_opening ON runs (created_utc)")
+    db.execute("CREATE INDEX runs_not_received ON runs (fingerprint, created_utc) WHERE received_utc IS NULL")
+    # few at any time; those that have ended are in neither
+    db.execute("CREATE INDEX runs_open ON runs (lease_until) WHERE status = 'running'")
+    db.execute("CREATE INDEX runs_open_by_caller ON runs (caller, lease_until) WHERE status = 'running'")
+
+    # a question goes with the last call that asked it
+    db.execute("CREATE INDEX calls_by_question ON calls (question_id)")
+    db.execute("DELETE FROM questions WHERE question_id NOT IN (SELECT question_id FROM calls)")
+    db.execute(
+        """
+        CREATE TRIGGER calls_ad AFTER DELETE ON calls BEGIN
+            DELETE FROM questions WHERE question_id = old.question_id
+            AND NOT EXISTS (SELECT 1 FROM calls WHERE calls.question_id = old.question_id);
+        END
+        """
+    )
+
+    # whose run was rated, so that a caller's ratings need not be looked for among all others
+    db.execute("ALTER TABLE ratings ADD COLUMN caller TEXT")
+    db.execute("UPDATE ratings SET caller = (SELECT caller FROM runs WHERE runs.run_id = ratings.run_id)")
+    db.execute("CREATE INDEX ratings_by_time ON ratings (datetime_utc)")
+    db.execute("CREATE INDEX ratings_by_caller ON ratings (caller, datetime_utc) WHERE caller IS NOT NULL")

@@ -4,7 +4,13 @@ import time
 
 from consortium_mcp.run import RunOutline
 from consortium_mcp.store.database import DatabaseFile
-from consortium_mcp.store.runs import STATUS_SEEN, conditions
+from consortium_mcp.store.runs import STATUS_SEEN
+from consortium_mcp.store.selection import select_runs
+
+_COLUMNS = (
+    f"run_id, {STATUS_SEEN} AS status, substr(prompt, 1, 200) AS prompt, consortium_name, confidence, "
+    "created_utc, ended_utc"
+)
 
 NEWEST = 1_000
 """Among how many runs a part of an id is looked for, which no index can find."""
@@ -22,12 +28,12 @@ class Outlines(DatabaseFile):
         before: str | None = None,
     ) -> list[RunOutline]:
         """Runs, newest first; the arguments are those of `list_runs`."""
-        where, values = conditions(query, consortium, status, before)
-        sql = (
-            f"SELECT run_id, {STATUS_SEEN} AS status, substr(prompt, 1, 200) AS prompt, consortium_name, confidence, "
-            f"created_utc, ended_utc FROM runs WHERE {where} ORDER BY run_id DESC LIMIT ?"
-        )
-        return [RunOutline(**dict(row)) for row in self.read(sql, [time.time(), *values, limit])]
+        sql, values = select_runs(_COLUMNS, query, consortium, status, before, limit, self.reader())
+        return [RunOutline(**dict(row)) for row in self.read(sql, [time.time(), *values])]
+
+    def list_run_ids(self) -> list[str]:
+        """Every run's id, newest first."""
+        return [row["run_id"] for row in self.read("SELECT run_id FROM runs ORDER BY run_id DESC")]
 
     def find_run_ids(self, part: str, limit: int) -> list[str]:
         """The ids that begin with a text, newest first, and then those of the `NEWEST` that contain it elsewhere."""

@@ -4,15 +4,14 @@ import sqlite3
 from collections.abc import Callable
 
 _VIEWS = """
-CREATE TEMP VIEW runs AS SELECT * FROM main.runs WHERE sees_all() OR caller = caller_name();
+CREATE TEMP VIEW runs AS SELECT * FROM main.runs WHERE caller = caller_name();
 CREATE TEMP VIEW calls AS SELECT one.rowid AS rowid, one.* FROM main.calls AS one
     WHERE EXISTS (SELECT 1 FROM temp.runs WHERE run_id = one.run_id);
 CREATE TEMP VIEW iterations AS SELECT * FROM main.iterations AS one
     WHERE EXISTS (SELECT 1 FROM temp.runs WHERE run_id = one.run_id);
 CREATE TEMP VIEW attempts AS SELECT * FROM main.attempts AS one
     WHERE EXISTS (SELECT 1 FROM temp.runs WHERE run_id = one.run_id);
-CREATE TEMP VIEW ratings AS SELECT * FROM main.ratings AS one
-    WHERE EXISTS (SELECT 1 FROM temp.runs WHERE run_id = one.run_id);
+CREATE TEMP VIEW ratings AS SELECT * FROM main.ratings WHERE caller = caller_name();
 CREATE TEMP VIEW consortium_configs AS
     SELECT name, config, created_at, taken_from FROM main.consortium_configs
     WHERE name NOT IN (SELECT name FROM main.caller_consortiums WHERE caller = caller_name())
@@ -25,13 +24,12 @@ CREATE TEMP VIEW consortium_configs AS
 def show_own(connection: sqlite3.Connection, reader: Callable[[], str | None]) -> None:
     """From now on the connection reads what the current caller may see; it cannot write these tables any more.
 
-    A caller sees its own runs; who has no name, or shares, sees all. Saved consortiums are looked up among the
-    caller's own, then among those that have no caller; who shares, shares the latter.
+    A caller sees its own runs; who has no name, or shares, sees all, by another connection. Saved consortiums are
+    looked up among the caller's own, then among those that have no caller; who shares, shares the latter.
 
     Args:
-        reader: for whom is read now; None for who sees all.
+        reader: for whom is read now; for None there is nothing but consortiums that have no caller.
     """
     # Deterministic means: asked once in each execution of a statement, instead of once a row.
     connection.create_function("caller_name", 0, reader, deterministic=True)
-    connection.create_function("sees_all", 0, lambda: reader() is None, deterministic=True)
     connection.executescript(_VIEWS)

@@ -1,14 +1,26 @@
-"""Pruning: old runs are removed with all that belongs to them, and their space is given back."""
+"""Pruning: old runs are removed with all that belongs to them, and their space is given back, in steps.
+
+Whoever else writes to the file gets in between two steps: none takes long, and each is followed by a pause.
+"""
 
 import sqlite3
 import time
-from collections.abc import Collection
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from typing import Any
 
 from consortium_mcp.errors import StoreUnusable
 from consortium_mcp.store.database import DatabaseFile, connect, why_unusable
 from consortium_mcp.store.journal import run_scope
+
+STEP_SECONDS = 0.03
+"""How long a step may go on: about as long as SQLite's pauses while another process waits for the lock."""
+
+PAUSE_SECONDS = 0.03
+"""How long nobody is kept out after a step: longer than those pauses in a wait that has just begun."""
+
+_PAGES = 500
+"""How many pages of the file a step gives back."""
 
 _NOT_HELD = "NOT (status = 'running' AND coalesce(lease_until, 0) >= ?)"
 """Whether no process works on a run; the one parameter is the time now."""
@@ -30,32 +42,33 @@ class Pruning(DatabaseFile):
             sql += " AND created_utc < ?"
             values.append(before_utc)
         if keep is not None:
-            sql += " AND run_id NOT IN (SELECT run_id FROM runs ORDER BY run_id DESC LIMIT ?)"
+            sql += " AND run_id <= (SELECT run_id FROM runs ORDER BY run_id DESC LIMIT 1 OFFSET ?)"
             values.append(keep)
-        return {row["run_id"]: row["created_utc"] for row in self.read(f"{sql} ORDER BY run_id", values)}
+        order = "run_id" if before_utc is None else "created_utc"
+        return {row["run_id"]: row["created_utc"] for row in self.read(f"{sql} ORDER BY {order}", values)}
 
-    def delete_runs(self, run_ids: Collection[str]) -> list[str]:
-        """Remove these runs but those that a process has begun to work on meanwhile; returns which are gone."""
-
-        def delete(connection: sqlite3.Connection) -> list[str]:
-            sql = f"DELETE FROM runs WHERE run_id = ? AND {_NOT_HELD}"  # what belongs to it goes with it
-            gone = [one for one in run_ids if connection.execute(sql, [one, time.time()]).rowcount]
-            scopes = [[run_scope(run_id)] for run_id in gone]
-            connection.executemany("DELETE FROM spending WHERE scope = ?", scopes)
-            connection.execute("DELETE FROM questions WHERE question_id NOT IN (SELECT question_id FROM calls)")
-            return gone
-
-        return self.write(delete)
+    def delete_runs(self, run_ids: Iterable[str]) -> Iterator[list[str]]:
+        """Remove these runs but those that a process has begun to work on meanwhile; gives which are gone, by steps."""
+        left = iter(run_ids)
+        while step := self.write(lambda connection: _delete(connection, left)):
+            yield [run_id for run_id, is_gone in step.items() if is_gone]
+            time.sleep(PAUSE_SECONDS)
 
     def give_back_space(self) -> int:
         """Let go of what removed rows still take of the disk; returns how many bytes that were.
+
+        A file that an earlier release made is written anew for it, once, and nobody else writes meanwhile.
 
         Raises StoreUnusable where another process does not let us; a later time will do as well.
         """
         before = self._size_bytes()
         try:
             with closing(connect(self.path)) as connection:
-                connection.execute("VACUUM")
+                if connection.execute("PRAGMA auto_vacuum").fetchone()[0] == 0:
+                    connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+                    connection.execute("VACUUM")
+                while _give_back(connection):
+                    time.sleep(PAUSE_SECONDS)
                 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         except sqlite3.Error as error:
             raise StoreUnusable(why_unusable(self.path, error)) from error
@@ -64,3 +77,23 @@ class Pruning(DatabaseFile):
     def _size_bytes(self) -> int:
         files = (self.path, self.path.with_name(self.path.name + "-wal"))
         return sum(file.stat().st_size for file in files if file.exists())
+
+
+def _delete(connection: sqlite3.Connection, left: Iterator[str]) -> dict[str, bool]:
+    """Remove the next runs, with what belongs to them, for as long as a step goes on; whether each is gone."""
+    ends = time.monotonic() + STEP_SECONDS
+    gone: dict[str, bool] = {}
+    for run_id in left:
+        sql = f"DELETE FROM runs WHERE run_id = ? AND {_NOT_HELD}"
+        gone[run_id] = bool(connection.execute(sql, [run_id, time.time()]).rowcount)
+        if gone[run_id]:
+            connection.execute("DELETE FROM spending WHERE scope = ?", [run_scope(run_id)])
+        if time.monotonic() >= ends:
+            break
+    return gone
+
+
+def _give_back(connection: sqlite3.Connection) -> bool:
+    """Give back some pages; whether any are left."""
+    connection.executescript(f"PRAGMA incremental_vacuum({_PAGES})")  # `execute` would stop after the first page
+    return bool(connection.execute("PRAGMA freelist_count").fetchone()[0])

@@ -9,8 +9,12 @@ class Ratings(DatabaseFile):
 
     def save_rating(self, rating: Rating) -> None:
         """Save what somebody says of a run."""
-        row = (rating.run_id, rating.score, rating.note, now_utc())
-        self.write(lambda c: c.execute("INSERT OR REPLACE INTO ratings VALUES (?, ?, ?, ?)", row) and None)
+        row = (rating.run_id, rating.score, rating.note, now_utc(), rating.run_id)
+        sql = (
+            "INSERT OR REPLACE INTO ratings (run_id, score, note, datetime_utc, caller) "
+            "VALUES (?, ?, ?, ?, (SELECT caller FROM runs WHERE run_id = ?))"
+        )
+        self.write(lambda c: c.execute(sql, row) and None)
 
     def list_ratings(self, limit: int = 1000) -> list[Rating]:
         """The newest ratings."""

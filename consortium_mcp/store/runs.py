@@ -6,8 +6,6 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from sqlite_utils import Database
-
 from consortium_mcp.errors import Busy, ConsortiumError, NotFound
 from consortium_mcp.run import (
     Iteration,
@@ -19,6 +17,7 @@ from consortium_mcp.run import (
 from consortium_mcp.store.database import DatabaseFile, insert
 from consortium_mcp.store.leases import LEASE_SECONDS, end_nested, is_held
 from consortium_mcp.store.rows import iteration_of, responses_so_far, run_of
+from consortium_mcp.store.selection import select_runs
 
 STATUS_SEEN = "CASE WHEN status = 'running' AND coalesce(lease_until, 0) < ? THEN 'interrupted' ELSE status END"
 """The status as a reader sees it; the one parameter is the time now."""
@@ -223,9 +222,7 @@ class Runs(DatabaseFile):
             limit: how many at most; None means all.
             before: the run id after which the list goes on; None means from the newest.
         """
-        where, values = conditions(query, consortium, status, before)
-        sql = f"SELECT * FROM runs WHERE {where} ORDER BY run_id DESC LIMIT ?"
-        rows = self.read(sql, [*values, -1 if limit is None else limit])
+        rows = self.read(*select_runs("runs.*", query, consortium, status, before, limit, self.reader()))
         return [run_of(row, (), self._usage(row["run_id"])) for row in rows]
 
     def _iterations(self, run_id: str, ended_utc: str | None) -> tuple[Iteration, ...]:
@@ -291,37 +288,3 @@ def _take_nested(connection: sqlite3.Connection, row: dict[str, Any]) -> str | N
     )
     connection.execute(take, {**row, "found": found["run_id"]})
     return str(found["run_id"])
-
-
-def conditions(
-    query: str | None, consortium: str | None, status: str | None, before: str | None
-) -> tuple[str, list[Any]]:
-    """What a list of runs asks for, as SQL that an index can answer, and its values."""
-    wanted: list[str] = ["1"]
-    values: list[Any] = []
-    if query and query.strip():
-        wanted.append("id IN (SELECT rowid FROM runs_fts WHERE runs_fts MATCH ?)")
-        values.append(_fts_query(query))
-    if consortium:
-        wanted.append("consortium_name = ?")
-        values.append(consortium)
-    if before:
-        wanted.append("run_id < ?")
-        values.append(before)
-    if status == "running":
-        wanted.append("status = 'running' AND lease_until >= ?")
-        values.append(time.time())
-    elif status == "interrupted":
-        wanted.append("status = 'running' AND coalesce(lease_until, 0) < ?")
-        values.append(time.time())
-    elif status:
-        wanted.append("status = ?")
-        values.append(status)
-    return " AND ".join(wanted), values
-
-
-def _fts_query(query: str) -> str:
-    """What SQLite's full-text search is asked for; operators are words, and what holds no word matches nothing."""
-    text = query.encode("utf-8", "replace").decode().replace("\0", " ")
-    with Database(memory=True) as quoting:
-        return quoting.quote_fts(text) or '""'
