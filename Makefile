@@ -4,7 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test test-clients check format bench-waiting bench-ending bench-startup bench-history bench-quality bench-soak clean
+.PHONY: demo test test-clients check format bench bench-compare bench-startup bench-consulting bench-history \
+	bench-local-model bench-waiting bench-ending bench-quality bench-soak clean
 
 demo: $(INSTALLED)
 	$(BIN)/consortium-mcp demo
@@ -25,6 +26,19 @@ check: $(INSTALLED)
 format: $(INSTALLED)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# All that is measured of speed, in one table, and what of it got slower than when the baseline was saved; then each part alone.
+bench: $(INSTALLED)
+	$(BIN)/python -m benchmarks
+
+bench-compare: $(INSTALLED)
+	$(BIN)/python -m benchmarks --compare
+
+bench-consulting: $(INSTALLED)
+	$(BIN)/python -m benchmarks.consulting
+
+bench-local-model: $(INSTALLED)
+	$(BIN)/python -m benchmarks.local_model
 
 # How long is waited where something hangs; how soon the process ends; what the plugin costs llm; how long histories slow;
 # how good answers are; what 30 minutes of load do.

@@ -8,6 +8,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+LEAST_CHANGE = 0.05
+"""What is no change, however little the values spread."""
+
 
 @dataclass(frozen=True)
 class Figure:
@@ -91,7 +94,7 @@ def ratios(above: Sequence[float], below: Sequence[float]) -> tuple[float, ...]:
     return tuple(one / other for one, other in zip(above, below, strict=True))
 
 
-def machine_noise() -> Figure:
+def machine_noise(when: str) -> Figure:
     """How steady the machine is: the same work, again and again."""
 
     def work() -> float:
@@ -99,7 +102,32 @@ def machine_noise() -> Figure:
         sum(number * number for number in range(300_000))
         return (time.perf_counter() - began) * 1000
 
-    return Figure("the machine: a fixed loop", "ms", tuple(work() for _ in range(30)))
+    return Figure(f"the machine {when}: a fixed loop", "ms", tuple(work() for _ in range(30)))
+
+
+def compared(before: Iterable[Figure], now: Iterable[Figure]) -> list[str]:
+    """What got worse by more than both measurements' spread, a sentence each; empty when nothing did.
+
+    Times are first made comparable by how fast the machine is in either measurement.
+    """
+    known = {figure.what: figure for figure in before}
+    now = list(now)
+    machine = [figure for figure in now if figure.what.startswith("the machine") and figure.what in known]
+    faster = statistics.fmean(known[one.what].median / one.median for one in machine) if machine else 1.0
+    sentences = []
+    for figure in now:
+        earlier = known.get(figure.what)
+        if earlier is None or figure in machine or not earlier.median:
+            continue
+        scale = {"ms": faster, "s": faster, "per s": 1 / faster}.get(figure.unit, 1.0)
+        change = figure.median * scale / earlier.median
+        worse = 1 / change if figure.higher_is_better else change
+        if worse > 1 + 2 * (figure.spread + earlier.spread) + LEAST_CHANGE:
+            sentences.append(
+                f"SLOWER: {figure.what}: {shown(earlier.median)} {earlier.unit} before, {shown(figure.median)} now "
+                f"({worse:.2f} times as bad on a machine as fast)."
+            )
+    return sentences
 
 
 def save(figures: Iterable[Figure], path: Path) -> None:

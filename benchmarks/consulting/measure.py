@@ -10,7 +10,7 @@ from pathlib import Path
 import anyio
 
 from benchmarks.consulting.provider import CRITICAL_PATH_SECONDS, provider
-from benchmarks.consulting.sides import Asking, Side, floor, ours
+from benchmarks.consulting.sides import UPSTREAM, Asking, Side, floor, llm_consortium, ours
 from benchmarks.figures import Figure, ratios
 
 MOST = {1: 1.06, 4: 1.09, 16: 1.16, 64: 1.5}
@@ -39,7 +39,7 @@ def figures(repetitions: int = 5, sides: Sequence[str] | None = None) -> list[Fi
 
 async def _figures(repetitions: int, sides: Sequence[str] | None) -> list[Figure]:
     with tempfile.TemporaryDirectory() as folder, provider(Path(folder)) as url:
-        compared = [ours(), *(side for side in _floors(url) if sides is None or side.name in sides)]
+        compared = [ours(), *_compared(url, Path(folder), sides)]
         one_by_one = await _one_by_one(compared, Path(folder), repetitions)
         at_once, memory = await _at_once(compared, Path(folder), repetitions)
     found = []
@@ -59,12 +59,13 @@ async def _figures(repetitions: int, sides: Sequence[str] | None) -> list[Figure
     return found
 
 
-def _floors(url: str) -> list[Side]:
-    return [
-        floor("aiohttp alone", "aiohttp", url),
-        floor("llm kept", "kept", url),
-        floor("llm plainly", "plain", url),
-    ]
+def _compared(url: str, folder: Path, wanted: Sequence[str] | None) -> list[Side]:
+    """Those that are measured beside ours, by name; None means all."""
+    floors = {"aiohttp alone": "aiohttp", "llm kept": "kept", "llm plainly": "plain"}
+    found = [floor(name, which, url) for name, which in floors.items() if wanted is None or name in wanted]
+    if wanted is None or UPSTREAM in wanted:
+        found.append(llm_consortium(folder / "upstream"))
+    return found
 
 
 async def _one_by_one(sides: list[Side], folder: Path, repetitions: int) -> dict[str, dict[int, list[float]]]:

@@ -11,6 +11,10 @@ from typing import Any
 from mcp import Client, StdioServerParameters, stdio_client
 from mcp_types import CallToolResult
 
+from benchmarks.consulting import upstream
+
+UPSTREAM = "llm-consortium"
+
 PROMPT = "Is it safe to retry a POST after a timeout?"
 
 PATIENT = {
@@ -36,8 +40,8 @@ class Side:
     """One server."""
 
     name: str
-    module: tuple[str, ...]
-    """What `python -m` starts, with its arguments."""
+    started: tuple[str, ...]
+    """What Python starts."""
 
     tool: str
     arguments: Callable[[int, int], dict[str, Any]]
@@ -54,7 +58,7 @@ class Side:
             folder: an LLM_USER_PATH, and where its stderr goes.
         """
         environment = {**os.environ, "LLM_USER_PATH": str(folder), **self.environment}
-        server = StdioServerParameters(command=self.python, args=["-m", *self.module], env=environment)
+        server = StdioServerParameters(command=self.python, args=list(self.started), env=environment)
         with (folder / f"{self.tool}.stderr").open("a") as log:
             before = set(_children())
             async with Client(stdio_client(server, errlog=log)) as client:
@@ -88,7 +92,7 @@ class Asking:
 
 def ours() -> Side:
     """Our server as it is."""
-    return Side("consortium-mcp", ("consortium_mcp",), "consult_consortium", _ours, environment=PATIENT)
+    return Side("consortium-mcp", ("-m", "consortium_mcp"), "consult_consortium", _ours, environment=PATIENT)
 
 
 def floor(name: str, which: str, url: str) -> Side:
@@ -97,7 +101,15 @@ def floor(name: str, which: str, url: str) -> Side:
     Args:
         url: the provider's.
     """
-    return Side(name, ("benchmarks.consulting.floors", which), "consult", _others, environment={"PROVIDER_URL": url})
+    return Side(
+        name, ("-m", "benchmarks.consulting.floors", which), "consult", _others, environment={"PROVIDER_URL": url}
+    )
+
+
+def llm_consortium(folder: Path) -> Side:
+    """llm-consortium, installed into a new environment in the folder."""
+    script = str(Path(__file__).with_name("upstream.py"))
+    return Side(UPSTREAM, (script,), "consult", _others, python=upstream.environment(folder))
 
 
 def _said(result: CallToolResult) -> str:

@@ -1,0 +1,55 @@
+"""All that is measured of speed, in one table.
+
+python -m benchmarks [--quick] [--save FILE] [--compare FILE]
+"""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+from benchmarks import consulting, history, local_model, startup
+from benchmarks.figures import Figure, compared, load, machine_noise, save, table
+
+BASELINE = Path(__file__).parent / "baseline.json"
+"""What was measured when it was saved last; only ratios within one run mean anything on another machine."""
+
+
+def measured(quick: bool) -> list[Figure]:
+    """Every figure, the machine's noise first and last.
+
+    Args:
+        quick: fewer repetitions and a shorter history.
+    """
+    parts: dict[str, Callable[[], Sequence[Figure]]] = {
+        "startup": partial(startup.figures, 5 if quick else startup.REPETITIONS),
+        "consulting": partial(consulting.figures, 1 if quick else 5),
+        "history": partial(history.figures, 10_000 if quick else history.RUNS),
+        "the local model": partial(local_model.figures, 2 if quick else 5),
+    }
+    found = [machine_noise("before")]
+    for name, figures in parts.items():
+        print(f"Measuring {name} …", file=sys.stderr)
+        found += figures()
+    return [*found, machine_noise("after")]
+
+
+def main() -> None:
+    """Print the table; exit with 1 where a bound is broken, or where something became slower than the noise."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks")
+    parser.add_argument("--quick", action="store_true", help="in a few minutes, and less exactly")
+    parser.add_argument("--save", type=Path, nargs="?", const=BASELINE, help="write what was measured to a file")
+    parser.add_argument("--compare", type=Path, nargs="?", const=BASELINE, help="say what got slower than it was there")
+    options = parser.parse_args()
+    figures = measured(options.quick)
+    print(*table(figures), sep="\n")
+    slower = compared(load(options.compare), figures) if options.compare else []
+    print(*slower, sep="\n")
+    if options.save:
+        save(figures, options.save)
+    sys.exit(bool(slower) or not all(figure.holds for figure in figures))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,41 @@
+"""llm-consortium in an environment of its own, behind a bare MCP server: what its users would gain.
+
+python benchmarks/consulting/upstream.py, with that environment's Python
+"""
+
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+INSTALLED = ("llm-consortium==0.8", "scikit-learn", "mcp>=2.3,<3")
+"""It imports scikit-learn without asking for it."""
+
+
+def environment(folder: Path) -> str:
+    """The Python of a new virtual environment with llm-consortium and the MCP SDK."""
+    venv.create(folder, with_pip=True)
+    python = str(folder / "bin" / "python")
+    subprocess.run([python, "-m", "pip", "install", "--quiet", *INSTALLED], check=True)
+    return python
+
+
+def main() -> None:
+    """Serve over stdio."""
+    from llm_consortium import create_consortium  # only that environment has it
+    from mcp.server import MCPServer
+
+    server = MCPServer("llm-consortium", log_level="WARNING")
+
+    @server.tool()
+    def consult(prompt: str, members: int) -> str:
+        """One consult of one iteration; the SDK gives it a thread."""
+        consortium = create_consortium([f"member:{members}"], arbiter="arbiter", max_iterations=1)
+        return str(consortium.orchestrate(prompt))
+
+    server.run()
+
+
+if __name__ == "__main__":
+    main()
+    sys.exit()
