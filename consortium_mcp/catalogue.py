@@ -227,7 +227,7 @@ def load_catalogue() -> Catalogue:
 
 
 class RecentCatalogue:
-    """One catalogue for the consults that come within a second: asking all plugins takes as long as four calls.
+    """One catalogue for the consults that come within a second: to ask all plugins takes a millisecond, or much longer.
 
     Nobody is refused by one that may be out of date. Safe to use from several threads.
     """

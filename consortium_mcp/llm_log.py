@@ -54,7 +54,7 @@ class LlmLog:
 
     def write(self, response: Any) -> None:
         """Log one response, some time soon."""
-        if self._closed or (llm_user_path() / "logs-off").exists():
+        if self._closed:
             return
         with self._lock:
             self._waiting.append(response)
@@ -88,6 +88,8 @@ class LlmLog:
         """Let everything that waits be written."""
         with self._lock:
             waiting, self._waiting, self._waiting_chars = self._waiting, [], 0
+        if not waiting or (llm_user_path() / "logs-off").exists():
+            return
         for response in waiting:
             self._writer.submit(partial(_log, response=response)).add_done_callback(self._report)
 

@@ -12,7 +12,7 @@ import pytest
 from llm.plugins import pm
 
 from consortium_mcp import consult
-from consortium_mcp.catalogue import load_catalogue
+from consortium_mcp.catalogue import Catalogue, RecentCatalogue, load_catalogue
 from consortium_mcp.consortium import Consortium, Member
 from consortium_mcp.consultancy import Consultancy
 from consortium_mcp.errors import ModelUnavailable
@@ -347,3 +347,19 @@ def test_a_plugin_that_cannot_be_imported_is_named_and_hides_no_other(provider: 
         "llm knows no model 'zzz'. These llm plugins are broken (llm_broken: ImportError: cannot import name Foo): "
         "update them, or remove them with `llm uninstall`.",
     ]
+
+
+def test_consults_that_come_together_share_a_catalogue_and_nobody_is_refused_by_an_old_one(provider: Provider) -> None:
+    recent = RecentCatalogue()
+    first = recent.use(lambda catalogue: catalogue)
+    again = recent.use(lambda catalogue: catalogue)
+    looked_in: list[Catalogue] = []
+
+    def need_new(catalogue: Catalogue) -> str:
+        looked_in.append(catalogue)
+        return catalogue.usable("new").model_id
+
+    provider.write_llm_config(llm.user_dir(), ["a", "new"])
+    found = recent.use(need_new)
+
+    assert (first is again, found) == (True, "new") and looked_in[0] is first and len(looked_in) == 2

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import anyio
@@ -12,6 +13,7 @@ from llm.plugins import pm
 
 from consortium_mcp import consult
 from consortium_mcp.catalogue import ModelEntry, load_catalogue
+from consortium_mcp.clients import KeptClients
 from consortium_mcp.model_call import CallLimits, make_call
 from consortium_mcp.run import CallResult, CallSpec, Turn
 from tests.provider import Fault, Provider, Reply, verdict
@@ -409,3 +411,21 @@ async def test_half_a_character_does_not_lose_the_run(provider: Provider) -> Non
         "Error code: 400 - half \ufffd a reason",
         "so \ufffd",
     )
+
+
+async def test_models_that_many_runs_share_are_given_one_client_whoever_comes_first(provider: Provider) -> None:
+    clients, together = KeptClients(), threading.Barrier(8)
+    entry = load_catalogue().usable("a")
+
+    def use() -> None:
+        together.wait(30)
+        clients.use_in(entry)
+
+    with ThreadPoolExecutor(8) as threads:
+        for done in [threads.submit(use) for _ in range(8)]:
+            done.result()
+    model: Any = entry.async_model
+    found = {id(model.get_client(None, async_=True)) for _ in range(3)}
+    await clients.aclose()
+
+    assert len(found) == 1

@@ -1,0 +1,96 @@
+"""Who waits for the store: a task takes no thread to write, and the disk gets what was written soon after."""
+
+import sqlite3
+import threading
+from collections.abc import Callable
+from contextlib import closing
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from consortium_mcp.callers import calling, current_caller
+from consortium_mcp.store import Store
+
+
+@pytest.fixture
+def path(llm_home: Path) -> Path:
+    """Where the store is."""
+    return llm_home / "consortium.db"
+
+
+def in_the_file_alone(path: Path, copy: Path) -> list[str]:
+    """What a reader would find that has the file without the log beside it, as after a power cut."""
+    copy.write_bytes(path.read_bytes())
+    with closing(sqlite3.connect(copy)) as connection:
+        return [row[0] for row in connection.execute("SELECT path FROM takeovers")]
+
+
+def hold_until_submitted(store: Store, jobs: int) -> None:
+    """Keep the writing thread busy until so many further jobs wait for it."""
+    writer, enough = store._writer, threading.Event()
+    submit, waiting = writer.submit, count(1)
+    submit(lambda connection: enough.wait(30))
+
+    def counted(job: Any) -> Any:
+        future = submit(job)
+        if next(waiting) == jobs:
+            enough.set()
+        return future
+
+    writer.submit = counted  # type: ignore[method-assign]
+
+
+def test_what_is_committed_is_soon_on_the_disk_without_an_end_of_the_process(path: Path, tmp_path: Path) -> None:
+    rested = threading.Event()
+    with closing(Store(path)) as store:
+        bring = store._writer._at_rest
+
+        def bring_and_tell(connection: sqlite3.Connection) -> None:
+            bring(connection)
+            rested.set()
+
+        store._writer._at_rest = bring_and_tell
+        store.save_takeover("here")
+        assert rested.wait(30)
+        found = in_the_file_alone(path, tmp_path / "copy.db")
+
+    assert found == ["here"]
+
+
+async def test_what_is_written_at_once_is_one_transaction_for_its_caller_and_needs_no_thread_each(path: Path) -> None:
+    callers: list[str | None] = []
+    threads: set[int] = set()
+    with closing(Store(path)) as store:
+        begun: list[str] = []
+        store._writer.write(lambda connection: connection.set_trace_callback(begun.append))
+
+        def note(save: Callable[[str], None], name: str) -> None:
+            callers.append(current_caller())
+            threads.add(threading.get_ident())
+            save(name)
+
+        async def save(name: str) -> None:
+            with calling(name):
+                await store.saved(note, store.save_takeover, name)
+
+        hold_until_submitted(store, 50)
+        async with anyio.create_task_group() as group:
+            for number in range(50):
+                group.start_soon(save, str(number))
+        saved = store.list_takeovers()
+
+    assert sorted(saved) == sorted(map(str, range(50))) and callers == [str(number) for number in range(50)]
+    assert len(threads) == 1
+    assert sum(statement.startswith("BEGIN") for statement in begun) <= 2  # the holding job's, and that of all others
+
+
+async def test_what_a_cancelled_task_was_writing_is_written(path: Path) -> None:
+    with closing(Store(path)) as store:
+        with anyio.CancelScope() as scope:
+            scope.cancel()
+            await store.saved(store.save_takeover, "kept")
+
+        assert list(store.list_takeovers()) == ["kept"]
