@@ -42,6 +42,8 @@ def main() -> None:
     parser.add_argument("--save", type=Path, nargs="?", const=BASELINE, help="write what was measured to a file")
     parser.add_argument("--compare", type=Path, nargs="?", const=BASELINE, help="say what got slower than it was there")
     options = parser.parse_args()
+    if options.compare and not options.compare.exists():
+        parser.error(f"there is no {options.compare} to compare with; write one on this machine with --save")
     figures = measured(options.quick)
     print(*table(figures), sep="\n")
     slower = compared(load(options.compare), figures) if options.compare else []
