@@ -93,7 +93,7 @@ async def test_B21_a_synchronous_arbiter_streams_too(provider: Provider, monkeyp
         found = load_catalogue()
         return replace(found, entries=tuple(replace(entry, async_model=None) for entry in found.entries))
 
-    monkeypatch.setattr("consortium_mcp.consultancy.load_catalogue", without_async_models)
+    monkeypatch.setattr("consortium_mcp.catalogue.load_catalogue", without_async_models)
     provider.on("arbiter", verdict(LONG))
 
     pieces, run = await told()
