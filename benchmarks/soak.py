@@ -31,6 +31,9 @@ from tests.server_process import http_client, http_server, resident_mb, said, st
 FAULTS = 0.2
 """Which part of the members' calls fails."""
 
+LEAVING_SECONDS = 30
+"""How long a client may take to leave: that of the SDK sometimes never comes to an end of it."""
+
 VANISH = 0.1
 """Which part of the consults loses its client in the middle."""
 
@@ -145,14 +148,16 @@ async def _consult_until(ends: float, number: int, url: str, seen: Soak) -> None
         stays = chance.random() >= VANISH
         leaves = False
         try:
-            async with http_client(url.replace("/mcp", path), mode) as client:
-                for _ in range(chance.randrange(1, 4) if stays else 0):
-                    await _consult(client, next(prompts), seen)
-                leaves = True
-                if not stays:
-                    seen.outcomes["vanished"] += 1
-                    with anyio.move_on_after(chance.uniform(0, 0.5)):
+            with anyio.CancelScope() as leaving:
+                async with http_client(url.replace("/mcp", path), mode) as client:
+                    for _ in range(chance.randrange(1, 4) if stays else 0):
                         await _consult(client, next(prompts), seen)
+                    leaves = True
+                    if not stays:
+                        seen.outcomes["vanished"] += 1
+                        with anyio.move_on_after(chance.uniform(0, 0.5)):
+                            await _consult(client, next(prompts), seen)
+                    leaving.deadline = anyio.current_time() + LEAVING_SECONDS
         except Exception as error:  # whatever it is, nobody injected it; the SDK's client may stumble as it leaves
             if not leaves:
                 seen.unexpected.append(f"{path} {mode}: {error!r}")

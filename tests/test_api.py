@@ -81,7 +81,12 @@ def test_the_script_in_the_documentation_runs_without_a_key_from_asyncio_a_threa
 async def test_events_tell_progress_each_iteration_and_the_run(provider: Provider) -> None:
     provider.on("arbiter", [verdict("first", confidence=0.2), verdict("second", confidence=0.9)])
 
-    events = [event async for event in consult_events("?", models=["a"], arbiter="arbiter")]
+    gate = provider.gate("arbiter")
+    events = []
+    async for event in consult_events("?", models=["a"], arbiter="arbiter"):
+        events.append(event)
+        if isinstance(event, Progress) and "arbiter" in event.message:
+            gate.open()
 
     iterations = [event for event in events if isinstance(event, Iteration)]
     assert [one.verdict.synthesis for one in iterations if one.verdict] == ["first", "second"]

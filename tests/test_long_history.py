@@ -176,7 +176,7 @@ def tour(store: Store) -> dict[str, Callable[[], object]]:
     }
 
 
-NO_STATEMENTS = {"read", "write", "reader", "close"}
+NO_STATEMENTS = {"read", "write", "loaded", "saved", "reader", "close"}
 READS_ALL = {"check": "it reads the file in full, which is what it is for"}
 
 
