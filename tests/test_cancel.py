@@ -501,6 +501,7 @@ class Session:
 
     def __init__(self, url: str) -> None:
         self._at = urlsplit(url)
+        self._last_id = 0
         self._headers = {"content-type": "application/json", "accept": "application/json, text/event-stream"}
         client = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "tests", "version": "1"}}
         connection = self.send("initialize", client)
@@ -511,7 +512,8 @@ class Session:
 
     def send(self, method: str, params: dict[str, Any]) -> http.client.HTTPConnection:
         """Send a request; the connection on which its answer will come."""
-        return self._post({"id": 1, "method": method, "params": params})
+        self._last_id += 1  # two answers to one id would come on one of the two connections
+        return self._post({"id": self._last_id, "method": method, "params": params})
 
     def read(self, connection: http.client.HTTPConnection) -> dict[str, Any]:
         """The result that comes on a connection."""
