@@ -30,6 +30,8 @@ from consortium_mcp.store import Store
 from tests.provider import Provider, Request, verdict
 from tests.server_process import connected, read, said, structured
 
+pytestmark = pytest.mark.timeout(300)  # twenty stories are told before the first test; a busy machine takes two minutes
+
 MEMBERS = ("a", "b", "c", "d")
 ITERATIONS = 3
 CALLS = (len(MEMBERS) + 1) * ITERATIONS
