@@ -46,8 +46,8 @@ class Writer:
         self._connect = connect
         self._at_rest = at_rest
         self._connection: sqlite3.Connection | None = None
-        self._rested_at: float | None = None
-        """When the thread was at rest last, or began to write after it; None when nothing was written since."""
+        self._dirty_since: float | None = None
+        """When the first thing was written since the last rest; None when nothing was."""
         self._jobs: queue.SimpleQueue[tuple[Job[Any], Future[Any]] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
         self._lock = threading.Lock()  # nothing is submitted behind the end
@@ -108,27 +108,27 @@ class Writer:
                         future.set_exception(error)
                 if self._connection and getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY:
                     self._connection.execute(f"PRAGMA busy_timeout = {min(patience_ms, _AGAIN_MS)}")
-            self._rested_at = self._rested_at or time.monotonic()
+            self._dirty_since = self._dirty_since or time.monotonic()
         self._rest()
         if self._connection is not None:
             self._connection.close()
 
     def _rest(self) -> None:
         """Do what is done at rest, if anything was written since the last time."""
-        if self._connection is not None and self._rested_at is not None:
+        if self._connection is not None and self._dirty_since is not None:
             try:
                 self._at_rest(self._connection)
             except sqlite3.Error as error:
                 logger.warning("What was written could not be brought into the file yet: %s", error)
-        self._rested_at = None
+        self._dirty_since = None
 
     def _next_batch(self) -> tuple[list[tuple[Job[Any], "Future[Any]"]], bool]:
         """The jobs that are waiting, none when it is time to rest; and whether the end was asked for."""
         batch: list[tuple[Job[Any], Future[Any]]] = []
-        if self._rested_at and time.monotonic() - self._rested_at > _BUSY_SECONDS:
+        if self._dirty_since and time.monotonic() - self._dirty_since > _BUSY_SECONDS:
             return batch, False
         try:
-            item = self._jobs.get(timeout=_REST_SECONDS if self._rested_at else None)
+            item = self._jobs.get(timeout=_REST_SECONDS if self._dirty_since else None)
             while item is not None:
                 batch.append(item)
                 if len(batch) == _BATCH:
