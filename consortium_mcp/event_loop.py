@@ -9,9 +9,10 @@ import anyio
 
 T = TypeVar("T")
 
-COLLECTED_AFTER = (50_000, 20, 100)
+COLLECTED_AFTER = (50_000, 10, 10)
 """How many new objects make a collection, as `gc.set_threshold` takes them: Python's own 700 cost a sixth of a call's
-processor time, because each goes through what llm and the SDKs keep."""
+processor time, because each goes through what llm and the SDKs keep. All that is old is gone through once in some
+1,000 consults."""
 
 
 def run(main: Callable[..., Awaitable[T]], *arguments: Any) -> T:

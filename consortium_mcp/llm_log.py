@@ -29,7 +29,7 @@ CLOSING_SECONDS = 3
 QUIET_SECONDS = 1.0
 """Calls are logged when none has ended for so long: llm takes 3 ms of processor for each, and answers go first."""
 
-BEHIND_SECONDS = 60.0
+BEHIND_SECONDS = 15.0
 BEHIND_CHARS = 5_000_000
 """How long, and how much text, may wait for that."""
 

@@ -13,6 +13,7 @@ from mcp_types import ToolListChangedNotification
 from consortium_mcp.arbiter import judging_methods
 from consortium_mcp.consultancy import Consultancy
 from consortium_mcp.server.listeners import Listeners
+from consortium_mcp.server.menu import Menu
 from consortium_mcp.strategies import strategies
 from tests.in_process import as_sent, in_process, tokens
 from tests.provider import Provider
@@ -163,6 +164,17 @@ async def test_a_list_that_came_before_the_models_were_known_is_announced_again(
         after = (await argument(client, "consult_consortium", "models"))["description"]
 
     assert before.endswith("list_models lists them.") and "Usable: a, b" in after
+
+
+@pytest.mark.parametrize("was_listed", [False, True])
+async def test_models_that_become_known_are_announced_where_somebody_was_shown_a_list_without_them(
+    was_listed: bool, provider: Provider
+) -> None:
+    menu = Menu(list, allowed_models=())
+    if was_listed:
+        await menu.choices()
+
+    assert [await menu.look_up(), await menu.look_up()] == [was_listed, False]
 
 
 async def test_a_file_of_llm_that_nobody_can_read_costs_the_names_of_the_models_and_ends_nothing(

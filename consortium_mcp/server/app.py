@@ -46,7 +46,7 @@ def equip(front: Front, runner: Runner) -> None:
 
 
 async def announce_models(menu: Menu, listeners: Listeners) -> None:
-    """Look up what can be chosen, and tell everybody who listens where that has changed."""
+    """Look up what can be chosen, and tell everybody who listens where somebody was shown something else."""
     try:
         if await menu.look_up():
             await listeners.publish_to_all(ToolsListChanged())
@@ -55,7 +55,10 @@ async def announce_models(menu: Menu, listeners: Listeners) -> None:
 
 
 class _Announcing:
-    """Looks up the models once a first request is answered, and after each list of tools; no answer waits for them."""
+    """Looks up the models once a first request is answered, and after each list of tools; no answer waits for them.
+
+    A client that only calls tools is told nothing: it may be gone by then.
+    """
 
     def __init__(self, runner: Runner, menu: Menu, listeners: Listeners) -> None:
         self._runner = runner

@@ -44,10 +44,12 @@ class Menu:
         self._allowed_models = allowed_models
         self._models: list[str] = []
         self._rules: dict[str, Schema] = {}
+        self._was_shown = False
 
     async def choices(self) -> dict[str, dict[str, Schema]]:
         """What is added to the schema of these tools' arguments; names stand in the tool that needs them most."""
         saved = await anyio.to_thread.run_sync(self._saved_names)
+        self._was_shown = True
         names = {
             "consortium": {"description": _named("Saved", saved, "list_consortiums")},
             "models": {"description": _named("Usable", self._models, "list_models")},
@@ -59,34 +61,39 @@ class Menu:
         return {"consult_consortium": self._rules, "save_consortium": self._rules}
 
     async def look_up(self) -> bool:
-        """Find out what can be used now, and whether that is something else than before.
+        """Find out what can be used now, and whether somebody was shown something else.
 
         This imports llm and its plugins, however long that takes.
         """
-        before = (self._models, self._rules)
-        await anyio.to_thread.run_sync(self._find, abandon_on_cancel=True)
-        return before != (self._models, self._rules)
+        models, rules = await anyio.to_thread.run_sync(self._find, abandon_on_cancel=True)
+        if (models, rules) == (self._models, self._rules):
+            return False
+        self._models, self._rules = models, rules
+        was_shown, self._was_shown = self._was_shown, False
+        return was_shown
 
     def _saved_names(self) -> Sequence[str]:
         with suppress(ConsortiumError):  # the tools that need the store say what is wrong with it
             return self._list_saved()
         return ()
 
-    def _find(self) -> None:
-        """The rules with those of other packages, and the models that may be used here, llm's default first.
+    def _find(self) -> tuple[list[str], dict[str, Schema]]:
+        """The models that may be used here, llm's default first, and the rules with those of other packages.
 
-        The saved consortiums, which llm offers as models too, have a place of their own.
+        The saved consortiums, which llm offers as models too, have a place of their own. Where the models cannot be
+        looked up, they are the known ones.
         """
-        self._rules = {
+        rules: dict[str, Schema] = {
             "strategy": {"enum": list(strategies.strategies())},
             "judging_method": {"enum": list(arbiter.judging_methods())},
         }
         try:
             found = catalogue.load_catalogue()
             usable = [one for one in found.usable_ids(self._allowed_models) if not found.is_consortium(one)]
-            self._models = sorted(usable, key=lambda model: model != found.default_model)
+            return sorted(usable, key=lambda model: model != found.default_model), rules
         except Exception as error:  # of llm, its files or its plugins; the tools that need models say what is wrong
             logger.warning("The models cannot be looked up: %s: %s", type(error).__name__, masked(str(error)))
+            return self._models, rules
 
 
 def _named(what: str, names: Iterable[str], where: str) -> str:
