@@ -223,7 +223,7 @@ async def _consult(
     with await anyio.to_thread.run_sync(Consultancy, settings) as consultancy:
         opened = await anyio.to_thread.run_sync(open_run)
         async with Runner(consultancy) as runner:
-            runner.submit(opened.run_id, on_text)
+            runner.submit(opened, on_text)
             await _tell_progress(runner, opened.run_id, tell)
             run = await runner.load(opened.run_id)
         run = answered(run)

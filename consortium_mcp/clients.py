@@ -13,6 +13,7 @@ from typing import Any
 
 from consortium_mcp.catalogue import ModelEntry
 from consortium_mcp.lazy import aiohttp, httpx2, openai
+from consortium_mcp.streaming import stream_quickly
 
 _Key = tuple[Any, ...]
 
@@ -54,6 +55,7 @@ class KeptClients:
                     if async_ and not _SHOWS_RESPONSES:
                         transport = openai.DefaultAioHttpClient(verify=self._trusted)
                         client = client.with_options(http_client=transport)
+                        stream_quickly(client)
                     self._clients[identity] = client
                 return self._clients[identity]
 

@@ -47,6 +47,8 @@ class Consultancy(Opening):
         self.clients = KeptClients()
         self.client_calls = ClientCalls()
         self.llm_log = LlmLog()
+        self.unsaved: dict[str, Run] = {}
+        """Runs as they ended, or cannot go on, whose records still say that they run."""
         self._runs: anyio.CapacityLimiter | None = None
         take_over(self.store, llm_user_path())
 
@@ -64,7 +66,7 @@ class Consultancy(Opening):
 
     async def perform(
         self,
-        run_id: str,
+        run: Run | str,
         on_change: Callable[[], None] = lambda: None,
         on_text: Callable[[str], None] | None = None,
     ) -> Run:
@@ -73,13 +75,14 @@ class Consultancy(Opening):
         A run that another process holds is returned as it stands.
 
         Args:
+            run: as it was just opened, or its id.
             on_change: told after each thing that was written.
             on_text: told the answer piece by piece while its arbiter writes it; None when nobody reads along.
         """
         with anyio.CancelScope(shield=True):  # from here on a cancelled run is closed as such
-            run = await self.store.loaded(self.store.load_run, run_id)
-        with calling(run.caller):
-            return await self._perform(run, on_change, on_text)
+            opened = await self.store.loaded(self.store.load_run, run) if isinstance(run, str) else run
+        with calling(opened.caller):
+            return await self._perform(opened, on_change, on_text)
 
     async def _perform(self, run: Run, on_change: Callable[[], None], on_text: Callable[[str], None] | None) -> Run:
         run_id = run.run_id
@@ -173,7 +176,8 @@ class Consultancy(Opening):
             await self.store.saved(self.store.close_run, run, self.owner)
             return run if unsaved else await self.store.loaded(self.store.load_run, run.run_id)
         except StoreUnusable as error:
-            return run if unsaved else _not_saved(run, str(error))
+            self.unsaved[run.run_id] = run = run if unsaved else _not_saved(run, str(error))
+            return run
 
     async def _let_go(self, run: Run) -> None:
         """Close a run that was cut off as cancelled; one that was because we leave can be resumed.

@@ -40,7 +40,7 @@ class Runner:
         self._scopes: dict[str, anyio.CancelScope] = {}
         self._changes: dict[str, anyio.Event] = {}
         self._ends: dict[str, anyio.Event] = {}
-        self._unsaved: dict[str, Run] = {}
+        self._unsaved = consultancy.unsaved
 
     async def __aenter__(self) -> Self:
         self._group = await anyio.create_task_group().__aenter__()
@@ -57,17 +57,19 @@ class Runner:
             with anyio.CancelScope(shield=True):
                 await self.consultancy.clients.aclose()
 
-    def submit(self, run_id: str, on_text: Callable[[str], None] | None = None) -> None:
+    def submit(self, run: Run | str, on_text: Callable[[str], None] | None = None) -> None:
         """Begin to work on a run, or go on with an interrupted one; nothing happens when we do so already, or leave.
 
         Args:
+            run: as it was just opened, or its id.
             on_text: told the answer piece by piece while its arbiter writes it; None when nobody reads along.
         """
         assert self._group is not None
+        run_id = run if isinstance(run, str) else run.run_id
         if run_id not in self._scopes and not self.consultancy.leaving:
             self._unsaved.pop(run_id, None)
             self._scopes[run_id] = anyio.CancelScope()
-            self._group.start_soon(self._perform, run_id, on_text)
+            self._group.start_soon(self._perform, run, run_id, on_text)
 
     def start(self, work: Callable[..., Coroutine[Any, Any, None]], *arguments: Any) -> None:
         """Do something beside the runs, for as long as they are worked on."""
@@ -151,12 +153,10 @@ class Runner:
                 await changed.wait()
             said = None if silence.cancelled_caught else progress
 
-    async def _perform(self, run_id: str, on_text: Callable[[str], None] | None) -> None:
+    async def _perform(self, run: Run | str, run_id: str, on_text: Callable[[str], None] | None) -> None:
         try:
             with self._scopes[run_id]:
-                run = await self.consultancy.perform(run_id, lambda: self._tell(run_id), on_text)
-                if run.ended_utc and (await self._progress(run_id)).status == "running":
-                    self._unsaved[run_id] = run
+                await self.consultancy.perform(run, lambda: self._tell(run_id), on_text)
         except Exception as error:  # one run's failure, which its record tells, must not end the others
             logger.exception("The run %s failed", run_id)
             await self._keep_failure(run_id, error)

@@ -1,11 +1,13 @@
 """Who waits for the store: a task takes no thread to write, and the disk gets what was written soon after."""
 
+import os
 import sqlite3
 import threading
 from collections.abc import Callable
 from contextlib import closing
 from itertools import count
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import anyio
@@ -21,9 +23,10 @@ def path(llm_home: Path) -> Path:
     return llm_home / "consortium.db"
 
 
-def in_the_file_alone(path: Path, copy: Path) -> list[str]:
-    """What a reader would find that has the file without the log beside it, as after a power cut."""
+def found_after_a_power_cut(path: Path, synced: int, copy: Path) -> list[str]:
+    """What a reader would find that has of the log beside the file only so many bytes."""
     copy.write_bytes(path.read_bytes())
+    copy.with_name(f"{copy.name}-wal").write_bytes(path.with_name(f"{path.name}-wal").read_bytes()[:synced])
     with closing(sqlite3.connect(copy)) as connection:
         return [row[0] for row in connection.execute("SELECT path FROM takeovers")]
 
@@ -43,19 +46,21 @@ def hold_until_submitted(store: Store, jobs: int) -> None:
     writer.submit = counted  # type: ignore[method-assign]
 
 
-def test_what_is_committed_is_soon_on_the_disk_without_an_end_of_the_process(path: Path, tmp_path: Path) -> None:
-    rested = threading.Event()
+def test_what_is_committed_is_soon_on_the_disk_without_an_end_of_the_process(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: SimpleQueue[int] = SimpleQueue()
+    fsync = os.fsync
+
+    def sync_and_tell(file: int) -> None:
+        fsync(file)
+        if os.path.samestat(os.fstat(file), os.stat(f"{path}-wal")):
+            synced.put(os.fstat(file).st_size)
+
     with closing(Store(path)) as store:
-        bring = store._writer._at_rest
-
-        def bring_and_tell(connection: sqlite3.Connection) -> None:
-            bring(connection)
-            rested.set()
-
-        store._writer._at_rest = bring_and_tell
+        monkeypatch.setattr(os, "fsync", sync_and_tell)
         store.save_takeover("here")
-        assert rested.wait(30)
-        found = in_the_file_alone(path, tmp_path / "copy.db")
+        found = found_after_a_power_cut(path, synced.get(timeout=30), tmp_path / "copy.db")
 
     assert found == ["here"]
 

@@ -33,7 +33,7 @@ class Writer:
         self,
         connect: Callable[[], sqlite3.Connection],
         name: str,
-        at_rest: Callable[[sqlite3.Connection], None] = lambda connection: None,
+        at_rest: Callable[[], None] = lambda: None,
     ) -> None:
         """Nothing is started before the first job.
 
@@ -41,7 +41,7 @@ class Writer:
             connect: opens the connection, in autocommit mode (`isolation_level=None`).
             name: of the thread.
             at_rest: what is done, outside of any transaction, when something was written and nobody waits; under
-                load about once a second, and at the end.
+                load about once a second, and at the end. It may raise OSError.
         """
         self._connect = connect
         self._at_rest = at_rest
@@ -91,7 +91,7 @@ class Writer:
 
     def _work(self) -> None:
         ending = False
-        patience_ms = 0
+        patience_ms = 0  # how long a lock was waited for until it was in vain; 0 while none was
         while not ending:
             batch, ending = self._next_batch()
             if not batch:
@@ -99,14 +99,16 @@ class Writer:
                 continue
             try:
                 self._connection = connection = self._connection or self._connect()
-                patience_ms = patience_ms or connection.execute("PRAGMA busy_timeout").fetchone()[0]
                 _run_batch(connection, batch)
-                connection.execute(f"PRAGMA busy_timeout = {patience_ms}")
+                if patience_ms:
+                    connection.execute(f"PRAGMA busy_timeout = {patience_ms}")
+                    patience_ms = 0
             except Exception as error:  # whatever it is belongs to those who wait for these jobs
                 for _, future in batch:
                     if not future.done():
                         future.set_exception(error)
                 if self._connection and getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY:
+                    patience_ms = patience_ms or self._connection.execute("PRAGMA busy_timeout").fetchone()[0]
                     self._connection.execute(f"PRAGMA busy_timeout = {min(patience_ms, _AGAIN_MS)}")
             self._dirty_since = self._dirty_since or time.monotonic()
         self._rest()
@@ -117,9 +119,9 @@ class Writer:
         """Do what is done at rest, if anything was written since the last time."""
         if self._connection is not None and self._dirty_since is not None:
             try:
-                self._at_rest(self._connection)
-            except sqlite3.Error as error:
-                logger.warning("What was written could not be brought into the file yet: %s", error)
+                self._at_rest()
+            except OSError as error:
+                logger.warning("What was written could not be brought to the disk yet: %s", error)
         self._dirty_since = None
 
     def _next_batch(self) -> tuple[list[tuple[Job[Any], "Future[Any]"]], bool]:
@@ -140,20 +142,26 @@ class Writer:
 
 
 def _run_batch(connection: sqlite3.Connection, batch: list[tuple[Job[Any], "Future[Any]"]]) -> None:
-    """All jobs in one transaction; one that raises undoes only its own changes."""
+    """All jobs in one transaction; one that raises undoes only its own changes.
+
+    One that is alone needs no savepoint: what it raises is raised.
+    """
+    alone = len(batch) == 1
     outcomes: list[tuple[Future[Any], Any, BaseException | None]] = []
     connection.execute("BEGIN IMMEDIATE")
     try:
         for job, future in batch:
-            connection.execute("SAVEPOINT job")
+            if not alone:
+                connection.execute("SAVEPOINT job")
             try:
                 outcomes.append((future, job(connection), None))
             except Exception as error:  # handed to the one who waits for this job
-                if not connection.in_transaction:
-                    raise  # SQLite has undone the whole batch, as it may when the disk is full
+                if alone or not connection.in_transaction:
+                    raise  # SQLite has undone the whole batch, as it may when the disk is full, or this is all of it
                 connection.execute("ROLLBACK TO job")
                 outcomes.append((future, None, error))
-            connection.execute("RELEASE job")
+            if not alone:
+                connection.execute("RELEASE job")
         connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:

@@ -92,7 +92,7 @@ def _add_consult(server: StrictServer, runner: Runner, cancellations: Cancellati
         if dry_run:
             return plan_result(await anyio.to_thread.run_sync(lambda: office.plan(prompt, budget=budget, **asked)))
         run = await office.opened(prompt, budget=budget, deadline_seconds=deadline_seconds, join=True, **asked)
-        runner.submit(run.run_id)
+        runner.submit(run)
         with cancellations.following(ctx.request_context, run.run_id):
             return await _follow(ctx, runner, run.run_id, wait_seconds)
 
