@@ -14,7 +14,7 @@ errors callers record lazy threads event_loop texts uris pieces thinking answers
 confidence consortium
 run.call run.response run.verdict run.iteration run.consultation run.progress run nesting tracing failures
 local_model local_model.weights local_model.engine local_model.model
-catalogue clients model_call client_calls prices registry roles strategies members embeddings
+catalogue streaming clients model_call client_calls prices registry roles strategies members embeddings
 arbiter.reader arbiter.beginning arbiter.question arbiter.asking arbiter.synthesize arbiter.choose arbiter.peer_rank
 arbiter.vote arbiter.methods arbiter ending answer_stream measures orchestrator
 store.writer store.migrations store.ownership store.database store.names store.consortiums store.leases store.rows
