@@ -102,11 +102,12 @@ class Soak:
         ]
 
 
-async def soak(seconds: float, clients: int, folder: Path) -> Soak:
+async def soak(seconds: float, clients: int, folder: Path, think_seconds: float = 0) -> Soak:
     """Let clients consult one server for so long.
 
     Args:
         folder: for the database and llm's configuration.
+        think_seconds: how long a client may do nothing after it left, before it comes back.
     """
     seen = Soak(seconds=seconds)
     with Provider() as provider:
@@ -119,7 +120,7 @@ async def soak(seconds: float, clients: int, folder: Path) -> Soak:
             ends = time.monotonic() + seconds
             async with anyio.create_task_group() as group:
                 for number in range(clients):
-                    group.start_soon(_consult_until, ends, number, url, seen)
+                    group.start_soon(_consult_until, ends, number, url, seen, think_seconds)
                 group.start_soon(_watch_memory, ends, server, seen)
             await anyio.to_thread.run_sync(_wait_until_all_ended, folder)
         seen.calls = provider.count()
@@ -140,7 +141,7 @@ def _unreliable(chance: random.Random) -> Any:
     return answer
 
 
-async def _consult_until(ends: float, number: int, url: str, seen: Soak) -> None:
+async def _consult_until(ends: float, number: int, url: str, seen: Soak, think_seconds: float) -> None:
     chance = random.Random(number)
     prompts = (f"Consult {number}-{count}?" for count in itertools.count(1))
     while time.monotonic() < ends:
@@ -161,6 +162,7 @@ async def _consult_until(ends: float, number: int, url: str, seen: Soak) -> None
         except Exception as error:  # whatever it is, nobody injected it; the SDK's client may stumble as it leaves
             if not leaves:
                 seen.unexpected.append(f"{path} {mode}: {error!r}")
+        await anyio.sleep(min(chance.uniform(0, think_seconds), max(0, ends - time.monotonic())))
 
 
 async def _consult(client: Client, prompt: str, seen: Soak) -> None:

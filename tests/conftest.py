@@ -10,6 +10,7 @@ import pytest
 from consortium_mcp.consultancy import Consultancy
 from consortium_mcp.local_model.weights import fetch_weights
 from consortium_mcp.settings import load_settings
+from consortium_mcp.store import Store
 from tests.provider import Provider
 from tests.seed_defects import pytest_terminal_summary as pytest_terminal_summary
 
@@ -51,6 +52,20 @@ def provider(llm_home: Path) -> Iterator[Provider]:
     with Provider() as started:
         started.write_llm_config(llm_home, MODELS, schema=["arbiter"])
         yield started
+
+
+@pytest.fixture
+def path(llm_home: Path) -> Path:
+    """Where the test's database is, or will be."""
+    return llm_home / "consortium.db"
+
+
+@pytest.fixture
+def store(path: Path) -> Iterator[Store]:
+    """The test's store."""
+    opened = Store(path)
+    yield opened
+    opened.close()
 
 
 @pytest.fixture

@@ -37,12 +37,6 @@ DEFINITION: dict[str, Any] = {"models": ["a", "b"], "arbiter": "arbiter"}
 
 
 @pytest.fixture
-def path(llm_home: Path) -> Path:
-    """The test's database."""
-    return llm_home / "consortium.db"
-
-
-@pytest.fixture
 def models(provider: Provider) -> Provider:
     """A provider whose arbiter says Paris, at a length for which a full disk has no room."""
     provider.on("arbiter", verdict("Paris", confidence=0.9, analysis=LONG))

@@ -1,7 +1,7 @@
 """A long history: every statement finds its rows by an index, lists end early, old runs go step by step."""
 
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from itertools import pairwise
 from pathlib import Path
@@ -16,18 +16,6 @@ from consortium_mcp.run import Budget, CallResult, CallSpec, Iteration, Parent, 
 from consortium_mcp.store import Reservation, Room, Store, database, pruning, run_scope
 from consortium_mcp.store.migrations import migrations
 from tests.scripted import new_run, panel
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "consortium.db"
-
-
-@pytest.fixture
-def store(path: Path) -> Iterator[Store]:
-    opened = Store(path)
-    yield opened
-    opened.close()
 
 
 def add(store: Store, run_id: str, prompt: str = "why", caller: str | None = None, **ended: object) -> None:

@@ -83,12 +83,6 @@ def run_of(path: Path, prompt: str) -> str:
     return str(row["run_id"])
 
 
-@pytest.fixture
-def path(llm_home: Path) -> Path:
-    """The test's database."""
-    return llm_home / "consortium.db"
-
-
 # kill -9 at 20 moments
 
 

@@ -6,14 +6,14 @@ import pytest
 
 from benchmarks.soak import soak
 
-SECONDS, CLIENTS = 120, 20
+SECONDS, CLIENTS, THINK_SECONDS = 120, 20, 8
 
 
 @pytest.mark.timeout(600)
 async def test_under_load_nothing_is_lost_memory_is_flat_and_no_error_comes_that_nobody_injected(
     llm_home: Path,
 ) -> None:
-    seen = await soak(SECONDS, CLIENTS, llm_home)
+    seen = await soak(SECONDS, CLIENTS, llm_home, THINK_SECONDS)
 
     assert (seen.unexpected, seen.lost) == ([], [])
     assert seen.outcomes["converged"] > 0 and seen.outcomes["vanished"] > 0

@@ -30,18 +30,6 @@ ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "consortium.db"
-
-
-@pytest.fixture
-def store(path: Path) -> Iterator[Store]:
-    opened = Store(path)
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
 def beside(path: Path, store: Store) -> Iterator[sqlite3.Connection]:
     """Another program's connection to the same file."""
     connection = sqlite3.connect(path, isolation_level=None)

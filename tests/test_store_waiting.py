@@ -17,12 +17,6 @@ from consortium_mcp.callers import calling, current_caller
 from consortium_mcp.store import Store
 
 
-@pytest.fixture
-def path(llm_home: Path) -> Path:
-    """Where the store is."""
-    return llm_home / "consortium.db"
-
-
 def found_after_a_power_cut(path: Path, synced: int, copy: Path) -> list[str]:
     """What a reader would find that has of the log beside the file only so many bytes."""
     copy.write_bytes(path.read_bytes())
