@@ -17,14 +17,16 @@ def stream_quickly(client: Any) -> None:
     """Make an asynchronous client's streamed chat completions quick; what is not streamed stays the SDK's."""
     completions = client.chat.completions
     create = completions.create
+    left_out = (openai.NotGiven, openai.Omit)
 
     async def quick_create(*, stream: bool = False, **parameters: Any) -> Any:
         if not stream:
             return await create(stream=stream, **parameters)
-        options = {ours: parameters.pop(theirs) for theirs, ours in _OPTIONS.items() if theirs in parameters}
+        given = {name: value for name, value in parameters.items() if not isinstance(value, left_out)}
+        options = {ours: given.pop(theirs) for theirs, ours in _OPTIONS.items() if theirs in given}
         pieces = await client.post(
             "/chat/completions",
-            body={"stream": True, **parameters},
+            body={"stream": True, **given},
             cast_to=object,  # as it came
             options=options,
             stream=True,
