@@ -21,6 +21,11 @@ MODELS = ("a", "b", "c", "d", "e", "arbiter", "plain-arbiter", "llama3:8b", "ven
 """Models that every test's llm knows; `arbiter` supports schemas, `plain-arbiter` and the members do not."""
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes minutes, for which everything else would wait at the end."""
+    items.sort(key=lambda item: item.path.name != "test_soak.py")
+
+
 @pytest.fixture
 def anyio_backend() -> str:
     """llm's own asynchronous models need asyncio."""
