@@ -176,8 +176,9 @@ class Consultancy(Opening):
             await self.store.saved(self.store.close_run, run, self.owner)
             return run if unsaved else await self.store.loaded(self.store.load_run, run.run_id)
         except StoreUnusable as error:
-            self.unsaved[run.run_id] = run = run if unsaved else _not_saved(run, str(error))
-            return run
+            ended_here = run if unsaved else _not_saved(run, str(error))
+            self.unsaved[run.run_id] = ended_here
+            return ended_here
 
     async def _let_go(self, run: Run) -> None:
         """Close a run that was cut off as cancelled; one that was because we leave can be resumed.
