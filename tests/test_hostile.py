@@ -177,7 +177,7 @@ async def test_a_run_with_a_hostile_arbiter_is_saved_and_read_back(
     texts = [text for text in HOSTILE.values() if len(text) < 50_000]
     rest = iter([text for text in texts for _ in "12"])  # the second answers the repair
     provider.on("plain-arbiter", lambda request: next(rest, "and again"))
-    number = min(len(texts), 40)
+    number = min(len(texts), 100)
 
     run = await consulted(
         consultancy,

@@ -494,7 +494,8 @@ def test_on_a_terminal_progress_goes_to_stderr(provider: Provider) -> None:
     os.close(stderr)
     shown += os.read(terminal, 10_000).decode()
     os.close(terminal)
-    assert answer == b"Paris\n" and "Paris" not in shown
+    assert answer == b"Paris\n"
+    assert "waiting for a#1" in shown and "the arbiter reads them" in shown and "Paris" not in shown
 
 
 def test_ctrl_c_cancels_the_run(provider: Provider) -> None:
