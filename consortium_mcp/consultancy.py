@@ -47,7 +47,7 @@ class Consultancy(Opening):
         self.clients = KeptClients()
         self.client_calls = ClientCalls()
         self.llm_log = LlmLog()
-        self.unsaved: dict[str, Run] = {}
+        self.unclosed: dict[str, Run] = {}
         """Runs as they ended, or cannot go on, whose records still say that they run."""
         self._runs: anyio.CapacityLimiter | None = None
         take_over(self.store, llm_user_path())
@@ -176,9 +176,8 @@ class Consultancy(Opening):
             await self.store.saved(self.store.close_run, run, self.owner)
             return run if unsaved else await self.store.loaded(self.store.load_run, run.run_id)
         except StoreUnusable as error:
-            ended_here = run if unsaved else _not_saved(run, str(error))
-            self.unsaved[run.run_id] = ended_here
-            return ended_here
+            unclosed = self.unclosed[run.run_id] = run if unsaved else _not_saved(run, str(error))
+            return unclosed
 
     async def _let_go(self, run: Run) -> None:
         """Close a run that was cut off as cancelled; one that was because we leave can be resumed.

@@ -40,7 +40,6 @@ class Runner:
         self._scopes: dict[str, anyio.CancelScope] = {}
         self._changes: dict[str, anyio.Event] = {}
         self._ends: dict[str, anyio.Event] = {}
-        self._unsaved = consultancy.unsaved
 
     async def __aenter__(self) -> Self:
         self._group = await anyio.create_task_group().__aenter__()
@@ -67,7 +66,7 @@ class Runner:
         assert self._group is not None
         run_id = run if isinstance(run, str) else run.run_id
         if run_id not in self._scopes and not self.consultancy.leaving:
-            self._unsaved.pop(run_id, None)
+            self.consultancy.unclosed.pop(run_id, None)
             self._scopes[run_id] = anyio.CancelScope()
             self._group.start_soon(self._perform, run, run_id, on_text)
 
@@ -124,7 +123,7 @@ class Runner:
 
         Raises NotFound for a run that is not stored, or another caller's.
         """
-        ended = self._unsaved.get(run_id)
+        ended = self.consultancy.unclosed.get(run_id)
         if ended and self.consultancy.store.reader() in (None, ended.caller):
             return ended
         run = await self.consultancy.store.loaded(self.consultancy.store.load_run, run_id)
@@ -177,7 +176,9 @@ class Runner:
         with suppress(ConsortiumError):
             run = await self.consultancy.store.loaded(self.consultancy.store.load_run, run_id)
             if run.ended_utc is None:
-                self._unsaved[run_id] = run.model_copy(update={"status": "interrupted", "error": masked(str(error))})
+                self.consultancy.unclosed[run_id] = run.model_copy(
+                    update={"status": "interrupted", "error": masked(str(error))}
+                )
 
     async def _keep_recovering(self) -> None:
         while True:
@@ -194,7 +195,7 @@ class Runner:
 
     async def _progress(self, run_id: str) -> Progress:
         progress = await self.consultancy.store.loaded(self.consultancy.store.load_progress, run_id)
-        ended = self._unsaved.get(run_id)
+        ended = self.consultancy.unclosed.get(run_id)
         status = ended.status if ended else self._seen(run_id, progress.status)
         return progress.model_copy(update={"status": status})
 

@@ -432,11 +432,8 @@ async def test_models_that_many_runs_share_are_given_one_client_whoever_comes_fi
     assert len(found) == 1
 
 
-SHORT = Reply("an answer in some pieces", finish_reason="length", input_tokens=7, output_tokens=5)
-
-
 AS_IT_COMES = {
-    "truncated": SHORT,
+    "truncated": Reply("an answer in some pieces", finish_reason="length", input_tokens=7, output_tokens=5),
     "empty, without usage": Reply("", reports_usage=False),
     "rate limit": Fault.rate_limit(7),
     "unknown model": Fault.unknown_model(),

@@ -41,7 +41,7 @@ def hold_until_submitted(store: Store, jobs: int) -> None:
 
 
 def test_what_is_committed_is_soon_on_the_disk_without_an_end_of_the_process(
-    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    path: Path, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     synced: SimpleQueue[int] = SimpleQueue()
     fsync = os.fsync
@@ -51,45 +51,42 @@ def test_what_is_committed_is_soon_on_the_disk_without_an_end_of_the_process(
         if os.path.samestat(os.fstat(file), os.stat(f"{path}-wal")):
             synced.put(os.fstat(file).st_size)
 
-    with closing(Store(path)) as store:
-        monkeypatch.setattr(os, "fsync", sync_and_tell)
-        store.save_takeover("here")
-        found = found_after_a_power_cut(path, synced.get(timeout=30), tmp_path / "copy.db")
+    monkeypatch.setattr(os, "fsync", sync_and_tell)
+    store.save_takeover("here")
+    found = found_after_a_power_cut(path, synced.get(timeout=30), tmp_path / "copy.db")
 
     assert found == ["here"]
 
 
-async def test_what_is_written_at_once_is_one_transaction_for_its_caller_and_needs_no_thread_each(path: Path) -> None:
+async def test_what_is_written_at_once_is_one_transaction_for_its_caller_and_needs_no_thread_each(store: Store) -> None:
     callers: list[str | None] = []
     threads: set[int] = set()
-    with closing(Store(path)) as store:
-        begun: list[str] = []
-        store._writer.write(lambda connection: connection.set_trace_callback(begun.append))
+    begun: list[str] = []
+    store._writer.write(lambda connection: connection.set_trace_callback(begun.append))
 
-        def note(save: Callable[[str], None], name: str) -> None:
-            callers.append(current_caller())
-            threads.add(threading.get_ident())
-            save(name)
+    def note(save: Callable[[str], None], name: str) -> None:
+        callers.append(current_caller())
+        threads.add(threading.get_ident())
+        save(name)
 
-        async def save(name: str) -> None:
-            with calling(name):
-                await store.saved(note, store.save_takeover, name)
+    async def save(name: str) -> None:
+        with calling(name):
+            await store.saved(note, store.save_takeover, name)
 
-        hold_until_submitted(store, 50)
-        async with anyio.create_task_group() as group:
-            for number in range(50):
-                group.start_soon(save, str(number))
-        saved = store.list_takeovers()
+    hold_until_submitted(store, 50)
+    async with anyio.create_task_group() as group:
+        for number in range(50):
+            group.start_soon(save, str(number))
+    saved = store.list_takeovers()
 
     assert sorted(saved) == sorted(map(str, range(50))) and callers == [str(number) for number in range(50)]
     assert len(threads) == 1
     assert sum(statement.startswith("BEGIN") for statement in begun) <= 2  # the holding job's, and that of all others
 
 
-async def test_what_a_cancelled_task_was_writing_is_written(path: Path) -> None:
-    with closing(Store(path)) as store:
-        with anyio.CancelScope() as scope:
-            scope.cancel()
-            await store.saved(store.save_takeover, "kept")
+async def test_what_a_cancelled_task_was_writing_is_written(store: Store) -> None:
+    with anyio.CancelScope() as scope:
+        scope.cancel()
+        await store.saved(store.save_takeover, "kept")
 
-        assert list(store.list_takeovers()) == ["kept"]
+    assert list(store.list_takeovers()) == ["kept"]

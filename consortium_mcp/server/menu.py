@@ -45,6 +45,7 @@ class Menu:
         self._models: list[str] = []
         self._rules: dict[str, Schema] = {}
         self._was_shown = False
+        """Whether somebody was shown the models and rules that are known now."""
 
     async def choices(self) -> dict[str, dict[str, Schema]]:
         """What is added to the schema of these tools' arguments; names stand in the tool that needs them most."""

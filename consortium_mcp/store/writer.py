@@ -91,7 +91,7 @@ class Writer:
 
     def _work(self) -> None:
         ending = False
-        patience_ms = 0  # how long a lock was waited for until it was in vain; 0 while none was
+        patience_ms = 0
         while not ending:
             batch, ending = self._next_batch()
             if not batch:
@@ -99,16 +99,14 @@ class Writer:
                 continue
             try:
                 self._connection = connection = self._connection or self._connect()
+                patience_ms = patience_ms or connection.execute("PRAGMA busy_timeout").fetchone()[0]
                 _run_batch(connection, batch)
-                if patience_ms:
-                    connection.execute(f"PRAGMA busy_timeout = {patience_ms}")
-                    patience_ms = 0
+                connection.execute(f"PRAGMA busy_timeout = {patience_ms}")
             except Exception as error:  # whatever it is belongs to those who wait for these jobs
                 for _, future in batch:
                     if not future.done():
                         future.set_exception(error)
                 if self._connection and getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY:
-                    patience_ms = patience_ms or self._connection.execute("PRAGMA busy_timeout").fetchone()[0]
                     self._connection.execute(f"PRAGMA busy_timeout = {min(patience_ms, _AGAIN_MS)}")
             self._dirty_since = self._dirty_since or time.monotonic()
         self._rest()
@@ -142,26 +140,20 @@ class Writer:
 
 
 def _run_batch(connection: sqlite3.Connection, batch: list[tuple[Job[Any], "Future[Any]"]]) -> None:
-    """All jobs in one transaction; one that raises undoes only its own changes.
-
-    One that is alone needs no savepoint: what it raises is raised.
-    """
-    alone = len(batch) == 1
+    """All jobs in one transaction; one that raises undoes only its own changes."""
     outcomes: list[tuple[Future[Any], Any, BaseException | None]] = []
     connection.execute("BEGIN IMMEDIATE")
     try:
         for job, future in batch:
-            if not alone:
-                connection.execute("SAVEPOINT job")
+            connection.execute("SAVEPOINT job")
             try:
                 outcomes.append((future, job(connection), None))
             except Exception as error:  # handed to the one who waits for this job
-                if alone or not connection.in_transaction:
-                    raise  # SQLite has undone the whole batch, as it may when the disk is full, or this is all of it
+                if not connection.in_transaction:
+                    raise  # SQLite has undone the whole batch, as it may when the disk is full
                 connection.execute("ROLLBACK TO job")
                 outcomes.append((future, None, error))
-            if not alone:
-                connection.execute("RELEASE job")
+            connection.execute("RELEASE job")
         connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:
