@@ -1,6 +1,7 @@
 """What tools/list says: short, complete, and about what can be chosen now."""
 
-from collections.abc import Awaitable, Callable
+import threading
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from mcp import Client
 from mcp.shared.subscriptions import ToolsListChanged
 from mcp_types import ToolListChangedNotification
 
+from consortium_mcp import catalogue
 from consortium_mcp.arbiter import judging_methods
 from consortium_mcp.consultancy import Consultancy
 from consortium_mcp.server.listeners import Listeners
@@ -154,12 +156,27 @@ async def test_a_client_of_2025_hears_of_saved_and_removed_names(provider: Provi
             assert client.server_capabilities.tools and client.server_capabilities.tools.list_changed
 
 
+@pytest.fixture
+def listed_first(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """Models are looked up only once this is set."""
+    listed, load = threading.Event(), catalogue.load_catalogue
+
+    def load_later() -> catalogue.Catalogue:
+        listed.wait()
+        return load()
+
+    monkeypatch.setattr(catalogue, "load_catalogue", load_later)
+    yield listed
+    listed.set()
+
+
 async def test_a_list_that_came_before_the_models_were_known_is_announced_again(
-    provider: Provider, consultancy: Consultancy
+    provider: Provider, consultancy: Consultancy, listed_first: threading.Event
 ) -> None:
     in_no_time = in_process("auto", consultancy, knows_models=False)
     async with in_no_time as client, client.listen(tools_list_changed=True) as events:
         before = (await argument(client, "consult_consortium", "models"))["description"]
+        listed_first.set()
         await anext(aiter(events))
         after = (await argument(client, "consult_consortium", "models"))["description"]
 
@@ -178,12 +195,13 @@ async def test_models_that_become_known_are_announced_where_somebody_was_shown_a
 
 
 async def test_a_file_of_llm_that_nobody_can_read_costs_the_names_of_the_models_and_ends_nothing(
-    provider: Provider, consultancy: Consultancy, llm_home: Path
+    provider: Provider, consultancy: Consultancy, llm_home: Path, listed_first: threading.Event
 ) -> None:
     (llm_home / "default_model.txt").write_bytes(b"\xff")
     in_no_time = in_process("auto", consultancy, knows_models=False)
     async with in_no_time as client, client.listen(tools_list_changed=True) as events:
         descriptions = [(await argument(client, "consult_consortium", "models"))["description"]]
+        listed_first.set()
         await anext(aiter(events))
         descriptions.append((await argument(client, "consult_consortium", "models"))["description"])
 
@@ -191,7 +209,11 @@ async def test_a_file_of_llm_that_nobody_can_read_costs_the_names_of_the_models_
 
 
 async def test_an_announcement_that_fails_ends_no_run(
-    provider: Provider, consultancy: Consultancy, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    provider: Provider,
+    consultancy: Consultancy,
+    listed_first: threading.Event,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     failed = anyio.Event()
 
@@ -203,6 +225,7 @@ async def test_an_announcement_that_fails_ends_no_run(
     in_no_time = in_process("auto", consultancy, knows_models=False)
     async with in_no_time as client, client.listen(tools_list_changed=True):
         await client.list_tools()
+        listed_first.set()
         with anyio.fail_after(30):
             await failed.wait()
         asked = {"prompt": "?", "models": ["a"], "arbiter": "arbiter", "wait_seconds": 60}
