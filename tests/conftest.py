@@ -11,6 +11,7 @@ from consortium_mcp.consultancy import Consultancy
 from consortium_mcp.local_model.weights import fetch_weights
 from consortium_mcp.settings import load_settings
 from consortium_mcp.store import Store
+from tests import ready
 from tests.provider import Provider
 from tests.seed_defects import pytest_terminal_summary as pytest_terminal_summary
 
@@ -43,6 +44,12 @@ def llm_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("LLM_USER_PATH", str(home))
     monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
     return home
+
+
+@pytest.fixture
+def cold_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands and servers that this test starts import everything first, as with users; their pids are their own."""
+    monkeypatch.setattr(ready, "is_used", False)
 
 
 @pytest.fixture(scope="session")

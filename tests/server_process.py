@@ -21,6 +21,8 @@ from mcp.client.sse import sse_client
 from mcp.client.streamable_http import streamable_http_client
 from mcp_types import CallToolResult
 
+from tests.ready import python
+
 INITIALIZE = {
     "jsonrpc": "2.0",
     "id": 1,
@@ -51,10 +53,8 @@ async def connected(
         command: an installed command to start instead.
         sampling: the client's own model; None lends none.
     """
-    arguments = arguments if command else ("-m", "consortium_mcp", *arguments)
-    server = StdioServerParameters(
-        command=command or sys.executable, args=list(arguments), env={**os.environ, **environment}
-    )
+    line = [command, *arguments] if command else python("-m", "consortium_mcp", *arguments)
+    server = StdioServerParameters(command=line[0], args=line[1:], env={**os.environ, **environment})
     with errlog.open("w") as log:
         async with Client(stdio_client(server, errlog=log), mode=mode, sampling_callback=sampling) as client:
             yield client
@@ -176,14 +176,15 @@ def http_server(
     errlog: Path, transport: str = "http", *flags: str, **environment: str
 ) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """The server on a free port of loopback, and its first URL; killed at the end if it still runs then."""
-    command = [sys.executable, "-m", "consortium_mcp", "serve", "--transport", transport, "--port", "0", *flags]
+    command = python("-m", "consortium_mcp", "serve", "--transport", transport, "--port", "0", *flags)
     with errlog.open("w") as log:  # a file, not a pipe, which a server that logs much would fill and wait
-        process = subprocess.Popen(command, stderr=log, text=True, env={**os.environ, **environment})
+        pipe, environment = subprocess.PIPE, {**os.environ, **environment}
+        process = subprocess.Popen(command, stdout=pipe, stderr=log, text=True, env=environment)
     try:
         yield process, _announced(process, errlog)
     finally:
         process.kill()
-        process.wait()
+        process.communicate()  # its stdout ends with the server itself, of which the process may be a launcher
 
 
 def _announced(process: subprocess.Popen[str], errlog: Path) -> str:

@@ -4,7 +4,6 @@ import json
 import os
 import random
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from consortium_mcp.run import Budget, Run
 from consortium_mcp.store import day_scope, run_scope
 from tests.consulted import consulted, interrupt, is_judging, kinds, member, performed, without_waits
 from tests.provider import Answer, Fault, Provider, Reply, Request, verdict
+from tests.ready import python
 from tests.server_process import connected, said, structured
 
 OpenConsultancy = Callable[..., Consultancy]
@@ -372,7 +372,7 @@ def test_the_command_prints_the_plan(priced: Provider, consultancy: Consultancy)
     arguments = ["consult", "?", "-m", f"{PRICED}:2", "--arbiter", PRICED, "--max-calls", "2", "--dry-run", "--json"]
 
     done = subprocess.run(
-        [sys.executable, "-m", "consortium_mcp", *arguments], capture_output=True, text=True, env=dict(os.environ)
+        python("-m", "consortium_mcp", *arguments), capture_output=True, text=True, env=dict(os.environ)
     )
 
     plan = json.loads(done.stdout)

@@ -27,6 +27,7 @@ from consortium_mcp.server import build_server
 from consortium_mcp.store import LEASE_SECONDS
 from tests.plugins import install_plugin
 from tests.provider import Fault, Provider, verdict
+from tests.ready import python
 from tests.server_process import StdioServer, connected, http_server, said, structured
 
 CONSULT = {"prompt": "?", "models": ["a", "b"], "arbiter": "arbiter", "max_iterations": 3}
@@ -250,7 +251,7 @@ def test_a_command_ends_with_its_answer_though_a_thread_still_hangs(seen: Path, 
     members = ["-m", "a", "-m", "sleeper", "--arbiter", "arbiter"]
 
     done = subprocess.run(
-        [sys.executable, "-m", "consortium_mcp", "consult", "?", *members],
+        python("-m", "consortium_mcp", "consult", "?", *members),
         capture_output=True,
         text=True,
         timeout=60,

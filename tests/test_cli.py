@@ -3,12 +3,12 @@
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from tests.provider import Fault, Provider, Reply, verdict
+from tests.ready import python
 
 
 def run_command(
@@ -16,7 +16,7 @@ def run_command(
 ) -> subprocess.CompletedProcess[str]:
     """`consortium-mcp …`, with this test's environment; stdin None is a closed one."""
     return subprocess.run(
-        [sys.executable, *program, *arguments],
+        python(*program, *arguments),
         input=stdin if stdin is not None else "",
         capture_output=True,
         text=True,

@@ -102,7 +102,7 @@ def test_after_kill_9_a_resumed_run_goes_on_with_the_run_inside_it_and_pays_for_
     killed(provider, consultancy, held, done)
     rows(consultancy, "UPDATE runs SET lease_until = 1 WHERE consortium_name = 'outer'")  # the inner one's is not over
 
-    resumed = output(start("runs", "resume", run_id_of(consultancy, "outer")))
+    resumed = run_command("runs", "resume", run_id_of(consultancy, "outer")).stdout
 
     asked = {model: provider.count(model) for model in EACH_ONCE}
     assert (resumed, asked) == ("Paris\n", EACH_ONCE | {held: 2})
@@ -118,7 +118,7 @@ def test_after_kill_9_the_answer_of_a_run_that_had_ended_inside_is_used(
     rows(consultancy, "UPDATE calls SET state = 'begun', text = NULL WHERE model = 'inner'")
     rows(consultancy, "UPDATE runs SET lease_until = 1 WHERE status = 'running'")
 
-    assert output(start("runs", "resume", run_id_of(consultancy, "outer"))) == "Paris\n"
+    assert run_command("runs", "resume", run_id_of(consultancy, "outer")).stdout == "Paris\n"
     assert run_id_of(consultancy, "inner") == inner and answered(provider)["arbiter"] == 1
 
 
@@ -151,7 +151,7 @@ async def test_a_server_that_leaves_leaves_the_run_inside_to_be_gone_on_with_too
             await anyio.to_thread.run_sync(lambda: process.wait(timeout=30))
     left = statuses(consultancy)
     gate.open()
-    resumed = await anyio.to_thread.run_sync(lambda: output(start("runs", "resume", outer)))
+    resumed = await anyio.to_thread.run_sync(lambda: run_command("runs", "resume", outer).stdout)
 
     assert left == {"outer": "interrupted", "inner": "interrupted"}
     assert (resumed, answered(provider)) == ("Paris\n", EACH_ONCE)
@@ -174,13 +174,13 @@ def test_an_interrupted_run_that_is_cancelled_takes_the_run_inside_it_along(
     killed(provider, consultancy, "c", {"b"})
     rows(consultancy, "UPDATE runs SET lease_until = 1 WHERE consortium_name = 'outer'")
 
-    output(start("runs", "cancel", run_id_of(consultancy, "outer")))
+    run_command("runs", "cancel", run_id_of(consultancy, "outer")).stdout
 
     assert statuses(consultancy) == {"outer": "cancelled", "inner": "cancelled"}
 
 
 def test_the_record_says_in_which_call_a_run_was_opened(provider: Provider, consultancy: Consultancy) -> None:
-    outer = json.loads(output(start("consult", "Capital?", "--consortium", "outer", "--json")))
+    outer = json.loads(run_command("consult", "Capital?", "--consortium", "outer", "--json").stdout)
 
     inner = consultancy.store.load_run(run_id_of(consultancy, "inner"))
     assert (outer["parent"], inner.parent) == (None, Parent(run_id=outer["run_id"], call_id="i1/m2"))

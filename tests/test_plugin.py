@@ -17,11 +17,12 @@ from consortium_mcp.consortium import define
 from consortium_mcp.settings import load_settings
 from consortium_mcp.store import Store
 from tests.provider import Fault, Provider, Request, verdict
+from tests.ready import python
 
 
 def run_llm(*arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
     """`llm …`, with this test's environment."""
-    command = [sys.executable, "-m", "llm", *arguments]
+    command = python("-m", "llm", *arguments)
     return subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=60, env=dict(os.environ))
 
 

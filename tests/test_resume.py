@@ -29,6 +29,7 @@ from consortium_mcp.runner import Runner
 from consortium_mcp.store import Store
 from tests.provider import Provider, Request, verdict
 from tests.server_process import connected, read, said, structured
+from tests.test_cli import run_command
 
 pytestmark = pytest.mark.timeout(300)  # twenty stories are told before the first test; a busy machine takes two minutes
 
@@ -52,6 +53,12 @@ def start(*arguments: str, program: Sequence[str] = ("-m", "consortium_mcp")) ->
     pipe = subprocess.PIPE
     command = [sys.executable, *program, *arguments]
     return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, text=True)
+
+
+def ran(*arguments: str) -> tuple[int, str, str]:
+    """`consortium-mcp …`, once it has ended."""
+    done = run_command(*arguments)
+    return done.returncode, done.stdout, done.stderr
 
 
 def ended(process: "subprocess.Popen[str]") -> tuple[int, str, str]:
@@ -177,7 +184,7 @@ class Killing:
         anyio.run(self._by_auto, moments["auto"])
 
     def _by_command(self, moment: tuple[str, int]) -> None:
-        assert ended(start("runs", "resume", run_of(self.path, prompt_of(moment))))[:2] == (0, "synthesis 3\n")
+        assert ran("runs", "resume", run_of(self.path, prompt_of(moment)))[:2] == (0, "synthesis 3\n")
 
     async def _by_get_run(self, moments: list[tuple[str, int]]) -> None:
         async with connected("auto", self.errors) as client:
@@ -343,7 +350,7 @@ def test_a_run_whose_process_died_just_now_is_gone_on_with_when_that_would_have_
 ) -> None:
     hold_until(path, interrupted, time.time() + 4)
 
-    status, out, err = ended(start("runs", "resume", interrupted))
+    status, out, err = ran("runs", "resume", interrupted)
 
     assert (status, out) == (0, "Paris\n")
     assert f"Another process holds {interrupted}, which is followed; if that has died, we go on at " in err
@@ -363,7 +370,7 @@ def test_cancelling_ends_a_run_that_nobody_works_on_at_once_and_says_what_has_en
 def test_cancelling_a_run_that_is_held_says_what_to_do_where_its_process_has_died(path: Path, interrupted: str) -> None:
     hold_until(path, interrupted, time.time() + 1000)
 
-    status, out, _ = ended(start("runs", "cancel", interrupted))
+    status, out, _ = ran("runs", "cancel", interrupted)
 
     assert status == 0 and f"Asked {interrupted} to stop; " in out and "If that has died, cancel it again after " in out
 
@@ -484,7 +491,7 @@ def started_and_held(provider: Provider, path: Path) -> tuple["subprocess.Popen[
 
 def test_a_run_that_another_process_cancels_asks_nobody_any_more(provider: Provider, path: Path) -> None:
     process, run_id, let_answer = started_and_held(provider, path)
-    cancelled = ended(start("runs", "cancel", run_id))
+    cancelled = ran("runs", "cancel", run_id)
     let_answer()
     status, out, err = ended(process)
 
@@ -524,13 +531,13 @@ def test_a_run_whose_process_died_before_it_heard_of_its_cancellation_asks_nobod
     provider: Provider, path: Path
 ) -> None:
     process, run_id, let_answer = started_and_held(provider, path)
-    ended(start("runs", "cancel", run_id))
+    ran("runs", "cancel", run_id)
     process.kill()
     ended(process)
     let_answer()
     let_time_pass(path)
     asked = provider.count()
-    status, _, err = ended(start("runs", "resume", run_id))
+    status, _, err = ran("runs", "resume", run_id)
 
     assert (status, provider.count()) == (1, asked) and "The run was cancelled." in err
 
@@ -557,7 +564,7 @@ def test_who_was_late_is_late_after_a_resume_and_joins_the_next_iteration(provid
     let_time_pass(path)
     hanging.open()
     judging.open()
-    status, out, _ = ended(start("runs", "resume", run_of(path, "Capital?")))
+    status, out, _ = ran("runs", "resume", run_of(path, "Capital?"))
 
     assert (status, out) == (0, "synthesis 2\n")
     after = rows(path, "SELECT responses, shown_order FROM iterations ORDER BY number")

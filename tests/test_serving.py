@@ -74,6 +74,7 @@ def test_health_is_known_without_a_model_call_and_not_ready_says_why(
     assert provider.count() == 0
 
 
+@pytest.mark.usefixtures("cold_start")
 async def test_sigterm_lets_a_run_end_within_the_grace_and_takes_no_new_one(
     provider: Provider, consultancy: Consultancy, tmp_path: Path
 ) -> None:
@@ -102,6 +103,7 @@ async def test_sigterm_lets_a_run_end_within_the_grace_and_takes_no_new_one(
     assert [run.status for run in consultancy.store.list_runs()] == ["converged"]
 
 
+@pytest.mark.usefixtures("cold_start")
 async def test_sigterm_under_load_loses_no_run_and_the_next_start_resumes_them(
     provider: Provider, consultancy: Consultancy, tmp_path: Path
 ) -> None:
@@ -136,6 +138,7 @@ def responses(consultancy: Consultancy, run_id: str) -> list[object]:
     return list(iterations[0].responses) if iterations else []
 
 
+@pytest.mark.usefixtures("cold_start")
 async def test_a_second_signal_ends_the_grace(provider: Provider, consultancy: Consultancy, tmp_path: Path) -> None:
     gate = provider.gate("a")
 
@@ -152,6 +155,7 @@ async def test_a_second_signal_ends_the_grace(provider: Provider, consultancy: C
     assert (status, [run.status for run in consultancy.store.list_runs()]) == (0, ["interrupted"])
 
 
+@pytest.mark.usefixtures("cold_start")
 async def test_a_run_that_was_cancelled_in_the_grace_is_not_resumed(
     provider: Provider, consultancy: Consultancy, tmp_path: Path
 ) -> None:
@@ -221,6 +225,7 @@ def test_forwarded_headers_are_believed_from_trusted_addresses_alone(trusted: st
     assert (moved.status_code, urlsplit(moved.headers["location"]).scheme) == (307, scheme)
 
 
+@pytest.mark.usefixtures("cold_start")
 def test_a_body_of_100_mb_is_refused_before_it_is_read(tmp_path: Path) -> None:
     with http_server(tmp_path / "stderr", "http,sse") as (process, url):
         statuses, before = [], resident_mb(process.pid)
@@ -329,6 +334,7 @@ def few_files() -> Iterator[None]:
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
+@pytest.mark.usefixtures("cold_start")
 @pytest.mark.timeout(300)
 async def test_ten_thousand_sessions_are_tried_while_clients_are_served_and_new_ones_later(
     provider: Provider, few_files: None, tmp_path: Path

@@ -14,6 +14,8 @@ from tests.provider import Provider, verdict
 from tests.scripted import panel
 from tests.server_process import StdioServer, connected, said, structured
 
+pytestmark = pytest.mark.usefixtures("cold_start")
+
 NOISY_PLUGIN = """
 import ctypes, llm, sys
 libc = ctypes.CDLL(None)

@@ -3,7 +3,6 @@
 import json
 import sqlite3
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from consortium_mcp.store import Store
 from consortium_mcp.takeover import take_over
 from tests.permissions import read_only, shared_folder
 from tests.provider import Provider, verdict
+from tests.ready import python
 from tests.seed import SEED_CONSORTIUM, SEED_ROW, SeedConfig, unpack
 
 OpenConsultancy = Callable[..., Consultancy]
@@ -54,7 +54,7 @@ def write_configs(path: Path, rows: dict[object, object], *, column: str = "conf
 
 def command(*arguments: str, program: str = "consortium_mcp") -> subprocess.CompletedProcess[str]:
     """A command of ours, or llm's, with this test's environment."""
-    return subprocess.run([sys.executable, "-m", program, *arguments], input="", capture_output=True, text=True)
+    return subprocess.run(python("-m", program, *arguments), input="", capture_output=True, text=True)
 
 
 @pytest.fixture
