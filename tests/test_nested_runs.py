@@ -174,7 +174,7 @@ def test_an_interrupted_run_that_is_cancelled_takes_the_run_inside_it_along(
     killed(provider, consultancy, "c", {"b"})
     rows(consultancy, "UPDATE runs SET lease_until = 1 WHERE consortium_name = 'outer'")
 
-    run_command("runs", "cancel", run_id_of(consultancy, "outer")).stdout
+    run_command("runs", "cancel", run_id_of(consultancy, "outer"))
 
     assert statuses(consultancy) == {"outer": "cancelled", "inner": "cancelled"}
 
