@@ -20,7 +20,7 @@ def main(path: str, *arguments: str) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as server:
         server.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, MOST_BYTES)
         server.connect(path)
-        ignored = [one for one in PASSED_ON if signal.getsignal(one) == signal.SIG_IGN]
+        ignored = [int(one) for one in PASSED_ON if signal.getsignal(one) == signal.SIG_IGN]
         asked = repr((arguments, os.getcwd(), dict(os.environ), ignored)).encode()
         socket.send_fds(server, [asked], [0, 1, 2])
         pid = int(server.recv(100))

@@ -32,7 +32,7 @@ class Command(NamedTuple):
     arguments: list[str]
     folder: str
     environment: dict[str, str]
-    ignored: list[signal.Signals]
+    ignored: list[int]
 
 
 def import_all() -> None:
