@@ -20,6 +20,7 @@ from consortium_mcp.client_calls import ClientCalls, call_client
 from consortium_mcp.consortium import CLIENT, Consortium
 from consortium_mcp.errors import StoreUnusable
 from consortium_mcp.failures import RETRIED
+from consortium_mcp.masking import masked
 from consortium_mcp.model_call import CallLimits, ChunkSink, ResponseSink, make_call
 from consortium_mcp.nesting import OuterCall, within_call
 from consortium_mcp.prices import price_usd
@@ -234,6 +235,9 @@ class RunCalls:
             cancelled = CallResult(error_kind="cancelled", error="The call was cancelled.")
             await self.write(self.store.settle_attempt, self.run.run_id, spec.call_id, begun.attempt, cancelled, None)
             raise
+        except Exception as error:  # nothing foreseen: it costs this call, not what the others have said
+            logger.exception("The call %s of %s failed", spec.call_id, self.run.run_id)
+            result = CallResult(error_kind="internal", error=masked(f"{type(error).__name__}: {error}"))
         if is_backup:
             result = result.model_copy(update={"answered_by": entry.model_id})
         final = result.ok

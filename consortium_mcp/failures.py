@@ -211,12 +211,12 @@ def _retry_after(chain: list[BaseException]) -> float | None:
 
 
 def _seconds(retry_after: str) -> float | None:
-    """A Retry-After header as seconds from now: it says so many seconds, or a date."""
+    """A Retry-After header as seconds from now: it says so many seconds, or a date; None where it says neither."""
     try:
-        return max(0.0, float(retry_after))
+        seconds = float(retry_after)
     except ValueError:
-        pass
-    try:
-        return max(0.0, parsedate_to_datetime(retry_after).timestamp() - time.time())
-    except ValueError:
-        return None
+        try:
+            seconds = parsedate_to_datetime(retry_after).timestamp() - time.time()
+        except (ValueError, OverflowError):
+            return None
+    return max(0.0, seconds) if math.isfinite(seconds) else None

@@ -175,9 +175,10 @@ def _arguments(model: Any, spec: CallSpec) -> dict[str, Any]:
 
 
 def _key_of(entry: ModelEntry) -> str | None:
+    """The key that no message may show; None where there is none, or nobody can tell just now."""
     try:
         return entry.model.get_key()
-    except llm.NeedsKeyException:
+    except Exception:  # of llm, which misses a key or finds a file half written, or of a plugin
         return None
 
 

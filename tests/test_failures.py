@@ -106,7 +106,14 @@ async def test_billing_and_rate_limit_differ_although_both_are_429(provider: Pro
     assert [kind in RETRIED for kind in kinds] == [False, True]
 
 
-@pytest.mark.parametrize(("retry_after", "seconds"), [(None, None), (7, 7.0), ("0.5", 0.5), (-3, 0.0), ("soon", None)])
+@pytest.mark.parametrize(
+    ("retry_after", "seconds"),
+    [
+        *((None, None), (7, 7.0), ("0.5", 0.5), (-3, 0.0)),
+        *(("soon", None), ("inf", None), ("nan", None), ("1e999", None)),
+        ("Fri, 27 Nov 99999 00:00:00 GMT", None),
+    ],
+)
 def test_a_failure_says_how_long_the_provider_asks_us_to_wait(
     provider: Provider, retry_after: float | str | None, seconds: float | None
 ) -> None:

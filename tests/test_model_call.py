@@ -4,6 +4,7 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -15,8 +16,10 @@ from llm.plugins import pm
 from consortium_mcp import consult
 from consortium_mcp.catalogue import ModelEntry, load_catalogue
 from consortium_mcp.clients import KeptClients
+from consortium_mcp.consultancy import Consultancy
 from consortium_mcp.model_call import CallLimits, make_call
 from consortium_mcp.run import CallResult, CallSpec, Turn
+from tests.consulted import consulted, kinds
 from tests.provider import Fault, Provider, Reply, verdict
 
 SPEC = CallSpec(call_id="i1/m1", iteration=1, label="a#1", model="a", prompt="why?")
@@ -470,3 +473,34 @@ async def test_a_kept_client_says_and_hears_what_llms_own_does(provider: Provide
 
     sent = [(json.loads(request.body), request.api_key, request.stream) for request in provider.requests]
     assert heard[0] == heard[1] and sent[0] == sent[1]
+
+
+class Boastful(llm.Model):
+    """A model whose plugin reports its use as a word."""
+
+    model_id = "boastful"
+
+    def execute(self, prompt: Any, stream: bool, response: Any, conversation: Any) -> Iterator[str]:
+        response.set_usage(input="many")
+        yield "I am sure."
+
+
+async def test_what_nobody_foresaw_in_a_plugin_costs_its_own_response_and_no_other(
+    provider: Provider, consultancy: Consultancy, add_model: AddModel, caplog: pytest.LogCaptureFixture
+) -> None:
+    add_model(Boastful())
+    provider.on("arbiter", verdict("Paris"))
+
+    run = await consulted(consultancy, "a", "boastful", max_iterations=1)
+
+    assert run.answer == "Paris" and "1 of 2 instances gave no response (boastful#1: internal, " in run.degraded[0]
+    assert kinds(consultancy, run, "i1/m2") == ["internal"] and "ValidationError" in caplog.text
+
+
+async def test_keys_that_cannot_be_read_just_now_are_a_failure_of_the_call(provider: Provider, llm_home: Path) -> None:
+    entry = entry_of("a")
+    (llm_home / "keys.json").write_text('{"half')
+
+    result = await make_call(entry, SPEC, CallLimits(1), 60, lambda response: None)
+
+    assert not result.ok and provider.count() == 0
