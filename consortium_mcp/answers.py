@@ -11,7 +11,7 @@ from consortium_mcp.thinking import strip_thinking
 NEAR_EQUAL = 92.0
 """How alike (0-100, rapidfuzz's ratio) two longer answers must be to count as one."""
 
-_LABELLED = re.compile(r"(?:final\s+)?answer\s*(?:is|[:=])\s*(.+)", re.IGNORECASE)
+_LABELLED = re.compile(r"(?:final\s+)?answer\s*(?:is\b(?!n['’]t)|[:=])\s*(.+)", re.IGNORECASE)
 _BOXED = re.compile(r"\\boxed\{([^{}]{1,200})\}")
 # What stands between the tags ends at the next opening one, so that a thousand unclosed ones are read but once.
 _TAGGED = re.compile(r"<answer>((?:(?!<answer>).){1,2000}?)</answer>", re.IGNORECASE | re.DOTALL)
@@ -23,7 +23,15 @@ _NEGATION = re.compile(r"\b(?:no|never|none|nor|neither|cannot|without)\b|n['’
 _NUMBER = re.compile(r"[+-]?\d{1,3}(?:,\d{3})+(?:\.\d+)?|[+-]?\d+(?:\.\d+)?")
 
 _OPTION = re.compile(r"([a-z])\)\s")
-_UNIT = re.compile(r"[ -]?([^\W\d_]+(?:/[^\W\d_]+)?|[%°$€£¥]\w?)")
+_UNIT = re.compile(r"[ -]?\(?([^\W\d_]+(?:/[^\W\d_]+)?|[%°$€£¥]\w?)")
+_FILLING = frozenset(
+    "a about all approx approximately around are circa equals exactly in is it its it's just makes of result roughly so "
+    "that the there therefore thus total".split()
+)
+"""Words beside a number that leave the answer what it is."""
+
+_WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)?")
+_VARIABLE = re.compile(r"\b[a-z]\s*[=≈]")
 _CURRENCY = re.compile(r"([$€£¥])\s*$")
 _MEASURED = re.compile(r"(-?\d+(?:\.\d+)?)(?: (\S+))?")
 _UNIT_SIGNS = {"%": "percent", "$": "dollars", "€": "euros", "£": "pounds", "¥": "yen"} | {
@@ -48,8 +56,8 @@ COMPARED_CHARACTERS = 5_000
 def final_answer(text: str) -> str:
     """The answer that a response comes to, in a form in which equal answers are equal.
 
-    What `Answer:`, `<answer>` or `\\boxed{}` holds, the last of each; else the last line. A number is only its value
-    and its unit, an option (`B) Paris`) only its letter; a text has no case, no accents on its quotation marks, and no
+    What `Answer:`, `<answer>` or `\\boxed{}` holds, the last of each; else the last line. Where it is a number, that is
+    its value and its unit; an option (`B) Paris`) only its letter; a text has no case, no accents on its quotation marks, and no
     punctuation at its ends.
     """
     return _final(strip_thinking(text))[0]
@@ -66,16 +74,26 @@ def _final(text: str) -> tuple[str, bool]:
     answer = answer.strip().strip("*_`'\"“”‘’.,;:!?()[]{} ")
     if option := _OPTION.match(answer):
         return option[1], bool(marked)
+    measured = None if is_bound else _measured(answer)
+    return measured or " ".join(answer.split()), bool(marked)
+
+
+def _measured(answer: str) -> str | None:
+    """The value and the unit of an answer that is one number and says no more; None for any other."""
     numbers = list(_NUMBER.finditer(answer))
-    if len(numbers) == 1 and len(answer) - len(numbers[0][0]) <= 12 and not is_bound:
-        return f"{_plain(numbers[0][0])} {_unit(answer, numbers[0])}".rstrip(), bool(marked)
-    return " ".join(answer.split()), bool(marked)
-
-
-def _unit(answer: str, number: re.Match[str]) -> str:
-    """The word or sign right behind a number, or the currency before it; empty where there is none."""
-    before, behind = _CURRENCY.search(answer[: number.start()]), _UNIT.match(answer[number.end() :])
-    return before[1] if before else behind[1] if behind else ""
+    if len(numbers) != 1:
+        return None
+    (number,) = numbers
+    before, behind = answer[: number.start()], answer[number.end() :]
+    currency, unit = _CURRENCY.search(before), _UNIT.match(behind)
+    if currency:
+        before, sign = before[: currency.start()], currency[1]
+    elif unit and unit[1] not in _FILLING:
+        behind, sign = behind[unit.end() :], unit[1]
+    else:
+        sign = ""
+    words = _WORD.findall(_VARIABLE.sub("", before) + " " + behind)
+    return f"{_plain(number[0])} {sign}".rstrip() if _FILLING.issuperset(words) else None
 
 
 def same_answer(one: str, other: str) -> bool:

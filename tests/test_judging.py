@@ -445,7 +445,7 @@ async def test_an_elimination_by_peers_goes_on_to_the_last_two() -> None:
         ("about 42.50 kg", "42.5 kg"),
         ("42km", "42 km"),
         ("42%", "42 %"),
-        ("42 (km)", "42"),
+        ("42 (km)", "42 km"),
         ("42 km/h", "42 km/h"),
         ("42°C", "42 °c"),
         ("1,234,567", "1234567"),
@@ -462,6 +462,11 @@ async def test_an_elimination_by_peers_goes_on_to_the_last_two() -> None:
         ("less than 42", "less than 42"),
         ("> 42", "> 42"),
         ("not 42", "not 42"),
+        ("It is 42.", "42"),
+        ("x = 42", "42"),
+        ("There are about 42 apples in total", "42 apples"),
+        ("14 April", "14 april"),
+        ("The answer isn't 5, as one may think.\nIt is 7.", "7"),
         ("B", "b"),
         ("Answer: (B)", "b"),
         ("Answer: **B.**", "b"),
@@ -480,6 +485,23 @@ async def test_an_elimination_by_peers_goes_on_to_the_last_two() -> None:
 )
 def test_a_final_answer_is_normalised(text: str, answer: str) -> None:
     assert final_answer(text) == answer
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("April 14", "May 14"),
+        ("up 5%", "down 5%"),
+        ("before 1912", "after 1912"),
+        ("loses 100", "gains 100"),
+        ("Apollo 11", "Soyuz 11"),
+        ("Layer 2", "Level 2"),
+    ],
+)
+def test_what_stands_beside_a_number_keeps_answers_apart(one: str, other: str) -> None:
+    answers = [("one", final_answer(one)), ("other", final_answer(f"Answer: {other}"))]
+
+    assert [len(group.response_ids) for group in count_votes(answers)] == [1, 1] and agreement(one, other) < 1
 
 
 LONG = "the second world war ended in the year 1945 in europe"
