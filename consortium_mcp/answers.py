@@ -25,8 +25,8 @@ _NUMBER = re.compile(r"[+-]?\d{1,3}(?:,\d{3})+(?:\.\d+)?|[+-]?\d+(?:\.\d+)?")
 _OPTION = re.compile(r"([a-z])\)\s")
 _UNIT = re.compile(r"[ -]?\(?([^\W\d_]+(?:/[^\W\d_]+)?|[%°$€£¥]\w?)")
 _FILLING = frozenset(
-    "a about all approx approximately around are circa equals exactly in is it its it's just makes of result roughly so "
-    "that the there therefore thus total".split()
+    "a about all approx approximately around are circa equals exactly in is it its it's just makes of result roughly "
+    "so that the there therefore thus total".split()
 )
 """Words beside a number that leave the answer what it is."""
 
@@ -56,9 +56,9 @@ COMPARED_CHARACTERS = 5_000
 def final_answer(text: str) -> str:
     """The answer that a response comes to, in a form in which equal answers are equal.
 
-    What `Answer:`, `<answer>` or `\\boxed{}` holds, the last of each; else the last line. Where it is a number, that is
-    its value and its unit; an option (`B) Paris`) only its letter; a text has no case, no accents on its quotation marks, and no
-    punctuation at its ends.
+    What `Answer:`, `<answer>` or `\\boxed{}` holds, the last of each; else the last line. A number is its value and its
+    unit, where little but filling words stands beside it; an option (`B) Paris`) only its letter; a text has no case,
+    no accents on its quotation marks, and no punctuation at its ends.
     """
     return _final(strip_thinking(text))[0]
 

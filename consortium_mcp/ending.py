@@ -5,7 +5,7 @@ from typing import Any
 
 from consortium_mcp.answers import same_text
 from consortium_mcp.arbiter import judging_methods
-from consortium_mcp.consortium import Consortium, alternatives
+from consortium_mcp.consortium import alternatives
 from consortium_mcp.run import Iteration, MemberResponse, Run, Status, Verdict, now_utc
 
 
@@ -131,16 +131,18 @@ def _stood_in(run: Run, iteration: Iteration) -> list[str]:
     return [f"The arbiter {arbiter} failed ({reason}); {iteration.judged_by}, a member, judged in its place."]
 
 
-def decides_early(consortium: Consortium) -> bool:
-    """Whether its judging method goes on without those who cannot change the verdict any more."""
-    method = judging_methods().get(consortium.judging_method)
-    return method is not None and method.decided is not None
+def was_decided(run: Run, responses: Sequence[MemberResponse]) -> bool:
+    """Whether those who are late in an iteration could not have changed its verdict, so that nobody waited for them."""
+    method = judging_methods().get(run.consortium.judging_method)
+    on_time = [response for response in responses if not response.late]
+    return method is not None and method.decided is not None and method.decided(run, on_time, len(responses))
 
 
 def _missing(run: Run, responses: Sequence[MemberResponse]) -> list[str]:
     """Who is missing; not those whom nobody waited for because they could not have changed the verdict."""
-    decided_early = decides_early(run.consortium)
-    failed = [response for response in responses if not response.ok and not (response.late and decided_early)]
+    failed = [response for response in responses if not response.ok]
+    if any(response.late for response in failed) and was_decided(run, responses):
+        failed = [response for response in failed if not response.late]
     cut = [response.label for response in responses if response.ok and response.error_kind == "truncated"]
     sentences = []
     if failed:

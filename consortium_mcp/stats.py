@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 
 from consortium_mcp.answers import agreement
 from consortium_mcp.arbiter import judging_methods
-from consortium_mcp.ending import decides_early
+from consortium_mcp.ending import was_decided
 from consortium_mcp.record import Record
 from consortium_mcp.run import Iteration, MemberResponse, Rating, Run
 
@@ -171,8 +171,8 @@ def _member(model: str, given: Sequence[_Given], scores: dict[str, float]) -> Me
 def _missed(given: Sequence[_Given]) -> set[tuple[str, str]]:
     """Which calls never came, those left out that a judging method did not wait for; a late one is there twice."""
     came = {(run.run_id, one.response_id) for run, _, one in given if not one.late or one.text}
-    awaited = {(run.run_id, one.response_id) for run, _, one in given if not decides_early(run.consortium)}
-    return awaited - came
+    late = [(run, iteration, one) for run, iteration, one in given if (run.run_id, one.response_id) not in came]
+    return {(run.run_id, one.response_id) for run, iteration, one in late if not was_decided(run, iteration.responses)}
 
 
 def _mean(values: Iterable[float]) -> float | None:

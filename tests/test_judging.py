@@ -13,7 +13,7 @@ from mcp import Client
 from consortium_mcp.answers import agreement, final_answer, may_mean_the_same, same_answer
 from consortium_mcp.arbiter import judging_methods, shown_order
 from consortium_mcp.arbiter.peer_rank import borda
-from consortium_mcp.arbiter.vote import count_votes, is_decided
+from consortium_mcp.arbiter.vote import count_votes, is_decided, judge_by_vote
 from consortium_mcp.cli import main
 from consortium_mcp.consultancy import Consultancy
 from consortium_mcp.ending import closed
@@ -593,6 +593,18 @@ async def test_a_vote_does_not_wait_for_a_member_that_cannot_change_it(
     assert (run.status, run.answer, run.degraded) == ("converged", "Answer: 7", ())
     assert run.confidence == pytest.approx(2 / 3)
     assert [one.late for one in run.iterations[0].responses] == [False, False, True]
+
+
+async def test_a_vote_that_went_on_without_members_who_could_have_changed_it_says_who_is_missing() -> None:
+    heard = [response(place, f"Answer: {answer}") for place, answer in enumerate("556", start=1)]
+    late = [response(place, None, late=True) for place in (4, 5)]
+    run = new_run(consortium=panel(*"abcde", judging_method="vote", max_iterations=1))
+    iteration = Iteration(number=1, responses=(*heard, *late), shown_order=(0, 1, 2))
+    iteration = await judge_by_vote(run, iteration, ScriptedCalls(), lambda model: False)
+
+    run = closed(run.model_copy(update={"status": "exhausted", "iterations": (iteration,)}))
+
+    assert run.degraded[0].startswith("2 of 5 instances gave no response (model4#1: timeout, ")
 
 
 async def test_members_that_agree_are_all_waited_for_where_that_reaches_the_threshold(
