@@ -20,7 +20,7 @@ from consortium_mcp.catalogue import ModelEntry
 from consortium_mcp.client_calls import ClientCalls
 from consortium_mcp.clients import KeptClients
 from consortium_mcp.ending import closed, ended
-from consortium_mcp.errors import RunFailed, StoreUnusable
+from consortium_mcp.errors import ConsortiumError, RunFailed, StoreUnusable
 from consortium_mcp.llm_log import LlmLog
 from consortium_mcp.masking import masked
 from consortium_mcp.model_call import CallLimits, ChunkSink, ignore
@@ -34,6 +34,10 @@ from consortium_mcp.takeover import take_over
 from consortium_mcp.tracing import describe_run, run_span
 
 logger = logging.getLogger(__name__)
+
+
+class _CannotGoOn(Exception):
+    """An interrupted run cannot be gone on with here and now; its cause says why."""
 
 
 class Consultancy(Opening):
@@ -78,6 +82,9 @@ class Consultancy(Opening):
             run: as it was just opened, or its id.
             on_change: told after each thing that was written.
             on_text: told the answer piece by piece while its arbiter writes it; None when nobody reads along.
+
+        Raises:
+            ConsortiumError: an interrupted run needs a model that cannot be called now; it stays interrupted.
         """
         with anyio.CancelScope(shield=True):  # from here on a cancelled run is closed as such
             opened = await self.store.loaded(self.store.load_run, run) if isinstance(run, str) else run
@@ -90,7 +97,7 @@ class Consultancy(Opening):
         run = run.model_copy(update={"deadline_utc": deadline})
         if not await self.store.saved(self.store.claim_run, run_id, self.owner, deadline):
             return run
-        failure: Exception | None = None
+        failure: BaseException | None = None
         self._runs = self._runs or anyio.CapacityLimiter(self.settings.max_concurrent_runs)
         async with anyio.create_task_group() as group:
             group.start_soon(self._hold, run_id, group.cancel_scope)
@@ -107,6 +114,10 @@ class Consultancy(Opening):
             except anyio.get_cancelled_exc_class():
                 await self._let_go(run)
                 raise
+            except _CannotGoOn as error:
+                with suppress(StoreUnusable):  # then its lease ends by itself
+                    await self.store.saved(self.store.release_run, run_id, self.owner)
+                failure = error.__cause__
             except Exception as error:  # nothing foreseen: the run says so, and the error goes on its way below
                 run = await self._close(ended(run, "failed", masked(f"{type(error).__name__}: {error}")))
                 failure = error
@@ -124,7 +135,12 @@ class Consultancy(Opening):
         on_text: Callable[[str], None] | None,
         group: anyio.abc.TaskGroup,
     ) -> Run:
-        models = await anyio.to_thread.run_sync(self._find_models, run, limiter=self._opening)
+        try:
+            models = await anyio.to_thread.run_sync(self._find_models, run, limiter=self._opening)
+        except ConsortiumError as error:
+            if run.status == "interrupted":
+                raise _CannotGoOn from error
+            raise
         telling = AnswerStream(run.consortium, on_text) if on_text else None
         last = run
 

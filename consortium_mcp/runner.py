@@ -156,6 +156,9 @@ class Runner:
         try:
             with self._scopes[run_id]:
                 await self.consultancy.perform(run, lambda: self._tell(run_id), on_text)
+        except ConsortiumError as error:
+            logger.warning("The run %s cannot go on: %s", run_id, error)
+            await self._keep_failure(run_id, error)
         except Exception as error:  # one run's failure, which its record tells, must not end the others
             logger.exception("The run %s failed", run_id)
             await self._keep_failure(run_id, error)

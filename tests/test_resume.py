@@ -27,6 +27,7 @@ from consortium_mcp.errors import NotFound
 from consortium_mcp.run import Budget, CallResult, Run
 from consortium_mcp.runner import Runner
 from consortium_mcp.store import Store
+from tests.in_process import in_process
 from tests.provider import Provider, Request, verdict
 from tests.server_process import connected, read, said, structured
 from tests.test_cli import run_command
@@ -424,6 +425,31 @@ async def stopped(provider: Provider, path: Path, *held: str) -> AsyncIterator["
     gate.open()
     yield process
     process.send_signal(signal.SIGCONT)
+
+
+def test_a_run_whose_model_is_gone_stays_interrupted_and_says_why_until_it_is_back(
+    provider: Provider, interrupted: str, llm_home: Path
+) -> None:
+    provider.write_llm_config(llm_home, ["arbiter", *MEMBERS[1:]], schema=["arbiter"])
+    first = ran("runs", "resume", interrupted)
+    provider.write_llm_config(llm_home, ["arbiter", *MEMBERS], schema=["arbiter"])
+    second = ran("runs", "resume", interrupted)
+
+    assert first[:2] == (1, "") and "llm knows no model 'a'" in first[2] and "Traceback" not in first[2]
+    assert second[:2] == (0, "Paris\n") and provider.count() == len(MEMBERS) + 1
+
+
+async def test_a_client_is_told_why_a_run_cannot_go_on_and_it_goes_on_when_it_can(
+    provider: Provider, interrupted: str, open_consultancy: Callable[..., Consultancy], llm_home: Path
+) -> None:
+    provider.write_llm_config(llm_home, ["arbiter", *MEMBERS[1:]], schema=["arbiter"])
+    async with in_process("auto", open_consultancy()) as client:
+        first = await client.call_tool("get_run", {"run_id": interrupted, "wait_seconds": 60})
+        provider.write_llm_config(llm_home, ["arbiter", *MEMBERS], schema=["arbiter"])
+        second = structured(await client.call_tool("get_run", {"run_id": interrupted, "wait_seconds": 60}))
+
+    assert "llm knows no model 'a'" in said(first)
+    assert second["answer"] == "Paris"
 
 
 async def resume_in(office: Consultancy, run_id: str) -> Run:
