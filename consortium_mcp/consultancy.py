@@ -142,7 +142,7 @@ class Consultancy(Opening):
                 raise _CannotGoOn from error
             raise
         telling = AnswerStream(run.consortium, on_text) if on_text else None
-        last = run
+        last = run.model_copy(update={"iterations": ()})  # those of before a crash are gone through again
 
         def listen(spec: CallSpec) -> ChunkSink:
             return telling.listen(last, spec) if telling else ignore

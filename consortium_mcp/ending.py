@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
-from consortium_mcp.answers import same_text
+from consortium_mcp.answers import agree, comparable, same_text
 from consortium_mcp.arbiter import judging_methods
 from consortium_mcp.consortium import alternatives
+from consortium_mcp.measures import COMPARED_PAIRS
 from consortium_mcp.run import Iteration, MemberResponse, Run, Status, Verdict, now_utc
 
 
@@ -89,15 +90,14 @@ def _last_answered(run: Run) -> Iteration | None:
 
 
 def _most_agreed(iteration: Iteration) -> MemberResponse:
-    """The response that shares most words with the others; of equals the one that trusts itself most, or the first."""
+    """The response with which the others agree most; of equals the one that trusts itself most, or the first."""
     usable = [response for response in iteration.responses if response.ok]
-    words = {response.response_id: set((response.text or "").lower().split()) for response in usable}
+    compared = {response.response_id: comparable(response.text or "") for response in usable}
+    some = list(compared.values())[:: len(usable) ** 2 // COMPARED_PAIRS + 1]
 
     def agreement(response: MemberResponse) -> float:
-        own = words.pop(response.response_id)
-        shared = sum(len(own & other) / (len(own | other) or 1) for other in words.values())
-        words[response.response_id] = own
-        return shared
+        own = compared[response.response_id]
+        return sum(agree(own, other) for other in some if other is not own)
 
     return max(usable, key=lambda response: (agreement(response), response.stated_confidence or 0.0))
 
@@ -113,7 +113,7 @@ def _judge(run: Run) -> str:
 def _stopped(run: Run) -> list[str]:
     """That the run had to end before it was good enough."""
     if run.status == "exhausted" and len(run.iterations) < run.consortium.iteration_limit and brings_nothing(run):
-        return [f"The run ended below its threshold, because iteration {len(run.iterations)} brought nothing new."]
+        return [f"The run ended before it was good enough: iteration {len(run.iterations)} brought nothing new."]
     if run.status not in ("deadline", "budget"):
         return []
     return [

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from itertools import combinations
 
 from consortium_mcp.answers import Comparable, agree, comparable
+from consortium_mcp.consortium import Consortium
 from consortium_mcp.run import Iteration, Measures, MemberResponse
 
 COMPARED_PAIRS = 2_000
@@ -32,6 +33,12 @@ def overall_agreement(measures: Measures | None) -> float | None:
     if measures is None:
         return None
     return measures.agreement_within if measures.agreement_across is None else measures.agreement_across
+
+
+def reaches_threshold(consortium: Consortium, confidence: float | None, agreement: float | None) -> bool:
+    """Whether what the consortium stops on has reached its threshold; a figure that nobody knows has not."""
+    figures = {"arbiter": [confidence], "agreement": [agreement], "both": [confidence, agreement]}[consortium.stop_on]
+    return all(figure is not None and figure >= consortium.confidence_threshold for figure in figures)
 
 
 def _mean_agreement(pairs: Sequence[Sequence[MemberResponse]], texts: Mapping[str, Comparable]) -> float | None:

@@ -6,7 +6,7 @@ from functools import partial
 from consortium_mcp.arbiter import JudgingMethod, ReadsSchema, judging_methods, shown_order
 from consortium_mcp.consortium import Consortium
 from consortium_mcp.ending import brings_nothing
-from consortium_mcp.measures import measured, overall_agreement
+from consortium_mcp.measures import measured, overall_agreement, reaches_threshold
 from consortium_mcp.members import Caller, ask_all, specs_of
 from consortium_mcp.run import Iteration, MemberResponse, Run, Status
 from consortium_mcp.tracing import iteration_span
@@ -94,6 +94,4 @@ def _is_good(iteration: Iteration, consortium: Consortium) -> bool:
     verdict = iteration.verdict
     if verdict is None or verdict.needs_iteration:
         return False
-    figures = {"arbiter": verdict.confidence, "agreement": overall_agreement(iteration.measures)}
-    looked_at = figures.values() if consortium.stop_on == "both" else [figures[consortium.stop_on]]
-    return all(figure is not None and figure >= consortium.confidence_threshold for figure in looked_at)
+    return reaches_threshold(consortium, verdict.confidence, overall_agreement(iteration.measures))

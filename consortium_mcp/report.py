@@ -6,6 +6,7 @@ from typing import NamedTuple
 from consortium_mcp.arbiter import judging_methods
 from consortium_mcp.arbiter.vote import margin
 from consortium_mcp.consortium import Consortium, alternatives
+from consortium_mcp.measures import overall_agreement, reaches_threshold
 from consortium_mcp.plan import Plan
 from consortium_mcp.run import Claim, Iteration, Measures, MemberResponse, Run, Usage, Verdict, Votes
 from consortium_mcp.stats import MemberStats, Stats
@@ -94,9 +95,18 @@ def confidence_text(run: Run) -> str:
     by = arbiter_text(run.consortium) if method is None or method.needs_arbiter else method.name.replace("_", " ")
     rounds = f"iteration {run.selected_iteration} of {len(run.iterations)}"
     threshold = f"{run.consortium.confidence_threshold:.2f}"
-    enough = run.confidence is not None and run.confidence >= run.consortium.confidence_threshold
-    met = "reached" if enough else "not reached"
-    return f"{stated}, by {by} in {rounds}; the threshold of {threshold} was {met}"
+    selected = run.iterations[run.selected_iteration - 1] if run.selected_iteration else None
+    agreement = overall_agreement(selected.measures) if selected else None
+    met = "reached" if reaches_threshold(run.consortium, run.confidence, agreement) else "not reached"
+    return f"{stated}, by {by} in {rounds}; the threshold of {threshold} was {met}{_by_what(run.consortium, agreement)}"
+
+
+def _by_what(consortium: Consortium, agreement: float | None) -> str:
+    """Which figures the threshold is for, where that is not the confidence alone."""
+    if consortium.stop_on == "arbiter":
+        return ""
+    measured = f"the agreement, {'unknown' if agreement is None else f'{agreement:.2f}'}"
+    return f" by {measured}" if consortium.stop_on == "agreement" else f" by the confidence and {measured}"
 
 
 def arbiter_text(consortium: Consortium) -> str:

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import anyio
+import anyio.to_thread
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,7 +17,9 @@ from consortium_mcp import AnswerPiece, Run, consult, consult_events
 from consortium_mcp.arbiter import judging_methods
 from consortium_mcp.arbiter.beginning import beginning_of_synthesis
 from consortium_mcp.catalogue import Catalogue, load_catalogue
+from consortium_mcp.consultancy import Consultancy
 from consortium_mcp.llm_replies import WITHDRAWN
+from tests.consulted import interrupt
 from tests.provider import Answer, Fault, Provider, Reply, completions, tagged_verdict, verdict
 from tests.scripted import read_verdict
 from tests.test_plugin import run_llm, save
@@ -179,3 +183,23 @@ def test_llm_shows_the_answer_while_the_arbiter_writes_it(provider: Provider) ->
         process.communicate(timeout=30)
 
     assert shown == b"word0 word1"
+
+
+async def test_a_run_that_is_gone_on_with_tells_nothing_of_an_iteration_that_is_not_its_last(
+    provider: Provider, consultancy: Consultancy
+) -> None:
+    provider.on("arbiter", [verdict("first", confidence=0.1), verdict("second", confidence=0.2)])
+    gate = provider.gate("arbiter")
+    run = consultancy.open_run("?", models=["a", "b"], arbiter="arbiter", max_iterations=2)
+    async with anyio.create_task_group() as group:
+        group.start_soon(consultancy.perform, run)
+        await anyio.to_thread.run_sync(gate.wait_for, 1)
+        group.cancel_scope.cancel()
+    gate.open()
+    interrupt(consultancy, run)
+    pieces: list[str] = []
+
+    again = await consultancy.perform(run.run_id, on_text=pieces.append)
+    await consultancy.clients.aclose()
+
+    assert (again.answer, pieces) == ("second", [])

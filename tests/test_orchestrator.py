@@ -312,6 +312,14 @@ async def test_B7_when_nobody_can_judge_the_response_that_the_others_agree_with_
     assert "gave no verdict (Down." in run.degraded[0] and "this is the response of a#1 alone" in run.degraded[0]
 
 
+async def test_where_nobody_can_judge_agreement_is_of_answers_and_not_of_words() -> None:
+    down = failed("server", "Down.")
+    texts = {"m1": "I add the two numbers. Answer: 41", "m2": "I add the two numbers. Answer: 40"}
+    call = ScriptedCalls(**texts, m3="x = 42", m4="It is 42", arbiter=down, arbiter_standin=down)
+    run = closed(await last_state(new_run(consortium=panel(*"abcd")), call))
+    assert run.answer == "x = 42"
+
+
 async def test_B7_an_arbiter_that_only_thinks_is_told_with_its_reason() -> None:
     run, _ = await ended_run("<think>hm")
     assert "None" not in run.degraded[0] and "nor any text outside its thinking" in run.degraded[0]

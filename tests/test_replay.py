@@ -313,7 +313,7 @@ async def test_a_replay_says_too_that_an_iteration_brought_nothing_new(
 
     again = await replayed(consultancy, run)
 
-    assert again.degraded == ("The run ended below its threshold, because iteration 2 brought nothing new.",)
+    assert again.degraded == ("The run ended before it was good enough: iteration 2 brought nothing new.",)
 
 
 # the command and the resource

@@ -116,6 +116,26 @@ def test_the_confidence_is_compared_with_the_threshold(confidence: float | None,
     assert confidence_text(ended(confidence=confidence, status=status)) == shown
 
 
+@pytest.mark.parametrize(
+    ("stop_on", "confidence", "agreement", "shown"),
+    [
+        ("agreement", 0.6, 1.0, "the threshold of 0.80 was reached by the agreement, 1.00"),
+        ("agreement", 0.9, None, "was not reached by the agreement, unknown"),
+        ("both", 0.9, 0.5, "was not reached by the confidence and the agreement, 0.50"),
+        ("both", 0.9, 0.8, "was reached by the confidence and the agreement, 0.80"),
+    ],
+)
+def test_the_threshold_is_held_against_what_the_consortium_stops_on(
+    stop_on: str, confidence: float, agreement: float | None, shown: str
+) -> None:
+    run = ended(confidence=confidence)
+    first, second = run.iterations
+    second = second.model_copy(update={"measures": Measures(agreement_within=agreement)})
+    rules = run.consortium.model_copy(update={"stop_on": stop_on})
+
+    assert confidence_text(run.model_copy(update={"iterations": (first, second), "consortium": rules})).endswith(shown)
+
+
 def test_an_outcome_is_a_time_or_a_kind_of_failure() -> None:
     outcomes = [outcome_text(one) for one in (*FIRST.responses, SECOND.responses[1])]
     assert outcomes == ["1.2 s", "timeout after 5.0 s", "truncated after 0.0 s"]

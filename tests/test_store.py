@@ -76,6 +76,12 @@ def why_unusable(path: Path) -> str:
 # the file
 
 
+def test_a_folder_whose_name_has_a_word_of_another_failure_is_still_a_matter_of_permissions() -> None:
+    denied = PermissionError(13, "Permission denied", "/srv/fullstack/locked.db")
+
+    assert "it cannot be written: check the permissions" in database.why_unusable(Path("x.db"), denied)
+
+
 def test_the_file_and_its_side_files_are_readable_by_their_owner_only(path: Path, store: Store) -> None:
     store.save_consortium("pair", PAIR)
 

@@ -16,7 +16,7 @@ run.call run.response run.verdict run.iteration run.consultation run.progress ru
 local_model local_model.weights local_model.engine local_model.model
 catalogue streaming clients model_call client_calls prices registry roles strategies members embeddings
 arbiter.reader arbiter.beginning arbiter.question arbiter.asking arbiter.synthesize arbiter.choose arbiter.peer_rank
-arbiter.vote arbiter.methods arbiter ending answer_stream measures orchestrator
+arbiter.vote arbiter.methods arbiter measures ending answer_stream orchestrator
 store.writer store.migrations store.ownership store.database store.names store.consortiums store.leases store.rows
 store.selection store.runs store.progress store.journal store.pruning store.ratings store.marks store.outlines
 store.whole store

@@ -264,18 +264,25 @@ def _refuse_others(db: "sqlite_utils.Database", path: Path) -> None:
         )
 
 
+_NOT_WRITABLE = (
+    "it cannot be written: check the permissions of the file and its folder, "
+    + "or name another one with CONSORTIUM_DATABASE"
+)
+
+
 def why_unusable(path: Path, error: Exception) -> str:
     """One sentence on why a database cannot be used, with what to do."""
     text = str(error)
-    if "not a database" in text or "malformed" in text:
+    if isinstance(error, PermissionError):  # its text has the path, which may have any of the words below
+        remedy = _NOT_WRITABLE
+    elif "not a database" in text or "malformed" in text:
         remedy = "it is damaged or no SQLite file: move it away or name another one with CONSORTIUM_DATABASE"
     elif "full" in text or getattr(error, "errno", None) == 28:
         remedy = "the disk is full: free some space"
     elif "I/O error" in text:  # also what SQLite says when it finds no room for its side files
         remedy = "the disk is full or fails: free some space, or name another file with CONSORTIUM_DATABASE"
-    elif "readonly" in text or isinstance(error, PermissionError) or "unable to open" in text:
-        remedy = "it cannot be written: check the permissions of the file and its folder, or name another one with "
-        remedy += "CONSORTIUM_DATABASE"
+    elif "readonly" in text or "unable to open" in text:
+        remedy = _NOT_WRITABLE
     elif "locked" in text:
         remedy = f"another process has held it for {_BUSY_MS / 1000:g} seconds: end that process or try again"
     else:
