@@ -208,16 +208,13 @@ class Opening:
 
     def _problems_today(self, consortium: Consortium, models: Mapping[str, Sequence[ModelEntry]]) -> list[str]:
         """Why what is left of the day's budget cannot pay for even one iteration; empty when it can."""
-        budget, (used, _, _) = day_budget(self.settings), self.store.load_spending(day_scope())
+        budget, used = day_budget(self.settings), self.store.load_spending(day_scope())
         problems = budget_problems(consortium, budget, models, used, "this server's budget for the day")
         own, caller = Budget(max_cost_usd=self.settings.max_cost_usd_per_caller), current_caller()
         if own.max_cost_usd is None or caller is None:
             return problems
-        if self.store.load_spending(caller_scope(caller))[2] >= own.max_cost_usd:
-            problems.append(
-                f"Your budget of ${own.max_cost_usd:.2f} for the day is used up; come back after 00:00 UTC."
-            )
-        return problems + budget_problems(consortium, own, models, whose="your budget for the day")
+        used = self.store.load_spending(caller_scope(caller))
+        return problems + budget_problems(consortium, own, models, used, "your budget for the day")
 
     @property
     def _room(self) -> Room | None:

@@ -1,7 +1,7 @@
 """What a consult may cost, before anything is paid: every call that could happen, tokens and dollars as a range."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from consortium_mcp.arbiter import judging_methods
 from consortium_mcp.calls import ASSUMED_OUTPUT_TOKENS, calls_per_iteration
@@ -35,7 +35,7 @@ class PlannedCalls(Record):
     """Of one question in the first iteration, estimated, the responses in it being short."""
 
     priced: bool
-    """Whether its price is known."""
+    """Whether its price is known, and that of each backup."""
 
 
 class Plan(Record):
@@ -45,13 +45,13 @@ class Plan(Record):
     """Who would be asked, the arbiter resolved."""
 
     calls: tuple[PlannedCalls, ...]
-    """Who is asked how often; the arbiter may be asked once more in each iteration, when its verdict is unreadable."""
+    """Who is asked how often, when the arbiter's first verdict is enough."""
 
     min_calls: int
     """Calls when the first iteration is enough."""
 
     max_calls: int
-    """Calls when every iteration is needed, without retries."""
+    """Calls when every iteration is needed and the arbiter is asked as often as may be; without retries, stand-ins."""
 
     tokens: tuple[int, int]
     """Questions and replies together, from the least to the most that is likely."""
@@ -78,16 +78,19 @@ def make_plan(
     least, most = consortium.min_iterations, consortium.iteration_limit
     rows = _rows(prompt, consortium, models, TYPICAL_OUTPUT_TOKENS)
     cheap = [_usage(models, row, TYPICAL_OUTPUT_TOKENS) for row in rows]
-    long_rows = _rows(prompt, consortium, models, ASSUMED_OUTPUT_TOKENS)
-    dear = [_usage(models, row, ASSUMED_OUTPUT_TOKENS) for row in long_rows]
+    further = _most_asked(consortium) - 1
+    dear = [
+        _usage(models, row, ASSUMED_OUTPUT_TOKENS, max, further if row.role == "arbiter" else 0)
+        for row in _rows(prompt, consortium, models, ASSUMED_OUTPUT_TOKENS)
+    ]
     low, high = [usd for _, usd in cheap if usd is not None], [usd for _, usd in dear if usd is not None]
     cost = (sum(low) * least, sum(high) * most) if len(low) == len(rows) else None
-    calls, method = calls_per_iteration(consortium), judging_methods()[consortium.judging_method]
+    calls = calls_per_iteration(consortium)
     return Plan(
         consortium=consortium,
         calls=tuple(rows),
         min_calls=calls * least,
-        max_calls=(calls + method.needs_arbiter) * most,
+        max_calls=(calls + further) * most,
         tokens=(sum(tokens for tokens, _ in cheap) * least, sum(tokens for tokens, _ in dear) * most),
         cost_usd=cost,
         problems=tuple(problems),
@@ -98,10 +101,15 @@ def budget_problems(
     consortium: Consortium,
     budget: Budget,
     models: Mapping[str, Sequence[ModelEntry]],
-    used_calls: int = 0,
+    used: tuple[int, int, float] = (0, 0, 0.0),
     whose: str = "the run's budget",
 ) -> list[str]:
-    """Why a budget, or what is left of it, cannot pay for even one iteration; empty when it can."""
+    """Why a budget, or what is left of it, cannot pay for even one iteration; empty when it can.
+
+    Args:
+        used: calls, tokens and US dollars.
+    """
+    used_calls, used_tokens, used_usd = used
     problems = []
     needed = calls_per_iteration(consortium)
     if budget.max_calls is not None and budget.max_calls - used_calls < needed:
@@ -110,7 +118,12 @@ def budget_problems(
             f"max_calls={budget.max_calls} ({whose}){left} cannot pay for one iteration: {consortium.asked_count} "
             f"responses and their judging are {needed} calls. Raise it, or ask fewer instances."
         )
+    if budget.max_tokens is not None and used_tokens >= budget.max_tokens:
+        problems.append(f"max_tokens={budget.max_tokens} ({whose}) is used up; come back after 00:00 UTC, or raise it.")
     if budget.max_cost_usd is not None:
+        if used_usd >= budget.max_cost_usd:
+            spent = f"max_cost_usd={budget.max_cost_usd:.2f} ({whose}) is used up"
+            problems.append(f"{spent}; come back after 00:00 UTC, or raise it.")
         unknown = [one.model_id for backups in models.values() for one in backups if price_usd(one, 1, 1) is None]
         if consortium.embedding_model:
             unknown.append(consortium.embedding_model)
@@ -171,14 +184,32 @@ def _tokens(text: str) -> int:
 def _row(
     models: Mapping[str, Sequence[ModelEntry]], model: str, role: str, per_iteration: int, input_tokens: int
 ) -> PlannedCalls:
-    priced = bool(models.get(model)) and price_usd(models[model][0], 1, 1) is not None
+    priced = bool(models.get(model)) and all(price_usd(one, 1, 1) is not None for one in models[model])
     return PlannedCalls(model=model, role=role, per_iteration=per_iteration, input_tokens=input_tokens, priced=priced)
 
 
+def _most_asked(consortium: Consortium) -> int:
+    """How often an arbiter is asked in an iteration at the most: again for an unreadable verdict, in either order."""
+    if not judging_methods()[consortium.judging_method].needs_arbiter:
+        return 1
+    responses = sum(member.count for member in consortium.members)
+    return 4 if consortium.check_order and responses > 1 else 2
+
+
 def _usage(
-    models: Mapping[str, Sequence[ModelEntry]], row: PlannedCalls, output_tokens: int
+    models: Mapping[str, Sequence[ModelEntry]],
+    row: PlannedCalls,
+    output_tokens: int,
+    which: Callable[[list[float]], float] = lambda prices: prices[0],
+    further: int = 0,
 ) -> tuple[int, float | None]:
-    """Tokens and US dollars of a row's calls in one iteration."""
-    tokens = (row.input_tokens + output_tokens) * row.per_iteration
-    price = price_usd(models[row.model][0], row.input_tokens, output_tokens) if row.priced else None
-    return tokens, None if price is None else price * row.per_iteration
+    """Tokens and US dollars of a row's calls in one iteration.
+
+    Args:
+        which: chooses among the prices of the model and its backups.
+        further: how many calls come on top.
+    """
+    count = row.per_iteration + further
+    prices = [price_usd(one, row.input_tokens, output_tokens) for one in models.get(row.model, ()) if row.priced]
+    known = [price for price in prices if price is not None]
+    return (row.input_tokens + output_tokens) * count, which(known) * count if known else None

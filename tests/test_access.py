@@ -578,7 +578,7 @@ async def test_a_callers_budget_for_the_day_stops_that_caller_alone(
             refused = await ann.call_tool("consult_consortium", ONE)
             other = await bob.call_tool("consult_consortium", ONE)
 
-    assert "Your budget of $0.50 for the day is used up; come back after 00:00 UTC" in said(refused)
+    assert "max_cost_usd=0.50 (your budget for the day) is used up; come back after 00:00 UTC" in said(refused)
     assert "used up" not in said(other)
 
 

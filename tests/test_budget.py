@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -297,7 +298,7 @@ def test_the_embedded_model_costs_nothing() -> None:
 async def test_a_plan_makes_no_call_and_writes_no_run(priced: Provider, consultancy: Consultancy) -> None:
     plan = consultancy.plan("Why?", models=[f"{PRICED}:2"], arbiter=PRICED, max_iterations=2)
 
-    assert plan.problems == () and (plan.min_calls, plan.max_calls) == (3, 8)
+    assert plan.problems == () and (plan.min_calls, plan.max_calls) == (3, 12)
     assert plan.cost_usd is not None and 0 < plan.cost_usd[0] < plan.cost_usd[1]
     assert plan.tokens[0] < plan.tokens[1]
     assert priced.count() == 0 and consultancy.store.list_runs() == []
@@ -317,6 +318,51 @@ async def test_a_plan_counts_every_text_that_is_paid_for(text: str, heard_by: in
     for least_or_most in (0, 1):
         assert with_text.tokens[least_or_most] - bare.tokens[least_or_most] > heard_by * 9_900
         assert with_text.cost_usd[least_or_most] > bare.cost_usd[least_or_most]
+
+
+async def test_a_plans_upper_bound_has_every_question_to_the_arbiter(
+    provider: Provider, consultancy: Consultancy
+) -> None:
+    unreadable, close = verdict("Paris", confidence="?"), verdict("Paris", confidence=0.8)
+    provider.on("arbiter", [unreadable, close, unreadable, close])
+    asked: dict[str, Any] = {"models": ["a", "b"], "arbiter": "arbiter", "max_iterations": 1}
+
+    plan = consultancy.plan("?", **asked)
+    await consulted(consultancy, "a", "b", prompt="?", max_iterations=1)
+
+    assert provider.count("arbiter") == 4 and provider.count() == plan.max_calls == 6
+
+
+@pytest.mark.usefixtures("priced")
+async def test_a_plans_upper_bound_has_the_dearest_backup(consultancy: Consultancy) -> None:
+    alone, with_backup = [
+        consultancy.plan("?", models=[models], arbiter=PRICED, max_iterations=1)
+        for models in ("consortium-local", f"consortium-local|{PRICED}")
+    ]
+
+    assert alone.cost_usd is not None and with_backup.cost_usd is not None
+    assert with_backup.cost_usd[0] == alone.cost_usd[0] and with_backup.cost_usd[1] > alone.cost_usd[1]
+
+
+@pytest.mark.parametrize(
+    ("limit", "spent", "says"),
+    [
+        ({"max_tokens": 1_000}, {"tokens": 1_000}, "max_tokens=1000 (this server's budget for the day) is used up"),
+        ({"max_cost_usd": 0.5}, {"cost_usd": 0.6}, "max_cost_usd=0.50 (this server's budget for the day) is used up"),
+    ],
+)
+def test_a_budget_of_the_day_that_is_used_up_is_said_before_a_run_is_opened(
+    priced: Provider, open_consultancy: OpenConsultancy, limit: dict[str, Any], spent: dict[str, Any], says: str
+) -> None:
+    office = open_consultancy(**limit)
+    row = {"scope": day_scope(), "calls": 1, "tokens": 0, "cost_usd": 0.0, "unpriced": 0, **spent}
+    insert = f"INSERT INTO spending ({', '.join(row)}) VALUES ({', '.join(f':{name}' for name in row)})"
+    office.store.write(lambda connection: connection.execute(insert, row) and None)
+
+    with pytest.raises(InvalidConsortium, match=re.escape(says)):
+        office.open_run("?", models=[PRICED], arbiter=PRICED)
+
+    assert office.store.list_runs() == [] and priced.count() == 0
 
 
 @pytest.mark.usefixtures("priced")
