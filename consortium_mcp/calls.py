@@ -62,6 +62,21 @@ class _Call:
     result: CallResult | None = None
 
 
+@dataclass
+class _Patience:
+    """How long a call is waited for, over all its attempts; waiting for its turn is not counted."""
+
+    ends: float
+    """When it must have its reply (`time.monotonic()`)."""
+
+    over: float
+    """When the run's time for it is up, whether or not it was its turn."""
+
+    def add(self, waited: float) -> None:
+        """Put off the end by so many seconds for which it was not the call's turn."""
+        self.ends = min(self.over, self.ends + waited)
+
+
 class _Ended(Exception):
     """What became of a call, where it was not simply made."""
 
@@ -186,28 +201,21 @@ class RunCalls:
         if left <= 0:
             self._note_stopped(spec, "deadline")
             raise _NotAsked(CallResult(error_kind="timeout", error="Not asked: the run's time is up."))
-        over = time.monotonic() + left
-        ends = min(over, time.monotonic() + self.settings.call_timeout_seconds)
-        retries = stamina.retry_context(on=_pauses(ends), attempts=ATTEMPTS, timeout=None)
+        began = time.monotonic()
+        patience = _Patience(began + min(left, self.settings.call_timeout_seconds), over=began + left)
+        retries = stamina.retry_context(on=_pauses(patience), attempts=ATTEMPTS, timeout=None)
         try:
             async for attempt in retries:
                 with attempt:
-                    result = await self._attempt(entry, spec, ends, over, is_backup=is_backup)
+                    result = await self._attempt(entry, spec, patience, is_backup=is_backup)
         except _Again as again:
             result = again.result
-        if result.error_kind == "timeout" and time.monotonic() >= over:
+        if result.error_kind == "timeout" and time.monotonic() >= patience.over:
             self._note_stopped(spec, "deadline")
         return result
 
-    async def _attempt(
-        self, entry: ModelEntry, spec: CallSpec, ends: float, over: float, *, is_backup: bool
-    ) -> CallResult:
-        """One try: reserved in the journal before it, settled after it.
-
-        Args:
-            ends: when the call must have its reply, once it is its turn.
-            over: when the run's time for it is up, whether or not it was its turn.
-        """
+    async def _attempt(self, entry: ModelEntry, spec: CallSpec, patience: _Patience, *, is_backup: bool) -> CallResult:
+        """One try: reserved in the journal before it, settled after it, taken back where it was never its turn."""
         reservation = _reservation(entry, spec)
         budgets = self._budgets()
         begun = await self.write(self.store.begin_attempt, self.run.run_id, spec, reservation, budgets, self.owner)
@@ -226,18 +234,7 @@ class RunCalls:
             self._note_stopped(spec, "budget")
             raise _NotAsked(CallResult(error_kind="cancelled", error=begun.why))
         assert isinstance(begun, Begun)
-        timeout_seconds = max(0.001, ends - time.monotonic())
-        try:
-            with call_span(self.run, spec, entry.model_id, begun.attempt) as span:
-                result = await self._ask(entry, spec, timeout_seconds, over)
-                describe_call(span, result)
-        except anyio.get_cancelled_exc_class():
-            cancelled = CallResult(error_kind="cancelled", error="The call was cancelled.")
-            await self.write(self.store.settle_attempt, self.run.run_id, spec.call_id, begun.attempt, cancelled, None)
-            raise
-        except Exception as error:  # nothing foreseen: it costs this call, not what the others have said
-            logger.exception("The call %s of %s failed", spec.call_id, self.run.run_id)
-            result = CallResult(error_kind="internal", error=masked(f"{type(error).__name__}: {error}"))
+        result = await self._made(entry, spec, patience, begun.attempt)
         if is_backup:
             result = result.model_copy(update={"answered_by": entry.model_id})
         final = result.ok
@@ -252,11 +249,48 @@ class RunCalls:
             raise _Again(result)
         return result
 
-    async def _ask(self, entry: ModelEntry, spec: CallSpec, timeout_seconds: float, over: float) -> CallResult:
+    async def _made(self, entry: ModelEntry, spec: CallSpec, patience: _Patience, attempt: int) -> CallResult:
+        """What an attempt gave that was noted; one that never had its turn is taken back, and _NotAsked raised."""
+        call = (self.run.run_id, spec.call_id, attempt)
+        waited_since = time.monotonic()
+        had_turn = False
+
+        def on_turn() -> None:
+            nonlocal had_turn
+            had_turn = True
+            patience.add(time.monotonic() - waited_since)
+
+        try:
+            with call_span(self.run, spec, entry.model_id, attempt) as span:
+                result = await self._ask(entry, spec, patience, on_turn)
+                describe_call(span, result)
+        except anyio.get_cancelled_exc_class():
+            cancelled = CallResult(error_kind="cancelled", error="The call was cancelled.")
+            if had_turn:
+                await self.write(self.store.settle_attempt, *call, cancelled, None)
+            else:
+                await self.write(self.store.withdraw_attempt, *call)
+            raise
+        except Exception as error:  # nothing foreseen: it costs this call, not what the others have said
+            logger.exception("The call %s of %s failed", spec.call_id, self.run.run_id)
+            result = CallResult(error_kind="internal", error=masked(f"{type(error).__name__}: {error}"))
+        if had_turn:
+            return result
+        await self.write(self.store.withdraw_attempt, *call)
+        if result.error_kind == "timeout":
+            self._note_stopped(spec, "deadline")
+        raise _NotAsked(result)
+
+    async def _ask(
+        self, entry: ModelEntry, spec: CallSpec, patience: _Patience, on_turn: Callable[[], None]
+    ) -> CallResult:
+        timeout_seconds = max(0.001, patience.ends - time.monotonic())
         if entry.model_id == CLIENT:
+            on_turn()
             return await call_client(self.client_calls, self.run.run_id, spec, timeout_seconds)
+        limits, over, hear = self.limits, patience.over, self.listen(spec)
         with within_call(OuterCall(Parent(run_id=self.run.run_id, call_id=spec.call_id), self.owner)):
-            return await make_call(entry, spec, self.limits, timeout_seconds, self.log, over, self.listen(spec))
+            return await make_call(entry, spec, limits, timeout_seconds, self.log, over, hear, on_turn)
 
     async def write(self, write: Callable[..., T], *arguments: Any) -> T | None:
         """Write to the store; in the middle of a run an answer that is not saved is better than none."""
@@ -298,11 +332,10 @@ def seconds_until(datetime_utc: str) -> float:
     return datetime.fromisoformat(datetime_utc).timestamp() - time.time()
 
 
-def _pauses(ends: float) -> Callable[[Exception], bool | float]:
-    """Says how long to wait before a further attempt: what the provider asks for, else ever longer; False for none.
+def _pauses(patience: _Patience) -> Callable[[Exception], bool | float]:
+    """Says how long to wait before a further attempt: what the provider asks for, else ever longer.
 
-    Args:
-        ends: what would be waited for beyond it is given up.
+    False where there is none, because the failure cannot pass, or not while the call is waited for.
     """
     backoff = WAIT_INITIAL_SECONDS
 
@@ -313,7 +346,7 @@ def _pauses(ends: float) -> Callable[[Exception], bool | float]:
         asked = error.result.retry_after_seconds
         wait = (backoff if asked is None else asked) + random.uniform(0, WAIT_JITTER_SECONDS)
         backoff *= 2
-        fits = (asked or 0) <= MAX_RETRY_AFTER_SECONDS and wait < ends - time.monotonic()
+        fits = (asked or 0) <= MAX_RETRY_AFTER_SECONDS and wait < patience.ends - time.monotonic()
         return wait if fits else False
 
     return pause

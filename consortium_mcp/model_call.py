@@ -64,6 +64,7 @@ async def make_call(
     log: ResponseSink,
     over: float = math.inf,
     hear: ChunkSink = ignore,
+    on_turn: Callable[[], None] = lambda: None,
 ) -> CallResult:
     """Make the call; whatever the model does wrong is in the result, only cancellation passes through.
 
@@ -73,12 +74,14 @@ async def make_call(
         log: gets the llm response when it is complete.
         over: when (`time.monotonic()`) the call must have ended, waiting for a slot included.
         hear: gets the reply as it comes.
+        on_turn: told when it is the call's turn; before that, nothing is sent.
     """
     async with AsyncExitStack() as held:
         with anyio.move_on_after(over - time.monotonic()) as waiting:
             await held.enter_async_context(limits.slot(entry))
         if waiting.cancelled_caught:
             return CallResult(error_kind="timeout", error="It was not its turn before the run's time was up.")
+        on_turn()
         timeout_seconds = min(timeout_seconds, over - time.monotonic())
         began, started = now_utc(), time.monotonic()
         collected = _Collected(hear)

@@ -7,8 +7,10 @@ import anyio
 import pytest
 
 from consortium_mcp import calls, members
+from consortium_mcp.catalogue import load_catalogue
 from consortium_mcp.consultancy import Consultancy, load_stats
 from consortium_mcp.run import Run
+from consortium_mcp.store import run_scope
 from tests.consulted import consulted, interrupt, kinds, member, performed, without_waits
 from tests.provider import Answer, Fault, Provider, Request, verdict
 
@@ -234,6 +236,27 @@ async def test_a_run_that_waits_for_a_free_place_ends_at_its_deadline_all_the_sa
 
     assert "b#1: timeout, It was not its turn before the run's time was up" in (ended[0].error or "")
     assert provider.count("b") == 0
+    assert ended[0].usage.calls == 0 and office.store.load_spending(run_scope(ended[0].run_id)) == (0, 0, 0.0)
+
+
+async def test_what_a_call_waits_for_its_turn_costs_it_no_further_attempt(
+    provider: Provider, open_consultancy: OpenConsultancy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without_waits(monkeypatch)
+    office = open_consultancy(max_concurrent_calls=1, call_timeout_seconds=1)
+    provider.on("a", [Fault.rate_limit(), "Blue."])
+    provider.on("arbiter", verdict())
+    ended: list[Run] = []
+
+    async def consult() -> None:
+        ended.append(await consulted(office, "a"))
+
+    async with anyio.create_task_group() as group:
+        async with office.limits.slot(load_catalogue().usable("a")):
+            group.start_soon(consult)
+            await anyio.sleep(1.2)  # longer than a call may take
+
+    assert kinds(office, ended[0], "i1/m1") == ["rate_limit", None]
 
 
 async def test_a_run_that_waits_for_its_turn_among_runs_ends_at_its_deadline_all_the_same(

@@ -122,6 +122,28 @@ class Journal(DatabaseFile):
 
         return self.write(settle)
 
+    def withdraw_attempt(self, run_id: str, call_id: str, attempt: int) -> None:
+        """Take back an attempt that was noted and never made: nothing of it is spent."""
+
+        def withdraw(connection: sqlite3.Connection) -> None:
+            where = [run_id, call_id, attempt]
+            sql = "DELETE FROM attempts WHERE run_id = ? AND call_id = ? AND attempt = ? RETURNING *"
+            row = connection.execute(sql, where).fetchone()
+            if row is None:
+                return  # it could not be noted when it began
+            connection.execute(
+                "UPDATE calls SET attempts = attempts - 1 WHERE run_id = ? AND call_id = ?", [run_id, call_id]
+            )
+            reserved = [row["reserved_tokens"], row["reserved_usd"] or 0.0, int(row["reserved_usd"] is None)]
+            for scope in _scopes(connection, run_id, row["day"]):
+                sql = (
+                    "UPDATE spending SET calls = calls - 1, tokens = tokens - ?, cost_usd = cost_usd - ?, "
+                    "unpriced = unpriced - ? WHERE scope = ?"
+                )
+                connection.execute(sql, [*reserved, scope])
+
+        self.write(withdraw)
+
     def finish_call(
         self, run_id: str, spec: CallSpec, result: CallResult, asked: bool = True, owner: str | None = None
     ) -> None:
