@@ -54,6 +54,10 @@ ASSUMED_OUTPUT_TOKENS = 4_096
 """What is reserved for a reply where no option bounds it."""
 
 
+_OUTPUT_LIMITS = ("max_tokens", "max_output_tokens", "max_completion_tokens", "num_predict")
+"""What models call the option that bounds a reply."""
+
+
 @dataclass
 class _Call:
     """A call that was asked for: under way, or done."""
@@ -359,11 +363,14 @@ def calls_per_iteration(consortium: Consortium) -> int:
 
 
 def _reservation(entry: ModelEntry, spec: CallSpec) -> Reservation:
-    """What a call may use at the most: a token is at least two bytes of its question, on the cautious side."""
+    """What is held back for a call: half as many tokens as its question has bytes, and the longest reply it may have.
+
+    Where no option bounds the reply, that is `ASSUMED_OUTPUT_TOKENS`; one that is longer is counted when it is there.
+    """
     texts = (spec.prompt, spec.system or "", json.dumps(spec.output_schema), *(turn.text for turn in spec.history))
     asked = sum(len(text.encode("utf-8", "replace")) for text in texts)
-    limit = spec.options.get("max_tokens")
-    output_tokens = limit if isinstance(limit, int) else ASSUMED_OUTPUT_TOKENS
+    limits = [limit for name in _OUTPUT_LIMITS if isinstance(limit := spec.options.get(name), int)]
+    output_tokens = max(limits, default=ASSUMED_OUTPUT_TOKENS)
     input_tokens = asked // 2 + 50
     return Reservation(input_tokens + output_tokens, price_usd(entry, input_tokens, output_tokens))
 

@@ -5,7 +5,9 @@ import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import llm
 import pytest
+from llm.plugins import pm
 
 from consortium_mcp.consultancy import Consultancy
 from consortium_mcp.local_model.weights import fetch_weights
@@ -98,6 +100,25 @@ def open_consultancy() -> Iterator[Callable[..., Consultancy]]:
 def consultancy(open_consultancy: Callable[..., Consultancy]) -> Consultancy:
     """A consultancy with the default settings."""
     return open_consultancy()
+
+
+@pytest.fixture
+def add_model() -> Iterator[Callable[..., None]]:
+    """Registers models with llm for one test, as a plugin does."""
+    added: list[object] = []
+
+    def add(model: llm.Model | None, async_model: llm.AsyncModel | None = None) -> None:
+        class Plugin:
+            @llm.hookimpl
+            def register_models(self, register: Callable[..., None]) -> None:
+                register(model, async_model)
+
+        added.append(Plugin())
+        pm.register(added[-1], name=f"plugin-{len(added)}-of-the-test")
+
+    yield add
+    for plugin in added:
+        pm.unregister(plugin)
 
 
 @pytest.fixture

@@ -5,11 +5,12 @@ import os
 import random
 import re
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import anyio
+import llm
 import pytest
 from mcp_types import CallToolResult
 
@@ -302,6 +303,32 @@ async def test_a_plan_makes_no_call_and_writes_no_run(priced: Provider, consulta
     assert plan.cost_usd is not None and 0 < plan.cost_usd[0] < plan.cost_usd[1]
     assert plan.tokens[0] < plan.tokens[1]
     assert priced.count() == 0 and consultancy.store.list_runs() == []
+
+
+class Talkative(llm.AsyncModel):
+    """A model whose option for the longest reply has a name of its own."""
+
+    model_id = "talkative"
+
+    class Options(llm.Options):
+        num_predict: int | None = None
+
+    async def execute(self, prompt: Any, stream: bool, response: Any, conversation: Any) -> AsyncGenerator[str, None]:
+        yield "Blue."
+
+
+@pytest.mark.parametrize(("longest", "is_asked"), [(20_000, False), (2_000, True), (None, True)])
+async def test_the_reply_that_a_call_may_have_is_reserved_whatever_the_option_for_it_is_called(
+    provider: Provider, consultancy: Consultancy, add_model: Callable[..., None], longest: int | None, is_asked: bool
+) -> None:
+    add_model(None, Talkative())
+    provider.on("arbiter", verdict())
+    options = {} if longest is None else {"num_predict": longest}
+    members = [{"model": "talkative", "options": options}, {"model": "a"}]
+
+    run = await consulted(consultancy, members=members, budget=Budget(max_tokens=20_000), max_iterations=1)
+
+    assert run.iterations[0].responses[0].ok is is_asked
 
 
 @pytest.mark.usefixtures("priced")

@@ -11,7 +11,6 @@ import anyio
 import anyio.to_thread
 import llm
 import pytest
-from llm.plugins import pm
 
 from consortium_mcp import consult
 from consortium_mcp.catalogue import ModelEntry, load_catalogue
@@ -24,25 +23,6 @@ from tests.provider import Fault, Provider, Reply, verdict
 
 SPEC = CallSpec(call_id="i1/m1", iteration=1, label="a#1", model="a", prompt="why?")
 AddModel = Callable[..., None]
-
-
-@pytest.fixture
-def add_model() -> Iterator[AddModel]:
-    """Registers models with llm for one test, as a plugin does."""
-    added: list[object] = []
-
-    def add(model: llm.Model | None, async_model: llm.AsyncModel | None = None) -> None:
-        class Plugin:
-            @llm.hookimpl
-            def register_models(self, register: Callable[..., None]) -> None:
-                register(model, async_model)
-
-        added.append(Plugin())
-        pm.register(added[-1], name=f"plugin-{len(added)}-of-the-test")
-
-    yield add
-    for plugin in added:
-        pm.unregister(plugin)
 
 
 def entry_of(model: str) -> ModelEntry:

@@ -15,7 +15,7 @@ from consortium_mcp.store.rows import RESULT_COLUMNS, result_of
 
 @dataclass(frozen=True)
 class Reservation:
-    """What one attempt may use at the most, held back until it is over."""
+    """What one attempt is expected to use at the most, held back until it is over."""
 
     tokens: int
     """Of its question and its reply together."""
