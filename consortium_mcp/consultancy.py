@@ -76,7 +76,8 @@ class Consultancy(Opening):
     ) -> Run:
         """Work on a run until it has ended, and return it; calls whose results are stored are not made again.
 
-        A run that another process holds is returned as it stands.
+        A run that another process holds is returned as it stands, and of one that ended here, where that could not be
+        written, the end is written now.
 
         Args:
             run: as it was just opened, or its id.
@@ -86,6 +87,10 @@ class Consultancy(Opening):
         Raises:
             ConsortiumError: an interrupted run needs a model that cannot be called now; it stays interrupted.
         """
+        run_id = run if isinstance(run, str) else run.run_id
+        if (kept := self.unclosed.get(run_id)) and kept.ended_utc:
+            return await self.close_at_last(kept)
+        self.unclosed.pop(run_id, None)
         with anyio.CancelScope(shield=True):  # from here on a cancelled run is closed as such
             opened = await self.store.loaded(self.store.load_run, run) if isinstance(run, str) else run
         with calling(opened.caller):
@@ -194,6 +199,13 @@ class Consultancy(Opening):
         except StoreUnusable as error:
             unclosed = self.unclosed[run.run_id] = run if unsaved else _not_saved(run, str(error))
             return unclosed
+
+    async def close_at_last(self, run: Run) -> Run:
+        """Write how a run of `unclosed` ended, and return it; where that fails again, it stays there."""
+        with suppress(StoreUnusable):
+            await self.store.saved(self.store.close_run, run, self.owner)
+            self.unclosed.pop(run.run_id, None)
+        return run
 
     async def _let_go(self, run: Run) -> None:
         """Close a run that was cut off as cancelled; one that was because we leave can be resumed.

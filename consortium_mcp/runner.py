@@ -66,7 +66,6 @@ class Runner:
         assert self._group is not None
         run_id = run if isinstance(run, str) else run.run_id
         if run_id not in self._scopes and not self.consultancy.leaving:
-            self.consultancy.unclosed.pop(run_id, None)
             self._scopes[run_id] = anyio.CancelScope()
             self._group.start_soon(self._perform, run, run_id, on_text)
 
@@ -80,9 +79,11 @@ class Runner:
 
         Raises NotFound. Returns when a run of this process has ended; another process hears of it within seconds.
         """
+        if (await self.load(run_id)).ended_utc:
+            return
         store = self.consultancy.store
-        await store.loaded(store.load_progress, run_id)
         await store.saved(store.request_cancel, run_id)
+        self.consultancy.unclosed.pop(run_id, None)  # why it could not go on matters no more
         while run_id in self._scopes:
             changed = self._change(run_id)
             self._scopes[run_id].cancel()
@@ -119,13 +120,13 @@ class Runner:
         self._group.start_soon(self._keep_recovering)
 
     async def load(self, run_id: str) -> Run:
-        """The run as it stands: from the store, or, where that could not be written, as it ended here.
+        """The run as it stands: from the store, or, where that could not be written until now, as it ended here.
 
         Raises NotFound for a run that is not stored, or another caller's.
         """
         ended = self.consultancy.unclosed.get(run_id)
         if ended and self.consultancy.store.reader() in (None, ended.caller):
-            return ended
+            return await self.consultancy.close_at_last(ended) if ended.ended_utc else ended
         run = await self.consultancy.store.loaded(self.consultancy.store.load_run, run_id)
         return run.model_copy(update={"status": self._seen(run_id, run.status)})
 

@@ -466,6 +466,31 @@ async def test_a_run_that_cannot_be_begun_says_why_and_can_be_gone_on_with(
     assert (asked, answered.answer) == (0, "Paris")
 
 
+@pytest.mark.parametrize("way", ["read", "gone on with"])
+async def test_an_answer_that_could_not_be_saved_is_saved_later_and_paid_for_once(
+    way: str, impatient: None, models: Provider, path: Path, consultancy: Consultancy
+) -> None:
+    gate = models.gate("a", "b")
+    run_id = consultancy.open_run("Capital?", **DEFINITION).run_id
+    async with Runner(consultancy) as runner:
+        runner.submit(run_id)
+        await gate.wait_for_async(2)
+        with held(path):
+            gate.open()
+            async for _ in runner.follow(run_id, 60):
+                pass
+        if way == "read":
+            await runner.load(run_id)
+        else:
+            runner.submit(run_id)
+            async for _ in runner.follow(run_id, 60):
+                pass
+
+    record = consultancy.store.load_run(run_id)
+    assert (record.answer, record.status, models.count()) == ("Paris", "converged", 3) and not consultancy.unclosed
+    assert "could not be saved in full" in record.degraded[-1]
+
+
 async def test_a_run_that_could_not_be_saved_is_its_callers_alone(
     impatient: None, models: Provider, path: Path, consultancy: Consultancy
 ) -> None:
