@@ -190,17 +190,7 @@ class RunCalls:
         await self.write(self.store.finish_call, self.run.run_id, spec, result, True, self.owner)
         return result
 
-    async def _replayed(self, spec: CallSpec) -> CallResult:
-        """What a member said in the run that is judged again; nobody is asked."""
-        result = await self.store.loaded(self.store.load_result, self.run.run_id, spec.call_id)
-        if result is None:
-            error = "It gave no response in the run that is judged again."
-            raise _NotAsked(CallResult(error_kind="cancelled", error=error))
-        return result
-
     async def _with_retries(self, entry: ModelEntry, spec: CallSpec, *, is_backup: bool) -> CallResult:
-        if self.run.replay_of and spec.asks_member:
-            return await self._replayed(spec)
         left = self._seconds_left(for_arbiter=not spec.asks_member)
         if left <= 0:
             self._note_stopped(spec, "deadline")

@@ -250,6 +250,16 @@ async def test_the_cost_is_unknown_when_a_call_was_cut_that_may_have_cost_someth
     assert (kinds(consultancy, run, "i1/m1"), run.usage.cost_usd) == (["network", None], None)
 
 
+async def test_what_a_failed_attempt_used_counts_in_every_figure(priced: Provider, consultancy: Consultancy) -> None:
+    priced.on(PRICED, member(Reply("No.", "content_filter", 1_000, 500), Reply(verdict(), "stop", 20, 10)))
+    priced.on("a", Reply("Blue.", "stop", 10, 5))
+
+    run = await consulted(consultancy, f"{PRICED}|a", arbiter=PRICED, max_iterations=1)
+
+    assert kinds(consultancy, run, "i1/m1") == ["content_filter", None]
+    assert (run.usage.calls, run.usage.input_tokens, run.usage.output_tokens) == (3, 1_030, 515)
+
+
 async def test_an_unknown_price_is_unknown_and_not_nothing(priced: Provider, consultancy: Consultancy) -> None:
     priced.on("arbiter", verdict())
 

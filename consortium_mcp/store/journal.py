@@ -106,6 +106,8 @@ class Journal(DatabaseFile):
             "error_kind": result.error_kind,
             "error": result.error,
             "tokens": sum(counted) if counted else None,
+            "input_tokens": result.input_tokens,
+            "output_tokens": result.output_tokens,
             "cost_usd": cost_usd,
             "duration_ms": result.duration_ms,
         }
@@ -164,11 +166,6 @@ class Journal(DatabaseFile):
             _finish(connection, run_id, spec.call_id, result, "done" if asked else "begun")
 
         self.write(finish)
-
-    def load_result(self, run_id: str, call_id: str) -> CallResult | None:
-        """The result of a call; None when it has none."""
-        rows = self.read("SELECT * FROM calls WHERE run_id = ? AND call_id = ? AND state = 'done'", [run_id, call_id])
-        return result_of(rows[0]) if rows else None
 
     def copy_calls(self, from_run: str, to_run: str, call_ids: Collection[str]) -> None:
         """Give a run calls of another one, with what they gave; nothing is spent by it."""

@@ -277,3 +277,14 @@ def m009_long_histories(db: Database) -> None:
     db.execute("UPDATE ratings SET caller = (SELECT caller FROM runs WHERE runs.run_id = ratings.run_id)")
     db.execute("CREATE INDEX ratings_by_time ON ratings (datetime_utc)")
     db.execute("CREATE INDEX ratings_by_caller ON ratings (caller, datetime_utc) WHERE caller IS NOT NULL")
+
+
+@migrations(name="m010_tokens_of_attempts")
+def m010_tokens_of_attempts(db: Database) -> None:
+    """What each attempt used, apart for questions and replies: a call's own figures are those of its last attempt."""
+    for column in ("input_tokens", "output_tokens"):
+        db.execute(f"ALTER TABLE attempts ADD COLUMN {column} INTEGER")
+        db.execute(
+            f"UPDATE attempts SET {column} = (SELECT {column} FROM calls WHERE calls.run_id = attempts.run_id "
+            "AND calls.call_id = attempts.call_id AND calls.attempts = attempts.attempt)"
+        )

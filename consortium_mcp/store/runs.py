@@ -237,19 +237,17 @@ class Runs(DatabaseFile):
 
     def _usage(self, run_id: str) -> Usage:
         """What its own attempts used; a call that was copied for a replay has none."""
-        calls = (
-            "SELECT sum(input_tokens) AS input_tokens, sum(output_tokens) AS output_tokens FROM calls "
-            "WHERE run_id = ? AND attempts > 0"
-        )
         spent = (
-            "SELECT count(*) AS calls, sum(cost_usd) AS cost_usd, "
-            "count(*) FILTER (WHERE cost_usd IS NULL) AS unpriced FROM attempts WHERE run_id = ?"
+            "SELECT count(*) AS calls, sum(input_tokens) AS input_tokens, sum(output_tokens) AS output_tokens, "
+            "sum(cost_usd) AS cost_usd, count(*) FILTER (WHERE cost_usd IS NULL) AS unpriced "
+            "FROM attempts WHERE run_id = ?"
         )
-        totals = self.read(spent, [run_id])[0]
+        totals = dict(self.read(spent, [run_id])[0])
         if not totals["calls"]:
             return Usage(input_tokens=0, output_tokens=0, cost_usd=0.0)
-        cost = None if totals["unpriced"] else totals["cost_usd"]
-        return Usage(calls=totals["calls"], cost_usd=cost, **dict(self.read(calls, [run_id])[0]))
+        if totals.pop("unpriced"):
+            totals["cost_usd"] = None
+        return Usage(**totals)
 
 
 def _find_joinable(connection: sqlite3.Connection, fingerprint: str | None, since_utc: str) -> str | None:
