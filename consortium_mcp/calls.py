@@ -21,6 +21,7 @@ from consortium_mcp.consortium import CLIENT, Consortium
 from consortium_mcp.errors import StoreUnusable
 from consortium_mcp.failures import RETRIED
 from consortium_mcp.masking import masked
+from consortium_mcp.members import specs_of
 from consortium_mcp.model_call import CallLimits, ChunkSink, ResponseSink, make_call
 from consortium_mcp.nesting import OuterCall, within_call
 from consortium_mcp.prices import price_usd
@@ -149,7 +150,9 @@ class RunCalls:
         """Why the next iteration of the run may not begin; None when it may."""
         if run.iterations and self._seconds_left(for_arbiter=False) <= 0:
             return "deadline"
-        needed = calls_per_iteration(run.consortium)
+        specs = specs_of(run)
+        needed = sum(spec.response is None and spec.call_id not in self._calls for spec in specs)
+        needed += judging_methods()[run.consortium.judging_method].calls(len(specs))
         for scope, budget in self._budgets().items():
             if budget.max_calls is not None and run.iterations:
                 try:

@@ -37,10 +37,10 @@ class KeptClients:
         first time, so it belongs into a thread.
         """
         with self._lock:  # runs that come together share their models
-            self._trusted = self._trusted or httpx2.create_ssl_context()
-            aiohttp.ClientSession  # noqa: B018 - imported here, where no event loop waits for it
             for model in (entry.async_model, entry.sync_model):
                 if hasattr(model, "get_client") and not hasattr(model, "_consortium_keeps_clients"):
+                    self._trusted = self._trusted or httpx2.create_ssl_context()
+                    aiohttp.ClientSession  # noqa: B018 - imported here, where no event loop waits for it
                     model.get_client = self._keeping(model, model.get_client)  # type: ignore[union-attr]
                     model._consortium_keeps_clients = True  # type: ignore[union-attr]
 

@@ -672,6 +672,18 @@ async def test_a_debate_with_nobody_to_debate_asks_the_prompt_again() -> None:
 # eliminate
 
 
+@pytest.mark.parametrize(("max_calls", "status"), [(9, "converged"), (8, "budget")])
+async def test_a_budget_is_held_against_those_who_are_still_asked(
+    client: Client, provider: Provider, max_calls: int, status: str
+) -> None:
+    script_models(provider)
+    rules = {"strategy": "eliminate", "judging_method": "rank", "check_order": False, "max_calls": max_calls}
+
+    result = structured(await client.call_tool("consult_consortium", {**FOUR, **rules}))
+
+    assert (result["status"], provider.count()) == (status, 9 if status == "converged" else 5)
+
+
 async def eliminated(
     better: Callable[[str], Any], *members: dict[str, Any], failing: Sequence[str] = ()
 ) -> list[list[str]]:

@@ -397,6 +397,16 @@ def test_progress_says_who_is_awaited(store: Store) -> None:
     assert store.load_progress("01a").message == "1 of 3 responses; waiting for a#1, a#3"
 
 
+def test_an_instance_that_was_late_is_awaited_again_in_the_next_iteration(store: Store) -> None:
+    store.open_run(run_of(), "me")
+    for spec in (spec_of("i1/m1", "a#1"), spec_of("i1/m2", "a#2"), spec_of("i1/arbiter"), spec_of("i2/m1", "a#1")):
+        begin(store, spec)
+    store.finish_call("01a", spec_of("i1/m1", "a#1"), CallResult(text="first"))
+    store.finish_call("01a", spec_of("i1/arbiter"), CallResult(text="verdict"))
+
+    assert store.load_progress("01a").message == "iteration 2: 0 of 2 responses; waiting for a#1, a#2"
+
+
 def test_progress_says_when_the_arbiter_reads(store: Store) -> None:
     store.open_run(run_of(), "me")
     for call_id in ("i1/m1", "i2/m1"):

@@ -31,6 +31,7 @@ class RunProgress(DatabaseFile):
         current = max((call["iteration"] for call in calls), default=0)
         asked = [call for call in calls if call["iteration"] == current]
         members = sorted((call for call in asked if is_member(call["call_id"])), key=place)
+        members += _awaited_again(calls, current, {call["label"] for call in members})
         judging = [call for call in asked if not is_member(call["call_id"])]
         until = min((call["begun_utc"] for call in judging if call["begun_utc"]), default=rows[0]["ended_utc"])
         shown = [_late(call, until) for call in map(_progress_of, members)]
@@ -40,6 +41,12 @@ class RunProgress(DatabaseFile):
             calls_done=sum(call["state"] == "done" for call in calls),
             calls=(*shown, *map(_progress_of, judging)),
         )
+
+
+def _awaited_again(calls: list[sqlite3.Row], current: int, asked: set[str]) -> list[sqlite3.Row]:
+    """Calls to instances that were late in an earlier iteration: they stand for this one, in which nobody asks again."""
+    earlier = {call["label"]: call for call in calls if is_member(call["call_id"]) and call["iteration"] < current}
+    return [call for label, call in earlier.items() if label not in asked and call["state"] != "done"]
 
 
 def _progress_of(row: sqlite3.Row) -> CallProgress:
