@@ -36,7 +36,7 @@ class Settings(Record):
     """How long one model call may take."""
 
     max_concurrent_calls: int = Field(default=64, ge=1)
-    """How many model calls this process has in flight at once, over all runs."""
+    """How many model calls this process has in flight at once, over all runs; consults inside a consult not counted."""
 
     max_concurrent_runs: int = Field(default=16, ge=1)
     """How many runs this process works on at once; further ones wait."""

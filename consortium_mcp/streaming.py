@@ -37,12 +37,12 @@ def stream_quickly(client: Any) -> None:
     completions.create = quick_create
 
 
-async def _read(pieces: AsyncIterator[Any]) -> AsyncIterator["Piece"]:
+async def _read(pieces: AsyncIterator[Any]) -> AsyncIterator["ReplyPart"]:
     async for piece in pieces:
-        yield Piece(piece)
+        yield ReplyPart(piece)
 
 
-class Piece:
+class ReplyPart:
     """A part of a reply, read like the SDK's own; what is not in it is None."""
 
     def __init__(self, given: dict[str, Any]) -> None:
@@ -60,5 +60,5 @@ class Piece:
 
 def _readable(value: Any) -> Any:
     if isinstance(value, dict):
-        return Piece(value)
+        return ReplyPart(value)
     return [_readable(one) for one in value] if isinstance(value, list) else value

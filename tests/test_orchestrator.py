@@ -304,6 +304,14 @@ async def test_B7_when_the_arbiter_fails_the_member_that_trusts_itself_most_judg
     assert run.degraded == ("The arbiter judge failed (Down); b, a member, judged in its place.",)
 
 
+async def test_no_model_that_has_failed_as_the_arbiter_stands_in_for_it_and_the_backup_that_did_is_named() -> None:
+    down = failed("server", "Down.")
+    by_backup = CallResult(text=verdict_text("by c", 0.9), answered_by="c")
+    call = ScriptedCalls(m1="I\nConfidence: 90%", m2="II\nConfidence: 20%", arbiter=down, arbiter_standin=by_backup)
+    run = closed(await last_state(new_run(consortium=panel("judge|a", "b|c")), call))
+    assert call.question("i1/arbiter/standin").model == "b|c" and run.iterations[0].judged_by == "c"
+
+
 async def test_B7_when_nobody_can_judge_the_response_that_the_others_agree_with_most_is_the_answer() -> None:
     down = failed("server", "Down.")
     call = ScriptedCalls(m1="it is blue", m2="it is green", m3="it is blue indeed", arbiter=down, arbiter_standin=down)

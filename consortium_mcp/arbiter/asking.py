@@ -55,7 +55,7 @@ async def ask_arbiter(run: Run, iteration: Iteration, call: Caller, reads_schema
     if again.verdict is None:
         both = f"{judged.arbiter_error}; {stand_in} in its place: {again.arbiter_error}"
         return judged.model_copy(update={"arbiter_error": both})
-    return again.model_copy(update={"judged_by": stand_in, "arbiter_error": judged.arbiter_error})
+    return again.model_copy(update={"judged_by": again.judged_by or stand_in, "arbiter_error": judged.arbiter_error})
 
 
 async def _verdict_of(
@@ -115,7 +115,7 @@ async def _repaired(
 
 def _strongest_other(iteration: Iteration, arbiter: str) -> str | None:
     """The model of the response that trusts itself most, the first of equals; None where only the arbiter's is left."""
-    failed = {arbiter, *alternatives(arbiter), OWN_ANSWER}
-    usable = [response for response in iteration.responses if response.ok and response.model not in failed]
+    failed = {*alternatives(arbiter), OWN_ANSWER}
+    usable = [one for one in iteration.responses if one.ok and failed.isdisjoint(alternatives(one.model))]
     best = max(usable, key=lambda response: response.stated_confidence or 0.0, default=None)
     return best.model if best else None

@@ -40,7 +40,7 @@ class Iteration(Record):
     """The backup or member that gave the verdict in the arbiter's place; None when it was the arbiter."""
 
     arbiter_error: str | None = None
-    """Why there is no verdict, in one sentence; None when there is one."""
+    """Why the arbiter gave no verdict, in one sentence; None when it did."""
 
     raw_verdict: str | None = None
     """The arbiter's reply, untouched; None when there was none."""

@@ -29,7 +29,7 @@ class Begun:
     """The attempt may be made."""
 
     attempt: int
-    """Which one, from 1."""
+    """Which one, from 1; 0 for one that could not be noted."""
 
 
 @dataclass(frozen=True)

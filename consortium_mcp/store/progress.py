@@ -44,7 +44,7 @@ class RunProgress(DatabaseFile):
 
 
 def _awaited_again(calls: list[sqlite3.Row], current: int, asked: set[str]) -> list[sqlite3.Row]:
-    """Calls to instances that were late in an earlier iteration: they stand for this one, in which nobody asks again."""
+    """Calls to instances that were late in an earlier iteration: they stand for this one, too."""
     earlier = {call["label"]: call for call in calls if is_member(call["call_id"]) and call["iteration"] < current}
     return [call for label, call in earlier.items() if label not in asked and call["state"] != "done"]
 
