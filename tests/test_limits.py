@@ -198,6 +198,28 @@ async def test_lists_of_many_and_long_things_fit(
         assert said(result).startswith("This result was too long and is cut: ") and rest in said(result)[:200]
 
 
+@pytest.mark.parametrize("mode", ["auto", "legacy"])
+@pytest.mark.parametrize(
+    "member",
+    [{"role": "expert in law " * 28}, {"options": {f"option {number}": "x" * 20 for number in range(1_000)}}],
+    ids=["roles", "options"],
+)
+async def test_a_list_of_few_consortiums_of_many_long_things_fits_too(
+    member: dict[str, Any], mode: str, consultancy: Consultancy
+) -> None:
+    text = "What this consortium is for, at some length. " * 20
+    for number in range(5):
+        one = define(members=[{"model": f"m{place}", **member} for place in range(6)], system_prompt=text)
+        consultancy.store.save_consortium(f"panel {number}", one.model_copy(update={"description": text}))
+    async with in_process(mode, consultancy) as client:
+        listed = await client.call_tool("list_consortiums", {})
+        removed = await client.call_tool("remove_consortium", {"name": "panel 0"})
+
+    assert result_tokens(listed) < MOST_RESULT_TOKENS and structured(listed)["strategies"]
+    assert result_tokens(removed) < MOST_RESULT_TOKENS and structured(removed)["name"] == "panel 0"
+    assert said(listed).startswith("This result was too long and is cut: all of them are in consortium://consortiums")
+
+
 async def test_a_page_of_runs_is_as_long_as_fits_and_nothing_is_skipped(consultancy: Consultancy) -> None:
     for number in range(70):
         run = new_run("齉" * 300, run_id=f"01{number:024}", ended_utc="2026-11-23T00:00:00.000+00:00")

@@ -3,6 +3,7 @@
 import json
 import re
 import string
+from functools import partial
 from typing import Any
 
 from consortium_mcp.texts import clip
@@ -18,6 +19,9 @@ ANSWER_TOKENS = 9_000
 
 _SHARES = (3 / 4, 1 / 2, 1 / 4, 1 / 8, 1 / 16, 1 / 32, 1 / 64)
 _LENGTHS = (200, 100, 50, 25, 10, 5)
+_LAST_SHARE = 1 / 128
+"""Of what a result may have: less than this is little more than the note of what was cut."""
+_LAST_LENGTHS = (2, 1)
 
 
 def most_tokens(text: str) -> float:
@@ -48,15 +52,21 @@ def shortened(text: str, tokens: float) -> str:
     return short
 
 
-def fitted(value: Any) -> Any:
-    """The value as it can be structured content: its longest texts are shortened first, then its longest lists."""
-    shares, lengths = iter(_SHARES), iter(_LENGTHS)
-    while not fits(value):
-        if (share := next(shares, None)) is not None:
-            value = _with_texts_of(value, STRUCTURED_TOKENS * share)
-        else:
-            value = _with_lists_of(value, next(lengths))
-    return value
+def fitted(record: dict[str, Any]) -> dict[str, Any]:
+    """The record as it can be structured content: its longest texts are shortened first, then its longest lists.
+
+    Where that is not enough, as with long texts in lists in lists, both are shortened further; where even that is not,
+    as with a thousand options of one model, the longest fields come as an empty list or as null.
+    """
+    for shorten in _STEPS:
+        if fits(record):
+            return record
+        record = shorten(record)
+    for name in sorted(record, key=lambda name: len(_as_json(record[name])), reverse=True):
+        if fits(record):
+            break
+        record = {**record, name: [] if isinstance(record[name], list) else None}
+    return record
 
 
 def _with_texts_of(value: Any, tokens: float) -> Any:
@@ -79,3 +89,12 @@ def _with_lists_of(value: Any, length: int) -> Any:
 
 def _as_json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+_STEPS = (
+    *(partial(_with_texts_of, tokens=STRUCTURED_TOKENS * share) for share in _SHARES),
+    *(partial(_with_lists_of, length=length) for length in _LENGTHS),
+    partial(_with_texts_of, tokens=STRUCTURED_TOKENS * _LAST_SHARE),
+    *(partial(_with_lists_of, length=length) for length in _LAST_LENGTHS),
+)
+"""What is done to a record, one after the other, until it fits."""
