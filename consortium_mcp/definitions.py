@@ -89,10 +89,12 @@ class Definitions:
             inside: the consortiums of which this one is a member, the outermost first.
 
         Raises:
-            InvalidConsortium: unknown strategy or judging method, or the consortium contains itself.
+            InvalidConsortium: unknown strategy or judging method, a system prompt that is too long, or the consortium
+                contains itself.
             ModelUnavailable: a model is unknown, not allowed, lacks its key, or does not take its options.
         """
         _check_rules(consortium)
+        self._check_prompts(name, consortium)
         others, _ = self.store.list_consortiums()
         _refuse_cycle(name, consortium, others)
         allowed = self.settings.allowed_models
@@ -116,7 +118,10 @@ class Definitions:
         """
         _check_rules(consortium)
         others, _ = self.store.list_consortiums()
-        checks: list[Callable[[], object]] = [lambda: _refuse_cycle(name, consortium, others)]
+        checks: list[Callable[[], object]] = [
+            partial(self._check_prompts, name, consortium),
+            partial(_refuse_cycle, name, consortium, others),
+        ]
         for model in models_of(with_arbiter(consortium)):
             checks.append(partial(self._usable, model, catalogue))
             if entry := catalogue.find(model):
@@ -143,17 +148,38 @@ class Definitions:
         Under the name of one that the server has for all, it stands before that one for its caller, and replaces none.
 
         Raises:
-            InvalidConsortium: the name is a model's, or taken and `overwrite` is false, or a rule is broken.
+            InvalidConsortium: the name is a model's, or taken and `overwrite` is false, a rule is broken, or a text is
+                too long.
         """
         if not name.strip() or len(name) > 100 or not name.isprintable():
             raise InvalidConsortium(f"The name {name[:100]!r} does not do: use 1 to 100 printable characters.")
         _refuse_model_name(name, catalogue)
         _check_rules(consortium)
+        self._check_prompts(name, consortium)
+        if problems := self.long_texts({f"description of {name!r}": consortium.description}):
+            raise InvalidConsortium(" ".join(problems))
         others, _ = self.store.list_consortiums()
         if not overwrite and name in self.store.list_own_names():
             raise InvalidConsortium(f"A consortium named {name!r} is saved already; overwrite=true replaces it.")
         _refuse_cycle(name, consortium, others)
         self.store.save_consortium(name, consortium)
+
+    def long_texts(self, texts: Mapping[str, str | None]) -> list[str]:
+        """Which of these texts, by what they are called, have more characters than are allowed; empty when none has."""
+        limit = self.settings.max_prompt_chars
+        return [
+            f"The {what} has {len(text)} characters; {limit} are allowed (CONSORTIUM_MAX_PROMPT_CHARS). Shorten it."
+            for what, text in texts.items()
+            if text and len(text) > limit
+        ]
+
+    def _check_prompts(self, name: str | None, consortium: Consortium) -> None:
+        """Raise where a system prompt is too long, whoever saved it, and whatever was allowed then."""
+        prompts = [consortium.system_prompt, *(member.system_prompt for member in consortium.members)]
+        longest = max((prompt or "" for prompt in prompts), key=len)
+        what = "system prompt" if name is None else f"system prompt of {name!r}"
+        if problems := self.long_texts({what: longest}):
+            raise InvalidConsortium(" ".join(problems))
 
     def _usable(self, model: str, catalogue: Catalogue) -> ModelEntry:
         """The model, ready to be called. Raises ModelUnavailable."""

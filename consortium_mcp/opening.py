@@ -70,7 +70,7 @@ class Opening:
         problems += client_problems(consortium, has_client)
         if not prompt.strip():
             problems.append("The prompt is empty.")
-        problems += self._long_texts(prompt, own_answer, definition.get("system_prompt"))
+        problems += self.definitions.long_texts({"prompt": prompt, "own answer": own_answer})
         budget = budget or Budget()
         problems += nested_problems(budget, models) + budget_problems(consortium, budget, models)
         problems += self._problems_today(consortium, models)
@@ -113,7 +113,7 @@ class Opening:
         if not prompt.strip():
             raise InvalidConsortium("The prompt is empty; say what the consortium is to answer.")
         budget = budget or Budget()
-        if problems := self._long_texts(prompt, own_answer, definition.get("system_prompt")):
+        if problems := self.definitions.long_texts({"prompt": prompt, "own answer": own_answer}):
             raise InvalidConsortium(" ".join(problems))
         earlier = self._earlier(follow_up_to)
         history = (*history, *_conversation(earlier))
@@ -158,15 +158,6 @@ class Opening:
     async def opened(self, prompt: str, **asked: Any) -> Run:
         """The same for callers in an event loop; more than a few at once would only wait for each other."""
         return await anyio.to_thread.run_sync(partial(self.open_run, prompt, **asked), limiter=self._opening)
-
-    def _long_texts(self, *texts: str | None) -> list[str]:
-        """Which of the caller's texts are too long; empty when none is."""
-        limit = self.settings.max_prompt_chars
-        return [
-            f"A text has {len(text)} characters; {limit} are allowed (CONSORTIUM_MAX_PROMPT_CHARS). Shorten it."
-            for text in texts
-            if text and len(text) > limit
-        ]
 
     def _earlier(self, run_id: str | None) -> Run | None:
         """The run that is followed up; None when there is none. Raises NotFound, and where it has no answer."""

@@ -54,7 +54,7 @@ class Settings(Record):
     """A consult that may cost more, or whose price is unknown, asks the client's user first; None means never."""
 
     max_prompt_chars: int = Field(default=200_000, ge=1)
-    """The longest prompt, system prompt or own answer, in characters."""
+    """The longest prompt, system prompt, own answer or description, in characters."""
 
     resume: Literal["auto", "manual"] | None = None
     """`auto`: a server that starts resumes interrupted runs; `manual`: only when asked; None: `auto` but on stdio."""

@@ -32,6 +32,7 @@ from consortium_mcp.server.tokens import IssuedTokens
 from consortium_mcp.settings import Settings, load_settings
 from tests.consulted import consulted
 from tests.provider import API_KEY, Fault, Provider, verdict
+from tests.scripted import panel
 from tests.server_process import INITIALIZE, JSON, http_client, http_server, read, said, structured
 from tests.test_serving import ONE, at, until
 
@@ -614,6 +615,29 @@ async def test_oversized_counts_and_texts_are_refused_before_any_call(provider: 
                 assert result.is_error and len(said(result)) < 1000, arguments
 
     assert provider.count() == 0
+
+
+async def test_a_text_that_is_too_long_is_too_long_in_a_saved_consortium_too(
+    provider: Provider, consultancy: Consultancy, tmp_path: Path
+) -> None:
+    consultancy.store.save_consortium("before", panel("a", system_prompt="x" * 1001, arbiter="arbiter"))
+    consultancy.store.save_consortium("around", panel("before", arbiter="arbiter"))
+    texts: list[str] = []
+    with http_server(tmp_path / "stderr", CONSORTIUM_MAX_PROMPT_CHARS="1000") as (_, url):
+        async with http_client(url, "auto") as client:
+            for field in ("system_prompt", "description"):
+                saved = await client.call_tool("save_consortium", {"name": "x", "models": ["a"], field: "x" * 1001})
+                texts.append(said(saved))
+            for name in ("before", "around"):
+                for dry_run in (False, True):
+                    asked = {"prompt": "?", "consortium": name, "dry_run": dry_run}
+                    texts.append(said(await client.call_tool("consult_consortium", asked)))
+            listed = said(await client.call_tool("list_consortiums", {}))
+
+    refusal = "has 1001 characters; 1000 are allowed (CONSORTIUM_MAX_PROMPT_CHARS). Shorten it."
+    assert f"The system prompt of 'x' {refusal}" in texts[0] and f"The description of 'x' {refusal}" in texts[1]
+    assert all(f"The system prompt of 'before' {refusal}" in text for text in [*texts[2:], listed])
+    assert provider.count() == 0 and "x" not in consultancy.store.list_consortium_names()
 
 
 # What never leaves the server
