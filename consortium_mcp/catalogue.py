@@ -146,28 +146,28 @@ class Catalogue:
         """Whether the name is the id or an alias of a model."""
         return name in self._by_name
 
-    def is_consortium(self, name: str) -> bool:
-        """Whether it is a saved consortium's."""
-        found = self.find(name)
-        return found is not None and found.is_consortium
+    def search(self, query: str | None = None, allowed: Collection[str] = ()) -> list[tuple[ModelEntry, str | None]]:
+        """The models whose id or an alias contains the query, each with its problem; usable ones first.
 
-    def search(self, query: str | None = None) -> list[tuple[ModelEntry, str | None]]:
-        """The models whose id or an alias contains the query, each with its problem; usable ones first."""
+        Args:
+            allowed: patterns of ids that may be used; none means all.
+        """
         wanted = (query or "").lower()
         found = [
-            (entry, entry.problem())
+            (entry, _not_allowed(entry, allowed) or entry.problem())
             for entry in self.entries
             if any(wanted in name.lower() for name in (entry.model_id, *entry.aliases))
         ]
         return sorted(found, key=lambda one: one[1] is not None)
 
     def usable_ids(self, allowed: Collection[str] = ()) -> list[str]:
-        """The ids of all models that can be called now.
+        """The ids of all models that can be called now; saved consortiums, which only ask models, are none of them.
 
         Args:
             allowed: patterns of ids that may be used; none means all.
         """
-        return [entry.model_id for entry, problem in self.search() if not problem and _is_allowed(entry, allowed)]
+        found = self.search(allowed=allowed)
+        return [entry.model_id for entry, problem in found if problem is None and not entry.is_consortium]
 
     def usable(self, name: str, allowed: Collection[str] = ()) -> ModelEntry:
         """The model with this id or alias, ready to be called.
@@ -181,11 +181,8 @@ class Catalogue:
         entry = self.find(name)
         if entry is None:
             raise ModelUnavailable(self._unknown(name))
-        if not _is_allowed(entry, allowed):
-            raise ModelUnavailable(
-                f"The model {entry.model_id!r} is not allowed here; allowed: {', '.join(allowed)} "
-                "(CONSORTIUM_ALLOWED_MODELS)."
-            )
+        if problem := _not_allowed(entry, allowed):
+            raise ModelUnavailable(f"The model {entry.model_id!r} is {problem}")
         if problem := entry.problem():
             raise ModelUnavailable(f"The model {name!r} cannot be used: {problem}")
         return entry
@@ -255,8 +252,11 @@ class RecentCatalogue:
             return self._catalogue, True
 
 
-def _is_allowed(entry: ModelEntry, patterns: Collection[str]) -> bool:
-    return not patterns or any(fnmatchcase(entry.model_id, pattern) for pattern in patterns)
+def _not_allowed(entry: ModelEntry, patterns: Collection[str]) -> str | None:
+    """That a model may not be used here, and which may; None when it may."""
+    if not patterns or any(fnmatchcase(entry.model_id, pattern) for pattern in patterns):
+        return None
+    return f"not allowed here; allowed: {', '.join(patterns)} (CONSORTIUM_ALLOWED_MODELS)."
 
 
 def _load_plugins() -> dict[str, str]:

@@ -296,6 +296,18 @@ def test_models_says_each_reason_once_with_its_models_after_those_that_can_be_us
     assert "gpt-4o, " in lacking[0] and lacking[0].count("gpt-4o-mini") == 1
 
 
+def test_models_that_are_not_allowed_are_listed_as_such(provider: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CONSORTIUM_ALLOWED_MODELS", "b,arb*")
+    lines = run_command("models").stdout.splitlines()
+    (models,) = [line for line in run_command("doctor").stdout.splitlines() if " Models: " in line]
+
+    assert lines[:2] == ["b", "arbiter"] and len(lines) == 3
+    assert lines[2].startswith("Not usable: ") and lines[2].endswith(
+        ": not allowed here; allowed: b, arb* (CONSORTIUM_ALLOWED_MODELS)."
+    )
+    assert "Models: 2 of " in models
+
+
 def test_models_says_where_none_matches() -> None:
     done = run_command("models", "zzzz")
 

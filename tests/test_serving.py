@@ -22,6 +22,7 @@ from mcp.client.streamable_http import streamable_http_client
 from consortium_mcp.consultancy import Consultancy
 from tests.bad_requests import OWN_SESSION, RawRequest, Sender
 from tests.provider import Provider, verdict
+from tests.scripted import panel
 from tests.server_process import INITIALIZE, JSON, http_client, http_server, resident_mb, said, structured
 
 ONE = {"prompt": "Capital of France?", "models": ["a"], "arbiter": "arbiter", "max_iterations": 1}
@@ -72,6 +73,22 @@ def test_health_is_known_without_a_model_call_and_not_ready_says_why(
     assert (healthy.status_code, ready.status_code, ready.json()) == (200, 200, {"ready": True, "why": None})
     assert without_models.status_code == 503 and "keys are missing" in without_models.json()["why"]
     assert provider.count() == 0
+
+
+@pytest.mark.parametrize("has_models", [True, False])
+def test_neither_models_that_are_not_allowed_nor_consortiums_without_a_model_make_it_ready(
+    has_models: bool, provider: Provider, consultancy: Consultancy, llm_home: Path, tmp_path: Path
+) -> None:
+    consultancy.store.save_consortium("panel", panel("a", arbiter="arbiter"))
+    environment = {"CONSORTIUM_LOCAL_MODEL": str(tmp_path / "none.gguf")}
+    if has_models:
+        environment["CONSORTIUM_ALLOWED_MODELS"] = "panel,gpt-5*"
+    else:
+        (llm_home / "extra-openai-models.yaml").unlink()
+    with http_server(tmp_path / "stderr", **environment) as (_, url):
+        ready = httpx2.get(at(url, "/readyz"))
+
+    assert ready.status_code == 503 and "no model can be used" in ready.json()["why"]
 
 
 @pytest.mark.usefixtures("cold_start")

@@ -1,5 +1,6 @@
 """What tools/list says: short, complete, and about what can be chosen now."""
 
+import json
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
@@ -20,6 +21,7 @@ from consortium_mcp.strategies import strategies
 from tests.in_process import as_sent, in_process, tokens
 from tests.provider import Provider
 from tests.scripted import panel
+from tests.server_process import read, structured
 
 pytestmark = pytest.mark.anyio
 
@@ -116,6 +118,19 @@ async def test_models_that_may_not_be_used_here_are_not_offered(
 ) -> None:
     async with in_process("auto", open_consultancy(allowed_models="b,arb*")) as client:
         assert (await argument(client, "consult_consortium", "models"))["description"].endswith("Usable: b, arbiter.")
+
+
+async def test_models_that_may_not_be_used_here_are_listed_as_such(
+    provider: Provider, open_consultancy: Callable[..., Consultancy]
+) -> None:
+    async with in_process("auto", open_consultancy(allowed_models="b,arb*")) as client:
+        listed = structured(await client.call_tool("list_models", {}))
+        resource = json.loads(await read(client, "consortium://models"))
+
+    problems = {one["model"]: one["problem"] for one in listed["models"]}
+    assert [name for name, problem in problems.items() if problem is None] == ["b", "arbiter"]
+    assert problems["a"] == "not allowed here; allowed: b, arb* (CONSORTIUM_ALLOWED_MODELS)."
+    assert resource == listed
 
 
 SAVE = ("save_consortium", {"name": "panel", "models": ["a"]})

@@ -54,7 +54,8 @@ def complete_runs(ctx: click.Context, param: click.Parameter, incomplete: str) -
 def complete_models(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """The models that can be used now, and their aliases."""
     with suppress(ConsortiumError):
-        usable = [entry for entry, problem in load_catalogue().search() if problem is None]
+        found = load_catalogue().search(allowed=load_settings().allowed_models)
+        usable = [entry for entry, problem in found if problem is None]
         return _offered(
             {name: entry.plugin for entry in usable for name in (entry.model_id, *entry.aliases)}, incomplete
         )

@@ -7,6 +7,7 @@ import click
 
 from consortium_mcp.catalogue import ModelEntry, load_catalogue
 from consortium_mcp.cli.options import json_option
+from consortium_mcp.settings import load_settings
 
 
 @click.command()
@@ -18,7 +19,7 @@ def models(query: str | None, as_json: bool) -> None:
     QUERY is part of an id or alias; without one, all are listed.
     """
     catalogue = load_catalogue()
-    found = catalogue.search(query)
+    found = catalogue.search(query, load_settings().allowed_models)
     if as_json:
         listed = [
             {"model": one.model_id, "aliases": one.aliases, "plugin": one.plugin, "problem": problem}

@@ -11,7 +11,7 @@ from consortium_mcp.consultancy import Consultancy
 from consortium_mcp.doctor.check import Check
 from consortium_mcp.errors import ConsortiumError
 from consortium_mcp.lazy import llm
-from consortium_mcp.settings import llm_user_path
+from consortium_mcp.settings import llm_user_path, load_settings
 from consortium_mcp.strategies import strategies
 
 
@@ -23,12 +23,15 @@ def check_models() -> Iterator[Check]:
         update = f"Update it with `llm install -U {plugin}`, or remove it with `llm uninstall {plugin}`."
         yield Check(about="Models", state="warning", found=f"The llm plugin {plugin} is broken: {why}", remedy=update)
     yield from _keys(catalogue)
-    usable = [entry for entry, problem in catalogue.search() if problem is None]
+    usable = catalogue.usable_ids(load_settings().allowed_models)
     if usable:
-        found = f"{len(usable)} of {len(catalogue.entries)} can be used"
+        found = f"{len(usable)} of {sum(not entry.is_consortium for entry in catalogue.entries)} can be used"
         yield Check(about="Models", state="ok", found=found)
     else:
-        mend = "Set a key (`llm keys set openai`) or fetch the embedded model (`consortium-mcp local-model fetch`)."
+        mend = (
+            "Set a key (`llm keys set openai`) or fetch the embedded model (`consortium-mcp local-model fetch`); "
+            "`consortium-mcp models` says what each lacks."
+        )
         yield Check(about="Models", state="problem", found="No model can be used.", remedy=mend)
 
 

@@ -90,8 +90,7 @@ class Menu:
         }
         try:
             found = catalogue.load_catalogue()
-            usable = [one for one in found.usable_ids(self._allowed_models) if not found.is_consortium(one)]
-            return sorted(usable, key=lambda model: model != found.default_model), rules
+            return sorted(found.usable_ids(self._allowed_models), key=lambda model: model != found.default_model), rules
         except Exception as error:  # of llm, its files or its plugins; the tools that need models say what is wrong
             logger.warning("The models cannot be looked up: %s: %s", type(error).__name__, masked(str(error)))
             return self._models, rules

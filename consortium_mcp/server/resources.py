@@ -19,7 +19,6 @@ from mcp_types import (
     TextResourceContents,
 )
 
-from consortium_mcp.catalogue import load_catalogue
 from consortium_mcp.consultancy import load_stats
 from consortium_mcp.errors import ConsortiumError, NotFound
 from consortium_mcp.pieces import PIECE, piece_of, read_piece_uri
@@ -84,7 +83,7 @@ def _add_consortiums(server: StrictServer, runner: Runner) -> None:
     @server.resource(MODELS, name="models", title="Models", mime_type=_JSON, annotations=_notes(0.5, "assistant"))
     async def models() -> str:
         """The models that can be members or arbiters, usable ones first, and what the others lack."""
-        return (await _read(lambda: list_known_models(load_catalogue()))).model_dump_json(indent=1)
+        return (await _read(lambda: list_known_models(runner))).model_dump_json(indent=1)
 
     @server.resource(STATS, name="stats", title="Statistics", mime_type=_JSON, annotations=_notes(0.3))
     async def stats() -> str:

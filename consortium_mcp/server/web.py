@@ -103,11 +103,11 @@ class Readiness:
         except StoreUnusable:
             return "the database cannot be written; the log says more"
         try:
-            entries = load_catalogue().search()
+            usable = load_catalogue().usable_ids(office.settings.allowed_models)
         except ConsortiumError:
             return "llm's configuration cannot be read; the log says more"
-        if all(problem for _, problem in entries):
-            return "no model can be used: keys are missing; `consortium-mcp models` says which"
+        if not usable:
+            return "no model can be used: keys are missing, or none is allowed; `consortium-mcp models` says which"
         return None
 
 

@@ -8,7 +8,7 @@ from mcp_types import CallToolResult
 from pydantic import Field
 
 from consortium_mcp.arbiter import judging_methods
-from consortium_mcp.catalogue import Catalogue, load_catalogue
+from consortium_mcp.catalogue import load_catalogue
 from consortium_mcp.consortium import Consortium
 from consortium_mcp.roles import ROLES
 from consortium_mcp.runner import Runner
@@ -48,7 +48,7 @@ def add_definitions(server: StrictServer, runner: Runner) -> None:
     _add_save(server, runner)
     _add_list(server, runner)
     _add_remove(server, runner)
-    _add_list_models(server)
+    _add_list_models(server, runner)
 
 
 def _add_save(server: StrictServer, runner: Runner) -> None:
@@ -129,13 +129,13 @@ def _add_remove(server: StrictServer, runner: Runner) -> None:
         return result(text, SavedConsortium(name=name, definition=removed), "it is gone")
 
 
-def _add_list_models(server: StrictServer) -> None:
+def _add_list_models(server: StrictServer, runner: Runner) -> None:
     @server.tool(title="List models", annotations=hints("List models", reads=True, again=True))
     async def list_models(
         query: Annotated[str | None, Field(description="Part of an id or alias.")] = None,
     ) -> Annotated[CallToolResult, ModelList]:
         """List the models that can be members or arbiters, usable ones first, and what the others lack."""
-        listed = await anyio.to_thread.run_sync(lambda: list_known_models(load_catalogue(), query))
+        listed = await anyio.to_thread.run_sync(list_known_models, runner, query)
         lines = [f"{one.model}" + (f" - not usable: {one.problem}" if one.problem else "") for one in listed.models]
         return result("\n".join(lines) or "No such model.", listed, f"give a query, or read {MODELS}")
 
@@ -157,11 +157,12 @@ def list_saved(runner: Runner) -> ConsortiumList:
     )
 
 
-def list_known_models(catalogue: Catalogue, query: str | None = None) -> ModelList:
+def list_known_models(runner: Runner, query: str | None = None) -> ModelList:
     """The models whose id or an alias contains the query, usable ones first."""
+    catalogue = load_catalogue()
     summaries = [
         ModelSummary(model=entry.model_id, aliases=entry.aliases, plugin=entry.plugin, problem=problem)
-        for entry, problem in catalogue.search(query)
+        for entry, problem in catalogue.search(query, runner.consultancy.settings.allowed_models)
     ]
     return ModelList(models=tuple(summaries), default=catalogue.default_model)
 
