@@ -1,5 +1,6 @@
 """A run as text for people and models: the short answer, and the whole transcript as Markdown."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -10,13 +11,20 @@ from consortium_mcp.measures import overall_agreement, reaches_threshold
 from consortium_mcp.plan import Plan
 from consortium_mcp.run import Claim, Iteration, Measures, MemberResponse, Run, Usage, Verdict, Votes
 from consortium_mcp.stats import MemberStats, Stats
-from consortium_mcp.texts import clip
+from consortium_mcp.texts import clip, plain
 
 DISSENT_LIMIT = 4_000
 """Characters of the dissent in a short report."""
 
 QUOTE_LIMIT = 500
 """Characters of a text that is quoted on a line; the whole of it stands among the responses."""
+
+
+_BEFORE = r"^[ \t\u00a0\u00ad\u200b-\u200d\u2060\ufeff>*+-]{0,9}"
+"""What a line may begin with and still look like a heading: blanks, what has no width, marks of lists and quotes."""
+
+_HEADING = re.compile(rf"{_BEFORE}(?:#|([-=*_])[ \t]*(?:\1[ \t]*)*$)", re.MULTILINE)
+"""A line that is, or looks like, a heading of Markdown, what underlines one, or a rule."""
 
 
 def short_report(run: Run) -> str:
@@ -138,13 +146,22 @@ def usage_text(usage: Usage) -> str:
 
 def transcript(run: Run) -> str:
     """Everything that was said, as Markdown."""
-    known = "\n".join(f"- {fact}" for fact in facts(run))
+    known = "\n".join(f"- {' '.join(plain(fact).split())}" for fact in facts(run))
     parts = [f"# Run {run.run_id}", known]
     for section in sections(run):
         parts.append(f"{'#' * section.level} {section.heading}")
         if section.text:
-            parts.append(section.text)
+            parts.append(under_heading(section.text))
     return "\n\n".join(parts)
+
+
+def under_heading(text: str) -> str:
+    """A text of somebody else's as it stands under a heading of ours: quoted where it could begin another one.
+
+    What hides is left out first, for it could hide the beginning of a line.
+    """
+    text = plain(text)
+    return "\n".join(f"> {line}".rstrip() for line in text.split("\n")) if _HEADING.search(text) else text
 
 
 def facts(run: Run) -> Iterator[str]:

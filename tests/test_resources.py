@@ -143,6 +143,16 @@ async def test_an_iteration_and_a_response_are_read_by_themselves(client: Client
     assert texts[0] == "first *thought*" and texts[2].startswith("No text: ")
 
 
+async def test_what_is_read_as_markdown_shows_nothing_that_hides(
+    client: Client, provider: Provider, consultancy: Consultancy
+) -> None:
+    provider.on("a", "blue\U000e0041\U000e0042 or\x1b[2J \u202egrey")
+    run = await consulted(consultancy, "a")
+    texts = [await read(client, f"{run.uri}/{part}") for part in ("transcript.md", "responses/i1-m1")]
+
+    assert "blue or grey" in texts[0] and texts[1] == "blue or grey"
+
+
 async def test_a_response_id_fits_into_its_uri_as_it_stands_and_as_clients_encode_it(client: Client, run: Run) -> None:
     """`i1%2Fm1` is what both SDKs make of the id `i1/m1` for this template."""
     template = UriTemplate.parse("consortium://runs/{run_id}/responses/{response_id}")

@@ -30,6 +30,7 @@ from consortium_mcp.server.lowlevel import lowlevel
 from consortium_mcp.server.results import RunSummary
 from consortium_mcp.server.strict import StrictServer
 from consortium_mcp.server.tools import list_known_models, list_saved
+from consortium_mcp.texts import plain
 from consortium_mcp.uris import CONSORTIUMS, MODELS, RUNS, STATS, response_id_of
 
 T = TypeVar("T")
@@ -141,7 +142,7 @@ def _add_parts_of_runs(server: StrictServer, runner: Runner) -> None:
     async def run_response(run_id: str, response_id: str) -> str:
         """What one instance said in one iteration of a run; response_id as in i1-m3, for the response i1/m3."""
         response = await _read(lambda: _response(store.load_run(run_id), response_id_of(response_id)))
-        return response.text or f"No text: {response.error}"
+        return plain(response.text or f"No text: {response.error}")
 
 
 def _iteration(run: Run, number: str) -> Iteration:

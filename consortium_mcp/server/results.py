@@ -7,7 +7,7 @@ from mcp_types import Annotations, CallToolResult, ContentBlock, ResourceLink, T
 from consortium_mcp.consortium import Consortium
 from consortium_mcp.plan import Plan
 from consortium_mcp.record import Record
-from consortium_mcp.report import outcome_text, plan_text, short_report, transcript
+from consortium_mcp.report import outcome_text, plan_text, short_report, transcript, under_heading
 from consortium_mcp.run import Claim, ErrorKind, Iteration, Measures, Progress, Run, RunOutline, Status, Usage
 from consortium_mcp.server.limits import ANSWER_TOKENS, TEXT_TOKENS, fits, fitted, most_tokens, shortened
 from consortium_mcp.texts import plain
@@ -267,7 +267,7 @@ def _consult_text(run: Run, progress: Progress, detail: str) -> str:
     text = _running_text(run, progress) if run.status == "running" else short_report(run)
     shown = _shown_iteration(run)
     if detail == "responses" and shown is not None:
-        text += "".join(f"\n\n## {one.label}\n{one.text or one.error}" for one in shown.responses)
+        text += "".join(f"\n\n## {one.label}\n{under_heading(one.text or one.error or '')}" for one in shown.responses)
     return text
 
 
