@@ -20,17 +20,14 @@ DEFAULT_INSTANCES = 3
 """How many instances answer when a consult names nobody."""
 
 FOUR_WAYS = (
-    "No model can be used. Four ways to one: save a consortium and name it in CONSORTIUM_DEFAULT; save one called "
-    "'default' (`consortium-mcp save default -m MODEL`); give llm's default model its key (`llm keys set openai`, or "
+    "Four ways to a default: save a consortium and name it in CONSORTIUM_DEFAULT; save one called 'default' "
+    "(`consortium-mcp save default -m MODEL`); give llm's default model, {}, its key (`llm keys set openai`, or "
     "choose another with `llm models default MODEL`); or fetch the embedded model "
     "(`consortium-mcp local-model fetch`)."
 )
 
-NO_DEFAULT = (
-    "No default: no consortium is saved as 'default' or named in CONSORTIUM_DEFAULT, and neither llm's default model "
-    "{} nor the embedded one can be used. Models that can be used: {}; name some, or save a consortium of them as "
-    "'default' (`consortium-mcp save default -m MODEL`)."
-)
+NAMED_MODELS = 5
+"""How many of the models that can be named are, where nobody is and there is no default."""
 
 
 @dataclass(frozen=True)
@@ -219,8 +216,11 @@ class Definitions:
             except ModelUnavailable:
                 continue
             return None, define(members=[{"model": model, "count": DEFAULT_INSTANCES}], arbiter=model)
-        usable = len(catalogue.usable_ids(self.settings.allowed_models))
-        raise ModelUnavailable(NO_DEFAULT.format(catalogue.default_model, usable) if usable else FOUR_WAYS)
+        ways = FOUR_WAYS.format(catalogue.default_model)
+        if usable := catalogue.usable_ids(self.settings.allowed_models):
+            named = ", ".join([*usable[:NAMED_MODELS], *(["…"] if len(usable) > NAMED_MODELS else [])])
+            raise ModelUnavailable(f"No model is named, and there is no default. Models to name: {named}. {ways}")
+        raise ModelUnavailable(f"No model can be used. {ways}")
 
 
 def with_arbiter(consortium: Consortium) -> Consortium:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from consortium_mcp.consortium import define
+from consortium_mcp.consultancy import Consultancy
 from consortium_mcp.settings import load_settings
 from tests.plugins import install_plugin
 from tests.provider import Fault, Provider
@@ -71,17 +73,22 @@ def test_no_usable_model_is_a_problem_with_its_remedy() -> None:
     assert status == 1 and models["state"] == "problem" and "llm keys set" in models["remedy"]
 
 
-def test_without_a_default_it_says_how_many_models_can_be_named(
-    provider: Provider, monkeypatch: pytest.MonkeyPatch
+WAYS = ("in CONSORTIUM_DEFAULT; ", "save default -m MODEL", "llm keys set openai", "local-model fetch")
+
+
+@pytest.mark.parametrize("model_names", [[], ["a", "b"], ["a", "b", "c", "d", "e", "f"]])
+def test_without_a_default_it_names_the_four_ways_to_one_and_some_models_that_can_be_named(
+    model_names: list[str], consultancy: Consultancy, llm_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     monkeypatch.setenv("LLM_MODEL", "gpt-4o-mini")
+    consultancy.store.save_consortium("saved-panel", define(members=[{"model": "a"}]))
+    with Provider() as provider:
+        provider.write_llm_config(llm_home, model_names)
+        (default,) = about("Default")
 
-    (default,) = about("Default")
-
-    usable = len([one for one in json.loads(run_command("models", "--json").stdout) if one["problem"] is None])
-    assert default["state"] == "warning" and "No default: " in default["found"] and "No model" not in default["found"]
-    assert usable > 1 and f"Models that can be used: {usable}; name some, or save" in default["found"]
+    named = f"Models to name: {', '.join(model_names[:5])}{', …' if len(model_names) > 5 else ''}. "
+    assert (named if model_names else "No model can be used. ") in default["found"]
+    assert default["state"] == "warning" and all(way in default["found"] for way in WAYS)
 
 
 def test_a_setting_that_is_wrong_or_unknown_is_named(provider: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
