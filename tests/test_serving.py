@@ -20,6 +20,11 @@ from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 
 from consortium_mcp.consultancy import Consultancy
+from consortium_mcp.runner import Runner
+from consortium_mcp.server import build_server
+from consortium_mcp.server.listening import allowed_hosts
+from consortium_mcp.server.web import web_app
+from consortium_mcp.settings import load_settings
 from tests.bad_requests import OWN_SESSION, RawRequest, Sender
 from tests.provider import Provider, verdict
 from tests.scripted import panel
@@ -89,6 +94,30 @@ def test_neither_models_that_are_not_allowed_nor_consortiums_without_a_model_mak
         ready = httpx2.get(at(url, "/readyz"))
 
     assert ready.status_code == 503 and "no model can be used" in ready.json()["why"]
+
+
+class OnPort80(socket.socket):
+    """What listens on the port that only root may take, and one test at a time."""
+
+    def getsockname(self) -> tuple[str, int]:
+        return ("192.0.2.1", 80)
+
+
+@pytest.mark.parametrize("name", ["localhost", "127.0.0.1", "192.0.2.1"])
+async def test_on_port_80_clients_that_leave_the_port_out_of_the_host_header_are_served(
+    name: str, consultancy: Consultancy
+) -> None:
+    with OnPort80() as listener:
+        hosts = allowed_hosts(load_settings(None, host="192.0.2.1", port=80), listener)
+    async with Runner(consultancy) as runner:
+        transport = httpx2.ASGITransport(web_app(build_server(runner), runner, hosts, None))
+        async with httpx2.AsyncClient(transport=transport) as client:
+            statuses = [
+                (await client.get(f"http://{host}/no-such-path")).status_code
+                for host in (name, f"{name}:8000", "evil.example")
+            ]
+
+    assert statuses == [404, 421, 421]
 
 
 @pytest.mark.usefixtures("cold_start")

@@ -16,6 +16,8 @@ from consortium_mcp.settings import Settings
 
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 
+HTTP_PORT = 80
+
 
 @contextmanager
 def listening(settings: Settings, *, asks_for_token: bool) -> Iterator[socket.socket]:
@@ -62,7 +64,9 @@ def allowed_hosts(settings: Settings, listener: socket.socket) -> list[str]:
     names: list[str] = []
     if not settings.uds:
         port = listener.getsockname()[1]
-        names = [f"{name}:{port}" for name in dict.fromkeys([*LOOPBACK, _in_url(settings.host)])]
+        bare = list(dict.fromkeys([*LOOPBACK, _in_url(settings.host)]))
+        # Clients leave the default port out of the header.
+        names = [*(f"{name}:{port}" for name in bare), *(bare if port == HTTP_PORT else ())]
     given = [name for host in settings.allowed_hosts for name in (host, f"{host}:*")]
     return [*names, *given, *(LOOPBACK if settings.uds else ())]
 
