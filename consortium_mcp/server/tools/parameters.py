@@ -37,9 +37,16 @@ EmbeddingModel = Annotated[
 ]
 Wait = Annotated[
     float | None,
-    Field(ge=0, le=600, description="Seconds to wait for the answer before returning status running. Default 45."),
+    Field(
+        ge=0,
+        le=600,
+        description="Seconds to wait for the answer before returning status running. Default 45 unless set otherwise.",
+    ),
 ]
-Deadline = Annotated[float | None, Field(gt=0, le=86_400, description="Seconds the whole run may take. Default 600.")]
+Deadline = Annotated[
+    float | None,
+    Field(gt=0, le=86_400, description="Seconds the whole run may take. Default 600 unless set otherwise."),
+]
 MaxCalls = Annotated[int | None, Field(ge=1, description="The most model calls that the run may make.")]
 MaxCost = Annotated[float | None, Field(gt=0, description="The most US dollars that the run may cost.")]
 RunId = Annotated[str, Field(description="From consult_consortium or list_runs.")]
