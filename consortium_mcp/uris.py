@@ -38,11 +38,6 @@ def iteration_uri(run_id: str, number: int) -> str:
     return f"{run_uri(run_id)}/iterations/{number}"
 
 
-def response_uri(run_id: str, response_id: str) -> str:
-    """The resource that holds the text of one response."""
-    return f"{run_uri(run_id)}/responses/{segment_of(response_id)}"
-
-
 def segment_of(response_id: str) -> str:
     """A response's id as it stands in a URI: `i1-m3` for `i1/m3`, because a slash would end the segment."""
     return response_id.replace("/", "-")

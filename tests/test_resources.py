@@ -19,7 +19,7 @@ from consortium_mcp.run import Run
 from consortium_mcp.runner import Runner
 from consortium_mcp.server import build_server
 from consortium_mcp.server.listing import PAGE
-from consortium_mcp.uris import consortium_uri, iteration_uri, response_uri
+from consortium_mcp.uris import consortium_uri, iteration_uri, segment_of
 from tests.consulted import consulted
 from tests.history import copy_id, copy_run
 from tests.provider import Fault, Provider, verdict
@@ -137,7 +137,9 @@ async def test_any_name_fits_into_the_uri_of_a_consortium(client: Client, consul
 
 async def test_an_iteration_and_a_response_are_read_by_themselves(client: Client, run: Run) -> None:
     iteration = json.loads(await read(client, iteration_uri(run.run_id, 1)))
-    texts = [await read(client, response_uri(run.run_id, one["response_id"])) for one in iteration["responses"]]
+    texts = [
+        await read(client, f"{run.uri}/responses/{segment_of(one['response_id'])}") for one in iteration["responses"]
+    ]
 
     assert iteration["verdict"]["synthesis"] == "Paris"
     assert texts[0] == "first *thought*" and texts[2].startswith("No text: ")
@@ -159,7 +161,7 @@ async def test_a_response_id_fits_into_its_uri_as_it_stands_and_as_clients_encod
     response_id = run.iterations[0].responses[0].response_id
     uris = [template.expand({"run_id": run.run_id, "response_id": one}) for one in (response_id, "i1-m1")]
 
-    assert uris == [f"{run.uri}/responses/i1%2Fm1", response_uri(run.run_id, response_id)]
+    assert uris == [f"{run.uri}/responses/i1%2Fm1", f"{run.uri}/responses/i1-m1"]
     assert [await read(client, uri) for uri in uris] == ["first *thought*"] * 2
 
 
@@ -262,7 +264,7 @@ async def long_run(consultancy: Consultancy, provider: Provider) -> Run:
 async def test_five_megabytes_are_read_in_pieces_by_clients_of_both_eras_on_both_transports(
     long_run: Run, tmp_path: Path
 ) -> None:
-    uri = response_uri(long_run.run_id, "i1/m1")
+    uri = f"{long_run.uri}/responses/i1-m1"
     offsets = (0, len(LONG) // 2, len(LONG) - 5)
     came = dict[tuple[str, str], bool]()
     for mode in ("auto", "legacy"):
@@ -292,7 +294,7 @@ async def test_a_consult_whose_answers_are_five_megabytes_returns_their_beginnin
         asked = {"prompt": "?", "models": ["a"], "arbiter": "arbiter", "wait_seconds": 100}
         result = await client.call_tool("consult_consortium", asked)
         answer = structured(result)
-        came = await piece_at(client, response_uri(answer["run_id"], "i1/m1"), len(LONG) // 2)
+        came = await piece_at(client, f"{answer['run_uri']}/responses/i1-m1", len(LONG) // 2)
 
     first = said(result).splitlines()[0]
     assert answer["status"] == "converged" and LONG[:5_000] in answer["answer"]
@@ -321,7 +323,7 @@ async def test_a_piece_says_first_which_one_it_is_and_where_the_next_one_is(
 ) -> None:
     text = "x" * (PIECE + 5)
     provider.on("a", text)
-    uri = response_uri((await consulted(consultancy, "a")).run_id, "i1/m1")
+    uri = f"{(await consulted(consultancy, 'a')).uri}/responses/i1-m1"
     texts, notes = await pieces(client, uri)
 
     assert texts == ["x" * PIECE, "x" * 5]
