@@ -194,8 +194,14 @@ class Definitions:
             return
         if name in inside:
             raise InvalidConsortium(_contains_itself([*inside[inside.index(name) :], name]))
+        nested = self.store.load_consortium(name)
         try:
-            self.check(name, self.store.load_consortium(name), catalogue, inside)
+            if CLIENT in models_of(with_arbiter(nested)):
+                raise ModelUnavailable(
+                    f"The model {CLIENT!r} is the calling client's own, which is never lent to a run inside another. "
+                    "Name other models; list_models shows them."
+                )
+            self.check(name, nested, catalogue, inside)
         except ModelUnavailable as error:
             raise ModelUnavailable(f"The consortium {name!r} in it cannot run: {error}") from error
 

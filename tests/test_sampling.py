@@ -105,6 +105,25 @@ async def test_a_client_that_lends_no_model_is_told_so_before_anybody_is_asked(
     assert provider.count() == 0
 
 
+@pytest.mark.parametrize("arbiter", ["arbiter", "client"])
+async def test_a_consortium_in_another_that_needs_the_clients_model_is_refused_before_anybody_is_asked(
+    arbiter: str, mode: str, tmp_path: Path, provider: Provider
+) -> None:
+    async def sampler(params: CreateMessageRequestParams) -> str:
+        return "Paris"
+
+    inner = {"name": "inner", "models": ["b" if arbiter == "client" else "client"], "arbiter": arbiter}
+    async with lending(mode, tmp_path / "stderr", sampler) as client:
+        await client.call_tool("save_consortium", inner)
+        arguments = {"prompt": "Capital?", "models": ["a", "inner"], "arbiter": "arbiter"}
+        result = await client.call_tool("consult_consortium", arguments)
+        planned = await client.call_tool("consult_consortium", {**arguments, "dry_run": True})
+
+    refusal = "The consortium 'inner' in it cannot run: The model 'client' is the calling client's own, which is never"
+    assert result.is_error and refusal in said(result) and refusal in said(planned)
+    assert provider.count() == 0
+
+
 async def test_get_run_goes_on_asking_where_the_consult_stopped_waiting(mode: str, tmp_path: Path) -> None:
     async def sampler(params: CreateMessageRequestParams) -> str:
         return tagged_verdict("Paris", confidence=0.95) if "--- response" in asked(params) else "Paris"
