@@ -175,15 +175,6 @@ async def test_every_tool_has_a_title_all_hints_and_an_output_schema(client: Cli
         assert tool.input_schema["additionalProperties"] is False
 
 
-async def test_tools_that_may_ask_models_say_so_and_get_run_goes_on_with_interrupted_runs(client: Client) -> None:
-    hints = {tool.name: tool.annotations for tool in (await client.list_tools()).tools}
-
-    asking = {name for name, one in hints.items() if one and one.open_world_hint}
-    reading = {name for name, one in hints.items() if one and one.read_only_hint}
-    assert asking == {"consult_consortium", "get_run"}
-    assert reading == {"list_runs", "list_consortiums", "list_models"}
-
-
 async def test_the_newest_runs_and_their_templates_are_resources(client: Client) -> None:
     await client.call_tool("consult_consortium", {"prompt": "?", "models": ["a"], "arbiter": "arbiter"})
     runs = json.loads(await read(client, "consortium://runs"))

@@ -98,7 +98,8 @@ def _add_consult(server: StrictServer, runner: Runner, cancellations: Cancellati
 
 
 def _add_get_run(server: StrictServer, runner: Runner, cancellations: Cancellations) -> None:
-    @server.tool(title="Get a run", annotations=hints("Get a run", again=True, world=True))
+    # Read-only: clients poll with it unasked, and it spends nothing that the consult was not allowed to spend.
+    @server.tool(title="Get a run", annotations=hints("Get a run", reads=True, again=True))
     async def get_run(
         ctx: Context[Any, Any],
         run_id: RunId,
