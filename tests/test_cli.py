@@ -153,6 +153,21 @@ def test_a_system_prompt_may_be_a_file(provider: Provider, tmp_path: Path) -> No
     assert provider.requests_to("a")[0].system == "Be brief."
 
 
+@pytest.mark.parametrize("system", ["Be brief. " * 30, "Be brief. " * 600, "Sei knapp: " + "ü" * 200])
+def test_a_system_prompt_too_long_for_a_files_name_is_a_text(provider: Provider, system: str) -> None:
+    saved = run_command("save", "panel", "-m", "a", "--system", system, "--json")
+
+    assert json.loads(saved.stdout)["definition"]["system_prompt"] == system
+
+
+def test_a_system_prompt_file_that_cannot_be_read_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "system.txt").write_bytes(b"\xff\xfe")
+
+    done = run_command("save", "panel", "-m", "a", "--system", str(tmp_path / "system.txt"))
+
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1) and "system.txt' cannot be read: " in done.stderr
+
+
 def test_B33_without_any_model_the_four_ways_to_one_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "no-weights"))
 

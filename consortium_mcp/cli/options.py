@@ -1,5 +1,6 @@
 """Options that several commands share, named as llm-consortium named them."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar, get_args
@@ -102,10 +103,10 @@ def definition_of(
 
 def text_or_file(value: str | None) -> str | None:
     """The text itself, or what the file of that name says."""
-    if value is None:
-        return None
-    path = Path(value)
+    # Of a text that no path can be, for its length or a character, Path.is_file() would raise.
+    if value is None or not os.path.isfile(value):
+        return value
     try:
-        return path.read_text(encoding="utf-8").strip() if len(value) < 4096 and path.is_file() else value
+        return Path(value).read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise ConsortiumError(f"The system prompt file {value!r} cannot be read: {error}.") from error
