@@ -219,7 +219,7 @@ def load_catalogue() -> Catalogue:
             _ask_plugin(implementation.function, _collector(plugin, found, extra_aliases, registered), registered)
         except Exception as error:  # a plugin is somebody else's code: whatever it raises is its failure, not ours
             broken[plugin] = masked(f"{type(error).__name__}: {error}")
-            logger.warning("The llm plugin %s is broken: %s", plugin, error)
+            logger.warning("The llm plugin %s is broken: %s", plugin, broken[plugin])
     return Catalogue(tuple(found), broken, llm.get_default_model())
 
 

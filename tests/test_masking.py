@@ -19,8 +19,10 @@ from consortium_mcp.masking import masked
 from consortium_mcp.registry import load_registry
 from consortium_mcp.strategies import strategies
 from tests.in_process import in_process
+from tests.plugins import install_plugin
 from tests.provider import Fault, Provider
 from tests.server_process import connected, read, said, structured
+from tests.test_cli import run_command
 
 pytestmark = pytest.mark.anyio
 
@@ -91,6 +93,36 @@ def test_what_somebody_wrote_begins_no_line_of_the_log_and_moves_no_cursor() -> 
     first, *rest = MaskingFormatter().format(record).splitlines()
     assert first == 'with \\n2026-11-25 consortium_mcp.audit INFO {"caller": "ann"}'
     assert rest and all(line.startswith("  ") for line in rest)
+
+
+LEAKY = """
+import llm
+
+@llm.hookimpl
+def register_models(register):
+    raise RuntimeError("red \\x1b[2Jalert: {secret} was refused")
+"""
+
+
+@pytest.mark.parametrize("program", [("-m", "consortium_mcp"), ("-m", "llm", "consortium")])
+def test_the_log_of_every_command_is_masked_steers_no_terminal_and_is_as_much_as_the_settings_say(
+    program: tuple[str, ...], secrets: tuple[str, ...], plugin_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install_plugin(plugin_folder, "leaky", LEAKY.format(secret=STORED))
+
+    warned = run_command("list", program=program).stderr
+    monkeypatch.setenv("CONSORTIUM_LOG_LEVEL", "ERROR")
+    silent = run_command("list", program=program).stderr
+
+    assert "WARNING The llm plugin leaky is broken: RuntimeError: red alert: … was refused\n" in warned
+    assert "leaky" not in silent
+
+
+def test_other_commands_of_llm_keep_their_logging() -> None:
+    code = "import logging; from llm.cli import cli; cli(['plugins'], standalone_mode=False)"
+    done = run_command(program=("-c", f"{code}; assert not logging.root.handlers"))
+
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.mark.parametrize("mode", ["auto", "legacy"])

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from consortium_mcp.consultancy import Consultancy
+from tests.plugins import install_plugin
 from tests.provider import Fault, Provider, verdict
 from tests.scripted import new_run
 from tests.terminal import Terminal
@@ -122,6 +123,18 @@ def test_a_models_control_characters_do_not_reach_the_terminal(
     assert terminal.wait_for_exit() == 0
     assert "red alert" in terminal.screen and "Dissent: none" in terminal.screen
     assert row(terminal.screen, "a#1")[1] == "answered"
+
+
+def test_a_broken_plugins_control_characters_do_not_reach_the_terminal(
+    plugin_folder: Path, in_terminal: Callable[..., Terminal]
+) -> None:
+    install_plugin(plugin_folder, "broken", r"raise RuntimeError('red \x1b[2Jalert')")
+
+    terminal = in_terminal("models", "nothing-of-that-name")
+
+    assert terminal.wait_for_exit() == 0
+    assert "No model's id or alias" in terminal.screen
+    assert "The llm plugin broken is broken: RuntimeError: red alert" in terminal.screen
 
 
 def test_prune_asks_on_the_terminal(in_terminal: Callable[..., Terminal], consultancy: Consultancy) -> None:

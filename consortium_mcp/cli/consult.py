@@ -12,7 +12,6 @@ import click
 
 from consortium_mcp.cli.completion import complete_consortiums, complete_runs
 from consortium_mcp.cli.live import LiveTable, live_table
-from consortium_mcp.cli.logs import configure_logging
 from consortium_mcp.cli.options import definition_of, definition_options, json_option, output_option
 from consortium_mcp.cli.run_ids import find_run_id
 from consortium_mcp.cli.screen import print_run, say, write_file
@@ -20,7 +19,6 @@ from consortium_mcp.consultancy import Consultancy, answered
 from consortium_mcp.report import plan_text
 from consortium_mcp.run import Budget, Run
 from consortium_mcp.runner import Runner
-from consortium_mcp.settings import load_settings
 
 
 @click.command()
@@ -62,9 +60,7 @@ def consult(
     prompt = _with_stdin(prompt, read_stdin)
     asked = {"consortium": consortium, **definition_of(**options)}
     budget = Budget(max_calls=max_calls, max_cost_usd=max_cost)
-    settings = load_settings()
-    configure_logging(settings.log_level)
-    with Consultancy(settings) as consultancy:
+    with Consultancy() as consultancy:
         if follow_up_to is not None:
             asked["follow_up_to"] = find_run_id(consultancy.store, follow_up_to)
         if dry_run:

@@ -4,12 +4,18 @@ import difflib
 import importlib
 import re
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from consortium_mcp.errors import ConsortiumError
+from consortium_mcp.lazy import LazyModule
 from consortium_mcp.texts import plain
+
+if TYPE_CHECKING:
+    import consortium_mcp.cli.logs as logs
+else:
+    logs = LazyModule("consortium_mcp.cli.logs")
 
 _COMMANDS = {
     "serve": ("serve:serve", "Run the MCP server, as without a command."),
@@ -70,6 +76,7 @@ class CommandGroup(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command: exit status 1 when the work failed, 130 when somebody interrupted it."""
+        logs.configure_logging()
         try:
             return super().invoke(ctx)
         except ConsortiumError as error:

@@ -4,7 +4,9 @@ import logging
 import sys
 from typing import Any
 
+from consortium_mcp.errors import ConsortiumError
 from consortium_mcp.masking import masked
+from consortium_mcp.settings import Settings, load_settings
 from consortium_mcp.texts import plain
 
 
@@ -27,8 +29,15 @@ class MaskingFormatter(logging.Formatter):
         return "\n".join(f"  {line}" for line in super().formatException(ei).splitlines())
 
 
-def configure_logging(level: str) -> None:
-    """Send the log of our own modules to stderr."""
+def configure_logging() -> None:
+    """Send the log of our own modules to stderr, as much as the environment says.
+
+    A wrong setting does not end the command here: not every command reads the settings, and `doctor` examines them.
+    """
+    try:
+        level = load_settings().log_level
+    except ConsortiumError:
+        level = Settings().log_level
     logging.getLogger("stamina").setLevel(logging.ERROR)  # each attempt is in the journal
     logging.getLogger("consortium_mcp.audit").setLevel(logging.INFO)  # whatever the level is of the rest
     handler = logging.StreamHandler(sys.stderr)

@@ -7,6 +7,7 @@ import click
 
 from consortium_mcp.catalogue import ModelEntry, load_catalogue
 from consortium_mcp.cli.options import json_option
+from consortium_mcp.cli.screen import say
 from consortium_mcp.settings import load_settings
 
 
@@ -28,11 +29,11 @@ def models(query: str | None, as_json: bool) -> None:
         click.echo(json.dumps(listed, indent=1))
     else:
         for line in _lines(found):
-            click.echo(line)
+            say(line)
     if query and not found:
         click.echo(f"No model's id or alias contains {query!r}.", err=True)
     for plugin, why in catalogue.broken_plugins.items():
-        click.echo(f"The llm plugin {plugin} is broken: {why}", err=True)
+        say(f"The llm plugin {plugin} is broken: {why}", err=True)
 
 
 def _lines(found: list[tuple[ModelEntry, str | None]]) -> Iterator[str]:

@@ -1,13 +1,13 @@
 """`serve`: run the MCP server."""
 
 import gc
+import logging
 import os
 import sys
 
 import click
 
 import consortium_mcp.server as server
-from consortium_mcp.cli.logs import configure_logging
 from consortium_mcp.settings import Settings, load_settings
 
 
@@ -29,7 +29,7 @@ def serve(**flags: str | bool | None) -> None:
     for name, value in flags.items():
         if value is not None:  # the embedded model and a consortium inside a consortium look there
             os.environ[f"CONSORTIUM_{name.upper()}"] = str(value)
-    configure_logging(settings.log_level)
+    logging.getLogger().setLevel(settings.log_level)  # logging is configured already, as the environment alone says
     if settings.transport != ("stdio",):
         server.serve_http(settings)
         return
