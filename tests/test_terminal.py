@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from consortium_mcp.consortium import Consortium, Member
 from consortium_mcp.consultancy import Consultancy
+from consortium_mcp.run import Rating
 from tests.plugins import install_plugin
 from tests.provider import Fault, Provider, verdict
 from tests.scripted import new_run
@@ -123,6 +125,28 @@ def test_a_models_control_characters_do_not_reach_the_terminal(
     assert terminal.wait_for_exit() == 0
     assert "red alert" in terminal.screen and "Dissent: none" in terminal.screen
     assert row(terminal.screen, "a#1")[1] == "answered"
+
+
+@pytest.mark.parametrize(
+    "words", [("list",), ("show", "panel"), ("stats",), ("runs", "export", "--format", "md")], ids=" ".join
+)
+def test_what_models_saved_does_not_steer_the_terminal(
+    in_terminal: Callable[..., Terminal], consultancy: Consultancy, words: tuple[str, ...]
+) -> None:
+    hostile = "red \x1b[2Jalert\x1b]0;owned\x07"
+    members = (Member(model=hostile, role=hostile),)
+    definition = Consortium(members=members, arbiter=hostile, system_prompt=hostile, description=hostile)
+    consultancy.store.save_consortium("panel", definition)
+    run = new_run(hostile, consortium_name="panel", consortium=definition)
+    consultancy.store.open_run(run, "somebody")
+    ended = {"status": "converged", "answer": hostile, "confidence": 0.9, "ended_utc": "2026"}
+    consultancy.store.close_run(run.model_copy(update=ended), "somebody")
+    consultancy.store.save_rating(Rating(run_id=run.run_id, score=1))
+
+    terminal = in_terminal(*words)
+
+    assert terminal.wait_for_exit() == 0
+    assert "panel" in terminal.screen and "red alert" in terminal.screen
 
 
 def test_a_broken_plugins_control_characters_do_not_reach_the_terminal(

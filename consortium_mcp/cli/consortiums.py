@@ -9,6 +9,7 @@ import click
 from consortium_mcp.catalogue import load_catalogue
 from consortium_mcp.cli.completion import complete_consortiums
 from consortium_mcp.cli.options import definition_of, definition_options, json_option
+from consortium_mcp.cli.screen import say
 from consortium_mcp.consortium import Consortium
 from consortium_mcp.consultancy import Consultancy
 
@@ -37,7 +38,7 @@ def save(name: str, as_json: bool, **options: Any) -> None:
             f"{done} {name}. Ask it with: consortium-mcp consult --consortium {shlex.quote(name)} 'your question'"
         )
     if problem:
-        click.echo(f"It cannot run yet: {problem}", err=True)
+        say(f"It cannot run yet: {problem}", err=True)
 
 
 @click.command(name="list")
@@ -60,7 +61,7 @@ def list_command(as_json: bool) -> None:
         click.echo(json.dumps(listed, indent=1))
         return
     for name in sorted(problems):
-        click.echo(_description(name, loaded.get(name), problems[name]))
+        say(_description(name, loaded.get(name), problems[name]))
     if not problems:
         click.echo("None is saved yet; `consortium-mcp save NAME -m MODEL` saves one.", err=True)
 
@@ -76,7 +77,7 @@ def show(name: str, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(consortium.saved_form(), indent=1))
     else:
-        click.echo(_description(name, consortium, problem))
+        say(_description(name, consortium, problem))
 
 
 @click.command()

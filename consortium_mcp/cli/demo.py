@@ -14,6 +14,7 @@ from rich.console import Console
 
 from consortium_mcp.cli.local_model import show_fetch
 from consortium_mcp.cli.options import json_option
+from consortium_mcp.cli.screen import say
 from consortium_mcp.errors import ConsortiumError
 from consortium_mcp.local_model import LOCAL_MODEL_ID
 from consortium_mcp.local_model.weights import chosen_weights
@@ -41,7 +42,7 @@ def demo(prompt: str, as_json: bool) -> None:
     answer: dict[str, Any] = result.structured_content or {}
     if result.is_error or not answer:
         raise ConsortiumError(getattr(result.content[0], "text", "The server gave no answer."))
-    click.echo(json.dumps(answer, indent=1) if as_json else _shown(prompt, answer))
+    say(json.dumps(answer, indent=1) if as_json else _shown(prompt, answer))
 
 
 async def _consult(prompt: str) -> CallToolResult:

@@ -104,7 +104,7 @@ def export(run_ids: tuple[str, ...], form: str, output: Path | None) -> None:
         pieces = FORMS[form](store.load_run(run_id) for run_id in chosen)
         if output is None:
             for piece in pieces:
-                click.echo(piece, nl=False)
+                say(piece, nl=False)
             return
         write_file(output, pieces)
     click.echo(f"Wrote {count(len(chosen), 'run')} to {output}.", err=True)

@@ -14,10 +14,10 @@ from consortium_mcp.run import Run
 from consortium_mcp.texts import plain
 
 
-def say(text: str, *, err: bool = False) -> None:
+def say(text: str, *, nl: bool = True, err: bool = False) -> None:
     """Print a text that others wrote; to a terminal only what can be seen of it."""
     is_terminal = (sys.stderr if err else sys.stdout).isatty()
-    click.echo(plain(text) if is_terminal else text, err=err)
+    click.echo(plain(text) if is_terminal else text, nl=nl, err=err)
 
 
 def print_run(run: Run, *, raw: bool = False, as_json: bool = False) -> None:

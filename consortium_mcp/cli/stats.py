@@ -3,6 +3,7 @@
 import click
 
 from consortium_mcp.cli.options import json_option
+from consortium_mcp.cli.screen import say
 from consortium_mcp.consultancy import Consultancy, load_stats
 from consortium_mcp.report import stats_text
 
@@ -13,4 +14,4 @@ def stats(as_json: bool) -> None:
     """Say how far stated confidences were right, and how the members did."""
     with Consultancy() as consultancy:
         found = load_stats(consultancy)
-    click.echo(found.model_dump_json(indent=1) if as_json else stats_text(found))
+    say(found.model_dump_json(indent=1) if as_json else stats_text(found))
