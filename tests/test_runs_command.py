@@ -115,6 +115,27 @@ def test_B28_an_export_that_cannot_be_written_fails(provider: Provider, tmp_path
     assert (full.returncode, full.stderr) == (1, "Error: '/dev/full' cannot be written: No space left on device.\n")
 
 
+def test_a_file_that_exists_is_not_lost_where_a_run_to_export_is_not_there(provider: Provider, tmp_path: Path) -> None:
+    (run_id,) = consult_all(provider, "Capital of France?")
+    (tmp_path / "runs.jsonl").write_text("of last year\n")
+
+    done = run_command("runs", "export", run_id, "nosuchrun", "--output", str(tmp_path / "runs.jsonl"))
+
+    assert done.returncode == 1 and done.stderr.startswith("Error: No run 'nosuchrun'")
+    assert (tmp_path / "runs.jsonl").read_text() == "of last year\n"
+
+
+def test_an_export_can_go_into_a_link_or_a_device(provider: Provider, tmp_path: Path) -> None:
+    consult_all(provider, "Capital of France?")
+    (tmp_path / "link").symlink_to(tmp_path / "runs.jsonl")
+
+    run_command("runs", "export", "--output", str(tmp_path / "link"))
+
+    printed = run_command("runs", "export", "--output", "/dev/stdout").stdout
+    assert (tmp_path / "link").is_symlink() and (tmp_path / "runs.jsonl").read_text() == printed
+    assert printed == run_command("runs", "export").stdout
+
+
 class Parsed(HTMLParser):
     """A page as a browser would take it apart."""
 

@@ -1,6 +1,8 @@
 """What is printed of a run: as Markdown on a terminal, without what could steer that; piped, only the answer."""
 
+import shutil
 import sys
+import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -36,10 +38,17 @@ def print_run(run: Run, *, raw: bool = False, as_json: bool = False) -> None:
 
 
 def write_file(path: Path, pieces: Iterable[str]) -> None:
-    """Write what was asked for to a file. Raises ConsortiumError."""
+    """Write what was asked for to a file. Raises ConsortiumError.
+
+    The file is opened, and so emptied, when every piece is there: a piece may be a run that cannot be loaded. It is
+    written in place and not replaced, because it may be a pipe, a device or a link.
+    """
     try:
-        with path.open("w", encoding="utf-8") as file:
-            file.writelines(pieces)
+        with tempfile.TemporaryFile("w+", encoding="utf-8") as gathered:
+            gathered.writelines(pieces)
+            gathered.seek(0)
+            with path.open("w", encoding="utf-8") as file:
+                shutil.copyfileobj(gathered, file)
     except OSError as error:
         raise ConsortiumError(f"{str(path)!r} cannot be written: {error.strerror or error}.") from error
 
