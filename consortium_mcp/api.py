@@ -18,7 +18,7 @@ from consortium_mcp.consultancy import Consultancy, answered
 from consortium_mcp.errors import ConsortiumError, InvalidConsortium
 from consortium_mcp.run import AnswerPiece, Budget, Iteration, Progress, Run, Turn
 from consortium_mcp.runner import Runner
-from consortium_mcp.settings import Settings
+from consortium_mcp.settings import MOST_SECONDS, Settings
 
 T = TypeVar("T")
 
@@ -65,7 +65,7 @@ class Terms(TypedDict, total=False):
     budget: Budget | None
     """What the run may spend; None means no limit of its own."""
 
-    deadline_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None
+    deadline_seconds: Annotated[float, Field(gt=0, le=MOST_SECONDS)] | None
     """How long it may take; None means the setting."""
 
     settings: Settings | None
@@ -86,7 +86,7 @@ _TAKES = {
     "models": 'a list of one or more, as in ["gpt-5:2", "claude-opus-5"]',
     "history": 'a list of turns, as in [Turn(role="user", text="…")]',
     "budget": "a Budget, as in Budget(max_calls=20)",
-    "deadline_seconds": "a number above 0",
+    "deadline_seconds": f"a number above 0, and {MOST_SECONDS} at most",
 }
 """What a term takes, where pydantic's own words would say little to a caller."""
 

@@ -14,7 +14,7 @@ from consortium_mcp.lazy import LazyModule
 from consortium_mcp.local_model import LOCAL_MODEL_ALIAS
 from consortium_mcp.local_model.model import AsyncLocalModel, LocalModel
 from consortium_mcp.saved_rows import saved_names
-from consortium_mcp.settings import llm_user_path, load_settings
+from consortium_mcp.settings import MOST, MOST_SECONDS, llm_user_path, load_settings
 
 if TYPE_CHECKING:
     import consortium_mcp.llm_replies as llm_replies
@@ -34,8 +34,10 @@ class ConsortiumOptions(llm.Model.Options):
     min_iterations: int | None = Field(default=None, ge=1, description="Ask them at least so often.")
     strategy: str | None = Field(default=None, description="Who is asked what in each iteration.")
     judging_method: str | None = Field(default=None, description="How responses become a verdict.")
-    deadline_seconds: float | None = Field(default=None, gt=0, description="Seconds that the whole run may take.")
-    max_cost_usd: float | None = Field(default=None, gt=0, description="The most US dollars that it may cost.")
+    deadline_seconds: float | None = Field(
+        default=None, gt=0, le=MOST_SECONDS, description="Seconds that the whole run may take."
+    )
+    max_cost_usd: float | None = Field(default=None, gt=0, le=MOST, description="The most US dollars that it may cost.")
     system_prompt: str | None = Field(default=None, description="For the members; --system wins over it.")
 
 

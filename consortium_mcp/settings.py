@@ -13,6 +13,15 @@ from consortium_mcp.record import Record
 
 PREFIX = "CONSORTIUM_"
 
+MOST = 10**12
+"""The highest limit of what is counted, be it calls, tokens, dollars, characters or runs; SQLite would hold more."""
+
+MOST_AT_ONCE = 1_000_000
+"""The highest limit of what happens at once, or in a minute."""
+
+MOST_SECONDS = 86_400
+"""The longest time that can be given to anything: a day."""
+
 
 class Settings(Record):
     """How this process behaves; each field is the environment variable `CONSORTIUM_<FIELD>` and a flag of `serve`."""
@@ -29,31 +38,31 @@ class Settings(Record):
     wait_seconds: float = Field(default=45, ge=0, le=600)
     """How long a tool call follows a run before it answers `running`."""
 
-    deadline_seconds: float = Field(default=600, gt=0)
+    deadline_seconds: float = Field(default=600, gt=0, le=MOST_SECONDS)
     """How long a whole run may take."""
 
-    call_timeout_seconds: float = Field(default=180, gt=0)
+    call_timeout_seconds: float = Field(default=180, gt=0, le=MOST_SECONDS)
     """How long one model call may take."""
 
-    max_concurrent_calls: int = Field(default=64, ge=1)
+    max_concurrent_calls: int = Field(default=64, ge=1, le=MOST_AT_ONCE)
     """How many model calls this process has in flight at once, over all runs; consults inside a consult not counted."""
 
-    max_concurrent_runs: int = Field(default=16, ge=1)
+    max_concurrent_runs: int = Field(default=16, ge=1, le=MOST_AT_ONCE)
     """How many runs this process works on at once; further ones wait."""
 
-    max_calls: int | None = Field(default=None, ge=1)
+    max_calls: int | None = Field(default=None, ge=1, le=MOST)
     """The most model calls in one day (UTC) over all runs of the database; None means no limit."""
 
-    max_tokens: int | None = Field(default=None, ge=1)
+    max_tokens: int | None = Field(default=None, ge=1, le=MOST)
     """The most tokens in one day, questions and replies together; None means no limit."""
 
-    max_cost_usd: float | None = Field(default=None, gt=0)
+    max_cost_usd: float | None = Field(default=None, gt=0, le=MOST)
     """The most US dollars in one day; None means no limit."""
 
-    confirm_cost_usd: float | None = Field(default=None, ge=0)
+    confirm_cost_usd: float | None = Field(default=None, ge=0, le=MOST)
     """A consult that may cost more, or whose price is unknown, asks the client's user first; None means never."""
 
-    max_prompt_chars: int = Field(default=200_000, ge=1)
+    max_prompt_chars: int = Field(default=200_000, ge=1, le=MOST)
     """The longest prompt, system prompt, own answer or description, in characters."""
 
     resume: Literal["auto", "manual"] | None = None
@@ -104,28 +113,28 @@ class Settings(Record):
     shared: bool = False
     """Whether callers see each other's runs and saved consortiums."""
 
-    max_runs_per_caller: int | None = Field(default=None, ge=1)
+    max_runs_per_caller: int | None = Field(default=None, ge=1, le=MOST_AT_ONCE)
     """How many runs one caller may have under way at once; None means no limit."""
 
-    max_requests_per_caller: int | None = Field(default=None, ge=1)
+    max_requests_per_caller: int | None = Field(default=None, ge=1, le=MOST_AT_ONCE)
     """How many requests one caller may make in a minute; None means no limit."""
 
-    max_cost_usd_per_caller: float | None = Field(default=None, gt=0)
+    max_cost_usd_per_caller: float | None = Field(default=None, gt=0, le=MOST)
     """The most US dollars that one caller may spend in one day; None means no limit."""
 
-    max_waiting_runs: int = Field(default=1000, ge=0)
+    max_waiting_runs: int = Field(default=1000, ge=0, le=MOST_AT_ONCE)
     """How many runs may wait for their turn; a further consult is told to come back later."""
 
-    max_connections: int = Field(default=1000, ge=1)
+    max_connections: int = Field(default=1000, ge=1, le=MOST_AT_ONCE)
     """How many connections are served at once over http and sse."""
 
-    max_sessions: int = Field(default=1000, ge=1)
+    max_sessions: int = Field(default=1000, ge=1, le=MOST_AT_ONCE)
     """How many sessions of clients of revision 2025-11-25 are kept over http."""
 
-    request_timeout_seconds: float = Field(default=30, gt=0)
+    request_timeout_seconds: float = Field(default=30, gt=0, le=MOST_SECONDS)
     """How long a client may take to send one HTTP request."""
 
-    grace_seconds: float = Field(default=8, ge=0)
+    grace_seconds: float = Field(default=8, ge=0, le=MOST_SECONDS)
     """How long runs may go on once an http or sse server is told to end; what is not done then can be resumed."""
 
     @field_validator("allowed_models", "transport", "allowed_hosts", "trusted_proxies", mode="before")

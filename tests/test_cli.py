@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -282,6 +283,51 @@ def test_errors_name_commands_not_tools(words: list[str], command: str) -> None:
 
 def test_wrong_usage_exits_2() -> None:
     assert [run_command(*words).returncode for words in (("frob",), ("consult",), ("save", "x"))] == [2, 2, 2]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("consult", "?", "--deadline", "inf"),
+        ("consult", "?", "--deadline", "86401"),
+        ("consult", "?", "--max-cost", "nan"),
+        ("consult", "?", "--max-cost", "1e400"),
+        ("consult", "?", "--max-calls", "1" + "0" * 23),
+        ("consult", "?", "--confidence-threshold", "nan"),
+        ("runs", "--limit", "1" + "0" * 20),
+        ("runs", "prune", "--older-than", "1000000"),
+        ("runs", "prune", "--keep", "1" + "0" * 20),
+        ("runs", "rate", "x", "--score", "nan"),
+        ("runs", "rate", "x", "--correct", "--note", "x" * 10_001),
+        ("runs", "replay", "x", "--threshold", "nan"),
+    ],
+    ids=lambda words: " ".join(words)[:40],
+)
+def test_a_number_out_of_its_range_is_one_sentence_and_wrong_usage(words: tuple[str, ...]) -> None:
+    done = run_command(*words)
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert re.search("is not in the range|is no number|must be between|are allowed", done.stderr.splitlines()[-1])
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("DEADLINE_SECONDS", "inf"),
+        ("CALL_TIMEOUT_SECONDS", "nan"),
+        ("MAX_COST_USD", "inf"),
+        ("MAX_CALLS", "1" + "0" * 30),
+        ("MAX_CONNECTIONS", "1" + "0" * 30),
+    ],
+)
+def test_a_setting_out_of_its_range_names_the_variable(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str
+) -> None:
+    monkeypatch.setenv(f"CONSORTIUM_{variable}", value)
+
+    done = run_command("consult", "?")
+
+    assert done.returncode == 1 and f"CONSORTIUM_{variable} is '{value}': Input should be" in done.stderr
 
 
 def test_a_wrong_setting_names_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -74,6 +74,19 @@ async def test_a_mistyped_argument_is_refused_with_a_suggestion(client: Client) 
     assert "no argument 'modells'. Did you mean 'models'?" in said(result)
 
 
+@pytest.mark.parametrize(
+    ("argument", "value"),
+    [("max_calls", 10**30), ("max_cost_usd", 1e300), ("deadline_seconds", 86_401)],
+)
+async def test_a_limit_out_of_its_range_is_one_sentence_before_any_call(
+    client: Client, provider: Provider, argument: str, value: float
+) -> None:
+    result = await client.call_tool("consult_consortium", {"prompt": "?", "models": ["a"], argument: value})
+
+    assert result.is_error and said(result).startswith(f"consult_consortium: the argument '{argument}' is ")
+    assert provider.count() == 0
+
+
 async def test_an_unknown_model_is_one_sentence_before_any_call(client: Client, provider: Provider) -> None:
     result = await client.call_tool("consult_consortium", {"prompt": "?", "models": ["a", "arbitr"]})
 

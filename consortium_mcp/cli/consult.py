@@ -12,13 +12,14 @@ import click
 
 from consortium_mcp.cli.completion import complete_consortiums, complete_runs
 from consortium_mcp.cli.live import LiveTable, live_table
-from consortium_mcp.cli.options import definition_of, definition_options, json_option, output_option
+from consortium_mcp.cli.options import COUNT, Number, definition_of, definition_options, json_option, output_option
 from consortium_mcp.cli.run_ids import find_run_id
 from consortium_mcp.cli.screen import print_run, say, write_file
 from consortium_mcp.consultancy import Consultancy, answered
 from consortium_mcp.report import plan_text
 from consortium_mcp.run import Budget, Run
 from consortium_mcp.runner import Runner
+from consortium_mcp.settings import MOST, MOST_SECONDS
 
 
 @click.command()
@@ -31,9 +32,9 @@ from consortium_mcp.runner import Runner
     shell_complete=complete_runs,
     help="Go on with the conversation of RUN; its consortium is asked where none is named.",
 )
-@click.option("--deadline", type=click.FloatRange(0, min_open=True), help="Seconds the whole run may take. [600]")
-@click.option("--max-calls", type=click.IntRange(1), help="The most model calls that the run may make.")
-@click.option("--max-cost", type=click.FloatRange(0, min_open=True), help="The most US dollars that it may cost.")
+@click.option("--deadline", type=Number(0, MOST_SECONDS, min_open=True), help="Seconds the whole run may take. [600]")
+@click.option("--max-calls", type=COUNT, help="The most model calls that the run may make.")
+@click.option("--max-cost", type=Number(0, MOST, min_open=True), help="The most US dollars that it may cost.")
 @click.option("--dry-run", is_flag=True, help="Only say what it would do and cost.")
 @output_option("Write the whole run to this file too, as JSON.")
 @click.option("--stdin/--no-stdin", "read_stdin", default=True, help="Read what is piped in; it comes before PROMPT.")

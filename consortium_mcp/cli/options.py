@@ -1,5 +1,6 @@
 """Options that several commands share, named as llm-consortium named them."""
 
+import math
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -10,8 +11,24 @@ import click
 from consortium_mcp.cli.completion import complete_judging_methods, complete_models, complete_strategies
 from consortium_mcp.consortium import StopOn
 from consortium_mcp.errors import ConsortiumError
+from consortium_mcp.settings import MOST
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Number(click.FloatRange):
+    """A number of a range; `nan`, which is above and below none, is in no range."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The number; what is none is refused."""
+        number = super().convert(value, param, ctx)
+        if math.isnan(number):
+            self.fail(f"{value!r} is no number.", param, ctx)
+        return number
+
+
+COUNT = click.IntRange(1, MOST)
+"""How many of something, where nothing lower is the most."""
 
 
 def output_option(help_text: str) -> Callable[[F], F]:

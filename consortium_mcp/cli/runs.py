@@ -10,14 +10,15 @@ import click
 
 from consortium_mcp.cli.completion import complete_consortiums, complete_judging_methods, complete_models, complete_runs
 from consortium_mcp.cli.consult import work_on
-from consortium_mcp.cli.options import json_option, output_option
+from consortium_mcp.cli.options import COUNT, Number, json_option, output_option
 from consortium_mcp.cli.run_ids import find_run_id
 from consortium_mcp.cli.screen import count, print_run, say, write_file
 from consortium_mcp.consultancy import Consultancy, answered
 from consortium_mcp.page import page
 from consortium_mcp.replay import open_replay
 from consortium_mcp.report import transcript
-from consortium_mcp.run import Rating, Run, Status
+from consortium_mcp.run import LONGEST_NOTE, Rating, Run, Status
+from consortium_mcp.settings import MOST
 
 FORMS: dict[str, Callable[[Iterable[Run]], Iterable[str]]] = {
     "jsonl": lambda runs: (f"{run.model_dump_json()}\n" for run in runs),
@@ -26,6 +27,9 @@ FORMS: dict[str, Callable[[Iterable[Run]], Iterable[str]]] = {
 }
 """How runs are exported, piece by piece."""
 
+MOST_DAYS = 36_500
+"""How old the runs may be that are to be pruned: no date lies before the year 1."""
+
 run_argument = click.argument("run_id", metavar="RUN", shell_complete=complete_runs)
 
 
@@ -33,7 +37,7 @@ run_argument = click.argument("run_id", metavar="RUN", shell_complete=complete_r
 @click.option("--query", help="Words that stand in the prompt or the answer.")
 @click.option("--consortium", help="Only runs of this saved consortium.", shell_complete=complete_consortiums)
 @click.option("--status", type=click.Choice(get_args(Status)), help="Only runs that stand or ended so.")
-@click.option("--limit", type=click.IntRange(1), default=20, help="How many at most. [20]")
+@click.option("--limit", type=COUNT, default=20, help="How many at most. [20]")
 @json_option
 @click.pass_context
 def runs(
@@ -111,8 +115,8 @@ def export(run_ids: tuple[str, ...], form: str, output: Path | None) -> None:
 
 
 @runs.command()
-@click.option("--older-than", metavar="DAYS", type=click.FloatRange(0), help="Only runs opened longer ago than that.")
-@click.option("--keep", metavar="N", type=click.IntRange(0), help="All but the newest N.")
+@click.option("--older-than", metavar="DAYS", type=Number(0, MOST_DAYS), help="Only runs opened longer ago than that.")
+@click.option("--keep", metavar="N", type=click.IntRange(0, MOST), help="All but the newest N.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @json_option
 def prune(older_than: float | None, keep: int | None, yes: bool, as_json: bool) -> None:
@@ -143,13 +147,15 @@ def prune(older_than: float | None, keep: int | None, yes: bool, as_json: bool) 
 @run_argument
 @click.option("--correct", is_flag=True, help="The answer was right.")
 @click.option("--wrong", is_flag=True, help="The answer was wrong.")
-@click.option("--score", type=click.FloatRange(0, 1), help="How right it was, 0-1.")
+@click.option("--score", type=Number(0, 1), help="How right it was, 0-1.")
 @click.option("--note", help="In words.")
 @json_option
 def rate(run_id: str, correct: bool, wrong: bool, score: float | None, note: str | None, as_json: bool) -> None:
     """Say how right the answer of RUN was; `stats` learns from it."""
     if correct + wrong + (score is not None) != 1:
         raise click.UsageError("How right was it? Give one of --correct, --wrong and --score.")
+    if note is not None and len(note) > LONGEST_NOTE:
+        raise click.UsageError(f"The note has {len(note)} characters; {LONGEST_NOTE} are allowed. Shorten it.")
     score = float(correct) if score is None else score
     with Consultancy() as consultancy:
         run_id = find_run_id(consultancy.store, run_id)
@@ -166,7 +172,7 @@ def rate(run_id: str, correct: bool, wrong: bool, score: float | None, note: str
     "--judging-method", help="Another judging method; see `strategies`.", shell_complete=complete_judging_methods
 )
 @click.option("--without", help="A model or an instance whose responses are left out.")
-@click.option("--threshold", type=click.FloatRange(0, 100), help="Another confidence threshold.")
+@click.option("--threshold", type=Number(0, 100), help="Another confidence threshold.")
 @json_option
 def replay(
     run_id: str,

@@ -8,7 +8,11 @@ from consortium_mcp.consortium import Consortium
 from consortium_mcp.record import Record
 from consortium_mcp.run.call import Turn
 from consortium_mcp.run.iteration import Iteration
+from consortium_mcp.settings import MOST
 from consortium_mcp.uris import run_uri, transcript_uri
+
+LONGEST_NOTE = 10_000
+"""How many characters the note of a rating may have."""
 
 Status = Literal["running", "converged", "exhausted", "deadline", "budget", "failed", "cancelled", "interrupted"]
 """How a run stands or ended; the one field that says so."""
@@ -33,13 +37,13 @@ class Usage(Record):
 class Budget(Record):
     """What may be spent; None means no limit."""
 
-    max_calls: int | None = Field(default=None, ge=1)
+    max_calls: int | None = Field(default=None, ge=1, le=MOST)
     """Model calls, every attempt counted."""
 
-    max_tokens: int | None = Field(default=None, ge=1)
+    max_tokens: int | None = Field(default=None, ge=1, le=MOST)
     """Tokens of questions and replies together."""
 
-    max_cost_usd: float | None = Field(default=None, gt=0)
+    max_cost_usd: float | None = Field(default=None, gt=0, le=MOST)
     """US dollars."""
 
 
@@ -184,5 +188,5 @@ class Rating(Record):
     score: float = Field(ge=0, le=1)
     """0.0 (wrong) to 1.0 (correct)."""
 
-    note: str | None = Field(default=None, max_length=10_000)
+    note: str | None = Field(default=None, max_length=LONGEST_NOTE)
     """In words; None means none."""

@@ -7,7 +7,7 @@ from mcp_types import CallToolResult
 from pydantic import Field
 
 from consortium_mcp.errors import ConsortiumError
-from consortium_mcp.run import Rating, RunOutline, Status
+from consortium_mcp.run import LONGEST_NOTE, Rating, RunOutline, Status
 from consortium_mcp.runner import Runner
 from consortium_mcp.server.cursors import read_cursor, write_cursor
 from consortium_mcp.server.limits import fits
@@ -62,7 +62,7 @@ def _add_rate_run(server: StrictServer, runner: Runner) -> None:
             Literal["correct", "wrong"] | None, Field(description="Whether the answer was right.")
         ] = None,
         score: Annotated[float | None, Field(ge=0, le=1, description="Or how right it was, 0-1.")] = None,
-        note: Annotated[str | None, Field(max_length=10_000, description="In words.")] = None,
+        note: Annotated[str | None, Field(max_length=LONGEST_NOTE, description="In words.")] = None,
     ) -> Annotated[CallToolResult, Rating]:
         """Say afterwards how right a run's answer was; consortium://stats learns from it."""
         if (verdict is None) == (score is None):

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from consortium_mcp.consortium import StopOn
 from consortium_mcp.server.sampling import lends_its_model
+from consortium_mcp.settings import MOST, MOST_SECONDS
 
 ModelNames = Annotated[
     list[str] | None,
@@ -45,10 +46,10 @@ Wait = Annotated[
 ]
 Deadline = Annotated[
     float | None,
-    Field(gt=0, le=86_400, description="Seconds the whole run may take. Default 600 unless set otherwise."),
+    Field(gt=0, le=MOST_SECONDS, description="Seconds the whole run may take. Default 600 unless set otherwise."),
 ]
-MaxCalls = Annotated[int | None, Field(ge=1, description="The most model calls that the run may make.")]
-MaxCost = Annotated[float | None, Field(gt=0, description="The most US dollars that the run may cost.")]
+MaxCalls = Annotated[int | None, Field(ge=1, le=MOST, description="The most model calls that the run may make.")]
+MaxCost = Annotated[float | None, Field(gt=0, le=MOST, description="The most US dollars that the run may cost.")]
 RunId = Annotated[str, Field(description="From consult_consortium or list_runs.")]
 
 Rules = dict[str, Any]
