@@ -90,7 +90,7 @@ class Definitions:
                 contains itself.
             ModelUnavailable: a model is unknown, not allowed, lacks its key, or does not take its options.
         """
-        _check_rules(consortium)
+        check_rules(consortium)
         self._check_prompts(name, consortium)
         others, _ = self.store.list_consortiums()
         _refuse_cycle(name, consortium, others)
@@ -113,7 +113,7 @@ class Definitions:
         Raises:
             InvalidConsortium: it breaks a rule, so that nothing can be said of it.
         """
-        _check_rules(consortium)
+        check_rules(consortium)
         others, _ = self.store.list_consortiums()
         checks: list[Callable[[], object]] = [
             partial(self._check_prompts, name, consortium),
@@ -151,7 +151,7 @@ class Definitions:
         if not name.strip() or len(name) > 100 or not name.isprintable():
             raise InvalidConsortium(f"The name {name[:100]!r} does not do: use 1 to 100 printable characters.")
         _refuse_model_name(name, catalogue)
-        _check_rules(consortium)
+        check_rules(consortium)
         self._check_prompts(name, consortium)
         if problems := self.long_texts({f"description of {name!r}": consortium.description}):
             raise InvalidConsortium(" ".join(problems))
@@ -244,7 +244,8 @@ def client_problems(consortium: Consortium, has_client: bool) -> list[str]:
     ]
 
 
-def _check_rules(consortium: Consortium) -> None:
+def check_rules(consortium: Consortium) -> None:
+    """Raise InvalidConsortium where strategy and judging method are unknown, or do not do for each other or so few."""
     if consortium.strategy not in strategies():
         raise InvalidConsortium(strategies().why_missing(consortium.strategy))
     if consortium.judging_method not in judging_methods():

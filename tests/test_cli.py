@@ -281,6 +281,31 @@ def test_errors_name_commands_not_tools(words: list[str], command: str) -> None:
     assert f"`consortium-mcp {command}` shows" in said and "list_" not in said
 
 
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("consult", "?", "--consortium", "a", "-m", "b"), "Give either a consortium or models, not both."),
+        (("consult", "?", "-m", "x:0"), "The count in 'x:0' is 0"),
+        (("consult", "?", "-m", "a", "--strategy", "eliminate"), "The strategy 'eliminate' needs a judging method"),
+        (("consult", "?", "--strategy", "bogus"), "'--strategy': There is no strategy 'bogus'. There are: refine,"),
+        (("consult", "?", "-m", "a", "--max-iterations", "101"), "'--max-iterations': 101 is not in the range"),
+        (("save", "panel", "-m", "x:0"), "The count in 'x:0' is 0"),
+        (("save", "panel", "-m", "a", "--judging-method", "bogus"), "'--judging-method': There is no judging method"),
+        (("runs", "replay", "x", "--judging-method", "bogus"), "'--judging-method': There is no judging method"),
+        (("serve", "--port", "abc"), "'--port': 'abc': Input should be a valid integer"),
+        (("serve", "--transport", "carrier-pigeon"), "'--transport': 'carrier-pigeon': Input should be 'stdio',"),
+    ],
+    ids=lambda given: " ".join(given) if isinstance(given, tuple) else "",
+)
+def test_what_was_typed_and_breaks_a_rule_is_wrong_usage_by_the_name_that_was_typed(
+    provider: Provider, words: tuple[str, ...], says: str
+) -> None:
+    done = run_command(*words)
+
+    assert (done.returncode, done.stdout, provider.count()) == (2, "", 0)
+    assert says in done.stderr.splitlines()[-1] and "CONSORTIUM_" not in done.stderr
+
+
 def test_wrong_usage_exits_2() -> None:
     assert [run_command(*words).returncode for words in (("frob",), ("consult",), ("save", "x"))] == [2, 2, 2]
 

@@ -161,6 +161,20 @@ def test_a_broken_plugins_control_characters_do_not_reach_the_terminal(
     assert "The llm plugin broken is broken: RuntimeError: red alert" in terminal.screen
 
 
+def test_ctrl_c_at_the_question_of_prune_removes_nothing_and_exits_130(
+    in_terminal: Callable[..., Terminal], consultancy: Consultancy
+) -> None:
+    consultancy.store.open_run(new_run(), "somebody")
+    consultancy.store.write(lambda c: c.execute("UPDATE runs SET lease_until = 0") and None)
+
+    terminal = in_terminal("runs", "prune", "--keep", "0")
+    terminal.wait_until(lambda screen: "Remove 1 run" in screen)
+    terminal.press("C-c")
+
+    assert terminal.wait_for_exit() == 130 and len(consultancy.store.list_runs()) == 1
+    assert "\nInterrupted.\n" in terminal.screen
+
+
 def test_prune_asks_on_the_terminal(in_terminal: Callable[..., Terminal], consultancy: Consultancy) -> None:
     consultancy.store.open_run(new_run(), "somebody")
     consultancy.store.write(lambda c: c.execute("UPDATE runs SET lease_until = 0") and None)

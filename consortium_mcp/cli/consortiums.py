@@ -8,7 +8,7 @@ import click
 
 from consortium_mcp.catalogue import load_catalogue
 from consortium_mcp.cli.completion import complete_consortiums
-from consortium_mcp.cli.options import definition_of, definition_options, json_option
+from consortium_mcp.cli.options import check_typed, definition_of, definition_options, json_option
 from consortium_mcp.cli.screen import say
 from consortium_mcp.consortium import Consortium
 from consortium_mcp.consultancy import Consultancy
@@ -26,6 +26,7 @@ def save(name: str, as_json: bool, **options: Any) -> None:
         raise click.UsageError("Who is to be asked? Give at least one -m MODEL.")
     with Consultancy() as consultancy:
         catalogue = load_catalogue()
+        check_typed(consultancy.definitions, catalogue, definition)
         _, consortium = consultancy.definitions.resolve(catalogue, **definition)
         replaces = name in consultancy.store.list_consortium_names()
         consultancy.definitions.save(name, consortium, catalogue, overwrite=True)

@@ -12,7 +12,15 @@ import click
 
 from consortium_mcp.cli.completion import complete_consortiums, complete_runs
 from consortium_mcp.cli.live import LiveTable, live_table
-from consortium_mcp.cli.options import COUNT, Number, definition_of, definition_options, json_option, output_option
+from consortium_mcp.cli.options import (
+    COUNT,
+    Number,
+    check_typed,
+    definition_of,
+    definition_options,
+    json_option,
+    output_option,
+)
 from consortium_mcp.cli.run_ids import find_run_id
 from consortium_mcp.cli.screen import print_run, say, write_file
 from consortium_mcp.consultancy import Consultancy, answered
@@ -62,6 +70,7 @@ def consult(
     asked = {"consortium": consortium, **definition_of(**options)}
     budget = Budget(max_calls=max_calls, max_cost_usd=max_cost)
     with Consultancy() as consultancy:
+        consultancy.catalogue.use(lambda catalogue: check_typed(consultancy.definitions, catalogue, asked))
         if follow_up_to is not None:
             asked["follow_up_to"] = find_run_id(consultancy.store, follow_up_to)
         if dry_run:

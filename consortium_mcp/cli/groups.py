@@ -81,6 +81,11 @@ class CommandGroup(click.Group):
             return super().invoke(ctx)
         except ConsortiumError as error:
             raise click.ClickException(plain(_for_people(str(error)))) from error
+        except click.Abort as abort:
+            if not isinstance(abort.__context__, KeyboardInterrupt):  # to a question the answer was no, or none came
+                raise
+            click.echo("\nInterrupted.", err=True)
+            sys.exit(130)
         except KeyboardInterrupt as interrupt:
             click.echo(" ".join(("Interrupted.", *interrupt.args)), err=True)
             sys.exit(130)

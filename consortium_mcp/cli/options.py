@@ -8,10 +8,16 @@ from typing import Any, TypeVar, get_args
 
 import click
 
+from consortium_mcp.arbiter import judging_methods
+from consortium_mcp.catalogue import Catalogue
 from consortium_mcp.cli.completion import complete_judging_methods, complete_models, complete_strategies
-from consortium_mcp.consortium import StopOn
-from consortium_mcp.errors import ConsortiumError
+from consortium_mcp.consortium import MAX_INSTANCES, MAX_ITERATIONS, StopOn
+from consortium_mcp.definitions import Definitions, check_rules
+from consortium_mcp.errors import ConsortiumError, InvalidConsortium
+from consortium_mcp.registry import Registry
 from consortium_mcp.settings import MOST
+from consortium_mcp.strategies import strategies
+from consortium_mcp.texts import plain
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -29,6 +35,24 @@ class Number(click.FloatRange):
 
 COUNT = click.IntRange(1, MOST)
 """How many of something, where nothing lower is the most."""
+
+ITERATIONS = click.IntRange(1, MAX_ITERATIONS)
+"""How often the members are asked."""
+
+
+def _known(registry: Callable[[], Registry[Any]]) -> Callable[..., str | None]:
+    """A callback that refuses what has no such name."""
+
+    def check(_: click.Context, __: click.Parameter, name: str | None) -> str | None:
+        if name is not None and name not in registry():
+            raise click.BadParameter(registry().why_missing(name))
+        return name
+
+    return check
+
+
+known_strategy = _known(strategies)
+known_judging_method = _known(judging_methods)
 
 
 def output_option(help_text: str) -> Callable[[F], F]:
@@ -61,7 +85,7 @@ def definition_options(command: F) -> F:
             click.option(
                 "-n",
                 "--count",
-                type=click.IntRange(1),
+                type=click.IntRange(1, MAX_INSTANCES),
                 default=1,
                 help="Instances of a model that is named without a number. [1]",
             ),
@@ -73,16 +97,18 @@ def definition_options(command: F) -> F:
             click.option(
                 "--confidence-threshold", type=float, help="Confidence at which to stop, 0-1 or a percentage. [0.8]"
             ),
-            click.option("--max-iterations", type=click.IntRange(1), help="Ask the members at most so often. [3]"),
-            click.option("--min-iterations", type=click.IntRange(1), help="Ask them at least so often. [1]"),
+            click.option("--max-iterations", type=ITERATIONS, help="Ask the members at most so often. [3]"),
+            click.option("--min-iterations", type=ITERATIONS, help="Ask them at least so often. [1]"),
             click.option("--system", help="System prompt for the members: text, or the path of a file."),
             click.option(
                 "--strategy",
+                callback=known_strategy,
                 shell_complete=complete_strategies,
                 help="Who is asked what in each iteration; see `strategies`. [refine]",
             ),
             click.option(
                 "--judging-method",
+                callback=known_judging_method,
                 shell_complete=complete_judging_methods,
                 help="How responses become a verdict; see `strategies`. [synthesize]",
             ),
@@ -116,6 +142,16 @@ def definition_of(
         "confidence_threshold": confidence_threshold,
         **rules,
     }
+
+
+def check_typed(definitions: Definitions, catalogue: Catalogue, asked: dict[str, Any]) -> None:
+    """Raise UsageError where a definition that was typed breaks a rule; that of a saved one is no wrong usage."""
+    if not asked["models"]:
+        return
+    try:
+        check_rules(definitions.resolve(catalogue, **asked)[1])
+    except InvalidConsortium as error:
+        raise click.UsageError(plain(str(error))) from error
 
 
 def text_or_file(value: str | None) -> str | None:

@@ -10,7 +10,7 @@ import click
 
 from consortium_mcp.cli.completion import complete_consortiums, complete_judging_methods, complete_models, complete_runs
 from consortium_mcp.cli.consult import work_on
-from consortium_mcp.cli.options import COUNT, Number, json_option, output_option
+from consortium_mcp.cli.options import COUNT, Number, json_option, known_judging_method, output_option
 from consortium_mcp.cli.run_ids import find_run_id
 from consortium_mcp.cli.screen import count, print_run, say, write_file
 from consortium_mcp.consultancy import Consultancy, answered
@@ -169,7 +169,10 @@ def rate(run_id: str, correct: bool, wrong: bool, score: float | None, note: str
 @run_argument
 @click.option("--arbiter", help="Another arbiter.", shell_complete=complete_models)
 @click.option(
-    "--judging-method", help="Another judging method; see `strategies`.", shell_complete=complete_judging_methods
+    "--judging-method",
+    callback=known_judging_method,
+    help="Another judging method; see `strategies`.",
+    shell_complete=complete_judging_methods,
 )
 @click.option("--without", help="A model or an instance whose responses are left out.")
 @click.option("--threshold", type=Number(0, 100), help="Another confidence threshold.")

@@ -6,6 +6,7 @@ import os
 import sys
 
 import click
+from pydantic import ValidationError
 
 import consortium_mcp.server as server
 from consortium_mcp.settings import Settings, load_settings
@@ -17,8 +18,21 @@ def settings_flags(command: click.Command) -> click.Command:
         flag = f"--{name.replace('_', '-')}"
         help_text = f"{field.description} [CONSORTIUM_{name.upper()}]"
         is_switch = field.annotation is bool
-        command.params.append(click.Option([flag, name], help=help_text, is_flag=is_switch, default=None))
+        command.params.append(
+            click.Option([flag, name], help=help_text, is_flag=is_switch, default=None, callback=_checked)
+        )
     return command
+
+
+def _checked(_: click.Context, param: click.Parameter, value: str | bool | None) -> str | bool | None:
+    """What a flag says; what its setting cannot be is refused by the flag's name, not by the variable's."""
+    if value is None:
+        return None
+    try:
+        Settings.model_validate({param.name: value})
+    except ValidationError as error:
+        raise click.BadParameter(f"{value!r}: {error.errors()[0]['msg']}.") from error
+    return value
 
 
 @settings_flags
