@@ -14,7 +14,13 @@ from tests.server_process import connected, structured
 CONFIG = Path(__file__).parent.parent / "claude_desktop_config.example.json"
 
 
-def test_the_demo_shows_answer_confidence_dissent_times_and_the_run(local_weights: Path) -> None:
+@pytest.mark.parametrize("transport", ["", "http"])
+def test_the_demo_shows_answer_confidence_dissent_times_and_the_run(
+    local_weights: Path, monkeypatch: pytest.MonkeyPatch, transport: str
+) -> None:
+    monkeypatch.setenv("CONSORTIUM_TRANSPORT", transport)
+    monkeypatch.setenv("CONSORTIUM_PORT", "0")
+
     done = subprocess.run(
         [sys.executable, "-m", "consortium_mcp", "demo"],
         capture_output=True,

@@ -29,6 +29,12 @@ async def client(request: pytest.FixtureRequest, provider: Provider, tmp_path: P
         yield client
 
 
+async def test_without_a_command_it_serves_on_stdio_whatever_the_environment_says(tmp_path: Path) -> None:
+    with anyio.fail_after(30):
+        async with connected("auto", tmp_path / "stderr", CONSORTIUM_TRANSPORT="http", CONSORTIUM_PORT="0") as client:
+            assert (await client.list_tools()).tools
+
+
 async def test_a_client_saves_lists_consults_reads_and_removes(client: Client) -> None:
     await client.call_tool("save_consortium", {"name": "panel", "models": ["a:2", "b"], "arbiter": "arbiter"})
     listed = structured(await client.call_tool("list_consortiums", {}))

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import sys
 from typing import Any
 
@@ -21,6 +22,9 @@ from consortium_mcp.local_model.weights import chosen_weights
 
 QUESTION = "What is the capital of France?"
 
+SERVER = ["-m", "consortium_mcp", "serve", "--transport", "stdio"]
+"""What is started, whatever the environment says of the transport."""
+
 
 @click.command()
 @click.argument("prompt", default=QUESTION)
@@ -32,7 +36,7 @@ def demo(prompt: str, as_json: bool) -> None:
     """
     if chosen_weights() is None:
         show_fetch()
-    click.echo(f"Starting: {sys.executable} -m consortium_mcp serve", err=True)
+    click.echo(f"Starting: {shlex.join([sys.executable, *SERVER])}", err=True)
     try:
         result = anyio.run(_consult, prompt)
     except BaseExceptionGroup as group:  # the SDK's client wraps what ends its tasks
@@ -47,7 +51,7 @@ def demo(prompt: str, as_json: bool) -> None:
 
 async def _consult(prompt: str) -> CallToolResult:
     # All of the environment: the SDK would hand on only what it thinks is safe, not LLM_USER_PATH.
-    server = StdioServerParameters(command=sys.executable, args=["-m", "consortium_mcp", "serve"], env=dict(os.environ))
+    server = StdioServerParameters(command=sys.executable, args=SERVER, env=dict(os.environ))
     async with Client(stdio_client(server)) as client:
         with Console(stderr=True).status("starting") as status:
 

@@ -119,7 +119,7 @@ def main(ctx: click.Context) -> None:
     if ctx.invoked_subcommand is None:
         command = main.get_command(ctx, "serve")
         assert command is not None
-        ctx.invoke(command)
+        ctx.invoke(command, transport="stdio")  # whatever the environment says: a client waits on stdin
 
 
 @click.group(name="consortium", cls=DefaultToConsult)
