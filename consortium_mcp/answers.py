@@ -11,7 +11,7 @@ from consortium_mcp.thinking import strip_thinking
 NEAR_EQUAL = 92.0
 """How alike (0-100, rapidfuzz's ratio) two longer answers must be to count as one."""
 
-_LABELLED = re.compile(r"(?:final\s+)?answer\s*(?:is\b(?!n['’]t)|[:=])\s*(.+)", re.IGNORECASE)
+_LABELLED = re.compile(r"(?:final\s+)?answer\s*(?:is\b|[:=])\s*(.+)", re.IGNORECASE)
 _BOXED = re.compile(r"\\boxed\{([^{}]{1,200})\}")
 # What stands between the tags ends at the next opening one, so that a thousand unclosed ones are read but once.
 _TAGGED = re.compile(r"<answer>((?:(?!<answer>).){1,2000}?)</answer>", re.IGNORECASE | re.DOTALL)

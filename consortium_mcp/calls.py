@@ -150,18 +150,21 @@ class RunCalls:
         """Why the next iteration of the run may not begin; None when it may."""
         if run.iterations and self._seconds_left(for_arbiter=False) <= 0:
             return "deadline"
-        specs = specs_of(run)
-        needed = sum(spec.response is None and spec.call_id not in self._calls for spec in specs)
-        needed += judging_methods()[run.consortium.judging_method].calls(len(specs))
         for scope, budget in self._budgets().items():
             if budget.max_calls is not None and run.iterations:
                 try:
                     calls, _, _ = await self.store.loaded(self.store.load_spending, scope)
                 except StoreUnusable:
                     return "budget"  # one that cannot be read cannot be held
-                if calls + needed > budget.max_calls:
+                if calls + self._needed(run) > budget.max_calls:
                     return "budget"
         return self.stopped
+
+    def _needed(self, run: Run) -> int:
+        """How many calls the run's next iteration takes when nothing is tried again; who is late is not asked anew."""
+        specs = specs_of(run)
+        asked = sum(spec.response is None and spec.call_id not in self._calls for spec in specs)
+        return asked + judging_methods()[run.consortium.judging_method].calls(len(specs))
 
     async def _make(self, spec: CallSpec, call: _Call) -> None:
         try:
