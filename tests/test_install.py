@@ -207,6 +207,13 @@ def test_a_file_that_cannot_be_read_stays_and_the_entry_is_there_to_be_pasted(cl
     assert path.read_text() == text and list(path.parent.iterdir()) == [path] and "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("client", ["codex", "vscode"])
+def test_an_entry_that_is_only_printed_is_json_where_that_is_wanted(home: Path, client: str) -> None:
+    printed = json.loads(run_command("install", client, "--print", "--json", "--name", "panel").stdout)
+
+    assert set(printed) == {client_files()[client].table} and "command" in next(iter(printed.values()))["panel"]
+
+
 def test_print_writes_nothing(home: Path) -> None:
     done = run_command("install", "codex", "--print", "--name", "panel")
 

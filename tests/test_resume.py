@@ -366,13 +366,17 @@ def test_cancelling_ends_a_run_that_nobody_works_on_at_once_and_says_what_has_en
         (0, f"{interrupted} has ended (cancelled).\n"),
         (0, f"{interrupted} has ended already (cancelled).\n"),
     ]
+    as_json = json.loads(ran("runs", "cancel", interrupted, "--json")[1])
+    assert as_json == {"run_id": interrupted, "status": "cancelled", "held_until": None}
 
 
 def test_cancelling_a_run_that_is_held_says_what_to_do_where_its_process_has_died(path: Path, interrupted: str) -> None:
     hold_until(path, interrupted, time.time() + 1000)
 
     status, out, _ = ran("runs", "cancel", interrupted)
+    as_json = json.loads(ran("runs", "cancel", interrupted, "--json")[1])
 
+    assert (as_json["run_id"], as_json["status"]) == (interrupted, "running") and as_json["held_until"] is not None
     assert status == 0 and f"Asked {interrupted} to stop; " in out and "If that has died, cancel it again after " in out
 
 

@@ -127,6 +127,15 @@ def test_a_models_control_characters_do_not_reach_the_terminal(
     assert row(terminal.screen, "a#1")[1] == "answered"
 
 
+def test_a_run_as_json_does_not_steer_the_terminal(provider: Provider, in_terminal: Callable[..., Terminal]) -> None:
+    provider.on("arbiter", verdict("turned \u202e around", confidence=0.9))
+
+    terminal = in_terminal("consult", "?", *PANEL, "--json")
+
+    assert terminal.wait_for_exit() == 0
+    assert '"answer": "turned  around"' in terminal.screen
+
+
 @pytest.mark.parametrize(
     "words", [("list",), ("show", "panel"), ("stats",), ("runs", "export", "--format", "md")], ids=" ".join
 )

@@ -1,5 +1,6 @@
 """`install`: puts our entry into an MCP client's configuration."""
 
+import json
 import os
 
 import click
@@ -41,7 +42,8 @@ def install(client: str, only_print: bool, name: str, env: dict[str, str], as_js
     entry = own_entry(file, env)
     if only_print:
         click.echo(f"Put this into {file.path()}:", err=True)
-        click.echo(entry_text(file, name, entry), nl=False)
+        pasted = json.dumps({file.table: {name: entry}}, indent=2) + "\n" if as_json else entry_text(file, name, entry)
+        click.echo(pasted, nl=False)
         return
     done = install_entry(file, name, entry)
     for variable in _NOT_SEEN:

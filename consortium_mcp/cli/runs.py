@@ -162,7 +162,7 @@ def rate(run_id: str, correct: bool, wrong: bool, score: float | None, note: str
         consultancy.store.load_progress(run_id)
         rating = Rating(run_id=run_id, score=score, note=note)
         consultancy.store.save_rating(rating)
-    click.echo(rating.model_dump_json(indent=1) if as_json else f"Rated {run_id}: {score:g}.")
+    say(rating.model_dump_json(indent=1) if as_json else f"Rated {run_id}: {score:g}.")
 
 
 @runs.command()
@@ -201,7 +201,8 @@ def replay(
 
 @runs.command()
 @run_argument
-def cancel(run_id: str) -> None:
+@json_option
+def cancel(run_id: str, as_json: bool) -> None:
     """Stop RUN, whichever process works on it."""
     with Consultancy() as consultancy:
         store = consultancy.store
@@ -210,7 +211,10 @@ def cancel(run_id: str) -> None:
         store.request_cancel(run_id)
         until = store.held_until(run_id)
         status = store.load_progress(run_id).status
-    if before not in ("running", "interrupted"):
+    if as_json:
+        held = None if until is None else until.isoformat()
+        click.echo(json.dumps({"run_id": run_id, "status": status, "held_until": held}, indent=1))
+    elif before not in ("running", "interrupted"):
         click.echo(f"{run_id} has ended already ({before}).")
     elif until is None:
         click.echo(f"{run_id} has ended ({status}).")

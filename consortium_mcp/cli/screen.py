@@ -25,7 +25,7 @@ def say(text: str, *, nl: bool = True, err: bool = False) -> None:
 def print_run(run: Run, *, raw: bool = False, as_json: bool = False) -> None:
     """The answer on stdout, what is to be known about it on stderr."""
     if as_json:
-        click.echo(run.model_dump_json(indent=1))
+        say(run.model_dump_json(indent=1))
         return
     selected = run.iterations[(run.selected_iteration or 1) - 1]
     if raw and selected.raw_verdict:
