@@ -4,6 +4,7 @@ import json
 import os
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -304,6 +305,16 @@ def test_what_was_typed_and_breaks_a_rule_is_wrong_usage_by_the_name_that_was_ty
 
     assert (done.returncode, done.stdout, provider.count()) == (2, "", 0)
     assert says in done.stderr.splitlines()[-1] and "CONSORTIUM_" not in done.stderr
+
+
+@pytest.mark.parametrize("words", ["", "serve"])
+@pytest.mark.parametrize("closed", ["<&-", ">&-"])
+def test_a_server_without_stdin_or_stdout_says_in_one_sentence_what_to_do(words: str, closed: str) -> None:
+    command = f"{sys.executable} -m consortium_mcp {words} {closed}"
+    done = subprocess.run(["sh", "-c", command], input="", capture_output=True, text=True, timeout=60)
+
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert done.stderr.startswith("Error: No MCP client can be served on stdio: stdin or stdout is closed.")
 
 
 def test_wrong_usage_exits_2() -> None:

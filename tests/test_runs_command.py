@@ -3,6 +3,8 @@
 import json
 import re
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
@@ -255,6 +257,14 @@ def test_prune_says_what_it_would_remove_and_asks(history: Store) -> None:
     assert declined.returncode == unanswered.returncode == 1 and kept == 10
     assert "Remove 2 runs, opened from " in declined.stderr
     assert agreed.returncode == 0 and agreed.stdout.startswith("Removed 2 runs") and len(ids(history)) == 8
+
+
+def test_prune_that_can_ask_nobody_removes_nothing_and_says_what_to_do(history: Store) -> None:
+    command = f"{sys.executable} -m consortium_mcp runs prune --keep 8 <&-"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=60)
+
+    assert (done.returncode, len(ids(history))) == (1, 10)
+    assert done.stderr == "Error: Nobody can be asked whether to remove runs: stdin is closed. Give --yes.\n"
 
 
 def test_prune_without_a_condition_is_wrong_usage(history: Store) -> None:

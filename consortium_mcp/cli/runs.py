@@ -1,6 +1,7 @@
 """`runs`: the history of consultations."""
 
 import json
+import sys
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,6 +15,7 @@ from consortium_mcp.cli.options import COUNT, Number, json_option, known_judging
 from consortium_mcp.cli.run_ids import find_run_id
 from consortium_mcp.cli.screen import count, print_run, say, write_file
 from consortium_mcp.consultancy import Consultancy, answered
+from consortium_mcp.errors import ConsortiumError
 from consortium_mcp.page import page
 from consortium_mcp.replay import open_replay
 from consortium_mcp.report import transcript
@@ -133,6 +135,8 @@ def prune(older_than: float | None, keep: int | None, yes: bool, as_json: bool) 
         chosen = store.list_prunable(before, keep)
         opened = [moment[:16] for moment in chosen.values()]
         if chosen and not yes:
+            if sys.stdin is None:
+                raise ConsortiumError("Nobody can be asked whether to remove runs: stdin is closed. Give --yes.")
             what = f"{count(len(chosen), 'run')}, opened from {opened[0]} to {opened[-1]} (UTC)"
             click.confirm(f"Remove {what}, for ever?", abort=True, err=True)
         removed = [run_id for step in store.delete_runs(chosen) for run_id in step]

@@ -9,6 +9,7 @@ import click
 from pydantic import ValidationError
 
 import consortium_mcp.server as server
+from consortium_mcp.errors import ConsortiumError
 from consortium_mcp.settings import Settings, load_settings
 
 
@@ -47,6 +48,11 @@ def serve(**flags: str | bool | None) -> None:
     if settings.transport != ("stdio",):
         server.serve_http(settings)
         return
+    if sys.stdin is None or sys.stdout is None:
+        raise ConsortiumError(
+            "No MCP client can be served on stdio: stdin or stdout is closed. Let a client start this command, or "
+            "serve over the network with --transport http."
+        )
     if sys.stdin.isatty():
         click.echo(
             "Waiting for an MCP client on stdin; end with Ctrl-D. `consortium-mcp --help` lists commands.", err=True
