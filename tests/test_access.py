@@ -436,6 +436,17 @@ async def test_shared_lets_callers_see_each_others_runs_and_consortiums(
     assert (seen["answer"], [one["name"] for one in listed]) == ("Paris", ["panel"])
 
 
+async def test_no_shared_wins_over_the_environment(provider: Provider, token_file: Path, tmp_path: Path) -> None:
+    provider.on("arbiter", verdict("Paris"))
+    environment = {"CONSORTIUM_TOKEN_FILE": str(token_file), "CONSORTIUM_SHARED": "true"}
+    with http_server(tmp_path / "stderr", "http", "--no-shared", **environment) as (_, url):
+        async with ann_and_bob(url) as (ann, bob):
+            run_id = structured(await ann.call_tool("consult_consortium", ONE))["run_id"]
+            seen = await bob.call_tool("get_run", {"run_id": run_id})
+
+    assert seen.is_error and f"No run '{run_id}'" in said(seen)
+
+
 async def test_what_one_caller_began_to_read_is_found_at_no_offset_by_another(
     consultancy: Consultancy, provider: Provider, monkeypatch: pytest.MonkeyPatch
 ) -> None:

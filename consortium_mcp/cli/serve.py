@@ -18,10 +18,8 @@ def settings_flags(command: click.Command) -> click.Command:
     for name, field in Settings.model_fields.items():
         flag = f"--{name.replace('_', '-')}"
         help_text = f"{field.description} [CONSORTIUM_{name.upper()}]"
-        is_switch = field.annotation is bool
-        command.params.append(
-            click.Option([flag, name], help=help_text, is_flag=is_switch, default=None, callback=_checked)
-        )
+        switch = f"{flag}/--no-{flag.removeprefix('--')}" if field.annotation is bool else flag
+        command.params.append(click.Option([switch, name], help=help_text, default=None, callback=_checked))
     return command
 
 
