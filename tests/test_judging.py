@@ -172,7 +172,7 @@ def test_the_command_refuses_to_save_what_does_not_make_sense_together(rules: di
 
     done = CliRunner().invoke(main, ["save", "panel", *models, *options])
 
-    assert (done.exit_code, reason in done.output) == (1, True)
+    assert (done.exit_code, reason in done.output) == (2, True)
 
 
 async def test_a_role_given_with_a_model_reaches_it(client: Client, provider: Provider) -> None:

@@ -462,21 +462,23 @@ async def test_more_runs_than_may_wait_are_told_that_the_server_is_busy(provider
 
 
 @pytest.mark.parametrize(
-    ("flags", "sentence"),
+    ("flags", "status", "sentence"),
     [
-        (["--transport", "stdio,http"], "it is stdio, http, sse, or http,sse"),
-        (["--transport", "http", "--host", "0.0.0.0"], "Set CONSORTIUM_TOKEN or --token-file"),
-        (["--transport", "http", "--host", "192.0.2.1"], "Set CONSORTIUM_TOKEN or --token-file"),
-        (["--transport", "http", "--token-file", "/nowhere"], "The token file /nowhere cannot be read"),
-        (["--transport", "http", "--oauth-issuer", "https://issuer"], "needs CONSORTIUM_OAUTH_JWKS_URL"),
+        (["--transport", "stdio,http"], 2, "'stdio,http': it is stdio, http, sse, or http,sse."),
+        (["--transport", "http", "--host", "0.0.0.0"], 1, "Set CONSORTIUM_TOKEN or --token-file"),
+        (["--transport", "http", "--host", "192.0.2.1"], 1, "Set CONSORTIUM_TOKEN or --token-file"),
+        (["--transport", "http", "--token-file", "/nowhere"], 1, "The token file /nowhere cannot be read"),
+        (["--transport", "http", "--oauth-issuer", "https://issuer"], 1, "needs CONSORTIUM_OAUTH_JWKS_URL"),
     ],
 )
-def test_what_would_be_open_or_half_set_up_does_not_start(flags: list[str], sentence: str, tmp_path: Path) -> None:
+def test_what_would_be_open_or_half_set_up_does_not_start(
+    flags: list[str], status: int, sentence: str, tmp_path: Path
+) -> None:
     with http_server(tmp_path / "stderr", "http", *flags) as (process, _):
-        status = process.wait(timeout=30)
+        ended = process.wait(timeout=30)
 
     stderr = (tmp_path / "stderr").read_text()
-    assert status == 1 and sentence in stderr and "Traceback" not in stderr
+    assert ended == status and sentence in stderr and "Traceback" not in stderr
 
 
 def until(condition: Callable[[], bool], seconds: float = 60) -> None:

@@ -30,7 +30,8 @@ def _checked(_: click.Context, param: click.Parameter, value: str | bool | None)
     try:
         Settings.model_validate({param.name: value})
     except ValidationError as error:
-        raise click.BadParameter(f"{value!r}: {error.errors()[0]['msg']}.") from error
+        rule = error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise click.BadParameter(f"{value!r}: {rule}.") from error
     return value
 
 
