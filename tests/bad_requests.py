@@ -96,7 +96,7 @@ _messages = st.fixed_dictionaries(
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class RawRequest:
     """A request as it goes over the wire."""
 
