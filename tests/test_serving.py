@@ -371,6 +371,16 @@ def test_many_sessions_are_bounded_and_those_that_are_open_go_on(provider: Provi
     assert (goes_on.status_code, room.status_code) == (200, 200)
 
 
+def test_a_client_that_asks_for_what_it_missed_gets_a_new_stream(tmp_path: Path) -> None:
+    with http_server(tmp_path / "stderr") as (_, url), httpx2.Client() as client:
+        session = {"Mcp-Session-Id": client.post(url, json=INITIALIZE, headers=JSON).headers["Mcp-Session-Id"]}
+        with client.stream("GET", url, headers={**JSON, **session, "Last-Event-ID": "7"}) as response:
+            status, kind = response.status_code, response.headers["Content-Type"]
+
+    assert status == 200 and kind.startswith("text/event-stream")
+    assert "without starting response" not in (tmp_path / "stderr").read_text()
+
+
 @pytest.fixture
 def few_files() -> Iterator[None]:
     """A soft limit of open files below what the default limits of a server need."""

@@ -135,6 +135,7 @@ def has_surrogate(text: str) -> bool:
 
 
 @pytest.mark.timeout(600)
+@pytest.mark.filterwarnings("ignore:Generating overly large repr")  # it stands where what failed is to be said
 @pytest.mark.usefixtures("cold_start")
 def test_bad_requests_are_refused_without_a_crash_or_a_leak_of_sessions(tmp_path: Path) -> None:
     """20,000 of what no client of the SDK would send, over 16 connections at once."""

@@ -117,13 +117,17 @@ async def _health(request: Request) -> Response:
 
 
 class _Whole:
-    """Drops a request whose client leaves in the middle of it: the SDK handles it and logs a traceback."""
+    """Drops a request whose client leaves in the middle of it: the SDK handles it and logs a traceback.
+
+    A client that asks for what it missed gets a new stream: the SDK, which keeps nothing here, would not answer it.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         is_whole = scope["method"] != "POST"
+        kept = [(name, value) for name, value in scope["headers"] if name != b"last-event-id"]
 
         async def receive_or_leave() -> Message:
             nonlocal is_whole
@@ -134,7 +138,7 @@ class _Whole:
             return message
 
         with suppress(ClientDisconnect):
-            await self._app(scope, receive_or_leave, send)
+            await self._app({**scope, "headers": kept}, receive_or_leave, send)
 
 
 class _HostCheck:
