@@ -79,7 +79,7 @@ class Runner:
 
         Raises NotFound. Returns when a run of this process has ended; another process hears of it within seconds.
         """
-        if (await self.load(run_id)).ended_utc:
+        if (await self._progress(run_id)).status not in ("running", "interrupted"):
             return
         store = self.consultancy.store
         await store.saved(store.request_cancel, run_id)

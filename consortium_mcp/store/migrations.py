@@ -284,7 +284,8 @@ def m010_tokens_of_attempts(db: Database) -> None:
     """What each attempt used, apart for questions and replies: a call's own figures are those of its last attempt."""
     for column in ("input_tokens", "output_tokens"):
         db.execute(f"ALTER TABLE attempts ADD COLUMN {column} INTEGER")
-        db.execute(
-            f"UPDATE attempts SET {column} = (SELECT {column} FROM calls WHERE calls.run_id = attempts.run_id "
-            "AND calls.call_id = attempts.call_id AND calls.attempts = attempts.attempt)"
-        )
+    db.execute(
+        "UPDATE attempts SET (input_tokens, output_tokens) = (SELECT input_tokens, output_tokens FROM calls "
+        "WHERE calls.run_id = attempts.run_id AND calls.call_id = attempts.call_id "
+        "AND calls.attempts = attempts.attempt)"
+    )
