@@ -60,7 +60,7 @@ async def _serve(consultancy: Consultancy, listener: socket.socket, verifier: Ve
             await runner.recover()
         admission = Admission(settings.max_requests_per_caller, needs_caller=verifier is not None)
         server = build_server(runner, admission)
-        admission.tools = await server.tool_names()
+        admission.tools = server.tool_names()
         app = web_app(server, runner, allowed_hosts(settings, listener), verifier)
         web = _Server(_config(app, settings))
         async with anyio.create_task_group() as group:

@@ -55,7 +55,7 @@ class StrictServer(MCPServer[Any]):
         choices = await self.menu.choices()
         return [
             tool.model_copy(update={"input_schema": with_choices(tool.input_schema, choices.get(tool.name, {}))})
-            for tool in _described_tools()
+            for tool in _described_tools().values()
         ]
 
     async def describe_tools(self) -> list[dict[str, Any]]:
@@ -75,19 +75,18 @@ class StrictServer(MCPServer[Any]):
         ]
         return [tool.model_dump(mode="json", by_alias=True, exclude_none=True) for tool in short]
 
-    async def tool_names(self) -> list[str]:
+    def tool_names(self) -> list[str]:
         """What can be called."""
-        return [tool.name for tool in await super().list_tools()]
+        return list(_described_tools())
 
     async def call_tool(
         self, name: str, arguments: dict[str, Any], context: Context[Any, Any] | None = None
     ) -> CallToolResult | InputRequiredResult:
         """Call a tool; every failure that somebody foresaw is a result with one sentence for the model."""
-        tools = {tool.name: tool for tool in await super().list_tools()}
-        tool = tools.get(name)
-        if tool is None:
-            raise MCPError(INVALID_PARAMS, f"There is no tool {_quoted(name)}.{_suggestion(name, list(tools))}")
-        known = tool.input_schema.get("properties", {})
+        names = self.tool_names()
+        if name not in names:
+            raise MCPError(INVALID_PARAMS, f"There is no tool {_quoted(name)}.{_suggestion(name, names)}")
+        known = _described_tools()[name].input_schema.get("properties", {})
         for argument in arguments:
             if argument not in known:
                 return _error(
@@ -126,9 +125,11 @@ class StrictServer(MCPServer[Any]):
 
 
 @cache
-def _described_tools() -> tuple[Tool, ...]:
+def _described_tools() -> dict[str, Tool]:
+    """What our file says of each tool, by name."""
     text = resources.files("consortium_mcp.server").joinpath(TOOLS_FILE).read_text(encoding="utf-8")
-    return tuple(Tool.model_validate(one) for one in json.loads(text))
+    tools = [Tool.model_validate(one) for one in json.loads(text)]
+    return {tool.name: tool for tool in tools}
 
 
 def _quoted(given: str) -> str:
