@@ -1,8 +1,11 @@
 """What a call costs, from the public price lists in genai-prices; an unknown price is unknown, never 0."""
 
+import ipaddress
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import cache
 from typing import Any
+from urllib.parse import urlsplit
 
 from consortium_mcp.catalogue import ModelEntry
 from consortium_mcp.consortium import CLIENT
@@ -37,9 +40,22 @@ def _references(entry: ModelEntry) -> Iterator[tuple[str, dict[str, Any]]]:
     """How a price list may name the model, and by what it knows the provider."""
     name = str(getattr(entry.model, "model_name", None) or entry.model_id)
     if base := getattr(entry.model, "api_base", None):
-        yield name, {"provider_api_url": str(base)}  # somebody's own server: other prices for the name mean nothing
+        if _is_public(str(base)):  # reading the lists takes memory and a tenth of a second
+            yield name, {"provider_api_url": str(base)}  # other providers' prices for the name mean nothing
         return
     provider, slash, rest = name.partition("/")
     if slash:
         yield rest, {"provider_id": provider}
     yield rest or name, {"provider_id": _PROVIDER_OF_PLUGIN.get(entry.plugin)}
+
+
+@cache
+def _is_public(url: str) -> bool:
+    """Whether a server has a name in the internet, as each has that a list knows."""
+    host = ""
+    with suppress(ValueError):
+        host = urlsplit(url if "//" in url else f"//{url}").hostname or ""
+    with suppress(ValueError):
+        ipaddress.ip_address(host)
+        return False
+    return "." in host
