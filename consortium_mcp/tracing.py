@@ -60,9 +60,11 @@ def describe_call(span: trace.Span, result: CallResult) -> None:
 @contextmanager
 def _span(name: str, attributes: dict[str, str | int]) -> Iterator[trace.Span]:
     """A span that an exception marks by its class alone: its message may hold a text."""
-    with _tracer.start_as_current_span(
-        name, attributes=attributes, record_exception=False, set_status_on_exception=False
-    ) as span:
+    span = _tracer.start_span(name, attributes=attributes)
+    if not span.get_span_context().is_valid:  # nobody has configured anything that wants it
+        yield span
+        return
+    with trace.use_span(span, end_on_exit=True, record_exception=False, set_status_on_exception=False):
         try:
             yield span
         except BaseException as error:
