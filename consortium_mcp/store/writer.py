@@ -91,7 +91,7 @@ class Writer:
 
     def _work(self) -> None:
         ending = False
-        patience_ms = 0
+        patience_ms, in_vain = 0, False
         while not ending:
             batch, ending = self._next_batch()
             if not batch:
@@ -101,13 +101,16 @@ class Writer:
                 self._connection = connection = self._connection or self._connect()
                 patience_ms = patience_ms or connection.execute("PRAGMA busy_timeout").fetchone()[0]
                 _run_batch(connection, batch)
-                connection.execute(f"PRAGMA busy_timeout = {patience_ms}")
+                if in_vain:
+                    connection.execute(f"PRAGMA busy_timeout = {patience_ms}")
+                    in_vain = False
             except Exception as error:  # whatever it is belongs to those who wait for these jobs
                 for _, future in batch:
                     if not future.done():
                         future.set_exception(error)
                 if self._connection and getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY:
                     self._connection.execute(f"PRAGMA busy_timeout = {min(patience_ms, _AGAIN_MS)}")
+                    in_vain = True
             self._dirty_since = self._dirty_since or time.monotonic()
         self._rest()
         if self._connection is not None:
