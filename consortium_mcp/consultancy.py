@@ -26,6 +26,7 @@ from consortium_mcp.masking import masked
 from consortium_mcp.model_call import CallLimits, ChunkSink, ignore
 from consortium_mcp.opening import Opening, from_now
 from consortium_mcp.orchestrator import iterations
+from consortium_mcp.prices import price_usd
 from consortium_mcp.run import CallSpec, Iteration, Run
 from consortium_mcp.settings import Settings, llm_user_path, load_settings
 from consortium_mcp.stats import Stats, make_stats
@@ -34,6 +35,13 @@ from consortium_mcp.takeover import take_over
 from consortium_mcp.tracing import describe_run, run_span
 
 logger = logging.getLogger(__name__)
+
+STARTED_AT_ONCE = 4
+"""For how many runs their models are found in the same instant, each in a thread.
+
+A line of its own, beside that of runs to be opened: where many come at once, the first ask their members while the last
+are opened, and do not all hold a request each at the same time.
+"""
 
 
 class _CannotGoOn(Exception):
@@ -54,6 +62,7 @@ class Consultancy(Opening):
         self.unclosed: dict[str, Run] = {}
         """Runs as they ended, or cannot go on, whose records still say that they run."""
         self._runs: anyio.CapacityLimiter | None = None
+        self._starting = anyio.CapacityLimiter(STARTED_AT_ONCE)
         take_over(self.store, llm_user_path())
 
     def close(self) -> None:
@@ -73,11 +82,11 @@ class Consultancy(Opening):
         run: Run | str,
         on_change: Callable[[], None] = lambda: None,
         on_text: Callable[[str], None] | None = None,
-    ) -> Run:
-        """Work on a run until it has ended, and return it; calls whose results are stored are not made again.
+    ) -> None:
+        """Work on a run until it has ended; calls whose results are stored are not made again.
 
-        A run that another process holds is returned as it stands, and of one that ended here, where that could not be
-        written, the end is written now.
+        A run that another process holds is left to it, and of one that ended here, where that could not be written,
+        the end is written now.
 
         Args:
             run: as it was just opened, or its id.
@@ -89,19 +98,32 @@ class Consultancy(Opening):
         """
         run_id = run if isinstance(run, str) else run.run_id
         if (kept := self.unclosed.get(run_id)) and kept.ended_utc:
-            return await self.close_at_last(kept)
+            await self._close_at_last(kept)
+            return
         self.unclosed.pop(run_id, None)
         with anyio.CancelScope(shield=True):  # from here on a cancelled run is closed as such
             opened = await self.store.loaded(self.store.load_run, run) if isinstance(run, str) else run
         with calling(opened.caller):
-            return await self._perform(opened, on_change, on_text)
+            await self._perform(opened, on_change, on_text)
 
-    async def _perform(self, run: Run, on_change: Callable[[], None], on_text: Callable[[str], None] | None) -> Run:
+    async def load(self, run_id: str) -> Run:
+        """The run as it stands: from the store, or, where that could not be written until now, as it ended here.
+
+        Raises NotFound for a run that is not stored, or another caller's.
+        """
+        ended_here = self.unclosed.get(run_id)
+        if ended_here and self.store.reader() in (None, ended_here.caller):
+            if ended_here.ended_utc:
+                await self._close_at_last(ended_here)
+            return ended_here
+        return await self.store.loaded(self.store.load_run, run_id)
+
+    async def _perform(self, run: Run, on_change: Callable[[], None], on_text: Callable[[str], None] | None) -> None:
         run_id = run.run_id
         deadline = from_now(run.deadline_seconds) if run.status == "interrupted" else run.deadline_utc
         run = run.model_copy(update={"deadline_utc": deadline})
         if not await self.store.saved(self.store.claim_run, run_id, self.owner, deadline):
-            return run
+            return
         failure: BaseException | None = None
         self._runs = self._runs or anyio.CapacityLimiter(self.settings.max_concurrent_runs)
         async with anyio.create_task_group() as group:
@@ -111,11 +133,13 @@ class Consultancy(Opening):
                     with anyio.move_on_after(seconds_until(deadline)) as waiting:
                         await turn.enter_async_context(self._runs)
                     if waiting.cancelled_caught:
-                        run = await self._close(closed(run.model_copy(update={"status": "deadline"})))
+                        await self._close(closed(run.model_copy(update={"status": "deadline"})))
                     else:
                         with run_span(run) as span:
-                            run = await self._work_on(run, on_change, on_text, group)
-                            describe_run(span, run)
+                            await self._work_on(run, on_change, on_text, group)
+                            with suppress(ConsortiumError):  # one that cannot be read is not described
+                                if span.is_recording():
+                                    describe_run(span, await self.load(run_id))
             except anyio.get_cancelled_exc_class():
                 await self._let_go(run)
                 raise
@@ -124,14 +148,13 @@ class Consultancy(Opening):
                     await self.store.saved(self.store.release_run, run_id, self.owner)
                 failure = error.__cause__
             except Exception as error:  # nothing foreseen: the run says so, and the error goes on its way below
-                run = await self._close(ended(run, "failed", masked(f"{type(error).__name__}: {error}")))
+                await self._close(ended(run, "failed", masked(f"{type(error).__name__}: {error}")))
                 failure = error
             finally:
                 group.cancel_scope.cancel()
                 on_change()
         if failure is not None:
             raise failure  # outside of the group, which would wrap it
-        return run if run.ended_utc else await self.store.loaded(self.store.load_run, run_id)
 
     async def _work_on(
         self,
@@ -139,9 +162,9 @@ class Consultancy(Opening):
         on_change: Callable[[], None],
         on_text: Callable[[str], None] | None,
         group: anyio.abc.TaskGroup,
-    ) -> Run:
+    ) -> None:
         try:
-            models = await anyio.to_thread.run_sync(self._find_models, run, limiter=self._opening)
+            models = await anyio.to_thread.run_sync(self._find_models, run, limiter=self._starting)
         except ConsortiumError as error:
             if run.status == "interrupted":
                 raise _CannotGoOn from error
@@ -174,38 +197,36 @@ class Consultancy(Opening):
             return all(entry.supports_schema for entry in models[model])
 
         async for last in iterations(run, calls, reads_schema, calls.stop, save):
-            if last.iterations:
+            if last.status == "running":  # the last one is written with the run's end
                 await save(last.iterations[-1])
         if run.replay_of:
             await calls.write(self.store.forget_iterations, run.run_id, len(last.iterations))
         if calls.stopped and last.status != "converged":
             last = last.model_copy(update={"status": calls.stopped})
-        return await self._close(closed(last), calls.unsaved)
+        await self._close(closed(last), calls.unsaved, last.iterations[-1] if last.iterations else None)
 
     def _find_models(self, run: Run) -> Mapping[str, Sequence[ModelEntry]]:
         """Every model that the run may call, ready to be called."""
         models = self.catalogue.use(partial(self.definitions.check, run.consortium_name, run.consortium))
         for entry in (entry for entries in models.values() for entry in entries):
             self.clients.use_in(entry)
+            price_usd(entry, 1, 1)  # what is slow the first time is done here, where no event loop waits for it
         return models
 
-    async def _close(self, run: Run, unsaved: str | None = None) -> Run:
+    async def _close(self, run: Run, unsaved: str | None = None, last: Iteration | None = None) -> None:
         """Write how the run ended; where this or something before could not be written, the answer says so."""
         if unsaved is not None:
             run = _not_saved(run, unsaved)
         try:
-            await self.store.saved(self.store.close_run, run, self.owner)
-            return run if unsaved else await self.store.loaded(self.store.load_run, run.run_id)
+            await self.store.saved(self.store.close_run, run, self.owner, last)
         except StoreUnusable as error:
-            unclosed = self.unclosed[run.run_id] = run if unsaved else _not_saved(run, str(error))
-            return unclosed
+            self.unclosed[run.run_id] = run if unsaved else _not_saved(run, str(error))
 
-    async def close_at_last(self, run: Run) -> Run:
-        """Write how a run of `unclosed` ended, and return it; where that fails again, it stays there."""
+    async def _close_at_last(self, run: Run) -> None:
+        """Write how a run of `unclosed` ended; where that fails again, it stays there."""
         with suppress(StoreUnusable):
             await self.store.saved(self.store.close_run, run, self.owner)
             self.unclosed.pop(run.run_id, None)
-        return run
 
     async def _let_go(self, run: Run) -> None:
         """Close a run that was cut off as cancelled; one that was because we leave can be resumed.

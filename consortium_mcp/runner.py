@@ -120,23 +120,20 @@ class Runner:
         self._group.start_soon(self._keep_recovering)
 
     async def load(self, run_id: str) -> Run:
-        """The run as it stands: from the store, or, where that could not be written until now, as it ended here.
-
-        Raises NotFound for a run that is not stored, or another caller's.
-        """
-        ended = self.consultancy.unclosed.get(run_id)
-        if ended and self.consultancy.store.reader() in (None, ended.caller):
-            return await self.consultancy.close_at_last(ended) if ended.ended_utc else ended
-        run = await self.consultancy.store.loaded(self.consultancy.store.load_run, run_id)
+        """The run as it stands, as `Consultancy.load` has it; one that we are about to go on with is running."""
+        run = await self.consultancy.load(run_id)
         return run.model_copy(update={"status": self._seen(run_id, run.status)})
 
     async def follow(self, run_id: str, wait_seconds: float) -> AsyncIterator[Progress]:
-        """Yield how far a run is: now, after changes, and at least every `HEARTBEAT_SECONDS`.
+        """Yield how far a run is: soon, after changes, and at least every `HEARTBEAT_SECONDS`.
 
         It ends after `wait_seconds`, or when the run has ended; raises NotFound for a run that is not stored.
         """
         ends = time.monotonic() + wait_seconds
         said: Progress | None = None
+        if run_id in self._scopes:  # it may have just begun: nothing to tell yet, and a look would hold it up
+            with anyio.move_on_after(min(PACE_SECONDS, wait_seconds)):
+                await self._end(run_id).wait()
         while True:
             changed, ended = self._change(run_id), self._end(run_id)
             progress = await self._progress(run_id)

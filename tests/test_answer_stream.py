@@ -199,7 +199,8 @@ async def test_a_run_that_is_gone_on_with_tells_nothing_of_an_iteration_that_is_
     interrupt(consultancy, run)
     pieces: list[str] = []
 
-    again = await consultancy.perform(run.run_id, on_text=pieces.append)
+    await consultancy.perform(run.run_id, on_text=pieces.append)
+    again = await consultancy.load(run.run_id)
     await consultancy.clients.aclose()
 
     assert (again.answer, pieces) == ("second", [])

@@ -374,7 +374,8 @@ async def under_way(office: Consultancy, **arguments: Any) -> AsyncIterator[list
 
     async def perform() -> None:
         try:
-            came_to.append(await office.perform(run.run_id))
+            await office.perform(run.run_id)
+            came_to.append(await office.load(run.run_id))
         finally:
             await office.clients.aclose()
 

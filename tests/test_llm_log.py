@@ -50,7 +50,8 @@ def logged() -> list[dict[str, Any]]:
 async def consult(consultancy: Consultancy, **definition: Any) -> Run:
     """One consult from opening to the end of all writing."""
     opened = consultancy.open_run("why?", **({"models": ["a", "b"], "arbiter": "arbiter"} | definition))
-    run = await consultancy.perform(opened.run_id)
+    await consultancy.perform(opened.run_id)
+    run = await consultancy.load(opened.run_id)
     await consultancy.clients.aclose()
     consultancy.close()
     return run
@@ -180,7 +181,9 @@ async def test_a_log_that_was_locked_for_a_while_misses_nothing(
 ) -> None:
     provider.on("arbiter", verdict("so"))
     consultancy = open_consultancy()
-    run = await consultancy.perform(consultancy.open_run("why?", models=["a", "b"], arbiter="arbiter").run_id)
+    opened = consultancy.open_run("why?", models=["a", "b"], arbiter="arbiter")
+    await consultancy.perform(opened.run_id)
+    run = await consultancy.load(opened.run_id)
     await consultancy.clients.aclose()
     locked_log.close()
     consultancy.close()

@@ -155,7 +155,8 @@ def _llm_folder(folder: str, own: bool) -> Iterator[None]:
 async def _consulted(consultancy: Consultancy, side: Side, question: Question) -> Run:
     opened = await anyio.to_thread.run_sync(lambda: consultancy.open_run(question.prompt, consortium=side.consortium))
     try:
-        return await consultancy.perform(opened.run_id)
+        await consultancy.perform(opened.run_id)
+        return await consultancy.load(opened.run_id)
     finally:
         await consultancy.clients.aclose()
 

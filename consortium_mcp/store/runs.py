@@ -141,10 +141,13 @@ class Runs(DatabaseFile):
         sql = "UPDATE runs SET received_utc = ? WHERE run_id = ? AND received_utc IS NULL AND status <> 'running'"
         self.write(lambda c: c.execute(sql, [now_utc(), run_id]) and None)
 
-    def close_run(self, run: Run, owner: str) -> None:
+    def close_run(self, run: Run, owner: str, last: Iteration | None = None) -> None:
         """Write how the run ended, and let go of it; one that has ended, or that another process holds, stays as it is.
 
         So a cancellation that comes a moment too late does not take the answer away.
+
+        Args:
+            last: its last iteration, where that is yet to be written.
         """
         row = [
             run.status,
@@ -165,6 +168,8 @@ class Runs(DatabaseFile):
         )
 
         def close(connection: sqlite3.Connection) -> None:
+            if last is not None:
+                self.save_iteration(run.run_id, last, owner)
             if connection.execute(sql, row).rowcount:
                 end_nested(connection, run.run_id)
 

@@ -141,7 +141,7 @@ async def _follow(
         progress = await _report(ctx, runner.follow(run_id, wait))
     run = await runner.load(run_id)
     if run.answer is not None and not await _has_left(ctx):
-        await runner.consultancy.mark_received(run_id)
+        runner.start(runner.consultancy.mark_received, run_id)  # written before anything that is asked next
     return consult_result(run, progress, detail)
 
 
