@@ -4,6 +4,7 @@ import logging
 import sqlite3
 import threading
 import time
+from concurrent.futures import Future
 from contextlib import closing
 from functools import partial
 from typing import Any
@@ -33,6 +34,13 @@ BEHIND_SECONDS = 15.0
 BEHIND_CHARS = 5_000_000
 """How long, and how much text, may wait for that."""
 
+MOST_BEHIND = 5_000
+MOST_CHARS_BEHIND = 50_000_000
+"""How many calls, and how much text, may be yet to be logged; further ones are not, so that memory has a bound.
+
+So much waits where another process holds the log, or calls end faster than llm can log them.
+"""
+
 
 class LlmLog:
     """Writes finished llm responses to llm's `logs.db`, unless the user said `llm logs off`.
@@ -45,8 +53,11 @@ class LlmLog:
         """Nothing is started or opened before the first response."""
         self._writer = Writer(_connect, name="consortium-llm-log")
         self._lock = threading.Lock()
-        self._waiting: list[Any] = []
+        self._waiting: list[tuple[Any, int]] = []
+        """Responses, and how much text they have."""
         self._waiting_chars = 0
+        self._behind = self._chars_behind = 0
+        """What waits, or is being written: how many responses, and how much text."""
         self._quiet_at = self._latest = 0.0
         """When (`time.monotonic()`) it is quiet, unless another call ends, and when that is not waited for any more."""
         self._reported = False
@@ -56,9 +67,15 @@ class LlmLog:
         """Log one response, some time soon."""
         if self._closed:
             return
+        chars = len(response.text_or_raise())
         with self._lock:
-            self._waiting.append(response)
-            self._waiting_chars += len(response.text_or_raise())
+            if self._behind >= MOST_BEHIND or self._chars_behind >= MOST_CHARS_BEHIND:
+                self._report(f"{self._behind:,} calls wait for it already")
+                return
+            self._waiting.append((response, chars))
+            self._waiting_chars += chars
+            self._behind += 1
+            self._chars_behind += chars
             self._quiet_at = time.monotonic() + QUIET_SECONDS
             if len(self._waiting) == 1:
                 self._latest = time.monotonic() + BEHIND_SECONDS
@@ -88,16 +105,29 @@ class LlmLog:
         """Let everything that waits be written."""
         with self._lock:
             waiting, self._waiting, self._waiting_chars = self._waiting, [], 0
-        if not waiting or (llm_user_path() / "logs-off").exists():
-            return
-        for response in waiting:
-            self._writer.submit(partial(_log, response=response)).add_done_callback(self._report)
+        is_off = bool(waiting) and (llm_user_path() / "logs-off").exists()
+        for response, chars in waiting:
+            if is_off:
+                self._let_go(chars)
+            else:
+                written = self._writer.submit(partial(_log, response=response))
+                written.add_done_callback(partial(self._end, chars))
 
-    def _report(self, future: Any) -> None:
+    def _end(self, chars: int, written: Future[None]) -> None:
+        self._let_go(chars)
+        if error := written.exception():
+            self._report(str(error))
+
+    def _let_go(self, chars: int) -> None:
+        with self._lock:
+            self._behind -= 1
+            self._chars_behind -= chars
+
+    def _report(self, why: str) -> None:
         """Say once why calls are missing from the log."""
-        if (error := future.exception()) and not self._reported:
+        if not self._reported:
             self._reported = True
-            logger.warning("llm's own log could not be written (%s); the run is not affected.", error)
+            logger.warning("llm's own log could not be written (%s); the run is not affected.", why)
 
 
 def log_state() -> tuple[str, str | None]:

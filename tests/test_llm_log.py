@@ -14,10 +14,12 @@ import pytest
 import sqlite_utils
 from llm.migrations import migrate
 
+from consortium_mcp import llm_log
 from consortium_mcp.consultancy import Consultancy
 from consortium_mcp.llm_log import LlmLog
 from consortium_mcp.run import Run
 from consortium_mcp.store import Store
+from tests.consulted import consulted
 from tests.provider import Fault, Provider, verdict
 
 OpenConsultancy = Callable[..., Consultancy]
@@ -174,6 +176,27 @@ def test_a_locked_log_does_not_hold_up_the_end_of_a_process(provider: Provider, 
     locked_log.close()
     assert (ended.returncode, ended.stdout.strip()) == (0, "so")
     assert "llm's own log is held by another process; the last calls may be missing from it." in ended.stderr
+
+
+async def test_a_log_that_falls_too_far_behind_misses_what_comes_on_top_and_says_so_once(
+    provider: Provider,
+    open_consultancy: OpenConsultancy,
+    locked_log: sqlite3.Connection,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(llm_log, "MOST_BEHIND", 3)
+    provider.on("arbiter", verdict("so"))
+    consultancy = open_consultancy()
+    for prompt in ("why?", "how?"):
+        await consulted(consultancy, "a", "b", prompt=prompt)
+    locked_log.close()
+    consultancy.close()
+
+    assert len(logged()) == 3
+    assert [one.getMessage() for one in caplog.records if "could not be written" in one.getMessage()] == [
+        "llm's own log could not be written (3 calls wait for it already); the run is not affected."
+    ]
 
 
 async def test_a_log_that_was_locked_for_a_while_misses_nothing(
