@@ -131,8 +131,9 @@ def compared(before: Iterable[Figure], now: Iterable[Figure]) -> list[str]:
 
 
 def save(figures: Iterable[Figure], path: Path) -> None:
-    """Write the figures as a baseline."""
-    path.write_text(json.dumps([asdict(figure) for figure in figures], indent=1) + "\n")
+    """Write the figures as a baseline, a line each, their values with four figures."""
+    rows = ({**asdict(figure), "values": [float(f"{value:.4g}") for value in figure.values]} for figure in figures)
+    path.write_text("[\n" + ",\n".join(json.dumps(row, ensure_ascii=False) for row in rows) + "\n]\n")
 
 
 def load(path: Path) -> list[Figure]:

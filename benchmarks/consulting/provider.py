@@ -1,6 +1,6 @@
 """A provider in a process of its own that answers after a fixed time and costs next to nothing beside who asks it.
 
-python -m benchmarks.consulting.provider
+python benchmarks/consulting/provider.py
 """
 
 import asyncio
@@ -97,7 +97,7 @@ async def _serve() -> None:
 @contextmanager
 def provider(folder: Path) -> Iterator[str]:
     """Start it, and make the folder an LLM_USER_PATH with its models `member` and `arbiter`; yields its URL."""
-    with subprocess.Popen([sys.executable, "-m", __name__], stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen([sys.executable, __file__], stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
             url = f"http://127.0.0.1:{process.stdout.readline().strip()}/v1"

@@ -16,7 +16,7 @@ def environment(folder: Path) -> str:
     """The Python of a new virtual environment with llm-consortium and the MCP SDK."""
     venv.create(folder, with_pip=True)
     python = str(folder / "bin" / "python")
-    subprocess.run([python, "-m", "pip", "install", "--quiet", *INSTALLED], check=True)
+    subprocess.run([python, "-m", "pip", "install", "-qq", *INSTALLED], check=True)
     return python
 
 
