@@ -12,6 +12,7 @@ from typing import Self
 import anyio
 import anyio.abc
 import anyio.to_thread
+from opentelemetry.trace import Span
 
 from consortium_mcp.answer_stream import AnswerStream
 from consortium_mcp.callers import calling
@@ -137,9 +138,7 @@ class Consultancy(Opening):
                     else:
                         with run_span(run) as span:
                             await self._work_on(run, on_change, on_text, group)
-                            with suppress(ConsortiumError):  # one that cannot be read is not described
-                                if span.is_recording():
-                                    describe_run(span, await self.load(run_id))
+                            await self._describe(span, run_id)
             except anyio.get_cancelled_exc_class():
                 await self._let_go(run)
                 raise
@@ -204,6 +203,12 @@ class Consultancy(Opening):
         if calls.stopped and last.status != "converged":
             last = last.model_copy(update={"status": calls.stopped})
         await self._close(closed(last), calls.unsaved, last.iterations[-1] if last.iterations else None)
+
+    async def _describe(self, span: Span, run_id: str) -> None:
+        """Say in a span that somebody records how a run ended; of one that cannot be read, nothing."""
+        if span.is_recording():
+            with suppress(ConsortiumError):
+                describe_run(span, await self.load(run_id))
 
     def _find_models(self, run: Run) -> Mapping[str, Sequence[ModelEntry]]:
         """Every model that the run may call, ready to be called."""

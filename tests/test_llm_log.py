@@ -19,7 +19,7 @@ from consortium_mcp.consultancy import Consultancy
 from consortium_mcp.llm_log import LlmLog
 from consortium_mcp.run import Run
 from consortium_mcp.store import Store
-from tests.consulted import consulted
+from tests.consulted import consulted, performed
 from tests.provider import Fault, Provider, verdict
 
 OpenConsultancy = Callable[..., Consultancy]
@@ -52,9 +52,7 @@ def logged() -> list[dict[str, Any]]:
 async def consult(consultancy: Consultancy, **definition: Any) -> Run:
     """One consult from opening to the end of all writing."""
     opened = consultancy.open_run("why?", **({"models": ["a", "b"], "arbiter": "arbiter"} | definition))
-    await consultancy.perform(opened.run_id)
-    run = await consultancy.load(opened.run_id)
-    await consultancy.clients.aclose()
+    run = await performed(consultancy, opened.run_id)
     consultancy.close()
     return run
 
@@ -205,9 +203,7 @@ async def test_a_log_that_was_locked_for_a_while_misses_nothing(
     provider.on("arbiter", verdict("so"))
     consultancy = open_consultancy()
     opened = consultancy.open_run("why?", models=["a", "b"], arbiter="arbiter")
-    await consultancy.perform(opened.run_id)
-    run = await consultancy.load(opened.run_id)
-    await consultancy.clients.aclose()
+    run = await performed(consultancy, opened.run_id)
     locked_log.close()
     consultancy.close()
 

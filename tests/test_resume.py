@@ -27,6 +27,7 @@ from consortium_mcp.errors import NotFound
 from consortium_mcp.run import Budget, CallResult, Run, Usage
 from consortium_mcp.runner import Runner
 from consortium_mcp.store import Store
+from tests.consulted import performed
 from tests.in_process import in_process
 from tests.provider import Provider, Request, verdict
 from tests.server_process import connected, read, said, structured
@@ -456,14 +457,6 @@ async def test_a_client_is_told_why_a_run_cannot_go_on_and_it_goes_on_when_it_ca
     assert second["answer"] == "Paris"
 
 
-async def resume_in(office: Consultancy, run_id: str) -> Run:
-    try:
-        await office.perform(run_id)
-        return await office.load(run_id)
-    finally:
-        await office.clients.aclose()
-
-
 def without_usage(run: Run) -> Run:
     """The run but for what it used, to which a process that lost its lease adds what its own requests used."""
     return run.model_copy(update={"usage": Usage()})
@@ -474,7 +467,7 @@ async def test_a_process_that_lost_its_lease_overwrites_nothing(
 ) -> None:
     provider.on("arbiter", lambda request: verdict(f"verdict {request.model_number}"))
     async with stopped(provider, path, "arbiter") as process:
-        record = await resume_in(consultancy, run_of(path, "Capital?"))
+        record = await performed(consultancy, run_of(path, "Capital?"))
     woken = ended(process)
 
     assert record.answer == "verdict 2" and woken[:2] == (0, "verdict 2\n")
@@ -488,7 +481,7 @@ async def test_a_process_that_lost_its_lease_asks_nobody_any_more(
     for model in MEMBERS:
         provider.on(model, lambda request: f"text {request.model_number}")
     async with stopped(provider, path, *MEMBERS) as process:
-        record = await resume_in(consultancy, run_of(path, "Capital?"))
+        record = await performed(consultancy, run_of(path, "Capital?"))
     woken = ended(process)
 
     assert woken[:2] == (0, "Paris\n")
@@ -505,7 +498,7 @@ async def test_what_a_process_without_its_lease_was_answered_first_is_used(
     provider.on("a", "what came second")
 
     async with anyio.create_task_group() as group:
-        group.start_soon(resume_in, consultancy, run.run_id)
+        group.start_soon(performed, consultancy, run.run_id)
         await gate.wait_for_async(1)
         # as the process that held the run before writes it, when its own request is answered now
         consultancy.store.settle_attempt(run.run_id, "i1/m1", 1, CallResult(text="what came first"), None, final=True)
@@ -556,7 +549,7 @@ async def test_calls_in_flight_are_cut_when_the_lease_is_looked_at(
     gate = provider.gate("a")
     run = consultancy.open_run("Capital?", models=["a"], **ONCE)
     async with anyio.create_task_group() as group:
-        group.start_soon(resume_in, consultancy, run.run_id)
+        group.start_soon(performed, consultancy, run.run_id)
         await gate.wait_for_async(1)
         consultancy.store.request_cancel(run.run_id)
         await provider.wait_until_async(lambda: provider.disconnects == 1)
@@ -618,10 +611,10 @@ async def test_an_iteration_that_was_paid_for_counts_although_the_budget_has_no_
     for model in ("a", "arbiter"):
         provider.on(model, answer)
     rules: dict[str, Any] = {"models": ["a"], "arbiter": "arbiter", "max_iterations": 2, "budget": Budget(max_calls=4)}
-    run = await resume_in(consultancy, consultancy.open_run("Capital?", **rules).run_id)
+    run = await performed(consultancy, consultancy.open_run("Capital?", **rules).run_id)
     rows(path, "UPDATE runs SET status = 'running', answer = NULL, ended_utc = NULL")  # killed before its last line
     let_time_pass(path)
-    resumed = await resume_in(consultancy, run.run_id)
+    resumed = await performed(consultancy, run.run_id)
 
     assert (run.answer, resumed.answer, resumed.status) == ("synthesis 2", "synthesis 2", "exhausted")
     assert provider.count() == 4
@@ -709,7 +702,7 @@ def test_the_same_call_joins_an_interrupted_run_and_goes_on_with_it(provider: Pr
 async def test_the_same_call_joins_a_run_whose_answer_nobody_has_received(
     provider: Provider, interrupted: str, consultancy: Consultancy
 ) -> None:
-    await resume_in(consultancy, interrupted)
+    await performed(consultancy, interrupted)
 
     assert opened_again(consultancy) == interrupted
 
@@ -717,7 +710,7 @@ async def test_the_same_call_joins_a_run_whose_answer_nobody_has_received(
 async def test_the_same_call_asks_anew_once_the_answer_was_received(
     provider: Provider, interrupted: str, consultancy: Consultancy
 ) -> None:
-    await resume_in(consultancy, interrupted)
+    await performed(consultancy, interrupted)
     await consultancy.mark_received(interrupted)
 
     assert opened_again(consultancy) != interrupted

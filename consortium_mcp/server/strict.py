@@ -83,10 +83,10 @@ class StrictServer(MCPServer[Any]):
         self, name: str, arguments: dict[str, Any], context: Context[Any, Any] | None = None
     ) -> CallToolResult | InputRequiredResult:
         """Call a tool; every failure that somebody foresaw is a result with one sentence for the model."""
-        names = self.tool_names()
-        if name not in names:
-            raise MCPError(INVALID_PARAMS, f"There is no tool {_quoted(name)}.{_suggestion(name, names)}")
-        known = _described_tools()[name].input_schema.get("properties", {})
+        tool = _described_tools().get(name)
+        if tool is None:
+            raise MCPError(INVALID_PARAMS, f"There is no tool {_quoted(name)}.{_suggestion(name, self.tool_names())}")
+        known = tool.input_schema.get("properties", {})
         for argument in arguments:
             if argument not in known:
                 return _error(
