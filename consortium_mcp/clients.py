@@ -55,7 +55,7 @@ class KeptClients:
                     if async_ and not _SHOWS_RESPONSES:
                         transport = openai.DefaultAioHttpClient(verify=self._trusted)
                         client = client.with_options(http_client=transport)
-                        stream_quickly(client)
+                        stream_quickly(client, transport)
                     self._clients[identity] = client
                 return self._clients[identity]
 

@@ -451,7 +451,7 @@ async def test_a_kept_client_says_and_hears_what_llms_own_does(provider: Provide
     heard = [await outcome(plain.async_model), await outcome(kept.async_model)]
     await clients.aclose()
 
-    sent = [(json.loads(request.body), request.api_key, request.stream) for request in provider.requests]
+    sent = [(json.loads(request.body), dict(request.headers)) for request in provider.requests]
     assert heard[0] == heard[1] and sent[0] == sent[1]
 
 
