@@ -16,6 +16,7 @@ from mcp_types import CallToolResult
 
 from consortium_mcp.calls import ASSUMED_OUTPUT_TOKENS
 from consortium_mcp.catalogue import ModelEntry, load_catalogue
+from consortium_mcp.consortium import define
 from consortium_mcp.consultancy import Consultancy, load_stats
 from consortium_mcp.errors import InvalidConsortium
 from consortium_mcp.local_model import LOCAL_MODEL_ID
@@ -334,9 +335,9 @@ async def test_the_reply_that_a_call_may_have_is_reserved_whatever_the_option_fo
     add_model(None, Talkative())
     provider.on("arbiter", verdict())
     options = {} if longest is None else {"num_predict": longest}
-    members = [{"model": "talkative", "options": options}, {"model": "a"}]
+    asked = define(members=[{"model": "talkative", "options": options}, {"model": "a"}])
 
-    run = await consulted(consultancy, members=members, budget=Budget(max_tokens=20_000), max_iterations=1)
+    run = await consulted(consultancy, consortium=asked, budget=Budget(max_tokens=20_000), max_iterations=1)
 
     assert run.iterations[0].responses[0].ok is is_asked
 
@@ -370,7 +371,7 @@ async def test_a_plans_upper_bound_has_every_question_to_the_arbiter(
     assert provider.count("arbiter") == 4 and provider.count() == plan.max_calls == 6
 
 
-@pytest.mark.usefixtures("priced")
+@pytest.mark.usefixtures("priced", "local_weights")
 async def test_a_plans_upper_bound_has_the_dearest_backup(consultancy: Consultancy) -> None:
     alone, with_backup = [
         consultancy.plan("?", models=[models], arbiter=PRICED, max_iterations=1)
