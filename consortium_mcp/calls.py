@@ -4,7 +4,7 @@ import json
 import logging
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeVar
@@ -15,7 +15,7 @@ import anyio.lowlevel
 import stamina
 
 from consortium_mcp.arbiter import judging_methods
-from consortium_mcp.catalogue import ModelEntry
+from consortium_mcp.catalogue import ModelEntry, Models
 from consortium_mcp.client_calls import ClientCalls, call_client
 from consortium_mcp.consortium import CLIENT, Consortium
 from consortium_mcp.errors import StoreUnusable
@@ -107,8 +107,8 @@ class RunCalls:
     owner: str
     """The process that holds the run; when it does not any more, nothing further is asked."""
 
-    models: Mapping[str, Sequence[ModelEntry]]
-    """Every model that the run may call with its backups, by the name that its consortium uses."""
+    models: Models
+    """Every model that the run may call, ready to be called."""
 
     limits: CallLimits
     client_calls: ClientCalls

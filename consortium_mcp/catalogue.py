@@ -7,7 +7,7 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import cached_property
@@ -123,6 +123,10 @@ class ClientEntry(ModelEntry):
 
 
 CLIENT_ENTRY = ClientEntry(CLIENT, (), "MCP client", None, None)
+
+
+Models = Mapping[str, Sequence[ModelEntry]]
+"""Models that can be called, each with its backups, by the name that a consortium uses."""
 
 
 @dataclass(frozen=True)

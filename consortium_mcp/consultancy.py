@@ -4,7 +4,7 @@ import logging
 import os
 import secrets
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
 from functools import partial
 from typing import Self
@@ -17,9 +17,8 @@ from opentelemetry.trace import Span
 from consortium_mcp.answer_stream import AnswerStream
 from consortium_mcp.callers import calling
 from consortium_mcp.calls import RunCalls, seconds_until
-from consortium_mcp.catalogue import ModelEntry
+from consortium_mcp.catalogue import Models
 from consortium_mcp.client_calls import ClientCalls
-from consortium_mcp.clients import KeptClients
 from consortium_mcp.ending import closed, ended
 from consortium_mcp.errors import ConsortiumError, RunFailed, StoreUnusable
 from consortium_mcp.llm_log import LlmLog
@@ -27,7 +26,6 @@ from consortium_mcp.masking import masked
 from consortium_mcp.model_call import CallLimits, ChunkSink, ignore
 from consortium_mcp.opening import Opening, from_now
 from consortium_mcp.orchestrator import iterations
-from consortium_mcp.prices import price_usd
 from consortium_mcp.run import CallSpec, Iteration, Run
 from consortium_mcp.settings import Settings, llm_user_path, load_settings
 from consortium_mcp.stats import Stats, make_stats
@@ -36,13 +34,6 @@ from consortium_mcp.takeover import take_over
 from consortium_mcp.tracing import describe_run, run_span
 
 logger = logging.getLogger(__name__)
-
-STARTED_AT_ONCE = 4
-"""For how many runs their models are found in the same instant, each in a thread.
-
-A line of its own, beside that of runs to be opened: where many come at once, the first ask their members while the last
-are opened, and do not all hold a request each at the same time.
-"""
 
 
 class _CannotGoOn(Exception):
@@ -57,13 +48,11 @@ class Consultancy(Opening):
         settings = settings or load_settings()
         super().__init__(settings, Store(settings.database_path, settings.shared), _owner())
         self.limits = CallLimits(self.settings.max_concurrent_calls)
-        self.clients = KeptClients()
         self.client_calls = ClientCalls()
         self.llm_log = LlmLog()
         self.unclosed: dict[str, Run] = {}
         """Runs as they ended, or cannot go on, whose records still say that they run."""
         self._runs: anyio.CapacityLimiter | None = None
-        self._starting = anyio.CapacityLimiter(STARTED_AT_ONCE)
         take_over(self.store, llm_user_path())
 
     def close(self) -> None:
@@ -98,6 +87,7 @@ class Consultancy(Opening):
             ConsortiumError: an interrupted run needs a model that cannot be called now; it stays interrupted.
         """
         run_id = run if isinstance(run, str) else run.run_id
+        models = self.ready.pop(run_id, None)
         if (kept := self.unclosed.get(run_id)) and kept.ended_utc:
             await self._close_at_last(kept)
             return
@@ -105,7 +95,7 @@ class Consultancy(Opening):
         with anyio.CancelScope(shield=True):  # from here on a cancelled run is closed as such
             opened = await self.store.loaded(self.store.load_run, run) if isinstance(run, str) else run
         with calling(opened.caller):
-            await self._perform(opened, on_change, on_text)
+            await self._perform(opened, None if isinstance(run, str) else models, on_change, on_text)
 
     async def load(self, run_id: str) -> Run:
         """The run as it stands: from the store, or, where that could not be written until now, as it ended here.
@@ -119,11 +109,18 @@ class Consultancy(Opening):
             return ended_here
         return await self.store.loaded(self.store.load_run, run_id)
 
-    async def _perform(self, run: Run, on_change: Callable[[], None], on_text: Callable[[str], None] | None) -> None:
+    async def _perform(
+        self,
+        run: Run,
+        models: Models | None,
+        on_change: Callable[[], None],
+        on_text: Callable[[str], None] | None,
+    ) -> None:
+        """Work on a run; one whose models are known was just opened, and is ours."""
         run_id = run.run_id
         deadline = from_now(run.deadline_seconds) if run.status == "interrupted" else run.deadline_utc
         run = run.model_copy(update={"deadline_utc": deadline})
-        if not await self.store.saved(self.store.claim_run, run_id, self.owner, deadline):
+        if models is None and not await self.store.saved(self.store.claim_run, run_id, self.owner, deadline):
             return
         failure: BaseException | None = None
         self._runs = self._runs or anyio.CapacityLimiter(self.settings.max_concurrent_runs)
@@ -137,7 +134,7 @@ class Consultancy(Opening):
                         await self._close(closed(run.model_copy(update={"status": "deadline"})))
                     else:
                         with run_span(run) as span:
-                            await self._work_on(run, on_change, on_text, group)
+                            await self._work_on(run, models, on_change, on_text, group)
                             await self._describe(span, run_id)
             except anyio.get_cancelled_exc_class():
                 await self._let_go(run)
@@ -158,16 +155,12 @@ class Consultancy(Opening):
     async def _work_on(
         self,
         run: Run,
+        models: Models | None,
         on_change: Callable[[], None],
         on_text: Callable[[str], None] | None,
         group: anyio.abc.TaskGroup,
     ) -> None:
-        try:
-            models = await anyio.to_thread.run_sync(self._find_models, run, limiter=self._starting)
-        except ConsortiumError as error:
-            if run.status == "interrupted":
-                raise _CannotGoOn from error
-            raise
+        models = models or await self._found_models(run)
         telling = AnswerStream(run.consortium, on_text) if on_text else None
         last = run.model_copy(update={"iterations": ()})  # those of before a crash are gone through again
 
@@ -210,13 +203,20 @@ class Consultancy(Opening):
             with suppress(ConsortiumError):
                 describe_run(span, await self.load(run_id))
 
-    def _find_models(self, run: Run) -> Mapping[str, Sequence[ModelEntry]]:
+    async def _found_models(self, run: Run) -> Models:
         """Every model that the run may call, ready to be called."""
-        models = self.catalogue.use(partial(self.definitions.check, run.consortium_name, run.consortium))
-        for entry in (entry for entries in models.values() for entry in entries):
-            self.clients.use_in(entry)
-            price_usd(entry, 1, 1)  # what is slow the first time is done here, where no event loop waits for it
-        return models
+
+        def find() -> Models:
+            models = self.catalogue.use(partial(self.definitions.check, run.consortium_name, run.consortium))
+            self.make_ready(models)
+            return models
+
+        try:
+            return await anyio.to_thread.run_sync(find, limiter=self._opening)
+        except ConsortiumError as error:
+            if run.status == "interrupted":
+                raise _CannotGoOn from error
+            raise
 
     async def _close(self, run: Run, unsaved: str | None = None, last: Iteration | None = None) -> None:
         """Write how the run ended; where this or something before could not be written, the answer says so."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from consortium_mcp.arbiter import judging_methods
 from consortium_mcp.callers import current_caller
-from consortium_mcp.catalogue import Catalogue, ModelEntry
+from consortium_mcp.catalogue import Catalogue, ModelEntry, Models
 from consortium_mcp.consortium import CLIENT, Consortium, alternatives, define, find_cycle, models_of, parse_members
 from consortium_mcp.embeddings import load_embedding_model
 from consortium_mcp.errors import ConsortiumError, InvalidConsortium, ModelUnavailable, NotFound
@@ -79,7 +79,7 @@ class Definitions:
 
     def check(
         self, name: str | None, consortium: Consortium, catalogue: Catalogue, inside: tuple[str, ...] = ()
-    ) -> dict[str, list[ModelEntry]]:
+    ) -> Models:
         """Every model to be called, with its backups, by the name that the consortium uses.
 
         Args:
@@ -270,7 +270,7 @@ def _complaint(check: Callable[[], object]) -> str | None:
     return None
 
 
-def check_schema_use(consortium: Consortium, models: Mapping[str, Sequence[ModelEntry]]) -> None:
+def check_schema_use(consortium: Consortium, models: Models) -> None:
     """Raise where the answer cannot follow a JSON schema of the caller's.
 
     Args:

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
@@ -14,12 +14,14 @@ from ulid import ULID
 
 from consortium_mcp.callers import current_caller
 from consortium_mcp.calls import day_budget
-from consortium_mcp.catalogue import Catalogue, ModelEntry, RecentCatalogue, load_catalogue
+from consortium_mcp.catalogue import Catalogue, Models, RecentCatalogue, load_catalogue
+from consortium_mcp.clients import KeptClients
 from consortium_mcp.consortium import Consortium, with_own_answer, without_own_answer
 from consortium_mcp.definitions import Definitions, check_schema_use, client_problems, with_arbiter
 from consortium_mcp.errors import Busy, InvalidConsortium
 from consortium_mcp.nesting import outer_call
 from consortium_mcp.plan import Plan, budget_problems, make_plan, nested_problems
+from consortium_mcp.prices import price_usd
 from consortium_mcp.run import Budget, Run, Turn, now_utc
 from consortium_mcp.settings import Settings
 from consortium_mcp.store import Room, Store, caller_scope, day_scope
@@ -49,6 +51,9 @@ class Opening:
         """Whether this process takes no new runs any more."""
         self.definitions = Definitions(store, settings)
         self.catalogue = RecentCatalogue()
+        self.clients = KeptClients()
+        self.ready: dict[str, Models] = {}
+        """The models of runs that were opened here and not begun yet, ready to be called."""
         self._opening = anyio.CapacityLimiter(OPENED_AT_ONCE)
 
     def plan(
@@ -118,7 +123,7 @@ class Opening:
         earlier = self._earlier(follow_up_to)
         history = (*history, *_conversation(earlier))
 
-        def resolve(catalogue: Catalogue) -> tuple[str | None, Consortium, Mapping[str, Sequence[ModelEntry]]]:
+        def resolve(catalogue: Catalogue) -> tuple[str | None, Consortium, Models]:
             name, consortium = self._consortium(catalogue, earlier, own_answer, **definition)
             return name, consortium, self.definitions.check(name, consortium, catalogue)
 
@@ -152,12 +157,21 @@ class Opening:
         refusal = InvalidConsortium(" ".join(today)) if today else None
         join_since = since.isoformat() if join else None
         outer_owner = outer.owner if outer else None
-        same = self.store.open_run(run, self.owner, fingerprint, join_since, refusal, self._room, outer_owner)
-        return self.store.load_run(same) if same else run
+        self.make_ready(models)
+        if same := self.store.open_run(run, self.owner, fingerprint, join_since, refusal, self._room, outer_owner):
+            return self.store.load_run(same)
+        self.ready[run.run_id] = models
+        return run
 
     async def opened(self, prompt: str, **asked: Any) -> Run:
         """The same for callers in an event loop; more than a few at once would only wait for each other."""
         return await anyio.to_thread.run_sync(partial(self.open_run, prompt, **asked), limiter=self._opening)
+
+    def make_ready(self, models: Models) -> None:
+        """Do what is slow the first time that a model is called, so that no event loop waits for it."""
+        for entry in (entry for entries in models.values() for entry in entries):
+            self.clients.use_in(entry)
+            price_usd(entry, 1, 1)
 
     def _earlier(self, run_id: str | None) -> Run | None:
         """The run that is followed up; None when there is none. Raises NotFound, and where it has no answer."""
@@ -197,7 +211,7 @@ class Opening:
         if problems := client_problems(run.consortium, has_client=False):
             raise InvalidConsortium(" ".join(problems))
 
-    def _problems_today(self, consortium: Consortium, models: Mapping[str, Sequence[ModelEntry]]) -> list[str]:
+    def _problems_today(self, consortium: Consortium, models: Models) -> list[str]:
         """Why what is left of the day's budget cannot pay for even one iteration; empty when it can."""
         budget, used = day_budget(self.settings), self.store.load_spending(day_scope())
         problems = budget_problems(consortium, budget, models, used, "this server's budget for the day")

@@ -1,11 +1,11 @@
 """What a consult may cost, before anything is paid: every call that could happen, tokens and dollars as a range."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 from consortium_mcp.arbiter import judging_methods
 from consortium_mcp.calls import ASSUMED_OUTPUT_TOKENS, calls_per_iteration
-from consortium_mcp.catalogue import ModelEntry
+from consortium_mcp.catalogue import Models
 from consortium_mcp.consortium import Consortium
 from consortium_mcp.prices import price_usd
 from consortium_mcp.record import Record
@@ -66,7 +66,7 @@ class Plan(Record):
 def make_plan(
     prompt: str,
     consortium: Consortium,
-    models: Mapping[str, Sequence[ModelEntry]],
+    models: Models,
     problems: Sequence[str],
 ) -> Plan:
     """The plan of a consult.
@@ -100,7 +100,7 @@ def make_plan(
 def budget_problems(
     consortium: Consortium,
     budget: Budget,
-    models: Mapping[str, Sequence[ModelEntry]],
+    models: Models,
     used: tuple[int, int, float] = (0, 0, 0.0),
     whose: str = "the run's budget",
 ) -> list[str]:
@@ -135,7 +135,7 @@ def budget_problems(
     return problems
 
 
-def nested_problems(budget: Budget, models: Mapping[str, Sequence[ModelEntry]]) -> list[str]:
+def nested_problems(budget: Budget, models: Models) -> list[str]:
     """Why a run's own budget of calls cannot be held; empty when it can. The day's counts every run's calls."""
     nested = [one.model_id for backups in models.values() for one in backups if one.is_consortium]
     if budget.max_calls is None or not nested:
@@ -147,9 +147,7 @@ def nested_problems(budget: Budget, models: Mapping[str, Sequence[ModelEntry]]) 
     ]
 
 
-def _rows(
-    prompt: str, consortium: Consortium, models: Mapping[str, Sequence[ModelEntry]], response_tokens: int
-) -> list[PlannedCalls]:
+def _rows(prompt: str, consortium: Consortium, models: Models, response_tokens: int) -> list[PlannedCalls]:
     """Who is asked in the first iteration.
 
     Args:
@@ -181,9 +179,7 @@ def _tokens(text: str) -> int:
     return -(-len(text) // 4)
 
 
-def _row(
-    models: Mapping[str, Sequence[ModelEntry]], model: str, role: str, per_iteration: int, input_tokens: int
-) -> PlannedCalls:
+def _row(models: Models, model: str, role: str, per_iteration: int, input_tokens: int) -> PlannedCalls:
     priced = bool(models.get(model)) and all(price_usd(one, 1, 1) is not None for one in models[model])
     return PlannedCalls(model=model, role=role, per_iteration=per_iteration, input_tokens=input_tokens, priced=priced)
 
@@ -197,7 +193,7 @@ def _most_asked(consortium: Consortium) -> int:
 
 
 def _usage(
-    models: Mapping[str, Sequence[ModelEntry]],
+    models: Models,
     row: PlannedCalls,
     output_tokens: int,
     which: Callable[[list[float]], float] = lambda prices: prices[0],
