@@ -21,12 +21,18 @@ _SHOWS_RESPONSES = bool(os.environ.get("LLM_OPENAI_SHOW_RESPONSES"))
 """Whether llm was told to print what its clients receive, which only its own transport does."""
 
 
+KEPT_ALIVE_SECONDS = 5
+"""How long a connection is kept that nobody uses, as the SDK has it: a provider may close one that is older."""
+
+
 class KeptClients:
     """The clients of one process; safe to use from several threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._clients: dict[_Key, Any] = {}
+        self._sessions: dict[int, Any] = {}
+        """By event loop."""
         self._trusted: Any = None
         """The certificates that all clients trust; reading them takes 30 ms."""
 
@@ -55,19 +61,30 @@ class KeptClients:
                     if async_ and not _SHOWS_RESPONSES:
                         transport = openai.DefaultAioHttpClient(verify=self._trusted)
                         client = client.with_options(http_client=transport)
-                        stream_quickly(client, transport)
+                        stream_quickly(client, self._session())
                     self._clients[identity] = client
                 return self._clients[identity]
 
         return get_client
+
+    def _session(self) -> Any:
+        """aiohttp's, by which the streamed calls of the running event loop go."""
+        here = id(asyncio.get_running_loop())
+        if here not in self._sessions:
+            connector = aiohttp.TCPConnector(limit=0, ssl=self._trusted, keepalive_timeout=KEPT_ALIVE_SECONDS)
+            self._sessions[here] = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
+        return self._sessions[here]
 
     async def aclose(self) -> None:
         """Close the clients of the running event loop; others may still be in use."""
         here = id(asyncio.get_running_loop())
         with self._lock:
             mine = [self._clients.pop(identity) for identity in list(self._clients) if identity[-1] == here]
+            session = self._sessions.pop(here, None)
         for client in mine:
             await client.close()
+        if session is not None:
+            await session.close()
 
     def close(self) -> None:
         """Close the clients that belong to no event loop."""

@@ -1,116 +1,189 @@
-"""Streamed chat completions of an OpenAI SDK client, without the three things that the SDK takes longest for.
+"""Streamed chat completions of an OpenAI SDK client, without what the SDK takes longest for.
 
 It walks through the request to translate what llm has already said in the API's words, composes address and headers
-anew each time (together two thirds of a call's processor time), and builds a model of pydantic out of each piece of a
-reply (0.1 ms, where a long reply has a thousand).
+anew each time, and builds a model of pydantic out of each piece of a reply: 2 ms of processor for a short one, where
+this takes a tenth. What it would send is asked of it once, and what went wrong is left to it to tell.
 """
 
-from collections.abc import AsyncIterator, Callable
+import json
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
+from urllib.request import getproxies
 
-from consortium_mcp.lazy import httpx2, openai
+import anyio
 
-_OPTIONS = {"extra_headers": "headers", "extra_query": "params", "extra_body": "extra_json", "timeout": "timeout"}
-"""What a caller of the SDK may say beside the request, and what its `post` calls that."""
+from consortium_mcp.lazy import aiohttp, httpx2, openai
 
-_OF_A_BODY = ("content-encoding", "content-length", "transfer-encoding")
-"""Headers that say how the body beside them is written."""
+_OPTIONS = ("extra_headers", "extra_query", "timeout")
+"""What a caller of the SDK may say that changes more than the body."""
+
+_OF_THE_TRANSPORT = ("accept-encoding", "connection", "content-encoding", "content-length", "transfer-encoding")
+"""Headers that whoever carries a body writes."""
+
+_END_SECONDS = 0.1
+"""How long a reply may take to end after its last piece, before its connection is given up."""
 
 
-def stream_quickly(client: Any, http_client: Any) -> None:
-    """Make an asynchronous client's streamed chat completions quick; what is not streamed stays the SDK's.
+def stream_quickly(client: Any, session: Any) -> None:
+    """Make an asynchronous client's streamed chat completions quick; whatever else it does stays the SDK's.
 
     Args:
-        http_client: which the client was given.
+        session: aiohttp's, by which they go; where the environment names proxies, they go by the SDK.
     """
     completions = client.chat.completions
     create = completions.create
-    left_out = (openai.NotGiven, openai.Omit)
     # Azure's addresses depend on the model, and a key that is a function may be another one the next time.
     is_plain = type(client) is openai.AsyncOpenAI and bool(client.api_key) and client.workload_identity is None
-    like: list[Any] = []
+    if not is_plain or getproxies():
+        return
+    left_out = (openai.NotGiven, openai.Omit)
+    composed: list[_Composed] = []
 
     async def quick_create(*, stream: bool = False, **parameters: Any) -> Any:
-        if not stream:
-            return await create(stream=stream, **parameters)
         given = {name: value for name, value in parameters.items() if not isinstance(value, left_out)}
-        options = {ours: given.pop(theirs) for theirs, ours in _OPTIONS.items() if theirs in given}
-        if is_plain and not options:
-            if not like:
-                like.append(await _as_sent(client))
-            response = await _send(client, http_client, like[0], {"stream": True, **given})
-            return _read(openai.AsyncStream(cast_to=object, response=response, client=client))
-        pieces = await client.post(
-            "/chat/completions",
-            body={"stream": True, **given},
-            cast_to=object,  # as it came
-            options=options,
-            stream=True,
-            stream_cls=openai.AsyncStream[object],
-        )
-        return _read(pieces)
+        if not stream or any(name in given for name in _OPTIONS):
+            return await create(stream=stream, **parameters)
+        if not composed:
+            composed.append(await _compose(client))
+        further = given.pop("extra_body", None) or {}
+        reply = await _send(client, session, composed[0], {"stream": True, **given, **further})
+        return _pieces(client, composed[0], reply)
 
     completions.create = quick_create
 
 
-async def _as_sent(client: Any) -> Any:
-    """A request as the SDK composes it, with its address, headers and timeouts; nothing is sent."""
-    composed = []
+class ReplyPart(dict[str, Any]):
+    """A part of a reply, read like the SDK's own; what is not in it is None."""
+
+    __getattr__ = dict.get
+
+    def model_dump(self) -> dict[str, Any]:
+        """The part as it came."""
+        return dict(self)
+
+
+_decode = json.JSONDecoder(object_hook=ReplyPart).decode
+
+
+class EventReader:
+    """Reads server-sent events out of what arrives, however that is cut.
+
+    See https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation.
+    """
+
+    def __init__(self) -> None:
+        self._rest = b""
+        """The beginning of a line whose end has not arrived."""
+        self._data: list[bytes] = []
+        """The data lines of an event whose end has not arrived."""
+
+    def feed(self, chunk: bytes) -> list[str]:
+        """The data of each event that is complete now; raises UnicodeDecodeError."""
+        lines = (self._rest + chunk).splitlines(keepends=True)
+        # What ends in CR may go on with LF.
+        self._rest = lines.pop() if lines and not lines[-1].endswith(b"\n") else b""
+        return list(self._events(line.rstrip(b"\r\n") for line in lines))
+
+    def end(self) -> list[str]:
+        """The same where nothing more arrives; an event that is not complete is none."""
+        return list(self._events([self._rest[:-1]])) if self._rest.endswith(b"\r") else []
+
+    def _events(self, lines: Iterable[bytes]) -> Iterator[str]:
+        for line in lines:
+            name, _, value = line.partition(b":")
+            if name == b"data":
+                self._data.append(value.removeprefix(b" "))
+            elif not line and self._data:
+                yield b"\n".join(self._data).decode()
+                self._data = []
+
+
+@dataclass(frozen=True)
+class _Composed:
+    """What the SDK sends for a streamed completion, but for its body."""
+
+    request: Any
+    """As the SDK has it."""
+
+    url: str
+    headers: dict[str, str]
+    timeout: Any
+    """The same in aiohttp's words."""
+
+
+async def _compose(client: Any) -> _Composed:
+    requests = []
 
     def take(request: Any) -> Any:
-        composed.append(request)
-        return httpx2.Response(200, json={})
+        requests.append(request)
+        return httpx2.Response(200)
 
     await _rehearse(client, take)
-    return composed[0]
+    (request,) = requests
+    seconds = request.extensions["timeout"]
+    timeout = aiohttp.ClientTimeout(connect=seconds["pool"], sock_connect=seconds["connect"], sock_read=seconds["read"])
+    return _Composed(request, str(request.url), _told(request.headers), timeout)
 
 
-async def _send(client: Any, http_client: Any, like: Any, body: dict[str, Any]) -> Any:
-    """The response to a request like that one with another body; raises what the SDK raises."""
-    headers = {name: value for name, value in like.headers.items() if name not in _OF_A_BODY}
-    request = httpx2.Request("POST", like.url, headers=headers, json=body, extensions=like.extensions)
+async def _send(client: Any, session: Any, composed: _Composed, body: dict[str, Any]) -> Any:
+    """The reply to such a request with this body, yet to be read; raises what the SDK raises."""
+    content = json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+    with _as_the_sdk_says(composed):
+        reply = await session.post(composed.url, data=content, headers=composed.headers, timeout=composed.timeout)
+        if reply.status < 400:
+            return reply
+        why = await reply.read()
+    await _rehearse(client, lambda _: httpx2.Response(reply.status, headers=_told(reply.headers), content=why))
+
+
+async def _pieces(client: Any, composed: _Composed, reply: Any) -> AsyncIterator[Any]:
+    """The parts of a reply as they come; raises what the SDK raises where it is none, or breaks off."""
+    reader = EventReader()
     try:
-        response = await http_client.send(request, stream=True)
-        if response.is_error:
-            await response.aread()
-    except httpx2.TimeoutException as error:
-        raise openai.APITimeoutError(request) from error
-    except httpx2.RequestError as error:
-        raise openai.APIConnectionError(request=request) from error
-    if response.is_error:
-        told = {name: value for name, value in response.headers.items() if name not in _OF_A_BODY}
-        await _rehearse(client, lambda _: httpx2.Response(response.status_code, headers=told, content=response.content))
-    return response
+        with _as_the_sdk_says(composed):
+            async for chunk in reply.content.iter_any():
+                for data in reader.feed(chunk):
+                    if data.startswith("[DONE]"):
+                        with anyio.move_on_after(_END_SECONDS):
+                            await reply.read()  # so that its connection can be used again
+                        return
+                    yield await _piece(client, data)
+            for data in reader.end():
+                yield await _piece(client, data)
+    finally:
+        reply.close()
+
+
+async def _piece(client: Any, data: str) -> Any:
+    piece = _decode(data)
+    if isinstance(piece, dict) and piece.get("error"):
+        await _rehearse(client, lambda _: httpx2.Response(200, content=f"data: {json.dumps(piece)}\n\n"))
+    return piece
+
+
+@contextmanager
+def _as_the_sdk_says(composed: _Composed) -> Iterator[None]:
+    """What is wrong with a connection is raised as the SDK's error."""
+    try:
+        yield
+    except TimeoutError as error:
+        raise openai.APITimeoutError(composed.request) from error
+    except aiohttp.ClientError as error:
+        raise openai.APIConnectionError(request=composed.request) from error
 
 
 async def _rehearse(client: Any, answer: Callable[[Any], Any]) -> None:
     """Let the SDK ask somebody here instead of its provider; raises what it makes of the answer."""
     async with httpx2.AsyncClient(transport=httpx2.MockTransport(answer)) as nowhere:
-        await client.with_options(http_client=nowhere).post("/chat/completions", body={}, cast_to=object)
+        pieces = await client.with_options(http_client=nowhere).post(
+            "/chat/completions", body={}, cast_to=object, stream=True, stream_cls=openai.AsyncStream[object]
+        )
+        async for _ in pieces:
+            pass
 
 
-async def _read(pieces: AsyncIterator[Any]) -> AsyncIterator["ReplyPart"]:
-    async for piece in pieces:
-        yield ReplyPart(piece)
-
-
-class ReplyPart:
-    """A part of a reply, read like the SDK's own; what is not in it is None."""
-
-    def __init__(self, given: dict[str, Any]) -> None:
-        self._given = given
-
-    def __getattr__(self, name: str) -> Any:
-        """What it holds by this name; asked for once."""
-        value = self.__dict__[name] = _readable(self._given.get(name))
-        return value
-
-    def model_dump(self) -> dict[str, Any]:
-        """The part as it came."""
-        return dict(self._given)
-
-
-def _readable(value: Any) -> Any:
-    if isinstance(value, dict):
-        return ReplyPart(value)
-    return [_readable(one) for one in value] if isinstance(value, list) else value
+def _told(headers: Any) -> dict[str, str]:
+    """Headers without those that whoever carries a body writes."""
+    return {name: value for name, value in headers.items() if name.lower() not in _OF_THE_TRANSPORT}

@@ -98,7 +98,7 @@ class Provider:
         self._answered: list[Request] = []
         self._open: set[int] = set()
         self._peak = 0
-        self._disconnects = 0
+        self._disconnects = self._connected = 0
         self._errors: list[Exception] = []
 
     def __enter__(self) -> Provider:
@@ -211,6 +211,12 @@ class Provider:
             return self._peak
 
     @property
+    def connections(self) -> int:
+        """How many were opened by clients."""
+        with self._changed:
+            return self._connected
+
+    @property
     def disconnects(self) -> int:
         """How many requests the client gave up before their answer was whole."""
         with self._changed:
@@ -247,6 +253,8 @@ class Provider:
         task = asyncio.current_task()
         assert task is not None
         self._connections[task] = writer
+        with self._changed:
+            self._connected += 1
         http1.send_at_once(writer)
         try:
             first_byte = b""
