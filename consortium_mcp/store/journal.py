@@ -113,13 +113,14 @@ class Journal(DatabaseFile):
         }
 
         def settle(connection: sqlite3.Connection) -> CallResult:
-            where = [run_id, call_id, attempt]
             assignments = ", ".join(f"{column} = ?" for column in row)
-            connection.execute(
-                f"UPDATE attempts SET {assignments} WHERE run_id = ? AND call_id = ? AND attempt = ?",
-                [*row.values(), *where],
-            )
-            _give_back(connection, where)
+            sql = f"UPDATE attempts SET {assignments} WHERE run_id = ? AND call_id = ? AND attempt = ? RETURNING *"
+            noted = connection.execute(sql, [*row.values(), run_id, call_id, attempt]).fetchone()
+            if noted is not None:  # else it could not be when it began
+                tokens = noted["reserved_tokens"] if noted["tokens"] is None else noted["tokens"]
+                cost = noted["reserved_usd"] if cost_usd is None else cost_usd
+                more = (tokens - noted["reserved_tokens"], (cost or 0.0) - (noted["reserved_usd"] or 0.0))
+                _spend_more(connection, run_id, noted["day"], 0, *more, 0)
             return _finish(connection, run_id, call_id, result, "done") if final else result
 
         return self.write(settle)
@@ -128,21 +129,19 @@ class Journal(DatabaseFile):
         """Take back an attempt that was noted and never made: nothing of it is spent."""
 
         def withdraw(connection: sqlite3.Connection) -> None:
-            where = [run_id, call_id, attempt]
             sql = "DELETE FROM attempts WHERE run_id = ? AND call_id = ? AND attempt = ? RETURNING *"
-            row = connection.execute(sql, where).fetchone()
+            row = connection.execute(sql, [run_id, call_id, attempt]).fetchone()
             if row is None:
                 return  # it could not be noted when it began
             connection.execute(
                 "UPDATE calls SET attempts = attempts - 1 WHERE run_id = ? AND call_id = ?", [run_id, call_id]
             )
-            reserved = [row["reserved_tokens"], row["reserved_usd"] or 0.0, int(row["reserved_usd"] is None)]
-            for scope in _scopes(connection, run_id, row["day"]):
-                sql = (
-                    "UPDATE spending SET calls = calls - 1, tokens = tokens - ?, cost_usd = cost_usd - ?, "
-                    "unpriced = unpriced - ? WHERE scope = ?"
-                )
-                connection.execute(sql, [*reserved, scope])
+            tokens, cost, unpriced = (
+                row["reserved_tokens"],
+                row["reserved_usd"] or 0.0,
+                int(row["reserved_usd"] is None),
+            )
+            _spend_more(connection, run_id, row["day"], -1, -tokens, -cost, -unpriced)
 
         self.write(withdraw)
 
@@ -216,6 +215,8 @@ _WHOSE = {
 
 
 def _why_refused(connection: sqlite3.Connection, scope: str, budget: Budget, asked: Reservation) -> str | None:
+    if (budget.max_calls, budget.max_tokens, budget.max_cost_usd) == (None, None, None):
+        return None
     spent = connection.execute("SELECT calls, tokens, cost_usd FROM spending WHERE scope = ?", [scope]).fetchone()
     calls, tokens, cost = tuple(spent) if spent else (0, 0, 0.0)
     whose = _WHOSE[scope.partition(":")[0]]
@@ -252,36 +253,24 @@ def _reserve(
         "begun_utc": now_utc(),
     }
     insert(connection, "attempts", row, replace=True)
-    for scope in _scopes(connection, run_id, day.removeprefix("day:")):
-        values = [scope, reservation.tokens, reservation.cost_usd or 0.0, int(reservation.cost_usd is None)]
-        connection.execute(
-            "INSERT INTO spending VALUES (?, 1, ?, ?, ?) ON CONFLICT DO UPDATE SET calls = calls + 1, "
-            "tokens = tokens + excluded.tokens, cost_usd = cost_usd + excluded.cost_usd, "
-            "unpriced = unpriced + excluded.unpriced",
-            values,
-        )
+    amounts = [reservation.tokens, reservation.cost_usd or 0.0, int(reservation.cost_usd is None)]
+    connection.executemany(
+        "INSERT INTO spending VALUES (?, 1, ?, ?, ?) ON CONFLICT DO UPDATE SET calls = calls + 1, "
+        "tokens = tokens + excluded.tokens, cost_usd = cost_usd + excluded.cost_usd, "
+        "unpriced = unpriced + excluded.unpriced",
+        [[scope, *amounts] for scope in budgets],
+    )
 
 
-def _scopes(connection: sqlite3.Connection, run_id: str, day: str) -> list[str]:
-    """Every scope in which an attempt of that day counts."""
-    run = connection.execute("SELECT caller FROM runs WHERE run_id = ?", [run_id]).fetchone()
-    own = [f"caller:{day}:{run['caller']}"] if run and run["caller"] else []
-    return [run_scope(run_id), f"day:{day}", *own]
-
-
-def _give_back(connection: sqlite3.Connection, where: list[Any]) -> None:
-    """Replace what an attempt reserved by what it used."""
-    row = connection.execute(
-        "SELECT * FROM attempts WHERE run_id = ? AND call_id = ? AND attempt = ?", where
-    ).fetchone()
-    if row is None:
-        return  # it could not be noted when it began
-    tokens = row["reserved_tokens"] if row["tokens"] is None else row["tokens"]
-    cost = row["reserved_usd"] if row["cost_usd"] is None else row["cost_usd"]
-    change = [tokens - row["reserved_tokens"], (cost or 0.0) - (row["reserved_usd"] or 0.0)]
-    for scope in _scopes(connection, row["run_id"], row["day"]):
-        sql = "UPDATE spending SET tokens = tokens + ?, cost_usd = cost_usd + ? WHERE scope = ?"
-        connection.execute(sql, [*change, scope])
+def _spend_more(
+    connection: sqlite3.Connection, run_id: str, day: str, calls: int, tokens: int, cost_usd: float, unpriced: int
+) -> None:
+    """Change what is spent in every scope in which an attempt of that day counts."""
+    connection.execute(
+        "UPDATE spending SET calls = calls + ?, tokens = tokens + ?, cost_usd = cost_usd + ?, unpriced = unpriced + ? "
+        "WHERE scope IN (?, ?, (SELECT 'caller:' || ? || ':' || caller FROM runs WHERE run_id = ?))",
+        [calls, tokens, cost_usd, unpriced, run_scope(run_id), f"day:{day}", day, run_id],
+    )
 
 
 def _finish(connection: sqlite3.Connection, run_id: str, call_id: str, result: CallResult, state: str) -> CallResult:

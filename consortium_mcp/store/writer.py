@@ -13,6 +13,8 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 Job = Callable[[sqlite3.Connection], T]
+_Outcome = tuple["Future[Any]", Any, BaseException | None]
+"""Who waits for a job, what it returned, and what it raised instead."""
 
 _AGAIN_MS = 1_000
 """How long we wait for another process's lock once we have waited for it in vain, until we get it."""
@@ -144,19 +146,13 @@ class Writer:
 
 def _run_batch(connection: sqlite3.Connection, batch: list[tuple[Job[Any], "Future[Any]"]]) -> None:
     """All jobs in one transaction; one that raises undoes only its own changes."""
-    outcomes: list[tuple[Future[Any], Any, BaseException | None]] = []
     connection.execute("BEGIN IMMEDIATE")
     try:
-        for job, future in batch:
-            connection.execute("SAVEPOINT job")
-            try:
-                outcomes.append((future, job(connection), None))
-            except Exception as error:  # handed to the one who waits for this job
-                if not connection.in_transaction:
-                    raise  # SQLite has undone the whole batch, as it may when the disk is full
-                connection.execute("ROLLBACK TO job")
-                outcomes.append((future, None, error))
-            connection.execute("RELEASE job")
+        if len(batch) == 1:  # what it raises undoes the transaction, which is its own
+            ((job, future),) = batch
+            outcomes: list[_Outcome] = [(future, job(connection), None)]
+        else:
+            outcomes = [_beside_others(connection, job, future) for job, future in batch]
         connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:
@@ -167,3 +163,17 @@ def _run_batch(connection: sqlite3.Connection, batch: list[tuple[Job[Any], "Futu
             future.set_result(value)
         else:
             future.set_exception(failure)
+
+
+def _beside_others(connection: sqlite3.Connection, job: Job[Any], future: "Future[Any]") -> _Outcome:
+    connection.execute("SAVEPOINT job")
+    outcome: _Outcome
+    try:
+        outcome = future, job(connection), None
+    except Exception as error:  # handed to the one who waits for this job
+        if not connection.in_transaction:
+            raise  # SQLite has undone the whole batch, as it may when the disk is full
+        connection.execute("ROLLBACK TO job")
+        outcome = future, None, error
+    connection.execute("RELEASE job")
+    return outcome
