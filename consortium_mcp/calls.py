@@ -203,15 +203,28 @@ class RunCalls:
             raise _NotAsked(CallResult(error_kind="timeout", error="Not asked: the run's time is up."))
         began = time.monotonic()
         patience = _Patience(began + min(left, self.settings.call_timeout_seconds), over=began + left)
-        retries = stamina.retry_context(on=_pauses(patience), attempts=ATTEMPTS, timeout=None)
         try:
-            async for attempt in retries:
-                with attempt:
-                    result = await self._attempt(entry, spec, patience, is_backup=is_backup)
-        except _Again as again:
-            result = again.result
+            result = await self._attempt(entry, spec, patience, is_backup=is_backup)
+        except _Again as first:
+            result = await self._tried_again(first, entry, spec, patience, is_backup=is_backup)
         if result.error_kind == "timeout" and time.monotonic() >= patience.over:
             self._note_stopped(spec, "deadline")
+        return result
+
+    async def _tried_again(
+        self, first: _Again, entry: ModelEntry, spec: CallSpec, patience: _Patience, *, is_backup: bool
+    ) -> CallResult:
+        """What further attempts come to after a first one, which is made without what they take to set up."""
+        failed: _Again | None = first
+        try:
+            async for attempt in stamina.retry_context(on=_pauses(patience), attempts=ATTEMPTS, timeout=None):
+                with attempt:
+                    if failed is not None:
+                        behind, failed = failed, None
+                        raise behind
+                    result = await self._attempt(entry, spec, patience, is_backup=is_backup)
+        except _Again as last:
+            result = last.result
         return result
 
     async def _attempt(self, entry: ModelEntry, spec: CallSpec, patience: _Patience, *, is_backup: bool) -> CallResult:

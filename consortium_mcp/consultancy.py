@@ -23,7 +23,7 @@ from consortium_mcp.ending import closed, ended
 from consortium_mcp.errors import ConsortiumError, RunFailed, StoreUnusable
 from consortium_mcp.llm_log import LlmLog
 from consortium_mcp.masking import masked
-from consortium_mcp.model_call import CallLimits, ChunkSink, ignore
+from consortium_mcp.model_call import CallLimits, ChunkSink, ignore, within
 from consortium_mcp.opening import Opening, from_now
 from consortium_mcp.orchestrator import iterations
 from consortium_mcp.run import CallSpec, Iteration, Run
@@ -129,7 +129,7 @@ class Consultancy(Opening):
             try:
                 async with AsyncExitStack() as turn:
                     with anyio.move_on_after(seconds_until(deadline)) as waiting:
-                        await turn.enter_async_context(self._runs)
+                        await turn.enter_async_context(within(self._runs))
                     if waiting.cancelled_caught:
                         await self._close(closed(run.model_copy(update={"status": "deadline"})))
                     else:

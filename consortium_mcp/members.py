@@ -59,7 +59,8 @@ async def ask_all(
             if ends == math.inf and _is_quorum(results, specs):
                 now = anyio.current_time()
                 ends = now + max(MIN_GRACE_SECONDS, GRACE_FACTOR * (now - began))
-        group.cancel_scope.cancel()
+        if len(results) < len(awaited):
+            group.cancel_scope.cancel()
     waited_ms = round((anyio.current_time() - began) * 1000)
     return [_response(spec, results.get(spec.call_id), waited_ms) for spec in specs]
 

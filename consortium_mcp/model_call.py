@@ -48,12 +48,25 @@ class CallLimits:
         """Wait until this model may be called, and hold the place for as long as the call lasts."""
         self._all = self._all or anyio.CapacityLimiter(self.max_concurrent_calls)
         if entry.max_parallel_calls is None:
-            async with self._all:
+            async with within(self._all):
                 yield
             return
         own = self._of_model.setdefault(entry.model_id, anyio.CapacityLimiter(entry.max_parallel_calls))
-        async with own, self._all:
+        async with within(own), within(self._all):
             yield
+
+
+@asynccontextmanager
+async def within(limiter: anyio.CapacityLimiter) -> AsyncIterator[None]:
+    """Hold one of a limiter's places, at once where one is free: to wait for none takes a turn of the event loop."""
+    try:
+        limiter.acquire_nowait()
+    except anyio.WouldBlock:
+        await limiter.acquire()
+    try:
+        yield
+    finally:
+        limiter.release()
 
 
 async def make_call(
