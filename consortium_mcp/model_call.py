@@ -42,6 +42,16 @@ class CallLimits:
 
     _all: anyio.CapacityLimiter | None = None
     _of_model: dict[str, anyio.CapacityLimiter] = field(default_factory=dict)
+    _turn: anyio.Semaphore = field(default_factory=lambda: anyio.Semaphore(1, fast_acquire=True))
+
+    async def turn(self) -> None:
+        """Wait for a turn of the event loop in which no other call begins.
+
+        What is written in a turn is sent at its end: calls that begin in the same one all wait for the last of them,
+        and their replies come all at once, where each could have been read while the next one was under way.
+        """
+        await self._turn.acquire()
+        asyncio.get_running_loop().call_soon(self._turn.release)
 
     @asynccontextmanager
     async def slot(self, entry: ModelEntry) -> AsyncIterator[None]:
@@ -94,6 +104,7 @@ async def make_call(
             await held.enter_async_context(limits.slot(entry))
         if waiting.cancelled_caught:
             return CallResult(error_kind="timeout", error="It was not its turn before the run's time was up.")
+        await limits.turn()
         on_turn()
         timeout_seconds = min(timeout_seconds, over - time.monotonic())
         began, started = now_utc(), time.monotonic()

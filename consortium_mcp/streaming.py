@@ -146,8 +146,9 @@ async def _pieces(client: Any, composed: _Composed, reply: Any) -> AsyncIterator
             async for chunk in reply.content.iter_any():
                 for data in reader.feed(chunk):
                     if data.startswith("[DONE]"):
-                        with anyio.move_on_after(_END_SECONDS):
-                            await reply.read()  # so that its connection can be used again
+                        if not reply.content.at_eof():
+                            with anyio.move_on_after(_END_SECONDS):
+                                await reply.read()  # so that its connection can be used again
                         return
                     yield await _piece(client, data)
             for data in reader.end():
