@@ -5,7 +5,7 @@ import os
 import secrets
 import socket
 from collections.abc import Callable
-from contextlib import AsyncExitStack, suppress
+from contextlib import ExitStack, suppress
 from functools import partial
 from typing import Self
 
@@ -23,7 +23,7 @@ from consortium_mcp.ending import closed, ended
 from consortium_mcp.errors import ConsortiumError, RunFailed, StoreUnusable
 from consortium_mcp.llm_log import LlmLog
 from consortium_mcp.masking import masked
-from consortium_mcp.model_call import CallLimits, ChunkSink, ignore, within
+from consortium_mcp.model_call import CallLimits, ChunkSink, has_place, ignore
 from consortium_mcp.opening import Opening, from_now
 from consortium_mcp.orchestrator import iterations
 from consortium_mcp.run import CallSpec, Iteration, Run
@@ -127,15 +127,14 @@ class Consultancy(Opening):
         async with anyio.create_task_group() as group:
             group.start_soon(self._hold, run_id, group.cancel_scope)
             try:
-                async with AsyncExitStack() as turn:
-                    with anyio.move_on_after(seconds_until(deadline)) as waiting:
-                        await turn.enter_async_context(within(self._runs))
-                    if waiting.cancelled_caught:
-                        await self._close(closed(run.model_copy(update={"status": "deadline"})))
-                    else:
-                        with run_span(run) as span:
-                            await self._work_on(run, models, on_change, on_text, group)
-                            await self._describe(span, run_id)
+                if await has_place(self._runs, seconds_until(deadline)):
+                    with ExitStack() as held:
+                        held.callback(self._runs.release)
+                        span = held.enter_context(run_span(run))
+                        await self._work_on(run, models, on_change, on_text, group)
+                        await self._describe(span, run_id)
+                else:
+                    await self._close(closed(run.model_copy(update={"status": "deadline"})))
             except anyio.get_cancelled_exc_class():
                 await self._let_go(run)
                 raise

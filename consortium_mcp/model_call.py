@@ -4,8 +4,8 @@ import asyncio
 import math
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -45,7 +45,7 @@ class CallLimits:
     _turn: anyio.Semaphore = field(default_factory=lambda: anyio.Semaphore(1, fast_acquire=True))
 
     async def turn(self) -> None:
-        """Wait for a turn of the event loop in which no other call begins.
+        """Wait for a turn of the event loop in which no other call begins; a call that is cancelled gets none.
 
         What is written in a turn is sent at its end: calls that begin in the same one all wait for the last of them,
         and their replies come all at once, where each could have been read while the next one was under way.
@@ -53,30 +53,24 @@ class CallLimits:
         await self._turn.acquire()
         asyncio.get_running_loop().call_soon(self._turn.release)
 
-    @asynccontextmanager
-    async def slot(self, entry: ModelEntry) -> AsyncIterator[None]:
-        """Wait until this model may be called, and hold the place for as long as the call lasts."""
+    def of(self, entry: ModelEntry) -> list[anyio.CapacityLimiter]:
+        """Those of which a call of the model takes a place each, in the order in which it waits for them."""
         self._all = self._all or anyio.CapacityLimiter(self.max_concurrent_calls)
         if entry.max_parallel_calls is None:
-            async with within(self._all):
-                yield
-            return
+            return [self._all]
         own = self._of_model.setdefault(entry.model_id, anyio.CapacityLimiter(entry.max_parallel_calls))
-        async with within(own), within(self._all):
-            yield
+        return [own, self._all]
 
 
-@asynccontextmanager
-async def within(limiter: anyio.CapacityLimiter) -> AsyncIterator[None]:
-    """Hold one of a limiter's places, at once where one is free: to wait for none takes a turn of the event loop."""
+async def has_place(limiter: anyio.CapacityLimiter, seconds: float) -> bool:
+    """Take a place, at once where one is free; False when none came free in time."""
     try:
         limiter.acquire_nowait()
     except anyio.WouldBlock:
-        await limiter.acquire()
-    try:
-        yield
-    finally:
-        limiter.release()
+        with anyio.move_on_after(seconds) as waiting:
+            await limiter.acquire()
+        return not waiting.cancelled_caught
+    return True
 
 
 async def make_call(
@@ -92,18 +86,18 @@ async def make_call(
     """Make the call; whatever the model does wrong is in the result, only cancellation passes through.
 
     Args:
-        timeout_seconds: for the call itself, from the first byte sent to the last received; waiting for a slot of
-            `limits` is not counted.
+        timeout_seconds: for the call itself, from the first byte sent to the last received; waiting for a place
+            in `limits` is not counted.
         log: gets the llm response when it is complete.
-        over: when (`time.monotonic()`) the call must have ended, waiting for a slot included.
+        over: when (`time.monotonic()`) the call must have ended, waiting for a place included.
         hear: gets the reply as it comes.
         on_turn: told when it is the call's turn; before that, nothing is sent.
     """
-    async with AsyncExitStack() as held:
-        with anyio.move_on_after(over - time.monotonic()) as waiting:
-            await held.enter_async_context(limits.slot(entry))
-        if waiting.cancelled_caught:
-            return CallResult(error_kind="timeout", error="It was not its turn before the run's time was up.")
+    with ExitStack() as held:
+        for limiter in limits.of(entry):
+            if not await has_place(limiter, over - time.monotonic()):
+                return CallResult(error_kind="timeout", error="It was not its turn before the run's time was up.")
+            held.callback(limiter.release)
         await limits.turn()
         on_turn()
         timeout_seconds = min(timeout_seconds, over - time.monotonic())

@@ -252,7 +252,7 @@ async def test_what_a_call_waits_for_its_turn_costs_it_no_further_attempt(
         ended.append(await consulted(office, "a"))
 
     async with anyio.create_task_group() as group:
-        async with office.limits.slot(load_catalogue().usable("a")):
+        async with office.limits.of(load_catalogue().usable("a"))[0]:
             group.start_soon(consult)
             await anyio.sleep(1.2)  # longer than a call may take
 

@@ -359,6 +359,18 @@ async def test_no_more_calls_are_in_flight_than_the_settings_allow(provider: Pro
     assert (provider.peak_in_flight, provider.finished()) == (2, 6)
 
 
+async def test_a_call_that_was_cancelled_before_its_turn_never_has_it(provider: Provider) -> None:
+    turns: list[bool] = []
+
+    with anyio.CancelScope() as scope:
+        scope.cancel()
+        await make_call(
+            entry_of("a"), SPEC, CallLimits(64), 60, lambda response: None, on_turn=lambda: turns.append(True)
+        )
+
+    assert scope.cancelled_caught and turns == [] and provider.count() == 0
+
+
 async def test_waiting_for_a_slot_is_not_part_of_the_timeout(provider: Provider) -> None:
     provider.on("a", [Fault.hang(), "at last"])
     limits, results = CallLimits(1), list[str | None]()
