@@ -321,9 +321,10 @@ class RunCalls:
             self.stopped = self.stopped or why
 
     def _budgets(self) -> dict[str, Budget]:
-        budgets = {run_scope(self.run.run_id): self.run.budget, day_scope(): day_budget(self.settings)}
+        day = now_utc()[:10]
+        budgets = {run_scope(self.run.run_id): self.run.budget, day_scope(day): day_budget(self.settings)}
         if self.run.caller:
-            budgets[caller_scope(self.run.caller)] = Budget(max_cost_usd=self.settings.max_cost_usd_per_caller)
+            budgets[caller_scope(self.run.caller, day)] = Budget(max_cost_usd=self.settings.max_cost_usd_per_caller)
         return budgets
 
     def _seconds_left(self, *, for_arbiter: bool) -> float:

@@ -20,7 +20,6 @@ _Key = tuple[Any, ...]
 _SHOWS_RESPONSES = bool(os.environ.get("LLM_OPENAI_SHOW_RESPONSES"))
 """Whether llm was told to print what its clients receive, which only its own transport does."""
 
-
 KEPT_ALIVE_SECONDS = 5
 """How long a connection is kept that nobody uses, as the SDK has it: a provider may close one that is older."""
 

@@ -19,8 +19,8 @@ from consortium_mcp.lazy import aiohttp, httpx2, openai
 _OPTIONS = ("extra_headers", "extra_query", "timeout")
 """What a caller of the SDK may say that changes more than the body."""
 
-_OF_THE_TRANSPORT = ("accept-encoding", "connection", "content-encoding", "content-length", "transfer-encoding")
-"""Headers that whoever carries a body writes."""
+_OF_THE_TRANSPORT = ("accept-encoding", "connection", "content-encoding", "content-length", "host", "transfer-encoding")
+"""Headers that whoever carries a request or a reply writes."""
 
 _END_SECONDS = 0.1
 """How long a reply may take to end after its last piece, before its connection is given up."""
@@ -35,8 +35,8 @@ def stream_quickly(client: Any, session: Any) -> None:
     completions = client.chat.completions
     create = completions.create
     # Azure's addresses depend on the model, and a key that is a function may be another one the next time.
-    is_plain = type(client) is openai.AsyncOpenAI and bool(client.api_key) and client.workload_identity is None
-    if not is_plain or getproxies():
+    is_plain = type(client) is openai.AsyncOpenAI and bool(client.api_key)
+    if not is_plain or getattr(client, "workload_identity", None) or getproxies():
         return
     left_out = (openai.NotGiven, openai.Omit)
     composed: list[_Composed] = []
@@ -186,5 +186,5 @@ async def _rehearse(client: Any, answer: Callable[[Any], Any]) -> None:
 
 
 def _told(headers: Any) -> dict[str, str]:
-    """Headers without those that whoever carries a body writes."""
+    """Headers without those that whoever carries them writes."""
     return {name: value for name, value in headers.items() if name.lower() not in _OF_THE_TRANSPORT}

@@ -1,5 +1,6 @@
 """Spans of runs, iterations and calls: nested, with ids, kinds and counts, and without any text."""
 
+import importlib
 from collections.abc import Iterator
 
 import pytest
@@ -85,7 +86,7 @@ async def test_what_breaks_a_run_is_named_by_its_class_alone(
     def fail(*_: object) -> None:
         raise RuntimeError("the failure's words")
 
-    monkeypatch.setattr(consultancy.clients, "use_in", fail)
+    monkeypatch.setattr(importlib.import_module("consortium_mcp.consultancy"), "iterations", fail)
     with pytest.raises(RuntimeError):
         await consulted(consultancy, "a")
 

@@ -68,7 +68,7 @@ class Journal(DatabaseFile):
         One transaction over all processes on the file: what is in flight anywhere is counted.
 
         Args:
-            budgets: what may be spent in each scope that the attempt counts in: `run:…`, `day:…`.
+            budgets: what may be spent in each scope that the attempt counts in: `run:…`, `day:…`, `caller:…`.
             owner: the process that must hold the run; None lets anybody.
         """
         question = _question(spec)
@@ -136,12 +136,8 @@ class Journal(DatabaseFile):
             connection.execute(
                 "UPDATE calls SET attempts = attempts - 1 WHERE run_id = ? AND call_id = ?", [run_id, call_id]
             )
-            tokens, cost, unpriced = (
-                row["reserved_tokens"],
-                row["reserved_usd"] or 0.0,
-                int(row["reserved_usd"] is None),
-            )
-            _spend_more(connection, run_id, row["day"], -1, -tokens, -cost, -unpriced)
+            tokens, cost = row["reserved_tokens"], row["reserved_usd"]
+            _spend_more(connection, run_id, row["day"], -1, -tokens, -(cost or 0.0), -int(cost is None))
 
         self.write(withdraw)
 
@@ -196,14 +192,14 @@ def run_scope(run_id: str) -> str:
     return f"run:{run_id}"
 
 
-def day_scope() -> str:
-    """The scope of what all runs spend today, in UTC."""
-    return f"day:{now_utc()[:10]}"
+def day_scope(day: str | None = None) -> str:
+    """The scope of what all runs spend in a day, in UTC; None means today."""
+    return f"day:{day or now_utc()[:10]}"
 
 
-def caller_scope(caller: str) -> str:
-    """The scope of what a caller spends today, in UTC."""
-    return f"caller:{now_utc()[:10]}:{caller}"
+def caller_scope(caller: str, day: str | None = None) -> str:
+    """The scope of what a caller spends in a day, in UTC; None means today."""
+    return f"caller:{day or now_utc()[:10]}:{caller}"
 
 
 _WHOSE = {
@@ -268,8 +264,8 @@ def _spend_more(
     """Change what is spent in every scope in which an attempt of that day counts."""
     connection.execute(
         "UPDATE spending SET calls = calls + ?, tokens = tokens + ?, cost_usd = cost_usd + ?, unpriced = unpriced + ? "
-        "WHERE scope IN (?, ?, (SELECT 'caller:' || ? || ':' || caller FROM runs WHERE run_id = ?))",
-        [calls, tokens, cost_usd, unpriced, run_scope(run_id), f"day:{day}", day, run_id],
+        "WHERE scope IN (?, ?, (SELECT ? || caller FROM runs WHERE run_id = ?))",
+        [calls, tokens, cost_usd, unpriced, run_scope(run_id), day_scope(day), caller_scope("", day), run_id],
     )
 
 
