@@ -74,24 +74,29 @@ class EventReader:
     """
 
     def __init__(self) -> None:
-        self._rest = b""
-        """The beginning of a line whose end has not arrived."""
+        self._rest: list[bytes] = []
+        """What has arrived of a line whose end has not: pieces, because a line may be long."""
         self._data: list[bytes] = []
         """The data lines of an event whose end has not arrived."""
 
     def feed(self, chunk: bytes) -> list[str]:
         """The data of each event that is complete now; raises UnicodeDecodeError."""
-        lines = (self._rest + chunk).splitlines(keepends=True)
+        self._rest.append(chunk)
+        if b"\n" not in chunk and b"\r" not in chunk:
+            return []
+        lines = b"".join(self._rest).splitlines(keepends=True)
         # What ends in CR may go on with LF.
-        self._rest = lines.pop() if lines and not lines[-1].endswith(b"\n") else b""
-        return list(self._events(line.rstrip(b"\r\n") for line in lines))
+        self._rest = [] if lines[-1].endswith(b"\n") else [lines.pop()]
+        return list(self._events(lines))
 
     def end(self) -> list[str]:
         """The same where nothing more arrives; an event that is not complete is none."""
-        return list(self._events([self._rest[:-1]])) if self._rest.endswith(b"\r") else []
+        lines = b"".join(self._rest).splitlines(keepends=True)
+        return list(self._events(line for line in lines if line.endswith(b"\r")))
 
-    def _events(self, lines: Iterable[bytes]) -> Iterator[str]:
-        for line in lines:
+    def _events(self, ended_lines: Iterable[bytes]) -> Iterator[str]:
+        for ended_line in ended_lines:
+            line = ended_line.rstrip(b"\r\n")
             name, _, value = line.partition(b":")
             if name == b"data":
                 self._data.append(value.removeprefix(b" "))
