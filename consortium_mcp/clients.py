@@ -3,6 +3,7 @@
 llm builds a new client for every prompt (30-60 ms of work and a new connection each), never closes it, and the SDK
 then tries failed calls twice more by itself, beside our own attempts and unseen by budget and journal. Asynchronous
 clients talk through aiohttp, which the SDK offers for it: with httpx's transport a call takes twice the processor time.
+Their streamed calls go to it past the SDK (`streaming.py`).
 """
 
 import asyncio

@@ -23,7 +23,7 @@ from consortium_mcp.ending import closed, ended
 from consortium_mcp.errors import ConsortiumError, RunFailed, StoreUnusable
 from consortium_mcp.llm_log import LlmLog
 from consortium_mcp.masking import masked
-from consortium_mcp.model_call import CallLimits, ChunkSink, has_place, ignore
+from consortium_mcp.model_call import CallLimits, ChunkSink, ignore, take_place
 from consortium_mcp.opening import Opening, from_now
 from consortium_mcp.orchestrator import iterations
 from consortium_mcp.run import CallSpec, Iteration, Run
@@ -87,7 +87,8 @@ class Consultancy(Opening):
             ConsortiumError: an interrupted run needs a model that cannot be called now; it stays interrupted.
         """
         run_id = run if isinstance(run, str) else run.run_id
-        models = self.ready.pop(run_id, None)
+        ready = self.ready.pop(run_id, None)
+        models = None if isinstance(run, str) else ready  # what is known by its id alone may be another's by now
         if (kept := self.unclosed.get(run_id)) and kept.ended_utc:
             await self._close_at_last(kept)
             return
@@ -95,7 +96,7 @@ class Consultancy(Opening):
         with anyio.CancelScope(shield=True):  # from here on a cancelled run is closed as such
             opened = await self.store.loaded(self.store.load_run, run) if isinstance(run, str) else run
         with calling(opened.caller):
-            await self._perform(opened, None if isinstance(run, str) else models, on_change, on_text)
+            await self._perform(opened, models, on_change, on_text)
 
     async def load(self, run_id: str) -> Run:
         """The run as it stands: from the store, or, where that could not be written until now, as it ended here.
@@ -127,7 +128,7 @@ class Consultancy(Opening):
         async with anyio.create_task_group() as group:
             group.start_soon(self._hold, run_id, group.cancel_scope)
             try:
-                if await has_place(self._runs, seconds_until(deadline)):
+                if await take_place(self._runs, seconds_until(deadline)):
                     with ExitStack() as held:
                         held.callback(self._runs.release)
                         span = held.enter_context(run_span(run))

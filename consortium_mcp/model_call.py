@@ -62,7 +62,7 @@ class CallLimits:
         return [own, self._all]
 
 
-async def has_place(limiter: anyio.CapacityLimiter, seconds: float) -> bool:
+async def take_place(limiter: anyio.CapacityLimiter, seconds: float) -> bool:
     """Take a place, at once where one is free; False when none came free in time."""
     try:
         limiter.acquire_nowait()
@@ -95,7 +95,7 @@ async def make_call(
     """
     with ExitStack() as held:
         for limiter in limits.of(entry):
-            if not await has_place(limiter, over - time.monotonic()):
+            if not await take_place(limiter, over - time.monotonic()):
                 return CallResult(error_kind="timeout", error="It was not its turn before the run's time was up.")
             held.callback(limiter.release)
         await limits.turn()

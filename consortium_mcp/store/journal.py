@@ -211,7 +211,7 @@ _WHOSE = {
 
 
 def _why_refused(connection: sqlite3.Connection, scope: str, budget: Budget, asked: Reservation) -> str | None:
-    if (budget.max_calls, budget.max_tokens, budget.max_cost_usd) == (None, None, None):
+    if budget == Budget():
         return None
     spent = connection.execute("SELECT calls, tokens, cost_usd FROM spending WHERE scope = ?", [scope]).fetchone()
     calls, tokens, cost = tuple(spent) if spent else (0, 0, 0.0)
