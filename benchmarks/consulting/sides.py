@@ -59,11 +59,16 @@ class Side:
         """
         environment = {**os.environ, "LLM_USER_PATH": str(folder), **self.environment}
         server = StdioServerParameters(command=self.python, args=list(self.started), env=environment)
-        with (folder / f"{self.tool}.stderr").open("a") as log:
-            before = set(_children())
-            async with Client(stdio_client(server, errlog=log)) as client:
-                (process,) = set(_children()) - before
-                yield Asking(self, client, process)
+        stderr = folder / f"{self.name}.stderr"
+        try:
+            with stderr.open("a") as log:
+                before = set(_children())
+                async with Client(stdio_client(server, errlog=log)) as client:
+                    (process,) = set(_children()) - before
+                    yield Asking(self, client, process)
+        except Exception as error:
+            error.add_note(f"{self.name} said on stderr: {stderr.read_text()[-2000:] or 'nothing'}")
+            raise
 
 
 @dataclass
@@ -107,9 +112,11 @@ def floor(name: str, which: str, url: str) -> Side:
 
 
 def llm_consortium(folder: Path) -> Side:
-    """llm-consortium, installed into a new environment in the folder."""
+    """llm-consortium, installed into a new environment in the folder, which is its home, too: it knows no other."""
     script = str(Path(__file__).with_name("upstream.py"))
-    return Side(UPSTREAM, (script,), "consult", _others, python=upstream.environment(folder))
+    python = upstream.environment(folder)
+    home = {"HOME": str(folder), "XDG_CONFIG_HOME": str(folder)}
+    return Side(UPSTREAM, (script,), "consult", _others, python=python, environment=home)
 
 
 def _said(result: CallToolResult) -> str:

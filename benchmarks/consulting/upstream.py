@@ -22,7 +22,10 @@ def environment(folder: Path) -> str:
 
 def main() -> None:
     """Serve over stdio."""
-    from llm_consortium import create_consortium  # only that environment has it
+    import click  # only that environment has these
+
+    Path(click.get_app_dir("io.datasette.llm")).mkdir(parents=True, exist_ok=True)  # without it the import fails
+    from llm_consortium import create_consortium
     from mcp.server import MCPServer
 
     server = MCPServer("llm-consortium", log_level="WARNING")
