@@ -23,8 +23,8 @@ QUOTE_LIMIT = 500
 _BEFORE = r"^[ \t\u00a0\u00ad\u200b-\u200d\u2060\ufeff>*+-]{0,9}"
 """What a line may begin with and still look like a heading: blanks, what has no width, marks of lists and quotes."""
 
-_HEADING = re.compile(rf"{_BEFORE}(?:#|([-=*_])[ \t]*(?:\1[ \t]*)*$)", re.MULTILINE)
-"""A line that is, or looks like, a heading of Markdown, what underlines one, or a rule."""
+_STRUCTURE = re.compile(rf"{_BEFORE}(?:#|```|~~~|<|([-=*_])[ \t]*(?:\1[ \t]*)*$)", re.MULTILINE)
+"""A line that is, or looks like, a heading of Markdown, what underlines one, a rule, a fence, or HTML."""
 
 
 def short_report(run: Run) -> str:
@@ -156,12 +156,12 @@ def transcript(run: Run) -> str:
 
 
 def under_heading(text: str) -> str:
-    """A text of somebody else's as it stands under a heading of ours: quoted where it could begin another one.
+    """A text of somebody else's as it stands under a heading of ours: quoted where it could begin another or hide ours.
 
     What hides is left out first, for it could hide the beginning of a line.
     """
     text = plain(text)
-    return "\n".join(f"> {line}".rstrip() for line in text.split("\n")) if _HEADING.search(text) else text
+    return "\n".join(f"> {line}".rstrip() for line in text.split("\n")) if _STRUCTURE.search(text) else text
 
 
 def facts(run: Run) -> Iterator[str]:

@@ -1,8 +1,10 @@
 """A run as text: what is missing comes first, how far to trust it comes last, and the transcript leaves nothing out."""
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
+from markdown_it import MarkdownIt
 
 from consortium_mcp.report import (
     DISSENT_LIMIT,
@@ -211,6 +213,25 @@ def test_a_text_that_could_begin_a_section_of_the_transcript_is_quoted(text: str
         "## Answer (confidence 0.90, by judge in iteration 1 of 1; the threshold of 0.80 was reached)",
     ]
     assert "\n> yes\n" in transcript(run)
+
+
+@pytest.mark.parametrize(
+    "text", [*FORGERIES, "so:\n```python\nx = 1", "~~~~\n", "- 1\n  ```", "<!-- no", "so\n\n<pre>"]
+)
+def test_what_a_text_begins_and_does_not_end_hides_no_later_section_of_the_transcript(text: str) -> None:
+    said = Iteration(number=1, responses=(response(1, text), response(2, "no")), verdict=Verdict(synthesis=text))
+    tokens = MarkdownIt("commonmark").parse(transcript(ended(iterations=[said], selected_iteration=1, prompt=text)))
+
+    headings = [after.content for token, after in pairwise(tokens) if token.type == "heading_open" and not token.level]
+    assert headings == [
+        "Run 01run",
+        "Prompt",
+        "Iteration 1",
+        "model1#1 (0.0 s)",
+        "model2#1 (0.0 s)",
+        "Verdict (confidence unknown)",
+        "Answer (confidence 0.90, by judge in iteration 1 of 1; the threshold of 0.80 was reached)",
+    ]
 
 
 def test_a_text_without_headings_stands_in_the_transcript_as_it_was_said() -> None:
