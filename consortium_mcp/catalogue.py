@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import cached_property
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import JsonValue, ValidationError
@@ -150,15 +151,21 @@ class Catalogue:
         """Whether the name is the id or an alias of a model."""
         return name in self._by_name
 
-    def search(self, query: str | None = None, allowed: Collection[str] = ()) -> list[tuple[ModelEntry, str | None]]:
+    def search(
+        self,
+        query: str | None = None,
+        allowed: Collection[str] = (),
+        problems: Mapping[str, str | None] = MappingProxyType({}),
+    ) -> list[tuple[ModelEntry, str | None]]:
         """The models whose id or an alias contains the query, each with its problem; usable ones first.
 
         Args:
             allowed: patterns of ids that may be used; none means all.
+            problems: why saved consortiums cannot run, which they do not know themselves, by their names.
         """
         wanted = (query or "").lower()
         found = [
-            (entry, _not_allowed(entry, allowed) or entry.problem())
+            (entry, _not_allowed(entry, allowed) or entry.problem() or problems.get(entry.model_id))
             for entry in self.entries
             if any(wanted in name.lower() for name in (entry.model_id, *entry.aliases))
         ]

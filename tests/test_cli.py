@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from sqlite_utils import Database
 
 from tests.provider import Fault, Provider, Reply, verdict
 from tests.ready import python
@@ -403,6 +404,26 @@ def test_models_that_are_not_allowed_are_listed_as_such(provider: Provider, monk
         ": not allowed here; allowed: b, arb* (CONSORTIUM_ALLOWED_MODELS)."
     )
     assert "Models: 2 of " in models
+
+
+def test_models_says_why_a_saved_consortium_cannot_run(provider: Provider) -> None:
+    run_command("save", "panel", "-m", "a")
+    run_command("save", "lame", "-m", "nobody-knows-this")
+    lines = run_command("models").stdout.splitlines()
+
+    assert "panel" in lines and "lame" not in lines
+    assert any(line.startswith("Not usable: lame: llm knows no model 'nobody-knows-this'") for line in lines)
+
+
+def test_models_are_listed_where_the_database_is_of_a_newer_release(provider: Provider, llm_home: Path) -> None:
+    run_command("save", "panel", "-m", "a")
+    with Database(llm_home / "consortium.db") as db:
+        later = {"migration_set": "consortium_mcp", "name": "m999_later", "applied_at": "2030"}
+        db.table("_sqlite_migrations").insert(later)
+    done = run_command("models")
+
+    assert done.returncode == 0 and {"panel", "llama3:8b"} < set(done.stdout.splitlines())
+    assert "written by a newer release" in done.stderr
 
 
 def test_models_says_where_none_matches() -> None:

@@ -120,6 +120,19 @@ async def test_models_that_may_not_be_used_here_are_not_offered(
         assert (await argument(client, "consult_consortium", "models"))["description"].endswith("Usable: b, arbiter.")
 
 
+async def test_a_saved_consortium_that_cannot_run_is_listed_as_a_model_with_its_reason(
+    provider: Provider, open_consultancy: Callable[..., Consultancy]
+) -> None:
+    consultancy = open_consultancy()
+    consultancy.store.save_consortium("panel", panel("a", arbiter="arbiter"))
+    consultancy.store.save_consortium("lame", panel("nobody-knows-this", arbiter="arbiter"))
+    async with in_process("auto", consultancy) as client:
+        listed = structured(await client.call_tool("list_models", {}))
+
+    problems = {one["model"]: one["problem"] for one in listed["models"]}
+    assert problems["panel"] is None and problems["lame"].startswith("llm knows no model 'nobody-knows-this'.")
+
+
 async def test_models_that_may_not_be_used_here_are_listed_as_such(
     provider: Provider, open_consultancy: Callable[..., Consultancy]
 ) -> None:

@@ -1,13 +1,15 @@
 """`models`: what a consortium can be made of."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import click
 
-from consortium_mcp.catalogue import ModelEntry, load_catalogue
+from consortium_mcp.catalogue import Catalogue, ModelEntry, load_catalogue
 from consortium_mcp.cli.options import json_option
 from consortium_mcp.cli.screen import say
+from consortium_mcp.consultancy import Consultancy
+from consortium_mcp.errors import StoreUnusable
 from consortium_mcp.settings import load_settings
 
 
@@ -20,7 +22,7 @@ def models(query: str | None, as_json: bool) -> None:
     QUERY is part of an id or alias; without one, all are listed.
     """
     catalogue = load_catalogue()
-    found = catalogue.search(query, load_settings().allowed_models)
+    found = catalogue.search(query, load_settings().allowed_models, _problems(catalogue))
     if as_json:
         listed = [
             {"model": one.model_id, "aliases": one.aliases, "plugin": one.plugin, "problem": problem}
@@ -34,6 +36,18 @@ def models(query: str | None, as_json: bool) -> None:
         click.echo(f"No model's id or alias contains {query!r}.", err=True)
     for plugin, why in catalogue.broken_plugins.items():
         say(f"The llm plugin {plugin} is broken: {why}", err=True)
+
+
+def _problems(catalogue: Catalogue) -> Mapping[str, str | None]:
+    """Why each saved consortium cannot run; none where the database cannot be used, since the models still can."""
+    if not any(entry.is_consortium for entry in catalogue.entries):
+        return {}  # and no database is made by looking at models
+    try:
+        with Consultancy() as consultancy:
+            return consultancy.definitions.list_problems(catalogue)
+    except StoreUnusable as error:
+        say(str(error), err=True)
+        return {}
 
 
 def _lines(found: list[tuple[ModelEntry, str | None]]) -> Iterator[str]:

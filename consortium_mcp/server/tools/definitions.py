@@ -159,10 +159,12 @@ def list_saved(runner: Runner) -> ConsortiumList:
 
 def list_known_models(runner: Runner, query: str | None = None) -> ModelList:
     """The models whose id or an alias contains the query, usable ones first."""
+    office = runner.consultancy
     catalogue = load_catalogue()
+    found = catalogue.search(query, office.settings.allowed_models, office.definitions.list_problems(catalogue))
     summaries = [
         ModelSummary(model=entry.model_id, aliases=entry.aliases, plugin=entry.plugin, problem=problem)
-        for entry, problem in catalogue.search(query, runner.consultancy.settings.allowed_models)
+        for entry, problem in found
     ]
     return ModelList(models=tuple(summaries), default=catalogue.default_model)
 
