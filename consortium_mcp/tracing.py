@@ -1,7 +1,7 @@
 """OpenTelemetry spans of runs, iterations and calls: ids, kinds and counts, never a text; nothing unless configured."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 from opentelemetry import trace
 
@@ -10,22 +10,17 @@ from consortium_mcp.run import CallResult, CallSpec, Run
 _tracer = trace.get_tracer("consortium_mcp")
 
 
-@contextmanager
-def run_span(run: Run) -> Iterator[trace.Span]:
+def run_span(run: Run) -> AbstractContextManager[trace.Span]:
     """The span of the work on a run."""
-    with _span("consortium run", {"consortium.run_id": run.run_id}) as span:
-        yield span
+    return _span("consortium run", {"consortium.run_id": run.run_id})
 
 
-@contextmanager
-def iteration_span(run: Run, number: int) -> Iterator[trace.Span]:
+def iteration_span(run: Run, number: int) -> AbstractContextManager[trace.Span]:
     """The span of an iteration, within that of its run."""
-    with _span("consortium iteration", {"consortium.run_id": run.run_id, "consortium.iteration": number}) as span:
-        yield span
+    return _span("consortium iteration", {"consortium.run_id": run.run_id, "consortium.iteration": number})
 
 
-@contextmanager
-def call_span(run: Run, spec: CallSpec, model: str, attempt: int) -> Iterator[trace.Span]:
+def call_span(run: Run, spec: CallSpec, model: str, attempt: int) -> AbstractContextManager[trace.Span]:
     """The span of one attempt at a call, within that of its iteration.
 
     Args:
@@ -38,8 +33,7 @@ def call_span(run: Run, spec: CallSpec, model: str, attempt: int) -> Iterator[tr
         "consortium.attempt": attempt,
         "gen_ai.request.model": model,
     }
-    with _span("consortium call", attributes) as span:
-        yield span
+    return _span("consortium call", attributes)
 
 
 def describe_run(span: trace.Span, run: Run) -> None:

@@ -130,7 +130,7 @@ class DatabaseFile:
         call = partial(copy_context().run, write, *arguments)
         try:
             with anyio.CancelScope(shield=True):
-                result = await asyncio.shield(asyncio.wrap_future(self._writer.submit(lambda connection: call())))
+                result = await asyncio.wrap_future(self._writer.submit(lambda connection: call()))
         except sqlite3.Error as error:
             raise StoreUnusable(why_unusable(self.path, error)) from error
         return result
