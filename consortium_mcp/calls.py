@@ -25,7 +25,7 @@ from consortium_mcp.members import specs_of
 from consortium_mcp.model_call import CallLimits, ChunkSink, ResponseSink, make_call
 from consortium_mcp.nesting import OuterCall, within_call
 from consortium_mcp.prices import price_usd
-from consortium_mcp.run import Budget, CallResult, CallSpec, Parent, Run, Status, now_utc
+from consortium_mcp.run import Budget, CallResult, CallSpec, Parent, Run, Status, Usage, now_utc
 from consortium_mcp.settings import Settings
 from consortium_mcp.store import Begun, NotHeld, Paid, Refused, Reservation, Store, caller_scope, day_scope, run_scope
 from consortium_mcp.tracing import call_span, describe_call
@@ -128,6 +128,9 @@ class RunCalls:
 
     unsaved: str | None = None
     """Why something could not be written; None while everything was."""
+
+    used: Usage = Usage(cost_usd=0.0)
+    """What the attempts made here used; the journal has it too, where that can be written."""
 
     _calls: dict[str, _Call] = field(default_factory=dict)
     _given_seconds: float = field(init=False)
@@ -252,6 +255,7 @@ class RunCalls:
             result = result.model_copy(update={"answered_by": entry.model_id})
         final = result.ok
         cost = _cost(entry, result)
+        self.used = self.used.with_call(result.input_tokens, result.output_tokens, cost)
         if not begun.attempt:  # what could not be noted then may be now
             noted = await self.write(self.store.begin_attempt, self.run.run_id, spec, reservation, budgets, self.owner)
             begun = noted if isinstance(noted, Begun) else begun

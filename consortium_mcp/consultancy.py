@@ -195,7 +195,8 @@ class Consultancy(Opening):
             await calls.write(self.store.forget_iterations, run.run_id, len(last.iterations))
         if calls.stopped and last.status != "converged":
             last = last.model_copy(update={"status": calls.stopped})
-        await self._close(closed(last), calls.unsaved, last.iterations[-1] if last.iterations else None)
+        last = closed(last).model_copy(update={"usage": calls.used})  # for a run that cannot be written
+        await self._close(last, calls.unsaved, last.iterations[-1] if last.iterations else None)
 
     async def _describe(self, span: Span, run_id: str) -> None:
         """Say in a span that somebody records how a run ended; of one that cannot be read, nothing."""

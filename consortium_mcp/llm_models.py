@@ -41,7 +41,7 @@ class ConsortiumOptions(llm.Model.Options):
     system_prompt: str | None = Field(default=None, description="For the members; --system wins over it.")
 
 
-class SavedNames:
+class Registered:
     """The consortiums that are registered together; why one of them cannot run is found out for all at once."""
 
     @cached_property
@@ -61,7 +61,7 @@ class _Consortium:
     supports_schema = True
     is_consortium = True
 
-    def __init__(self, name: str, saved: SavedNames) -> None:
+    def __init__(self, name: str, saved: Registered) -> None:
         self.model_id = name
         self._saved = saved
 
@@ -109,7 +109,7 @@ def register(register: Callable[..., None], model_aliases: list[Any]) -> None:
     register(LocalModel(), AsyncLocalModel(), aliases=(LOCAL_MODEL_ALIAS,))
     others = [(one.model or one.async_model, one.aliases) for one in model_aliases]
     taken = {name for model, aliases in others if not _is_llm_consortiums(model) for name in (model.model_id, *aliases)}
-    saved = SavedNames()
+    saved = Registered()
     for name in _saved_names():
         if name in taken:
             _warn(f"The consortium {name!r} is no llm model, because it would hide the model of that name: rename it.")

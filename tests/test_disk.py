@@ -407,6 +407,8 @@ async def test_an_answer_comes_although_another_process_holds_the_file_until_aft
     (run,) = came_to
     assert isinstance(run, Run) and (run.answer, run.status) == ("Paris", "converged")
     assert "another process has held it" in run.degraded[-1] and models.count() == 3
+    assert run.usage.calls == 3 and run.usage.output_tokens
+    assert run.usage.cost_usd is None  # of models without a price
 
 
 async def test_a_run_is_saved_although_another_process_held_the_file_for_a_while(

@@ -33,6 +33,20 @@ class Usage(Record):
     cost_usd: float | None = None
     """US dollars; None when the price of any of the calls is unknown."""
 
+    def with_call(self, input_tokens: int | None, output_tokens: int | None, cost_usd: float | None) -> "Usage":
+        """The same with a further call; None is what nobody knows of it."""
+        return Usage(
+            calls=self.calls + 1,
+            input_tokens=_sum(self.input_tokens, input_tokens),
+            output_tokens=_sum(self.output_tokens, output_tokens),
+            cost_usd=None if self.cost_usd is None or cost_usd is None else self.cost_usd + cost_usd,
+        )
+
+
+def _sum(counted: int | None, tokens: int | None) -> int | None:
+    """What was counted, none of it being None."""
+    return tokens if counted is None else counted + (tokens or 0)
+
 
 class Budget(Record):
     """What may be spent; None means no limit."""
