@@ -93,7 +93,10 @@ def test_a_run_is_named_by_its_id_the_beginning_of_that_or_its_uri(consultancy: 
         assert run_command("runs", command, "01aaaab").stderr == (
             "Error: Several runs begin with '01aaaab', as 01aaaabbb2 and 01aaaabbb1; give more of the id.\n"
         )
-    assert run_command("runs", "show", "01aaa").stderr.startswith("Error: No run '01aaa'.")
+    for short in ("01aaa", ""):
+        assert run_command("runs", "show", short).stderr == (
+            f"Error: {short!r} is too short: give at least 6 characters of a run's id, as 01aaaaccc.\n"
+        )
 
 
 def test_runs_are_exported_as_json_lines_and_markdown_to_stdout_or_a_file(provider: Provider, tmp_path: Path) -> None:
