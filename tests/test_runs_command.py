@@ -260,6 +260,7 @@ def test_prune_says_what_it_would_remove_and_asks(history: Store) -> None:
     assert declined.returncode == unanswered.returncode == 1 and kept == 10
     assert "Remove 2 runs, opened from " in declined.stderr
     assert agreed.returncode == 0 and agreed.stdout.startswith("Removed 2 runs") and len(ids(history)) == 8
+    assert "Removing" not in agreed.stdout + agreed.stderr  # only who sees it draw is shown how far it is
 
 
 def test_prune_that_can_ask_nobody_removes_nothing_and_says_what_to_do(history: Store) -> None:

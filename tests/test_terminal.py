@@ -136,6 +136,18 @@ def test_a_run_as_json_does_not_steer_the_terminal(provider: Provider, in_termin
     assert '"answer": "turned  around"' in terminal.screen
 
 
+def test_prune_shows_how_far_it_is(in_terminal: Callable[..., Terminal], consultancy: Consultancy) -> None:
+    for run_id in ("01a", "01b"):
+        run = new_run(run_id=run_id)
+        consultancy.store.open_run(run, "me")
+        consultancy.store.close_run(run.model_copy(update={"status": "failed", "ended_utc": "2026"}), "me")
+
+    terminal = in_terminal("runs", "prune", "--keep", "0", "--yes")
+
+    assert terminal.wait_for_exit() == 0
+    assert re.search(r"Removing +\[#+\] +100%\nRemoved 2 runs", terminal.screen)
+
+
 @pytest.mark.parametrize(
     "words", [("list",), ("show", "panel"), ("stats",), ("runs", "export", "--format", "md")], ids=" ".join
 )

@@ -139,7 +139,12 @@ def prune(older_than: float | None, keep: int | None, yes: bool, as_json: bool) 
                 raise ConsortiumError("Nobody can be asked whether to remove runs: stdin is closed. Give --yes.")
             what = f"{count(len(chosen), 'run')}, opened from {opened[0]} to {opened[-1]} (UTC)"
             click.confirm(f"Remove {what}, for ever?", abort=True, err=True)
-        removed = [run_id for step in store.delete_runs(chosen) for run_id in step]
+        removed: list[str] = []
+        is_seen = sys.stderr is not None and sys.stderr.isatty()
+        with click.progressbar(length=len(chosen), label="Removing", file=sys.stderr, hidden=not is_seen) as progress:
+            for step in store.delete_runs(chosen):
+                removed += step
+                progress.update(len(step))
         freed = store.give_back_space() if removed else 0
     if as_json:
         click.echo(json.dumps({"removed": removed, "bytes_given_back": freed}, indent=1))
