@@ -21,8 +21,11 @@ _Key = tuple[Any, ...]
 _SHOWS_RESPONSES = bool(os.environ.get("LLM_OPENAI_SHOW_RESPONSES"))
 """Whether llm was told to print what its clients receive, which only its own transport does."""
 
-KEPT_ALIVE_SECONDS = 5
-"""How long a connection is kept that nobody uses, as the SDK has it: a provider may close one that is older."""
+KEPT_ALIVE_SECONDS = 4
+"""How long a connection is kept that nobody uses: many servers close one after 5 seconds, maybe as we ask by it."""
+
+_LONGEST_HEADER = 65_536
+"""How many bytes a header of a reply may have; with aiohttp's own 8,190 a paid reply with a longer one is lost."""
 
 
 class KeptClients:
@@ -58,7 +61,8 @@ class KeptClients:
             with self._lock:
                 if identity not in self._clients:
                     client = build(key, async_=async_).with_options(max_retries=0)
-                    if async_ and not _SHOWS_RESPONSES:
+                    # aiohttp takes no key beside a name and a password in the address.
+                    if async_ and not _SHOWS_RESPONSES and not client.base_url.userinfo:
                         transport = openai.DefaultAioHttpClient(verify=self._trusted)
                         client = client.with_options(http_client=transport)
                         stream_quickly(client, self._session())
@@ -72,7 +76,12 @@ class KeptClients:
         here = id(asyncio.get_running_loop())
         if here not in self._sessions:
             connector = aiohttp.TCPConnector(limit=0, ssl=self._trusted, keepalive_timeout=KEPT_ALIVE_SECONDS)
-            self._sessions[here] = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
+            self._sessions[here] = aiohttp.ClientSession(
+                connector=connector,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                max_line_size=_LONGEST_HEADER,
+                max_field_size=_LONGEST_HEADER,
+            )
         return self._sessions[here]
 
     async def aclose(self) -> None:

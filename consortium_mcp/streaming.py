@@ -6,8 +6,8 @@ this takes a tenth. What it would send is asked of it once, and what went wrong 
 """
 
 import json
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 from urllib.request import getproxies
@@ -19,8 +19,19 @@ from consortium_mcp.lazy import aiohttp, httpx2, openai
 _OPTIONS = ("extra_headers", "extra_query", "timeout")
 """What a caller of the SDK may say that changes more than the body."""
 
-_OF_THE_TRANSPORT = ("accept-encoding", "connection", "content-encoding", "content-length", "host", "transfer-encoding")
+_OF_THE_TRANSPORT = ("accept-encoding", "content-encoding", "content-length", "host", "transfer-encoding")
 """Headers that whoever carries a request or a reply writes."""
+
+_PARTS = frozenset(
+    "arguments choices content created delta finish_reason function function_call id index logprobs model name object "
+    "refusal role service_tier system_fingerprint tool_calls type usage".split()
+)
+"""What the pieces of a streamed completion may have, by the SDK's types of them."""
+
+_DONE = "[DONE]"
+
+_COUNTS = ("prompt_tokens", "completion_tokens", "total_tokens")
+"""What a usage has in the SDK's type of it, whether or not the provider says it."""
 
 _END_SECONDS = 0.1
 """How long a reply may take to end after its last piece, before its connection is given up."""
@@ -36,7 +47,8 @@ def stream_quickly(client: Any, session: Any) -> None:
     create = completions.create
     # Azure's addresses depend on the model, and a key that is a function may be another one the next time.
     is_plain = type(client) is openai.AsyncOpenAI and bool(client.api_key)
-    if not is_plain or getattr(client, "workload_identity", None) or getproxies():
+    proxies = [scheme for scheme in getproxies() if scheme != "no"]  # what `NO_PROXY` says is none
+    if not is_plain or getattr(client, "workload_identity", None) or proxies:
         return
     left_out = (openai.NotGiven, openai.Omit)
     composed: list[_Composed] = []
@@ -55,9 +67,15 @@ def stream_quickly(client: Any, session: Any) -> None:
 
 
 class ReplyPart(dict[str, Any]):
-    """A part of a reply, read like the SDK's own; what is not in it is None."""
+    """A part of a reply, read like the SDK's own: what it may have and has not is None."""
 
-    __getattr__ = dict.get
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self[name]
+        except KeyError:
+            if name in _PARTS:
+                return None
+            raise AttributeError(name) from None
 
     def model_dump(self) -> dict[str, Any]:
         """The part as it came."""
@@ -79,20 +97,19 @@ class EventReader:
         self._data: list[bytes] = []
         """The data lines of an event whose end has not arrived."""
 
-    def feed(self, chunk: bytes) -> list[str]:
-        """The data of each event that is complete now; raises UnicodeDecodeError."""
+    def feed(self, chunk: bytes) -> Iterator[str]:
+        """The data of each event that is complete now, one by one; raises UnicodeDecodeError at one that is no text."""
         self._rest.append(chunk)
-        if b"\n" not in chunk and b"\r" not in chunk:
-            return []
-        lines = b"".join(self._rest).splitlines(keepends=True)
-        # What ends in CR may go on with LF.
-        self._rest = [] if lines[-1].endswith(b"\n") else [lines.pop()]
-        return list(self._events(lines))
+        if b"\n" in chunk or b"\r" in chunk:
+            lines = b"".join(self._rest).splitlines(keepends=True)
+            # What ends in CR may go on with LF.
+            self._rest = [] if lines[-1].endswith(b"\n") else [lines.pop()]
+            yield from self._events(lines)
 
-    def end(self) -> list[str]:
+    def end(self) -> Iterator[str]:
         """The same where nothing more arrives; an event that is not complete is none."""
         lines = b"".join(self._rest).splitlines(keepends=True)
-        return list(self._events(line for line in lines if line.endswith(b"\r")))
+        yield from self._events(line for line in lines if line.endswith(b"\r"))
 
     def _events(self, ended_lines: Iterable[bytes]) -> Iterator[str]:
         for ended_line in ended_lines:
@@ -129,7 +146,8 @@ async def _compose(client: Any) -> _Composed:
     (request,) = requests
     seconds = request.extensions["timeout"]
     timeout = aiohttp.ClientTimeout(connect=seconds["pool"], sock_connect=seconds["connect"], sock_read=seconds["read"])
-    return _Composed(request, str(request.url), _told(request.headers), timeout)
+    own = {name.lower() for name in client.default_headers}  # a host, too, where the model's headers name one
+    return _Composed(request, str(request.url), _told(request.headers, own), timeout)
 
 
 async def _send(client: Any, session: Any, composed: _Composed, body: dict[str, Any]) -> Any:
@@ -137,7 +155,7 @@ async def _send(client: Any, session: Any, composed: _Composed, body: dict[str, 
     content = json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
     with _as_the_sdk_says(composed):
         reply = await session.post(composed.url, data=content, headers=composed.headers, timeout=composed.timeout)
-        if reply.status < 400:
+        if 200 <= reply.status < 300:
             return reply
         why = await reply.read()
     await _rehearse(client, lambda _: httpx2.Response(reply.status, headers=_told(reply.headers), content=why))
@@ -150,22 +168,32 @@ async def _pieces(client: Any, composed: _Composed, reply: Any) -> AsyncIterator
         with _as_the_sdk_says(composed):
             async for chunk in reply.content.iter_any():
                 for data in reader.feed(chunk):
-                    if data.startswith("[DONE]"):
-                        if not reply.content.at_eof():
-                            with anyio.move_on_after(_END_SECONDS):
-                                await reply.read()  # so that its connection can be used again
+                    if data.startswith(_DONE):
+                        await _drain(reply)
                         return
                     yield await _piece(client, data)
             for data in reader.end():
-                yield await _piece(client, data)
+                if not data.startswith(_DONE):
+                    yield await _piece(client, data)
     finally:
         reply.close()
 
 
+async def _drain(reply: Any) -> None:
+    """Read what is left of a reply, so that its connection can be used again; however that ends, the reply is there."""
+    if not reply.content.at_eof():
+        with suppress(aiohttp.ClientError, OSError), anyio.move_on_after(_END_SECONDS, shield=True):
+            await reply.read()
+
+
 async def _piece(client: Any, data: str) -> Any:
     piece = _decode(data)
-    if isinstance(piece, dict) and piece.get("error"):
-        await _rehearse(client, lambda _: httpx2.Response(200, content=f"data: {json.dumps(piece)}\n\n"))
+    if isinstance(piece, dict):
+        if piece.get("error"):
+            await _rehearse(client, lambda _: httpx2.Response(200, content=f"data: {json.dumps(piece)}\n\n"))
+        if isinstance(usage := piece.get("usage"), dict):
+            for name in _COUNTS:
+                usage.setdefault(name, None)
     return piece
 
 
@@ -190,6 +218,7 @@ async def _rehearse(client: Any, answer: Callable[[Any], Any]) -> None:
             pass
 
 
-def _told(headers: Any) -> dict[str, str]:
-    """Headers without those that whoever carries them writes."""
-    return {name: value for name, value in headers.items() if name.lower() not in _OF_THE_TRANSPORT}
+def _told(headers: Any, own: Collection[str] = ()) -> dict[str, str]:
+    """Headers without those that whoever carries them writes, but for those that are somebody's own."""
+    left_out = {name for name in _OF_THE_TRANSPORT if name not in own}
+    return {name: value for name, value in headers.items() if name.lower() not in left_out}

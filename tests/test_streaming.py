@@ -1,10 +1,12 @@
 """Streamed replies that are read without the SDK: the same as it reads them, over connections that are kept."""
 
+import asyncio
 import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx2
 import openai
@@ -15,7 +17,7 @@ from hypothesis import strategies as st
 from consortium_mcp.catalogue import load_catalogue
 from consortium_mcp.clients import KeptClients
 from consortium_mcp.streaming import EventReader, ReplyPart
-from tests.provider import Provider, Reply
+from tests.provider import Fault, Provider, Reply
 
 PIECES = st.dictionaries(st.text(max_size=3), st.text(max_size=9) | st.none() | st.integers(), max_size=3).filter(
     lambda piece: not piece.get("error")
@@ -60,6 +62,7 @@ def test_a_part_of_a_reply_has_what_came_and_none_of_the_rest() -> None:
 
     assert part.choices[0].delta.content == "so" and part.usage is None and part.choices[0].delta.tool_calls is None
     assert part.model_dump() == {"choices": [{"delta": {"content": "so"}}]}
+    assert not hasattr(part, "top_logprobs")  # llm asks so which kind of reply it has
 
 
 class Kept:
@@ -138,3 +141,95 @@ async def test_no_session_of_a_loop_is_left_open(provider: Provider, recwarn: py
     await kept.clients.aclose()
 
     assert not [str(one.message) for one in recwarn if re.search("nclosed", str(one.message))]
+
+
+EVENTS = b"""data: {"choices": [{"index": 0, "delta": {"role": "assistant", "content": "hello"}}]}
+
+data: {"choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": 4}}
+
+data: [DONE]
+
+"""
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
+
+
+def chunked(data: bytes) -> bytes:
+    return b"%x\r\n%s\r\n" % (len(data), data)
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + chunked(EVENTS),
+        HEAD + b"Content-Length: %d\r\n\r\n" % (len(EVENTS) + 9) + EVENTS,
+        HEAD + b"Connection: close\r\n\r\n" + EVENTS.replace(b"\n", b"\r"),
+        HEAD + b"x-long: %s\r\nConnection: close\r\n\r\n" % (b"x" * 20_000) + EVENTS,
+    ],
+    ids=["no last chunk", "shorter than said", "lines end in CR", "a long header"],
+)
+async def test_a_reply_that_is_there_is_one_however_its_connection_ends(llm_home: Path, reply: bytes) -> None:
+    """The SDK by itself, on aiohttp, would not read the long header: what is tested here is read without it."""
+    asked: list[bytes] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        asked.append(head + await reader.readexactly(int(re.findall(rb"(?i)content-length: (\d+)", head)[0])))
+        writer.write(reply)
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1") as server:
+        write_model(llm_home, server.sockets[0].getsockname()[1])
+        kept = Kept()
+        response = await kept.model.prompt("why?")
+        said = (await response.text(), response.input_tokens, response.output_tokens)
+        await kept.clients.aclose()
+
+    assert said == ("hello", 3, 4) and len(asked) == 1
+
+
+def write_model(llm_home: Path, port: int, **more: Any) -> None:
+    """Let llm know the model `a`, of a server of the test's own."""
+    entry = {
+        "model_id": "a",
+        "model_name": "a",
+        "api_base": f"http://127.0.0.1:{port}/v1",
+        "api_key_name": "key",
+        **more,
+    }
+    (llm_home / "extra-openai-models.yaml").write_text(json.dumps([entry]))
+    (llm_home / "keys.json").write_text(json.dumps({"key": "a-key-of-the-test"}))
+
+
+def port_of(provider: Provider) -> int:
+    return urlsplit(provider.url).port or 0
+
+
+@pytest.mark.parametrize("status", [300, 302, 304])
+async def test_a_status_that_brings_no_reply_is_told_as_the_sdk_tells_it(provider: Provider, status: int) -> None:
+    provider.on("a", Fault("no reply", status=status, body=b""))
+    kept = Kept()
+
+    with pytest.raises(openai.APIStatusError):
+        await kept.says()
+    await kept.clients.aclose()
+
+
+async def test_the_models_own_host_is_named(provider: Provider, llm_home: Path) -> None:
+    write_model(llm_home, port_of(provider), headers={"Host": "model.example", "accept-encoding": "identity"})
+    kept = Kept()
+
+    await kept.says()
+    await kept.clients.aclose()
+
+    (request,) = provider.requests
+    assert (request.headers["host"], request.headers["accept-encoding"]) == ("model.example", "identity")
+
+
+async def test_a_name_and_a_password_in_the_address_are_sent(provider: Provider, llm_home: Path) -> None:
+    write_model(llm_home, port_of(provider), api_base=f"http://me:secret@127.0.0.1:{port_of(provider)}/v1")
+    kept = Kept()
+
+    said = await kept.says()
+    await kept.clients.aclose()
+
+    assert said and provider.count() == 1
