@@ -172,6 +172,9 @@ class RunCalls:
     async def _make(self, spec: CallSpec, call: _Call) -> None:
         try:
             call.result = await self._with_backups(spec)
+        except Exception as error:  # nothing foreseen: it costs this call, not what the others have said
+            call.result = self._unforeseen(spec, error)
+            await self.write(self.store.finish_call, self.run.run_id, spec, call.result, True, self.owner)
         finally:
             if call.result is None:
                 call.result = CallResult(error_kind="cancelled", error="The call was cancelled.")
@@ -288,15 +291,19 @@ class RunCalls:
             else:
                 await self.write(self.store.withdraw_attempt, *call)
             raise
-        except Exception as error:  # nothing foreseen: it costs this call, not what the others have said
-            logger.exception("The call %s of %s failed", spec.call_id, self.run.run_id)
-            result = CallResult(error_kind="internal", error=masked(f"{type(error).__name__}: {error}"))
+        except Exception as error:  # nothing foreseen: this attempt is settled like any other
+            result = self._unforeseen(spec, error)
         if had_turn:
             return result
         await self.write(self.store.withdraw_attempt, *call)
         if result.error_kind == "timeout":
             self._note_stopped(spec, "deadline")
         raise _NotAsked(result)
+
+    def _unforeseen(self, spec: CallSpec, error: Exception) -> CallResult:
+        """What becomes of a call in which something happened that nobody foresaw."""
+        logger.exception("The call %s of %s failed", spec.call_id, self.run.run_id)
+        return CallResult(error_kind="internal", error=masked(f"{type(error).__name__}: {error}"))
 
     async def _ask(
         self, entry: ModelEntry, spec: CallSpec, patience: _Patience, on_turn: Callable[[], None]

@@ -15,6 +15,7 @@ from consortium_mcp.catalogue import ModelEntry
 from consortium_mcp.failures import Failure, classify, find_finish_reason, find_model, reply_failure
 from consortium_mcp.lazy import llm
 from consortium_mcp.run import CallResult, CallSpec, now_utc
+from consortium_mcp.settings import MOST
 from consortium_mcp.texts import storable
 from consortium_mcp.threads import in_thread
 
@@ -110,12 +111,21 @@ async def make_call(
             if scope.cancelled_caught:
                 within = f"{round(timeout_seconds, 2):g} seconds"
                 failure = Failure(kind="timeout", message=f"No full reply within {within}.")
-        except Exception as error:  # a plugin may raise anything; every failure of a call is a result
+        # A plugin may raise anything, also what would end the process or its task; every failure of a call is a result.
+        except (Exception, SystemExit, asyncio.CancelledError) as error:
+            if isinstance(error, asyncio.CancelledError) and _is_cancelled():
+                raise
             failure = classify(error, _key_of(entry))
         duration_ms = round((time.monotonic() - started) * 1000)
         if failure is None and collected.response is not None:
             log(collected.response)
         return _as_result(collected, failure, began, duration_ms)
+
+
+def _is_cancelled() -> bool:
+    """Whether somebody has cancelled what we are doing, and not only a plugin something of its own."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 @dataclass
@@ -207,7 +217,7 @@ def _as_result(collected: _Collected, failure: Failure | None, began: str, durat
     response = collected.response
     text = storable(collected.text)
     payload = getattr(response, "response_json", None)
-    finish_reason = find_finish_reason(payload)
+    finish_reason = _text_or_none(find_finish_reason(payload))
     if failure is None:
         failure = reply_failure(payload, finish_reason, text)
     return CallResult(
@@ -216,9 +226,20 @@ def _as_result(collected: _Collected, failure: Failure | None, began: str, durat
         error=storable(failure.message) if failure else None,
         finish_reason=finish_reason,
         retry_after_seconds=failure.retry_after_seconds if failure else None,
-        resolved_model=getattr(response, "resolved_model", None) or find_model(payload),
-        input_tokens=getattr(response, "input_tokens", None),
-        output_tokens=getattr(response, "output_tokens", None),
+        resolved_model=_text_or_none(getattr(response, "resolved_model", None) or find_model(payload)),
+        input_tokens=_count_or_none(getattr(response, "input_tokens", None)),
+        output_tokens=_count_or_none(getattr(response, "output_tokens", None)),
         datetime_utc=began,
         duration_ms=duration_ms,
     )
+
+
+def _text_or_none(value: Any) -> str | None:
+    """What a provider or a plugin says, as far as it is a text."""
+    return storable(value) if isinstance(value, str) else None
+
+
+def _count_or_none(value: Any) -> int | None:
+    """What a provider or a plugin counts; None where that is no number of tokens."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return int(value) if is_number and 0 <= value <= MOST and value == int(value) else None

@@ -13,7 +13,8 @@ T = TypeVar("T")
 async def in_thread(work: Callable[[], T]) -> T:
     """Run it in a thread for which nobody waits any longer once we are cancelled, or the process ends.
 
-    Not anyio's own threads: the interpreter waits at its end for each of them, and a model may hang for ever.
+    Not anyio's own threads: the interpreter waits at its end for each of them, and a model may hang for ever. What
+    would end a thread, as SystemExit, is raised as a RuntimeError: it is not for whoever waits.
     """
     outcome: Future[T] = Future()
     outcome.set_running_or_notify_cancel()
@@ -21,8 +22,10 @@ async def in_thread(work: Callable[[], T]) -> T:
     def run() -> None:
         try:
             result = work()
-        except BaseException as error:  # belongs to the one who waits
+        except Exception as error:  # belongs to the one who waits
             outcome.set_exception(error)
+        except BaseException as error:
+            outcome.set_exception(RuntimeError(f"{type(error).__name__}: {error}"))
         else:
             outcome.set_result(result)
 

@@ -1,8 +1,9 @@
 """One call to one model over real HTTP: what is sent, what is recorded, how many go out at once, and how it is cut."""
 
+import asyncio
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from consortium_mcp.clients import KeptClients
 from consortium_mcp.consultancy import Consultancy
 from consortium_mcp.model_call import CallLimits, make_call
 from consortium_mcp.run import CallResult, CallSpec, Turn
-from tests.consulted import consulted, kinds
+from tests.consulted import consulted
 from tests.provider import Fault, Provider, Reply, verdict
 
 SPEC = CallSpec(call_id="i1/m1", iteration=1, label="a#1", model="a", prompt="why?")
@@ -467,26 +468,102 @@ async def test_a_kept_client_says_and_hears_what_llms_own_does(provider: Provide
     assert heard[0] == heard[1] and sent[0] == sent[1]
 
 
-class Boastful(llm.Model):
-    """A model whose plugin reports its use as a word."""
+class Odd(llm.Model):
+    """A model whose plugin does something odd before it answers."""
 
-    model_id = "boastful"
+    model_id = "odd"
+
+    def __init__(self, does: Callable[[Any], None]) -> None:
+        self.does = does
 
     def execute(self, prompt: Any, stream: bool, response: Any, conversation: Any) -> Iterator[str]:
-        response.set_usage(input="many")
+        self.does(response)
         yield "I am sure."
 
 
-async def test_what_nobody_foresaw_in_a_plugin_costs_its_own_response_and_no_other(
-    provider: Provider, consultancy: Consultancy, add_model: AddModel, caplog: pytest.LogCaptureFixture
+class AsyncOdd(llm.AsyncModel):
+    """The same, asynchronous."""
+
+    model_id = "odd"
+
+    def __init__(self, does: Callable[[Any], None]) -> None:
+        self.does = does
+
+    async def execute(self, prompt: Any, stream: bool, response: Any, conversation: Any) -> AsyncGenerator[str]:
+        self.does(response)
+        yield "I am sure."
+
+
+@pytest.mark.parametrize("tokens", ["many", -1_000_000, 10**30, 3.5, float("nan"), True], ids=str)
+async def test_a_count_that_is_none_costs_no_answer_and_gives_no_budget_back(
+    provider: Provider, consultancy: Consultancy, add_model: AddModel, tokens: Any
 ) -> None:
-    add_model(Boastful())
+    add_model(Odd(lambda response: response.set_usage(input=tokens, output=7)))
     provider.on("arbiter", verdict("Paris"))
 
-    run = await consulted(consultancy, "a", "boastful", max_iterations=1)
+    run = await consulted(consultancy, "a", "odd", max_iterations=1)
 
-    assert run.answer == "Paris" and "1 of 2 instances gave no response (boastful#1: internal, " in run.degraded[0]
-    assert kinds(consultancy, run, "i1/m2") == ["internal"] and "ValidationError" in caplog.text
+    assert run.answer == "Paris" and run.degraded == () and run.iterations[0].responses[1].text == "I am sure."
+    assert (run.usage.input_tokens or 0) >= 0 and consultancy.store.load_spending(f"run:{run.run_id}")[1] >= 0
+
+
+def name_no_model(response: Any) -> None:
+    response.resolved_model = 123
+
+
+def end_for_half_a_character(response: Any) -> None:
+    response.response_json = {"finish_reason": "st\ud800"}
+
+
+@pytest.mark.parametrize("does", [name_no_model, end_for_half_a_character])
+async def test_what_a_provider_says_beside_its_text_costs_no_answer(
+    provider: Provider, consultancy: Consultancy, add_model: AddModel, does: Callable[[Any], None]
+) -> None:
+    add_model(Odd(does))
+    provider.on("arbiter", verdict("Paris"))
+
+    run = await consulted(consultancy, "a", "odd", max_iterations=1)
+
+    assert run.answer == "Paris" and run.degraded == ()
+
+
+@pytest.mark.parametrize("kind", [Odd, AsyncOdd])
+@pytest.mark.parametrize(
+    "error", [SystemExit(3), asyncio.CancelledError("by a plugin"), LookupError("nothing")], ids=repr
+)
+async def test_what_a_plugin_raises_ends_neither_the_process_nor_the_run(
+    provider: Provider, consultancy: Consultancy, add_model: AddModel, kind: Any, error: BaseException
+) -> None:
+    def fail(response: Any) -> None:
+        raise error
+
+    add_model(*([kind(fail)] if kind is Odd else [None, kind(fail)]))
+    provider.on("arbiter", verdict("Paris"))
+
+    run = await consulted(consultancy, "a", "odd", max_iterations=1)
+
+    assert (run.answer, run.status) == ("Paris", "converged")
+    assert run.degraded[0].startswith("1 of 2 instances gave no response (odd#1: ")
+    assert run.iterations[0].responses[1].error_kind in ("internal", "invalid_reply")
+
+
+async def test_what_nobody_foresaw_in_one_call_costs_its_own_response_and_no_other(
+    provider: Provider, consultancy: Consultancy, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    settle = consultancy.store.settle_attempt
+
+    def cannot_settle(run_id: str, call_id: str, *settled: Any) -> CallResult:
+        if call_id == "i1/m2":
+            raise OverflowError("nobody foresaw it")
+        return settle(run_id, call_id, *settled)
+
+    monkeypatch.setattr(consultancy.store, "settle_attempt", cannot_settle)
+    provider.on("arbiter", verdict("Paris"))
+
+    run = await consulted(consultancy, "a", "b", max_iterations=1)
+
+    assert run.answer == "Paris" and "1 of 2 instances gave no response (b#1: internal, " in run.degraded[0]
+    assert "OverflowError: nobody foresaw it" in caplog.text
 
 
 async def test_keys_that_cannot_be_read_just_now_are_a_failure_of_the_call(provider: Provider, llm_home: Path) -> None:
