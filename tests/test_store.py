@@ -561,6 +561,19 @@ def test_the_data_version_tells_of_other_processes_commits(store: Store, beside:
     assert versions[0] == versions[1] and len(set(versions)) == 3
 
 
+def test_an_attempt_that_is_taken_back_gives_its_number_to_none_that_came_after_it(
+    store: Store, beside: sqlite3.Connection
+) -> None:
+    store.open_run(run_of(), "me")
+    begin(store)
+    assert begin(store) == Begun(2)  # another process, while the first one waits for its turn
+    store.settle_attempt("01a", "i1/m1", 2, CallResult(error_kind="network", input_tokens=5), 0.5)
+    store.withdraw_attempt("01a", "i1/m1", 1)
+
+    assert begin(store) == Begun(3) and attempts(beside) == 3
+    assert store.load_run("01a").usage.input_tokens == 5
+
+
 # the lease
 
 

@@ -133,8 +133,11 @@ class Journal(DatabaseFile):
             row = connection.execute(sql, [run_id, call_id, attempt]).fetchone()
             if row is None:
                 return  # it could not be noted when it began
+            # Not one less: another process may have made a later attempt meanwhile.
             connection.execute(
-                "UPDATE calls SET attempts = attempts - 1 WHERE run_id = ? AND call_id = ?", [run_id, call_id]
+                "UPDATE calls SET attempts = (SELECT coalesce(max(attempt), 0) FROM attempts AS a "
+                "WHERE a.run_id = calls.run_id AND a.call_id = calls.call_id) WHERE run_id = ? AND call_id = ?",
+                [run_id, call_id],
             )
             tokens, cost = row["reserved_tokens"], row["reserved_usd"]
             _spend_more(connection, run_id, row["day"], -1, -tokens, -(cost or 0.0), -int(cost is None))
