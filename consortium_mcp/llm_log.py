@@ -5,7 +5,7 @@ import sqlite3
 import threading
 import time
 from concurrent.futures import Future
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import partial
 from typing import Any
 
@@ -72,14 +72,18 @@ class LlmLog:
             if self._behind >= MOST_BEHIND or self._chars_behind >= MOST_CHARS_BEHIND:
                 self._report(f"{self._behind:,} calls wait for it already")
                 return
+            self._quiet_at = time.monotonic() + QUIET_SECONDS
+            if not self._waiting:
+                self._latest = time.monotonic() + BEHIND_SECONDS
+                try:
+                    self._look_again(QUIET_SECONDS)
+                except RuntimeError as error:  # no further thread can be started
+                    self._report(str(error))
+                    return
             self._waiting.append((response, chars))
             self._waiting_chars += chars
             self._behind += 1
             self._chars_behind += chars
-            self._quiet_at = time.monotonic() + QUIET_SECONDS
-            if len(self._waiting) == 1:
-                self._latest = time.monotonic() + BEHIND_SECONDS
-                self._look_again(QUIET_SECONDS)
 
     def close(self) -> None:
         """Finish what is waiting, as far as that is soon done."""
@@ -97,8 +101,9 @@ class LlmLog:
         with self._lock:
             quiet_in = min(self._quiet_at, self._latest) - time.monotonic()
             if quiet_in > 0 and self._waiting_chars < BEHIND_CHARS:
-                self._look_again(quiet_in)
-                return
+                with suppress(RuntimeError):  # where no further thread can be started, it is written now
+                    self._look_again(quiet_in)
+                    return
         self._catch_up()
 
     def _catch_up(self) -> None:

@@ -6,6 +6,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -195,6 +196,22 @@ async def test_a_log_that_falls_too_far_behind_misses_what_comes_on_top_and_says
     assert [one.getMessage() for one in caplog.records if "could not be written" in one.getMessage()] == [
         "llm's own log could not be written (3 calls wait for it already); the run is not affected."
     ]
+
+
+async def test_a_process_that_can_start_no_further_thread_loses_no_answer_and_logs_again_when_it_can(
+    provider: Provider, consultancy: Consultancy, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def cannot_start(self: threading.Timer) -> None:
+        raise RuntimeError("can't start new thread")
+
+    provider.on("arbiter", verdict("Paris"))
+    with monkeypatch.context() as crowded:
+        crowded.setattr(threading.Timer, "start", cannot_start)
+        first = await consulted(consultancy, "a")
+    await consult(consultancy)
+
+    assert first.answer == "Paris" and first.degraded == () and len(logged()) == 3
+    assert caplog.text.count("llm's own log could not be written (can't start new thread)") == 1
 
 
 async def test_a_log_that_was_locked_for_a_while_misses_nothing(
