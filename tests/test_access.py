@@ -7,7 +7,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -582,7 +582,7 @@ async def test_a_callers_budget_for_the_day_stops_that_caller_alone(
     provider: Provider, consultancy: Consultancy, token_file: Path, tmp_path: Path
 ) -> None:
     today = time.strftime("%Y-%m-%d", time.gmtime())
-    with sqlite3.connect(consultancy.store.path) as connection:
+    with closing(sqlite3.connect(consultancy.store.path)) as connection, connection:
         connection.execute("INSERT INTO spending VALUES (?, 9, 900, 0.5, 0)", [f"caller:{today}:ann"])
     limits = {"CONSORTIUM_MAX_COST_USD_PER_CALLER": "0.5", "CONSORTIUM_TOKEN_FILE": str(token_file)}
     with http_server(tmp_path / "stderr", **limits) as (_, url):

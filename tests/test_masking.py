@@ -5,6 +5,7 @@ import logging
 import re
 import sqlite3
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import llm
@@ -141,7 +142,7 @@ async def test_a_provider_that_repeats_its_keys_tells_them_to_nobody(
         record = await read(client, structured(result)["run_uri"])
         transcript = await read(client, structured(result)["transcript_uri"])
 
-    with sqlite3.connect(database) as connection:
+    with closing(sqlite3.connect(database)) as connection, connection:
         stored = "\n".join(connection.iterdump())
     connection.close()
     shown = (said(result), str(structured(result)), record, transcript, stored, (tmp_path / "stderr").read_text())

@@ -7,6 +7,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ def save(name: str = "panel", *models: str, **rules: object) -> None:
 
 def write_row(name: str, config: str) -> None:
     """Write a row as nobody should."""
-    with sqlite3.connect(load_settings().database_path) as connection:
+    with closing(sqlite3.connect(load_settings().database_path)) as connection, connection:
         connection.execute("INSERT INTO consortium_configs VALUES (?, ?, '', NULL)", [name, config])
     connection.close()
 
@@ -350,7 +351,7 @@ def test_consortiums_of_llm_consortium_are_models_before_our_database_exists(
     provider: Provider, llm_home: Path
 ) -> None:
     provider.on("arbiter", verdict("Paris"))
-    with sqlite3.connect(llm_home / "logs.db") as connection:
+    with closing(sqlite3.connect(llm_home / "logs.db")) as connection, connection:
         connection.execute("CREATE TABLE consortium_configs (name TEXT PRIMARY KEY, config TEXT, created_at TEXT)")
         row = {"models": {"a": 2}, "arbiter": "arbiter", "confidence_threshold": 0.8, "max_iterations": 3}
         connection.execute("INSERT INTO consortium_configs VALUES ('old', ?, '')", [json.dumps(row)])
@@ -365,7 +366,7 @@ def unusable(how: str) -> sqlite3.Connection | None:
     if how == "no database":
         path.write_bytes(b"no database, whatever its name says" * 100)
     elif how == "foreign":
-        with sqlite3.connect(path) as connection:
+        with closing(sqlite3.connect(path)) as connection, connection:
             connection.execute("CREATE TABLE somebodys (id)")
         connection.close()
     elif how == "locked":

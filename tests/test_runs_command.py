@@ -6,6 +6,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -295,7 +296,7 @@ def test_prune_leaves_nothing_of_a_run_and_everything_of_the_others(
 
     run_command("runs", "prune", "--keep", "1", "--yes")
 
-    with sqlite3.connect(consultancy.store.path) as connection:
+    with closing(sqlite3.connect(consultancy.store.path)) as connection, connection:
         dump = "\n".join(connection.iterdump())
     connection.close()
     assert gone not in dump and "France" not in dump
