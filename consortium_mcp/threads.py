@@ -13,8 +13,7 @@ T = TypeVar("T")
 async def in_thread(work: Callable[[], T]) -> T:
     """Run it in a thread for which nobody waits any longer once we are cancelled, or the process ends.
 
-    Not anyio's own threads: the interpreter waits at its end for each of them, and a model may hang for ever. What
-    would end a thread, as SystemExit, is raised as a RuntimeError: it is not for whoever waits.
+    Not anyio's own threads: the interpreter waits at its end for each of them, and a model may hang for ever.
     """
     outcome: Future[T] = Future()
     outcome.set_running_or_notify_cancel()
@@ -22,12 +21,17 @@ async def in_thread(work: Callable[[], T]) -> T:
     def run() -> None:
         try:
             result = work()
-        except Exception as error:  # belongs to the one who waits
-            outcome.set_exception(error)
         except BaseException as error:
-            outcome.set_exception(RuntimeError(f"{type(error).__name__}: {error}"))
+            outcome.set_exception(_for_whoever_waits(error))
         else:
             outcome.set_result(result)
 
     threading.Thread(target=copy_context().run, args=[run], name="consortium-call", daemon=True).start()
     return await asyncio.wrap_future(outcome)
+
+
+def _for_whoever_waits(error: BaseException) -> Exception:
+    """What is raised there: the error, but for one that would end more than the work, as SystemExit, or be lost."""
+    if isinstance(error, Exception) and not isinstance(error, StopIteration):
+        return error
+    return RuntimeError(f"{type(error).__name__}: {error}")

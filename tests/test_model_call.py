@@ -19,6 +19,7 @@ from consortium_mcp.clients import KeptClients
 from consortium_mcp.consultancy import Consultancy
 from consortium_mcp.model_call import CallLimits, make_call
 from consortium_mcp.run import CallResult, CallSpec, Turn
+from consortium_mcp.threads import in_thread
 from tests.consulted import consulted
 from tests.provider import Fault, Provider, Reply, verdict
 
@@ -545,6 +546,15 @@ async def test_what_a_plugin_raises_ends_neither_the_process_nor_the_run(
     assert (run.answer, run.status) == ("Paris", "converged")
     assert run.degraded[0].startswith("1 of 2 instances gave no response (odd#1: ")
     assert run.iterations[0].responses[1].error_kind in ("internal", "invalid_reply")
+
+
+@pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt(), StopIteration(), LookupError()], ids=repr)
+async def test_what_is_raised_in_a_thread_is_an_error_for_whoever_waits(error: BaseException) -> None:
+    def work() -> None:
+        raise error
+
+    with pytest.raises(LookupError if isinstance(error, LookupError) else RuntimeError):
+        await in_thread(work)
 
 
 async def test_what_nobody_foresaw_in_one_call_costs_its_own_response_and_no_other(
