@@ -36,9 +36,10 @@ BEHIND_CHARS = 5_000_000
 
 MOST_BEHIND = 5_000
 MOST_CHARS_BEHIND = 50_000_000
-"""How many calls, and how much text, may be yet to be logged; further ones are not, so that memory has a bound.
+"""How many calls, and how much text of questions and replies, may be yet to be logged.
 
-So much waits where another process holds the log, or calls end faster than llm can log them.
+Further ones are not, so that memory has a bound. So much waits where another process holds the log, or calls end faster
+than llm can log them.
 """
 
 
@@ -67,7 +68,7 @@ class LlmLog:
         """Log one response, some time soon."""
         if self._closed:
             return
-        chars = len(response.text_or_raise())
+        chars = sum(map(len, (response.text_or_raise(), response.prompt.prompt or "", response.prompt.system or "")))
         with self._lock:
             if self._behind >= MOST_BEHIND or self._chars_behind >= MOST_CHARS_BEHIND:
                 self._report(f"{self._behind:,} calls wait for it already")

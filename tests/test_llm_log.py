@@ -198,6 +198,22 @@ async def test_a_log_that_falls_too_far_behind_misses_what_comes_on_top_and_says
     ]
 
 
+async def test_long_questions_wait_for_the_log_only_as_far_as_memory_allows(
+    provider: Provider,
+    open_consultancy: OpenConsultancy,
+    locked_log: sqlite3.Connection,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(llm_log, "MOST_CHARS_BEHIND", 100_000)
+    provider.on("arbiter", verdict("so"))
+    consultancy = open_consultancy()
+    await consulted(consultancy, "a", prompt="x" * 100_000)
+    locked_log.close()
+    consultancy.close()
+
+    assert len(logged()) == 1  # the member's; the arbiter's came on top
+
+
 async def test_a_process_that_can_start_no_further_thread_loses_no_answer_and_logs_again_when_it_can(
     provider: Provider, consultancy: Consultancy, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
