@@ -2,6 +2,7 @@
 
 import secrets
 from collections import Counter
+from collections.abc import Collection
 
 from ulid import ULID
 
@@ -19,7 +20,7 @@ def open_replay(
     *,
     arbiter: str | None = None,
     judging_method: str | None = None,
-    without: str | None = None,
+    without: Collection[str] = (),
     confidence_threshold: float | None = None,
 ) -> Run:
     """Open a new run that has the responses of an ended one; what is None stays as it was.
@@ -28,7 +29,7 @@ def open_replay(
     past: the strategy plays no part.
 
     Args:
-        without: a model (`gpt-5`) or an instance (`gpt-5#2`) whose responses are left out.
+        without: models (`gpt-5`) and instances (`gpt-5#2`) whose responses are left out.
 
     Raises:
         ConsortiumError: the run has not ended, has no responses, or the new rules do not do.
@@ -71,15 +72,17 @@ def open_replay(
     return consultancy.store.load_run(run.run_id)
 
 
-def _without(old: Run, left_out: str | None) -> tuple[Consortium, list[Iteration]]:
+def _without(old: Run, left_out: Collection[str]) -> tuple[Consortium, list[Iteration]]:
     """The definition without those left out, and the iterations as the others answered in them, not yet judged."""
     everybody = [(member, f"{alternatives(member.model)[0]}#{number}") for member, number in instances(old.consortium)]
     labels = [label for _, label in everybody]
-    gone = {label for label in labels if left_out in (label, label.rpartition("#")[0])}
-    if left_out is not None and not gone:
-        raise InvalidConsortium(f"No {left_out!r} was asked in the run {old.run_id}; there were: {', '.join(labels)}.")
+    known = {name for label in labels for name in (label, label.rpartition("#")[0])}
+    for name in left_out:
+        if name not in known:
+            raise InvalidConsortium(f"No {name!r} was asked in the run {old.run_id}; there were: {', '.join(labels)}.")
+    gone = {label for label in labels if label in left_out or label.rpartition("#")[0] in left_out}
     if len(gone) == len(labels):
-        raise InvalidConsortium(f"Without {left_out!r} nobody is left to be judged.")
+        raise InvalidConsortium(f"Without {' and '.join(map(repr, left_out))} nobody is left to be judged.")
     stay = Counter(id(member) for member, label in everybody if label not in gone)
     members = [
         member.model_copy(update={"count": stay[id(member)]}) for member in old.consortium.members if stay[id(member)]

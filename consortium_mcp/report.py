@@ -100,10 +100,13 @@ def confidence_text(run: Run) -> str:
     """The confidence and what it means for this run, on one line."""
     stated = "unknown" if run.confidence is None else f"{run.confidence:.2f}"
     method = judging_methods().get(run.consortium.judging_method)
-    by = arbiter_text(run.consortium) if method is None or method.needs_arbiter else method.name.replace("_", " ")
     rounds = f"iteration {run.selected_iteration} of {len(run.iterations)}"
     threshold = f"{run.consortium.confidence_threshold:.2f}"
     selected = run.iterations[run.selected_iteration - 1] if run.selected_iteration else None
+    if method is None or method.needs_arbiter:
+        by = arbiter_text(run.consortium, selected.judged_by if selected else None)
+    else:
+        by = method.name.replace("_", " ")
     agreement = overall_agreement(selected.measures) if selected else None
     met = "reached" if reaches_threshold(run.consortium, run.confidence, agreement) else "not reached"
     return f"{stated}, by {by} in {rounds}; the threshold of {threshold} was {met}{_by_what(run.consortium, agreement)}"
@@ -117,11 +120,15 @@ def _by_what(consortium: Consortium, agreement: float | None) -> str:
     return f" by {measured}" if consortium.stop_on == "agreement" else f" by the confidence and {measured}"
 
 
-def arbiter_text(consortium: Consortium) -> str:
-    """The arbiter, and whether it judges responses of its own model: it may prefer them, anonymous as they are."""
+def arbiter_text(consortium: Consortium, judged_by: str | None = None) -> str:
+    """The arbiter, and whether it judges responses of its own model: it may prefer them, anonymous as they are.
+
+    Args:
+        judged_by: the model that judged in its place; None means that none did.
+    """
+    judge = judged_by or f"{consortium.arbiter}"
     asked = {name for member in consortium.members for name in alternatives(member.model)}
-    is_member = not asked.isdisjoint(alternatives(consortium.arbiter or ""))
-    return f"{consortium.arbiter} (also a member)" if is_member else f"{consortium.arbiter}"
+    return judge if asked.isdisjoint(alternatives(judge)) else f"{judge} (also a member)"
 
 
 def responses_text(iteration: Iteration) -> str:

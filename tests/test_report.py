@@ -74,6 +74,14 @@ def test_B26_an_arbiter_that_is_also_a_member_is_said_to_be_one(arbiter: str) ->
     assert f"- arbiter: {arbiter} (also a member)\n" in transcript(run)
 
 
+@pytest.mark.parametrize(("judged_by", "shown"), [("b", "b (also a member)"), ("backup", "backup")])
+def test_who_judged_in_the_arbiters_place_is_named_with_the_confidence(judged_by: str, shown: str) -> None:
+    judged = SECOND.model_copy(update={"judged_by": judged_by})
+    run = ended(consortium=panel("a", "b", arbiter="a|backup"), iterations=[FIRST, judged])
+
+    assert f", by {shown} in iteration 2 of 2" in confidence_text(run)
+
+
 def test_a_whole_answer_stands_alone() -> None:
     assert answer_text(ended()) == "second synthesis"
 

@@ -272,6 +272,23 @@ def test_prune_that_can_ask_nobody_removes_nothing_and_says_what_to_do(history: 
     assert done.stderr == "Error: Nobody can be asked whether to remove runs: stdin is closed. Give --yes.\n"
 
 
+@pytest.mark.parametrize(
+    ("option", "command"),
+    [
+        (["--consortium", "panel"], ["prune", "--keep", "0", "--yes"]),
+        (["--limit", "3"], ["export"]),
+        (["--json"], ["show", "01"]),
+    ],
+)
+def test_an_option_of_the_list_is_no_option_of_what_else_is_done_with_runs(
+    history: Store, option: list[str], command: list[str]
+) -> None:
+    done = run_command("runs", *option, *command)
+
+    assert (done.returncode, done.stdout, len(ids(history))) == (2, "", 10)
+    assert f"{option[0]} is for the list of runs; `runs {command[0]} --help` shows what it takes." in done.stderr
+
+
 def test_prune_without_a_condition_is_wrong_usage(history: Store) -> None:
     done = run_command("runs", "prune", "--yes")
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import get_args
 
 import click
+from click.core import ParameterSource
 
 from consortium_mcp.cli.completion import complete_consortiums, complete_judging_methods, complete_models, complete_runs
 from consortium_mcp.cli.consult import work_on
@@ -49,7 +50,11 @@ def runs(
 
     Where a command wants a RUN, give its id, at least six characters of its beginning, or its consortium:// URI.
     """
-    if ctx.invoked_subcommand is not None:
+    if command := ctx.invoked_subcommand:
+        typed = ParameterSource.COMMANDLINE
+        given = [one.opts[0] for one in ctx.command.params if ctx.get_parameter_source(one.name or "") is typed]
+        if given:  # one that is overlooked would let `prune` remove all other runs, too
+            raise click.UsageError(f"{given[0]} is for the list of runs; `runs {command} --help` shows what it takes.")
         return
     with Consultancy() as consultancy:
         found = consultancy.store.list_runs(query, consortium, status, limit)
@@ -183,14 +188,14 @@ def rate(run_id: str, correct: bool, wrong: bool, score: float | None, note: str
     help="Another judging method; see `strategies`.",
     shell_complete=complete_judging_methods,
 )
-@click.option("--without", help="A model or an instance whose responses are left out.")
+@click.option("--without", multiple=True, help="A model or an instance whose responses are left out.")
 @click.option("--threshold", type=Number(0, 100), help="Another confidence threshold.")
 @json_option
 def replay(
     run_id: str,
     arbiter: str | None,
     judging_method: str | None,
-    without: str | None,
+    without: tuple[str, ...],
     threshold: float | None,
     as_json: bool,
 ) -> None:
