@@ -86,6 +86,24 @@ def test_a_saved_consortium_is_an_llm_model(provider: Provider) -> None:
     assert done.stdout == "Paris\n"
 
 
+def test_a_run_without_an_answer_is_there_for_a_program_all_the_same(provider: Provider, tmp_path: Path) -> None:
+    provider.on("a", Fault.wrong_key())
+    done = run_command("consult", "?", "-m", "a", "--json", "--output", str(tmp_path / "run.json"))
+    run = json.loads(done.stdout)
+
+    assert done.returncode == 1 and done.stderr.startswith("Error: No member gave a response")
+    assert (run["status"], run["iterations"][0]["responses"][0]["error_kind"]) == ("failed", "auth")
+    assert json.loads((tmp_path / "run.json").read_text()) == run
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-"])
+def test_a_closed_stdout_or_stderr_is_no_error(provider: Provider, closed: str) -> None:
+    command = f"{sys.executable} -m consortium_mcp consult '?' -m a --arbiter arbiter {closed}"
+    done = subprocess.run(["sh", "-c", command], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
+
+    assert done.returncode == 0 and "Traceback" not in done.stderr
+
+
 def test_json_is_the_whole_run(provider: Provider) -> None:
     provider.on("arbiter", verdict("Paris"))
 

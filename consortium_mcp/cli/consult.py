@@ -79,9 +79,12 @@ def consult(
             return
         opened = consultancy.open_run(prompt, budget=budget, deadline_seconds=deadline, join=True, **asked)
         run = work_on(consultancy, opened.run_id)
-    print_run(answered(run), raw=raw, as_json=as_json)
-    if output is not None:
-        write_file(output, [run.model_dump_json(indent=1), "\n"])
+    try:  # the whole run is there for a program, also where it has no answer for people
+        print_run(run if as_json else answered(run), raw=raw, as_json=as_json)
+    finally:
+        if output is not None:
+            write_file(output, [run.model_dump_json(indent=1), "\n"])
+    answered(run)
 
 
 def work_on(consultancy: Consultancy, run_id: str) -> Run:

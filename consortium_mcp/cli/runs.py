@@ -14,7 +14,7 @@ from consortium_mcp.cli.completion import complete_consortiums, complete_judging
 from consortium_mcp.cli.consult import work_on
 from consortium_mcp.cli.options import COUNT, Number, json_option, known_judging_method, output_option
 from consortium_mcp.cli.run_ids import find_run_id
-from consortium_mcp.cli.screen import count, print_run, say, write_file
+from consortium_mcp.cli.screen import count, is_terminal, print_run, say, write_file
 from consortium_mcp.consultancy import Consultancy, answered
 from consortium_mcp.errors import ConsortiumError
 from consortium_mcp.page import page
@@ -145,8 +145,8 @@ def prune(older_than: float | None, keep: int | None, yes: bool, as_json: bool) 
             what = f"{count(len(chosen), 'run')}, opened from {opened[0]} to {opened[-1]} (UTC)"
             click.confirm(f"Remove {what}, for ever?", abort=True, err=True)
         removed: list[str] = []
-        is_seen = sys.stderr is not None and sys.stderr.isatty()
-        with click.progressbar(length=len(chosen), label="Removing", file=sys.stderr, hidden=not is_seen) as progress:
+        hidden = not is_terminal(sys.stderr)
+        with click.progressbar(length=len(chosen), label="Removing", file=sys.stderr, hidden=hidden) as progress:
             for step in store.delete_runs(chosen):
                 removed += step
                 progress.update(len(step))

@@ -5,6 +5,7 @@ import sys
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TextIO
 
 import click
 from rich.console import Console
@@ -18,8 +19,12 @@ from consortium_mcp.texts import plain
 
 def say(text: str, *, nl: bool = True, err: bool = False) -> None:
     """Print a text that others wrote; to a terminal only what can be seen of it."""
-    is_terminal = (sys.stderr if err else sys.stdout).isatty()
-    click.echo(plain(text) if is_terminal else text, nl=nl, err=err)
+    click.echo(plain(text) if is_terminal(sys.stderr if err else sys.stdout) else text, nl=nl, err=err)
+
+
+def is_terminal(stream: TextIO | None) -> bool:
+    """Whether somebody sees what is printed there; None is a stream that whoever started us has closed."""
+    return stream is not None and stream.isatty()
 
 
 def print_run(run: Run, *, raw: bool = False, as_json: bool = False) -> None:
@@ -30,7 +35,7 @@ def print_run(run: Run, *, raw: bool = False, as_json: bool = False) -> None:
     selected = run.iterations[(run.selected_iteration or 1) - 1]
     if raw and selected.raw_verdict:
         say(selected.raw_verdict)
-    elif sys.stdout.isatty():
+    elif is_terminal(sys.stdout):
         Console().print(Markdown(plain(answer_text(run, between="\n\n")), hyperlinks=False))
     else:
         click.echo(answer_text(run))
