@@ -26,11 +26,11 @@ from mcp import Client
 from mcp_types import ResourceTemplateReference
 
 from benchmarks.figures import Figure, interleaved, ratios, report, shown
-from consortium_mcp.callers import calling
-from consortium_mcp.consultancy import Consultancy
-from consortium_mcp.runner import Runner
+from consortium_mcp._util.caller import calling
 from consortium_mcp.server import build_server
-from consortium_mcp.server.cursors import write_cursor
+from consortium_mcp.server.base.cursors import write_cursor
+from consortium_mcp.service.runner import Runner
+from consortium_mcp.service.service import Consultancy
 from consortium_mcp.settings import load_settings
 from consortium_mcp.store import Store
 from tests.consulted import consulted

@@ -25,11 +25,11 @@ import xllamacpp
 
 from benchmarks.figures import Figure, interleaved, ratios, report
 from consortium_mcp import consult
-from consortium_mcp.consortium import Consortium, Member
-from consortium_mcp.local_model import engine
-from consortium_mcp.local_model.model import AsyncLocalModel
-from consortium_mcp.local_model.weights import fetch_weights
-from consortium_mcp.run import Run
+from consortium_mcp.models.local import engine
+from consortium_mcp.models.local.model import AsyncLocalModel
+from consortium_mcp.models.local.weights import fetch_weights
+from consortium_mcp.records import Run
+from consortium_mcp.records.consortium import Consortium, Member
 
 INSTANCES = engine.SLOTS
 OPTIONS: dict[str, Any] = {"temperature": 0.2, "top_p": 0.9, "max_tokens": 40}

@@ -16,8 +16,8 @@ from typing import Any
 import anyio
 
 from consortium_mcp import consult
-from consortium_mcp.members import GRACE_FACTOR, MIN_GRACE_SECONDS
-from consortium_mcp.run import Run
+from consortium_mcp.engine.members import GRACE_FACTOR, MIN_GRACE_SECONDS
+from consortium_mcp.records import Run
 from tests.provider import Fault, Provider, verdict
 
 DEADLINE_SECONDS = 5

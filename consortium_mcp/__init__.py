@@ -2,12 +2,10 @@
 
 from typing import TYPE_CHECKING
 
-from consortium_mcp.lazy import lazy_names
+from consortium_mcp._util.lazy import lazy_names
 
 if TYPE_CHECKING:
     from consortium_mcp.api import Event, consult, consult_events, consult_sync, create_consortium
-    from consortium_mcp.consortium import Consortium, Member
-    from consortium_mcp.consultancy import Consultancy
     from consortium_mcp.errors import (
         ConsortiumError,
         InvalidConsortium,
@@ -16,8 +14,20 @@ if TYPE_CHECKING:
         RunFailed,
         StoreUnusable,
     )
-    from consortium_mcp.run import AnswerPiece, Budget, Iteration, MemberResponse, Progress, Run, Turn, Usage, Verdict
-    from consortium_mcp.runner import Runner
+    from consortium_mcp.records import (
+        AnswerPiece,
+        Budget,
+        Iteration,
+        MemberResponse,
+        Progress,
+        Run,
+        Turn,
+        Usage,
+        Verdict,
+    )
+    from consortium_mcp.records.consortium import Consortium, Member
+    from consortium_mcp.service.runner import Runner
+    from consortium_mcp.service.service import Consultancy
     from consortium_mcp.settings import Settings, load_settings
 
 __all__ = [
@@ -51,8 +61,8 @@ __all__ = [
 
 _HOMES = {  # imported when one of their names is first used: every `llm` command imports us
     "api": ("Event", "consult", "consult_events", "consult_sync", "create_consortium"),
-    "consortium": ("Consortium", "Member"),
-    "consultancy": ("Consultancy",),
+    "records.consortium": ("Consortium", "Member"),
+    "service.service": ("Consultancy",),
     "errors": (
         "ConsortiumError",
         "InvalidConsortium",
@@ -61,7 +71,7 @@ _HOMES = {  # imported when one of their names is first used: every `llm` comman
         "RunFailed",
         "StoreUnusable",
     ),
-    "run": (
+    "records": (
         "AnswerPiece",
         "Budget",
         "Iteration",
@@ -72,7 +82,7 @@ _HOMES = {  # imported when one of their names is first used: every `llm` comman
         "Usage",
         "Verdict",
     ),
-    "runner": ("Runner",),
+    "service.runner": ("Runner",),
     "settings": ("Settings", "load_settings"),
 }
 

@@ -12,12 +12,12 @@ from anyio.from_thread import start_blocking_portal
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_config
 from typing_extensions import TypedDict  # typing's own is none that pydantic reads before Python 3.12
 
-from consortium_mcp.catalogue import load_catalogue
-from consortium_mcp.consortium import Consortium, define, parse_members
-from consortium_mcp.consultancy import Consultancy, answered
 from consortium_mcp.errors import ConsortiumError, InvalidConsortium
-from consortium_mcp.run import AnswerPiece, Budget, Iteration, Progress, Run, Turn
-from consortium_mcp.runner import Runner
+from consortium_mcp.models.catalogue import load_catalogue
+from consortium_mcp.records import AnswerPiece, Budget, Iteration, Progress, Run, Turn
+from consortium_mcp.records.consortium import Consortium, define, parse_members
+from consortium_mcp.service.runner import Runner
+from consortium_mcp.service.service import Consultancy, answered
 from consortium_mcp.settings import MOST_SECONDS, Settings
 
 T = TypeVar("T")

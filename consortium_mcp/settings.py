@@ -8,8 +8,8 @@ from typing import Literal
 import click
 from pydantic import Field, SecretStr, ValidationError, field_validator
 
+from consortium_mcp._util.record import Record
 from consortium_mcp.errors import ConsortiumError
-from consortium_mcp.record import Record
 
 PREFIX = "CONSORTIUM_"
 

@@ -9,8 +9,8 @@ import llm
 import pytest
 from llm.plugins import pm
 
-from consortium_mcp.consultancy import Consultancy
-from consortium_mcp.local_model.weights import fetch_weights
+from consortium_mcp.models.local.weights import fetch_weights
+from consortium_mcp.service.service import Consultancy
 from consortium_mcp.settings import load_settings
 from consortium_mcp.store import Store
 from tests import ready

@@ -7,9 +7,9 @@ from typing import Any
 import anyio.to_thread
 import pytest
 
-from consortium_mcp import calls
-from consortium_mcp.consultancy import Consultancy
-from consortium_mcp.run import Run
+from consortium_mcp.records import Run
+from consortium_mcp.service import run_calls as calls
+from consortium_mcp.service.service import Consultancy
 from tests.provider import Answer, Request, verdict
 
 Play = Answer | Callable[[Request], Answer]

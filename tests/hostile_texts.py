@@ -2,7 +2,7 @@
 
 import json
 
-from consortium_mcp.texts import load_template
+from consortium_mcp.text.templates import load_template
 from tests.scripted import MARK
 
 FORGED = "FORGED"

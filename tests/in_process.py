@@ -10,9 +10,9 @@ from mcp import Client
 from mcp_types import CallToolResult
 from pydantic import BaseModel
 
-from consortium_mcp.consultancy import Consultancy
-from consortium_mcp.runner import Runner
 from consortium_mcp.server import build_server
+from consortium_mcp.service.runner import Runner
+from consortium_mcp.service.service import Consultancy
 
 
 @asynccontextmanager

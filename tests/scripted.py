@@ -5,11 +5,11 @@ from collections.abc import AsyncIterator, Callable, Sequence
 
 import anyio
 
-from consortium_mcp.arbiter import shown_order, synthesize
-from consortium_mcp.arbiter.asking import ask_arbiter
-from consortium_mcp.consortium import Consortium, define
-from consortium_mcp.orchestrator import iterations
-from consortium_mcp.run import CallResult, CallSpec, Iteration, MemberResponse, Run, Verdict
+from consortium_mcp.engine.judging import shown_order, synthesize
+from consortium_mcp.engine.judging.asking import ask_arbiter
+from consortium_mcp.engine.loop import iterations
+from consortium_mcp.records import CallResult, CallSpec, Iteration, MemberResponse, Run, Verdict
+from consortium_mcp.records.consortium import Consortium, define
 
 MARK = "f00dfacecafe"
 """The fence mark of every run that these tests begin."""

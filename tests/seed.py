@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from consortium_mcp.consortium import Consortium, Member
+from consortium_mcp.records.consortium import Consortium, Member
 
 DATABASES = Path(__file__).parent / "fixtures" / "llm_consortium"
 

@@ -21,14 +21,14 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from mcp import Client
 from mcp.shared.exceptions import MCPError
 
-from consortium_mcp.callers import calling
-from consortium_mcp.consortium import define
-from consortium_mcp.consultancy import Consultancy
+from consortium_mcp._util.caller import calling
 from consortium_mcp.errors import ConsortiumError, NotFound
-from consortium_mcp.runner import Runner
+from consortium_mcp.records.consortium import define
 from consortium_mcp.server import build_server
-from consortium_mcp.server.resources import MOST_BEGUN
-from consortium_mcp.server.tokens import IssuedTokens
+from consortium_mcp.server.network.tokens import IssuedTokens
+from consortium_mcp.server.resources.reading import MOST_BEGUN
+from consortium_mcp.service.runner import Runner
+from consortium_mcp.service.service import Consultancy
 from consortium_mcp.settings import Settings, load_settings
 from tests.consulted import consulted
 from tests.provider import API_KEY, Fault, Provider, verdict
@@ -226,7 +226,7 @@ async def test_a_token_whose_key_is_known_waits_for_no_fetch_that_another_token_
         return keys
 
     monkeypatch.setattr(jwt.PyJWKClient, "fetch_data", fetch)
-    monkeypatch.setattr("consortium_mcp.server.tokens._COOLDOWN_SECONDS", 0)
+    monkeypatch.setattr("consortium_mcp.server.network.tokens._COOLDOWN_SECONDS", 0)
     tokens = IssuedTokens(
         Settings(oauth_issuer="https://issuer", oauth_jwks_url="https://issuer/keys", oauth_resource="https://us/mcp")
     )
@@ -268,7 +268,7 @@ async def test_keys_of_an_issuer_are_fetched_again_when_old_and_believed_while_i
         return answer
 
     monkeypatch.setattr(jwt.PyJWKClient, "fetch_data", fetch)
-    monkeypatch.setattr("consortium_mcp.server.tokens.time", SimpleNamespace(monotonic=lambda: now))
+    monkeypatch.setattr("consortium_mcp.server.network.tokens.time", SimpleNamespace(monotonic=lambda: now))
     tokens = IssuedTokens(
         Settings(oauth_issuer="https://issuer", oauth_jwks_url="https://issuer/keys", oauth_resource="https://us/mcp")
     )
@@ -450,7 +450,7 @@ async def test_no_shared_wins_over_the_environment(provider: Provider, token_fil
 async def test_what_one_caller_began_to_read_is_found_at_no_offset_by_another(
     consultancy: Consultancy, provider: Provider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in ("pieces", "server.resources"):
+    for module in ("text.chunks", "server.resources.reading"):
         monkeypatch.setattr(f"consortium_mcp.{module}.PIECE", 1)
     run_id = ""
     for name, model in (("bob", "b"), ("ann", "a")):
@@ -491,7 +491,7 @@ async def read_or_refusal(client: Client, uri: str) -> str:
 async def test_what_a_caller_reads_pushes_out_no_text_that_another_began(
     consultancy: Consultancy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in ("pieces", "server.resources"):
+    for module in ("text.chunks", "server.resources.reading"):
         monkeypatch.setattr(f"consortium_mcp.{module}.PIECE", 1)
     uris = [f"consortium://consortiums/c{number}" for number in range(MOST_BEGUN + 1)]
     for uri in uris:

@@ -14,11 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consortium_mcp import AnswerPiece, Run, consult, consult_events
-from consortium_mcp.arbiter import judging_methods
-from consortium_mcp.arbiter.beginning import beginning_of_synthesis
-from consortium_mcp.catalogue import Catalogue, load_catalogue
-from consortium_mcp.consultancy import Consultancy
-from consortium_mcp.llm_replies import WITHDRAWN
+from consortium_mcp.engine.judging import judging_methods
+from consortium_mcp.engine.judging.partial_reader import beginning_of_synthesis
+from consortium_mcp.llm_plugin.replies import WITHDRAWN
+from consortium_mcp.models.catalogue import Catalogue, load_catalogue
+from consortium_mcp.service.service import Consultancy
 from tests.consulted import interrupt
 from tests.provider import Answer, Fault, Provider, Reply, completions, tagged_verdict, verdict
 from tests.scripted import read_verdict
@@ -97,7 +97,7 @@ async def test_B21_a_synchronous_arbiter_streams_too(provider: Provider, monkeyp
         found = load_catalogue()
         return replace(found, entries=tuple(replace(entry, async_model=None) for entry in found.entries))
 
-    monkeypatch.setattr("consortium_mcp.catalogue.load_catalogue", without_async_models)
+    monkeypatch.setattr("consortium_mcp.models.catalogue.load_catalogue", without_async_models)
     provider.on("arbiter", verdict(LONG))
 
     pieces, run = await told()
@@ -115,7 +115,7 @@ async def test_a_long_reply_is_read_in_proportion_to_its_length_and_only_where_s
         return beginning_of_synthesis(reply)
 
     synthesize = replace(judging_methods()["synthesize"], beginning=counted)
-    monkeypatch.setattr("consortium_mcp.answer_stream.judging_methods", lambda: {"synthesize": synthesize})
+    monkeypatch.setattr("consortium_mcp.engine.answer_stream.judging_methods", lambda: {"synthesize": synthesize})
     long = " ".join(f"word{number}" for number in range(2_000))
     provider.on("arbiter", verdict(long))
     monkeypatch.setattr(completions, "_chunks", lambda text: [text[at : at + 5] for at in range(0, len(text), 5)])

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from consortium_mcp.arbiter import shown_order
-from consortium_mcp.arbiter.synthesize import VERDICT_SCHEMA
-from consortium_mcp.run import CallResult, CallSpec, Iteration, MemberResponse, Run, Verdict
-from consortium_mcp.texts import fill
+from consortium_mcp.engine.judging import shown_order
+from consortium_mcp.engine.judging.synthesize import VERDICT_SCHEMA
+from consortium_mcp.records import CallResult, CallSpec, Iteration, MemberResponse, Run, Verdict
+from consortium_mcp.text.templates import fill
 from tests.scripted import (
     MARK,
     ScriptedCalls,

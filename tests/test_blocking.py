@@ -6,9 +6,9 @@ from contextlib import contextmanager
 from blockbuster import blockbuster_ctx
 from mcp import Client
 
-from consortium_mcp.consultancy import Consultancy
-from consortium_mcp.runner import Runner
 from consortium_mcp.server import build_server
+from consortium_mcp.service.runner import Runner
+from consortium_mcp.service.service import Consultancy
 from tests.provider import Provider, verdict
 from tests.server_process import read, said, structured
 

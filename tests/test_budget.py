@@ -14,14 +14,14 @@ import llm
 import pytest
 from mcp_types import CallToolResult
 
-from consortium_mcp.calls import ASSUMED_OUTPUT_TOKENS
-from consortium_mcp.catalogue import ModelEntry, load_catalogue
-from consortium_mcp.consortium import define
-from consortium_mcp.consultancy import Consultancy, load_stats
 from consortium_mcp.errors import InvalidConsortium
-from consortium_mcp.local_model import LOCAL_MODEL_ID
-from consortium_mcp.prices import price_usd
-from consortium_mcp.run import Budget, Run
+from consortium_mcp.models.catalogue import ModelEntry, load_catalogue
+from consortium_mcp.models.local import LOCAL_MODEL_ID
+from consortium_mcp.models.prices import price_usd
+from consortium_mcp.records import Budget, Run
+from consortium_mcp.records.consortium import define
+from consortium_mcp.service.service import Consultancy, load_stats
+from consortium_mcp.service.spending import ASSUMED_OUTPUT_TOKENS
 from consortium_mcp.store import day_scope, run_scope
 from tests.consulted import consulted, interrupt, is_judging, kinds, member, performed, without_waits
 from tests.provider import Answer, Fault, Provider, Reply, Request, verdict

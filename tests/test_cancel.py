@@ -19,11 +19,11 @@ from mcp import Client
 from mcp.client.sse import sse_client
 from mcp.shared.exceptions import MCPError
 
-from consortium_mcp import runner as runner_module
-from consortium_mcp.consultancy import Consultancy
-from consortium_mcp.run import Run
-from consortium_mcp.runner import Runner
+from consortium_mcp.records import Run
 from consortium_mcp.server import build_server
+from consortium_mcp.service import runner as runner_module
+from consortium_mcp.service.runner import Runner
+from consortium_mcp.service.service import Consultancy
 from consortium_mcp.store import LEASE_SECONDS
 from tests.plugins import install_plugin
 from tests.provider import Fault, Provider, verdict

@@ -12,10 +12,10 @@ import pytest
 from llm.plugins import pm
 
 from consortium_mcp import consult
-from consortium_mcp.catalogue import Catalogue, RecentCatalogue, load_catalogue
-from consortium_mcp.consortium import Consortium, Member
-from consortium_mcp.consultancy import Consultancy
 from consortium_mcp.errors import ModelUnavailable
+from consortium_mcp.models.catalogue import Catalogue, RecentCatalogue, load_catalogue
+from consortium_mcp.records.consortium import Consortium, Member
+from consortium_mcp.service.service import Consultancy
 from consortium_mcp.settings import load_settings
 from tests.plugins import install_plugin
 from tests.provider import Provider
@@ -332,7 +332,7 @@ def test_a_plugin_that_cannot_be_imported_is_named_and_hides_no_other(provider: 
     install_plugin(plugin_folder, "llm_broken", "raise ImportError('cannot import name Foo')")
     install_plugin(plugin_folder, "llm_healthy", HEALTHY)
     code = (
-        "import json; from consortium_mcp.catalogue import load_catalogue\n"
+        "import json; from consortium_mcp.models.catalogue import load_catalogue\n"
         "first, again = load_catalogue(), load_catalogue()\n"
         "known = [name for name in ('healthy', 'a', 'gpt-4o') if first.knows(name)]\n"
         "print(json.dumps([first.broken_plugins, again.broken_plugins, known, first._unknown('zzz')]))"

@@ -28,16 +28,17 @@ from mcp.shared.subscriptions import (
 )
 from mcp_types import INVALID_PARAMS, ServerNotification
 
-from consortium_mcp.callers import calling
-from consortium_mcp.consortium import Consortium, Member
-from consortium_mcp.consultancy import Consultancy
-from consortium_mcp.run import Rating
-from consortium_mcp.runner import Runner
-from consortium_mcp.server import build_server, changes, listeners
-from consortium_mcp.server.changes import events_between
-from consortium_mcp.server.listeners import Listeners
-from consortium_mcp.store.marks import NOTHING
-from consortium_mcp.uris import LONGEST_URI, consortium_uri
+from consortium_mcp._util.caller import calling
+from consortium_mcp.records import Rating
+from consortium_mcp.records.consortium import Consortium, Member
+from consortium_mcp.records.uris import LONGEST_URI, consortium_uri
+from consortium_mcp.server import build_server
+from consortium_mcp.server.resources import changes, listeners
+from consortium_mcp.server.resources.changes import events_between
+from consortium_mcp.server.resources.listeners import Listeners
+from consortium_mcp.service.runner import Runner
+from consortium_mcp.service.service import Consultancy
+from consortium_mcp.store.change_markers import NOTHING
 from tests.consulted import consulted
 from tests.provider import Provider, verdict
 from tests.server_process import http_server, read

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from consortium_mcp.cli import main
-from consortium_mcp.consultancy import Consultancy
+from consortium_mcp.service.service import Consultancy
 from tests.provider import Provider
 from tests.scripted import new_run
 from tests.test_cli import run_command

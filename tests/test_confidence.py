@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from consortium_mcp.confidence import Confidence, find_confidence, read_confidence
+from consortium_mcp.text.confidence import Confidence, find_confidence, read_confidence
 
 PIECES = st.sampled_from(
     ["<confidence>", "</confidence>", "<think>", "</think>", "Confidence: ", "confidence is ", "\n", " ", "0.9", "85"]

@@ -16,8 +16,8 @@ from mcp_types import (
     TextContent,
 )
 
-from consortium_mcp.callers import calling
-from consortium_mcp.consultancy import Consultancy
+from consortium_mcp._util.caller import calling
+from consortium_mcp.service.service import Consultancy
 from tests.consulted import member
 from tests.in_process import in_process
 from tests.provider import Provider, Reply, tagged_verdict, verdict

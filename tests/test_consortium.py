@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from consortium_mcp.consortium import (
+from consortium_mcp.errors import InvalidConsortium
+from consortium_mcp.records.consortium import (
     MAX_INSTANCES,
     MAX_ITERATIONS,
     Consortium,
@@ -20,7 +21,6 @@ from consortium_mcp.consortium import (
     load_saved_form,
     parse_members,
 )
-from consortium_mcp.errors import InvalidConsortium
 from tests.scripted import panel
 from tests.seed import SEED_CONSORTIUM, SEED_ROW, SeedConfig
 

@@ -6,10 +6,11 @@ from datetime import UTC, datetime, timedelta
 import anyio
 import pytest
 
-from consortium_mcp import calls, members
-from consortium_mcp.catalogue import load_catalogue
-from consortium_mcp.consultancy import Consultancy, load_stats
-from consortium_mcp.run import Run
+from consortium_mcp.engine import members
+from consortium_mcp.models.catalogue import load_catalogue
+from consortium_mcp.records import Run
+from consortium_mcp.service import run_calls as calls
+from consortium_mcp.service.service import Consultancy, load_stats
 from consortium_mcp.store import run_scope
 from tests.consulted import consulted, interrupt, kinds, member, performed, without_waits
 from tests.provider import Answer, Fault, Provider, Request, verdict

@@ -18,11 +18,11 @@ import pytest
 from sqlite_utils import Database
 
 from consortium_mcp import consult as consult_function
-from consortium_mcp.callers import calling
-from consortium_mcp.consultancy import Consultancy
+from consortium_mcp._util.caller import calling
 from consortium_mcp.errors import NotFound, StoreUnusable
-from consortium_mcp.run import Budget, Run
-from consortium_mcp.runner import Runner
+from consortium_mcp.records import Budget, Run
+from consortium_mcp.service.runner import Runner
+from consortium_mcp.service.service import Consultancy
 from consortium_mcp.settings import load_settings
 from consortium_mcp.store import Store, database
 from tests.permissions import read_only, shared_folder

@@ -9,13 +9,13 @@ import llm
 import openai
 import pytest
 
-from consortium_mcp.catalogue import load_catalogue
-from consortium_mcp.consortium import define
-from consortium_mcp.consultancy import Consultancy
 from consortium_mcp.errors import RunFailed
-from consortium_mcp.failures import RETRIED, classify, find_finish_reason
-from consortium_mcp.model_call import CallLimits, make_call
-from consortium_mcp.run import CallResult, CallSpec
+from consortium_mcp.models.calling import CallLimits, make_call
+from consortium_mcp.models.catalogue import load_catalogue
+from consortium_mcp.models.failures import RETRIED, classify, find_finish_reason
+from consortium_mcp.records import CallResult, CallSpec
+from consortium_mcp.records.consortium import define
+from consortium_mcp.service.service import Consultancy
 from tests.provider import API_KEY, Fault, Provider
 
 SPEC = CallSpec(call_id="i1/m1", iteration=1, label="a#1", model="a", prompt="why?")

@@ -8,10 +8,11 @@ import pytest
 import stamina.instrumentation
 from stamina.instrumentation import RetryDetails
 
-from consortium_mcp import calls, consult
-from consortium_mcp.consultancy import Consultancy
+from consortium_mcp import consult
 from consortium_mcp.errors import RunFailed
-from consortium_mcp.run import ErrorKind
+from consortium_mcp.records import ErrorKind
+from consortium_mcp.service import run_calls as calls
+from consortium_mcp.service.service import Consultancy
 from tests.consulted import attempts, consulted, kinds, member, stored_kind, without_waits
 from tests.provider import Fault, Provider, verdict
 from tests.server_process import connected, said, structured

@@ -5,9 +5,9 @@ from collections.abc import AsyncIterator
 import pytest
 from mcp import Client
 
-from consortium_mcp.consultancy import Consultancy
-from consortium_mcp.runner import Runner
 from consortium_mcp.server import build_server
+from consortium_mcp.service.runner import Runner
+from consortium_mcp.service.service import Consultancy
 from tests.provider import Fault, Provider, verdict
 from tests.server_process import said, structured
 

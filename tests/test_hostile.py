@@ -8,13 +8,13 @@ from itertools import product
 
 import pytest
 
-from consortium_mcp.arbiter import judging_methods, shown_order
-from consortium_mcp.arbiter.synthesize import VERDICT_SCHEMA
-from consortium_mcp.consultancy import Consultancy
-from consortium_mcp.ending import closed
-from consortium_mcp.report import short_report, transcript
-from consortium_mcp.run import CallSpec, Iteration, Run
-from consortium_mcp.texts import storable
+from consortium_mcp.engine.judging import judging_methods, shown_order
+from consortium_mcp.engine.judging.synthesize import VERDICT_SCHEMA
+from consortium_mcp.engine.outcome import closed
+from consortium_mcp.records import CallSpec, Iteration, Run
+from consortium_mcp.reports.markdown import short_report, transcript
+from consortium_mcp.service.service import Consultancy
+from consortium_mcp.text.templates import storable
 from tests.consulted import consulted, is_judging
 from tests.hostile_texts import HOSTILE
 from tests.provider import Provider, Request, Script

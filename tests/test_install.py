@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from consortium_mcp.client_files import client_files, entry_text, own_entry
+from consortium_mcp.installation.client_configs import client_files, entry_text, own_entry
 from tests.test_cli import run_command
 
 ROOT = Path(__file__).parent.parent

@@ -10,20 +10,20 @@ import pytest
 from click.testing import CliRunner
 from mcp import Client
 
-from consortium_mcp.answers import agreement, final_answer, may_mean_the_same, same_answer
-from consortium_mcp.arbiter import judging_methods, shown_order
-from consortium_mcp.arbiter.peer_rank import borda
-from consortium_mcp.arbiter.vote import count_votes, is_decided, judge_by_vote
 from consortium_mcp.cli import main
-from consortium_mcp.consultancy import Consultancy
-from consortium_mcp.ending import closed
-from consortium_mcp.measures import COMPARED_PAIRS, measured
-from consortium_mcp.members import ask_all, specs_of
-from consortium_mcp.roles import ROLES
-from consortium_mcp.run import CallResult, CallSpec, Iteration, MemberResponse, Run
-from consortium_mcp.runner import Runner
+from consortium_mcp.engine.judging import judging_methods, shown_order
+from consortium_mcp.engine.judging.peer_rank import borda
+from consortium_mcp.engine.judging.vote import count_votes, is_decided, judge_by_vote
+from consortium_mcp.engine.measures import COMPARED_PAIRS, measured
+from consortium_mcp.engine.members import ask_all, specs_of
+from consortium_mcp.engine.outcome import closed
+from consortium_mcp.engine.strategies import strategies
+from consortium_mcp.records import CallResult, CallSpec, Iteration, MemberResponse, Run
+from consortium_mcp.records.roles import ROLES
 from consortium_mcp.server import build_server
-from consortium_mcp.strategies import strategies
+from consortium_mcp.service.runner import Runner
+from consortium_mcp.service.service import Consultancy
+from consortium_mcp.text.comparing import agreement, final_answer, may_mean_the_same, same_answer
 from tests.consulted import consulted, is_judging
 from tests.plugins import install_plugin
 from tests.provider import Provider, Request, verdict
@@ -1054,9 +1054,9 @@ def test_negations_bounds_and_numbers_keep_answers_apart(one: str, other: str) -
 
 
 PLUGIN = """
-from consortium_mcp.arbiter import JudgingMethod
-from consortium_mcp.run import Verdict
-from consortium_mcp.strategies import Strategy, refine
+from consortium_mcp.engine.judging import JudgingMethod
+from consortium_mcp.records import Verdict
+from consortium_mcp.engine.strategies import Strategy, refine
 
 def shout(run):
     return [ask.model_copy(update={"prompt": "LOUDER"}) for ask in refine(run)]
@@ -1071,7 +1071,7 @@ refine_again = Strategy("refine", "Takes our name.", shout)
 """
 
 ENTRY_POINTS = """
-[consortium_mcp.strategies]
+[consortium_mcp.engine.strategies]
 loud = loud_plugin:loud
 refine = loud_plugin:refine_again
 [consortium_mcp.judging_methods]
@@ -1080,7 +1080,7 @@ last = loud_plugin:last
 
 
 BROKEN = """
-[consortium_mcp.strategies]
+[consortium_mcp.engine.strategies]
 gone = broken_plugin.no_such_module:gone
 number = broken_plugin:number
 debate = broken_plugin:taken
@@ -1089,7 +1089,7 @@ guess = broken_plugin:no_such_name
 """
 
 BROKEN_PLUGIN = """
-from consortium_mcp.strategies import Strategy, refine
+from consortium_mcp.engine.strategies import Strategy, refine
 number = 7
 taken = Strategy("debate", "Takes our name.", refine)
 """

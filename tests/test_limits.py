@@ -12,12 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mcp_types import CallToolResult
 
-from consortium_mcp.consortium import define
-from consortium_mcp.consultancy import Consultancy
-from consortium_mcp.run import Progress
-from consortium_mcp.server.limits import fits, fitted, most_tokens, shortened
-from consortium_mcp.server.results import consult_result
-from consortium_mcp.texts import plain
+from consortium_mcp.records import Progress
+from consortium_mcp.records.consortium import define
+from consortium_mcp.server.base.result_size import fits, fitted, most_tokens, shortened
+from consortium_mcp.server.tools.results import consult_result
+from consortium_mcp.service.service import Consultancy
+from consortium_mcp.text.templates import plain
 from tests.hostile_texts import HOSTILE
 from tests.in_process import in_process, result_tokens, tokens
 from tests.provider import Provider, verdict

@@ -15,10 +15,10 @@ import pytest
 import sqlite_utils
 from llm.migrations import migrate
 
-from consortium_mcp import llm_log
-from consortium_mcp.consultancy import Consultancy
-from consortium_mcp.llm_log import LlmLog
-from consortium_mcp.run import Run
+from consortium_mcp.models import llm_log
+from consortium_mcp.models.llm_log import LlmLog
+from consortium_mcp.records import Run
+from consortium_mcp.service.service import Consultancy
 from consortium_mcp.store import Store
 from tests.consulted import consulted, performed
 from tests.provider import Fault, Provider, verdict

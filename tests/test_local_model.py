@@ -14,12 +14,12 @@ import llm
 import pytest
 
 from consortium_mcp.errors import ConsortiumError
-from consortium_mcp.local_model import engine as engine_module
-from consortium_mcp.local_model import model as model_module
-from consortium_mcp.local_model import weights as weights_module
-from consortium_mcp.local_model.engine import SLOTS, Event, Finished, LocalModelFailed, Reply, local_model_problem
-from consortium_mcp.local_model.model import AsyncLocalModel, LocalModel
-from consortium_mcp.local_model.weights import WeightsProgress, fetch_weights, weights_status
+from consortium_mcp.models.local import engine as engine_module
+from consortium_mcp.models.local import model as model_module
+from consortium_mcp.models.local import weights as weights_module
+from consortium_mcp.models.local.engine import SLOTS, Event, Finished, LocalModelFailed, Reply, local_model_problem
+from consortium_mcp.models.local.model import AsyncLocalModel, LocalModel
+from consortium_mcp.models.local.weights import WeightsProgress, fetch_weights, weights_status
 
 LONG_STORY = "Tell me a long story about the sea."
 TOO_LONG = "word " * 5000
@@ -241,7 +241,7 @@ def test_a_file_that_llama_cpp_cannot_load_is_one_clear_error(tmp_path: Path) ->
 
 
 def test_importing_the_model_does_not_import_llama_cpp() -> None:
-    done = run_python("import sys, consortium_mcp.local_model.model; sys.exit('xllamacpp' in sys.modules)")
+    done = run_python("import sys, consortium_mcp.models.local.model; sys.exit('xllamacpp' in sys.modules)")
     assert done.returncode == 0
 
 
@@ -455,7 +455,7 @@ def test_leaving_a_stream_stops_the_reply(model: LocalModel) -> None:
 # The process around it
 
 USE_IT_IN_ALL_WAYS = """
-from consortium_mcp.local_model.model import LocalModel
+from consortium_mcp.models.local.model import LocalModel
 model = LocalModel()
 model.prompt("Say yes.", max_tokens=4).text()
 model.prompt("Say yes.", max_tokens=20, schema={"type": "object", "properties": {"yes": {"type": "boolean"}}}).text()
@@ -469,7 +469,7 @@ except Exception:
 
 EXIT_WHILE_A_DAEMON_THREAD_ASKS = """
 import sys, threading
-from consortium_mcp.local_model.model import LocalModel
+from consortium_mcp.models.local.model import LocalModel
 began = threading.Event()
 def ask():
     try:
@@ -482,14 +482,14 @@ began.wait()
 """
 
 EXIT_WITH_AN_OPEN_STREAM = """
-from consortium_mcp.local_model.model import LocalModel
+from consortium_mcp.models.local.model import LocalModel
 stream = iter(LocalModel().prompt("Tell me a long story.", max_tokens=3000))
 next(stream)
 """
 
 EXIT_AFTER_CANCELLING = """
 import asyncio
-from consortium_mcp.local_model.model import AsyncLocalModel
+from consortium_mcp.models.local.model import AsyncLocalModel
 async def main():
     began = asyncio.Event()
     async def ask():

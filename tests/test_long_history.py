@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from sqlite_utils import Database
 
-from consortium_mcp.callers import calling
+from consortium_mcp._util.caller import calling
 from consortium_mcp.errors import NotFound
-from consortium_mcp.run import Budget, CallResult, CallSpec, Iteration, Parent, Rating, now_utc
+from consortium_mcp.records import Budget, CallResult, CallSpec, Iteration, Parent, Rating, now_utc
 from consortium_mcp.store import Reservation, Room, Store, database, pruning, run_scope
 from consortium_mcp.store.migrations import migrations
 from tests.scripted import new_run, panel

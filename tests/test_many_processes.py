@@ -11,7 +11,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from consortium_mcp.consultancy import Consultancy
+from consortium_mcp.service.service import Consultancy
 from consortium_mcp.store import Store
 from tests.provider import Provider, verdict
 from tests.server_process import connected, structured

@@ -13,12 +13,12 @@ import pytest
 from llm.models import EmbeddingModel
 
 from consortium_mcp.cli.logs import MaskingFormatter
-from consortium_mcp.consultancy import Consultancy
-from consortium_mcp.embeddings import embed
+from consortium_mcp.engine.registry import load_registry
+from consortium_mcp.engine.strategies import strategies
 from consortium_mcp.errors import ModelUnavailable
-from consortium_mcp.masking import masked
-from consortium_mcp.registry import load_registry
-from consortium_mcp.strategies import strategies
+from consortium_mcp.models.embeddings import embed
+from consortium_mcp.service.service import Consultancy
+from consortium_mcp.text.masking import masked
 from tests.in_process import in_process
 from tests.plugins import install_plugin
 from tests.provider import Fault, Provider

@@ -14,12 +14,12 @@ import llm
 import pytest
 
 from consortium_mcp import consult
-from consortium_mcp.catalogue import ModelEntry, load_catalogue
-from consortium_mcp.clients import KeptClients
-from consortium_mcp.consultancy import Consultancy
-from consortium_mcp.model_call import CallLimits, make_call
-from consortium_mcp.run import CallResult, CallSpec, Turn
-from consortium_mcp.threads import in_thread
+from consortium_mcp._util.threads import in_thread
+from consortium_mcp.models.calling import CallLimits, make_call
+from consortium_mcp.models.catalogue import ModelEntry, load_catalogue
+from consortium_mcp.models.openai_clients import KeptClients
+from consortium_mcp.records import CallResult, CallSpec, Turn
+from consortium_mcp.service.service import Consultancy
 from tests.consulted import consulted
 from tests.provider import Fault, Provider, Reply, verdict
 

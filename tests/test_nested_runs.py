@@ -15,14 +15,14 @@ import anyio
 import anyio.to_thread
 import pytest
 
+from consortium_mcp._util.threads import in_thread
 from consortium_mcp.api import iterate
-from consortium_mcp.consortium import define
-from consortium_mcp.consultancy import Consultancy
 from consortium_mcp.errors import Busy
-from consortium_mcp.nesting import OuterCall, outer_call, within_call
-from consortium_mcp.replay import open_replay
-from consortium_mcp.run import Parent
-from consortium_mcp.threads import in_thread
+from consortium_mcp.records import Parent
+from consortium_mcp.records.consortium import define
+from consortium_mcp.records.outer_call import OuterCall, outer_call, within_call
+from consortium_mcp.service.replay import open_replay
+from consortium_mcp.service.service import Consultancy
 from tests.provider import Provider, verdict
 from tests.server_process import http_client, http_server, structured
 from tests.test_cli import run_command

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from consortium_mcp.ending import best_iteration, closed
-from consortium_mcp.members import ask_all, specs_of
-from consortium_mcp.run import CallResult, CallSpec, Iteration, Run, Turn, Verdict
-from consortium_mcp.strategies import instances, plan
+from consortium_mcp.engine.members import ask_all, specs_of
+from consortium_mcp.engine.outcome import best_iteration, closed
+from consortium_mcp.engine.strategies import instances, plan
+from consortium_mcp.records import CallResult, CallSpec, Iteration, Run, Turn, Verdict
 from tests.scripted import (
     Reply,
     ScriptedCalls,

@@ -14,7 +14,7 @@ from typing import Any
 import llm
 import pytest
 
-from consortium_mcp.consortium import define
+from consortium_mcp.records.consortium import define
 from consortium_mcp.settings import load_settings
 from consortium_mcp.store import Store
 from tests.provider import Fault, Provider, Request, verdict

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from llm.default_plugins.openai_models import Chat
 
-from consortium_mcp import prices
-from consortium_mcp.catalogue import ModelEntry
+from consortium_mcp.models import prices
+from consortium_mcp.models.catalogue import ModelEntry
 
 
 def served_at(api_base: str | None) -> ModelEntry:

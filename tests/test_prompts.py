@@ -7,7 +7,7 @@ from mcp import Client
 from mcp.shared.exceptions import MCPError
 from mcp_types import INVALID_PARAMS
 
-from consortium_mcp.consultancy import Consultancy
+from consortium_mcp.service.service import Consultancy
 from tests.in_process import in_process
 
 pytestmark = pytest.mark.anyio

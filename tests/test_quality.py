@@ -15,7 +15,7 @@ from benchmarks.quality.predicted import best_possible, majority, peer_ranking, 
 from benchmarks.quality.questions import make_questions
 from benchmarks.quality.sides import simulated_sides
 from benchmarks.quality.simulated import Simulated, Simulation, registered
-from consortium_mcp.arbiter.peer_rank import borda
+from consortium_mcp.engine.judging.peer_rank import borda
 from consortium_mcp.errors import ModelUnavailable
 
 SEED = 2026

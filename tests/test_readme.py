@@ -13,9 +13,9 @@ import click
 import pytest
 
 from consortium_mcp.cli import main
-from consortium_mcp.consultancy import Consultancy
-from consortium_mcp.runner import Runner
 from consortium_mcp.server import build_server
+from consortium_mcp.service.runner import Runner
+from consortium_mcp.service.service import Consultancy
 from consortium_mcp.settings import Settings
 from tests.provider import Provider, verdict
 from tests.test_cli import run_command
@@ -61,7 +61,7 @@ def _tree() -> str:
     for name in ORDER:
         path = name.replace(".", "/") + ("/" if (PACKAGE / name.replace(".", "/")).is_dir() else ".py")
         sentence = (ast.get_docstring(MODULES[name]) or "").splitlines()[0]
-        lines.append(f"  {path:<26} {sentence}")
+        lines.append(f"  {path:<36} {sentence}")
     return "\n".join([*lines, "```"])
 
 

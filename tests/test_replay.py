@@ -11,13 +11,13 @@ from click.testing import CliRunner
 from mcp import Client
 
 from consortium_mcp.cli import main
-from consortium_mcp.consultancy import Consultancy
 from consortium_mcp.errors import ConsortiumError, InvalidConsortium, NotFound
-from consortium_mcp.replay import open_replay
-from consortium_mcp.report import usage_text
-from consortium_mcp.run import Budget, Run, Usage
-from consortium_mcp.runner import Runner
+from consortium_mcp.records import Budget, Run, Usage
+from consortium_mcp.reports.markdown import usage_text
 from consortium_mcp.server import build_server
+from consortium_mcp.service.replay import open_replay
+from consortium_mcp.service.runner import Runner
+from consortium_mcp.service.service import Consultancy
 from tests.consulted import consulted, is_judging, performed, without_waits
 from tests.provider import Fault, Provider, Reply, Request
 from tests.scripted import verdict_text

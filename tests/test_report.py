@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 from markdown_it import MarkdownIt
 
-from consortium_mcp.report import (
+from consortium_mcp.records import Claim, Iteration, Measures, Run, Usage, Verdict, Votes
+from consortium_mcp.reports.markdown import (
     DISSENT_LIMIT,
     QUOTE_LIMIT,
     answer_text,
@@ -15,7 +16,6 @@ from consortium_mcp.report import (
     short_report,
     transcript,
 )
-from consortium_mcp.run import Claim, Iteration, Measures, Run, Usage, Verdict, Votes
 from tests.scripted import new_run, panel, response
 
 FIRST = Iteration(

@@ -12,14 +12,14 @@ from mcp.shared.exceptions import MCPError
 from mcp.shared.uri_template import UriTemplate
 from mcp_types import INVALID_PARAMS, Resource, ResourceTemplate, TextResourceContents
 
-from consortium_mcp.consortium import Consortium, Member
-from consortium_mcp.consultancy import Consultancy
-from consortium_mcp.pieces import PIECE
-from consortium_mcp.run import Run
-from consortium_mcp.runner import Runner
+from consortium_mcp.records import Run
+from consortium_mcp.records.consortium import Consortium, Member
+from consortium_mcp.records.uris import consortium_uri, iteration_uri, segment_of
 from consortium_mcp.server import build_server
-from consortium_mcp.server.listing import PAGE
-from consortium_mcp.uris import consortium_uri, iteration_uri, segment_of
+from consortium_mcp.server.resources.listing import PAGE
+from consortium_mcp.service.runner import Runner
+from consortium_mcp.service.service import Consultancy
+from consortium_mcp.text.chunks import PIECE
 from tests.consulted import consulted
 from tests.history import copy_id, copy_run
 from tests.provider import Fault, Provider, verdict
@@ -336,8 +336,8 @@ async def test_a_piece_says_first_which_one_it_is_and_where_the_next_one_is(
 async def test_the_pieces_of_a_text_fit_together_though_it_grows_meanwhile(
     client: Client, consultancy: Consultancy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("consortium_mcp.pieces.PIECE", 100)
-    monkeypatch.setattr("consortium_mcp.server.resources.PIECE", 100)
+    monkeypatch.setattr("consortium_mcp.text.chunks.PIECE", 100)
+    monkeypatch.setattr("consortium_mcp.server.resources.reading.PIECE", 100)
     consultancy.store.save_consortium("pair", PAIR)
     first, _ = await pieces(client, consortium_uri("pair"))
     (_, begun) = (await client.read_resource(consortium_uri("pair"))).contents

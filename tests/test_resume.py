@@ -21,11 +21,11 @@ import anyio
 import anyio.to_thread
 import pytest
 
-from consortium_mcp import runner as runner_module
-from consortium_mcp.consultancy import Consultancy
 from consortium_mcp.errors import NotFound
-from consortium_mcp.run import Budget, CallResult, Run, Usage
-from consortium_mcp.runner import Runner
+from consortium_mcp.records import Budget, CallResult, Run, Usage
+from consortium_mcp.service import runner as runner_module
+from consortium_mcp.service.runner import Runner
+from consortium_mcp.service.service import Consultancy
 from consortium_mcp.store import Store
 from tests.consulted import performed
 from tests.in_process import in_process
@@ -545,7 +545,7 @@ async def test_the_tool_of_another_server_cancels_a_run(provider: Provider, path
 async def test_calls_in_flight_are_cut_when_the_lease_is_looked_at(
     provider: Provider, consultancy: Consultancy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(importlib.import_module("consortium_mcp.consultancy"), "LEASE_SECONDS", 0.2)
+    monkeypatch.setattr(importlib.import_module("consortium_mcp.service.service"), "LEASE_SECONDS", 0.2)
     gate = provider.gate("a")
     run = consultancy.open_run("Capital?", models=["a"], **ONCE)
     async with anyio.create_task_group() as group:
@@ -575,7 +575,7 @@ def test_a_run_whose_process_died_before_it_heard_of_its_cancellation_asks_nobod
 # late responses
 
 IMPATIENT = (
-    "from consortium_mcp import members; members.MIN_GRACE_SECONDS = 0.05; members.GRACE_FACTOR = 0\n"
+    "from consortium_mcp.engine import members; members.MIN_GRACE_SECONDS = 0.05; members.GRACE_FACTOR = 0\n"
     "from consortium_mcp.cli import main; main()"
 )
 """The command, whose quorum waits for nobody: what takes 5 s otherwise."""

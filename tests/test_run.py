@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from consortium_mcp.run import CallResult, MemberResponse, Progress, Run, now_utc
+from consortium_mcp.records import CallResult, MemberResponse, Progress, Run, now_utc
 from tests.scripted import new_run, response
 
 

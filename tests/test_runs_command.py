@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from consortium_mcp.consultancy import Consultancy
-from consortium_mcp.page import page
-from consortium_mcp.run import Iteration, Rating, Run, Turn, Verdict
+from consortium_mcp.records import Iteration, Rating, Run, Turn, Verdict
+from consortium_mcp.reports.html import page
+from consortium_mcp.service.service import Consultancy
 from consortium_mcp.store import Store
-from consortium_mcp.texts import storable
+from consortium_mcp.text.templates import storable
 from tests.hostile_texts import HOSTILE
 from tests.provider import Provider, verdict
 from tests.scripted import new_run, response

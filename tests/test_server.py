@@ -13,8 +13,8 @@ import pytest
 from mcp import Client
 from mcp.shared.exceptions import MCPError
 
-from consortium_mcp.catalogue import ModelEntry
-from consortium_mcp.consultancy import Consultancy
+from consortium_mcp.models.catalogue import ModelEntry
+from consortium_mcp.service.service import Consultancy
 from consortium_mcp.store.database import DatabaseFile
 from tests.in_process import in_process
 from tests.provider import Fault, Provider, verdict

@@ -6,12 +6,12 @@ import pytest
 from mcp import Client
 from mcp_types import PromptReference, ResourceTemplateReference
 
-from consortium_mcp.consortium import Consortium, Member
-from consortium_mcp.consultancy import Consultancy
-from consortium_mcp.run import Run
-from consortium_mcp.runner import Runner
+from consortium_mcp.records import Run
+from consortium_mcp.records.consortium import Consortium, Member
 from consortium_mcp.server import build_server
-from consortium_mcp.server.completion import MOST, completion
+from consortium_mcp.server.resources.completion import MOST, completion
+from consortium_mcp.service.runner import Runner
+from consortium_mcp.service.service import Consultancy
 from tests.consulted import consulted
 from tests.history import copy_id, copy_run
 from tests.provider import Provider, verdict

@@ -19,11 +19,11 @@ import pytest
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 
-from consortium_mcp.consultancy import Consultancy
-from consortium_mcp.runner import Runner
 from consortium_mcp.server import build_server
-from consortium_mcp.server.listening import allowed_hosts
-from consortium_mcp.server.web import web_app
+from consortium_mcp.server.network.sockets import allowed_hosts
+from consortium_mcp.server.network.web_app import web_app
+from consortium_mcp.service.runner import Runner
+from consortium_mcp.service.service import Consultancy
 from consortium_mcp.settings import load_settings
 from tests.bad_requests import OWN_SESSION, RawRequest, Sender
 from tests.provider import Provider, verdict

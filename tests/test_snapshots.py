@@ -11,10 +11,11 @@ import anyio
 import pytest
 from mcp import Client
 
-from consortium_mcp.consortium import define
-from consortium_mcp.consultancy import Consultancy
-from consortium_mcp.runner import Runner
-from consortium_mcp.server import build_server, strict
+from consortium_mcp.records.consortium import define
+from consortium_mcp.server import build_server
+from consortium_mcp.server.base import mcp_server as strict
+from consortium_mcp.service.runner import Runner
+from consortium_mcp.service.service import Consultancy
 from consortium_mcp.settings import load_settings
 from tests.in_process import as_sent, in_process
 from tests.provider import Provider

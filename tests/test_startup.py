@@ -8,7 +8,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from consortium_mcp.consultancy import Consultancy
+from consortium_mcp.service.service import Consultancy
 from tests.plugins import install_plugin
 from tests.provider import Provider, verdict
 from tests.scripted import panel
@@ -37,9 +37,16 @@ def register_models(register):
 
 HELD = {
     *("llm", "openai", "genai_prices", "sqlite_utils", "stamina", "rapidfuzz", "jwt", "h11", "packaging"),
-    *("tomlkit", "platformdirs", "ulid", "xllamacpp", "consortium_mcp.run", "consortium_mcp.consortium"),
-    *("consortium_mcp.orchestrator", "consortium_mcp.consultancy", "consortium_mcp.server.app"),
-    *("consortium_mcp.server.tools", "consortium_mcp.server.http"),
+    *(
+        "tomlkit",
+        "platformdirs",
+        "ulid",
+        "xllamacpp",
+        "consortium_mcp.records.run",
+        "consortium_mcp.records.consortium",
+    ),
+    *("consortium_mcp.engine.loop", "consortium_mcp.service.service", "consortium_mcp.server.app"),
+    *("consortium_mcp.server.tools", "consortium_mcp.server.network.http"),
 }
 """What no first answer needs, and the SDK does not import by itself (as it does uvicorn, starlette, httpx2, rich)."""
 

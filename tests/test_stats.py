@@ -9,12 +9,12 @@ from click.testing import CliRunner
 from mcp import Client
 
 from consortium_mcp.cli import main
-from consortium_mcp.consultancy import Consultancy
-from consortium_mcp.report import stats_text
-from consortium_mcp.run import Iteration, Rating, Run, Verdict
-from consortium_mcp.runner import Runner
+from consortium_mcp.records import Iteration, Rating, Run, Verdict
+from consortium_mcp.reports.markdown import stats_text
 from consortium_mcp.server import build_server
-from consortium_mcp.stats import MemberStats, Stats, make_stats
+from consortium_mcp.service.runner import Runner
+from consortium_mcp.service.service import Consultancy
+from consortium_mcp.service.stats import MemberStats, Stats, make_stats
 from tests.consulted import consulted
 from tests.provider import Fault, Provider, verdict
 from tests.scripted import new_run, panel, response

@@ -16,13 +16,13 @@ from pathlib import Path
 import pytest
 from sqlite_utils import Database
 
-from consortium_mcp.consortium import Consortium, Member, define
-from consortium_mcp.consultancy import Consultancy
+from consortium_mcp._util.sqlite_writer import Writer
 from consortium_mcp.errors import ConsortiumError, NotFound, StoreUnusable
-from consortium_mcp.run import CallResult, CallSpec, Iteration, Run, Verdict, now_utc
+from consortium_mcp.records import CallResult, CallSpec, Iteration, Run, Verdict, now_utc
+from consortium_mcp.records.consortium import Consortium, Member, define
+from consortium_mcp.service.service import Consultancy
 from consortium_mcp.store import Begun, NotHeld, Paid, Refused, Reservation, Store, database
 from consortium_mcp.store.migrations import migrations
-from consortium_mcp.store.writer import Writer
 from tests.permissions import read_only, shared_folder
 
 PAIR = Consortium(members=(Member(model="a", count=2), Member(model="b")), arbiter="arbiter")

@@ -13,7 +13,7 @@ from typing import Any
 import anyio
 import pytest
 
-from consortium_mcp.callers import calling, current_caller
+from consortium_mcp._util.caller import calling, current_caller
 from consortium_mcp.store import Store
 
 

@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consortium_mcp.catalogue import load_catalogue
-from consortium_mcp.clients import KeptClients
-from consortium_mcp.streaming import EventReader, ReplyPart
+from consortium_mcp.models.catalogue import load_catalogue
+from consortium_mcp.models.openai_clients import KeptClients
+from consortium_mcp.models.openai_streaming import EventReader, ReplyPart
 from tests.provider import Fault, Provider, Reply
 
 PIECES = st.dictionaries(st.text(max_size=3), st.text(max_size=9) | st.none() | st.integers(), max_size=3).filter(

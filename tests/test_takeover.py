@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from consortium_mcp.consortium import Consortium, Member
-from consortium_mcp.consultancy import Consultancy
+from consortium_mcp.records.consortium import Consortium, Member
+from consortium_mcp.service.service import Consultancy
 from consortium_mcp.store import Store
-from consortium_mcp.takeover import take_over
+from consortium_mcp.store.llm_consortium_import import take_over
 from tests.permissions import read_only, shared_folder
 from tests.provider import Provider, verdict
 from tests.ready import python

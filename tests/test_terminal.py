@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from consortium_mcp.consortium import Consortium, Member
-from consortium_mcp.consultancy import Consultancy
-from consortium_mcp.run import Rating
+from consortium_mcp.records import Rating
+from consortium_mcp.records.consortium import Consortium, Member
+from consortium_mcp.service.service import Consultancy
 from tests.plugins import install_plugin
 from tests.provider import Fault, Provider, verdict
 from tests.scripted import new_run

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from consortium_mcp import texts
-from consortium_mcp.run import Turn
-from consortium_mcp.texts import clip, fill, load_template
+from consortium_mcp.records import Turn
+from consortium_mcp.text import templates as texts
+from consortium_mcp.text.templates import clip, fill, load_template
 from tests.scripted import ScriptedCalls, last_state, new_run, panel, verdict_text
 
 pytestmark = pytest.mark.anyio

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from consortium_mcp.thinking import strip_thinking
+from consortium_mcp.text.thinking import strip_thinking
 
 PIECES = st.sampled_from(
     [

@@ -14,10 +14,10 @@ from hypothesis import Phase, given, settings
 from mcp import Client
 from mcp.shared.exceptions import MCPError
 
-from consortium_mcp.callers import calling
-from consortium_mcp.client_calls import ClientCalls
-from consortium_mcp.consultancy import Consultancy
-from consortium_mcp.run import CallResult, CallSpec
+from consortium_mcp._util.caller import calling
+from consortium_mcp.models.sampling_queue import ClientCalls
+from consortium_mcp.records import CallResult, CallSpec
+from consortium_mcp.service.service import Consultancy
 from tests.bad_requests import CUT, RawRequest, Sender, bad_requests
 from tests.provider import API_KEY, Fault, Provider, verdict
 from tests.server_process import (

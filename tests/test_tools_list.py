@@ -12,12 +12,12 @@ from mcp import Client
 from mcp.shared.subscriptions import ToolsListChanged
 from mcp_types import ToolListChangedNotification
 
-from consortium_mcp import catalogue
-from consortium_mcp.arbiter import judging_methods
-from consortium_mcp.consultancy import Consultancy
-from consortium_mcp.server.listeners import Listeners
-from consortium_mcp.server.menu import Menu
-from consortium_mcp.strategies import strategies
+from consortium_mcp.engine.judging import judging_methods
+from consortium_mcp.engine.strategies import strategies
+from consortium_mcp.models import catalogue
+from consortium_mcp.server.base.choices import Menu
+from consortium_mcp.server.resources.listeners import Listeners
+from consortium_mcp.service.service import Consultancy
 from tests.in_process import as_sent, in_process, tokens
 from tests.provider import Provider
 from tests.scripted import panel
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.anyio
 MOST_TOKENS = 4_000
 
 PLUGIN = """
-from consortium_mcp.strategies import Strategy, refine
+from consortium_mcp.engine.strategies import Strategy, refine
 SOLO = Strategy("solo", "Nobody hears of the others.", refine)
 """
 
@@ -62,7 +62,7 @@ async def test_strategies_and_judging_methods_are_enums_with_those_of_other_pack
     info = tmp_path / "solo_plugin-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: solo-plugin\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[consortium_mcp.strategies]\nsolo = solo_plugin:SOLO\n")
+    (info / "entry_points.txt").write_text("[consortium_mcp.engine.strategies]\nsolo = solo_plugin:SOLO\n")
     monkeypatch.syspath_prepend(tmp_path)
     strategies.cache_clear()
     try:

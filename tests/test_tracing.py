@@ -9,8 +9,8 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from consortium_mcp import tracing
-from consortium_mcp.consultancy import Consultancy
+from consortium_mcp.records import tracing
+from consortium_mcp.service.service import Consultancy
 from tests.consulted import consulted
 from tests.provider import Fault, Provider, Reply, verdict
 
@@ -86,7 +86,7 @@ async def test_what_breaks_a_run_is_named_by_its_class_alone(
     def fail(*_: object) -> None:
         raise RuntimeError("the failure's words")
 
-    monkeypatch.setattr(importlib.import_module("consortium_mcp.consultancy"), "iterations", fail)
+    monkeypatch.setattr(importlib.import_module("consortium_mcp.service.service"), "iterations", fail)
     with pytest.raises(RuntimeError):
         await consulted(consultancy, "a")
 

@@ -11,11 +11,11 @@ from benchmarks.quality.questions import WRONG_ANSWERS, Question, make_questions
 from benchmarks.quality.report import calibration_table, quality_table
 from benchmarks.quality.sides import local_sides, named_sides, simulated_sides
 from benchmarks.quality.simulated import Simulation, registered
-from consortium_mcp.arbiter import judging_methods
-from consortium_mcp.calls import calls_per_iteration
-from consortium_mcp.consortium import Consortium
-from consortium_mcp.consultancy import Consultancy
+from consortium_mcp.engine.judging import judging_methods
 from consortium_mcp.errors import ConsortiumError
+from consortium_mcp.records.consortium import Consortium
+from consortium_mcp.service.service import Consultancy
+from consortium_mcp.service.spending import calls_per_iteration
 from consortium_mcp.settings import load_settings
 from consortium_mcp.store import Store
 

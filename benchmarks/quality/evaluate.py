@@ -12,11 +12,11 @@ import anyio.to_thread
 
 from benchmarks.quality.predicted import Interval, wilson
 from benchmarks.quality.questions import Question
-from consortium_mcp.catalogue import load_catalogue
-from consortium_mcp.consortium import Consortium
-from consortium_mcp.consultancy import Consultancy
-from consortium_mcp.record import Record
-from consortium_mcp.run import Run
+from consortium_mcp._util.record import Record
+from consortium_mcp.models.catalogue import load_catalogue
+from consortium_mcp.records import Run
+from consortium_mcp.records.consortium import Consortium
+from consortium_mcp.service.service import Consultancy
 from consortium_mcp.settings import load_settings
 
 

@@ -4,8 +4,8 @@ import random
 import re
 from collections.abc import Callable
 
-from consortium_mcp.answers import final_answer, same_answer
-from consortium_mcp.record import Record
+from consortium_mcp._util.record import Record
+from consortium_mcp.text.comparing import final_answer, same_answer
 
 WRONG_ANSWERS = 4
 """How many wrong answers every question offers."""

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from benchmarks.quality.evaluate import Result
-from consortium_mcp.stats import BINS
+from consortium_mcp.service.stats import BINS
 
 _HEADINGS = ("side", "right", "accuracy", "95 % interval", "predicted", "calls", "tokens", "brier", "no answer", "s")
 

@@ -6,9 +6,9 @@ from itertools import product
 from benchmarks.quality.evaluate import Side, single
 from benchmarks.quality.predicted import predicted
 from benchmarks.quality.simulated import ARBITERS, Simulation
-from consortium_mcp.arbiter import judging_methods
-from consortium_mcp.consortium import Consortium
-from consortium_mcp.local_model import LOCAL_MODEL_ID
+from consortium_mcp.engine.judging import judging_methods
+from consortium_mcp.models.local import LOCAL_MODEL_ID
+from consortium_mcp.records.consortium import Consortium
 
 LOCAL_OPTIONS = {"temperature": 0.7, "max_tokens": 160}
 """Enough chance for three instances to differ; at the model's own 0.2 they say the same."""

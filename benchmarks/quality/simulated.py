@@ -16,8 +16,8 @@ from llm.plugins import pm
 from pydantic import Field
 
 from benchmarks.quality.questions import WRONG_ANSWERS, Question
-from consortium_mcp.answers import final_answer
-from consortium_mcp.record import Record
+from consortium_mcp._util.record import Record
+from consortium_mcp.text.comparing import final_answer
 
 Judge = Literal["knows", "counts"]
 """How a judge that is reliable decides: it recognises a right response, or it looks for the most frequent answer."""

@@ -6,13 +6,13 @@ from contextlib import closing, contextmanager, suppress
 import click
 from click.shell_completion import CompletionItem, get_completion_class
 
-from consortium_mcp.arbiter import judging_methods
-from consortium_mcp.catalogue import load_catalogue
+from consortium_mcp.engine.judging import judging_methods
+from consortium_mcp.engine.strategies import strategies
 from consortium_mcp.errors import ConsortiumError, NotFound
+from consortium_mcp.models.catalogue import load_catalogue
 from consortium_mcp.settings import load_settings
 from consortium_mcp.store import Store
-from consortium_mcp.strategies import strategies
-from consortium_mcp.texts import plain
+from consortium_mcp.text.templates import plain
 
 NEWEST = 20
 """How many runs are offered."""

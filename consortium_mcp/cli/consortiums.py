@@ -6,12 +6,12 @@ from typing import Any
 
 import click
 
-from consortium_mcp.catalogue import load_catalogue
 from consortium_mcp.cli.completion import complete_consortiums
 from consortium_mcp.cli.options import check_typed, definition_of, definition_options, json_option
 from consortium_mcp.cli.screen import say
-from consortium_mcp.consortium import Consortium
-from consortium_mcp.consultancy import Consultancy
+from consortium_mcp.models.catalogue import load_catalogue
+from consortium_mcp.records.consortium import Consortium
+from consortium_mcp.service.service import Consultancy
 
 
 @click.command()

@@ -23,10 +23,10 @@ from consortium_mcp.cli.options import (
 )
 from consortium_mcp.cli.run_ids import find_run_id
 from consortium_mcp.cli.screen import print_run, say, write_file
-from consortium_mcp.consultancy import Consultancy, answered
-from consortium_mcp.report import plan_text
-from consortium_mcp.run import Budget, Run
-from consortium_mcp.runner import Runner
+from consortium_mcp.records import Budget, Run
+from consortium_mcp.reports.markdown import plan_text
+from consortium_mcp.service.runner import Runner
+from consortium_mcp.service.service import Consultancy, answered
 from consortium_mcp.settings import MOST, MOST_SECONDS
 
 

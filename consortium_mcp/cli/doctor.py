@@ -7,7 +7,7 @@ import click
 
 from consortium_mcp.cli.options import json_option
 from consortium_mcp.cli.screen import say
-from consortium_mcp.doctor import Check, examine
+from consortium_mcp.installation.doctor import Check, examine
 
 _COLOURS = {"ok": "green", "warning": "yellow", "problem": "red"}
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from consortium_mcp._util.lazy import LazyModule
 from consortium_mcp.errors import ConsortiumError
-from consortium_mcp.lazy import LazyModule
-from consortium_mcp.texts import plain
+from consortium_mcp.text.templates import plain
 
 if TYPE_CHECKING:
     import consortium_mcp.cli.logs as logs

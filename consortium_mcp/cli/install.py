@@ -6,8 +6,8 @@ import os
 import click
 
 from consortium_mcp.cli.options import json_option
-from consortium_mcp.client_files import client_files, entry_text, own_entry
-from consortium_mcp.client_files import install as install_entry
+from consortium_mcp.installation.client_configs import client_files, entry_text, own_entry
+from consortium_mcp.installation.client_configs import install as install_entry
 
 _NOT_SEEN = ("LLM_USER_PATH", "CONSORTIUM_DATABASE", "CONSORTIUM_DEFAULT", "CONSORTIUM_LOCAL_MODEL")
 """Variables of this shell that change what the server finds, and that a client started elsewhere does not see."""

@@ -9,7 +9,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from consortium_mcp.run import CallProgress, Progress
+from consortium_mcp.records import CallProgress, Progress
 
 _STYLES = {"thinking": "yellow", "waiting": "magenta", "answered": "green", "failed": "red", "late": "red"}
 

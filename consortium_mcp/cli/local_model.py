@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 
 from consortium_mcp.cli.options import json_option
-from consortium_mcp.local_model.weights import WeightsProgress, chosen_weights, fetch_weights, weights_status
+from consortium_mcp.models.local.weights import WeightsProgress, chosen_weights, fetch_weights, weights_status
 
 
 @click.group(name="local-model")

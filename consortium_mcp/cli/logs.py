@@ -5,9 +5,9 @@ import sys
 from typing import Any
 
 from consortium_mcp.errors import ConsortiumError
-from consortium_mcp.masking import masked
 from consortium_mcp.settings import Settings, load_settings
-from consortium_mcp.texts import plain
+from consortium_mcp.text.masking import masked
+from consortium_mcp.text.templates import plain
 
 
 class MaskingFormatter(logging.Formatter):

@@ -5,11 +5,11 @@ from collections.abc import Iterator, Mapping
 
 import click
 
-from consortium_mcp.catalogue import Catalogue, ModelEntry, load_catalogue
 from consortium_mcp.cli.options import json_option
 from consortium_mcp.cli.screen import say
-from consortium_mcp.consultancy import Consultancy
 from consortium_mcp.errors import StoreUnusable
+from consortium_mcp.models.catalogue import Catalogue, ModelEntry, load_catalogue
+from consortium_mcp.service.service import Consultancy
 from consortium_mcp.settings import load_settings
 
 

@@ -8,16 +8,16 @@ from typing import Any, TypeVar, get_args
 
 import click
 
-from consortium_mcp.arbiter import judging_methods
-from consortium_mcp.catalogue import Catalogue
 from consortium_mcp.cli.completion import complete_judging_methods, complete_models, complete_strategies
-from consortium_mcp.consortium import MAX_INSTANCES, MAX_ITERATIONS, StopOn
-from consortium_mcp.definitions import Definitions, check_rules
+from consortium_mcp.engine.judging import judging_methods
+from consortium_mcp.engine.registry import Registry
+from consortium_mcp.engine.strategies import strategies
 from consortium_mcp.errors import ConsortiumError, InvalidConsortium
-from consortium_mcp.registry import Registry
+from consortium_mcp.models.catalogue import Catalogue
+from consortium_mcp.records.consortium import MAX_INSTANCES, MAX_ITERATIONS, StopOn
+from consortium_mcp.service.definitions import Definitions, check_rules
 from consortium_mcp.settings import MOST
-from consortium_mcp.strategies import strategies
-from consortium_mcp.texts import plain
+from consortium_mcp.text.templates import plain
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -1,8 +1,8 @@
 """Which run is meant on the command line: its id, the beginning of that, or the URI that an answer ends with."""
 
 from consortium_mcp.errors import NotFound
+from consortium_mcp.records.uris import RUNS
 from consortium_mcp.store import Store
-from consortium_mcp.uris import RUNS
 
 SHORTEST = 6
 """Characters that the beginning of an id needs."""

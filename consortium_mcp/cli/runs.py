@@ -15,12 +15,12 @@ from consortium_mcp.cli.consult import work_on
 from consortium_mcp.cli.options import COUNT, Number, json_option, known_judging_method, output_option
 from consortium_mcp.cli.run_ids import find_run_id
 from consortium_mcp.cli.screen import count, is_terminal, print_run, say, write_file
-from consortium_mcp.consultancy import Consultancy, answered
 from consortium_mcp.errors import ConsortiumError
-from consortium_mcp.page import page
-from consortium_mcp.replay import open_replay
-from consortium_mcp.report import transcript
-from consortium_mcp.run import LONGEST_NOTE, Rating, Run, Status
+from consortium_mcp.records import LONGEST_NOTE, Rating, Run, Status
+from consortium_mcp.reports.html import page
+from consortium_mcp.reports.markdown import transcript
+from consortium_mcp.service.replay import open_replay
+from consortium_mcp.service.service import Consultancy, answered
 from consortium_mcp.settings import MOST
 
 FORMS: dict[str, Callable[[Iterable[Run]], Iterable[str]]] = {

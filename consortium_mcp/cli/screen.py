@@ -12,9 +12,9 @@ from rich.console import Console
 from rich.markdown import Markdown
 
 from consortium_mcp.errors import ConsortiumError
-from consortium_mcp.report import about_answer, answer_text, usage_text
-from consortium_mcp.run import Run
-from consortium_mcp.texts import plain
+from consortium_mcp.records import Run
+from consortium_mcp.reports.markdown import about_answer, answer_text, usage_text
+from consortium_mcp.text.templates import plain
 
 
 def say(text: str, *, nl: bool = True, err: bool = False) -> None:

@@ -4,8 +4,8 @@ import click
 
 from consortium_mcp.cli.options import json_option
 from consortium_mcp.cli.screen import say
-from consortium_mcp.consultancy import Consultancy, load_stats
-from consortium_mcp.report import stats_text
+from consortium_mcp.reports.markdown import stats_text
+from consortium_mcp.service.service import Consultancy, load_stats
 
 
 @click.command()

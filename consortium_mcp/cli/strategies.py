@@ -4,10 +4,10 @@ import json
 
 import click
 
-from consortium_mcp.arbiter import judging_methods
 from consortium_mcp.cli.options import json_option
-from consortium_mcp.roles import ROLES
-from consortium_mcp.strategies import strategies as known_strategies
+from consortium_mcp.engine.judging import judging_methods
+from consortium_mcp.engine.strategies import strategies as known_strategies
+from consortium_mcp.records.roles import ROLES
 
 
 @click.command()

@@ -2,18 +2,18 @@
 
 from typing import TYPE_CHECKING
 
-from consortium_mcp.lazy import lazy_names
+from consortium_mcp._util.lazy import lazy_names
 
 if TYPE_CHECKING:
     from consortium_mcp.server.app import build_server
-    from consortium_mcp.server.http import serve_http
+    from consortium_mcp.server.network.http import serve_http
     from consortium_mcp.server.stdio import serve_stdio
 
 __all__ = ["build_server", "serve_http", "serve_stdio"]
 
 _HOMES = {  # imported when one of their names is first used: a server is reached in one way
     "app": ("build_server",),
-    "http": ("serve_http",),
+    "network.http": ("serve_http",),
     "stdio": ("serve_stdio",),
 }
 

@@ -6,17 +6,17 @@ from typing import Any
 from mcp.server.context import CallNext, HandlerResult, ServerMiddleware, ServerRequestContext
 from mcp.server.subscriptions import ToolsListChanged
 
-from consortium_mcp.runner import Runner
-from consortium_mcp.server.cancellation import Cancellations
-from consortium_mcp.server.changes import Changes
-from consortium_mcp.server.completion import add_completion
-from consortium_mcp.server.front import Front
-from consortium_mcp.server.listeners import Listeners
-from consortium_mcp.server.menu import Menu
-from consortium_mcp.server.prompts import add_prompts
-from consortium_mcp.server.resources import add_resources
-from consortium_mcp.server.strict import StrictServer
+from consortium_mcp.server.base.choices import Menu
+from consortium_mcp.server.base.mcp_server import StrictServer
+from consortium_mcp.server.handshake import Front
+from consortium_mcp.server.resources.changes import Changes
+from consortium_mcp.server.resources.completion import add_completion
+from consortium_mcp.server.resources.listeners import Listeners
+from consortium_mcp.server.resources.prompts import add_prompts
+from consortium_mcp.server.resources.reading import add_resources
 from consortium_mcp.server.tools import add_tools
+from consortium_mcp.server.tools.cancellation import Cancellations
+from consortium_mcp.service.runner import Runner
 
 logger = logging.getLogger(__name__)
 

@@ -6,12 +6,12 @@ from contextlib import suppress
 import anyio
 import anyio.to_thread
 
-from consortium_mcp.event_loop import run
-from consortium_mcp.server.exit import end_now, end_soon
-from consortium_mcp.server.front import Front
-from consortium_mcp.server.later import Later
-from consortium_mcp.server.listeners import Listeners
-from consortium_mcp.server.menu import Menu
+from consortium_mcp._util.event_loop import run
+from consortium_mcp.server.base.choices import Menu
+from consortium_mcp.server.deferred_startup import Later
+from consortium_mcp.server.handshake import Front
+from consortium_mcp.server.resources.listeners import Listeners
+from consortium_mcp.server.shutdown import end_now, end_soon
 from consortium_mcp.settings import Settings
 from consortium_mcp.store.names import SavedNames
 

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from consortium_mcp.lazy import lazy_names
+from consortium_mcp._util.lazy import lazy_names
 
 if TYPE_CHECKING:
     from consortium_mcp.store.journal import (
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     )
     from consortium_mcp.store.leases import LEASE_SECONDS
     from consortium_mcp.store.runs import Room
-    from consortium_mcp.store.whole import Store
+    from consortium_mcp.store.store import Store
 
 __all__ = [
     "LEASE_SECONDS",
@@ -37,7 +37,7 @@ _HOMES = {  # imported when one of their names is first used: a server that star
     "journal": ("Begun", "NotHeld", "Paid", "Refused", "Reservation", "caller_scope", "day_scope", "run_scope"),
     "leases": ("LEASE_SECONDS",),
     "runs": ("Room",),
-    "whole": ("Store",),
+    "store": ("Store",),
 }
 
 __getattr__ = lazy_names(__name__, _HOMES)

@@ -4,9 +4,9 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from consortium_mcp.consortium import Consortium, load_saved_form
 from consortium_mcp.errors import ConsortiumError, NotFound
-from consortium_mcp.run import now_utc
+from consortium_mcp.records import now_utc
+from consortium_mcp.records.consortium import Consortium, load_saved_form
 from consortium_mcp.store.database import insert
 from consortium_mcp.store.names import SavedNames
 

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import anyio
 import anyio.to_thread
 
-from consortium_mcp.callers import current_caller
+from consortium_mcp._util.caller import current_caller
+from consortium_mcp._util.lazy import LazyModule
+from consortium_mcp._util.sqlite_writer import Job, Writer
 from consortium_mcp.errors import StoreUnusable
-from consortium_mcp.lazy import LazyModule
 from consortium_mcp.store.ownership import show_own
-from consortium_mcp.store.writer import Job, Writer
 
 if TYPE_CHECKING:
     import sqlite_utils

@@ -7,7 +7,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
-from consortium_mcp.run import Budget, CallResult, CallSpec, Turn, now_utc
+from consortium_mcp.records import Budget, CallResult, CallSpec, Turn, now_utc
 from consortium_mcp.store.database import DatabaseFile, insert, insert_sql
 from consortium_mcp.store.leases import is_held
 from consortium_mcp.store.rows import RESULT_COLUMNS, result_of

@@ -4,7 +4,7 @@ import sqlite3
 import time
 from datetime import datetime
 
-from consortium_mcp.run import now_utc
+from consortium_mcp.records import now_utc
 from consortium_mcp.store.database import DatabaseFile
 
 LEASE_SECONDS = 30

@@ -4,7 +4,7 @@ import sqlite3
 import time
 from typing import Literal
 
-from consortium_mcp.run import CallProgress, Progress
+from consortium_mcp.records import CallProgress, Progress
 from consortium_mcp.store.database import DatabaseFile
 from consortium_mcp.store.rows import is_member, ms_between, place
 from consortium_mcp.store.runs import STATUS_SEEN, no_such_run

@@ -1,6 +1,6 @@
 """Ratings: what people say afterwards about a run's answer."""
 
-from consortium_mcp.run import Rating, now_utc
+from consortium_mcp.records import Rating, now_utc
 from consortium_mcp.store.database import DatabaseFile
 
 

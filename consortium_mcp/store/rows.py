@@ -5,8 +5,7 @@ import sqlite3
 import time
 from datetime import datetime
 
-from consortium_mcp.consortium import Consortium
-from consortium_mcp.run import (
+from consortium_mcp.records import (
     Budget,
     CallResult,
     Iteration,
@@ -18,6 +17,7 @@ from consortium_mcp.run import (
     Usage,
     Verdict,
 )
+from consortium_mcp.records.consortium import Consortium
 
 RESULT_COLUMNS = tuple(CallResult.model_fields)
 """The columns of a call that are its result."""

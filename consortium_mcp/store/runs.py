@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from consortium_mcp.errors import Busy, ConsortiumError, NotFound
-from consortium_mcp.run import (
+from consortium_mcp.records import (
     Iteration,
     Parent,
     Run,
@@ -17,7 +17,7 @@ from consortium_mcp.run import (
 from consortium_mcp.store.database import DatabaseFile, insert
 from consortium_mcp.store.leases import LEASE_SECONDS, end_nested, is_held
 from consortium_mcp.store.rows import iteration_of, responses_so_far, run_of
-from consortium_mcp.store.selection import select_runs
+from consortium_mcp.store.run_queries import select_runs
 
 STATUS_SEEN = "CASE WHEN status = 'running' AND coalesce(lease_until, 0) < ? THEN 'interrupted' ELSE status END"
 """The status as a reader sees it; the one parameter is the time now."""

@@ -1,11 +1,11 @@
 """The tools; their docstrings speak to the model that chooses among them."""
 
-from consortium_mcp.runner import Runner
-from consortium_mcp.server.cancellation import Cancellations
-from consortium_mcp.server.strict import StrictServer
+from consortium_mcp.server.base.mcp_server import StrictServer
+from consortium_mcp.server.tools.cancellation import Cancellations
 from consortium_mcp.server.tools.consulting import add_consulting
 from consortium_mcp.server.tools.definitions import add_definitions, list_known_models, list_saved
 from consortium_mcp.server.tools.history import add_history
+from consortium_mcp.service.runner import Runner
 
 __all__ = ["add_tools", "list_known_models", "list_saved"]
 

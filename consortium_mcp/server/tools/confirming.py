@@ -8,13 +8,13 @@ from mcp.server.mcpserver import AcceptedElicitation, Context, Elicit, Elicitati
 from pydantic import BaseModel, Field
 
 from consortium_mcp.errors import ConsortiumError
-from consortium_mcp.plan import Plan
-from consortium_mcp.report import plan_text
-from consortium_mcp.run import Budget
-from consortium_mcp.runner import Runner
-from consortium_mcp.server.results import definition_text
-from consortium_mcp.server.sampling import follows_run
+from consortium_mcp.records import Budget
+from consortium_mcp.reports.markdown import plan_text
 from consortium_mcp.server.tools.parameters import Rules, gather_asked
+from consortium_mcp.server.tools.results import definition_text
+from consortium_mcp.server.tools.sampling import follows_run
+from consortium_mcp.service.estimate import Plan
+from consortium_mcp.service.runner import Runner
 
 
 class Confirmation(BaseModel):

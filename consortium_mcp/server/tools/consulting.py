@@ -8,12 +8,9 @@ from mcp.server.mcpserver import Context, Resolve
 from mcp_types import CallToolResult
 from pydantic import Field
 
-from consortium_mcp.run import Budget, Progress
-from consortium_mcp.runner import Runner
-from consortium_mcp.server.cancellation import Cancellations
-from consortium_mcp.server.results import ConsultResult, consult_result, plan_result
-from consortium_mcp.server.sampling import lent_model, take_answers
-from consortium_mcp.server.strict import StrictServer
+from consortium_mcp.records import Budget, Progress
+from consortium_mcp.server.base.mcp_server import StrictServer
+from consortium_mcp.server.tools.cancellation import Cancellations
 from consortium_mcp.server.tools.confirming import Outcome, spending, was_asked
 from consortium_mcp.server.tools.parameters import (
     Arbiter,
@@ -36,6 +33,9 @@ from consortium_mcp.server.tools.parameters import (
     gather_asked,
     hints,
 )
+from consortium_mcp.server.tools.results import ConsultResult, consult_result, plan_result
+from consortium_mcp.server.tools.sampling import lent_model, take_answers
+from consortium_mcp.service.runner import Runner
 
 
 def add_consulting(server: StrictServer, runner: Runner, cancellations: Cancellations) -> None:

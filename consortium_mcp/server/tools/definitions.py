@@ -7,22 +7,13 @@ from mcp.server.mcpserver import Resolve
 from mcp_types import CallToolResult
 from pydantic import Field
 
-from consortium_mcp.arbiter import judging_methods
-from consortium_mcp.catalogue import load_catalogue
-from consortium_mcp.consortium import Consortium
-from consortium_mcp.roles import ROLES
-from consortium_mcp.runner import Runner
-from consortium_mcp.server.results import (
-    Choice,
-    ConsortiumList,
-    ConsortiumSummary,
-    ModelList,
-    ModelSummary,
-    SavedConsortium,
-    definition_text,
-    result,
-)
-from consortium_mcp.server.strict import StrictServer
+from consortium_mcp.engine.judging import judging_methods
+from consortium_mcp.engine.strategies import strategies
+from consortium_mcp.models.catalogue import load_catalogue
+from consortium_mcp.records.consortium import Consortium
+from consortium_mcp.records.roles import ROLES
+from consortium_mcp.records.uris import CONSORTIUMS, MODELS, consortium_uri
+from consortium_mcp.server.base.mcp_server import StrictServer
 from consortium_mcp.server.tools.confirming import Outcome, overwriting, was_asked
 from consortium_mcp.server.tools.parameters import (
     Arbiter,
@@ -39,8 +30,17 @@ from consortium_mcp.server.tools.parameters import (
     gather_rules,
     hints,
 )
-from consortium_mcp.strategies import strategies
-from consortium_mcp.uris import CONSORTIUMS, MODELS, consortium_uri
+from consortium_mcp.server.tools.results import (
+    Choice,
+    ConsortiumList,
+    ConsortiumSummary,
+    ModelList,
+    ModelSummary,
+    SavedConsortium,
+    definition_text,
+    result,
+)
+from consortium_mcp.service.runner import Runner
 
 
 def add_definitions(server: StrictServer, runner: Runner) -> None:

@@ -7,13 +7,13 @@ from mcp_types import CallToolResult
 from pydantic import Field
 
 from consortium_mcp.errors import ConsortiumError
-from consortium_mcp.run import LONGEST_NOTE, Rating, RunOutline, Status
-from consortium_mcp.runner import Runner
-from consortium_mcp.server.cursors import read_cursor, write_cursor
-from consortium_mcp.server.limits import fits
-from consortium_mcp.server.results import RunList, RunSummary, result
-from consortium_mcp.server.strict import StrictServer
+from consortium_mcp.records import LONGEST_NOTE, Rating, RunOutline, Status
+from consortium_mcp.server.base.cursors import read_cursor, write_cursor
+from consortium_mcp.server.base.mcp_server import StrictServer
+from consortium_mcp.server.base.result_size import fits
 from consortium_mcp.server.tools.parameters import RunId, hints
+from consortium_mcp.server.tools.results import RunList, RunSummary, result
+from consortium_mcp.service.runner import Runner
 
 
 def add_history(server: StrictServer, runner: Runner) -> None:

@@ -6,8 +6,8 @@ from mcp.server.mcpserver import Context, Resolve
 from mcp_types import ToolAnnotations
 from pydantic import Field
 
-from consortium_mcp.consortium import StopOn
-from consortium_mcp.server.sampling import lends_its_model
+from consortium_mcp.records.consortium import StopOn
+from consortium_mcp.server.tools.sampling import lends_its_model
 from consortium_mcp.settings import MOST, MOST_SECONDS
 
 ModelNames = Annotated[

@@ -1,6 +1,0 @@
-"""The installation examined: what works, what does not, and what mends it. Asks a model only where told to."""
-
-from consortium_mcp.doctor.check import Check
-from consortium_mcp.doctor.examination import examine
-
-__all__ = ["Check", "examine"]

@@ -1,0 +1,121 @@
+"""Asks the arbiter for a verdict in some form: once more when it is unreadable, and a member where it fails."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from consortium_mcp.engine.judging.question import question, repair
+from consortium_mcp.engine.judging.reader import outside_thinking, read_fields, text_of
+from consortium_mcp.engine.members import Caller
+from consortium_mcp.records import CallResult, CallSpec, Iteration, Measures, Run, Verdict
+from consortium_mcp.records.consortium import OWN_ANSWER, alternatives
+from consortium_mcp.text.comparing import agreement
+
+ReadsSchema = Callable[[str], bool]
+"""Whether the model of that name supports schemas."""
+
+
+ORDER_MARGIN = 0.05
+"""How close to the threshold a confidence must be for the order of the responses to be worth a further call."""
+
+ORDER_AGREEMENT = 0.8
+"""How far two syntheses must agree to count as the same verdict."""
+
+
+@dataclass(frozen=True)
+class Form:
+    """How a verdict is asked for and read, side by side."""
+
+    template: str
+    """The template that asks for the form, without `_json` or `_tags`."""
+
+    schema: Callable[[int], dict[str, Any]]
+    """What is asked of models that support schemas, about so many responses; descriptions stand in for words."""
+
+    read: Callable[[str, Iteration], Verdict | None]
+    """Reads a reply; None when it holds no verdict in this form."""
+
+    takes_text: bool = True
+    """Whether a reply without the form is taken as the synthesis itself."""
+
+    beginning: Callable[[str], str] | None = None
+    """Reads what of the synthesis stands in an unfinished reply; None where nothing can be told before its end."""
+
+
+async def ask_arbiter(run: Run, iteration: Iteration, call: Caller, reads_schema: ReadsSchema, form: Form) -> Iteration:
+    """Ask the arbiter what it makes of an iteration's responses; where it fails, the strongest member stands in."""
+    arbiter = run.consortium.arbiter or ""
+    judged = await _verdict_of(run, iteration, arbiter, "arbiter", call, reads_schema, form)
+    if judged.verdict is not None:
+        return await _with_order_checked(run, judged, arbiter, call, reads_schema, form)
+    stand_in = _strongest_other(iteration, arbiter)
+    if stand_in is None or (run.output_schema and not reads_schema(stand_in)):
+        return judged
+    again = await _verdict_of(run, iteration, stand_in, "arbiter/standin", call, reads_schema, form)
+    if again.verdict is None:
+        both = f"{judged.arbiter_error}; {stand_in} in its place: {again.arbiter_error}"
+        return judged.model_copy(update={"arbiter_error": both})
+    return again.model_copy(update={"judged_by": again.judged_by or stand_in, "arbiter_error": judged.arbiter_error})
+
+
+async def _verdict_of(
+    run: Run, iteration: Iteration, model: str, role: str, call: Caller, reads_schema: ReadsSchema, form: Form
+) -> Iteration:
+    """The iteration with a model's verdict, or the reason why there is none; an unreadable one is asked for again."""
+    schema = form.schema(len(iteration.shown_order)) if reads_schema(model) else None
+    label = f"{model} (arbiter)"
+    asked = question(run, iteration, iteration.shown_order, form.template, schema, role=role, model=model, label=label)
+    result = await call(asked)
+    if not result.ok:
+        return iteration.model_copy(update={"arbiter_error": result.error, "raw_verdict": result.text})
+    reply = result.text or ""
+    verdict = form.read(reply, iteration)
+    if verdict is None or verdict.confidence is None:
+        verdict = await _repaired(run, iteration, asked, reply, verdict, call, form)
+    if verdict and verdict.problem and result.error_kind == "truncated":
+        verdict = verdict.model_copy(update={"problem": f"{verdict.problem}; the reply was cut at its length limit"})
+    problem = None if verdict else "its reply holds neither a verdict nor any text outside its thinking"
+    judged = {"verdict": verdict, "judged_by": result.answered_by, "arbiter_error": problem, "raw_verdict": reply}
+    return iteration.model_copy(update=judged)
+
+
+async def _with_order_checked(
+    run: Run, judged: Iteration, arbiter: str, call: Caller, reads_schema: ReadsSchema, form: Form
+) -> Iteration:
+    """Where the confidence is close to the threshold, ask again with the responses reversed, and note what held."""
+    verdict, rules = judged.verdict, run.consortium
+    if verdict is None or verdict.confidence is None or len(judged.shown_order) < 2 or not rules.check_order:
+        return judged
+    if abs(verdict.confidence - rules.confidence_threshold) >= ORDER_MARGIN:
+        return judged
+    reversed_order = judged.model_copy(update={"shown_order": judged.shown_order[::-1], "verdict": None})
+    again = await _verdict_of(run, reversed_order, arbiter, "arbiter/reversed", call, reads_schema, form)
+    if again.verdict is None:
+        return judged
+    same = agreement(again.verdict.synthesis, verdict.synthesis) >= ORDER_AGREEMENT
+    return judged.model_copy(update={"measures": Measures(order_held=same)})
+
+
+async def _repaired(
+    run: Run, iteration: Iteration, asked: CallSpec, reply: str, verdict: Verdict | None, call: Caller, form: Form
+) -> Verdict | None:
+    """The verdict after the second asking: the first one's text wins where it could be read."""
+    problem = verdict.problem if verdict and verdict.problem else "no verdict in the form asked for"
+    result: CallResult = await call(repair(run, asked, form.template, reply, problem))
+    second = form.read(result.text or "", iteration) if result.ok else None
+    if verdict is None:
+        is_form = read_fields(reply, "synthesis", iteration.responses) is not None  # in form, but not valid
+        text = text_of(outside_thinking(reply)) if form.takes_text and not is_form else ""
+        problem = "the arbiter's reply is not in the form asked for; its text is taken as it is"
+        return second or (Verdict(synthesis=text, problem=problem) if text else None)
+    if second is not None and second.confidence is not None:
+        return verdict.model_copy(update={"confidence": second.confidence, "problem": None})
+    return verdict
+
+
+def _strongest_other(iteration: Iteration, arbiter: str) -> str | None:
+    """The model of the response that trusts itself most, the first of equals; None where only the arbiter's is left."""
+    failed = {*alternatives(arbiter), OWN_ANSWER}
+    usable = [one for one in iteration.responses if one.ok and failed.isdisjoint(alternatives(one.model))]
+    best = max(usable, key=lambda response: response.stated_confidence or 0.0, default=None)
+    return best.model if best else None

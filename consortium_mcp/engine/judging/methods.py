@@ -1,0 +1,101 @@
+"""The judging methods by name: how responses become a verdict; other packages add theirs by entry point."""
+
+from collections.abc import Awaitable, Callable, Collection
+from dataclasses import dataclass
+from functools import cache
+
+from consortium_mcp.engine.judging.asking import Form, ReadsSchema, ask_arbiter
+from consortium_mcp.engine.judging.peer_rank import judge_by_peers
+from consortium_mcp.engine.judging.pick_and_rank import PICK, RANK
+from consortium_mcp.engine.judging.synthesize import FORM as SYNTHESIZE
+from consortium_mcp.engine.judging.synthesize import following
+from consortium_mcp.engine.judging.vote import is_decided, judge_by_vote
+from consortium_mcp.engine.members import Caller
+from consortium_mcp.engine.registry import Registry, load_registry
+from consortium_mcp.records import CallResult, Iteration, Run
+
+ENTRY_POINTS = "consortium_mcp.judging_methods"
+"""The group in which another package names its JudgingMethod objects."""
+
+Judge = Callable[[Run, Iteration, Caller, ReadsSchema], Awaitable[Iteration]]
+"""Returns the iteration with its verdict."""
+
+
+@dataclass(frozen=True)
+class JudgingMethod:
+    """How responses become a verdict."""
+
+    name: str
+    """What a consortium calls it."""
+
+    sentence: str
+    """What it does."""
+
+    judge: Judge
+
+    needs_arbiter: bool = True
+    """Whether the arbiter is asked."""
+
+    calls: Callable[[int], int] = lambda instances: 1
+    """How many calls the judging of so many instances takes, without repairs."""
+
+    ranks: bool = False
+    """Whether its verdict orders all responses."""
+
+    decided: Callable[[Run, Collection[CallResult], int], bool] | None = None
+    """Tells from the results so far, and how many were asked, that the rest cannot change the outcome; None never."""
+
+    follows_schema: bool = False
+    """Whether its answer can follow a JSON schema of the caller's."""
+
+    beginning: Callable[[str], str] | None = None
+    """Reads what of the answer stands in the arbiter's unfinished reply; None where that cannot be told."""
+
+
+def _by_arbiter(form: Form) -> Judge:
+    async def judge(run: Run, iteration: Iteration, call: Caller, reads_schema: ReadsSchema) -> Iteration:
+        return await ask_arbiter(run, iteration, call, reads_schema, form)
+
+    return judge
+
+
+async def _synthesize(run: Run, iteration: Iteration, call: Caller, reads_schema: ReadsSchema) -> Iteration:
+    form = SYNTHESIZE if run.output_schema is None else following(run.output_schema)
+    return await ask_arbiter(run, iteration, call, reads_schema, form)
+
+
+_OWN = (
+    JudgingMethod(
+        "synthesize",
+        "The arbiter combines the responses into one answer and says how far to trust it.",
+        _synthesize,
+        beginning=SYNTHESIZE.beginning,
+        follows_schema=True,
+    ),
+    JudgingMethod("pick", "The arbiter names the best response; its text is the answer, untouched.", _by_arbiter(PICK)),
+    JudgingMethod(
+        "rank", "The arbiter orders the responses; the first one's text is the answer.", _by_arbiter(RANK), ranks=True
+    ),
+    JudgingMethod(
+        "peer_rank",
+        "The members rank the others' anonymous responses; Borda counts decide, no arbiter is asked.",
+        judge_by_peers,
+        needs_arbiter=False,
+        calls=lambda instances: instances,
+        ranks=True,
+    ),
+    JudgingMethod(
+        "vote",
+        "The most frequent final answer wins; no arbiter is asked, and waiting ends when the result is certain.",
+        judge_by_vote,
+        needs_arbiter=False,
+        calls=lambda instances: 0,
+        decided=is_decided,
+    ),
+)
+
+
+@cache
+def judging_methods() -> Registry[JudgingMethod]:
+    """Every judging method by its name."""
+    return load_registry("judging method", _OWN, ENTRY_POINTS)

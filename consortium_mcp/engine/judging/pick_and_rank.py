@@ -1,0 +1,84 @@
+"""`pick` and `rank`: the arbiter names the best response, or orders them all; the best one's text is the answer."""
+
+from typing import Any
+
+from consortium_mcp.engine.judging.asking import Form
+from consortium_mcp.engine.judging.reader import (
+    areas_of,
+    confidence_of,
+    dissent_of,
+    flag_of,
+    numbers_of,
+    read_fields,
+    text_of,
+)
+from consortium_mcp.engine.judging.synthesize import VERDICT_SCHEMA
+from consortium_mcp.records import Iteration, Verdict
+
+
+def _schema(main: str, definition: dict[str, Any]) -> dict[str, Any]:
+    """The verdict's schema with another main field in the place of the synthesis."""
+    others = {name: VERDICT_SCHEMA["properties"][name] for name in VERDICT_SCHEMA["required"] if name != "synthesis"}
+    return {**VERDICT_SCHEMA, "properties": {main: definition, **others}, "required": [main, *others]}
+
+
+def read_pick(reply: str, iteration: Iteration) -> Verdict | None:
+    """Read which response was picked; a number that was not shown makes the verdict invalid."""
+    fields = read_fields(reply, "best", iteration.responses)
+    numbers = numbers_of(fields.get("best")) if fields else []
+    return _verdict(fields or {}, iteration, numbers[:1]) if len(numbers) == 1 else None
+
+
+def read_ranking(reply: str, iteration: Iteration) -> Verdict | None:
+    """Read the order of the responses, best first; each that was shown must stand in it once, and no other."""
+    fields = read_fields(reply, "ranking", iteration.responses)
+    numbers = numbers_of(fields.get("ranking")) if fields else []
+    complete = sorted(numbers) == list(range(1, len(iteration.shown_order) + 1))
+    return _verdict(fields or {}, iteration, numbers) if complete else None
+
+
+def pick_schema(shown: int) -> dict[str, Any]:
+    """The schema of a pick among so many responses: no other number can be given."""
+    numbers = {"type": "integer", "enum": list(range(1, shown + 1))}
+    return _schema("best", {**numbers, "description": "The number of the best response."})
+
+
+def ranking_schema(shown: int) -> dict[str, Any]:
+    """The schema of an order of so many responses."""
+    numbers = {"type": "integer", "enum": list(range(1, shown + 1))}
+    length = {"minItems": shown, "maxItems": shown}
+    described = {"description": "The numbers of all responses, each once, the best first."}
+    return _schema("ranking", {"type": "array", "items": numbers, **length, **described})
+
+
+def ballot_schema(shown: int) -> dict[str, Any]:
+    """The schema of such an order alone, where nobody reads more than that."""
+    schema = ranking_schema(shown)
+    return {**schema, "properties": {"ranking": schema["properties"]["ranking"]}, "required": ["ranking"]}
+
+
+PICK = Form(template="pick", schema=pick_schema, read=read_pick, takes_text=False)
+"""How the best response is asked for and read."""
+
+RANK = Form(template="rank", schema=ranking_schema, read=read_ranking, takes_text=False)
+"""How the order of the responses is asked for and read."""
+
+
+def _verdict(fields: dict[str, Any], iteration: Iteration, numbers: list[int]) -> Verdict | None:
+    """The verdict whose best response is the first of the numbers; None when one of them was not shown."""
+    if not all(1 <= number <= len(iteration.shown_order) for number in numbers):
+        return None
+    ordered = [iteration.responses[iteration.shown_order[number - 1]] for number in numbers]
+    confidence = confidence_of(fields)
+    text = ordered[0].text or ""
+    return Verdict(
+        synthesis=text,
+        confidence=confidence.value,
+        analysis=text_of(fields.get("analysis")),
+        dissent=dissent_of(text_of(fields.get("dissent")), text),
+        needs_iteration=flag_of(fields.get("needs_iteration")),
+        refinement_areas=areas_of(fields.get("refinement_areas")),
+        problem=confidence.problem,
+        chosen=ordered[0].response_id,
+        ranking=tuple(response.response_id for response in ordered) if len(ordered) > 1 else (),
+    )

@@ -1,0 +1,133 @@
+"""`synthesize`: the arbiter combines the responses into one answer and says how far to trust it."""
+
+from typing import Any
+
+from consortium_mcp.engine.judging.asking import Form
+from consortium_mcp.engine.judging.partial_reader import beginning_of_synthesis
+from consortium_mcp.engine.judging.reader import (
+    areas_of,
+    confidence_of,
+    dissent_of,
+    flag_of,
+    numbers_of,
+    read_fields,
+    text_of,
+)
+from consortium_mcp.records import Claim, Iteration, Verdict
+
+VERDICT_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "synthesis": {
+            "type": "string",
+            "description": "The best answer to the prompt, complete in itself; keep what is right, drop what is wrong.",
+        },
+        "confidence": {
+            "type": "number",
+            "minimum": 0,
+            "maximum": 1,
+            "description": "How likely the synthesis is right and complete.",
+        },
+        "analysis": {"type": "string", "description": "Why you decided so, in one to three sentences."},
+        "dissent": {
+            "type": "string",
+            "description": "What a response holds against the synthesis and may be right about; empty if nothing.",
+        },
+        "needs_iteration": {
+            "type": "boolean",
+            "description": "True only if asking the models again would make the answer better.",
+        },
+        "refinement_areas": {
+            "type": "array",
+            "items": {"type": "string"},
+            "description": "What they should work on then; empty if nothing.",
+        },
+        "claims": {
+            "type": "array",
+            "description": "Where responses contradict each other: each disputed claim; leave it out if nowhere.",
+            "items": {
+                "type": "object",
+                "properties": {
+                    "claim": {"type": "string", "description": "The statement, in one sentence."},
+                    "supported_by": {"type": "array", "items": {"type": "integer"}, "description": "Response numbers."},
+                    "opposed_by": {"type": "array", "items": {"type": "integer"}, "description": "Response numbers."},
+                    "quote_for": {"type": "string", "description": "A few words of one that holds it."},
+                    "quote_against": {"type": "string", "description": "A few words of one that denies it."},
+                },
+                "required": ["claim", "supported_by", "opposed_by", "quote_for", "quote_against"],
+                "additionalProperties": False,
+            },
+        },
+    },
+    "required": ["synthesis", "confidence", "analysis", "dissent", "needs_iteration", "refinement_areas"],
+    "additionalProperties": False,
+}
+"""What is asked of models that support schemas; the descriptions stand in for words in the question."""
+
+
+def read_verdict(reply: str, iteration: Iteration, kind: type = str) -> Verdict | None:
+    """Read the last well-formed verdict of a reply; None when there is none.
+
+    Args:
+        kind: what the synthesis must be: text, or `dict` where it follows a schema of the caller's.
+    """
+    fields = read_fields(reply, "synthesis", iteration.responses)
+    if fields is None or not isinstance(fields["synthesis"], kind):
+        return None
+    confidence = confidence_of(fields)
+    claims = claims_of(fields.get("claims"), iteration)
+    if claims is None:
+        return None
+    return Verdict(
+        claims=claims,
+        synthesis=text_of(fields["synthesis"]),
+        confidence=confidence.value,
+        analysis=text_of(fields.get("analysis")),
+        dissent=dissent_of(text_of(fields.get("dissent")), text_of(fields["synthesis"])),
+        needs_iteration=flag_of(fields.get("needs_iteration")),
+        refinement_areas=areas_of(fields.get("refinement_areas")),
+        problem=confidence.problem,
+    )
+
+
+def claims_of(value: object, iteration: Iteration) -> tuple[Claim, ...] | None:
+    """The disputed claims, with instances for response numbers; None when one names a response that was not shown."""
+    shown = [iteration.responses[place].label for place in iteration.shown_order]
+    claims = []
+    for item in value if isinstance(value, list) else ():
+        if not isinstance(item, dict) or not text_of(item.get("claim")):
+            continue
+        numbers = {side: numbers_of(item.get(side)) for side in ("supported_by", "opposed_by")}
+        if not all(1 <= number <= len(shown) for given in numbers.values() for number in given):
+            return None
+        supporters, opponents = (tuple(shown[number - 1] for number in given) for given in numbers.values())
+        claims.append(
+            Claim(
+                claim=text_of(item["claim"]),
+                supported_by=supporters,
+                opposed_by=opponents,
+                quote_for=text_of(item.get("quote_for")),
+                quote_against=text_of(item.get("quote_against")),
+            )
+        )
+    return tuple(claims)
+
+
+FORM = Form(
+    template="verdict", schema=lambda shown: VERDICT_SCHEMA, read=read_verdict, beginning=beginning_of_synthesis
+)
+"""How a synthesis is asked for and read."""
+
+
+def following(schema: dict[str, Any]) -> Form:
+    """How a synthesis is asked for and read that is itself a JSON object by a schema; what it refers to moves up."""
+    shared: dict[str, Any] = {name: schema[name] for name in ("$defs", "definitions") if name in schema}
+    synthesis = {name: value for name, value in schema.items() if name not in shared}
+    properties: dict[str, Any] = {**VERDICT_SCHEMA["properties"], "synthesis": synthesis}
+    verdict: dict[str, Any] = {**VERDICT_SCHEMA, "properties": properties, **shared}
+    return Form(
+        template="verdict",
+        schema=lambda shown: verdict,
+        read=lambda reply, iteration: read_verdict(reply, iteration, dict),
+        takes_text=False,
+    )

@@ -1,0 +1,189 @@
+"""How a run ends: which iteration is the answer, and what is missing from it."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from consortium_mcp.engine.judging import judging_methods
+from consortium_mcp.engine.measures import COMPARED_PAIRS
+from consortium_mcp.records import Iteration, MemberResponse, Run, Status, Verdict, now_utc
+from consortium_mcp.records.consortium import alternatives
+from consortium_mcp.text.comparing import agree, comparable, same_text
+
+
+def closed(run: Run) -> Run:
+    """The run with its answer, and what is missing from it."""
+    best = best_iteration(run)
+    if best is not None and best.verdict is not None:
+        answer: dict[str, Any] = {
+            "selected_iteration": best.number,
+            "answer": best.verdict.synthesis,
+            "confidence": best.verdict.confidence,
+            "dissent": best.verdict.dissent,
+            "degraded": (
+                *_stopped(run),
+                *_stood_in(run, best),
+                *_missing(run, best.responses),
+                *_unread(run, best.verdict),
+                *_lost_after(run, best),
+            ),
+        }
+    elif (last := _last_answered(run)) is not None and run.output_schema:
+        why = (
+            f"{_judge(run)} gave no verdict ({_clause(last.arbiter_error)}), and no response alone follows the schema."
+        )
+        return ended(run, "failed", why)
+    elif last is not None:
+        single = _most_agreed(last)
+        answer = {
+            "selected_iteration": last.number,
+            "answer": single.text,
+            "degraded": (
+                f"{_judge(run)} gave no verdict ({_clause(last.arbiter_error)}); this is the response of "
+                f"{single.label} alone, the one that the others agree with most.",
+                *_stopped(run),
+                *_missing(run, last.responses),
+                *_lost_after(run, last),
+            ),
+        }
+    else:
+        return ended(run, "failed", _why_failed(run))
+    return run.model_copy(update={**answer, "ended_utc": now_utc()})
+
+
+def ended(run: Run, status: Status, error: str) -> Run:
+    """The run without an answer, and why."""
+    return run.model_copy(update={"status": status, "error": error, "ended_utc": now_utc()})
+
+
+def best_iteration(run: Run) -> Iteration | None:
+    """The iteration whose synthesis is the answer; None when there is no verdict at all.
+
+    The one that converged, else the one with the highest confidence, the later one where two are equal.
+    """
+    judged = [iteration for iteration in run.iterations if iteration.verdict]
+    if not judged:
+        return None
+    if run.status == "converged":
+        return judged[-1]
+    return max(judged, key=lambda one: (-1.0 if one.confidence is None else one.confidence, one.number))
+
+
+def will_be_answer(run: Run, call_id: str) -> bool:
+    """Whether the synthesis that a call is asked for will be the answer, however it is judged.
+
+    So it is for the arbiter of the last iteration that may be, as long as no earlier one has a confidence: of several,
+    the one that is trusted most is the answer, and confidence is stated after the synthesis.
+    """
+    last = len(run.iterations) + 1 >= run.consortium.iteration_limit
+    return last and call_id.endswith("/arbiter") and all(one.confidence is None for one in run.iterations)
+
+
+def brings_nothing(run: Run) -> bool:
+    """Whether the last iteration's synthesis says the same as the one before it."""
+    before, last = ([one.verdict for one in run.iterations[-2:]] + [None, None])[:2]
+    return before is not None and last is not None and same_text(before.synthesis, last.synthesis)
+
+
+def _last_answered(run: Run) -> Iteration | None:
+    """The last iteration in which a member gave a response; None when there is none."""
+    return next((one for one in reversed(run.iterations) if any(response.ok for response in one.responses)), None)
+
+
+def _most_agreed(iteration: Iteration) -> MemberResponse:
+    """The response with which the others agree most; of equals the one that trusts itself most, or the first."""
+    usable = [response for response in iteration.responses if response.ok]
+    compared = {response.response_id: comparable(response.text or "") for response in usable}
+    some = list(compared.values())[:: len(usable) ** 2 // COMPARED_PAIRS + 1]
+
+    def agreement(response: MemberResponse) -> float:
+        own = compared[response.response_id]
+        return sum(agree(own, other) for other in some if other is not own)
+
+    return max(usable, key=lambda response: (agreement(response), response.stated_confidence or 0.0))
+
+
+def _judge(run: Run) -> str:
+    """Who or what was to give the verdict."""
+    method = judging_methods().get(run.consortium.judging_method)
+    if method is not None and not method.needs_arbiter:
+        return f"The judging method {method.name}"
+    return f"The arbiter {run.consortium.arbiter}"
+
+
+def _stopped(run: Run) -> list[str]:
+    """That the run had to end before it was good enough."""
+    if run.status == "exhausted" and len(run.iterations) < run.consortium.iteration_limit and brings_nothing(run):
+        return [f"The run ended before it was good enough: iteration {len(run.iterations)} brought nothing new."]
+    if run.status not in ("deadline", "budget"):
+        return []
+    return [
+        f"The run ended at its {run.status}, in iteration {len(run.iterations)} of {run.consortium.iteration_limit}."
+    ]
+
+
+def _stood_in(run: Run, iteration: Iteration) -> list[str]:
+    if iteration.judged_by is None:
+        return []
+    arbiter, reason = run.consortium.arbiter or "", _clause(iteration.arbiter_error)
+    first, *backups = alternatives(arbiter)
+    if iteration.judged_by in backups:
+        return [f"The arbiter {first} could not answer; its backup {iteration.judged_by} judged in its place."]
+    return [f"The arbiter {arbiter} failed ({reason}); {iteration.judged_by}, a member, judged in its place."]
+
+
+def was_decided(run: Run, responses: Sequence[MemberResponse]) -> bool:
+    """Whether those who are late in an iteration could not have changed its verdict, so that nobody waited for them."""
+    method = judging_methods().get(run.consortium.judging_method)
+    on_time = [response for response in responses if not response.late]
+    return method is not None and method.decided is not None and method.decided(run, on_time, len(responses))
+
+
+def _missing(run: Run, responses: Sequence[MemberResponse]) -> list[str]:
+    """Who is missing; not those whom nobody waited for because they could not have changed the verdict."""
+    failed = [response for response in responses if not response.ok]
+    if any(response.late for response in failed) and was_decided(run, responses):
+        failed = [response for response in failed if not response.late]
+    cut = [response.label for response in responses if response.ok and response.error_kind == "truncated"]
+    sentences = []
+    if failed:
+        sentences.append(f"{len(failed)} of {len(responses)} instances gave no response ({_reasons(failed)}).")
+    if cut:
+        sentences.append(f"Cut at their length limit: {', '.join(cut)}.")
+    return sentences
+
+
+def _unread(run: Run, verdict: Verdict) -> list[str]:
+    method = judging_methods().get(run.consortium.judging_method)
+    reads = method is None or method.needs_arbiter
+    what = "The verdict could not be read in full" if reads else _judge(run)
+    return [f"{what}: {_clause(verdict.problem)}."] if verdict.problem else []
+
+
+def _lost_after(run: Run, selected: Iteration) -> list[str]:
+    """What went wrong in the iterations after the one that gave the answer."""
+    sentences = []
+    for iteration in run.iterations[selected.number :]:
+        if iteration.verdict is None:
+            reason = _clause(iteration.arbiter_error or "no member gave a response")
+            sentences.append(f"Iteration {iteration.number} gave no verdict ({reason}).")
+        elif iteration.verdict.problem:
+            problem = _clause(iteration.verdict.problem)
+            sentences.append(f"The verdict of iteration {iteration.number} could not be read in full: {problem}.")
+    return sentences
+
+
+def _why_failed(run: Run) -> str:
+    if not run.iterations:
+        return f"The run ended at its {run.status} before anybody could be asked."
+    reasons = _reasons(run.iterations[-1].responses)
+    return f"No member gave a response, so the arbiter was not asked ({reasons})."
+
+
+def _reasons(failed: Sequence[MemberResponse]) -> str:
+    """Why each gave no response, within a sentence."""
+    return "; ".join(f"{response.label}: {response.error_kind}, {_clause(response.error)}" for response in failed)
+
+
+def _clause(sentence: str | None) -> str:
+    """A sentence as it stands within another: without its full stop."""
+    return f"{sentence}".rstrip(".")

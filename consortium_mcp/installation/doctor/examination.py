@@ -1,0 +1,53 @@
+"""Every check in its order; what keeps one from being made is a finding, and keeps no other from being made."""
+
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from typing import Literal
+
+import anyio
+
+from consortium_mcp.errors import ConsortiumError
+from consortium_mcp.installation.client_configs import client_files
+from consortium_mcp.installation.doctor.check import Check
+from consortium_mcp.installation.doctor.clients import check_client
+from consortium_mcp.installation.doctor.installation import (
+    check_database,
+    check_local_model,
+    check_log,
+    check_packages,
+    check_python,
+    check_settings,
+)
+from consortium_mcp.installation.doctor.live import call_models
+from consortium_mcp.installation.doctor.models import check_additions, check_consortiums, check_models
+
+
+def examine(*, live: bool = False) -> Iterator[Check]:
+    """Look at everything that a consult needs.
+
+    Args:
+        live: also call each hosted model that saved consortiums name, or the default does, once.
+    """
+    yield check_python()
+    yield from check_packages()
+    yield from _caught("Settings", check_settings)
+    yield from _caught("Database", check_database)
+    yield from _caught("Models", check_models)
+    yield from _caught("Consortiums", check_consortiums)
+    yield from check_additions()
+    if live:
+        yield from _caught("Live calls", lambda: anyio.run(call_models))
+    yield check_local_model()
+    for client in client_files().values():
+        yield from _caught(client.title, partial(check_client, client), "warning")
+    yield check_log()
+
+
+def _caught(
+    about: str, look: Callable[[], Iterable[Check]], state: Literal["warning", "problem"] = "problem"
+) -> Iterator[Check]:
+    """What was found; what keeps one from looking is a finding too."""
+    try:
+        yield from look()
+    except ConsortiumError as error:
+        yield Check(about=about, state=state, found=str(error))

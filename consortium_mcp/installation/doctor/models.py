@@ -1,0 +1,98 @@
+"""Keys, models, and the consortiums that are made of them: who can be asked."""
+
+import json
+import os
+import stat
+from collections.abc import Iterator
+
+from consortium_mcp._util.lazy import llm
+from consortium_mcp.engine.judging import judging_methods
+from consortium_mcp.engine.strategies import strategies
+from consortium_mcp.errors import ConsortiumError
+from consortium_mcp.installation.doctor.check import Check
+from consortium_mcp.models.catalogue import Catalogue, ModelEntry, load_catalogue
+from consortium_mcp.service.service import Consultancy
+from consortium_mcp.settings import llm_user_path, load_settings
+
+
+def check_models() -> Iterator[Check]:
+    """The keys that are there, and how many models can be used with them."""
+    yield from _keys_file()
+    catalogue = load_catalogue()
+    for plugin, why in catalogue.broken_plugins.items():
+        update = f"Update it with `llm install -U {plugin}`, or remove it with `llm uninstall {plugin}`."
+        yield Check(about="Models", state="warning", found=f"The llm plugin {plugin} is broken: {why}", remedy=update)
+    yield from _keys(catalogue)
+    usable = catalogue.usable_ids(load_settings().allowed_models)
+    if usable:
+        found = f"{len(usable)} of {sum(not entry.is_consortium for entry in catalogue.entries)} can be used"
+        yield Check(about="Models", state="ok", found=found)
+    else:
+        mend = (
+            "Set a key (`llm keys set openai`) or fetch the embedded model (`consortium-mcp local-model fetch`); "
+            "`consortium-mcp models` says what each lacks."
+        )
+        yield Check(about="Models", state="problem", found="No model can be used.", remedy=mend)
+
+
+def _keys_file() -> Iterator[Check]:
+    """What is wrong with llm's file of keys; nothing when it is right, or not there."""
+    path = llm_user_path() / "keys.json"
+    if not path.exists():
+        return
+    try:
+        json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConsortiumError(f"{path} cannot be read ({error}): correct the file, or move it away.") from error
+    if os.name == "posix" and path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+        found = f"Other users can read {path}."
+        yield Check(about="Keys", state="warning", found=found, remedy=f"`chmod 600 {path}` keeps them to you.")
+
+
+def _keys(catalogue: Catalogue) -> Iterator[Check]:
+    wanted = {str(needed): entry for entry in catalogue.entries if (needed := getattr(entry.model, "needs_key", None))}
+    there = sorted(name for name, entry in wanted.items() if _has_key(entry))
+    missing = sorted(set(wanted) - set(there))
+    found = f"there: {', '.join(there) or 'none'}" + (f"; not set: {', '.join(missing)}" if missing else "")
+    if there or not missing:
+        yield Check(about="Keys", state="ok", found=found)
+    else:
+        yield Check(about="Keys", state="warning", found=found, remedy=f"`llm keys set {missing[0]}` sets one.")
+
+
+def _has_key(entry: ModelEntry) -> bool:
+    try:
+        return bool(entry.model.get_key())
+    except llm.NeedsKeyException:
+        return False
+
+
+def check_consortiums() -> Iterator[Check]:
+    """Which saved consortiums can run, and whom a consult asks that names nobody."""
+    catalogue = load_catalogue()
+    with Consultancy() as consultancy:
+        loaded, damaged = consultancy.store.list_consortiums()
+        problems = {
+            name: problem
+            for name, one in loaded.items()
+            if (problem := consultancy.definitions.problem(name, one, catalogue))
+        }
+        for name, problem in sorted((damaged | problems).items()):
+            yield Check(about="Consortiums", state="warning", found=f"{name!r} cannot run: {problem}")
+        if ready := sorted(set(loaded) - set(problems)):
+            yield Check(about="Consortiums", state="ok", found=f"ready: {', '.join(ready)}")
+        try:
+            default_name, default = consultancy.definitions.resolve(catalogue)
+        except ConsortiumError as error:
+            yield Check(about="Default", state="warning", found=f"A consult that names nobody cannot run: {error}")
+        else:
+            asked = default_name or ", ".join(map(str, default.members))
+            yield Check(about="Default", state="ok", found=f"a consult that names nobody asks {asked}")
+
+
+def check_additions() -> Iterator[Check]:
+    """The strategies and judging methods of other packages that had to be left out."""
+    for registry in (strategies(), judging_methods()):
+        for name, why in registry.broken.items():
+            found = f"The {registry.noun} {name!r} of {why}."
+            yield Check(about="Additions", state="warning", found=found, remedy="Update that package, or uninstall it.")

@@ -1,0 +1,1 @@
+"""The plugin for llm. It stays empty: every `llm` command imports it."""

@@ -1,0 +1,30 @@
+"""llm's hooks: the embedded model and saved consortiums as models, and `llm consortium …`.
+
+Every `llm` command imports this module, most of them for nothing: whatever is slow waits in another one.
+"""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import click
+import llm
+
+from consortium_mcp._util.lazy import LazyModule
+from consortium_mcp.cli import llm_group
+
+if TYPE_CHECKING:
+    import consortium_mcp.llm_plugin.models as llm_models
+else:
+    llm_models = LazyModule("consortium_mcp.llm_plugin.models")
+
+
+@llm.hookimpl(trylast=True)  # so that `llm consortium` is ours where llm-consortium is installed too
+def register_commands(cli: click.Group) -> None:
+    """Offer every command under `llm consortium`, `consult` being the default."""
+    cli.add_command(llm_group)
+
+
+@llm.hookimpl(trylast=True)
+def register_models(register: Callable[..., None], model_aliases: list[Any]) -> None:
+    """Register the embedded model and each saved consortium, when all other models are there."""
+    llm_models.register(register, model_aliases)

@@ -1,0 +1,132 @@
+"""What a saved consortium does with llm's prompt: it consults, and gives its answer to llm as it comes."""
+
+import sys
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import aclosing, closing
+from typing import Any
+
+import click
+import llm
+from llm.parts import ReasoningPart, TextPart
+
+from consortium_mcp.api import Event, consult_events, iterate
+from consortium_mcp.errors import ConsortiumError
+from consortium_mcp.models.catalogue import load_catalogue
+from consortium_mcp.records import AnswerPiece, Budget, Progress, Run, Turn
+from consortium_mcp.reports.markdown import answer_text
+from consortium_mcp.service.service import Consultancy
+from consortium_mcp.text.templates import fill
+
+WITHDRAWN = "[What stands above broke off; this is the answer.]"
+"""Said where pieces of an answer were shown that turned out not to be its beginning."""
+
+
+def reply(name: str, prompt: llm.Prompt, response: llm.Response) -> Iterator[str]:
+    """The answer in pieces, for a caller that waits in its thread; progress goes to stderr where that is a terminal."""
+    answer = _Answer(response)
+    try:
+        question, terms = _asked(name, prompt)
+        with closing(iterate(lambda: consult_events(question, **terms))) as events:
+            for event in events:
+                if isinstance(event, Progress) and not answer.shown and sys.stderr.isatty():
+                    click.echo(event.message, err=True)
+                if piece := answer.piece(event):
+                    yield piece
+    except ConsortiumError as error:
+        raise llm.ModelError(str(error)) from error
+
+
+async def async_reply(name: str, prompt: llm.Prompt, response: llm.AsyncResponse) -> AsyncIterator[str]:
+    """The answer in pieces."""
+    answer = _Answer(response)
+    try:
+        question, terms = _asked(name, prompt)
+        async with aclosing(consult_events(question, **terms)) as events:
+            async for event in events:
+                if piece := answer.piece(event):
+                    yield piece
+    except ConsortiumError as error:
+        raise llm.ModelError(str(error)) from error
+
+
+def list_problems() -> Mapping[str, str | None]:
+    """Why each saved consortium cannot run now; None for one that can. Raises ConsortiumError."""
+    with Consultancy() as consultancy:
+        return consultancy.definitions.list_problems(load_catalogue())
+
+
+class _Answer:
+    """The answer as it is shown."""
+
+    def __init__(self, response: Any) -> None:
+        self.shown = ""
+        self._response = response
+
+    def piece(self, event: Event) -> str:
+        """What an event adds to the text; empty when nothing."""
+        if isinstance(event, AnswerPiece):
+            self.shown += event.text
+            return event.text
+        if isinstance(event, Run):
+            self._record(event)
+            return self._rest(event)
+        return ""
+
+    def _rest(self, run: Run) -> str:
+        """What of the answer was not shown; what it lacks stands first where nothing was shown, and not beside JSON."""
+        answer = run.answer or ""
+        if run.output_schema:
+            return answer
+        if not self.shown:
+            return answer_text(run)
+        rest = answer[len(self.shown) :] if answer.startswith(self.shown) else f"\n\n{WITHDRAWN}\n\n{answer}"
+        return rest + "".join(f"\n\nIncomplete: {sentence}" for sentence in run.degraded)
+
+    def _record(self, run: Run) -> None:
+        """Leave in llm's own record where the run is, its verdict without the text, and what all its calls used."""
+        selected = run.iterations[(run.selected_iteration or 1) - 1].verdict
+        self._response.response_json = {
+            "run_id": run.run_id,
+            "status": run.status,
+            "degraded": list(run.degraded),
+            "iterations": len(run.iterations),
+            "selected_iteration": run.selected_iteration,
+            "verdict": selected.model_dump(mode="json", exclude={"synthesis"}) if selected else None,
+        }
+        details = {"calls": run.usage.calls, "cost_usd": run.usage.cost_usd}
+        self._response.set_usage(
+            input=run.usage.input_tokens,
+            output=run.usage.output_tokens,
+            details={name: value for name, value in details.items() if value is not None},
+        )
+
+
+def _asked(name: str, prompt: llm.Prompt) -> tuple[str, dict[str, Any]]:
+    """The question, and the terms as `consult` takes them. Raises ConsortiumError for what cannot be passed on."""
+    said = [(message.role, _text(message)) for message in prompt.messages]
+    if not said or said[-1][0] != "user":
+        raise ConsortiumError("A consortium answers a user's prompt: the last message must be one.")
+    options = prompt.options.model_dump(exclude_none=True)
+    budget = Budget(max_cost_usd=options.pop("max_cost_usd", None))
+    terms = {"consortium": name, "budget": budget, "history": _turns(said[:-1]), **options}
+    terms["output_schema"] = prompt.schema
+    earlier = [text for role, text in said if role == "system"]
+    if system := prompt.system or options.get("system_prompt") or "".join(earlier[-1:]):
+        # As a member of another consortium it is told what every member is; its own system prompt says more.
+        terms["system_prompt"] = None if system == fill("member_system") else system
+    return said[-1][1], terms
+
+
+def _turns(said: list[tuple[str, str]]) -> list[Turn]:
+    """The conversation so far; a question without an answer, as one that failed, is part of it."""
+    return [Turn(role="user" if role == "user" else "assistant", text=text) for role, text in said if role != "system"]
+
+
+def _text(message: llm.Message) -> str:
+    """What a message says. Raises ConsortiumError where it holds more than text; thoughts are left out."""
+    if any(not isinstance(part, TextPart | ReasoningPart) for part in message.parts):
+        raise ConsortiumError(
+            "A consortium reads text only, and this conversation holds an attachment or the use of a tool: "
+            "start a new one, or ask one model."
+        )
+    return "".join(part.text for part in message.parts if isinstance(part, TextPart))

@@ -1,0 +1,245 @@
+"""One call to one llm model: asynchronous or in a thread, with a timeout, its usage and its ending."""
+
+import asyncio
+import math
+import threading
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Any
+
+import anyio
+
+from consortium_mcp._util.lazy import llm
+from consortium_mcp._util.threads import in_thread
+from consortium_mcp.models.catalogue import ModelEntry
+from consortium_mcp.models.failures import Failure, classify, find_finish_reason, find_model, reply_failure
+from consortium_mcp.records import CallResult, CallSpec, now_utc
+from consortium_mcp.settings import MOST
+from consortium_mcp.text.templates import storable
+
+ResponseSink = Callable[[Any], None]
+"""Takes each finished llm response, for llm's own log."""
+
+
+NESTED_SHARE = 0.9
+"""Which part of a call's time a consortium inside a consortium may use."""
+
+ChunkSink = Callable[[str], None]
+"""Takes each chunk of a reply as it comes."""
+
+
+def ignore(chunk: str) -> None:
+    """The ChunkSink of a reply that nobody reads along."""
+
+
+@dataclass
+class CallLimits:
+    """How many calls may be in flight: over all models, and for each model that cannot take more at once."""
+
+    max_concurrent_calls: int
+    """Over all models."""
+
+    _all: anyio.CapacityLimiter | None = None
+    _of_model: dict[str, anyio.CapacityLimiter] = field(default_factory=dict)
+    _turn: anyio.Semaphore = field(default_factory=lambda: anyio.Semaphore(1, fast_acquire=True))
+
+    async def turn(self) -> None:
+        """Wait for a turn of the event loop in which no other call begins; a call that is cancelled gets none.
+
+        What is written in a turn is sent at its end: calls that begin in the same one all wait for the last of them,
+        and their replies come all at once, where each could have been read while the next one was under way.
+        """
+        await self._turn.acquire()
+        asyncio.get_running_loop().call_soon(self._turn.release)
+
+    def of(self, entry: ModelEntry) -> list[anyio.CapacityLimiter]:
+        """Those of which a call of the model takes a place each, in the order in which it waits for them."""
+        self._all = self._all or anyio.CapacityLimiter(self.max_concurrent_calls)
+        if entry.max_parallel_calls is None:
+            return [self._all]
+        own = self._of_model.setdefault(entry.model_id, anyio.CapacityLimiter(entry.max_parallel_calls))
+        return [own, self._all]
+
+
+async def take_place(limiter: anyio.CapacityLimiter, seconds: float) -> bool:
+    """Take a place, at once where one is free; False when none came free in time."""
+    try:
+        limiter.acquire_nowait()
+    except anyio.WouldBlock:
+        with anyio.move_on_after(seconds) as waiting:
+            await limiter.acquire()
+        return not waiting.cancelled_caught
+    return True
+
+
+async def make_call(
+    entry: ModelEntry,
+    spec: CallSpec,
+    limits: CallLimits,
+    timeout_seconds: float,
+    log: ResponseSink,
+    over: float = math.inf,
+    hear: ChunkSink = ignore,
+    on_turn: Callable[[], None] = lambda: None,
+) -> CallResult:
+    """Make the call; whatever the model does wrong is in the result, only cancellation passes through.
+
+    Args:
+        timeout_seconds: for the call itself, from the first byte sent to the last received; waiting for a place
+            in `limits` is not counted.
+        log: gets the llm response when it is complete.
+        over: when (`time.monotonic()`) the call must have ended, waiting for a place included.
+        hear: gets the reply as it comes.
+        on_turn: told when it is the call's turn; before that, nothing is sent.
+    """
+    with ExitStack() as held:
+        for limiter in limits.of(entry):
+            if not await take_place(limiter, over - time.monotonic()):
+                return CallResult(error_kind="timeout", error="It was not its turn before the run's time was up.")
+            held.callback(limiter.release)
+        await limits.turn()
+        on_turn()
+        timeout_seconds = min(timeout_seconds, over - time.monotonic())
+        began, started = now_utc(), time.monotonic()
+        collected = _Collected(hear)
+        failure: Failure | None = None
+        try:
+            with anyio.move_on_after(timeout_seconds) as scope:
+                await _collect(entry, _within(entry, spec, timeout_seconds), collected)
+            if scope.cancelled_caught:
+                within = f"{round(timeout_seconds, 2):g} seconds"
+                failure = Failure(kind="timeout", message=f"No full reply within {within}.")
+        # A plugin may raise anything, also what would end the process or its task; every failure of a call is a result.
+        except (Exception, SystemExit, asyncio.CancelledError) as error:
+            if isinstance(error, asyncio.CancelledError) and _is_cancelled():
+                raise
+            failure = classify(error, _key_of(entry))
+        duration_ms = round((time.monotonic() - started) * 1000)
+        if failure is None and collected.response is not None:
+            log(collected.response)
+        return _as_result(collected, failure, began, duration_ms)
+
+
+def _is_cancelled() -> bool:
+    """Whether somebody has cancelled what we are doing, and not only a plugin something of its own."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+@dataclass
+class _Collected:
+    """What came back so far."""
+
+    hear: ChunkSink
+    chunks: list[str] = field(default_factory=list)
+    response: Any = None
+
+    def add(self, chunk: str) -> None:
+        self.chunks.append(chunk)
+        self.hear(chunk)
+
+    @property
+    def text(self) -> str:
+        return "".join(self.chunks)
+
+
+async def _collect(entry: ModelEntry, spec: CallSpec, collected: _Collected) -> None:
+    if entry.async_model is not None:
+        collected.response = response = entry.async_model.prompt(**_arguments(entry.async_model, spec))
+        async for chunk in response:
+            collected.add(chunk)
+        return
+    assert entry.sync_model is not None
+    stop = threading.Event()
+    loop = asyncio.get_running_loop()
+
+    def add(chunk: str) -> None:
+        loop.call_soon_threadsafe(collected.add, chunk)
+
+    try:
+        collected.response = await in_thread(lambda: _read_in_thread(entry.sync_model, spec, add, stop))
+    finally:
+        stop.set()
+
+
+def _read_in_thread(model: Any, spec: CallSpec, add: ChunkSink, stop: threading.Event) -> Any:
+    """The reply of a synchronous model, read to its end; before each chunk it looks whether anybody still wants it."""
+    if stop.is_set():
+        return None
+    response = model.prompt(**_arguments(model, spec))
+    for chunk in response:
+        if stop.is_set():
+            return None
+        add(chunk)
+    return response
+
+
+def _within(entry: ModelEntry, spec: CallSpec, timeout_seconds: float) -> CallSpec:
+    """A saved consortium that is a member is told when it must be done, so that its answer comes in time."""
+    if not entry.is_consortium:
+        return spec
+    return spec.model_copy(update={"options": {"deadline_seconds": timeout_seconds * NESTED_SHARE, **spec.options}})
+
+
+def _arguments(model: Any, spec: CallSpec) -> dict[str, Any]:
+    """What `model.prompt()` is called with.
+
+    Earlier turns go as llm messages; then the system prompt stands among them too, because llm sends the messages
+    as they are, and beside them for plugins that look only there.
+    """
+    arguments: dict[str, Any] = {
+        "prompt": spec.prompt,
+        "system": spec.system,
+        "options": dict(spec.options),
+        # llm's library streams whatever the model can do; only its command line looks.
+        "stream": bool(model.can_stream),
+    }
+    if spec.output_schema is not None:
+        arguments["schema"] = spec.output_schema
+    if spec.history:
+        system = [llm.system(spec.system)] if spec.system else []
+        turns = [llm.user(turn.text) if turn.role == "user" else llm.assistant(turn.text) for turn in spec.history]
+        arguments["messages"] = [*system, *turns]
+    return arguments
+
+
+def _key_of(entry: ModelEntry) -> str | None:
+    """The key that no message may show; None where there is none, or nobody can tell just now."""
+    try:
+        return entry.model.get_key()
+    except Exception:  # of llm, which misses a key or finds a file half written, or of a plugin
+        return None
+
+
+def _as_result(collected: _Collected, failure: Failure | None, began: str, duration_ms: int) -> CallResult:
+    response = collected.response
+    text = storable(collected.text)
+    payload = getattr(response, "response_json", None)
+    finish_reason = _text_or_none(find_finish_reason(payload))
+    if failure is None:
+        failure = reply_failure(payload, finish_reason, text)
+    return CallResult(
+        text=text or None,
+        error_kind=failure.kind if failure else None,
+        error=storable(failure.message) if failure else None,
+        finish_reason=finish_reason,
+        retry_after_seconds=failure.retry_after_seconds if failure else None,
+        resolved_model=_text_or_none(getattr(response, "resolved_model", None) or find_model(payload)),
+        input_tokens=_count_or_none(getattr(response, "input_tokens", None)),
+        output_tokens=_count_or_none(getattr(response, "output_tokens", None)),
+        datetime_utc=began,
+        duration_ms=duration_ms,
+    )
+
+
+def _text_or_none(value: Any) -> str | None:
+    """What a provider or a plugin says, as far as it is a text."""
+    return storable(value) if isinstance(value, str) else None
+
+
+def _count_or_none(value: Any) -> int | None:
+    """What a provider or a plugin counts; None where that is no number of tokens."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return int(value) if is_number and 0 <= value <= MOST and value == int(value) else None

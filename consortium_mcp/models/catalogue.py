@@ -1,0 +1,324 @@
+"""The models that llm offers here, and what each of them lacks; a broken plugin hides nothing but its own models."""
+
+import difflib
+import importlib.metadata
+import inspect
+import json
+import logging
+import threading
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from functools import cached_property
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pydantic import JsonValue, ValidationError
+
+from consortium_mcp._util.lazy import llm, llm_plugins
+from consortium_mcp.errors import ConsortiumError, ModelUnavailable
+from consortium_mcp.records.consortium import CLIENT
+from consortium_mcp.text.masking import masked
+
+if TYPE_CHECKING:
+    from llm import AsyncModel, Model
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+RECENT_SECONDS = 1.0
+"""How old the catalogue of a consult may be."""
+
+
+@dataclass(frozen=True)
+class ModelEntry:
+    """One model that llm offers."""
+
+    model_id: str
+    """llm's id."""
+
+    aliases: tuple[str, ...]
+    """Other names for it."""
+
+    plugin: str
+    """The llm plugin that brings it."""
+
+    sync_model: "Model | None"
+    """llm's synchronous model; None where there is only the other."""
+
+    async_model: "AsyncModel | None"
+    """llm's asynchronous model; None where there is only the other."""
+
+    @property
+    def model(self) -> "Model | AsyncModel":
+        """The one that we call: the asynchronous one where there is one."""
+        found = self.async_model or self.sync_model
+        assert found is not None
+        return found
+
+    @property
+    def supports_schema(self) -> bool:
+        """Whether a JSON schema can be asked of it; of a consortium that depends on its arbiter."""
+        return bool(self.model.supports_schema) and not self.is_consortium
+
+    @property
+    def is_consortium(self) -> bool:
+        """Whether it is one of our saved consortiums, which its id names."""
+        return bool(getattr(self.async_model or self.sync_model, "is_consortium", False))
+
+    @property
+    def max_parallel_calls(self) -> int | None:
+        """How many calls it can answer at once; None means as many as come."""
+        return getattr(self.model, "max_parallel_calls", None)
+
+    def problem(self) -> str | None:
+        """Why it cannot be called now and what to do about it; None when it can."""
+        try:
+            return self._own_problem() or self._key_problem()
+        except Exception as error:  # a plugin is somebody else's code: whatever it raises keeps its model from us
+            why = masked(f"{type(error).__name__}: {error}")
+            return f"{self.model_id} ({self.plugin}) cannot be looked at: {why}; update the plugin or remove it."
+
+    def _own_problem(self) -> str | None:
+        own = getattr(self.model, "problem", None)
+        return str(sentence) if callable(own) and (sentence := own()) else None
+
+    def _key_problem(self) -> str | None:
+        try:
+            self.model.get_key()
+        except llm.NeedsKeyException as error:
+            return f"{self.model_id} ({self.plugin}): {error}."
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            return f"llm's keys in {llm.user_dir() / 'keys.json'} cannot be read ({error}); correct the file."
+        return None
+
+    def check_options(self, options: dict[str, JsonValue]) -> None:
+        """Raise ModelUnavailable where the model does not take these options."""
+        try:
+            self.model.Options(**options)
+        except ValidationError as error:
+            wrong = error.errors()[0]
+            name = ".".join(str(part) for part in wrong["loc"])
+            known = ", ".join(sorted(self.model.Options.model_fields)) or "none"
+            raise ModelUnavailable(
+                f"{self.model_id} does not take the option {name!r} as given: {wrong['msg']}. Its options: {known}."
+            ) from error
+
+
+class ClientEntry(ModelEntry):
+    """The calling client's own model: no model of llm's, asked over the connection by which its caller reaches us."""
+
+    supports_schema = False
+    max_parallel_calls = None
+
+    def problem(self) -> str | None:
+        """None: whether a client lends its model is known where it calls."""
+        return None
+
+    def check_options(self, options: dict[str, JsonValue]) -> None:
+        """Raise ModelUnavailable for all but the length of a reply; a client chooses the rest by itself."""
+        if others := [name for name in options if name != "max_tokens"]:
+            raise ModelUnavailable(f"{CLIENT} does not take the option {others[0]!r}. Its options: max_tokens.")
+
+
+CLIENT_ENTRY = ClientEntry(CLIENT, (), "MCP client", None, None)
+
+
+Models = Mapping[str, Sequence[ModelEntry]]
+"""Models that can be called, each with its backups, by the name that a consortium uses."""
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """All models that llm offers, found once."""
+
+    entries: tuple[ModelEntry, ...]
+    """In the order in which llm lists them."""
+
+    broken_plugins: dict[str, str] = field(default_factory=dict)
+    """Why a plugin could not be used, by the plugin's name."""
+
+    default_model: str = ""
+    """What llm uses when no model is named."""
+
+    def find(self, name: str) -> ModelEntry | None:
+        """The model with this id or alias; None when there is none."""
+        return self._by_name.get(name)
+
+    def knows(self, name: str) -> bool:
+        """Whether the name is the id or an alias of a model."""
+        return name in self._by_name
+
+    def search(
+        self,
+        query: str | None = None,
+        allowed: Collection[str] = (),
+        problems: Mapping[str, str | None] = MappingProxyType({}),
+    ) -> list[tuple[ModelEntry, str | None]]:
+        """The models whose id or an alias contains the query, each with its problem; usable ones first.
+
+        Args:
+            allowed: patterns of ids that may be used; none means all.
+            problems: why saved consortiums cannot run, which they do not know themselves, by their names.
+        """
+        wanted = (query or "").lower()
+        found = [
+            (entry, _not_allowed(entry, allowed) or entry.problem() or problems.get(entry.model_id))
+            for entry in self.entries
+            if any(wanted in name.lower() for name in (entry.model_id, *entry.aliases))
+        ]
+        return sorted(found, key=lambda one: one[1] is not None)
+
+    def usable_ids(self, allowed: Collection[str] = ()) -> list[str]:
+        """The ids of all models that can be called now; saved consortiums, which only ask models, are none of them.
+
+        Args:
+            allowed: patterns of ids that may be used; none means all.
+        """
+        found = self.search(allowed=allowed)
+        return [entry.model_id for entry, problem in found if problem is None and not entry.is_consortium]
+
+    def usable(self, name: str, allowed: Collection[str] = ()) -> ModelEntry:
+        """The model with this id or alias, ready to be called.
+
+        Args:
+            allowed: patterns of ids that may be used; none means all.
+
+        Raises:
+            ModelUnavailable: it is unknown, lacks its key, or is not allowed here; the message says what to do.
+        """
+        entry = self.find(name)
+        if entry is None:
+            raise ModelUnavailable(self._unknown(name))
+        if problem := _not_allowed(entry, allowed):
+            raise ModelUnavailable(f"The model {entry.model_id!r} is {problem}")
+        if problem := entry.problem():
+            raise ModelUnavailable(f"The model {name!r} cannot be used: {problem}")
+        return entry
+
+    def _unknown(self, name: str) -> str:
+        message = f"llm knows no model {name!r}."
+        if close := difflib.get_close_matches(name, self._by_name, n=3, cutoff=0.6):
+            message += f" Did you mean {' or '.join(repr(one) for one in close)}?"
+        if self.broken_plugins:
+            broken = "; ".join(f"{plugin}: {why}" for plugin, why in self.broken_plugins.items())
+            message += f" These llm plugins are broken ({broken}): update them, or remove them with `llm uninstall`."
+        else:
+            message += " `consortium-mcp models` lists those that can be used; `llm install` adds more."
+        return message
+
+    @cached_property
+    def _by_name(self) -> dict[str, ModelEntry]:
+        known = {name: entry for entry in self.entries for name in (*entry.aliases, entry.model_id)}
+        return {**known, CLIENT: CLIENT_ENTRY}
+
+
+def load_catalogue() -> Catalogue:
+    """Ask every llm plugin for its models; what a broken plugin raises is kept beside those of the others.
+
+    llm's own lookup ends at the first plugin that raises, and asks all of them again for each model.
+    """
+    broken = _load_plugins()
+    found: list[ModelEntry] = []
+    extra_aliases = _configured_aliases()
+    registered: list[Any] = []
+    for implementation in reversed(llm_plugins.pm.hook.register_models.get_hookimpls()):
+        plugin = str(implementation.plugin_name)
+        try:
+            _ask_plugin(implementation.function, _collector(plugin, found, extra_aliases, registered), registered)
+        except Exception as error:  # a plugin is somebody else's code: whatever it raises is its failure, not ours
+            broken[plugin] = masked(f"{type(error).__name__}: {error}")
+            logger.warning("The llm plugin %s is broken: %s", plugin, broken[plugin])
+    return Catalogue(tuple(found), broken, llm.get_default_model())
+
+
+class RecentCatalogue:
+    """One catalogue for the consults that come within a second: to ask all plugins takes a millisecond, or much longer.
+
+    Nobody is refused by one that may be out of date. Safe to use from several threads.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._catalogue: Catalogue | None = None
+        self._loaded_at = 0.0
+
+    def use(self, work: Callable[[Catalogue], T]) -> T:
+        """What the work makes of the catalogue; where it raises a ConsortiumError, of one that is new."""
+        catalogue, is_new = self._find()
+        try:
+            return work(catalogue)
+        except ConsortiumError:
+            if is_new:
+                raise
+        return work(load_catalogue())
+
+    def _find(self) -> tuple[Catalogue, bool]:
+        with self._lock:
+            if self._catalogue is not None and time.monotonic() - self._loaded_at < RECENT_SECONDS:
+                return self._catalogue, False
+            self._catalogue, self._loaded_at = load_catalogue(), time.monotonic()
+            return self._catalogue, True
+
+
+def _not_allowed(entry: ModelEntry, patterns: Collection[str]) -> str | None:
+    """That a model may not be used here, and which may; None when it may."""
+    if not patterns or any(fnmatchcase(entry.model_id, pattern) for pattern in patterns):
+        return None
+    return f"not allowed here; allowed: {', '.join(patterns)} (CONSORTIUM_ALLOWED_MODELS)."
+
+
+def _load_plugins() -> dict[str, str]:
+    """Load llm's plugins one by one, so that a broken one is named and kept from the others."""
+    manager = llm_plugins.pm
+    with _loading:
+        if not llm_plugins._loaded and llm_plugins.LLM_LOAD_PLUGINS is None:
+            for distribution in importlib.metadata.distributions():
+                for entry_point in distribution.entry_points:
+                    if entry_point.group == "llm" and not manager.has_plugin(entry_point.name):
+                        try:
+                            entry_point.load()
+                        except Exception as error:  # as above: the import of somebody else's code
+                            manager.set_blocked(entry_point.name)
+                            _broken_at_import[entry_point.name] = masked(f"{type(error).__name__}: {error}")
+        llm_plugins.load_plugins()
+    return dict(_broken_at_import)
+
+
+_loading = threading.Lock()
+_broken_at_import: dict[str, str] = {}
+"""Which plugins this process could not import, and why: llm imports them once a process."""
+
+
+def _ask_plugin(hook: Callable[..., Any], register: Callable[..., None], registered: list[Any]) -> None:
+    wanted = inspect.signature(hook).parameters
+    offered = {"register": register, "model_aliases": registered}
+    hook(**{name: value for name, value in offered.items() if name in wanted})
+
+
+def _collector(
+    plugin: str, found: list[ModelEntry], extra: dict[str, list[str]], registered: list[Any]
+) -> Callable[..., None]:
+    def register(model: Any, async_model: Any = None, aliases: Iterable[str] | None = None) -> None:
+        model_id = (model or async_model).model_id
+        names = tuple(dict.fromkeys([*(aliases or ()), *extra.get(model_id, ())]))
+        registered.append(llm.models.ModelWithAliases(model, async_model, set(names)))
+        found.append(ModelEntry(model_id, names, plugin, model, async_model))
+
+    return register
+
+
+def _configured_aliases() -> dict[str, list[str]]:
+    """The user's own aliases by model id, from llm's `aliases.json`."""
+    path = llm.user_dir() / "aliases.json"
+    aliases: dict[str, list[str]] = {}
+    if path.exists():
+        try:
+            configured = dict[str, str](json.loads(path.read_text()))
+        except (ValueError, TypeError) as error:
+            raise ModelUnavailable(f"llm's aliases in {path} cannot be read ({error}); correct the file.") from error
+        for alias, model_id in configured.items():
+            aliases.setdefault(model_id, []).append(alias)
+    return aliases

@@ -1,0 +1,189 @@
+"""llm's own log, so that `llm logs` shows our calls; one writer, and a failure there never fails a run."""
+
+import logging
+import sqlite3
+import threading
+import time
+from concurrent.futures import Future
+from contextlib import closing, suppress
+from functools import partial
+from typing import Any
+
+import sqlite_utils
+
+from consortium_mcp._util.lazy import llm, llm_migrations
+from consortium_mcp._util.sqlite_writer import Writer
+from consortium_mcp.settings import llm_user_path
+
+logger = logging.getLogger(__name__)
+
+OURS = "00-"
+"""What the ids of our calls and their conversations begin with: to llm, what sorts last is the newest.
+
+So `llm -c` goes on with the user's own exchange, and `llm logs -n 1` shows it.
+"""
+
+CLOSING_SECONDS = 3
+"""How long the end of a process waits for this log, which another process may have locked."""
+
+
+QUIET_SECONDS = 1.0
+"""Calls are logged when none has ended for so long: llm takes 3 ms of processor for each, and answers go first."""
+
+BEHIND_SECONDS = 15.0
+BEHIND_CHARS = 5_000_000
+"""How long, and how much text, may wait for that."""
+
+MOST_BEHIND = 5_000
+MOST_CHARS_BEHIND = 50_000_000
+"""How many calls, and how much text of questions and replies, may be yet to be logged.
+
+Further ones are not, so that memory has a bound. So much waits where another process holds the log, or calls end faster
+than llm can log them.
+"""
+
+
+class LlmLog:
+    """Writes finished llm responses to llm's `logs.db`, unless the user said `llm logs off`.
+
+    It has a thread of its own, apart from the store's: whoever holds llm's log holds up nobody's run. And it is behind
+    the answers: what a killed process had yet to log is in our own journal.
+    """
+
+    def __init__(self) -> None:
+        """Nothing is started or opened before the first response."""
+        self._writer = Writer(_connect, name="consortium-llm-log")
+        self._lock = threading.Lock()
+        self._waiting: list[tuple[Any, int]] = []
+        """Responses, and how much text they have."""
+        self._waiting_chars = 0
+        self._behind = self._chars_behind = 0
+        """What waits, or is being written: how many responses, and how much text."""
+        self._quiet_at = self._latest = 0.0
+        """When (`time.monotonic()`) it is quiet, unless another call ends, and when that is not waited for any more."""
+        self._reported = False
+        self._closed = False
+
+    def write(self, response: Any) -> None:
+        """Log one response, some time soon."""
+        if self._closed:
+            return
+        chars = sum(map(len, (response.text_or_raise(), response.prompt.prompt or "", response.prompt.system or "")))
+        with self._lock:
+            if self._behind >= MOST_BEHIND or self._chars_behind >= MOST_CHARS_BEHIND:
+                self._report(f"{self._behind:,} calls wait for it already")
+                return
+            self._quiet_at = time.monotonic() + QUIET_SECONDS
+            if not self._waiting:
+                self._latest = time.monotonic() + BEHIND_SECONDS
+                try:
+                    self._look_again(QUIET_SECONDS)
+                except RuntimeError as error:  # no further thread can be started
+                    self._report(str(error))
+                    return
+            self._waiting.append((response, chars))
+            self._waiting_chars += chars
+            self._behind += 1
+            self._chars_behind += chars
+
+    def close(self) -> None:
+        """Finish what is waiting, as far as that is soon done."""
+        self._closed = True
+        self._catch_up()
+        if not self._writer.close(CLOSING_SECONDS):
+            logger.warning("llm's own log is held by another process; the last calls may be missing from it.")
+
+    def _look_again(self, seconds: float) -> None:
+        timer = threading.Timer(seconds, self._catch_up_when_quiet)
+        timer.daemon = True
+        timer.start()
+
+    def _catch_up_when_quiet(self) -> None:
+        with self._lock:
+            quiet_in = min(self._quiet_at, self._latest) - time.monotonic()
+            if quiet_in > 0 and self._waiting_chars < BEHIND_CHARS:
+                with suppress(RuntimeError):  # where no further thread can be started, it is written now
+                    self._look_again(quiet_in)
+                    return
+        self._catch_up()
+
+    def _catch_up(self) -> None:
+        """Let everything that waits be written."""
+        with self._lock:
+            waiting, self._waiting, self._waiting_chars = self._waiting, [], 0
+        is_off = bool(waiting) and (llm_user_path() / "logs-off").exists()
+        for response, chars in waiting:
+            if is_off:
+                self._let_go(chars)
+            else:
+                written = self._writer.submit(partial(_log, response=response))
+                written.add_done_callback(partial(self._end, chars))
+
+    def _end(self, chars: int, written: Future[None]) -> None:
+        self._let_go(chars)
+        if error := written.exception():
+            self._report(str(error))
+
+    def _let_go(self, chars: int) -> None:
+        with self._lock:
+            self._behind -= 1
+            self._chars_behind -= chars
+
+    def _report(self, why: str) -> None:
+        """Say once why calls are missing from the log."""
+        if not self._reported:
+            self._reported = True
+            logger.warning("llm's own log could not be written (%s); the run is not affected.", why)
+
+
+def log_state() -> tuple[str, str | None]:
+    """What llm's log is like, in a few words, and why it cannot be used; None when it can. Nothing is written."""
+    path = llm_user_path() / "logs.db"
+    if (llm_user_path() / "logs-off").exists():
+        return "switched off with `llm logs off`", None
+    if not path.exists():
+        return f"{path} will be made at the first call", None
+    try:
+        with closing(sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True, timeout=1)) as connection:
+            connection.execute("SELECT count(*) FROM sqlite_master")
+    except sqlite3.Error as error:
+        return str(path), str(error)
+    return f"{path}, {path.stat().st_size / 1e6:,.1f} MB", None
+
+
+def _connect() -> sqlite3.Connection:
+    path = llm.user_dir() / "logs.db"
+    connection = sqlite3.connect(path, isolation_level=None, timeout=30)
+    db = sqlite_utils.Database(connection)
+    if _is_new(db):
+        # llm's migrations lose a race between two processes; an empty database beside the log is the lock.
+        with closing(sqlite3.connect(path.with_name("logs.db-migrating"), isolation_level=None, timeout=30)) as lock:
+            lock.execute("BEGIN EXCLUSIVE")
+            if db.table_names():
+                llm_migrations.migrate(db)
+            else:
+                _create(connection)
+    return connection
+
+
+def _create(connection: sqlite3.Connection) -> None:
+    """All of llm's tables at once: where its migrations break off in the middle, llm can never open its log again."""
+    with closing(sqlite3.connect(":memory:")) as complete:
+        llm_migrations.migrate(sqlite_utils.Database(complete))
+        complete.backup(connection)
+
+
+def _is_new(db: sqlite_utils.Database) -> bool:
+    """Whether llm's migrations have something to do."""
+    if "_llm_migrations" not in db.table_names():
+        return True
+    applied = {row["name"] for row in db.table("_llm_migrations").rows}
+    return any(migration.__name__ not in applied for migration in llm_migrations.MIGRATIONS)
+
+
+def _log(connection: sqlite3.Connection, response: Any) -> None:
+    conversation = response.model.conversation()
+    conversation.id = f"{OURS}{conversation.id}"
+    response.conversation = conversation
+    response.id = f"{OURS}{response.id}"
+    response.log_to_db(sqlite_utils.Database(connection))

@@ -1,0 +1,388 @@
+"""llama.cpp in this process: loads a GGUF file at the first prompt and writes replies in parallel slots.
+
+Knows neither llm nor where the file came from.
+"""
+
+import atexit
+import json
+import os
+import threading
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from pydantic import JsonValue
+
+from consortium_mcp._util.record import Record
+from consortium_mcp.errors import ConsortiumError, ModelUnavailable
+from consortium_mcp.models.local.weights import chosen_weights, weights_status
+
+SLOTS = 4
+"""How many replies are written at once; further ones wait."""
+
+SLOT_TOKENS = 4096
+"""How long prompt and reply together may be. Four such slots of the default model take 500 MB, twice as long 900."""
+
+_BATCH_TOKENS = 256  # what is read of a prompt between two looks at the stop flag: two seconds on one old core
+_STRING_LENGTH = 300
+_ARRAY_LENGTH = 3
+_MAX_THREADS = 8  # further ones only wait for memory
+
+# llama.cpp's own repetition penalty also punishes the words of the question ("capital", "France"); DRY punishes only
+# the repetition of whole sequences, which is how a small model gets stuck.
+AGAINST_LOOPS: dict[str, JsonValue] = {"dry_multiplier": 0.8, "dry_allowed_length": 6, "dry_penalty_last_n": 128}
+"""Sent with every request."""
+
+# LLGuidance, which builds the grammar: no free white space (small models get lost in it); pass over what it lacks.
+_GRAMMAR_STYLE: dict[str, JsonValue] = {
+    "whitespace_flexible": False,
+    "item_separator": ", ",
+    "key_separator": ": ",
+    "lenient": True,
+}
+
+
+class LocalModelFailed(ConsortiumError):
+    """The local model could not answer this prompt."""
+
+    def __init__(self, message: str, code: str | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        """The kind, in the words of OpenAI's error bodies; None when it has no name there."""
+
+
+class Finished(Record):
+    """How a reply ended."""
+
+    finish_reason: str | None
+    """`stop`, or `length` when it was cut at its limit; None when llama.cpp does not say."""
+
+    input_tokens: int | None
+    """How long the prompt was; None when llama.cpp does not say."""
+
+    output_tokens: int | None
+    """How long the reply was; None when llama.cpp does not say."""
+
+
+Event = str | Finished | Exception
+"""What a reply delivers: pieces of text, at last how it ended or why it failed."""
+
+
+def local_model_problem(weights: Path | None = None) -> str | None:
+    """Why the local model cannot be used now and what to do; None when it can. Loads nothing.
+
+    Args:
+        weights: a GGUF file; None means the one that CONSORTIUM_LOCAL_MODEL names, else the fetched weights.
+    """
+    if find_spec("xllamacpp") is None:
+        return "The local model needs llama.cpp: `pip install 'consortium-mcp[local]'` installs it."
+    return weights_status(weights or chosen_weights()).problem
+
+
+class Reply:
+    """One reply being written by a worker thread, delivered event by event."""
+
+    def __init__(
+        self,
+        weights: Path | None,
+        request: dict[str, JsonValue],
+        schema: dict[str, Any] | None,
+        deliver: Callable[[Event], None],
+    ) -> None:
+        self.weights = weights or chosen_weights()
+        self.request = request
+        self.schema = schema
+        self._deliver = deliver
+        self._stopped = threading.Event()
+        self._ended = False
+        self._text = ""
+        self._finish_reason: str | None = None
+        _workers.add(self)
+
+    def stop(self) -> None:
+        """Deliver nothing more; nothing more is written, once all replies that are written with it are stopped.
+
+        Safe at any time.
+        """
+        self._stopped.set()
+
+    @property
+    def is_shareable(self) -> bool:
+        """Whether others may be written with it; llama.cpp gives each of them a seed of its own."""
+        return "seed" not in self.request
+
+    @property
+    def question(self) -> object:
+        """What is equal for replies that can be written together."""
+        return json.dumps([str(self.weights), self.request, self.schema]) if self.is_shareable else self
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nobody waits any longer; when the interpreter exits, it waits for the worker that asks this."""
+        return self._stopped.is_set() or not threading.main_thread().is_alive()
+
+    def receive(self, choice: dict[str, Any]) -> None:
+        """Take what llama.cpp has written of it."""
+        self._finish_reason = choice.get("finish_reason") or self._finish_reason
+        if text := choice.get("delta", {}).get("content"):
+            self._text += text
+            self._hand_on(text)
+
+    def finish(self, usage: dict[str, int]) -> None:
+        """Take what llama.cpp says when it has written the whole."""
+        if self.schema is not None and self._finish_reason == "stop" and not _is_json(self._text):
+            self.end(LocalModelFailed("The local model cannot be held to this JSON schema. Ask with a simpler schema."))
+            return
+        self.end(
+            Finished(
+                finish_reason=self._finish_reason,
+                input_tokens=usage.get("prompt_tokens"),
+                output_tokens=usage.get("completion_tokens"),
+            )
+        )
+
+    def end(self, event: Finished | Exception) -> None:
+        """Deliver how it ended, unless it has ended already."""
+        if not self._ended:
+            self._ended = True
+            self._hand_on(event)
+
+    def _hand_on(self, event: Event) -> None:
+        if not self._stopped.is_set():
+            try:
+                self._deliver(event)
+            except RuntimeError:  # the event loop that waited has closed
+                self.stop()
+
+
+class _Writing:
+    """Replies to one same request, written side by side from one reading of the prompt.
+
+    Slots share a prompt in no other way: llama.cpp reads it again for each request, and only the completions of one
+    request start from the same reading. So the first reply's worker reads the prompt, and then writes, with its reply,
+    those that came meanwhile, while their workers wait, a slot for each.
+    """
+
+    def __init__(self) -> None:
+        self.replies: list[Reply] = []
+        self.ended = threading.Semaphore(0)
+        """Counts the replies that are written: so many slots are free again."""
+
+        self._written: list[Reply] = []
+        self._at_work: Reply | None = None
+        self._error: dict[str, Any] | None = None
+
+    def write(self, close: Callable[[], None]) -> None:
+        """Called by the first reply's worker: write and deliver all. Raises nothing.
+
+        Args:
+            close: called when no reply can join any more.
+        """
+        end: Exception = LocalModelFailed("The local model stopped, because the program is ending.")
+        try:
+            try:
+                if self.replies[0].is_shareable:
+                    self._read()
+            finally:
+                close()
+            self._write()
+            if self._error is not None:
+                end = _failure(self._error)
+        except Exception as error:  # the border of the thread: whoever waits for a reply gets it
+            end = error
+        for reply in self.replies:
+            reply.end(end)
+            self.ended.release()
+
+    def _read(self) -> None:
+        """Have the prompt in a slot, where the request that follows finds it."""
+        self._ask({"messages": self.replies[0].request["messages"], "max_tokens": 0}, self._is_over)
+
+    def _write(self) -> None:
+        first = self.replies[0]
+        self._written = [reply for reply in self.replies if not reply.is_over]
+        request = first.request | AGAINST_LOOPS | {"n": len(self._written), "stream_options": {"include_usage": True}}
+        if first.schema is not None:
+            request["grammar"] = _grammar(first.schema)
+        self._ask(request, self._receive)
+
+    def _ask(self, request: dict[str, JsonValue], receive: Callable[[dict[str, Any]], bool]) -> None:
+        if self._is_over():
+            return
+        server = _loaded_server(self.replies[0].weights)
+        try:
+            # With progress there is a chunk, and so a look at the stop flags, after each batch of a long prompt.
+            server.handle_chat_completions(request | {"stream": True, "return_progress": True}, receive)
+        except (RuntimeError, ValueError) as error:
+            raise LocalModelFailed(f"The local model could not answer: {error}") from error
+
+    def _receive(self, chunk: dict[str, Any]) -> bool:
+        """Take one chunk from llama.cpp; true stops it."""
+        self._error = chunk.get("error", self._error)
+        for choice in chunk.get("choices", ()):
+            self._at_work = self._written[choice["index"]]
+            self._at_work.receive(choice)
+        if self._at_work is not None and (usage := chunk.get("usage")):  # right after the reply's last piece
+            self._at_work.finish(usage)
+            self.ended.release()
+        return self._is_over()
+
+    def _is_over(self, _: object = None) -> bool:
+        return all(reply.is_over for reply in self.replies)
+
+
+class _Workers:
+    """At most SLOTS threads, each alive as long as there is something to write.
+
+    Not daemons, even when a daemon asks: a thread that comes back from C++ while the interpreter is being torn down
+    aborts the process.
+    Not a ThreadPoolExecutor: at exit it would finish every reply before it looks whether anybody waits.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._waiting: deque[Reply] = deque()
+        self._open: dict[object, _Writing] = {}
+        self._count = 0
+
+    def add(self, reply: Reply) -> None:
+        with self._lock:
+            self._waiting.append(reply)
+            if self._count < SLOTS:
+                threading.Thread(target=self._work, name="consortium-local", daemon=False).start()
+                self._count += 1
+
+    def _work(self) -> None:
+        while reply := self._next():
+            writing = self._join(reply)
+            if writing.replies[0] is reply:
+                writing.write(partial(self._close, reply))
+            else:
+                writing.ended.acquire()
+
+    def _next(self) -> Reply | None:
+        with self._lock:
+            if self._waiting:
+                return self._waiting.popleft()
+            self._count -= 1
+            return None
+
+    def _join(self, reply: Reply) -> _Writing:
+        with self._lock:
+            writing = self._open.setdefault(reply.question, _Writing())
+            writing.replies.append(reply)
+            return writing
+
+    def _close(self, first: Reply) -> None:
+        with self._lock:
+            del self._open[first.question]
+
+
+_workers = _Workers()
+_loading = threading.Lock()
+_servers: dict[Path, Any] = {}
+
+
+def _loaded_server(weights: Path | None) -> Any:
+    """The process's one server for this file, loaded at the first call."""
+    path = weights_status(weights).path
+    with _loading:
+        if path not in _servers:
+            if problem := local_model_problem(weights):
+                raise ModelUnavailable(problem)
+            if not _servers:
+                atexit.register(_servers.clear)  # llama.cpp's threads end while the interpreter is whole
+            _servers[path] = _load(path)
+        return _servers[path]
+
+
+def _load(path: Path) -> Any:
+    import xllamacpp  # licensed here: an optional extra, and 100 MB that most processes never need
+
+    params = xllamacpp.CommonParams()
+    params.model.path = str(path)
+    params.n_parallel = SLOTS
+    params.n_ctx = SLOTS * SLOT_TOKENS
+    params.n_batch = params.n_ubatch = _BATCH_TOKENS
+    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = idle_cores()
+    params.cache_ram_mib = 0  # else up to 8 GB of old prompts
+    params.fit_params = False  # else it may change the context without a word
+    params.force_pure_content_parser = True  # else a reply in an unforeseen form raises
+    params.verbosity = -1  # no log; what goes wrong arrives as an exception
+    _close_the_door(params)
+    try:
+        return xllamacpp.Server(params)
+    except (RuntimeError, ValueError) as error:
+        raise ModelUnavailable(
+            f"llama.cpp could not load {path}: {error} `consortium-mcp local-model fetch` checks the default weights; "
+            "another GGUF file must be one that this version of xllamacpp supports."
+        ) from error
+
+
+def _close_the_door(params: Any) -> None:
+    """The server always listens on a loopback port too, which nobody needs: a secret key, one thread, no pages."""
+    params.hostnames = ["127.0.0.1"]
+    params.port = 0
+    params.api_keys = [os.urandom(16).hex()]
+    params.n_threads_http = 1
+    params.ui = params.endpoint_slots = params.endpoint_props = False
+
+
+def idle_cores() -> int:
+    """All cores that this process may use but one; a thread too many makes llama.cpp a hundred times slower."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    cores = len(affinity(0)) if affinity else os.cpu_count() or 1
+    with suppress(OSError, ValueError):  # no container, or no limit
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        cores = min(cores, int(quota) // int(period))
+    return max(1, min(cores - 1, _MAX_THREADS))
+
+
+def _grammar(schema: dict[str, Any]) -> str:
+    import xllamacpp  # licensed as above
+
+    styled = _kept_short(schema) | {"x-guidance": _GRAMMAR_STYLE}
+    return str(xllamacpp.json_schema_to_grammar(styled))
+
+
+def _kept_short(schema: Any) -> Any:
+    """The schema with bounds where it sets none, so that a small model ends its JSON before its tokens do."""
+    if isinstance(schema, list):
+        return [_kept_short(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    defaults: dict[str, Any] = {}
+    if "required" in schema and isinstance(schema.get("properties"), dict):
+        required = {name: field for name, field in schema["properties"].items() if name in schema["required"]}
+        schema = {**schema, "properties": required}
+    if schema.get("type") == "number":
+        defaults = {"multipleOf": 0.01}
+    if schema.get("type") == "object" and "properties" in schema:
+        defaults = {"additionalProperties": False}
+    if schema.get("type") == "string" and "enum" not in schema:
+        defaults = {"maxLength": _STRING_LENGTH}
+    if schema.get("type") == "array":
+        defaults = {"maxItems": _ARRAY_LENGTH}
+    return defaults | {name: _kept_short(value) for name, value in schema.items()}
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _failure(error: dict[str, Any]) -> LocalModelFailed:
+    if error.get("type") != "exceed_context_size_error":
+        return LocalModelFailed(f"The local model could not answer: {error.get('message')}")
+    return LocalModelFailed(
+        f"The prompt has {error.get('n_prompt_tokens')} tokens; the local model takes at most {error.get('n_ctx')}. "
+        "Shorten it, or ask another model.",
+        code="context_length_exceeded",
+    )

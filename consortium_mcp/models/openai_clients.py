@@ -1,0 +1,103 @@
+"""SDK clients of llm's OpenAI-based models: kept for as long as an event loop lives, without retries of their own.
+
+llm builds a new client for every prompt (30-60 ms of work and a new connection each), never closes it, and the SDK
+then tries failed calls twice more by itself, beside our own attempts and unseen by budget and journal. Asynchronous
+clients talk through aiohttp, which the SDK offers for it: with httpx's transport a call takes twice the processor time.
+Their streamed calls go to it past the SDK (`streaming.py`).
+"""
+
+import asyncio
+import os
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from consortium_mcp._util.lazy import aiohttp, httpx2, openai
+from consortium_mcp.models.catalogue import ModelEntry
+from consortium_mcp.models.openai_streaming import stream_quickly
+
+_Key = tuple[Any, ...]
+
+_SHOWS_RESPONSES = bool(os.environ.get("LLM_OPENAI_SHOW_RESPONSES"))
+"""Whether llm was told to print what its clients receive, which only its own transport does."""
+
+KEPT_ALIVE_SECONDS = 4
+"""How long a connection is kept that nobody uses: many servers close one after 5 seconds, maybe as we ask by it."""
+
+_LONGEST_HEADER = 65_536
+"""How many bytes a header of a reply may have; with aiohttp's own 8,190 a paid reply with a longer one is lost."""
+
+
+class KeptClients:
+    """The clients of one process; safe to use from several threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._clients: dict[_Key, Any] = {}
+        self._sessions: dict[int, Any] = {}
+        """By event loop."""
+        self._trusted: Any = None
+        """The certificates that all clients trust; reading them takes 30 ms."""
+
+    def use_in(self, entry: ModelEntry) -> None:
+        """Make a model's calls use kept clients; models that are built otherwise stay as they are.
+
+        The catalogue's model objects are ours alone (each look-up makes new ones), so nobody else is changed. Slow the
+        first time, so it belongs into a thread.
+        """
+        with self._lock:  # runs that come together share their models
+            for model in (entry.async_model, entry.sync_model):
+                if hasattr(model, "get_client") and not hasattr(model, "_consortium_keeps_clients"):
+                    self._trusted = self._trusted or httpx2.create_ssl_context()
+                    aiohttp.ClientSession  # noqa: B018 - imported here, where no event loop waits for it
+                    model.get_client = self._keeping(model, model.get_client)  # type: ignore[union-attr]
+                    model._consortium_keeps_clients = True  # type: ignore[union-attr]
+
+    def _keeping(self, model: Any, build: Callable[..., Any]) -> Callable[..., Any]:
+        def get_client(key: Any, *, async_: bool = False) -> Any:
+            loop = id(asyncio.get_running_loop()) if async_ else None
+            # What a client is built from: a key that changes, or another address, is another client.
+            identity = (type(model), model.get_key(key), model.api_base, repr(model.headers), loop)
+            with self._lock:
+                if identity not in self._clients:
+                    client = build(key, async_=async_).with_options(max_retries=0)
+                    # aiohttp takes no key beside a name and a password in the address.
+                    if async_ and not _SHOWS_RESPONSES and not client.base_url.userinfo:
+                        transport = openai.DefaultAioHttpClient(verify=self._trusted)
+                        client = client.with_options(http_client=transport)
+                        stream_quickly(client, self._session())
+                    self._clients[identity] = client
+                return self._clients[identity]
+
+        return get_client
+
+    def _session(self) -> Any:
+        """aiohttp's, by which the streamed calls of the running event loop go."""
+        here = id(asyncio.get_running_loop())
+        if here not in self._sessions:
+            connector = aiohttp.TCPConnector(limit=0, ssl=self._trusted, keepalive_timeout=KEPT_ALIVE_SECONDS)
+            self._sessions[here] = aiohttp.ClientSession(
+                connector=connector,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                max_line_size=_LONGEST_HEADER,
+                max_field_size=_LONGEST_HEADER,
+            )
+        return self._sessions[here]
+
+    async def aclose(self) -> None:
+        """Close the clients of the running event loop; others may still be in use."""
+        here = id(asyncio.get_running_loop())
+        with self._lock:
+            mine = [self._clients.pop(identity) for identity in list(self._clients) if identity[-1] == here]
+            session = self._sessions.pop(here, None)
+        for client in mine:
+            await client.close()
+        if session is not None:
+            await session.close()
+
+    def close(self) -> None:
+        """Close the clients that belong to no event loop."""
+        with self._lock:
+            mine = [self._clients.pop(identity) for identity in list(self._clients) if identity[-1] is None]
+        for client in mine:
+            client.close()

@@ -1,0 +1,105 @@
+"""What runs want to ask the calling client's own model, kept until somebody who follows the run has asked it.
+
+A client is asked for runs of its own caller only, and answers for no others.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import anyio
+
+from consortium_mcp._util.caller import current_caller
+from consortium_mcp.records import CallResult, CallSpec, now_utc
+
+
+@dataclass
+class ClientCall:
+    """One call that waits for the client."""
+
+    spec: CallSpec
+    result: CallResult | None = None
+    answered: anyio.Event = field(default_factory=anyio.Event)
+    over: anyio.Event = field(default_factory=anyio.Event)
+    """That its run waits for it no longer."""
+
+    is_taken: bool = False
+    """Whether somebody is asking the client just now."""
+
+
+_Key = tuple[str | None, str]
+
+
+def _key(run_id: str) -> _Key:
+    """A run's id, and for whom it is worked on, or who follows it."""
+    return current_caller(), run_id
+
+
+class ClientCalls:
+    """The calls of all runs that wait for a client; it knows nothing of the protocol by which clients are asked."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[_Key, list[ClientCall]] = {}
+        self._arrived: dict[_Key, anyio.Event] = {}
+
+    @contextmanager
+    def asking(self, run_id: str, spec: CallSpec) -> Iterator[ClientCall]:
+        """Let a call wait for as long as this is entered."""
+        call, key = ClientCall(spec), _key(run_id)
+        self._waiting.setdefault(key, []).append(call)
+        self._tell(key)
+        try:
+            yield call
+        finally:
+            call.over.set()
+            self._waiting[key].remove(call)
+            if not self._waiting[key]:
+                del self._waiting[key]
+
+    def waiting(self, run_id: str) -> list[ClientCall]:
+        """The run's calls that nobody is asking the client just now."""
+        return [call for call in self._waiting.get(_key(run_id), []) if not call.is_taken]
+
+    async def wait(self, run_id: str) -> list[ClientCall]:
+        """The same, as soon as there is one."""
+        key = _key(run_id)
+        while not (calls := self.waiting(run_id)):
+            arrived = self._arrived.setdefault(key, anyio.Event())
+            try:
+                await arrived.wait()
+            finally:
+                if not arrived.is_set() and not arrived.statistics().tasks_waiting:
+                    self._arrived.pop(key, None)
+        return calls
+
+    @contextmanager
+    def taken(self, run_id: str, call: ClientCall) -> Iterator[None]:
+        """While this is entered nobody else asks the client; what is not answered then is taken over by who follows."""
+        call.is_taken = True
+        try:
+            yield
+        finally:
+            call.is_taken = False
+            self._tell(_key(run_id))
+
+    def answer(self, run_id: str, call_id: str, result: CallResult) -> None:
+        """Hand over what the client said; the first answer counts, and nobody minds one that came too late."""
+        for call in self._waiting.get(_key(run_id), []):
+            if call.spec.call_id == call_id and call.result is None:
+                call.result = result
+                call.answered.set()
+
+    def _tell(self, key: _Key) -> None:
+        if arrived := self._arrived.pop(key, None):
+            arrived.set()
+
+
+async def call_client(calls: ClientCalls, run_id: str, spec: CallSpec, timeout_seconds: float) -> CallResult:
+    """What the client's model says; an error where no client that follows the run has answered in time."""
+    started, began = anyio.current_time(), now_utc()
+    with calls.asking(run_id, spec) as call, anyio.move_on_after(timeout_seconds):
+        await call.answered.wait()
+    within = f"{round(timeout_seconds, 2):g} seconds"
+    silence = CallResult(error_kind="timeout", error=f"No client that follows the run lent its model within {within}.")
+    duration_ms = round((anyio.current_time() - started) * 1000)
+    return (call.result or silence).model_copy(update={"duration_ms": duration_ms, "datetime_utc": began})

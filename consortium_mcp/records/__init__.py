@@ -1,0 +1,77 @@
+"""Plain frozen data: what is asked, what comes back, and the run that holds it all. It does nothing by itself."""
+
+from typing import TYPE_CHECKING
+
+from consortium_mcp._util.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from consortium_mcp.records.call import Ask, CallResult, CallSpec, ErrorKind, Turn, now_utc
+    from consortium_mcp.records.iteration import Iteration, Measures
+    from consortium_mcp.records.progress import AnswerPiece, CallProgress, Progress
+    from consortium_mcp.records.response import MemberResponse
+    from consortium_mcp.records.run import LONGEST_NOTE, Budget, Parent, Rating, Run, RunOutline, Status, Usage
+    from consortium_mcp.records.verdict import Claim, Verdict, Votes
+
+__all__ = [
+    "LONGEST_NOTE",
+    "AnswerPiece",
+    "Ask",
+    "Budget",
+    "CallProgress",
+    "CallResult",
+    "CallSpec",
+    "Claim",
+    "ErrorKind",
+    "Iteration",
+    "Measures",
+    "MemberResponse",
+    "Parent",
+    "Progress",
+    "Rating",
+    "Run",
+    "RunOutline",
+    "Status",
+    "Turn",
+    "Usage",
+    "Verdict",
+    "Votes",
+    "now_utc",
+]
+
+_HOMES = {  # imported when one of their names is first used: uris and roles are needed before the first record
+    "call": (
+        "Ask",
+        "CallResult",
+        "CallSpec",
+        "ErrorKind",
+        "Turn",
+        "now_utc",
+    ),
+    "run": (
+        "LONGEST_NOTE",
+        "Budget",
+        "Parent",
+        "Rating",
+        "Run",
+        "RunOutline",
+        "Status",
+        "Usage",
+    ),
+    "iteration": (
+        "Iteration",
+        "Measures",
+    ),
+    "progress": (
+        "AnswerPiece",
+        "CallProgress",
+        "Progress",
+    ),
+    "response": ("MemberResponse",),
+    "verdict": (
+        "Claim",
+        "Verdict",
+        "Votes",
+    ),
+}
+
+__getattr__ = lazy_names(__name__, _HOMES)

@@ -1,0 +1,163 @@
+"""One model call: what is asked of whom, and what came back."""
+
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from pydantic import JsonValue
+
+from consortium_mcp._util.record import Record
+from consortium_mcp.records.consortium import alternatives
+
+ErrorKind = Literal[
+    "auth",
+    "billing",
+    "rate_limit",
+    "timeout",
+    "network",
+    "server",
+    "model_unavailable",
+    "context_length",
+    "content_filter",
+    "empty",
+    "truncated",
+    "invalid_reply",
+    "cancelled",
+    "internal",
+]
+"""Why a call gave no usable text."""
+
+
+_REFUSALS = ("auth", "billing", "rate_limit", "server", "model_unavailable", "context_length")
+
+
+class Turn(Record):
+    """One earlier message of a conversation that a prompt continues."""
+
+    role: Literal["user", "assistant"]
+    """Who said it."""
+
+    text: str
+    """What was said."""
+
+
+class Ask(Record):
+    """One built question to one instance."""
+
+    instance: int
+    """Which instance of the model, from 1, counted over all members that name it."""
+
+    model: str
+    """The llm model id or alias, as the consortium names it."""
+
+    prompt: str
+    """The text that is sent."""
+
+    system: str | None
+    """The system prompt that is sent beside it; None means none."""
+
+    options: dict[str, JsonValue]
+    """llm options for this call."""
+
+    response: str | None = None
+    """What it says, where nobody has to be asked; None asks the model."""
+
+    @property
+    def label(self) -> str:
+        """How people see the instance, as in `gpt-5#2`."""
+        return f"{alternatives(self.model)[0]}#{self.instance}"
+
+
+class CallSpec(Record):
+    """Everything that one model call needs, as plain JSON: no key, no object."""
+
+    call_id: str
+    """Readable and the same on every replay: `i1/m3`, `i1/arbiter`, `i1/arbiter/repair1`."""
+
+    iteration: int
+    """The iteration that it belongs to, from 1."""
+
+    label: str
+    """Who is asked, for people: an instance, as in `gpt-5#2`, or the arbiter, as in `gpt-5 (arbiter)`."""
+
+    model: str
+    """The llm model id or alias."""
+
+    prompt: str
+    """The text that is sent."""
+
+    system: str | None = None
+    """The system prompt; None means none."""
+
+    history: tuple[Turn, ...] = ()
+    """Earlier turns of the conversation, oldest first."""
+
+    options: dict[str, JsonValue] = {}
+    """llm options for this call."""
+
+    output_schema: dict[str, Any] | None = None
+    """The JSON schema that the reply must follow; None means free text."""
+
+    response: str | None = None
+    """What it says, where nobody has to be asked; None asks the model."""
+
+    @property
+    def is_spare(self) -> bool:
+        """Whether the run is as complete without it: the verdict asked for again in reversed order."""
+        return "/arbiter/reversed" in self.call_id
+
+    @property
+    def asks_member(self) -> bool:
+        """Whether an instance is asked, and not the arbiter."""
+        return self.call_id.partition("/")[2].startswith("m")
+
+
+class CallResult(Record):
+    """What one model call gave: text, or an error with its kind; a truncated reply has both."""
+
+    text: str | None = None
+    """The reply; None when there was none."""
+
+    error_kind: ErrorKind | None = None
+    """Why there is no usable text; None when there is."""
+
+    error: str | None = None
+    """The error in one sentence; None when there was none."""
+
+    finish_reason: str | None = None
+    """The provider's own word for why it stopped; None when it gave none."""
+
+    resolved_model: str | None = None
+    """The model that the provider says answered; None when it does not say."""
+
+    input_tokens: int | None = None
+    """Tokens of the question, as the provider counts; None when it does not."""
+
+    output_tokens: int | None = None
+    """Tokens of the reply, as the provider counts; None when it does not."""
+
+    answered_by: str | None = None
+    """The backup model that answered; None when it was the one that was asked."""
+
+    retry_after_seconds: float | None = None
+    """How long the provider asks us to wait; None when it does not say."""
+
+    duration_ms: int = 0
+    """From sending to the last chunk, in milliseconds."""
+
+    datetime_utc: str = ""
+    """When the call began, ISO 8601 in UTC."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether there is text to use; a truncated text is used, and marked."""
+        return bool(self.text) and self.error_kind in (None, "truncated")
+
+    @property
+    def was_refused(self) -> bool:
+        """Whether the provider turned the question down before it wrote anything, so that nothing was used."""
+        return not self.text and self.error_kind in _REFUSALS
+
+
+def now_utc() -> str:
+    """The time now, ISO 8601 in UTC, to the millisecond."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")

@@ -1,0 +1,274 @@
+"""The definition: Member, Consortium, their rules, and how `model:count` is read."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, Self
+
+from pydantic import Field, JsonValue, ValidationError, field_validator, model_validator
+
+from consortium_mcp._util.record import Record
+from consortium_mcp.errors import InvalidConsortium
+
+MAX_INSTANCES = 256
+MAX_ITERATIONS = 100
+
+CLIENT = "client"
+"""What a member or arbiter is called that is the calling client's own model."""
+
+OWN_ANSWER = "own_answer"
+"""What stands for the model of the caller's own answer."""
+
+StopOn = Literal["arbiter", "agreement", "both"]
+"""What can be looked at to see whether an answer is good enough."""
+
+THEIR_NAMES = {"default": None, "elimination": "eliminate"}
+"""What later releases of llm-consortium call strategies and judging methods of ours; None is our default."""
+
+
+class Member(Record):
+    """One line of a consortium: a model, how many instances of it, and what they are told."""
+
+    model: str = Field(min_length=1)
+    """The llm model id or alias, as the user wrote it; `"a|b"` asks b where a cannot answer."""
+
+    count: int = Field(default=1, ge=1, le=MAX_INSTANCES)
+    """How many instances of it are asked, from 1."""
+
+    system_prompt: str | None = None
+    """Sent to these instances instead of the consortium's system prompt; None means the consortium's."""
+
+    role: str | None = Field(default=None, max_length=1000)
+    """A ready role (`skeptic`) or a short text (`expert in tax law`), told after the system prompt; None means none."""
+
+    options: dict[str, JsonValue] = {}
+    """llm options of the model, such as `temperature`."""
+
+    response: str | None = None
+    """What it says, where nobody has to be asked: the caller's own answer; None asks the model."""
+
+    def __str__(self) -> str:
+        return f"{self.model}:{self.count}" + (f" as {self.role}" if self.role else "")
+
+
+class Consortium(Record):
+    """Who is asked, who judges, and when the answer is good enough."""
+
+    members: tuple[Member, ...]
+    """In the order in which their responses are shown."""
+
+    arbiter: str | None = None
+    """The model (or `"model|backup"`) that reads the responses; None means the first member's."""
+
+    system_prompt: str | None = None
+    """Sent to every member; None means our own short one, which also asks for the member's confidence."""
+
+    confidence_threshold: float = Field(default=0.8, ge=0, le=1)
+    """The confidence at which the run stops, 0.0-1.0; a value above 1 and up to 100 is read as a percentage."""
+
+    max_iterations: int = Field(default=3, ge=1, le=MAX_ITERATIONS)
+    """How often the members are asked at most."""
+
+    min_iterations: int = Field(default=1, ge=1, le=MAX_ITERATIONS)
+    """How often the members are asked at least; where it is above `max_iterations`, it wins, as in llm-consortium."""
+
+    strategy: str = "refine"
+    """Decides who is asked what in each iteration."""
+
+    judging_method: str = "synthesize"
+    """Decides how responses become a verdict."""
+
+    stop_on: StopOn = "arbiter"
+    """What must reach the threshold: the arbiter's confidence, the members' measured agreement, or both."""
+
+    check_order: bool = True
+    """Whether an arbiter whose confidence is close to the threshold is asked again, the responses reversed."""
+
+    embedding_model: str | None = Field(default=None, min_length=1)
+    """The llm embedding model by which a vote sees that answers mean the same; None means by their wording alone."""
+
+    description: str | None = None
+    """What it is for, in the words of whoever saved it."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_llm_consortium(cls, data: Any) -> Any:
+        """Accept a row that llm-consortium wrote: `models` as a dict, `minimum_iterations`."""
+        if not isinstance(data, dict):
+            return data
+        data = dict(data)
+        if "minimum_iterations" in data:
+            data.setdefault("min_iterations", data.pop("minimum_iterations"))
+        if isinstance(data.get("models"), dict) and "members" not in data:
+            data["members"] = [{"model": model, "count": count} for model, count in data.pop("models").items()]
+        return data
+
+    @field_validator("confidence_threshold", mode="before")
+    @classmethod
+    def _fraction(cls, value: Any) -> Any:
+        """Read a percentage above 1 as a fraction, wherever it comes in."""
+        if isinstance(value, int | float) and not isinstance(value, bool) and 1 < value <= 100:
+            return value / 100
+        return value
+
+    @model_validator(mode="after")
+    def _someone_is_asked(self) -> Self:
+        if not self.members:
+            raise ValueError("a consortium needs at least one member")
+        if self.instance_count > MAX_INSTANCES:
+            raise ValueError(f"{self.instance_count} instances are more than the {MAX_INSTANCES} that one run may ask")
+        return self
+
+    @property
+    def instance_count(self) -> int:
+        """How many instances are asked in one iteration."""
+        return sum(member.count for member in self.members)
+
+    @property
+    def asked_count(self) -> int:
+        """How many of them are asked; the caller's own answer is there already."""
+        return sum(member.count for member in self.members if member.response is None)
+
+    @property
+    def iteration_limit(self) -> int:
+        """After how many iterations the run ends, whatever the confidence."""
+        return max(self.max_iterations, self.min_iterations)
+
+    def saved_form(self) -> dict[str, Any]:
+        """The row's JSON: every field of ours, and those by which llm-consortium reads the same row."""
+        counts: dict[str, int] = {}
+        for member in self.members:
+            counts[member.model] = counts.get(member.model, 0) + member.count
+        return self.model_dump(mode="json") | {"models": counts, "minimum_iterations": self.min_iterations}
+
+
+def define(**fields: Any) -> Consortium:
+    """Build a consortium from fields that a person or a program gave; those that are None keep their default.
+
+    Raises:
+        InvalidConsortium: a rule is broken; one sentence names the field, the value and the rule.
+    """
+    try:
+        return Consortium.model_validate({name: value for name, value in fields.items() if value is not None})
+    except ValidationError as error:
+        raise InvalidConsortium(_one_sentence(error)) from error
+
+
+def load_saved_form(row: Mapping[str, Any]) -> Consortium:
+    """Read a saved row, written by us or by any release of llm-consortium.
+
+    Fields that are unknown here are left out, and their names of what is the same here are read as ours.
+
+    Raises:
+        InvalidConsortium: the row breaks a rule.
+    """
+    known = set(Consortium.model_fields) | {"models", "minimum_iterations"}
+    fields = {name: value for name, value in row.items() if name in known and value is not None}
+    if "members" in fields:
+        fields.pop("models", None)
+    if "min_iterations" in fields:
+        fields.pop("minimum_iterations", None)
+    for name in ("strategy", "judging_method"):
+        if isinstance(theirs := fields.get(name), str):
+            fields[name] = THEIR_NAMES.get(theirs, theirs)
+    return define(**fields)
+
+
+def parse_members(texts: Sequence[str], is_model: Callable[[str], bool], default_count: int = 1) -> list[Member]:
+    """Read each `"model"`, `"model:count"` or `"model:count as role"`; one named twice gets the sum of its counts.
+
+    The whole text is tried as a model id or alias first, so `llama3:8b` is a model; only then is what follows the
+    last colon read as a count. Nothing is guessed.
+
+    Args:
+        is_model: tells whether a text is a known model id or alias.
+        default_count: instances of a model that is named without a count.
+
+    Raises:
+        InvalidConsortium: a count is not a positive whole number.
+    """
+    counts: dict[tuple[str, str | None], int] = {}
+    for text in texts:
+        who, _, role = text.strip().partition(" as ")
+        model, count = _split(who.strip(), is_model, default_count)
+        named = (model, role.strip() or None)
+        counts[named] = counts.get(named, 0) + count
+    return [Member.model_construct(model=model, count=count, role=role) for (model, role), count in counts.items()]
+
+
+def find_cycle(name: str | None, consortium: Consortium, saved: Mapping[str, Consortium]) -> list[str] | None:
+    """The path on which a consortium contains itself, such as `["a", "b", "a"]`; None when it does not.
+
+    Args:
+        name: the name that it has or gets; None for one that is only run.
+        saved: every saved consortium by name; `consortium` stands in for the saved one of the same name.
+    """
+    known = dict(saved) | ({name: consortium} if name else {})
+    clear: set[str] = set()  # walked through without a cycle; without it, each shared level would double the walks
+
+    def walk(current: Consortium, path: list[str]) -> list[str] | None:
+        for used in models_of(current):
+            if used in path:
+                return [*path, used]
+            if used in known and used not in clear:
+                if found := walk(known[used], [*path, used]):
+                    return found
+                clear.add(used)
+        return None
+
+    return walk(consortium, [name] if name else [])
+
+
+def with_own_answer(consortium: Consortium, text: str) -> Consortium:
+    """The definition with the caller's own answer among the responses, in the last place and as anonymous as any."""
+    own = Member(model=OWN_ANSWER, response=text)
+    return consortium.model_copy(update={"members": (*consortium.members, own)})
+
+
+def without_own_answer(consortium: Consortium) -> Consortium:
+    """The definition as it was before."""
+    asked = tuple(member for member in consortium.members if member.response is None)
+    return consortium.model_copy(update={"members": asked})
+
+
+def alternatives(model: str) -> list[str]:
+    """The model and its backups, in the order in which they are tried: `"a|b"` is a, then b."""
+    return [name.strip() for name in model.split("|") if name.strip()]
+
+
+def models_of(consortium: Consortium) -> list[str]:
+    """Every model that it may call, backups included, each once."""
+    asked = [member.model for member in consortium.members if member.response is None]
+    asked += [consortium.arbiter] if consortium.arbiter else []
+    return list(dict.fromkeys(name for model in asked for name in alternatives(model)))
+
+
+def _split(text: str, is_model: Callable[[str], bool], default_count: int) -> tuple[str, int]:
+    others, bar, last = text.rpartition("|")
+    if bar:
+        backup, instances = _split(last.strip(), is_model, default_count)
+        return f"{others}|{backup}", instances
+    if is_model(text) or ":" not in text:
+        return text, _positive(default_count, text)
+    model, _, count = text.rpartition(":")
+    if re.fullmatch(r"[+-]?\d{1,20}", count):
+        return model, _positive(int(count), text)
+    return text, _positive(default_count, text)
+
+
+def _positive(count: int, text: str) -> int:
+    if not 1 <= count <= MAX_INSTANCES:
+        raise InvalidConsortium(
+            f"The count in {text!r} is {count}; it must be a whole number from 1 to {MAX_INSTANCES}."
+        )
+    return count
+
+
+def _one_sentence(error: ValidationError) -> str:
+    """The first broken rule, with where it is and what was given."""
+    problem = error.errors()[0]
+    where = ".".join(str(part) for part in problem["loc"]) or "the consortium"
+    rule = str(problem["msg"]).removeprefix("Value error, ")
+    if where == "confidence_threshold":
+        rule = "it must be between 0 and 1, or a percentage up to 100"
+    given = "" if isinstance(problem["input"], dict | list) else f" is {repr(problem['input'])[:80]}"
+    return f"Consortium not valid: {where}{given}: {rule}."

@@ -1,0 +1,54 @@
+"""Members asked once, then the arbiter once, and what was measured of it."""
+
+from consortium_mcp._util.record import Record
+from consortium_mcp.records.response import MemberResponse
+from consortium_mcp.records.verdict import Verdict
+
+
+class Measures(Record):
+    """What was measured of an iteration, beside the arbiter's own figure."""
+
+    agreement_within: float | None = None
+    """How far the instances of one model agree, 0.0-1.0; None when no model has two."""
+
+    agreement_across: float | None = None
+    """How far different models agree, 0.0-1.0; None when there is only one."""
+
+    stated_confidence: float | None = None
+    """The mean of the members' own trust in their responses, 0.0-1.0; None when none stated it."""
+
+    order_held: bool | None = None
+    """Whether the verdict was the same with the responses in reversed order; None when it was not asked again."""
+
+
+class Iteration(Record):
+    """Members asked once, then the arbiter once."""
+
+    number: int
+    """Which one, from 1."""
+
+    responses: tuple[MemberResponse, ...]
+    """One for each instance, in the order of the consortium."""
+
+    shown_order: tuple[int, ...] = ()
+    """The places (from 0) of the responses in the order in which the arbiter saw them."""
+
+    verdict: Verdict | None = None
+    """What the arbiter made of them; None when it could not be asked or gave nothing."""
+
+    judged_by: str | None = None
+    """The backup or member that gave the verdict in the arbiter's place; None when it was the arbiter."""
+
+    arbiter_error: str | None = None
+    """Why the arbiter gave no verdict, in one sentence; None when it did."""
+
+    raw_verdict: str | None = None
+    """The arbiter's reply, untouched; None when there was none."""
+
+    measures: Measures | None = None
+    """What was measured of it; None until it is judged."""
+
+    @property
+    def confidence(self) -> float | None:
+        """The verdict's confidence; None without one."""
+        return self.verdict.confidence if self.verdict else None

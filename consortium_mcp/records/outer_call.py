@@ -1,0 +1,37 @@
+"""The call in which something is done: a consortium that is asked there opens its run inside the run that asks."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+from consortium_mcp.records import Parent
+
+
+@dataclass(frozen=True)
+class OuterCall:
+    """A call that is being made."""
+
+    parent: Parent
+    """Which one, of which run."""
+
+    owner: str
+    """The process that holds the run, as the store knows it."""
+
+
+_call: ContextVar[OuterCall | None] = ContextVar("outer_call", default=None)
+
+
+def outer_call() -> OuterCall | None:
+    """The call that is being made here; None outside of every run."""
+    return _call.get()
+
+
+@contextmanager
+def within_call(call: OuterCall) -> Iterator[None]:
+    """What is inside is done for this call, tasks and threads with a copy of the context included."""
+    token = _call.set(call)
+    try:
+        yield
+    finally:
+        _call.reset(token)

@@ -1,0 +1,51 @@
+"""What one instance gave in one iteration."""
+
+from consortium_mcp.records.call import CallResult
+from consortium_mcp.text.confidence import find_confidence
+
+
+class MemberResponse(CallResult):
+    """What one instance gave in one iteration."""
+
+    response_id: str
+    """Its place in the run, as in `i1/m3`."""
+
+    label: str
+    """Which instance, as in `gpt-5#2`."""
+
+    model: str
+    """The llm model id or alias, as the consortium names it."""
+
+    stated_confidence: float | None = None
+    """The instance's own trust in its response, 0.0-1.0; None when it stated none that can be read."""
+
+    late: bool = False
+    """Whether the iteration went on without it; it may stand for its instance in the next one."""
+
+    cost_usd: float | None = None
+    """US dollars of all attempts at it, as the store knows them; None when the cost of any is unknown."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether the arbiter could read it in its iteration."""
+        return super().ok and not self.late
+
+    @classmethod
+    def of(
+        cls,
+        response_id: str,
+        label: str,
+        model: str,
+        result: CallResult | None,
+        late: bool = False,
+        cost_usd: float | None = None,
+        waited_ms: int = 0,
+    ) -> "MemberResponse":
+        """What the reader of a run sees of one call to an instance; a result of None was awaited for `waited_ms`."""
+        late_result = CallResult(
+            error_kind="timeout", error="Not there when the iteration went on.", duration_ms=waited_ms
+        )
+        result = result or late_result
+        stated = find_confidence(result.text).value if result.ok and result.text else None
+        known = {**result.model_dump(), "response_id": response_id, "label": label, "model": model, "late": late}
+        return cls(**known, stated_confidence=stated, cost_usd=cost_usd)

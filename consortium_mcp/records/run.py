@@ -1,0 +1,206 @@
+"""One consultation from prompt to answer, what it may spend and what it used, and how right it was."""
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from consortium_mcp._util.record import Record
+from consortium_mcp.records.call import Turn
+from consortium_mcp.records.consortium import Consortium
+from consortium_mcp.records.iteration import Iteration
+from consortium_mcp.records.uris import run_uri, transcript_uri
+from consortium_mcp.settings import MOST
+
+LONGEST_NOTE = 10_000
+"""How many characters the note of a rating may have."""
+
+Status = Literal["running", "converged", "exhausted", "deadline", "budget", "failed", "cancelled", "interrupted"]
+"""How a run stands or ended; the one field that says so."""
+
+
+class Usage(Record):
+    """What the run's calls used."""
+
+    calls: int = 0
+    """Model calls made, failed ones included."""
+
+    input_tokens: int | None = None
+    """Tokens of all questions; None when no provider counted them."""
+
+    output_tokens: int | None = None
+    """Tokens of all replies; None when no provider counted them."""
+
+    cost_usd: float | None = None
+    """US dollars; None when the price of any of the calls is unknown."""
+
+    def with_call(self, input_tokens: int | None, output_tokens: int | None, cost_usd: float | None) -> "Usage":
+        """The same with a further call; None is what nobody knows of it."""
+        return Usage(
+            calls=self.calls + 1,
+            input_tokens=_sum(self.input_tokens, input_tokens),
+            output_tokens=_sum(self.output_tokens, output_tokens),
+            cost_usd=None if self.cost_usd is None or cost_usd is None else self.cost_usd + cost_usd,
+        )
+
+
+def _sum(counted: int | None, tokens: int | None) -> int | None:
+    """What was counted, none of it being None."""
+    return tokens if counted is None else counted + (tokens or 0)
+
+
+class Budget(Record):
+    """What may be spent; None means no limit."""
+
+    max_calls: int | None = Field(default=None, ge=1, le=MOST)
+    """Model calls, every attempt counted."""
+
+    max_tokens: int | None = Field(default=None, ge=1, le=MOST)
+    """Tokens of questions and replies together."""
+
+    max_cost_usd: float | None = Field(default=None, gt=0, le=MOST)
+    """US dollars."""
+
+
+class Parent(Record):
+    """The call of another run in which a run was opened, because a member or the arbiter is a consortium itself."""
+
+    run_id: str
+    """The run that asks."""
+
+    call_id: str
+    """Its call, as `i1/m3`."""
+
+
+class Run(Record):
+    """One consultation, from prompt to answer."""
+
+    run_id: str
+    """A ULID."""
+
+    status: Status
+    """How it stands or ended."""
+
+    prompt: str
+    """The caller's text, untouched."""
+
+    history: tuple[Turn, ...] = ()
+    """Earlier turns of the conversation that the prompt continues, oldest first."""
+
+    consortium_name: str | None = None
+    """The saved consortium that was consulted; None for one given inline."""
+
+    consortium: Consortium
+    """The definition as it was when the run was opened, its arbiter resolved."""
+
+    shuffle_seed: int
+    """Decides in which order the arbiter sees the responses."""
+
+    fence_mark: str
+    """The random word that fences the responses in the arbiter's question."""
+
+    output_schema: dict[str, Any] | None = None
+    """The JSON schema that the answer follows; None means free text."""
+
+    follow_up_to: str | None = None
+    """The run whose conversation it continues; None for one that begins its own."""
+
+    replay_of: str | None = None
+    """The run whose responses are judged again; None for a run of its own."""
+
+    parent: Parent | None = None
+    """The call in which it was opened, and with which it goes on and ends; None for a run that a caller asked for."""
+
+    deadline_utc: str
+    """When it must have ended, ISO 8601 in UTC; later for one that is resumed."""
+
+    deadline_seconds: float = 600
+    """How long it was given, from its opening or its resuming to its deadline."""
+
+    budget: Budget = Budget()
+    """What it may spend."""
+
+    iterations: tuple[Iteration, ...] = ()
+    """In order; the last one may still be without a verdict."""
+
+    selected_iteration: int | None = None
+    """The iteration whose synthesis is the answer, from 1; None without an answer."""
+
+    answer: str | None = None
+    """What the caller gets; None while running and when the run failed."""
+
+    confidence: float | None = None
+    """The arbiter's trust in the answer, 0.0-1.0; None when it could not be read."""
+
+    dissent: str = ""
+    """Disagreement that is not folded into the answer."""
+
+    degraded: tuple[str, ...] = ()
+    """What is missing from a full answer, a sentence each; empty when it is whole."""
+
+    error: str | None = None
+    """Why the run failed, in one sentence; None when it did not."""
+
+    usage: Usage = Usage()
+    """What its calls used so far."""
+
+    caller: str | None = None
+    """The name of the caller whose run it is; None where no token was asked for."""
+
+    created_utc: str
+    """When it was opened, ISO 8601 in UTC."""
+
+    ended_utc: str | None = None
+    """When it was closed; None while it is open."""
+
+    @property
+    def uri(self) -> str:
+        """The MCP resource that holds this record."""
+        return run_uri(self.run_id)
+
+    @property
+    def transcript_uri(self) -> str:
+        """The MCP resource that holds the run as a text to read."""
+        return transcript_uri(self.run_id)
+
+
+class RunOutline(Record):
+    """What a list shows of a run."""
+
+    run_id: str
+    """A ULID."""
+
+    status: Status
+    """How it stands or ended."""
+
+    prompt: str
+    """Its first 200 characters."""
+
+    consortium_name: str | None
+    """The saved consortium that was consulted; None for one given inline."""
+
+    confidence: float | None
+    """The arbiter's trust in the answer, 0.0-1.0; None when unknown."""
+
+    created_utc: str
+    """When it was opened, ISO 8601 in UTC."""
+
+    ended_utc: str | None
+    """When it was closed; None while it is open."""
+
+    @property
+    def uri(self) -> str:
+        """The MCP resource that holds the record."""
+        return run_uri(self.run_id)
+
+
+class Rating(Record):
+    """What somebody says afterwards about a run's answer."""
+
+    run_id: str
+    """The run."""
+
+    score: float = Field(ge=0, le=1)
+    """0.0 (wrong) to 1.0 (correct)."""
+
+    note: str | None = Field(default=None, max_length=LONGEST_NOTE)
+    """In words; None means none."""

@@ -1,0 +1,69 @@
+"""What was made of one iteration's responses: synthesis, dissent, claims, votes, ranking."""
+
+from consortium_mcp._util.record import Record
+
+
+class Votes(Record):
+    """The responses that came to the same final answer."""
+
+    answer: str
+    """It, in the form in which equal answers are equal."""
+
+    response_ids: tuple[str, ...]
+    """Whose, in the declared order."""
+
+
+class Claim(Record):
+    """One statement on which responses differ."""
+
+    claim: str
+    """It, in one sentence."""
+
+    supported_by: tuple[str, ...] = ()
+    """The instances that hold it, as in `gpt-5#2`."""
+
+    opposed_by: tuple[str, ...] = ()
+    """The instances that hold the contrary."""
+
+    quote_for: str = ""
+    """What one that holds it says."""
+
+    quote_against: str = ""
+    """What one that holds the contrary says."""
+
+
+class Verdict(Record):
+    """What was made of one iteration's responses: by the arbiter, or by the members themselves."""
+
+    synthesis: str
+    """The combined answer."""
+
+    confidence: float | None = None
+    """The arbiter's stated trust in this synthesis, 0.0-1.0; None when it cannot be read."""
+
+    analysis: str = ""
+    """Why the arbiter combined the responses in this way."""
+
+    dissent: str = ""
+    """Disagreement that is not folded into the synthesis; empty when there is none."""
+
+    claims: tuple[Claim, ...] = ()
+    """The disagreement as data; empty when there is none, or when the arbiter cannot give it."""
+
+    needs_iteration: bool = False
+    """Whether the arbiter asks for another iteration."""
+
+    refinement_areas: tuple[str, ...] = ()
+    """What the next iteration should work on."""
+
+    problem: str | None = None
+    """Why the reply, or its confidence, could not be read; None when all was read."""
+
+    chosen: str | None = None
+    """The response whose text the synthesis is; None when it was written by the arbiter."""
+
+    ranking: tuple[str, ...] = ()
+    """All judged responses, the best first; empty when they were not ordered."""
+
+    votes: tuple[Votes, ...] = ()
+    """Who came to the same answer, the largest group first; empty when nobody counted."""

@@ -1,0 +1,50 @@
+"""Runs as one HTML page that needs nothing else: no script, no font, no picture, and every text is only a text."""
+
+from collections.abc import Iterable
+from xml.etree import ElementTree
+from xml.etree.ElementTree import Element, SubElement
+
+from consortium_mcp.records import Run
+from consortium_mcp.reports.markdown import facts, sections
+
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'"
+"""What a browser may load for the page: nothing but the style that stands in it."""
+
+_STYLE = """
+:root { color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif; }
+body { max-width: 50rem; margin: 2rem auto; padding: 0 1rem; }
+article { border-top: 1px solid #8888; margin-top: 2rem; }
+h1, h2, h3, h4 { line-height: 1.2; overflow-wrap: anywhere; }
+pre { font: inherit; white-space: pre-wrap; overflow-wrap: anywhere; border-left: 3px solid #8884; padding-left: 1rem; }
+"""
+
+
+def page(runs: Iterable[Run]) -> str:
+    """The page of some runs, in the order given."""
+    html = Element("html", lang="en")
+    head = SubElement(html, "head")
+    SubElement(head, "meta", charset="utf-8")
+    SubElement(head, "meta", {"http-equiv": "Content-Security-Policy", "content": _POLICY})
+    SubElement(head, "meta", name="viewport", content="width=device-width")
+    _add(head, "title", "Runs of consortium-mcp")
+    _add(head, "style", _STYLE)
+    body = SubElement(html, "body")
+    for run in runs:
+        _add_run(SubElement(body, "article", id=run.run_id), run)
+    # The tree is written by a serializer, so that no text can be forgotten to be escaped.
+    return "<!DOCTYPE html>\n" + ElementTree.tostring(html, encoding="unicode", method="html") + "\n"
+
+
+def _add_run(article: Element, run: Run) -> None:
+    _add(article, "h1", f"Run {run.run_id}")
+    known = SubElement(article, "ul")
+    for fact in facts(run):
+        _add(known, "li", fact)
+    for section in sections(run):
+        _add(article, f"h{section.level}", section.heading)
+        if section.text:
+            _add(article, "pre", section.text)
+
+
+def _add(parent: Element, tag: str, text: str) -> None:
+    SubElement(parent, tag).text = text

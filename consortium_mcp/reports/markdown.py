@@ -1,0 +1,285 @@
+"""A run as text for people and models: the short answer, and the whole transcript as Markdown."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from consortium_mcp.engine.judging import judging_methods
+from consortium_mcp.engine.judging.vote import margin
+from consortium_mcp.engine.measures import overall_agreement, reaches_threshold
+from consortium_mcp.records import Claim, Iteration, Measures, MemberResponse, Run, Usage, Verdict, Votes
+from consortium_mcp.records.consortium import Consortium, alternatives
+from consortium_mcp.service.estimate import Plan
+from consortium_mcp.service.stats import MemberStats, Stats
+from consortium_mcp.text.templates import clip, plain
+
+DISSENT_LIMIT = 4_000
+"""Characters of the dissent in a short report."""
+
+QUOTE_LIMIT = 500
+"""Characters of a text that is quoted on a line; the whole of it stands among the responses."""
+
+
+_BEFORE = r"^[ \t\u00a0\u00ad\u200b-\u200d\u2060\ufeff>*+-]{0,9}"
+"""What a line may begin with and still look like a heading: blanks, what has no width, marks of lists and quotes."""
+
+_STRUCTURE = re.compile(rf"{_BEFORE}(?:#|```|~~~|<|([-=*_])[ \t]*(?:\1[ \t]*)*$)", re.MULTILINE)
+"""A line that is, or looks like, a heading of Markdown, what underlines one, a rule, a fence, or HTML."""
+
+
+def short_report(run: Run) -> str:
+    """The answer and what is known about it, for a model that will use it."""
+    return f"{answer_text(run)}\n\n{about_answer(run)}"
+
+
+def answer_text(run: Run, between: str = "\n") -> str:
+    """The answer, or why there is none; what it lacks comes first.
+
+    Args:
+        between: what ends each of these; Markdown takes only an empty line for an end.
+    """
+    lines = [f"Incomplete: {sentence}" for sentence in run.degraded]
+    lines.append(run.error or f"The run is {run.status}; it has no answer." if run.answer is None else run.answer)
+    return between.join(lines)
+
+
+def plan_text(plan: Plan) -> str:
+    """A plan in a few lines."""
+    who = ", ".join(f"{row.model} ({row.role}) {row.per_iteration}x per iteration" for row in plan.calls)
+    cost = "unknown" if plan.cost_usd is None else f"${plan.cost_usd[0]:.4f} to ${plan.cost_usd[1]:.4f}"
+    lines = [
+        f"Would ask: {who}.",
+        f"Calls: {plan.min_calls} to {plan.max_calls}; tokens: {plan.tokens[0]} to {plan.tokens[1]}; cost: {cost}.",
+        *(f"Not counted: what the consortium {row.model} asks." for row in plan.calls if row.role == "consortium"),
+        *(f"It cannot run: {problem}" for problem in plan.problems),
+    ]
+    return "\n".join(lines)
+
+
+def about_answer(run: Run) -> str:
+    """How far to trust the answer, who gave it, and where the rest is: a line each."""
+    lines = []
+    if run.answer is not None:
+        lines.append(f"Confidence: {confidence_text(run)}")
+    if run.dissent:
+        lines.append(f"Dissent: {clip(run.dissent, DISSENT_LIMIT)}")
+    if run.iterations:
+        lines.append(f"Responses: {responses_text(run.iterations[-1])}")
+    lines.append(f"The whole run: {run.uri}")
+    return "\n".join(lines)
+
+
+def stats_text(stats: Stats) -> str:
+    """Statistics as lines for a person."""
+    lines = ["Confidence, as stated and as rated:"]
+    for one in stats.calibration:
+        lines.append(f"  {one.consortium}, judged by {one.arbiter}: {one.rated} rated, Brier score {one.brier:.3f}")
+        lines += [f"    stated {band.stated}: true {band.true:.2f} ({band.runs})" for band in one.reliability]
+    if not stats.calibration:
+        lines.append("  no run is rated yet; `consortium-mcp runs rate RUN --correct` or --wrong rates one")
+    lines.append("Members:")
+    lines += [f"  {_member_text(member)}" for member in stats.members]
+    return "\n".join(lines)
+
+
+def _member_text(member: MemberStats) -> str:
+    """How one model did as a member, on one line."""
+    failed = "" if member.error_rate is None else f", {member.error_rate:.0%} failed"
+    seconds = "no time known" if member.mean_duration_ms is None else f"{member.mean_duration_ms / 1000:.1f} s"
+    cost = "cost unknown" if member.cost_usd is None else f"${member.cost_usd:.4f}"
+    if member.cost_usd is not None and member.unpriced:
+        cost += f" and {member.unpriced} calls of unknown cost"
+    stated = "" if member.stated_confidence is None else f", trusts itself {member.stated_confidence:.2f}"
+    return (
+        f"{member.model}: {member.responses} responses{failed}, {seconds}, {cost}{stated}, "
+        f"chosen {member.chosen}, alone {member.alone}, wrong {member.wrong}"
+    )
+
+
+def confidence_text(run: Run) -> str:
+    """The confidence and what it means for this run, on one line."""
+    stated = "unknown" if run.confidence is None else f"{run.confidence:.2f}"
+    method = judging_methods().get(run.consortium.judging_method)
+    rounds = f"iteration {run.selected_iteration} of {len(run.iterations)}"
+    threshold = f"{run.consortium.confidence_threshold:.2f}"
+    selected = run.iterations[run.selected_iteration - 1] if run.selected_iteration else None
+    if method is None or method.needs_arbiter:
+        by = arbiter_text(run.consortium, selected.judged_by if selected else None)
+    else:
+        by = method.name.replace("_", " ")
+    agreement = overall_agreement(selected.measures) if selected else None
+    met = "reached" if reaches_threshold(run.consortium, run.confidence, agreement) else "not reached"
+    return f"{stated}, by {by} in {rounds}; the threshold of {threshold} was {met}{_by_what(run.consortium, agreement)}"
+
+
+def _by_what(consortium: Consortium, agreement: float | None) -> str:
+    """Which figures the threshold is for, where that is not the confidence alone."""
+    if consortium.stop_on == "arbiter":
+        return ""
+    measured = f"the agreement, {'unknown' if agreement is None else f'{agreement:.2f}'}"
+    return f" by {measured}" if consortium.stop_on == "agreement" else f" by the confidence and {measured}"
+
+
+def arbiter_text(consortium: Consortium, judged_by: str | None = None) -> str:
+    """The arbiter, and whether it judges responses of its own model: it may prefer them, anonymous as they are.
+
+    Args:
+        judged_by: the model that judged in its place; None means that none did.
+    """
+    judge = judged_by or f"{consortium.arbiter}"
+    asked = {name for member in consortium.members for name in alternatives(member.model)}
+    return judge if asked.isdisjoint(alternatives(judge)) else f"{judge} (also a member)"
+
+
+def responses_text(iteration: Iteration) -> str:
+    """Who answered in what time, and who did not, on one line."""
+    return ", ".join(f"{response.label} {outcome_text(response)}" for response in iteration.responses)
+
+
+def outcome_text(response: MemberResponse) -> str:
+    """`1.2 s`, who answered where it was a backup, or the kind of failure."""
+    seconds = f"{response.duration_ms / 1000:.1f} s"
+    if response.ok and response.answered_by:
+        seconds += f" by {response.answered_by}"
+    return seconds if response.error_kind is None else f"{response.error_kind} after {seconds}"
+
+
+def usage_text(usage: Usage) -> str:
+    """Calls, tokens and cost on one line; what is unknown says so."""
+    cost = "unknown" if usage.cost_usd is None else f"${usage.cost_usd:.4f}"
+    tokens = f"tokens in: {_count(usage.input_tokens)}, out: {_count(usage.output_tokens)}"
+    return f"calls: {usage.calls}, {tokens}, cost: {cost}"
+
+
+def transcript(run: Run) -> str:
+    """Everything that was said, as Markdown."""
+    known = "\n".join(f"- {' '.join(plain(fact).split())}" for fact in facts(run))
+    parts = [f"# Run {run.run_id}", known]
+    for section in sections(run):
+        parts.append(f"{'#' * section.level} {section.heading}")
+        if section.text:
+            parts.append(under_heading(section.text))
+    return "\n\n".join(parts)
+
+
+def under_heading(text: str) -> str:
+    """A text of somebody else's as it stands under a heading of ours: quoted where it could begin another or hide ours.
+
+    What hides is left out first, for it could hide the beginning of a line.
+    """
+    text = plain(text)
+    return "\n".join(f"> {line}".rstrip() for line in text.split("\n")) if _STRUCTURE.search(text) else text
+
+
+def facts(run: Run) -> Iterator[str]:
+    """What is known of a run beside what was said, a line each."""
+    yield f"status: {run.status}"
+    yield f"opened: {run.created_utc}, ended: {run.ended_utc or 'not yet'}"
+    if run.follow_up_to:
+        yield f"follow-up to: {run.follow_up_to}"
+    if run.replay_of:
+        yield f"replay of: {run.replay_of}"
+    yield f"consortium: {run.consortium_name or 'given inline'}, of {', '.join(map(str, run.consortium.members))}"
+    yield f"arbiter: {arbiter_text(run.consortium)}"
+    yield usage_text(run.usage)
+    yield from (f"incomplete: {sentence}" for sentence in run.degraded)
+
+
+class Section(NamedTuple):
+    """A part of a transcript."""
+
+    level: int
+    """Of its heading, from 2."""
+
+    heading: str
+    """What it holds."""
+
+    text: str
+    """What was said, as it was said; empty for a section of sections."""
+
+
+def sections(run: Run) -> Iterator[Section]:
+    """Everything that was said, in the order in which it was."""
+    for turn in run.history:
+        yield Section(2, f"Earlier: {turn.role}", turn.text)
+    yield Section(2, "Prompt", run.prompt)
+    for iteration in run.iterations:
+        yield from _iteration_sections(iteration)
+    if run.answer is not None:
+        yield Section(2, f"Answer (confidence {confidence_text(run)})", run.answer)
+    if run.error:
+        yield Section(2, "No answer", run.error)
+
+
+def _iteration_sections(iteration: Iteration) -> Iterator[Section]:
+    yield Section(2, f"Iteration {iteration.number}", "")
+    for response in iteration.responses:
+        heading = f"{response.label} ({outcome_text(response)})"
+        yield Section(3, heading, response.text or response.error or "no text")
+    if iteration.verdict is not None:
+        yield from _verdict_sections(iteration, iteration.verdict)
+    if iteration.verdict is None and iteration.arbiter_error:
+        yield Section(3, "No verdict", iteration.arbiter_error)
+    if iteration.verdict is None and iteration.raw_verdict:
+        yield Section(4, "The arbiter's reply", iteration.raw_verdict)
+    if iteration.measures and (measured := "\n".join(_measure_lines(iteration.measures))):
+        yield Section(3, "Measured", measured)
+
+
+def _verdict_sections(iteration: Iteration, verdict: Verdict) -> Iterator[Section]:
+    confidence = "unknown" if verdict.confidence is None else f"{verdict.confidence:.2f}"
+    yield Section(3, f"Verdict (confidence {confidence})", verdict.synthesis)
+    labels = {response.response_id: response.label for response in iteration.responses}
+    parts = (
+        ("Analysis", verdict.analysis),
+        ("Votes", "\n".join(_vote_lines(verdict.votes, labels))),
+        (
+            "Ranking",
+            "\n".join(f"{place}. {labels.get(one, one)}" for place, one in enumerate(verdict.ranking, start=1)),
+        ),
+        ("Dissent", verdict.dissent),
+        ("Disputed claims", "\n".join(line for claim in verdict.claims for line in _claim_lines(claim))),
+        ("Not read in full", verdict.problem),
+        ("To refine", "\n".join(f"- {area}" for area in verdict.refinement_areas)),
+    )
+    for heading, text in parts:
+        if text:
+            yield Section(4, heading, text)
+
+
+def _vote_lines(votes: Sequence[Votes], labels: Mapping[str, str]) -> Iterator[str]:
+    cast = sum(len(group.response_ids) for group in votes)
+    for place, group in enumerate(votes):
+        wins = f", the winner by a margin of {margin(votes)}" if place == 0 else ""
+        who = ", ".join(labels.get(one, one) for one in group.response_ids)
+        yield f"- {_quoted(group.answer)}: {len(group.response_ids)} of {cast} votes{wins} ({who})"
+
+
+def _claim_lines(claim: Claim) -> Iterator[str]:
+    yield f"- {_quoted(claim.claim)}"
+    for side, who, quote in (
+        ("supported", claim.supported_by, claim.quote_for),
+        ("opposed", claim.opposed_by, claim.quote_against),
+    ):
+        yield f"  - {side} by {', '.join(who) or 'nobody'}" + (f": {_quoted(quote)}" if quote else "")
+
+
+def _measure_lines(measures: Measures) -> Iterator[str]:
+    figures = (
+        ("agreement within a model", measures.agreement_within),
+        ("agreement across models", measures.agreement_across),
+        ("the members' stated confidence", measures.stated_confidence),
+    )
+    yield from (f"- {what}: {figure:.2f}" for what, figure in figures if figure is not None)
+    if measures.order_held is not None:
+        yield f"- the verdict with the responses in reversed order: {'the same' if measures.order_held else 'another'}"
+
+
+def _quoted(text: str) -> str:
+    """A text of somebody else's on one line, where it can begin no heading and no list of ours."""
+    line = " ".join(text.split())
+    return f"“{line[:QUOTE_LIMIT]}{' …' if len(line) > QUOTE_LIMIT else ''}”"
+
+
+def _count(tokens: int | None) -> str:
+    return "unknown" if tokens is None else str(tokens)

@@ -1,0 +1,154 @@
+"""An MCPServer that refuses mistyped arguments with a suggestion and says errors in one sentence."""
+
+import difflib
+import inspect
+import json
+from functools import cache, partial
+from importlib import resources
+from typing import Any
+
+from mcp.server import NotificationOptions
+from mcp.server.mcpserver import Context, MCPServer
+from mcp.server.mcpserver.exceptions import ToolError, UnexpectedToolError
+from mcp.shared.exceptions import MCPError
+from mcp_types import INVALID_PARAMS, CallToolResult, GetPromptResult, InputRequiredResult, TextContent, Tool
+from pydantic import ValidationError
+
+from consortium_mcp.errors import ConsortiumError
+from consortium_mcp.server.base.choices import Menu
+from consortium_mcp.server.base.result_size import TEXT_TOKENS, shortened
+from consortium_mcp.server.base.tool_schemas import input_schema, output_schema, with_choices
+from consortium_mcp.text.masking import masked
+from consortium_mcp.text.templates import plain
+
+TOOLS_FILE = "tools.json"
+"""What `describe_tools` says, beside this module: whoever connects reads it before our tools are even imported."""
+
+
+class InputNeeded(Exception):
+    """The request cannot be answered before the client has; it sends the same request again, with its answers."""
+
+    def __init__(self, result: InputRequiredResult) -> None:
+        super().__init__("input needed")
+        self.result = result
+
+
+class StrictServer(MCPServer[Any]):
+    """The SDK ignores unknown arguments and puts its own words before a tool's error; here neither happens."""
+
+    def __init__(self, name: str, *, menu: Menu, **options: Any) -> None:
+        """A server that has yet to get its tools.
+
+        Args:
+            menu: what the schemas of the tools' arguments name, for each tools/list anew.
+            options: of the SDK's server.
+        """
+        super().__init__(name, **options)
+        self.menu = menu
+        # The SDK lets nobody say to clients of 2025-11-25 that lists change.
+        announced = NotificationOptions(tools_changed=True, resources_changed=True)
+        lowlevel: Any = self._lowlevel_server
+        lowlevel.create_initialization_options = partial(lowlevel.create_initialization_options, announced)
+
+    async def list_tools(self) -> list[Tool]:
+        """The tools as they are described in our file, with what can be chosen now."""
+        choices = await self.menu.choices()
+        return [
+            tool.model_copy(update={"input_schema": with_choices(tool.input_schema, choices.get(tool.name, {}))})
+            for tool in _described_tools().values()
+        ]
+
+    async def describe_tools(self) -> list[dict[str, Any]]:
+        """The tools as short as they can be said, as JSON: what our file must hold."""
+        await self.menu.look_up()
+        rules = self.menu.rules()
+        spelled_out: set[str] = set()
+        short = [
+            tool.model_copy(
+                update={
+                    "description": inspect.cleandoc(tool.description or ""),
+                    "input_schema": with_choices(input_schema(tool.input_schema), rules.get(tool.name, {})),
+                    "output_schema": output_schema(tool.output_schema or {}, spelled_out),
+                }
+            )
+            for tool in await super().list_tools()
+        ]
+        return [tool.model_dump(mode="json", by_alias=True, exclude_none=True) for tool in short]
+
+    def tool_names(self) -> list[str]:
+        """What can be called."""
+        return list(_described_tools())
+
+    async def call_tool(
+        self, name: str, arguments: dict[str, Any], context: Context[Any, Any] | None = None
+    ) -> CallToolResult | InputRequiredResult:
+        """Call a tool; every failure that somebody foresaw is a result with one sentence for the model."""
+        tool = _described_tools().get(name)
+        if tool is None:
+            raise MCPError(INVALID_PARAMS, f"There is no tool {_quoted(name)}.{_suggestion(name, self.tool_names())}")
+        known = tool.input_schema.get("properties", {})
+        for argument in arguments:
+            if argument not in known:
+                return _error(
+                    f"{name} has no argument {_quoted(argument)}.{_suggestion(argument, list(known))} "
+                    f"Its arguments: {', '.join(known)}."
+                )
+        try:
+            return await super().call_tool(name, arguments, context)
+        except ToolError as error:
+            if isinstance(error.__cause__, ValidationError):
+                return _error(_invalid(name, error.__cause__))
+            if isinstance(error.__cause__, InputNeeded):
+                return error.__cause__.result
+            if isinstance(error.__cause__, ConsortiumError | ToolError):
+                return _error(str(error.__cause__))
+            if isinstance(error, UnexpectedToolError):  # the SDK logs what it was
+                raise UnexpectedToolError(f"{name} failed inside the server, whose log on stderr says why.") from error
+            raise
+
+    async def get_prompt(
+        self, name: str, arguments: dict[str, Any] | None = None, context: Context[Any, Any] | None = None
+    ) -> GetPromptResult | InputRequiredResult:
+        """Fill in a prompt; a wrong name or argument is the request's fault, in both protocol eras."""
+        prompts = {prompt.name: prompt for prompt in await super().list_prompts()}
+        if name not in prompts:
+            raise MCPError(INVALID_PARAMS, f"There is no prompt {_quoted(name)}.{_suggestion(name, list(prompts))}")
+        known = {argument.name: argument for argument in prompts[name].arguments or []}
+        given = arguments or {}
+        for argument in given:
+            if argument not in known:
+                suggestion = _suggestion(argument, list(known))
+                raise MCPError(INVALID_PARAMS, f"{name} has no argument {_quoted(argument)}.{suggestion}")
+        if missing := [one.name for one in known.values() if one.required and not given.get(one.name)]:
+            raise MCPError(INVALID_PARAMS, f"The prompt {name} needs {' and '.join(missing)}.")
+        return await super().get_prompt(name, arguments, context)
+
+
+@cache
+def _described_tools() -> dict[str, Tool]:
+    """What our file says of each tool, by name."""
+    text = resources.files("consortium_mcp.server").joinpath(TOOLS_FILE).read_text(encoding="utf-8")
+    tools = [Tool.model_validate(one) for one in json.loads(text)]
+    return {tool.name: tool for tool in tools}
+
+
+def _quoted(given: str) -> str:
+    return repr(plain(given)[:80])
+
+
+def _error(sentence: str) -> CallToolResult:
+    sentence = shortened(plain(masked(sentence)), TEXT_TOKENS)
+    return CallToolResult(content=[TextContent(type="text", text=sentence)], is_error=True)
+
+
+def _suggestion(given: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(given, known, n=1, cutoff=0.5)
+    return f" Did you mean {close[0]!r}?" if close else ""
+
+
+def _invalid(name: str, error: ValidationError) -> str:
+    """Which argument breaks which rule; the first one is enough to go on."""
+    problem = error.errors()[0]
+    where = ".".join(str(part) for part in problem["loc"])
+    given = "" if problem["type"] == "missing" else f" is {str(problem['input'])[:80]!r}"
+    return f"{name}: the argument {where!r}{given}: {problem['msg']}."

@@ -1,0 +1,100 @@
+"""How much fits into a tool's result, whatever was answered: clients cut what has more than 25,000 tokens."""
+
+import json
+import re
+import string
+from functools import partial
+from typing import Any
+
+from consortium_mcp.text.templates import clip
+
+TEXT_TOKENS = 10_500
+"""At most so much text for the model."""
+
+STRUCTURED_TOKENS = 10_500
+"""At most so much structured content beside it."""
+
+ANSWER_TOKENS = 9_000
+"""At most so much of an answer, so that what is known about it fits beside it."""
+
+_SHARES = (3 / 4, 1 / 2, 1 / 4, 1 / 8, 1 / 16, 1 / 32, 1 / 64)
+_LENGTHS = (200, 100, 50, 25, 10, 5)
+_LAST_SHARE = 1 / 128
+"""Of what a result may have: less than this is little more than the note of what was cut."""
+_LAST_LENGTHS = (2, 1)
+
+
+def most_tokens(text: str) -> float:
+    """The most tokens that a text is likely to have: some two and a half times those of prose.
+
+    Measured with cl100k: runs of the rarest small letters come to 0.68 tokens a letter, a letter that stands alone to
+    one with the space before it, and whatever else to at most one a byte. Only runs of two rare letters have more.
+    """
+    data = text.encode("utf-8", "replace")
+    letters = len(data) - len(data.translate(None, string.ascii_lowercase.encode()))
+    words = len(re.findall(rb"[a-z]+", data))
+    joined = len(re.findall(rb" (?=[a-z])", data))
+    return 0.7 * letters + 0.3 * words + (len(data) - letters - joined)
+
+
+def fits(value: Any) -> bool:
+    """Whether a value can be structured content as it is."""
+    return most_tokens(_as_json(value)) <= STRUCTURED_TOKENS
+
+
+def shortened(text: str, tokens: float) -> str:
+    """The text, or its beginning and its end with a note of what was cut between them."""
+    kept = len(text)
+    short = text
+    while (most := most_tokens(short)) > tokens:
+        kept = int(min(kept * tokens / most, kept * 0.9))
+        short = clip(text, kept)
+    return short
+
+
+def fitted(record: dict[str, Any]) -> dict[str, Any]:
+    """The record as it can be structured content: its longest texts are shortened first, then its longest lists.
+
+    Where that is not enough, as with long texts in lists in lists, both are shortened further; where even that is not,
+    as with a thousand options of one model, the longest fields come as an empty list or as null.
+    """
+    for shorten in _STEPS:
+        if fits(record):
+            return record
+        record = shorten(record)
+    for name in sorted(record, key=lambda name: len(_as_json(record[name])), reverse=True):
+        if fits(record):
+            break
+        record = {**record, name: [] if isinstance(record[name], list) else None}
+    return record
+
+
+def _with_texts_of(value: Any, tokens: float) -> Any:
+    if isinstance(value, str):
+        return shortened(value, tokens)
+    if isinstance(value, list):
+        return [_with_texts_of(item, tokens) for item in value]
+    if isinstance(value, dict):
+        return {name: _with_texts_of(item, tokens) for name, item in value.items()}
+    return value
+
+
+def _with_lists_of(value: Any, length: int) -> Any:
+    if isinstance(value, list):
+        return [_with_lists_of(item, length) for item in value[:length]]
+    if isinstance(value, dict):
+        return {name: _with_lists_of(item, length) for name, item in value.items()}
+    return value
+
+
+def _as_json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+_STEPS = (
+    *(partial(_with_texts_of, tokens=STRUCTURED_TOKENS * share) for share in _SHARES),
+    *(partial(_with_lists_of, length=length) for length in _LENGTHS),
+    partial(_with_texts_of, tokens=STRUCTURED_TOKENS * _LAST_SHARE),
+    *(partial(_with_lists_of, length=length) for length in _LAST_LENGTHS),
+)
+"""What is done to a record, one after the other, until it fits."""

@@ -1,0 +1,106 @@
+"""What a server on stdio does once its first answers are out: it imports and builds all that they did not need.
+
+That takes longer than the first answers themselves; whoever asks for more than them waits for it.
+"""
+
+import gc
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import anyio.to_thread
+from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
+from mcp.shared.exceptions import MCPError
+from mcp_types import INTERNAL_ERROR
+
+from consortium_mcp._util.lazy import LazyModule
+from consortium_mcp.errors import ConsortiumError
+from consortium_mcp.server.handshake import Front
+from consortium_mcp.settings import Settings
+
+if TYPE_CHECKING:
+    import consortium_mcp.server.app as app
+    import consortium_mcp.server.resources.changes as changes
+    import consortium_mcp.service.runner as runners
+    import consortium_mcp.service.service as consultancy
+else:
+    app = LazyModule("consortium_mcp.server.app")
+    changes = LazyModule("consortium_mcp.server.resources.changes")
+    consultancy = LazyModule("consortium_mcp.service.service")
+    runners = LazyModule("consortium_mcp.service.runner")
+
+HELLO_SECONDS = 1.0
+"""How long a client that said hello may take to ask for the tools; one that never does is to hear of changes too."""
+
+AT_ONCE = {"initialize", "server/discover", "ping", "logging/setLevel", "tools/list", "subscriptions/listen"}
+"""What is answered without the rest; a notification, which is not answered, does not wait for it either."""
+
+PAUSE_SECONDS = 0.05
+"""How long the work waits for the list of tools to be written: two busy threads of Python hinder each other."""
+
+
+class Later:
+    """Middleware that has the rest built soon after the first answers, or when a request needs it."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._met = anyio.Event()
+        self._listed = anyio.Event()
+        self._wanted = anyio.Event()
+        self._ready = anyio.Event()
+        self._failure: ConsortiumError | None = None
+        self.runner: runners.Runner | None = None
+        """Who works on runs; None before there can be any."""
+
+    async def __call__(self, ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
+        """Let a request pass when what it needs is there."""
+        if ctx.method not in AT_ONCE and not ctx.method.startswith("notifications/"):
+            self._wanted.set()
+            await self._ready.wait()
+            if self._failure:
+                raise MCPError(INTERNAL_ERROR, str(self._failure))
+        try:
+            return await call_next(ctx)
+        finally:
+            self._met.set()
+            if ctx.method == "tools/list":
+                self._listed.set()
+
+    async def work(self, front: Front) -> None:
+        """Import and build the rest, and keep it going until this is cancelled."""
+        if self._settings.resume != "auto":
+            await self._until_wanted()
+        try:
+            office = await anyio.to_thread.run_sync(self._open, abandon_on_cancel=True)
+        except ConsortiumError as error:
+            self._failure = error
+            self._ready.set()
+            return
+        watch = changes.Changes(office.store, front.listeners)
+        with office:
+            async with runners.Runner(office) as self.runner, watch.lifespan(front.server):
+                await anyio.to_thread.run_sync(app.equip, front, self.runner, abandon_on_cancel=True)
+                gc.freeze()  # what is there by now stays for good
+                gc.enable()
+                self._ready.set()
+                self.runner.start(app.announce_models, front.menu, front.listeners)
+                if self._settings.resume == "auto":
+                    await self.runner.recover()
+                await anyio.sleep_forever()
+
+    async def _until_wanted(self) -> None:
+        async with anyio.create_task_group() as group:
+            group.start_soon(self._want_after_the_list)
+            await self._wanted.wait()
+            group.cancel_scope.cancel()
+
+    async def _want_after_the_list(self) -> None:
+        await self._met.wait()
+        with anyio.move_on_after(HELLO_SECONDS):
+            await self._listed.wait()
+        await anyio.sleep(PAUSE_SECONDS)
+        self._wanted.set()
+
+    def _open(self) -> "consultancy.Consultancy":
+        """In a thread: it is the import that takes its time."""
+        _ = app.equip, changes.Changes, runners.Runner
+        return consultancy.Consultancy(self._settings)

@@ -1,0 +1,1 @@
+"""HTTP and SSE for a team: sockets, tokens, admission. It knows no tool."""

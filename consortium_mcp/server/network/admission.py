@@ -1,0 +1,161 @@
+"""Admission: for whom each request is handled, which are too many, and what the audit says of calls and of tokens."""
+
+import asyncio
+import json
+import logging
+import math
+import re
+import time
+from collections import defaultdict, deque
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import anyio
+from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
+from mcp.server.auth.provider import AccessToken, TokenVerifier
+from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
+from mcp.shared.exceptions import MCPError
+from mcp_types import INVALID_REQUEST, CallToolResult, TextContent
+from pydantic import BaseModel
+
+from consortium_mcp._util.caller import calling
+
+AUDIT = "consortium_mcp.audit"
+"""The logger of the audit: names, runs and costs, never a text that somebody wrote."""
+
+audit = logging.getLogger(AUDIT)
+
+_RUN_ID = re.compile(r"[0-7][0-9a-hjkmnp-tv-z]{25}")
+"""A ULID in small letters, as runs have them."""
+
+_UNCOUNTED = ("initialize", "ping", "server/discover")
+_MINUTE = 60.0
+_REFUSALS_SECONDS = 1.0
+
+
+class Admission:
+    """Middleware around everything that a client asks over the network."""
+
+    def __init__(self, max_requests: int | None, *, needs_caller: bool) -> None:
+        """Begin with nobody counted.
+
+        Args:
+            max_requests: how many a caller may make in a minute; None means no limit.
+            needs_caller: whether a request without a token is refused; it has been before, so this is the second lock.
+        """
+        self._max_requests = max_requests
+        self._needs_caller = needs_caller
+        self.tools: Collection[str] = ()
+        """The server's tools; other names are not written to the audit."""
+        self._times: dict[str | None, deque[float]] = defaultdict(deque)
+
+    async def __call__(self, ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
+        """Handle the request in its caller's name."""
+        caller = caller_of(ctx)
+        if caller is None and self._needs_caller:
+            raise MCPError(INVALID_REQUEST, "This server asks for a bearer token.")
+        with calling(caller):
+            if ctx.method != "tools/call":
+                if wait := self._seconds_to_wait(ctx, caller):
+                    raise MCPError(INVALID_REQUEST, self._refusal(wait))
+                return await call_next(ctx)
+            return await self._audited(ctx, call_next, caller)
+
+    async def _audited(
+        self, ctx: ServerRequestContext[Any, Any], call_next: CallNext, caller: str | None
+    ) -> HandlerResult:
+        result: HandlerResult = None
+        outcome = "error"
+        try:
+            if wait := self._seconds_to_wait(ctx, caller):
+                outcome = "refused"
+                return CallToolResult(content=[TextContent(type="text", text=self._refusal(wait))], is_error=True)
+            result = await call_next(ctx)
+            outcome = _outcome(_as_dict(result))
+            return result
+        except anyio.get_cancelled_exc_class():
+            outcome = "left"
+            raise
+        finally:
+            audit.info(json.dumps(self._line(caller, ctx.params or {}, _as_dict(result), outcome)))
+
+    def _line(
+        self, caller: str | None, params: Mapping[str, Any], result: dict[str, Any], outcome: str
+    ) -> dict[str, Any]:
+        content, arguments = _dict_in(result, "structuredContent"), _dict_in(params, "arguments")
+        tool, run_id = str(params.get("name")), str(content.get("run_id") or arguments.get("run_id"))
+        return {
+            "caller": caller,
+            "tool": tool if tool in self.tools else None,
+            "run": run_id if _RUN_ID.fullmatch(run_id) else None,
+            "outcome": outcome,
+            "cost_usd": _dict_in(content, "usage").get("cost_usd"),
+        }
+
+    def _seconds_to_wait(self, ctx: ServerRequestContext[Any, Any], caller: str | None) -> int:
+        """After how many seconds the caller may ask again; 0 counts the request and lets it pass."""
+        if self._max_requests is None or ctx.request_id is None or ctx.method in _UNCOUNTED:
+            return 0
+        times, now = self._times[caller], time.monotonic()
+        while times and times[0] <= now - _MINUTE:
+            times.popleft()
+        if len(times) >= self._max_requests:
+            return math.ceil(times[0] + _MINUTE - now) or 1
+        times.append(now)
+        return 0
+
+    def _refusal(self, wait: int) -> str:
+        return (
+            f"You have made {self._max_requests} requests in a minute, as many as are allowed; come back in {wait} s."
+        )
+
+
+class AuditedVerifier:
+    """Says whose a token is, and writes to the audit that tokens were refused: one line a second, however many come."""
+
+    def __init__(self, verifier: TokenVerifier) -> None:
+        self._verifier = verifier
+        self._refused = 0
+        self._next_line: asyncio.TimerHandle | None = None
+
+    async def verify_token(self, token: str) -> AccessToken | None:
+        """Whose the token is; None refuses it."""
+        access = await self._verifier.verify_token(token)
+        if access is None:
+            self._refused += 1
+            if self._next_line is None:
+                self._write()
+        return access
+
+    def _write(self) -> None:
+        """Write how many there were since the line before, and none for a second."""
+        self._next_line = None
+        if self._refused:
+            nobodys = {"caller": None, "tool": None, "run": None, "outcome": "refused", "cost_usd": None}
+            audit.info(json.dumps({**nobodys, "tokens": self._refused}))
+            self._refused = 0
+            self._next_line = asyncio.get_running_loop().call_later(_REFUSALS_SECONDS, self._write)
+
+
+def caller_of(ctx: ServerRequestContext[Any, Any]) -> str | None:
+    """The name that the request's token belongs to; None where none was asked for."""
+    user = ctx.request.scope.get("user") if ctx.request is not None else None
+    return user.access_token.client_id if isinstance(user, AuthenticatedUser) else None
+
+
+def _outcome(result: dict[str, Any]) -> str:
+    """The run's status where there is one; else whether the call went well."""
+    if status := _dict_in(result, "structuredContent").get("status"):
+        return str(status)
+    return "error" if result.get("isError") else "ok"
+
+
+def _as_dict(result: HandlerResult) -> dict[str, Any]:
+    if isinstance(result, BaseModel):
+        return result.model_dump(by_alias=True, mode="json")
+    return result or {}
+
+
+def _dict_in(outer: Mapping[str, Any], key: str) -> dict[str, Any]:
+    inner = outer.get(key)
+    return inner if isinstance(inner, dict) else {}

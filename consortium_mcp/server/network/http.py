@@ -1,0 +1,126 @@
+"""Serving over Streamable HTTP and SSE, to this machine or to a team."""
+
+import logging
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+import anyio
+import click
+import uvicorn
+
+from consortium_mcp._util.event_loop import run
+from consortium_mcp.errors import ConsortiumError
+from consortium_mcp.server.app import build_server
+from consortium_mcp.server.network.admission import Admission
+from consortium_mcp.server.network.h11_with_timeout import PromptConfig
+from consortium_mcp.server.network.sockets import allow_files, allowed_hosts, listening, urls
+from consortium_mcp.server.network.tokens import Verifier, verifier_of
+from consortium_mcp.server.network.web_app import web_app
+from consortium_mcp.server.shutdown import end_soon
+from consortium_mcp.service.runner import Runner
+from consortium_mcp.service.service import Consultancy
+from consortium_mcp.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+PATHS = {"http": "/mcp", "sse": "/sse"}
+"""Where each transport is reached."""
+
+_OTHER_FILES = 1000
+"""How many files may be open beside the clients' connections: the database, providers, clients that are refused."""
+
+_ANSWER_SECONDS = 0.5
+"""How long answers that are under way may take once every run has been stopped."""
+
+_IDLE_SECONDS = 75
+"""How long an idle connection stays open. Clients close theirs after 4 or 5 s and must be the first to do so: a request
+that meets a closing connection is lost."""
+
+
+def serve_http(settings: Settings) -> None:
+    """Serve until a signal comes; what was asked is told on stderr.
+
+    Raises:
+        ConsortiumError: the address is taken, would be open to others without a token, or the tokens cannot be read.
+    """
+    verifier = verifier_of(settings)
+    allow_files(settings.max_connections + _OTHER_FILES)
+    with listening(settings, asks_for_token=verifier is not None) as listener, Consultancy(settings) as consultancy:
+        reached = " and ".join(urls(settings, listener, [PATHS[one] for one in settings.transport]))
+        click.echo(f"Serving on {reached}; Ctrl-C ends.", err=True)
+        run(_serve, consultancy, listener, verifier)
+
+
+async def _serve(consultancy: Consultancy, listener: socket.socket, verifier: Verifier | None) -> None:
+    settings = consultancy.settings
+    async with Runner(consultancy) as runner:
+        if settings.resume != "manual":
+            await runner.recover()
+        admission = Admission(settings.max_requests_per_caller, needs_caller=verifier is not None)
+        server = build_server(runner, admission)
+        admission.tools = server.tool_names()
+        app = web_app(server, runner, allowed_hosts(settings, listener), verifier)
+        web = _Server(_config(app, settings))
+        async with anyio.create_task_group() as group:
+            group.start_soon(_end_on_signal, runner, web)
+            if verifier is not None and hasattr(signal, "SIGHUP"):  # Windows has none
+                group.start_soon(_reload_on_hangup, verifier)
+            await web.serve(sockets=[listener])
+            group.cancel_scope.cancel()
+
+
+def _config(app: object, settings: Settings) -> PromptConfig:
+    return PromptConfig(
+        app,
+        settings.request_timeout_seconds,
+        log_level=settings.log_level.lower(),
+        log_config=None,
+        access_log=False,  # it would show session ids, and the audit says more
+        root_path=settings.root_path.rstrip("/"),
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=list(settings.trusted_proxies),
+        limit_concurrency=settings.max_connections,
+        timeout_keep_alive=_IDLE_SECONDS,
+        server_header=False,
+    )
+
+
+class _Server(uvicorn.Server):
+    """Leaves signals to us: uvicorn's own handling kills the process before runs are closed."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Capture nothing."""
+        yield
+
+
+async def _end_on_signal(runner: Runner, web: uvicorn.Server) -> None:
+    """Let runs end that end soon, leave the others to be resumed, then answer what can be answered, then end."""
+    hurry = anyio.Event()
+
+    async def end() -> None:
+        await runner.leave(runner.consultancy.settings.grace_seconds, hurry)
+        end_soon(0)
+        web.should_exit = True
+        logging.getLogger("uvicorn.error").disabled = True  # a traceback for each connection that is cut now
+        await anyio.sleep(_ANSWER_SECONDS)
+        web.force_exit = True
+
+    with suppress(NotImplementedError), anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async with anyio.create_task_group() as group:
+            await anext(signals)
+            group.start_soon(end)
+            async for _ in signals:
+                hurry.set()
+
+
+async def _reload_on_hangup(verifier: Verifier) -> None:
+    with suppress(NotImplementedError), anyio.open_signal_receiver(signal.SIGHUP) as signals:
+        async for _ in signals:
+            try:
+                verifier.reload()
+                logger.warning("The tokens were read again")
+            except ConsortiumError as error:
+                logger.error("The tokens stay as they were: %s", error)

@@ -1,0 +1,155 @@
+"""What is served over the network: `/mcp`, `/sse`, `/healthz` and `/readyz`, behind the checks of who asks."""
+
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
+
+import anyio
+import anyio.to_thread
+from mcp.server.auth.middleware.bearer_auth import BearerAuthBackend, RequireAuthMiddleware
+from mcp.server.auth.routes import build_resource_metadata_url, create_protected_resource_routes
+from mcp.server.transport_security import TransportSecurityMiddleware, TransportSecuritySettings
+from pydantic import AnyHttpUrl
+from starlette.applications import Starlette
+from starlette.middleware.authentication import AuthenticationMiddleware
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import BaseRoute, Mount, Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from consortium_mcp.errors import ConsortiumError, StoreUnusable
+from consortium_mcp.models.catalogue import load_catalogue
+from consortium_mcp.server.base.mcp_server import StrictServer
+from consortium_mcp.server.network.admission import AuditedVerifier
+from consortium_mcp.server.network.tokens import Verifier
+from consortium_mcp.service.runner import Runner
+from consortium_mcp.settings import Settings
+
+READY_SECONDS = 5
+"""How long an answer of `/readyz` stands: whoever asks more often costs nothing."""
+
+_UNCHECKED = TransportSecuritySettings(enable_dns_rebinding_protection=False)
+"""For the SDK's apps: `_HostCheck` stands before them, and the SDK's own logs a traceback for what it refuses."""
+
+
+def web_app(server: StrictServer, runner: Runner, hosts: Sequence[str], verifier: Verifier | None) -> Starlette:
+    """The web application.
+
+    Args:
+        hosts: the exact Host headers that are served.
+        verifier: says whose a token is; None asks for no token.
+    """
+    settings = runner.consultancy.settings
+    guarded = _guarded(_Whole(Starlette(routes=_mcp_routes(server, settings))), settings, verifier)
+    asked = _HostCheck(guarded, hosts)
+    routes = [Route("/healthz", _health), Route("/readyz", Readiness(runner).answer), *_metadata_routes(settings)]
+    lifespan = (lambda _: server.session_manager.run()) if "http" in settings.transport else None
+    return Starlette(routes=[*routes, Mount("", app=asked)], lifespan=lifespan)
+
+
+def _mcp_routes(server: StrictServer, settings: Settings) -> list[BaseRoute]:
+    """The SDK's routes of each transport that is wanted."""
+    routes: list[BaseRoute] = []
+    if "http" in settings.transport:
+        routes += server.streamable_http_app(transport_security=_UNCHECKED, max_sessions=settings.max_sessions).routes
+    if "sse" in settings.transport:
+        routes += server.sse_app(transport_security=_UNCHECKED).routes
+    return routes
+
+
+def _guarded(app: ASGIApp, settings: Settings, verifier: Verifier | None) -> ASGIApp:
+    """The application, for those alone whose token is known."""
+    if verifier is None:
+        return app
+    resource = _resource(settings)
+    guard = RequireAuthMiddleware(app, [], build_resource_metadata_url(resource) if resource else None)
+    return AuthenticationMiddleware(guard, backend=BearerAuthBackend(AuditedVerifier(verifier)))
+
+
+def _metadata_routes(settings: Settings) -> list[Route]:
+    """Where clients learn which OAuth issuer's tokens are accepted."""
+    resource = _resource(settings)
+    return create_protected_resource_routes(resource, [AnyHttpUrl(settings.oauth_issuer or "")]) if resource else []
+
+
+def _resource(settings: Settings) -> AnyHttpUrl | None:
+    """This server's URL as OAuth tokens name it; None without OAuth."""
+    return AnyHttpUrl(settings.oauth_resource) if settings.oauth_issuer and settings.oauth_resource else None
+
+
+class Readiness:
+    """Whether a consult could be answered now; no model is called for it."""
+
+    def __init__(self, runner: Runner) -> None:
+        self._runner = runner
+        self._asking = anyio.Lock()
+        self._problem: str | None = None
+        self._asked = float("-inf")
+
+    async def answer(self, request: Request) -> Response:
+        """200, or 503 with the reason; nobody has to show a token for it, so it names no path and no model."""
+        async with self._asking:
+            if self._asked + READY_SECONDS < time.monotonic():
+                self._problem = await anyio.to_thread.run_sync(self._find_problem)
+                self._asked = time.monotonic()
+        problem = "the server is about to end" if self._runner.consultancy.leaving else self._problem
+        return JSONResponse({"ready": problem is None, "why": problem}, 200 if problem is None else 503)
+
+    def _find_problem(self) -> str | None:
+        office = self._runner.consultancy
+        try:
+            office.store.check_writable()
+        except StoreUnusable:
+            return "the database cannot be written; the log says more"
+        try:
+            usable = load_catalogue().usable_ids(office.settings.allowed_models)
+        except ConsortiumError:
+            return "llm's configuration cannot be read; the log says more"
+        if not usable:
+            return "no model can be used: keys are missing, or none is allowed; `consortium-mcp models` says which"
+        return None
+
+
+async def _health(request: Request) -> Response:
+    """The process answers."""
+    return PlainTextResponse("ok")
+
+
+class _Whole:
+    """Drops a request whose client leaves in the middle of it: the SDK handles it and logs a traceback.
+
+    A client that asks for what it missed gets a new stream: the SDK, which keeps nothing here, would not answer it.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        is_whole = scope["method"] != "POST"
+        kept = [(name, value) for name, value in scope["headers"] if name != b"last-event-id"]
+
+        async def receive_or_leave() -> Message:
+            nonlocal is_whole
+            message = await receive()
+            if message["type"] == "http.disconnect" and not is_whole:
+                raise ClientDisconnect
+            is_whole = is_whole or not message.get("more_body", False)
+            return message
+
+        with suppress(ClientDisconnect):
+            await self._app({**scope, "headers": kept}, receive_or_leave, send)
+
+
+class _HostCheck:
+    """Refuses foreign Host headers, and foreign pages in a browser, which say their Origin."""
+
+    def __init__(self, app: ASGIApp, hosts: Sequence[str]) -> None:
+        self._app = app
+        origins = [f"{scheme}://{host}" for host in hosts for scheme in ("http", "https")]
+        settings = TransportSecuritySettings(allowed_hosts=list(hosts), allowed_origins=origins)
+        self._check = TransportSecurityMiddleware(settings)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        refusal: Any = await self._check.validate_request(Request(scope))
+        await (refusal or self._app)(scope, receive, send)

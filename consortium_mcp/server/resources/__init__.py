@@ -1,0 +1,1 @@
+"""What a client can read, complete and be told of."""

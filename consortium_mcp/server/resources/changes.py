@@ -1,0 +1,100 @@
+"""Changes: what was written is announced to whoever listens, whichever process wrote it."""
+
+import logging
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+
+import anyio
+from mcp.server.subscriptions import ResourcesListChanged, ResourceUpdated, ServerEvent, ToolsListChanged
+
+from consortium_mcp._util.caller import calling
+from consortium_mcp.errors import StoreUnusable
+from consortium_mcp.records.uris import CONSORTIUMS, RUNS, STATS, consortium_uri, iteration_uri, run_uri, transcript_uri
+from consortium_mcp.server.resources.listeners import Listeners
+from consortium_mcp.store import Store
+from consortium_mcp.store.change_markers import NOTHING, Marks
+
+logger = logging.getLogger(__name__)
+
+BUSY_SECONDS = 0.5
+"""How often the database is looked at while somebody listens and a run is under way."""
+
+IDLE_SECONDS = 2.0
+"""How often while somebody listens and none is."""
+
+
+class Changes:
+    """Looks at the database while somebody listens, and announces what is new."""
+
+    def __init__(self, store: Store, listeners: Listeners) -> None:
+        self.listeners = listeners
+        self._store = store
+        self._turn = anyio.Lock()
+        self._version = 0
+        self._seen: dict[str | None, Marks] = {}
+
+    @asynccontextmanager
+    async def lifespan(self, server: object) -> AsyncIterator[None]:
+        """Watch for as long as the server runs; over SSE that is each connection, and one of them does it."""
+        if not self._seen:
+            await self._look()
+        async with anyio.create_task_group() as group:
+            group.start_soon(self._watch)
+            yield
+            group.cancel_scope.cancel()
+
+    async def _watch(self) -> None:
+        async with self._turn:
+            while True:
+                await self.listeners.wait_for_one()
+                await self._look()
+                await anyio.sleep(self._pause())
+
+    def _pause(self) -> float:
+        """How long until the next look; runs count only of callers who still listen."""
+        seen = [self._seen.get(caller, NOTHING) for caller in self.listeners.callers()]
+        return BUSY_SECONDS if any(marks.under_way for marks in seen) else IDLE_SECONDS
+
+    async def _look(self) -> None:
+        """Announce what was written since the last look; what nobody listened to then is said late, not lost."""
+        try:
+            version = await self._store.loaded(self._store.data_version)
+            if version == self._version and self._seen:
+                return
+            for caller in self.listeners.callers() or {None}:
+                with calling(caller):
+                    await self._announce(caller)
+            self._version = version
+        except StoreUnusable as error:
+            logger.warning("Changes cannot be looked for: %s", error)
+
+    async def _announce(self, caller: str | None) -> None:
+        """Tell a caller what is new of what it can see; of one who begins to listen we know nothing, so all is new."""
+        now = await self._store.loaded(self._store.load_marks)
+        before, self._seen[caller] = self._seen.get(caller, NOTHING), now
+        for event in dict.fromkeys(events_between(before, now)):
+            await self.listeners.publish(event)
+
+
+def events_between(before: Marks, now: Marks) -> Iterator[ServerEvent]:
+    """What is announced when the marks have changed; the same event may come twice."""
+    if before.runs != now.runs:
+        yield from (ResourcesListChanged(), ResourceUpdated(RUNS))
+    for run_id in before.under_way.keys() | now.under_way.keys():
+        if before.under_way.get(run_id) != now.under_way.get(run_id):
+            yield from _events_of_run(run_id, now.under_way.get(run_id) or before.under_way[run_id])
+    if before.under_way.keys() != now.under_way.keys():
+        yield from (ResourceUpdated(RUNS), ResourceUpdated(STATS))
+    if before.consortiums != now.consortiums:
+        yield from (ResourcesListChanged(), ToolsListChanged(), ResourceUpdated(CONSORTIUMS))
+        for name, _ in sorted(before.consortiums.items() ^ now.consortiums.items()):
+            yield ResourceUpdated(consortium_uri(name))
+    if before.rated_utc != now.rated_utc:
+        yield ResourceUpdated(STATS)
+
+
+def _events_of_run(run_id: str, under_way: tuple[int, int, int]) -> Iterator[ServerEvent]:
+    iteration, _, _ = under_way
+    yield from (ResourceUpdated(run_uri(run_id)), ResourceUpdated(transcript_uri(run_id)))
+    if iteration:
+        yield ResourceUpdated(iteration_uri(run_id, iteration))

@@ -1,0 +1,221 @@
+"""The resources: saved consortiums, models, and the history of runs; long ones are read in pieces."""
+
+import json
+from collections import defaultdict
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import anyio.to_thread
+from mcp.server.context import ServerRequestContext
+from mcp.server.mcpserver.exceptions import ResourceError, ResourceNotFoundError
+from mcp.server.mcpserver.resources.templates import ResourceSecurity
+from mcp.shared.exceptions import MCPError
+from mcp_types import (
+    INVALID_PARAMS,
+    Annotations,
+    ReadResourceRequestParams,
+    ReadResourceResult,
+    Role,
+    TextResourceContents,
+)
+
+from consortium_mcp.errors import ConsortiumError, NotFound
+from consortium_mcp.records import Iteration, MemberResponse, Run
+from consortium_mcp.records.uris import CONSORTIUMS, MODELS, RUNS, STATS, response_id_of
+from consortium_mcp.reports.markdown import transcript
+from consortium_mcp.server.base.mcp_server import StrictServer
+from consortium_mcp.server.base.sdk_private import lowlevel
+from consortium_mcp.server.resources.listing import CONSORTIUM_NOTES, RUN_NOTES, add_listing, definition_json
+from consortium_mcp.server.tools import list_known_models, list_saved
+from consortium_mcp.server.tools.results import RunSummary
+from consortium_mcp.service.runner import Runner
+from consortium_mcp.service.service import load_stats
+from consortium_mcp.text.chunks import PIECE, piece_of, read_piece_uri
+from consortium_mcp.text.templates import plain
+
+T = TypeVar("T")
+
+NEWEST = 50
+"""How many runs `consortium://runs` lists."""
+
+MOST_BEGUN = 4
+"""How many long texts are kept for a caller as they were when their first piece was read, so that the pieces fit."""
+
+_JSON = "application/json"
+_MARKDOWN = "text/markdown"
+
+
+def add_resources(server: StrictServer, runner: Runner) -> None:
+    """Register every resource and template, their lists, and reading in pieces."""
+    _add_consortiums(server, runner)
+    _add_runs(server, runner)
+    _add_parts_of_runs(server, runner)
+    add_listing(server, runner.consultancy.store)
+    _read_in_pieces(server, _Begun(runner.consultancy.store.reader))
+
+
+def _notes(priority: float, *audience: Role) -> Annotations:
+    """For whom a resource is, and how important: 1 would be indispensable."""
+    return Annotations(audience=list(audience or ("user", "assistant")), priority=priority)
+
+
+def _add_consortiums(server: StrictServer, runner: Runner) -> None:
+    store = runner.consultancy.store
+
+    @server.resource(
+        CONSORTIUMS, name="consortiums", title="Saved consortiums", mime_type=_JSON, annotations=_notes(0.6)
+    )
+    async def consortiums() -> str:
+        """Every saved consortium, and which of them cannot run now and why."""
+        return (await _read(lambda: list_saved(runner))).model_dump_json(indent=1)
+
+    @server.resource(
+        f"{CONSORTIUMS}/{{name}}",
+        name="consortium",
+        title="A saved consortium",
+        mime_type=_JSON,
+        annotations=CONSORTIUM_NOTES,
+        security=ResourceSecurity(exempt_params={"name"}),  # a key of our table, never a path
+    )
+    async def consortium(name: str) -> str:
+        """One saved definition."""
+        return definition_json(await _read(lambda: store.load_consortium(name)))
+
+    @server.resource(MODELS, name="models", title="Models", mime_type=_JSON, annotations=_notes(0.5, "assistant"))
+    async def models() -> str:
+        """The models that can be members or arbiters, usable ones first, and what the others lack."""
+        return (await _read(lambda: list_known_models(runner))).model_dump_json(indent=1)
+
+    @server.resource(STATS, name="stats", title="Statistics", mime_type=_JSON, annotations=_notes(0.3))
+    async def stats() -> str:
+        """How far stated confidences were right, and how the members did."""
+        return (await _read(lambda: load_stats(runner.consultancy))).model_dump_json(indent=1)
+
+
+def _add_runs(server: StrictServer, runner: Runner) -> None:
+    store = runner.consultancy.store
+
+    @server.resource(RUNS, name="runs", title="Newest runs", mime_type=_JSON, annotations=_notes(0.4))
+    async def runs() -> str:
+        """The newest 50 consultations."""
+        newest = await _read(lambda: store.list_outlines(limit=NEWEST))
+        return json.dumps([RunSummary.of(run).model_dump(mode="json") for run in newest], indent=1)
+
+    @server.resource(f"{RUNS}/{{run_id}}", name="run", title="A run", mime_type=_JSON, annotations=RUN_NOTES)
+    async def run(run_id: str) -> str:
+        """The whole record of one consultation."""
+        return (await _read(lambda: store.load_run(run_id))).model_dump_json(indent=1)
+
+    @server.resource(
+        f"{RUNS}/{{run_id}}/transcript.md",
+        name="transcript",
+        title="A transcript",
+        mime_type=_MARKDOWN,
+        annotations=_notes(0.4),
+    )
+    async def run_transcript(run_id: str) -> str:
+        """Everything that was said in one consultation, to read."""
+        return await _read(lambda: transcript(store.load_run(run_id)))
+
+
+def _add_parts_of_runs(server: StrictServer, runner: Runner) -> None:
+    store = runner.consultancy.store
+
+    @server.resource(
+        f"{RUNS}/{{run_id}}/iterations/{{iteration}}",
+        name="iteration",
+        title="An iteration",
+        mime_type=_JSON,
+        annotations=_notes(0.2, "assistant"),
+    )
+    async def run_iteration(run_id: str, iteration: str) -> str:
+        """One iteration of a run, counted from 1: the responses, and what the arbiter made of them."""
+        return (await _read(lambda: _iteration(store.load_run(run_id), iteration))).model_dump_json(indent=1)
+
+    @server.resource(
+        f"{RUNS}/{{run_id}}/responses/{{response_id}}",
+        name="response",
+        title="A response",
+        mime_type=_MARKDOWN,
+        annotations=_notes(0.2),
+    )
+    async def run_response(run_id: str, response_id: str) -> str:
+        """What one instance said in one iteration of a run; response_id as in i1-m3, for the response i1/m3."""
+        response = await _read(lambda: _response(store.load_run(run_id), response_id_of(response_id)))
+        return plain(response.text or f"No text: {response.error}")
+
+
+def _iteration(run: Run, number: str) -> Iteration:
+    for iteration in run.iterations:
+        if str(iteration.number) == number:
+            return iteration
+    raise NotFound(f"The run {run.run_id} has no iteration {number[:40]!r}; it has {len(run.iterations)}, from 1.")
+
+
+def _response(run: Run, response_id: str) -> MemberResponse:
+    responses = {one.response_id: one for iteration in run.iterations for one in iteration.responses}
+    if response_id not in responses:
+        there = ", ".join(list(responses)[:20]) or "none yet"
+        raise NotFound(f"The run {run.run_id} has no response {response_id[:40]!r}. There are: {there}.")
+    return responses[response_id]
+
+
+class _Begun:
+    """The long texts of which a first piece was read; each is kept for whom it was read, and found by nobody else."""
+
+    def __init__(self, reader: Callable[[], str | None]) -> None:
+        self._reader = reader
+        self._contents: defaultdict[str | None, dict[str, TextResourceContents]] = defaultdict(dict)
+
+    def find(self, uri: str) -> TextResourceContents | None:
+        return self._contents[self._reader()].get(uri)
+
+    def keep(self, uri: str, content: TextResourceContents) -> None:
+        own = self._contents[self._reader()]
+        own.pop(uri, None)
+        if len(content.text) > PIECE:
+            own[uri] = content
+            if len(own) > MOST_BEGUN:
+                del own[next(iter(own))]
+
+
+def _read_in_pieces(server: StrictServer, begun: _Begun) -> None:
+    """Let every resource be read at an offset, and nothing be longer than a piece."""
+    entry = lowlevel(server).get_request_handler("resources/read")
+    assert entry is not None
+
+    async def load(ctx: ServerRequestContext[Any, Any], params: ReadResourceRequestParams) -> TextResourceContents:
+        whole = await entry.handler(ctx, params)
+        assert isinstance(whole, ReadResourceResult)
+        (content,) = whole.contents
+        assert isinstance(content, TextResourceContents)
+        begun.keep(params.uri, content)
+        return content
+
+    async def read(ctx: ServerRequestContext[Any, Any], params: ReadResourceRequestParams) -> ReadResourceResult:
+        uri, offset = read_piece_uri(params.uri)
+        known = begun.find(uri) if offset else None
+        content = known or await load(ctx, params.model_copy(update={"uri": uri}))
+        return _one_piece(content, uri, offset, params.uri)
+
+    lowlevel(server).add_request_handler("resources/read", ReadResourceRequestParams, read)
+
+
+def _one_piece(content: TextResourceContents, uri: str, offset: int | None, asked_uri: str) -> ReadResourceResult:
+    """The piece, untouched, behind a note that says which one it is; a short text is alone."""
+    if offset is None or offset and offset >= len(content.text):
+        sentence = f"{asked_uri[-80:]} begins at no character of {uri}; it has {len(content.text)}, from 0."
+        raise MCPError(INVALID_PARAMS, sentence, {"uri": asked_uri})
+    piece = piece_of(content.text, uri, offset)
+    text = content.model_copy(update={"uri": asked_uri, "text": piece.text})
+    note = TextResourceContents(uri=asked_uri, mime_type="text/plain", text=f"{piece.note}\n")
+    return ReadResourceResult(contents=[note, text] if piece.note else [text])
+
+
+async def _read(load: Callable[[], T]) -> T:
+    try:
+        return await anyio.to_thread.run_sync(load)
+    except NotFound as error:
+        raise ResourceNotFoundError(str(error)) from error
+    except ConsortiumError as error:
+        raise ResourceError(str(error)) from error

@@ -1,0 +1,324 @@
+"""What tools return: a short text for the model, and the same as structured content."""
+
+from typing import Any
+
+from mcp_types import Annotations, CallToolResult, ContentBlock, ResourceLink, TextContent
+
+from consortium_mcp._util.record import Record
+from consortium_mcp.records import Claim, ErrorKind, Iteration, Measures, Progress, Run, RunOutline, Status, Usage
+from consortium_mcp.records.consortium import Consortium
+from consortium_mcp.reports.markdown import outcome_text, plan_text, short_report, transcript, under_heading
+from consortium_mcp.server.base.result_size import ANSWER_TOKENS, TEXT_TOKENS, fits, fitted, most_tokens, shortened
+from consortium_mcp.service.estimate import Plan
+from consortium_mcp.text.templates import plain
+
+
+class ResponseSummary(Record):
+    """Who was asked, and how that went."""
+
+    response_id: str
+    """Its place in the run, as in `i1/m3`."""
+
+    label: str
+    """Which instance, as in `gpt-5#2`."""
+
+    error_kind: ErrorKind | None
+    """Why there is no usable text; null when there is."""
+
+    error: str | None
+    """The same in one sentence."""
+
+    duration_ms: int
+    """How long it took, in milliseconds."""
+
+    answered_by: str | None = None
+    """The backup model that answered; null when it was the one that was asked."""
+
+    text: str | None = None
+    """The response itself, when it was asked for."""
+
+
+class ConsultResult(Record):
+    """How a run stands, and its answer once it is there."""
+
+    run_id: str | None
+    """Names the run for get_run and the resources; null for a dry run."""
+
+    status: Status | None
+    """running, converged, exhausted, deadline, budget, failed, cancelled or interrupted."""
+
+    answer: str | None = None
+    """The consortium's answer; null until it is there."""
+
+    confidence: float | None = None
+    """The arbiter's trust in the answer, 0.0-1.0; null when unknown."""
+
+    dissent: str = ""
+    """Disagreement that is not folded into the answer."""
+
+    claims: tuple[Claim, ...] = ()
+    """The same as data, where the arbiter gave it: who supports and who opposes what."""
+
+    measures: Measures | None = None
+    """What was measured of the iteration that the answer comes from, beside the confidence; null until it is there."""
+
+    degraded: tuple[str, ...] = ()
+    """What is missing from a full answer; empty when it is whole."""
+
+    iterations: int = 0
+    """How often the members were asked."""
+
+    selected_iteration: int | None = None
+    """The iteration that the answer comes from, from 1."""
+
+    responses: tuple[ResponseSummary, ...] = ()
+    """Those of the selected iteration, or of the last one."""
+
+    usage: Usage = Usage()
+    """Calls, tokens and US dollars of the whole run."""
+
+    run_uri: str | None = None
+    """The resource that holds the run."""
+
+    transcript_uri: str | None = None
+    """The resource that holds all texts."""
+
+    plan: Plan | None = None
+    """What a dry run found; null for a real one."""
+
+
+class ConsortiumSummary(Record):
+    """A saved consortium."""
+
+    name: str
+    """What it is consulted by."""
+
+    problem: str | None
+    """Why it cannot run now and what to do; null when it can."""
+
+    definition: Consortium | None
+    """Null when its row is damaged."""
+
+
+class Choice(Record):
+    """Something that a consortium can be made of."""
+
+    name: str
+    """What it is chosen by."""
+
+    sentence: str
+    """What it does."""
+
+
+class ConsortiumList(Record):
+    """Every saved consortium, and what a new one can be made of."""
+
+    consortiums: tuple[ConsortiumSummary, ...]
+    strategies: tuple[Choice, ...]
+    judging_methods: tuple[Choice, ...]
+    roles: tuple[Choice, ...]
+
+
+class SavedConsortium(Record):
+    """A definition and its name."""
+
+    name: str
+    definition: Consortium | None
+
+
+class RunSummary(Record):
+    """One run in a list."""
+
+    run_id: str
+    status: Status
+    prompt: str
+    """Its first 200 characters."""
+
+    confidence: float | None
+    consortium: str | None
+    """The saved name; null for one given inline."""
+
+    created_utc: str
+    run_uri: str
+
+    @classmethod
+    def of(cls, run: RunOutline) -> "RunSummary":
+        """The summary of a run."""
+        return cls(
+            run_id=run.run_id,
+            status=run.status,
+            prompt=run.prompt,
+            confidence=run.confidence,
+            consortium=run.consortium_name,
+            created_utc=run.created_utc,
+            run_uri=run.uri,
+        )
+
+
+class RunList(Record):
+    """Runs, newest first."""
+
+    runs: tuple[RunSummary, ...]
+    next_cursor: str | None
+    """Give it as `cursor` for the following ones; null at the end."""
+
+
+class ModelSummary(Record):
+    """A model that llm knows here."""
+
+    model: str
+    aliases: tuple[str, ...]
+    plugin: str
+    problem: str | None
+    """Why it cannot be used now and what to do; null when it can."""
+
+
+class ModelList(Record):
+    """Models, usable ones first."""
+
+    models: tuple[ModelSummary, ...]
+    default: str
+    """What llm uses when no model is named."""
+
+
+def consult_result(run: Run, progress: Progress, detail: str = "answer") -> CallToolResult:
+    """The result of consult_consortium and get_run.
+
+    Args:
+        detail: `answer`, `responses` (with the selected iteration's texts) or `full` (with the whole transcript).
+    """
+    answer = None if run.answer is None else _shown_answer(run, run.answer)
+    shown = _shown_iteration(run)
+    structured = ConsultResult(
+        run_id=run.run_id,
+        status=run.status,
+        answer=answer,
+        confidence=run.confidence,
+        dissent=run.dissent,
+        claims=shown.verdict.claims if shown and shown.verdict else (),
+        measures=shown.measures if shown else None,
+        degraded=run.degraded,
+        iterations=len(run.iterations),
+        selected_iteration=run.selected_iteration,
+        responses=_summaries(shown, with_texts=detail == "responses"),
+        usage=run.usage,
+        run_uri=run.uri,
+        transcript_uri=run.transcript_uri,
+    )
+    text = _consult_text(run.model_copy(update={"answer": answer}), progress, detail)
+    failed = run.status != "running" and run.answer is None
+    rest = f"the whole is in {run.uri} and, to read, in {run.transcript_uri}"
+    return result(text, structured, rest, links=_links(run), is_error=failed)
+
+
+def plan_result(plan: Plan) -> CallToolResult:
+    """The result of a dry run."""
+    return result(plan_text(plan), ConsultResult(run_id=None, status=None, plan=plan), "ask fewer members to see all")
+
+
+def result(
+    text: str, structured: Record, rest: str, links: list[ResourceLink] | None = None, is_error: bool = False
+) -> CallToolResult:
+    """A tool result: the text for the model, and the same as structured content; never too long for a client.
+
+    Args:
+        rest: where the rest is, or how to get it, when the result has to be cut.
+    """
+    text, whole = plain(text), _plain(structured.model_dump(mode="json"))
+    if most_tokens(text) > TEXT_TOKENS or not fits(whole):
+        cut = f"This result was too long and is cut: {rest}.\n\n"
+        text = cut + shortened(text, TEXT_TOKENS - most_tokens(cut))
+    content: list[ContentBlock] = [TextContent(type="text", text=text), *(links or [])]
+    return CallToolResult(content=content, structured_content=fitted(whole), is_error=is_error)
+
+
+def definition_text(name: str, consortium: Consortium) -> str:
+    """A definition on one line."""
+    members = ", ".join(map(str, consortium.members))
+    arbiter = consortium.arbiter or f"{consortium.members[0].model} (the first member)"
+    return (
+        f"{name}: {members}; arbiter {arbiter}; stops at confidence {consortium.confidence_threshold:.2f} "
+        f"or after {consortium.iteration_limit} iterations"
+    )
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, str):
+        return plain(value)
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {plain(name): _plain(item) for name, item in value.items()}
+    return value
+
+
+def _shown_answer(run: Run, answer: str) -> str:
+    """The answer, or what fits of it after a sentence that says where the rest is."""
+    answer = plain(answer)
+    if most_tokens(answer) <= ANSWER_TOKENS:
+        return answer
+    cut = f"This answer of {len(answer)} characters is cut; the whole is in {run.uri}.\n\n"
+    return cut + shortened(answer, ANSWER_TOKENS - most_tokens(cut))
+
+
+def _consult_text(run: Run, progress: Progress, detail: str) -> str:
+    if detail == "full":
+        return transcript(run)
+    text = _running_text(run, progress) if run.status == "running" else short_report(run)
+    shown = _shown_iteration(run)
+    if detail == "responses" and shown is not None:
+        text += "".join(f"\n\n## {one.label}\n{under_heading(one.text or one.error or '')}" for one in shown.responses)
+    return text
+
+
+def _shown_iteration(run: Run) -> Iteration | None:
+    if not run.iterations:
+        return None
+    return run.iterations[(run.selected_iteration or len(run.iterations)) - 1]
+
+
+def _summaries(iteration: Iteration | None, with_texts: bool) -> tuple[ResponseSummary, ...]:
+    if iteration is None:
+        return ()
+    return tuple(
+        ResponseSummary(
+            response_id=one.response_id,
+            label=one.label,
+            error_kind=one.error_kind,
+            error=one.error,
+            duration_ms=one.duration_ms,
+            answered_by=one.answered_by,
+            text=one.text if with_texts else None,
+        )
+        for one in iteration.responses
+    )
+
+
+def _running_text(run: Run, progress: Progress) -> str:
+    lines = [f"Still running: {progress.message}."]
+    if shown := _shown_iteration(run):
+        lines.append(f"So far: {', '.join(f'{one.label} {outcome_text(one)}' for one in shown.responses)}")
+    lines.append(f'Call get_run with run_id="{run.run_id}" to wait for the answer; do not consult again.')
+    return "\n".join(lines)
+
+
+def _links(run: Run) -> list[ResourceLink]:
+    audience: dict[str, Any] = {"annotations": Annotations(audience=["user", "assistant"], priority=0.3)}
+    return [
+        ResourceLink(
+            type="resource_link",
+            uri=run.transcript_uri,
+            name=f"transcript of run {run.run_id}",
+            description="Every response and verdict, as Markdown.",
+            mime_type="text/markdown",
+            **audience,
+        ),
+        ResourceLink(
+            type="resource_link",
+            uri=run.uri,
+            name=f"run {run.run_id}",
+            description="The whole record, as JSON.",
+            mime_type="application/json",
+            **audience,
+        ),
+    ]

@@ -1,0 +1,317 @@
+"""Which consortium a caller means, and whether it can run: all that can be checked before money is spent."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from consortium_mcp._util.caller import current_caller
+from consortium_mcp.engine.judging import judging_methods
+from consortium_mcp.engine.strategies import strategies
+from consortium_mcp.errors import ConsortiumError, InvalidConsortium, ModelUnavailable, NotFound
+from consortium_mcp.models.catalogue import Catalogue, ModelEntry, Models
+from consortium_mcp.models.embeddings import load_embedding_model
+from consortium_mcp.models.local import LOCAL_MODEL_ID
+from consortium_mcp.records.consortium import (
+    CLIENT,
+    Consortium,
+    alternatives,
+    define,
+    find_cycle,
+    models_of,
+    parse_members,
+)
+from consortium_mcp.settings import Settings
+from consortium_mcp.store import Store
+
+DEFAULT_INSTANCES = 3
+"""How many instances answer when a consult names nobody."""
+
+FOUR_WAYS = (
+    "Four ways to a default: save a consortium and name it in CONSORTIUM_DEFAULT; save one called 'default' "
+    "(`consortium-mcp save default -m MODEL`); give llm's default model, {}, its key (`llm keys set openai`, or "
+    "choose another with `llm models default MODEL`); or fetch the embedded model "
+    "(`consortium-mcp local-model fetch`)."
+)
+
+NAMED_MODELS = 5
+"""How many of the models that can be named are, where nobody is and there is no default."""
+
+
+@dataclass(frozen=True)
+class Definitions:
+    """Saved and inline definitions."""
+
+    store: Store
+    settings: Settings
+
+    def resolve(
+        self,
+        catalogue: Catalogue,
+        *,
+        consortium: str | Consortium | None = None,
+        models: Sequence[str] | None = None,
+        count: int = 1,
+        **rules: Any,
+    ) -> tuple[str | None, Consortium]:
+        """The definition that a caller means, its arbiter resolved, and its name when it is a saved one.
+
+        Args:
+            consortium: a saved name, or a definition.
+            models: `"model"`, `"model:count"` or `"model|backup"` each, instead of a consortium.
+            count: instances of a model that is named without a count.
+            rules: fields of Consortium that win over the definition's own; None leaves them.
+
+        Raises:
+            NotFound, InvalidConsortium, ModelUnavailable: with what to do.
+        """
+        if consortium is not None and models:
+            raise InvalidConsortium("Give either a consortium or models, not both.")
+        name = consortium if isinstance(consortium, str) else None
+        if isinstance(consortium, Consortium):
+            base = consortium
+        elif name is not None:
+            base = self.store.load_consortium(name)
+        elif models:
+            base = self.inline(catalogue, models, count)
+        else:
+            name, base = self._default(catalogue)
+        given = {field: value for field, value in rules.items() if value is not None}
+        return name, define(**{**base.model_dump(), **given}) if given else base
+
+    def inline(self, catalogue: Catalogue, models: Sequence[str], count: int = 1) -> Consortium:
+        """A consortium of models, with the rules that nobody changed."""
+        saved_names = set(self.store.list_consortium_names())
+        members = parse_members(models, lambda text: catalogue.knows(text) or text in saved_names, count)
+        return define(members=[member.model_dump() for member in members])
+
+    def check(
+        self, name: str | None, consortium: Consortium, catalogue: Catalogue, inside: tuple[str, ...] = ()
+    ) -> Models:
+        """Every model to be called, with its backups, by the name that the consortium uses.
+
+        Args:
+            inside: the consortiums of which this one is a member, the outermost first.
+
+        Raises:
+            InvalidConsortium: unknown strategy or judging method, a system prompt that is too long, or the consortium
+                contains itself.
+            ModelUnavailable: a model is unknown, not allowed, lacks its key, or does not take its options.
+        """
+        check_rules(consortium)
+        self._check_prompts(name, consortium)
+        others, _ = self.store.list_consortiums()
+        _refuse_cycle(name, consortium, others)
+        allowed = self.settings.allowed_models
+        usable = {model: self._usable(model, catalogue) for model in models_of(with_arbiter(consortium))}
+        if consortium.embedding_model:
+            load_embedding_model(consortium.embedding_model, allowed)
+        asked = [member for member in consortium.members if member.response is None]
+        for member in asked:
+            for model in alternatives(member.model):
+                usable[model].check_options(member.options)
+        for entry in usable.values():
+            self._check_nested(entry, catalogue, inside if name is None else (*inside, name))
+        names = [*(member.model for member in asked), with_arbiter(consortium).arbiter or ""]
+        return {name: [usable[model] for model in alternatives(name)] for name in names}
+
+    def problems(self, name: str | None, consortium: Consortium, catalogue: Catalogue) -> list[str]:
+        """Everything about its models that keeps a definition from running, a sentence each; empty when nothing does.
+
+        Raises:
+            InvalidConsortium: it breaks a rule, so that nothing can be said of it.
+        """
+        check_rules(consortium)
+        others, _ = self.store.list_consortiums()
+        checks: list[Callable[[], object]] = [
+            partial(self._check_prompts, name, consortium),
+            partial(_refuse_cycle, name, consortium, others),
+        ]
+        for model in models_of(with_arbiter(consortium)):
+            checks.append(partial(self._usable, model, catalogue))
+            if entry := catalogue.find(model):
+                checks.append(partial(self._check_nested, entry, catalogue, (name,) if name else ()))
+        if embedding_model := consortium.embedding_model:
+            checks.append(partial(load_embedding_model, embedding_model, self.settings.allowed_models))
+        for member in consortium.members:
+            known = [entry for model in alternatives(member.model) if (entry := catalogue.find(model))]
+            checks += [partial(entry.check_options, member.options) for entry in known]
+        return [problem for check in checks if (problem := _complaint(check))]
+
+    def problem(self, name: str, consortium: Consortium, catalogue: Catalogue) -> str | None:
+        """Why a saved consortium cannot run now, and what to do; None when it can."""
+        return _complaint(lambda: self.check(name, consortium, catalogue))
+
+    def list_problems(self, catalogue: Catalogue) -> dict[str, str | None]:
+        """Why each saved consortium, damaged ones included, cannot run now; None for one that can."""
+        loaded, damaged = self.store.list_consortiums()
+        return {name: self.problem(name, one, catalogue) for name, one in loaded.items()} | damaged
+
+    def save(self, name: str, consortium: Consortium, catalogue: Catalogue, *, overwrite: bool) -> None:
+        """Save a definition for later consults; whether its models can be called is checked then, not now.
+
+        Under the name of one that the server has for all, it stands before that one for its caller, and replaces none.
+
+        Raises:
+            InvalidConsortium: the name is a model's, or taken and `overwrite` is false, a rule is broken, or a text is
+                too long.
+        """
+        if not name.strip() or len(name) > 100 or not name.isprintable():
+            raise InvalidConsortium(f"The name {name[:100]!r} does not do: use 1 to 100 printable characters.")
+        _refuse_model_name(name, catalogue)
+        check_rules(consortium)
+        self._check_prompts(name, consortium)
+        if problems := self.long_texts({f"description of {name!r}": consortium.description}):
+            raise InvalidConsortium(" ".join(problems))
+        others, _ = self.store.list_consortiums()
+        if not overwrite and name in self.store.list_own_names():
+            raise InvalidConsortium(f"A consortium named {name!r} is saved already; overwrite=true replaces it.")
+        _refuse_cycle(name, consortium, others)
+        self.store.save_consortium(name, consortium)
+
+    def long_texts(self, texts: Mapping[str, str | None]) -> list[str]:
+        """Which of these texts, by what they are called, have more characters than are allowed; empty when none has."""
+        limit = self.settings.max_prompt_chars
+        return [
+            f"The {what} has {len(text)} characters; {limit} are allowed (CONSORTIUM_MAX_PROMPT_CHARS). Shorten it."
+            for what, text in texts.items()
+            if text and len(text) > limit
+        ]
+
+    def _check_prompts(self, name: str | None, consortium: Consortium) -> None:
+        """Raise where a system prompt is too long, whoever saved it, and whatever was allowed then."""
+        prompts = [consortium.system_prompt, *(member.system_prompt for member in consortium.members)]
+        longest = max((prompt or "" for prompt in prompts), key=len)
+        what = "system prompt" if name is None else f"system prompt of {name!r}"
+        if problems := self.long_texts({what: longest}):
+            raise InvalidConsortium(" ".join(problems))
+
+    def _usable(self, model: str, catalogue: Catalogue) -> ModelEntry:
+        """The model, ready to be called. Raises ModelUnavailable."""
+        has_own = current_caller() is not None and not self.settings.shared
+        if has_own and not catalogue.knows(model) and model in self.store.list_own_names():
+            raise ModelUnavailable(
+                f"The consortium {model!r} is your own, and only the server's can be members: name its models instead."
+            )
+        return catalogue.usable(model, self.settings.allowed_models)
+
+    def _check_nested(self, entry: ModelEntry, catalogue: Catalogue, inside: tuple[str, ...]) -> None:
+        """Where a model is itself a saved consortium, check that one too: the run in it comes after paid calls."""
+        name = entry.model_id
+        if not entry.is_consortium:
+            return
+        if name in inside:
+            raise InvalidConsortium(_contains_itself([*inside[inside.index(name) :], name]))
+        nested = self.store.load_consortium(name)
+        try:
+            if CLIENT in models_of(with_arbiter(nested)):
+                raise ModelUnavailable(
+                    f"The model {CLIENT!r} is the calling client's own, which is never lent to a run inside another. "
+                    "Name other models; list_models shows them."
+                )
+            self.check(name, nested, catalogue, inside)
+        except ModelUnavailable as error:
+            raise ModelUnavailable(f"The consortium {name!r} in it cannot run: {error}") from error
+
+    def _default(self, catalogue: Catalogue) -> tuple[str | None, Consortium]:
+        """Whom to ask when the caller names nobody; the order is part of the contract."""
+        names = self.store.list_consortium_names()
+        if wanted := self.settings.default:
+            if wanted not in names:
+                raise NotFound(
+                    f"CONSORTIUM_DEFAULT names {wanted!r}, which is not saved. Saved: {', '.join(names) or 'none'}."
+                )
+            return wanted, self.store.load_consortium(wanted)
+        if "default" in names:
+            return "default", self.store.load_consortium("default")
+        for model in (catalogue.default_model, LOCAL_MODEL_ID):
+            try:
+                catalogue.usable(model, self.settings.allowed_models)
+            except ModelUnavailable:
+                continue
+            return None, define(members=[{"model": model, "count": DEFAULT_INSTANCES}], arbiter=model)
+        ways = FOUR_WAYS.format(catalogue.default_model)
+        if usable := catalogue.usable_ids(self.settings.allowed_models):
+            named = ", ".join([*usable[:NAMED_MODELS], *(["…"] if len(usable) > NAMED_MODELS else [])])
+            raise ModelUnavailable(f"No model is named, and there is no default. Models to name: {named}. {ways}")
+        raise ModelUnavailable(f"No model can be used. {ways}")
+
+
+def with_arbiter(consortium: Consortium) -> Consortium:
+    """The definition with its arbiter named: where it names none, the first member's, so nobody unnamed is asked."""
+    return consortium.model_copy(update={"arbiter": consortium.arbiter or consortium.members[0].model})
+
+
+def client_problems(consortium: Consortium, has_client: bool) -> list[str]:
+    """Why the calling client's own model cannot be asked; empty when it can, or is not wanted."""
+    if has_client or CLIENT not in models_of(with_arbiter(consortium)):
+        return []
+    return [
+        f"The model {CLIENT!r} is the calling client's own, and this caller lends none: it takes an MCP client that "
+        "declares sampling. Name other models; list_models shows them."
+    ]
+
+
+def check_rules(consortium: Consortium) -> None:
+    """Raise InvalidConsortium where strategy and judging method are unknown, or do not do for each other or so few."""
+    if consortium.strategy not in strategies():
+        raise InvalidConsortium(strategies().why_missing(consortium.strategy))
+    if consortium.judging_method not in judging_methods():
+        raise InvalidConsortium(judging_methods().why_missing(consortium.judging_method))
+    ranking = [method.name for method in judging_methods().values() if method.ranks]
+    if strategies()[consortium.strategy].needs_ranking and consortium.judging_method not in ranking:
+        raise InvalidConsortium(
+            f"The strategy {consortium.strategy!r} needs a judging method that ranks: {' or '.join(ranking)}, not "
+            f"{consortium.judging_method!r}."
+        )
+    if consortium.strategy == "eliminate" and consortium.instance_count < 3:
+        raise InvalidConsortium("The strategy 'eliminate' needs at least three instances, since two always stay.")
+    if consortium.judging_method == "peer_rank" and consortium.instance_count < 3:
+        raise InvalidConsortium("The judging method 'peer_rank' needs at least three instances: each ranks the others.")
+
+
+def _complaint(check: Callable[[], object]) -> str | None:
+    try:
+        check()
+    except ConsortiumError as error:
+        return str(error)
+    return None
+
+
+def check_schema_use(consortium: Consortium, models: Models) -> None:
+    """Raise where the answer cannot follow a JSON schema of the caller's.
+
+    Args:
+        models: what `Definitions.check` returned for it.
+    """
+    able = [method.name for method in judging_methods().values() if method.follows_schema]
+    if consortium.judging_method not in able:
+        raise InvalidConsortium(
+            f"An answer by a JSON schema needs the judging method {' or '.join(able)}, not "
+            f"{consortium.judging_method!r}."
+        )
+    for arbiter in models[consortium.arbiter or ""]:
+        if not arbiter.supports_schema:
+            raise InvalidConsortium(
+                f"An answer by a JSON schema needs an arbiter that supports schemas, which {arbiter.model_id} does "
+                "not: name another one (`llm models --schemas` lists them)."
+            )
+
+
+def _refuse_model_name(name: str, catalogue: Catalogue) -> None:
+    """Raise where llm knows the name already: as a model it would hide the other one."""
+    known = catalogue.find(name)
+    if known is not None and not (known.is_consortium and known.model_id == name):
+        what = "the id of a model" if known.model_id == name else f"an alias of the model {known.model_id!r}"
+        raise InvalidConsortium(
+            f"The name {name!r} is {what} in llm ({known.plugin}), which it would hide: choose another."
+        )
+
+
+def _refuse_cycle(name: str | None, consortium: Consortium, others: Mapping[str, Consortium]) -> None:
+    if cycle := find_cycle(name, consortium, others):
+        raise InvalidConsortium(_contains_itself(cycle))
+
+
+def _contains_itself(path: Sequence[str]) -> str:
+    return f"The consortium contains itself: {' → '.join(path)}. Remove one of these members."

@@ -1,0 +1,211 @@
+"""What a consult may cost, before anything is paid: every call that could happen, tokens and dollars as a range."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+from consortium_mcp._util.record import Record
+from consortium_mcp.engine.judging import judging_methods
+from consortium_mcp.engine.strategies import instances, system_text
+from consortium_mcp.models.catalogue import Models
+from consortium_mcp.models.prices import price_usd
+from consortium_mcp.records import Budget
+from consortium_mcp.records.consortium import Consortium
+from consortium_mcp.service.spending import ASSUMED_OUTPUT_TOKENS, calls_per_iteration
+
+TYPICAL_OUTPUT_TOKENS = 300
+"""What a short reply has."""
+
+FORM_TOKENS = 100
+"""What our own words around a question have, about."""
+
+
+class PlannedCalls(Record):
+    """Calls to one model."""
+
+    model: str
+    """llm's id."""
+
+    role: str
+    """`member`, `consortium` for one that is a consortium, `arbiter`, or `peer` for members that rank the others."""
+
+    per_iteration: int
+    """How many in each iteration."""
+
+    input_tokens: int
+    """Of one question in the first iteration, estimated, the responses in it being short."""
+
+    priced: bool
+    """Whether its price is known, and that of each backup."""
+
+
+class Plan(Record):
+    """What a consult would do."""
+
+    consortium: Consortium
+    """Who would be asked, the arbiter resolved."""
+
+    calls: tuple[PlannedCalls, ...]
+    """Who is asked how often, when the arbiter's first verdict is enough."""
+
+    min_calls: int
+    """Calls when the first iteration is enough."""
+
+    max_calls: int
+    """Calls when every iteration is needed and the arbiter is asked as often as may be; without retries, stand-ins."""
+
+    tokens: tuple[int, int]
+    """Questions and replies together, from the least to the most that is likely."""
+
+    cost_usd: tuple[float, float] | None
+    """The same in US dollars; None when a price is unknown."""
+
+    problems: tuple[str, ...]
+    """Everything that would stop it; empty when it can run."""
+
+
+def make_plan(
+    prompt: str,
+    consortium: Consortium,
+    models: Models,
+    problems: Sequence[str],
+) -> Plan:
+    """The plan of a consult.
+
+    Args:
+        models: the models to be called with their backups; empty when one of them cannot be.
+        problems: everything that would stop it, a sentence each.
+    """
+    least, most = consortium.min_iterations, consortium.iteration_limit
+    rows = _rows(prompt, consortium, models, TYPICAL_OUTPUT_TOKENS)
+    cheap = [_usage(models, row, TYPICAL_OUTPUT_TOKENS) for row in rows]
+    further = _most_asked(consortium) - 1
+    dear = [
+        _usage(models, row, ASSUMED_OUTPUT_TOKENS, max, further if row.role == "arbiter" else 0)
+        for row in _rows(prompt, consortium, models, ASSUMED_OUTPUT_TOKENS)
+    ]
+    low, high = [usd for _, usd in cheap if usd is not None], [usd for _, usd in dear if usd is not None]
+    cost = (sum(low) * least, sum(high) * most) if len(low) == len(rows) else None
+    calls = calls_per_iteration(consortium)
+    return Plan(
+        consortium=consortium,
+        calls=tuple(rows),
+        min_calls=calls * least,
+        max_calls=(calls + further) * most,
+        tokens=(sum(tokens for tokens, _ in cheap) * least, sum(tokens for tokens, _ in dear) * most),
+        cost_usd=cost,
+        problems=tuple(problems),
+    )
+
+
+def budget_problems(
+    consortium: Consortium,
+    budget: Budget,
+    models: Models,
+    used: tuple[int, int, float] = (0, 0, 0.0),
+    whose: str = "the run's budget",
+) -> list[str]:
+    """Why a budget, or what is left of it, cannot pay for even one iteration; empty when it can.
+
+    Args:
+        used: calls, tokens and US dollars.
+    """
+    used_calls, used_tokens, used_usd = used
+    problems = []
+    needed = calls_per_iteration(consortium)
+    if budget.max_calls is not None and budget.max_calls - used_calls < needed:
+        left = f", of which {max(0, budget.max_calls - used_calls)} are left," if used_calls else ""
+        problems.append(
+            f"max_calls={budget.max_calls} ({whose}){left} cannot pay for one iteration: {consortium.asked_count} "
+            f"responses and their judging are {needed} calls. Raise it, or ask fewer instances."
+        )
+    if budget.max_tokens is not None and used_tokens >= budget.max_tokens:
+        problems.append(f"max_tokens={budget.max_tokens} ({whose}) is used up; come back after 00:00 UTC, or raise it.")
+    if budget.max_cost_usd is not None:
+        if used_usd >= budget.max_cost_usd:
+            spent = f"max_cost_usd={budget.max_cost_usd:.2f} ({whose}) is used up"
+            problems.append(f"{spent}; come back after 00:00 UTC, or raise it.")
+        unknown = [one.model_id for backups in models.values() for one in backups if price_usd(one, 1, 1) is None]
+        if consortium.embedding_model:
+            unknown.append(consortium.embedding_model)
+        if unknown:
+            problems.append(
+                f"max_cost_usd ({whose}) cannot be held: the price of {', '.join(dict.fromkeys(unknown))} is unknown. "
+                "Limit max_calls instead."
+            )
+    return problems
+
+
+def nested_problems(budget: Budget, models: Models) -> list[str]:
+    """Why a run's own budget of calls cannot be held; empty when it can. The day's counts every run's calls."""
+    nested = [one.model_id for backups in models.values() for one in backups if one.is_consortium]
+    if budget.max_calls is None or not nested:
+        return []
+    names = ", ".join(dict.fromkeys(nested))
+    return [
+        f"max_calls (the run's budget) cannot be held: what the consortium {names} asks inside counts in runs of its "
+        "own. Limit the day's calls (CONSORTIUM_MAX_CALLS), or ask its members directly."
+    ]
+
+
+def _rows(prompt: str, consortium: Consortium, models: Models, response_tokens: int) -> list[PlannedCalls]:
+    """Who is asked in the first iteration.
+
+    Args:
+        response_tokens: what each response has that is judged; the caller's own answer is there already.
+    """
+    asked = [member for member, _ in instances(consortium) if member.response is None]
+    counts = Counter(member.model for member in asked)
+    systems: dict[str, int] = {}
+    for member in asked:
+        systems[member.model] = max(systems.get(member.model, 0), _tokens(system_text(consortium, member)))
+    question = _tokens(prompt) + FORM_TOKENS
+    heard = question + _tokens(consortium.system_prompt or "") + len(asked) * response_tokens
+    heard += sum(_tokens(member.response) for member in consortium.members if member.response is not None)
+    nested = {model for model in counts if any(entry.is_consortium for entry in models.get(model, ()))}
+    rows = [
+        _row(models, model, "consortium" if model in nested else "member", count, question + systems[model])
+        for model, count in counts.items()
+    ]
+    method = judging_methods()[consortium.judging_method]
+    if method.needs_arbiter:
+        rows.append(_row(models, consortium.arbiter or "", "arbiter", 1, heard))
+    elif method.calls(len(asked)):
+        rows += [_row(models, model, "peer", count, heard) for model, count in counts.items()]
+    return rows
+
+
+def _tokens(text: str) -> int:
+    """About how many tokens a text has: four characters each, as in English."""
+    return -(-len(text) // 4)
+
+
+def _row(models: Models, model: str, role: str, per_iteration: int, input_tokens: int) -> PlannedCalls:
+    priced = bool(models.get(model)) and all(price_usd(one, 1, 1) is not None for one in models[model])
+    return PlannedCalls(model=model, role=role, per_iteration=per_iteration, input_tokens=input_tokens, priced=priced)
+
+
+def _most_asked(consortium: Consortium) -> int:
+    """How often an arbiter is asked in an iteration at the most: again for an unreadable verdict, in either order."""
+    if not judging_methods()[consortium.judging_method].needs_arbiter:
+        return 1
+    responses = sum(member.count for member in consortium.members)
+    return 4 if consortium.check_order and responses > 1 else 2
+
+
+def _usage(
+    models: Models,
+    row: PlannedCalls,
+    output_tokens: int,
+    which: Callable[[list[float]], float] = lambda prices: prices[0],
+    further: int = 0,
+) -> tuple[int, float | None]:
+    """Tokens and US dollars of a row's calls in one iteration.
+
+    Args:
+        which: chooses among the prices of the model and its backups.
+        further: how many calls come on top.
+    """
+    count = row.per_iteration + further
+    prices = [price_usd(one, row.input_tokens, output_tokens) for one in models.get(row.model, ()) if row.priced]
+    known = [price for price in prices if price is not None]
+    return (row.input_tokens + output_tokens) * count, which(known) * count if known else None

@@ -1,0 +1,92 @@
+"""Replay: the stored responses of a run judged again under other rules, without asking a member."""
+
+import secrets
+from collections import Counter
+from collections.abc import Collection
+
+from ulid import ULID
+
+from consortium_mcp._util.caller import current_caller
+from consortium_mcp.engine.strategies import instances
+from consortium_mcp.errors import ConsortiumError, InvalidConsortium
+from consortium_mcp.records import Iteration, Run, now_utc
+from consortium_mcp.records.consortium import Consortium, alternatives, define
+from consortium_mcp.service.service import Consultancy
+
+
+def open_replay(
+    consultancy: Consultancy,
+    run_id: str,
+    *,
+    arbiter: str | None = None,
+    judging_method: str | None = None,
+    without: Collection[str] = (),
+    confidence_threshold: float | None = None,
+) -> Run:
+    """Open a new run that has the responses of an ended one; what is None stays as it was.
+
+    The shuffle and the fence are the old run's, so the same arbiter is asked the same questions. Who was asked what is
+    past: the strategy plays no part.
+
+    Args:
+        without: models (`gpt-5`) and instances (`gpt-5#2`) whose responses are left out.
+
+    Raises:
+        ConsortiumError: the run has not ended, has no responses, or the new rules do not do.
+    """
+    old = consultancy.store.load_run(run_id)
+    if old.status in ("running", "interrupted"):
+        raise ConsortiumError(f"The run {run_id} is {old.status}; it can be replayed when it has ended.")
+    if not any(response.ok for iteration in old.iterations for response in iteration.responses):
+        raise ConsortiumError(f"The run {run_id} has no response that could be judged again.")
+    consortium, iterations = _without(old, without)
+    rules = {
+        "strategy": "refine",
+        "arbiter": arbiter,
+        "judging_method": judging_method,
+        "confidence_threshold": confidence_threshold,
+        "min_iterations": min(old.consortium.min_iterations, len(old.iterations)),
+    }
+    given = {name: value for name, value in rules.items() if value is not None}
+    run = old.model_copy(
+        update={
+            "run_id": str(ULID()).lower(),
+            "status": "running",
+            "replay_of": old.run_id,
+            "parent": None,
+            "consortium_name": None,
+            "consortium": define(**{**consortium.model_dump(), **given}),
+            "iterations": (),
+            "degraded": (),
+            "caller": current_caller(),
+            "created_utc": now_utc(),
+            **consultancy.deadline(),
+        }
+    )
+    consultancy.check(run)
+    consultancy.store.open_run(run, consultancy.owner, fingerprint=secrets.token_hex(16))
+    call_ids = {response.response_id for iteration in iterations for response in iteration.responses}
+    consultancy.store.copy_calls(old.run_id, run.run_id, call_ids)
+    for iteration in iterations:
+        consultancy.store.save_iteration(run.run_id, iteration)
+    return consultancy.store.load_run(run.run_id)
+
+
+def _without(old: Run, left_out: Collection[str]) -> tuple[Consortium, list[Iteration]]:
+    """The definition without those left out, and the iterations as the others answered in them, not yet judged."""
+    everybody = [(member, f"{alternatives(member.model)[0]}#{number}") for member, number in instances(old.consortium)]
+    labels = [label for _, label in everybody]
+    known = {name for label in labels for name in (label, label.rpartition("#")[0])}
+    for name in left_out:
+        if name not in known:
+            raise InvalidConsortium(f"No {name!r} was asked in the run {old.run_id}; there were: {', '.join(labels)}.")
+    gone = {label for label in labels if label in left_out or label.rpartition("#")[0] in left_out}
+    if len(gone) == len(labels):
+        raise InvalidConsortium(f"Without {' and '.join(map(repr, left_out))} nobody is left to be judged.")
+    stay = Counter(id(member) for member, label in everybody if label not in gone)
+    members = [
+        member.model_copy(update={"count": stay[id(member)]}) for member in old.consortium.members if stay[id(member)]
+    ]
+    heard = [[one for one in iteration.responses if one.label not in gone] for iteration in old.iterations]
+    iterations = [Iteration(number=number, responses=tuple(given)) for number, given in enumerate(heard, start=1)]
+    return old.consortium.model_copy(update={"members": tuple(members)}), iterations

@@ -1,0 +1,51 @@
+"""Spending: what an iteration, a call and a day may take, and what an attempt took."""
+
+import json
+
+from consortium_mcp.engine.judging import judging_methods
+from consortium_mcp.models.catalogue import ModelEntry
+from consortium_mcp.models.prices import price_usd
+from consortium_mcp.records import Budget, CallResult, CallSpec
+from consortium_mcp.records.consortium import Consortium
+from consortium_mcp.settings import Settings
+from consortium_mcp.store import Reservation
+
+ASSUMED_OUTPUT_TOKENS = 4_096
+"""What is reserved for a reply where no option bounds it."""
+
+
+_OUTPUT_LIMITS = ("max_tokens", "max_output_tokens", "max_completion_tokens", "num_predict")
+"""What models call the option that bounds a reply."""
+
+
+def day_budget(settings: Settings) -> Budget:
+    """What all runs together may spend in a day."""
+    return Budget(max_calls=settings.max_calls, max_tokens=settings.max_tokens, max_cost_usd=settings.max_cost_usd)
+
+
+def calls_per_iteration(consortium: Consortium) -> int:
+    """How many calls an iteration takes when nothing is tried again."""
+    instances = consortium.asked_count
+    return instances + judging_methods()[consortium.judging_method].calls(instances)
+
+
+def reservation_of(entry: ModelEntry, spec: CallSpec) -> Reservation:
+    """What is held back for a call: half as many tokens as its question has bytes, and the longest reply it may have.
+
+    Where no option bounds the reply, that is `ASSUMED_OUTPUT_TOKENS`; one that is longer is counted when it is there.
+    """
+    texts = (spec.prompt, spec.system or "", json.dumps(spec.output_schema), *(turn.text for turn in spec.history))
+    asked = sum(len(text.encode("utf-8", "replace")) for text in texts)
+    limits = [limit for name in _OUTPUT_LIMITS if isinstance(limit := spec.options.get(name), int)]
+    output_tokens = max(limits, default=ASSUMED_OUTPUT_TOKENS)
+    input_tokens = asked // 2 + 50
+    return Reservation(input_tokens + output_tokens, price_usd(entry, input_tokens, output_tokens))
+
+
+def cost_usd(entry: ModelEntry, result: CallResult) -> float | None:
+    """What an attempt cost in US dollars; None when nobody knows."""
+    if result.was_refused or price_usd(entry, 1, 1) == 0:
+        return 0.0
+    if result.input_tokens is None and result.output_tokens is None:
+        return None
+    return price_usd(entry, result.input_tokens or 0, result.output_tokens or 0)

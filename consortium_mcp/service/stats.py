@@ -1,0 +1,201 @@
+"""What ratings say of consortiums, arbiters and members; from this database alone."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+
+from consortium_mcp._util.record import Record
+from consortium_mcp.engine.judging import judging_methods
+from consortium_mcp.engine.outcome import was_decided
+from consortium_mcp.records import Iteration, MemberResponse, Rating, Run
+from consortium_mcp.text.comparing import agreement
+
+BINS = ((0.0, 0.5), (0.5, 0.7), (0.7, 0.8), (0.8, 0.9), (0.9, 1.01))
+"""The bands of stated confidence in a reliability table."""
+
+AGREES = 0.8
+"""From which agreement on a response counts as saying what the answer says."""
+
+
+class Reliability(Record):
+    """What a band of stated confidence was worth."""
+
+    stated: str
+    """The band, as in `0.8-0.9`."""
+
+    runs: int
+    """Rated runs in it."""
+
+    true: float
+    """Their mean score."""
+
+
+class Calibration(Record):
+    """How far the stated confidence of one consortium and arbiter could be trusted."""
+
+    consortium: str
+    """The saved name, or who was asked inline."""
+
+    arbiter: str
+    """Who judged, or the judging method where none did."""
+
+    rated: int
+    """Rated runs with a confidence."""
+
+    brier: float
+    """Mean squared difference of confidence and score: 0 is perfect, 0.25 is what 0.5 each time would get."""
+
+    reliability: tuple[Reliability, ...]
+    """By bands of stated confidence."""
+
+
+class MemberStats(Record):
+    """How one model did as a member."""
+
+    model: str
+    """As consortiums name it."""
+
+    responses: int
+    """What was awaited of it: what it gave in time, failures, and what never came."""
+
+    error_rate: float | None
+    """Which part of them failed or never came, 0.0-1.0; None when there was none."""
+
+    mean_duration_ms: int | None
+    """Of those that did not; None when all did."""
+
+    cost_usd: float | None
+    """US dollars of all its calls whose cost is known; None when it is known of none."""
+
+    unpriced: int
+    """Calls whose cost nobody knows; they are not in `cost_usd`."""
+
+    stated_confidence: float | None
+    """The mean of its own trust in its responses, 0.0-1.0; None when it never stated any."""
+
+    chosen: int
+    """How often its text became the answer."""
+
+    alone: int
+    """How often no other response agreed with it while the others agreed among themselves."""
+
+    wrong: int
+    """In rated runs: how often it said what a wrong answer said, or not what a right one did."""
+
+
+class Stats(Record):
+    """Everything that ratings and the record tell."""
+
+    calibration: tuple[Calibration, ...]
+    """By consortium and arbiter, most rated first."""
+
+    members: tuple[MemberStats, ...]
+    """By model, most asked first."""
+
+
+def make_stats(runs: Iterable[Run], ratings: Iterable[Rating]) -> Stats:
+    """The statistics of runs and their ratings."""
+    runs = list(runs)
+    scores = {rating.run_id: rating.score for rating in ratings}
+    rated: dict[tuple[str, str], list[tuple[float, float]]] = defaultdict(list)
+    for run in runs:
+        if run.run_id in scores and run.confidence is not None:
+            rated[_name(run), _judge(run)].append((run.confidence, scores[run.run_id]))
+    calibration = [_calibration(names, pairs) for names, pairs in rated.items()]
+    return Stats(
+        calibration=tuple(sorted(calibration, key=lambda one: -one.rated)),
+        members=tuple(sorted(_members(runs, scores), key=lambda one: -one.responses)),
+    )
+
+
+def _name(run: Run) -> str:
+    return run.consortium_name or ", ".join(map(str, run.consortium.members))
+
+
+def _judge(run: Run) -> str:
+    method = judging_methods().get(run.consortium.judging_method)
+    if method is not None and not method.needs_arbiter:
+        return method.name
+    chosen = run.iterations[(run.selected_iteration or 1) - 1] if run.iterations else None
+    return (chosen.judged_by if chosen else None) or run.consortium.arbiter or run.consortium.judging_method
+
+
+def _calibration(names: tuple[str, str], pairs: Sequence[tuple[float, float]]) -> Calibration:
+    table = []
+    for low, high in BINS:
+        scores = [score for confidence, score in pairs if low <= confidence < high]
+        if scores:
+            stated = f"{low:.1f}-{min(high, 1.0):.1f}"
+            table.append(Reliability(stated=stated, runs=len(scores), true=sum(scores) / len(scores)))
+    brier = sum((confidence - score) ** 2 for confidence, score in pairs) / len(pairs)
+    return Calibration(consortium=names[0], arbiter=names[1], rated=len(pairs), brier=brier, reliability=tuple(table))
+
+
+_Given = tuple[Run, Iteration, MemberResponse]
+"""A response, and where it was given."""
+
+
+def _members(runs: Sequence[Run], scores: dict[str, float]) -> list[MemberStats]:
+    by_model: dict[str, list[_Given]] = defaultdict(list)
+    for run in runs:
+        if run.replay_of:
+            continue  # the same responses once more
+        for iteration in run.iterations:
+            for response in iteration.responses:
+                by_model[response.model].append((run, iteration, response))
+    return [_member(model, given, scores) for model, given in by_model.items()]
+
+
+def _member(model: str, given: Sequence[_Given], scores: dict[str, float]) -> MemberStats:
+    heard = [one for one in given if not one[2].late]
+    usable = [one for one in heard if one[2].ok]
+    awaited = len(heard) + len(_missed(given))
+    calls = {(run.run_id, response.response_id): response.cost_usd for run, _, response in given}  # a late one is twice
+    costs = [cost for cost in calls.values() if cost is not None]
+    duration = _mean(response.duration_ms for _, _, response in usable)
+    return MemberStats(
+        model=model,
+        responses=awaited,
+        error_rate=1 - len(usable) / awaited if awaited else None,
+        mean_duration_ms=None if duration is None else round(duration),
+        cost_usd=sum(costs) if costs else None,
+        unpriced=len(calls) - len(costs),
+        stated_confidence=_mean(
+            response.stated_confidence for _, _, response in usable if response.stated_confidence is not None
+        ),
+        chosen=sum(_is_chosen(*one) for one in usable),
+        alone=sum(_is_alone(iteration, response) for _, iteration, response in usable),
+        wrong=sum(_is_wrong(run, response, scores[run.run_id]) for run, _, response in usable if run.run_id in scores),
+    )
+
+
+def _missed(given: Sequence[_Given]) -> set[tuple[str, str]]:
+    """Which calls never came, those left out that a judging method did not wait for; a late one is there twice."""
+    came = {(run.run_id, one.response_id) for run, _, one in given if not one.late or one.text}
+    late = [(run, iteration, one) for run, iteration, one in given if (run.run_id, one.response_id) not in came]
+    return {(run.run_id, one.response_id) for run, iteration, one in late if not was_decided(run, iteration.responses)}
+
+
+def _mean(values: Iterable[float]) -> float | None:
+    given = list(values)
+    return sum(given) / len(given) if given else None
+
+
+def _is_chosen(run: Run, iteration: Iteration, response: MemberResponse) -> bool:
+    verdict = iteration.verdict
+    return iteration.number == run.selected_iteration and verdict is not None and verdict.chosen == response.response_id
+
+
+def _is_alone(iteration: Iteration, response: MemberResponse) -> bool:
+    others = [one for one in iteration.responses if one.ok and one is not response]
+    if len(others) < 2 or any(_agree(response, other) for other in others):
+        return False
+    return all(_agree(others[0], other) for other in others[1:])
+
+
+def _is_wrong(run: Run, response: MemberResponse, score: float) -> bool:
+    says_the_answer = agreement(response.text or "", run.answer or "") >= AGREES
+    return says_the_answer != (score >= 0.5)
+
+
+def _agree(one: MemberResponse, other: MemberResponse) -> bool:
+    return agreement(one.text or "", other.text or "") >= AGREES

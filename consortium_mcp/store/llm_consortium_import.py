@@ -1,0 +1,105 @@
+"""Takes over the consortiums that llm-consortium saved, from its files, which stay as they are."""
+
+import json
+import logging
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from consortium_mcp.errors import ConsortiumError
+from consortium_mcp.records.consortium import MAX_ITERATIONS, Consortium, load_saved_form
+from consortium_mcp.store import Store
+from consortium_mcp.store.llm_consortium_files import FILES, GLANCE_SECONDS, saved_rows
+
+logger = logging.getLogger(__name__)
+
+PATIENCE_SECONDS = 5
+"""How long another process's lock on such a file is waited for, the first time."""
+
+SAME_HERE = {
+    *("models", "arbiter", "system_prompt", "confidence_threshold", "max_iterations", "minimum_iterations"),
+    *("strategy", "judging_method"),
+}
+"""Fields of their rows that mean the same here."""
+
+WITHOUT_EFFECT = {"category", "expected_agreement", "status", "created_at", "embedding_cache_enabled"}
+"""Fields of later releases that say nothing of who is asked and how."""
+
+
+def take_over(store: Store, folder: Path) -> list[str]:
+    """Save a copy of each consortium that llm-consortium saved and that has no namesake here, each once.
+
+    Args:
+        folder: llm's user folder.
+
+    Returns:
+        What could not be read, or not be taken over as it was, a sentence each.
+    """
+    problems = [problem for name in FILES for problem in _take_file(store, folder / name)]
+    for problem in problems:
+        logger.warning(problem)
+    return problems
+
+
+def _take_file(store: Store, path: Path) -> Iterator[str]:
+    """Take over what was not there when the file was last read: whoever has both programs may go on saving in it."""
+    if not path.exists():
+        return
+    seen = store.list_takeovers().get(str(path))
+    try:
+        rows = saved_rows(path, PATIENCE_SECONDS if seen is None else GLANCE_SECONDS)
+    except sqlite3.Error as error:
+        if seen is None:
+            yield f"The consortiums that llm-consortium saved in {path} could not be read: {error}"
+        return  # the next opening tries again
+    new = [(name, config) for name, config in rows if str(name) not in (seen or ())]
+    for name, config in new:
+        yield from _take_row(store, path, name, config)
+    if new or seen is None:
+        store.save_takeover(str(path), [str(name) for name, _ in rows])
+
+
+def _take_row(store: Store, path: Path, name: Any, config: Any) -> Iterator[str]:
+    if name in store.list_consortium_names():
+        return
+    try:
+        if not isinstance(name, str):
+            raise TypeError("its name is no text")
+        consortium, changes = _as_ours(json.loads(config))
+        store.save_consortium(name, consortium, taken_from=str(path))
+    except (ValueError, TypeError, ConsortiumError) as error:
+        yield f"The consortium {name!r} in {path} was not taken over: {error}"
+    else:
+        if changes:
+            yield f"The consortium {name!r} in {path} was taken over with changes: {'; '.join(changes)}."
+
+
+def _as_ours(row: Any) -> tuple[Consortium, list[str]]:
+    """What a row comes to here, and what of it is not as it was."""
+    if not isinstance(row, dict):
+        raise TypeError("its row is no JSON object")
+    left_out = [name for name, value in row.items() if value and name not in SAME_HERE | WITHOUT_EFFECT]
+    fields = {name: value for name, value in row.items() if name in SAME_HERE}
+    changes = [f"{name} is left out, which means nothing here" for name in left_out]
+    changes += [*_bound_iterations(fields), *_leave_out_nobody(fields)]
+    return load_saved_form(fields), changes
+
+
+def _bound_iterations(fields: dict[str, Any]) -> Iterator[str]:
+    """They were not checked: fewer than one was one, for each of its runs asked once at least."""
+    for name in ("max_iterations", "minimum_iterations"):
+        if isinstance(given := fields.get(name), int):
+            fields[name] = min(max(given, 1), MAX_ITERATIONS)
+            if given > MAX_ITERATIONS:
+                yield f"{name} is {MAX_ITERATIONS}, not {given}"
+
+
+def _leave_out_nobody(fields: dict[str, Any]) -> Iterator[str]:
+    """Nor were counts: of such a model nobody was asked."""
+    if not isinstance(counts := fields.get("models"), dict):
+        return
+    nobody = [model for model, count in counts.items() if isinstance(count, int) and count < 1]
+    fields["models"] = {model: count for model, count in counts.items() if model not in nobody}
+    for model in nobody:
+        yield f"{model!r} is left out, of which it asked {counts[model]} instances"
