@@ -67,7 +67,7 @@ def test_no_long_text_has_more_tokens_than_are_reckoned_with(name: str) -> None:
 
 
 def test_prose_is_reckoned_with_less_than_three_times_its_tokens() -> None:
-    text = Path("README.md").read_text()
+    text = "".join(Path("README.md").read_text().split("```")[::2])  # what stands between code blocks
 
     assert tokens(text) * 3 > most_tokens(text)
 

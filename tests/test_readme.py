@@ -57,11 +57,14 @@ def _settings_table() -> str:
 
 
 def _tree() -> str:
+    """The package's folders from the ground up, each with its files below it."""
     lines = ["```", "consortium_mcp/"]
-    for name in ORDER:
-        path = name.replace(".", "/") + ("/" if (PACKAGE / name.replace(".", "/")).is_dir() else ".py")
+    tops = list(dict.fromkeys(name.partition(".")[0] for name in ORDER))
+    for name in sorted(ORDER, key=lambda name: (tops.index(name.partition(".")[0]), name)):
+        indent = "  " * (name.count(".") + 1)
+        file = name.rpartition(".")[2] + ("/" if (PACKAGE / name.replace(".", "/")).is_dir() else ".py")
         sentence = (ast.get_docstring(MODULES[name]) or "").splitlines()[0]
-        lines.append(f"  {path:<36} {sentence}")
+        lines.append(f"{indent + file:<28} {sentence}")
     return "\n".join([*lines, "```"])
 
 
