@@ -23,7 +23,7 @@ from tests.provider import Provider
 pytestmark = pytest.mark.anyio
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"
-TOOLS = Path(strict.__file__).parent / strict.TOOLS_FILE
+TOOLS = Path(strict.__file__).parents[1] / strict.TOOLS_FILE
 ALLOWED = "snapshot-*"
 """The only models that the snapshots name, whatever else llm offers on this machine."""
 
