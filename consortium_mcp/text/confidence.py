@@ -1,6 +1,7 @@
 """Confidence as models state it: `0.85`, `85%`, `8.5/10`, `high`, read into a fraction or refused with the reason."""
 
 import re
+import unicodedata
 
 from consortium_mcp._util.record import Record
 from consortium_mcp.text.thinking import strip_thinking
@@ -16,17 +17,42 @@ _WORDS = {
     "very low": 0.1,
     "none": 0.0,
 }
-_NUMBER = re.compile(r"(?<![\w.,/-])([+-]?(?:\d{1,15}(?:[.,]\d{1,30})?|\.\d{1,30})(?:e[+-]?\d{1,3})?)", re.IGNORECASE)
-_OUT_OF = re.compile(r"\s*(?:/|out of)\s*(\d{1,6}(?:\.\d{1,6})?)", re.IGNORECASE)
-_PERCENT = re.compile(r"\s*(?:%|percent\b)", re.IGNORECASE)
-_WORD = re.compile(r"\b(very\s+high|very\s+low|certain|high|moderate|medium|low|none)\b", re.IGNORECASE)
-# What stands between the tags ends at the next opening one, so that a thousand unclosed ones are read but once.
-_TAG = re.compile(r"<confidence>((?:(?!<confidence>).)*?)</confidence>", re.IGNORECASE | re.DOTALL)
-_LINE = re.compile(
-    r"\bconfidence(?:\s+(?:level|score|rating))?\s*(?:\([^()]{0,30}\))?\W{0,4}\s*(?:[:=]|\bis\b)[^\w.+-]{0,4}(?=\S)(.*)",
+_FIGURE = r"[+-]?(?:\d{1,15}(?:[.,]\d{1,30})?|\.\d{1,30})(?:e[+-]?\d{1,3})?"
+_PERCENT = r"(?:%|percent\b|per\s?cent\b|prozent\b|por\s?ciento\b|pour\s?cent\b)"
+_LEAD = re.compile(
+    r"(?:(?:i(?:'d|'m| would| am)? (?:say|am|estimate|put it at)|at least|is|at|of|about|around|approximately|"
+    r"approx\.?|roughly|nearly|almost|over|ca\.?|circa|environ|etwa|alrededor de|[~≈>≥=:(\[\"'])\s*){0,4}",
     re.IGNORECASE,
 )
+_STATED = re.compile(
+    rf"(?P<low>{_FIGURE})\s*(?P<low_percent>{_PERCENT})?(?:\s*(?:-|–|—|to\b)\s*(?P<high>{_FIGURE}))?"
+    rf"\s*(?:(?P<percent>{_PERCENT})"
+    r"|(?:/|out of\b|von\b|sur\b|on a scale of (?:0|1) to)\s*(?P<whole>\d{1,6}(?:\.\d{1,6})?))?"
+    r"(?![\w/%])(?![.,-]\d)",
+    re.IGNORECASE,
+)
+_WORD = re.compile(
+    r"(very\s+high|very\s+low|certain|high|moderate|medium|low|none)(?:\s+confidence)?\s*(?=$|[.,;:!()\]\"'}—–]|-\s|because\b|since\b)",
+    re.IGNORECASE,
+)
+# What stands between the tags ends at the next opening one, so that a thousand unclosed ones are read but once.
+_TAG = re.compile(r"<confidence>((?:(?!<confidence>).)*?)</confidence>", re.IGNORECASE | re.DOTALL)
+_LABEL = (
+    r"(?:\b(?:confidence|certainty|konfidenz|zuversicht|confiance|confianza|confian[çc]a|fiducia|vertrouwen|уверенность"
+    r"|probability(?: (?:of being )?correct)?|likelihood(?: (?:of being )?correct)?)\b"
+    r"|置信度|置信水平|信心|確信度|自信度|신뢰도|확신도)"
+)
+_LINE = re.compile(
+    rf"{_LABEL}(?:\s+(?:level|score|rating))?\s*"
+    r"(?P<scale>\([^()]{0,30}\)|,?\s?on a scale (?:of|from) [^,:=]{1,20})?"
+    r"(?:\W{0,4}\s*(?:[:=]|\bis\b)|\s+[-–—|]\s|(?<=\d),)[^\w.+<~≈≥>-]{0,4}(?=\S)(?P<stated>.*)",
+    re.IGNORECASE,
+)
+_SURE = re.compile(rf"(?P<stated>{_FIGURE}\s*{_PERCENT})\s*(?:sure|confident|certain)\b", re.IGNORECASE)
+_SCALE_END = re.compile(r"(?:out of|to|/|[-–])\s*(\d{1,6})\b", re.IGNORECASE)
+_MARKUP = re.compile(r"\\text\s?\{([^{}]{0,80})\}|\\([%,;! ])|[*$`]|(?<!\w)_+|_+(?!\w)")
 _LINE_END = 400  # characters of a line in which a confidence is looked for
+_SHORTEST = 11  # a whole number from here on can only be a percentage; 2 to 10 may as well be out of ten
 
 
 class Confidence(Record):
@@ -39,30 +65,37 @@ class Confidence(Record):
     """Why there is no value; None when there is one."""
 
 
-def read_confidence(stated: object) -> Confidence:
+def read_confidence(stated: object, scale: float | None = None) -> Confidence:
     """Read one stated confidence: a number or a text.
 
-    From 0 to 1 it is a fraction; from 2 to 100, or with a percent sign, a percentage; `x/10` and `x out of 10` are
-    fractions of their scale; words have fixed values. Numbers strictly between 1 and 2, above 100 or below 0 mean
-    nothing on any of these scales and are refused rather than bent into shape.
+    From 0 to 1 it is a fraction; from 11 to 100, or with a percent sign, a percentage; `8/10` and `8 out of 10` are
+    fractions of their scale; a range is its middle; words have fixed values. A whole number from 2 to 10 may be out of
+    10 or out of 100, so it is refused, as is everything above 100, below 0, or hedged ("not high").
+
+    Args:
+        scale: what a full confidence is where the label names it, as in "Confidence (out of 10)"; None: it does not.
     """
     if isinstance(stated, bool) or stated is None:
         return _unread(stated)
     if isinstance(stated, int | float):
-        return _checked(stated if 0 <= stated <= 1 else _percentage(stated), stated)
-    text = str(stated).strip()
-    number = _NUMBER.search(text)
-    if number is None:
-        word = _WORD.search(text)
-        return Confidence(value=_WORDS[" ".join(word[1].lower().split())]) if word else _unread(text)
-    value = float(number[1].replace(",", "."))
-    rest = text[number.end() :]
-    if scale := _OUT_OF.match(rest):
-        whole = float(scale[1])
-        return _checked(value / whole if whole else None, text)
-    if _PERCENT.match(rest):
+        return _checked(_on_scale(stated, scale), stated)
+    text = " ".join(_MARKUP.sub(r"\1\2", unicodedata.normalize("NFKC", str(stated)[:_LINE_END])).split())
+    lead = _LEAD.match(text)
+    beginning = lead.end() if lead else 0
+    found = _STATED.match(text, beginning)
+    if found is None:
+        word = _WORD.match(text)
+        return Confidence(value=_WORDS[" ".join(word[1].lower().split())]) if word else _unread(str(stated).strip())
+    values = [float(found[name].replace(",", ".")) for name in ("low", "high") if found[name]]
+    value = sum(values) / len(values)
+    if values != sorted(values):
+        return _unread(text)
+    if found["percent"] or found["low_percent"]:
         return _checked(value / 100, text)
-    return _checked(value if 0 <= value <= 1 else _percentage(value), text)
+    if found["whole"]:
+        whole = float(found["whole"])
+        return _checked(value / whole if whole else None, text)
+    return _checked(_on_scale(value, scale), text)
 
 
 def find_confidence(reply: str) -> Confidence:
@@ -71,13 +104,32 @@ def find_confidence(reply: str) -> Confidence:
     if tags := _TAG.findall(reply):
         return read_confidence(tags[-1])
     for line in reversed(reply.splitlines()):
-        if stated := _LINE.search(" ".join(line.split())[-_LINE_END:]):
-            return read_confidence(stated[1])
+        plain = _MARKUP.sub(r"\1\2", unicodedata.normalize("NFKC", " ".join(line.split())[-_LINE_END:]))
+        if stated := _LINE.search(plain):
+            return read_confidence(stated["stated"], _scale_of(stated["scale"]))
+        if (stated := _SURE.search(plain)) and not _is_denied(plain[: stated.start()]):
+            return read_confidence(stated["stated"])
     return Confidence(value=None, problem="no confidence is stated")
 
 
-def _percentage(value: float) -> float | None:
-    return value / 100 if 2 <= value <= 100 else None
+def _scale_of(label: str | None) -> float | None:
+    """What a full confidence is on the scale that a label names; None when it names none."""
+    end = _SCALE_END.search(label or "")
+    return float(end[1]) if end else None
+
+
+def _is_denied(before: str) -> bool:
+    """Whether the words before a percentage turn it round, as in "not 90% sure"."""
+    return bool(re.search(r"\b(?:not|n't|never|isn't|hardly)(?:\s+\w+)?\s*$", before, re.IGNORECASE))
+
+
+def _on_scale(value: float, scale: float | None) -> float | None:
+    """A bare number as a fraction of its scale; None where it may be of two scales."""
+    if scale:
+        return value / scale
+    if 0 <= value <= 1:
+        return value
+    return value / 100 if _SHORTEST <= value <= 100 else None
 
 
 def _checked(value: float | None, stated: object) -> Confidence:
