@@ -30,7 +30,7 @@ from consortium_mcp._util.caller import calling
 from consortium_mcp.server import build_server
 from consortium_mcp.server.base.cursors import write_cursor
 from consortium_mcp.service.runner import Runner
-from consortium_mcp.service.service import Consultancy
+from consortium_mcp.service.service import ConsortiumService
 from consortium_mcp.settings import load_settings
 from consortium_mcp.store import Store
 from tests.consulted import consulted
@@ -176,10 +176,10 @@ class _Side:
     @contextmanager
     def open(cls, portal: BlockingPortal, runs: int, path: Path) -> "Iterator[_Side]":
         """Everything that is asked, connected."""
-        with Consultancy(load_settings(None, database=path)) as office, ExitStack() as stack:
-            runner = stack.enter_context(portal.wrap_async_context_manager(Runner(office)))
+        with ConsortiumService(load_settings(None, database=path)) as service, ExitStack() as stack:
+            runner = stack.enter_context(portal.wrap_async_context_manager(Runner(service)))
             client = stack.enter_context(portal.wrap_async_context_manager(Client(build_server(runner))))
-            yield cls(runs, client, office.store)
+            yield cls(runs, client, service.store)
 
 
 def _as(caller: str, deed: Deed) -> Deed:
@@ -236,10 +236,10 @@ def _histories(folder: Path, runs: int) -> dict[int, Path]:
 def build(path: Path, runs: int) -> None:
     """Make a history of so many runs."""
     path.unlink(missing_ok=True)
-    with Consultancy(load_settings(None, database=path)) as office:
+    with ConsortiumService(load_settings(None, database=path)) as service:
         models = ("a", "b", "c")
-        pattern = anyio.run(lambda: consulted(office, *models, prompt="Which is it, and why?", max_iterations=1))
-        office.store.save_consortium("panel", pattern.consortium)
+        pattern = anyio.run(lambda: consulted(service, *models, prompt="Which is it, and why?", max_iterations=1))
+        service.store.save_consortium("panel", pattern.consortium)
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         for pragma in ("journal_mode = OFF", "synchronous = OFF", "cache_size = -1000000", "temp_store = MEMORY"):
             connection.execute(f"PRAGMA {pragma}")

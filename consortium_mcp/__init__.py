@@ -8,11 +8,11 @@ if TYPE_CHECKING:
     from consortium_mcp.api import Event, consult, consult_events, consult_sync, create_consortium
     from consortium_mcp.errors import (
         ConsortiumError,
-        InvalidConsortium,
-        ModelUnavailable,
-        NotFound,
-        RunFailed,
-        StoreUnusable,
+        InvalidConsortiumError,
+        ModelUnavailableError,
+        NotFoundError,
+        RunFailedError,
+        StoreUnusableError,
     )
     from consortium_mcp.records import (
         AnswerPiece,
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     )
     from consortium_mcp.records.consortium import Consortium, Member
     from consortium_mcp.service.runner import Runner
-    from consortium_mcp.service.service import Consultancy
+    from consortium_mcp.service.service import ConsortiumService
     from consortium_mcp.settings import Settings, load_settings
 
 __all__ = [
@@ -35,20 +35,20 @@ __all__ = [
     "Budget",
     "Consortium",
     "ConsortiumError",
-    "Consultancy",
+    "ConsortiumService",
     "Event",
-    "InvalidConsortium",
+    "InvalidConsortiumError",
     "Iteration",
     "Member",
     "MemberResponse",
-    "ModelUnavailable",
-    "NotFound",
+    "ModelUnavailableError",
+    "NotFoundError",
     "Progress",
     "Run",
-    "RunFailed",
+    "RunFailedError",
     "Runner",
     "Settings",
-    "StoreUnusable",
+    "StoreUnusableError",
     "Turn",
     "Usage",
     "Verdict",
@@ -62,14 +62,14 @@ __all__ = [
 _HOMES = {  # imported when one of their names is first used: every `llm` command imports us
     "api": ("Event", "consult", "consult_events", "consult_sync", "create_consortium"),
     "records.consortium": ("Consortium", "Member"),
-    "service.service": ("Consultancy",),
+    "service.service": ("ConsortiumService",),
     "errors": (
         "ConsortiumError",
-        "InvalidConsortium",
-        "ModelUnavailable",
-        "NotFound",
-        "RunFailed",
-        "StoreUnusable",
+        "InvalidConsortiumError",
+        "ModelUnavailableError",
+        "NotFoundError",
+        "RunFailedError",
+        "StoreUnusableError",
     ),
     "records": (
         "AnswerPiece",

@@ -12,12 +12,12 @@ from anyio.from_thread import start_blocking_portal
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_config
 from typing_extensions import TypedDict  # typing's own is none that pydantic reads before Python 3.12
 
-from consortium_mcp.errors import ConsortiumError, InvalidConsortium
+from consortium_mcp.errors import ConsortiumError, InvalidConsortiumError
 from consortium_mcp.models.catalogue import load_catalogue
 from consortium_mcp.records import AnswerPiece, Budget, Iteration, Progress, Run, Turn
 from consortium_mcp.records.consortium import Consortium, define, parse_members
 from consortium_mcp.service.runner import Runner
-from consortium_mcp.service.service import Consultancy, answered
+from consortium_mcp.service.service import ConsortiumService, answered
 from consortium_mcp.settings import MOST_SECONDS, Settings
 
 T = TypeVar("T")
@@ -95,7 +95,7 @@ async def consult(prompt: str, **terms: Unpack[Terms]) -> Run:
     """Ask a consortium and return the run with its answer; cancelling it cancels the run.
 
     Raises:
-        RunFailed: no member gave a response; the run is kept.
+        RunFailedError: no member gave a response; the run is kept.
         ConsortiumError: it could not be started; nothing was asked.
     """
     _require_asyncio()
@@ -156,7 +156,7 @@ def create_consortium(
         raw: has no effect, as in llm-consortium.
 
     Raises:
-        InvalidConsortium: a rule is broken.
+        InvalidConsortiumError: a rule is broken.
     """
     _checked("", {"models": models or None, "count": default_count})
     catalogue = load_catalogue()
@@ -195,7 +195,7 @@ def iterate(events: Callable[[], AsyncIterator[T]]) -> Generator[T, None, None]:
 
 
 def _checked(prompt: str, terms: Terms) -> dict[str, Any]:
-    """A call whose every part is of the kind that it must be; raises InvalidConsortium before anything is opened."""
+    """A call with every part of its kind; raises InvalidConsortiumError before anything is opened."""
     try:
         return dict(_ASKED.validate_python({"prompt": prompt, **terms}))
     except ValidationError as error:
@@ -203,7 +203,7 @@ def _checked(prompt: str, terms: Terms) -> dict[str, Any]:
     term = str(problem["loc"][0])
     takes = f"it takes {_TAKES[term]}" if term in _TAKES else str(problem["msg"])
     given = terms.get(term, prompt)
-    raise InvalidConsortium(f"{term} is {repr(given)[:80]}: {takes}.")
+    raise InvalidConsortiumError(f"{term} is {repr(given)[:80]}: {takes}.")
 
 
 async def _consult(
@@ -218,16 +218,16 @@ async def _consult(
     **definition: Any,
 ) -> Run:
     def open_run() -> Run:
-        return consultancy.open_run(prompt, history, budget=budget, deadline_seconds=deadline_seconds, **definition)
+        return service.open_run(prompt, history, budget=budget, deadline_seconds=deadline_seconds, **definition)
 
-    with await anyio.to_thread.run_sync(Consultancy, settings) as consultancy:
+    with await anyio.to_thread.run_sync(ConsortiumService, settings) as service:
         opened = await anyio.to_thread.run_sync(open_run)
-        async with Runner(consultancy) as runner:
+        async with Runner(service) as runner:
             runner.submit(opened, on_text)
             await _tell_progress(runner, opened.run_id, tell)
             run = await runner.load(opened.run_id)
         run = answered(run)
-        await consultancy.mark_received(run.run_id)
+        await service.note_received(run.run_id)
         return run
 
 

@@ -5,23 +5,23 @@ class ConsortiumError(Exception):
     """Something went wrong that the caller can understand and mend; the message is the whole story."""
 
 
-class InvalidConsortium(ConsortiumError):
+class InvalidConsortiumError(ConsortiumError):
     """A definition breaks a rule: a count below 1, a threshold above 100, a consortium inside itself."""
 
 
-class NotFound(ConsortiumError):
+class NotFoundError(ConsortiumError):
     """Nothing is stored under that name or id."""
 
 
-class ModelUnavailable(ConsortiumError):
+class ModelUnavailableError(ConsortiumError):
     """A model cannot be called now: unknown, without its key, or behind a broken plugin."""
 
 
-class Busy(ConsortiumError):
+class BusyError(ConsortiumError):
     """Too much is asked at once, or a caller's share is used up; the message says when to come back."""
 
 
-class RunFailed(ConsortiumError):
+class RunFailedError(ConsortiumError):
     """A run ended without an answer; its record is kept under `run_id`."""
 
     def __init__(self, message: str, run_id: str) -> None:
@@ -29,5 +29,5 @@ class RunFailed(ConsortiumError):
         self.run_id = run_id
 
 
-class StoreUnusable(ConsortiumError):
+class StoreUnusableError(ConsortiumError):
     """The database cannot be opened, read or written."""

@@ -8,7 +8,7 @@ from typing import Literal
 import click
 from pydantic import Field, SecretStr, ValidationError, field_validator
 
-from consortium_mcp._util.record import Record
+from consortium_mcp._util.frozen_model import FrozenModel
 from consortium_mcp.errors import ConsortiumError
 
 PREFIX = "CONSORTIUM_"
@@ -23,7 +23,7 @@ MOST_SECONDS = 86_400
 """The longest time that can be given to anything: a day."""
 
 
-class Settings(Record):
+class Settings(FrozenModel):
     """How this process behaves; each field is the environment variable `CONSORTIUM_<FIELD>` and a flag of `serve`."""
 
     database: Path | None = None

@@ -10,7 +10,7 @@ import pytest
 from llm.plugins import pm
 
 from consortium_mcp.models.local.weights import fetch_weights
-from consortium_mcp.service.service import Consultancy
+from consortium_mcp.service.service import ConsortiumService
 from consortium_mcp.settings import load_settings
 from consortium_mcp.store import Store
 from tests import ready
@@ -83,23 +83,23 @@ def store(path: Path) -> Iterator[Store]:
 
 
 @pytest.fixture
-def open_consultancy() -> Iterator[Callable[..., Consultancy]]:
-    """Opens consultancies on the test's database, and closes them afterwards; takes settings as keywords."""
-    opened: list[Consultancy] = []
+def open_service() -> Iterator[Callable[..., ConsortiumService]]:
+    """Opens services on the test's database, and closes them afterwards; takes settings as keywords."""
+    opened: list[ConsortiumService] = []
 
-    def open_one(**flags: object) -> Consultancy:
-        opened.append(Consultancy(load_settings(None, **flags)))
+    def open_one(**flags: object) -> ConsortiumService:
+        opened.append(ConsortiumService(load_settings(None, **flags)))
         return opened[-1]
 
     yield open_one
-    for consultancy in opened:
-        consultancy.close()
+    for service in opened:
+        service.close()
 
 
 @pytest.fixture
-def consultancy(open_consultancy: Callable[..., Consultancy]) -> Consultancy:
-    """A consultancy with the default settings."""
-    return open_consultancy()
+def service(open_service: Callable[..., ConsortiumService]) -> ConsortiumService:
+    """A service with the default settings."""
+    return open_service()
 
 
 @pytest.fixture

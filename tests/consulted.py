@@ -9,53 +9,53 @@ import pytest
 
 from consortium_mcp.records import Run
 from consortium_mcp.service import run_calls as calls
-from consortium_mcp.service.service import Consultancy
+from consortium_mcp.service.service import ConsortiumService
 from tests.provider import Answer, Request, verdict
 
 Play = Answer | Callable[[Request], Answer]
 """One answer for every request, or a function of the request."""
 
 
-async def consulted(office: Consultancy, *models: str, prompt: str = "Why?", **arguments: Any) -> Run:
+async def consulted(service: ConsortiumService, *models: str, prompt: str = "Why?", **arguments: Any) -> Run:
     """The run of a consult when it has ended, answered or not; judged by `arbiter` unless told otherwise."""
     opened = await anyio.to_thread.run_sync(
-        lambda: office.open_run(prompt, models=list(models), **{"arbiter": "arbiter", **arguments})
+        lambda: service.open_run(prompt, models=list(models), **{"arbiter": "arbiter", **arguments})
     )
-    return await performed(office, opened.run_id)
+    return await performed(service, opened.run_id)
 
 
-async def performed(office: Consultancy, run_id: str) -> Run:
+async def performed(service: ConsortiumService, run_id: str) -> Run:
     """The run when it has ended, as it is stored."""
     try:
-        await office.perform(run_id)
+        await service.perform(run_id)
     finally:
-        await office.clients.aclose()
-    return office.store.load_run(run_id)
+        await service.clients.aclose()
+    return service.store.load_run(run_id)
 
 
-def attempts(office: Consultancy, run: Run, call_id: str) -> list[sqlite3.Row]:
+def attempts(service: ConsortiumService, run: Run, call_id: str) -> list[sqlite3.Row]:
     """The attempts of a call as the journal has them."""
     sql = "SELECT * FROM attempts WHERE run_id = ? AND call_id = ? ORDER BY attempt"
-    return office.store.read(sql, [run.run_id, call_id])
+    return service.store.read(sql, [run.run_id, call_id])
 
 
-def kinds(office: Consultancy, run: Run, call_id: str) -> list[str | None]:
+def kinds(service: ConsortiumService, run: Run, call_id: str) -> list[str | None]:
     """How each attempt of a call failed; None for one that did not."""
-    return [row["error_kind"] for row in attempts(office, run, call_id)]
+    return [row["error_kind"] for row in attempts(service, run, call_id)]
 
 
-def stored_kind(office: Consultancy, run: Run, call_id: str) -> str | None:
+def stored_kind(service: ConsortiumService, run: Run, call_id: str) -> str | None:
     """The error kind in a call's row."""
     sql = "SELECT error_kind FROM calls WHERE run_id = ? AND call_id = ?"
-    (row,) = office.store.read(sql, [run.run_id, call_id])
+    (row,) = service.store.read(sql, [run.run_id, call_id])
     kind: str | None = row["error_kind"]
     return kind
 
 
-def interrupt(office: Consultancy, run: Run) -> None:
+def interrupt(service: ConsortiumService, run: Run) -> None:
     """Leave an ended run as a killed process would: open, with its lease passed."""
     sql = "UPDATE runs SET status = 'running', owner = 'killed', lease_until = 0, ended_utc = NULL WHERE run_id = ?"
-    office.store.write(lambda connection: connection.execute(sql, [run.run_id]) and None)
+    service.store.write(lambda connection: connection.execute(sql, [run.run_id]) and None)
 
 
 def without_waits(monkeypatch: pytest.MonkeyPatch) -> None:

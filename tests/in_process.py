@@ -12,21 +12,21 @@ from pydantic import BaseModel
 
 from consortium_mcp.server import build_server
 from consortium_mcp.service.runner import Runner
-from consortium_mcp.service.service import Consultancy
+from consortium_mcp.service.service import ConsortiumService
 
 
 @asynccontextmanager
 async def in_process(
-    mode: str, consultancy: Consultancy, knows_models: bool = True, **options: Any
+    mode: str, service: ConsortiumService, knows_models: bool = True, **options: Any
 ) -> AsyncIterator[Client]:
-    """A client of a server over a consultancy.
+    """A client of a server over a service.
 
     Args:
         mode: `auto` negotiates the newest revision, `legacy` the handshake of 2025-11-25.
         knows_models: whether the models are known before anything is asked.
         options: of the SDK's client.
     """
-    async with Runner(consultancy) as runner:
+    async with Runner(service) as runner:
         server = build_server(runner)
         if knows_models:
             await server.menu.look_up()

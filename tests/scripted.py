@@ -26,7 +26,7 @@ def new_run(prompt: str = "Why is the sky blue?", **fields: object) -> Run:
         "prompt": prompt,
         "consortium": panel(),
         "shuffle_seed": 7,
-        "fence_mark": MARK,
+        "fence_token": MARK,
         "created_utc": "2026-11-23T00:00:00.000+00:00",
         "deadline_utc": "2026-11-23T00:10:00.000+00:00",
     }

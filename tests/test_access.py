@@ -22,13 +22,13 @@ from mcp import Client
 from mcp.shared.exceptions import MCPError
 
 from consortium_mcp._util.caller import calling
-from consortium_mcp.errors import ConsortiumError, NotFound
+from consortium_mcp.errors import ConsortiumError, NotFoundError
 from consortium_mcp.records.consortium import define
 from consortium_mcp.server import build_server
 from consortium_mcp.server.network.tokens import IssuedTokens
 from consortium_mcp.server.resources.reading import MOST_BEGUN
 from consortium_mcp.service.runner import Runner
-from consortium_mcp.service.service import Consultancy
+from consortium_mcp.service.service import ConsortiumService
 from consortium_mcp.settings import Settings, load_settings
 from tests.consulted import consulted
 from tests.provider import API_KEY, Fault, Provider, verdict
@@ -391,9 +391,9 @@ async def test_the_same_call_of_two_callers_is_two_runs(url: str, provider: Prov
 
 
 async def test_saved_consortiums_are_their_callers_and_the_servers_are_for_all(
-    url: str, consultancy: Consultancy, provider: Provider
+    url: str, service: ConsortiumService, provider: Provider
 ) -> None:
-    consultancy.store.save_consortium("common", define(members=[{"model": "a"}]))
+    service.store.save_consortium("common", define(members=[{"model": "a"}]))
 
     async with ann_and_bob(url) as (ann, bob):
         for client, model in ((ann, "b"), (bob, "c")):
@@ -419,7 +419,7 @@ async def test_saved_consortiums_are_their_callers_and_the_servers_are_for_all(
     assert again.is_error and "overwrite=true replaces it" in said(again)
     assert nested.is_error and "'panel' is your own, and only the server's can be members" in said(nested)
     assert not back.is_error and common["members"][0]["model"] == "a"
-    assert consultancy.store.list_consortium_names() == ["common"]
+    assert service.store.list_consortium_names() == ["common"]
 
 
 async def test_shared_lets_callers_see_each_others_runs_and_consortiums(
@@ -448,19 +448,19 @@ async def test_no_shared_wins_over_the_environment(provider: Provider, token_fil
 
 
 async def test_what_one_caller_began_to_read_is_found_at_no_offset_by_another(
-    consultancy: Consultancy, provider: Provider, monkeypatch: pytest.MonkeyPatch
+    service: ConsortiumService, provider: Provider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for module in ("text.chunks", "server.resources.reading"):
         monkeypatch.setattr(f"consortium_mcp.{module}.PIECE", 1)
     run_id = ""
     for name, model in (("bob", "b"), ("ann", "a")):
         with calling(name):
-            consultancy.store.save_consortium("panel", define(members=[{"model": model}]))
-            run_id = (await consulted(consultancy, model, prompt=f"What {name} asks")).run_id
+            service.store.save_consortium("panel", define(members=[{"model": model}]))
+            run_id = (await consulted(service, model, prompt=f"What {name} asks")).run_id
 
     async def read_by_bob(*, after_ann: bool) -> dict[str, str]:
         """What Bob reads of each resource behind its first character."""
-        async with Runner(consultancy) as runner, Client(build_server(runner)) as client:
+        async with Runner(service) as runner, Client(build_server(runner)) as client:
             templates = [one.uri_template for one in (await client.list_resource_templates()).resource_templates]
             names = {"name": "panel", "run_id": run_id, "iteration": "1", "response_id": "i1-m1"}
             every = {"consortium://" + one for one in ("consortiums", "models", "stats", "runs")}
@@ -477,7 +477,7 @@ async def test_what_one_caller_began_to_read_is_found_at_no_offset_by_another(
     before = await read_by_bob(after_ann=False)
 
     assert await read_by_bob(after_ann=True) == before
-    assert all("NotFound" in said or "No run" in said for uri, said in before.items() if run_id in uri), before
+    assert all("NotFoundError" in said or "No run" in said for uri, said in before.items() if run_id in uri), before
 
 
 async def read_or_refusal(client: Client, uri: str) -> str:
@@ -489,52 +489,52 @@ async def read_or_refusal(client: Client, uri: str) -> str:
 
 
 async def test_what_a_caller_reads_pushes_out_no_text_that_another_began(
-    consultancy: Consultancy, monkeypatch: pytest.MonkeyPatch
+    service: ConsortiumService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for module in ("text.chunks", "server.resources.reading"):
         monkeypatch.setattr(f"consortium_mcp.{module}.PIECE", 1)
     uris = [f"consortium://consortiums/c{number}" for number in range(MOST_BEGUN + 1)]
     for uri in uris:
-        consultancy.store.save_consortium(uri.rpartition("/")[2], define(members=[{"model": "a"}]))
-    async with Runner(consultancy) as runner, Client(build_server(runner)) as client:
+        service.store.save_consortium(uri.rpartition("/")[2], define(members=[{"model": "a"}]))
+    async with Runner(service) as runner, Client(build_server(runner)) as client:
         with calling("ann"):
             await client.read_resource(uris[0])
             begun = await client.read_resource(f"{uris[0]}?offset=1")
         with calling("bob"):
             for uri in uris:
                 await client.read_resource(uri)
-        consultancy.store.save_consortium("c0", define(members=[{"model": "a"}], description="now longer"))
+        service.store.save_consortium("c0", define(members=[{"model": "a"}], description="now longer"))
         with calling("ann"):
             later = await client.read_resource(f"{uris[0]}?offset=1")
 
     assert later == begun
 
 
-def test_every_read_of_the_store_is_within_the_rule(consultancy: Consultancy, provider: Provider) -> None:
+def test_every_read_of_the_store_is_within_the_rule(service: ConsortiumService, provider: Provider) -> None:
     with calling("ann"):
-        run = consultancy.open_run("?", models=["a"], arbiter="arbiter")
+        run = service.open_run("?", models=["a"], arbiter="arbiter")
     with calling("bob"):
-        with pytest.raises(NotFound):
-            consultancy.store.load_run(run.run_id)
+        with pytest.raises(NotFoundError):
+            service.store.load_run(run.run_id)
         counts = [
-            consultancy.store.read(f"SELECT count(*) FROM {table}")[0][0]
+            service.store.read(f"SELECT count(*) FROM {table}")[0][0]
             for table in ("runs", "calls", "iterations", "attempts", "ratings")
         ]
 
     seen = []
     for name in ("bob", None, "ann", "bob"):  # the same statement, which SQLite keeps prepared
         with calling(name):
-            seen.append(len(consultancy.store.list_runs()))
+            seen.append(len(service.store.list_runs()))
 
     assert counts == [0] * 5 and seen == [0, 1, 1, 0]
-    assert consultancy.store.load_run(run.run_id).caller == "ann"
+    assert service.store.load_run(run.run_id).caller == "ann"
 
 
-def test_every_table_of_runs_is_behind_the_rule(consultancy: Consultancy) -> None:
+def test_every_table_of_runs_is_behind_the_rule(service: ConsortiumService) -> None:
     """A table that a later schema adds must be laid behind the rule too, or named here as nobody's."""
     with calling("ann"):
-        tables = {row[0] for row in consultancy.store.read("SELECT name FROM main.sqlite_master WHERE type = 'table'")}
-        views = {row[0] for row in consultancy.store.read("SELECT name FROM temp.sqlite_master WHERE type = 'view'")}
+        tables = {row[0] for row in service.store.read("SELECT name FROM main.sqlite_master WHERE type = 'table'")}
+        views = {row[0] for row in service.store.read("SELECT name FROM temp.sqlite_master WHERE type = 'view'")}
     nobodys = {"questions", "spending", "takeovers", "caller_consortiums", "_sqlite_migrations"}
 
     assert {name for name in tables if not name.startswith(("runs_fts", "sqlite_"))} - nobodys == views
@@ -579,10 +579,10 @@ async def test_too_many_requests_are_told_when_to_come_back(
 
 
 async def test_a_callers_budget_for_the_day_stops_that_caller_alone(
-    provider: Provider, consultancy: Consultancy, token_file: Path, tmp_path: Path
+    provider: Provider, service: ConsortiumService, token_file: Path, tmp_path: Path
 ) -> None:
     today = time.strftime("%Y-%m-%d", time.gmtime())
-    with closing(sqlite3.connect(consultancy.store.path)) as connection, connection:
+    with closing(sqlite3.connect(service.store.path)) as connection, connection:
         connection.execute("INSERT INTO spending VALUES (?, 9, 900, 0.5, 0)", [f"caller:{today}:ann"])
     limits = {"CONSORTIUM_MAX_COST_USD_PER_CALLER": "0.5", "CONSORTIUM_TOKEN_FILE": str(token_file)}
     with http_server(tmp_path / "stderr", **limits) as (_, url):
@@ -594,11 +594,11 @@ async def test_a_callers_budget_for_the_day_stops_that_caller_alone(
     assert "used up" not in said(other)
 
 
-async def test_what_a_caller_spends_is_counted_under_its_name(url: str, consultancy: Consultancy) -> None:
+async def test_what_a_caller_spends_is_counted_under_its_name(url: str, service: ConsortiumService) -> None:
     async with ann_and_bob(url) as (ann, _):
         await ann.call_tool("consult_consortium", ONE)
 
-    rows = consultancy.store.read("SELECT scope, calls FROM spending WHERE scope LIKE 'caller:%'")
+    rows = service.store.read("SELECT scope, calls FROM spending WHERE scope LIKE 'caller:%'")
     assert [(row["scope"].rpartition(":")[2], row["calls"]) for row in rows] == [("ann", 2)]
 
 
@@ -629,10 +629,10 @@ async def test_oversized_counts_and_texts_are_refused_before_any_call(provider: 
 
 
 async def test_a_text_that_is_too_long_is_too_long_in_a_saved_consortium_too(
-    provider: Provider, consultancy: Consultancy, tmp_path: Path
+    provider: Provider, service: ConsortiumService, tmp_path: Path
 ) -> None:
-    consultancy.store.save_consortium("before", panel("a", system_prompt="x" * 1001, arbiter="arbiter"))
-    consultancy.store.save_consortium("around", panel("before", arbiter="arbiter"))
+    service.store.save_consortium("before", panel("a", system_prompt="x" * 1001, arbiter="arbiter"))
+    service.store.save_consortium("around", panel("before", arbiter="arbiter"))
     texts: list[str] = []
     with http_server(tmp_path / "stderr", CONSORTIUM_MAX_PROMPT_CHARS="1000") as (_, url):
         async with http_client(url, "auto") as client:
@@ -648,14 +648,14 @@ async def test_a_text_that_is_too_long_is_too_long_in_a_saved_consortium_too(
     refusal = "has 1001 characters; 1000 are allowed (CONSORTIUM_MAX_PROMPT_CHARS). Shorten it."
     assert f"The system prompt of 'x' {refusal}" in texts[0] and f"The description of 'x' {refusal}" in texts[1]
     assert all(f"The system prompt of 'before' {refusal}" in text for text in [*texts[2:], listed])
-    assert provider.count() == 0 and "x" not in consultancy.store.list_consortium_names()
+    assert provider.count() == 0 and "x" not in service.store.list_consortium_names()
 
 
 # What never leaves the server
 
 
 async def test_tokens_and_keys_are_in_no_log_answer_database_or_question(
-    provider: Provider, token_file: Path, consultancy: Consultancy, tmp_path: Path
+    provider: Provider, token_file: Path, service: ConsortiumService, tmp_path: Path
 ) -> None:
     provider.on("b", Fault.wrong_key())
     texts: list[str] = []
@@ -670,7 +670,7 @@ async def test_tokens_and_keys_are_in_no_log_answer_database_or_question(
         async with http_client(url, "auto", "the only token") as client:
             texts.append(str(await client.call_tool("list_runs", {})))
     texts.append((tmp_path / "stderr").read_text())
-    texts += [path.read_bytes().decode("latin-1") for path in consultancy.store.path.parent.glob("*.db*")]
+    texts += [path.read_bytes().decode("latin-1") for path in service.store.path.parent.glob("*.db*")]
     texts += [str(request.__dict__) for request in provider.requests if API_KEY not in str(request.__dict__)]
 
     for secret in (ANN, "the only token", "a wrong token", API_KEY):

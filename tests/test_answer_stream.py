@@ -18,7 +18,7 @@ from consortium_mcp.engine.judging import judging_methods
 from consortium_mcp.engine.judging.partial_reader import beginning_of_synthesis
 from consortium_mcp.llm_plugin.replies import WITHDRAWN
 from consortium_mcp.models.catalogue import Catalogue, load_catalogue
-from consortium_mcp.service.service import Consultancy
+from consortium_mcp.service.service import ConsortiumService
 from tests.consulted import interrupt
 from tests.provider import Answer, Fault, Provider, Reply, completions, tagged_verdict, verdict
 from tests.scripted import read_verdict
@@ -186,21 +186,21 @@ def test_llm_shows_the_answer_while_the_arbiter_writes_it(provider: Provider) ->
 
 
 async def test_a_run_that_is_gone_on_with_tells_nothing_of_an_iteration_that_is_not_its_last(
-    provider: Provider, consultancy: Consultancy
+    provider: Provider, service: ConsortiumService
 ) -> None:
     provider.on("arbiter", [verdict("first", confidence=0.1), verdict("second", confidence=0.2)])
     gate = provider.gate("arbiter")
-    run = consultancy.open_run("?", models=["a", "b"], arbiter="arbiter", max_iterations=2)
+    run = service.open_run("?", models=["a", "b"], arbiter="arbiter", max_iterations=2)
     async with anyio.create_task_group() as group:
-        group.start_soon(consultancy.perform, run)
+        group.start_soon(service.perform, run)
         await anyio.to_thread.run_sync(gate.wait_for, 1)
         group.cancel_scope.cancel()
     gate.open()
-    interrupt(consultancy, run)
+    interrupt(service, run)
     pieces: list[str] = []
 
-    await consultancy.perform(run.run_id, on_text=pieces.append)
-    again = await consultancy.load(run.run_id)
-    await consultancy.clients.aclose()
+    await service.perform(run.run_id, on_text=pieces.append)
+    again = await service.load(run.run_id)
+    await service.clients.aclose()
 
     assert (again.answer, pieces) == ("second", [])

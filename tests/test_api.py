@@ -20,11 +20,11 @@ from pydantic import BaseModel
 import consortium_mcp
 from consortium_mcp import (
     ConsortiumError,
-    InvalidConsortium,
+    InvalidConsortiumError,
     Iteration,
     Progress,
     Run,
-    RunFailed,
+    RunFailedError,
     consult,
     consult_events,
     consult_sync,
@@ -143,11 +143,11 @@ async def test_cancelling_a_consult_cancels_the_run(provider: Provider) -> None:
 async def test_what_goes_wrong_is_raised_by_each_way(provider: Provider) -> None:
     provider.on("a", Fault.wrong_key())
 
-    with pytest.raises(RunFailed, match="a#1: auth"):
+    with pytest.raises(RunFailedError, match="a#1: auth"):
         await consult("?", models=["a"])
-    with pytest.raises(RunFailed, match="a#1: auth"):
+    with pytest.raises(RunFailedError, match="a#1: auth"):
         [event async for event in consult_events("?", models=["a"])]
-    with pytest.raises(RunFailed, match="a#1: auth"):
+    with pytest.raises(RunFailedError, match="a#1: auth"):
         consult_sync("?", models=["a"])
 
 
@@ -207,18 +207,18 @@ async def test_trio_itself_is_refused_with_what_to_do(provider: Provider) -> Non
 async def test_what_a_call_cannot_take_is_one_sentence_before_anything_is_opened(
     provider: Provider, llm_home: Path, prompt: Any, terms: Any, sentence: str
 ) -> None:
-    with pytest.raises(InvalidConsortium, match=sentence):
+    with pytest.raises(InvalidConsortiumError, match=sentence):
         await consult(prompt, **terms)
-    with pytest.raises(InvalidConsortium, match=sentence):
+    with pytest.raises(InvalidConsortiumError, match=sentence):
         consult_sync(prompt, **terms)
-    with pytest.raises(InvalidConsortium, match=sentence):
+    with pytest.raises(InvalidConsortiumError, match=sentence):
         await anext(consult_events(prompt, **terms))
 
     assert provider.count() == 0 and not (llm_home / "consortium.db").exists()
 
 
 def test_create_consortium_refuses_a_text_where_a_list_belongs(provider: Provider) -> None:
-    with pytest.raises(InvalidConsortium, match="models is 'a': it takes a list"):
+    with pytest.raises(InvalidConsortiumError, match="models is 'a': it takes a list"):
         create_consortium("a")
 
 
@@ -234,7 +234,7 @@ def test_create_consortium_takes_what_llm_consortium_took(provider: Provider) ->
 
 def test_B29_a_percentage_is_a_fraction_and_a_broken_rule_one_sentence(provider: Provider) -> None:
     assert create_consortium(["a"], confidence_threshold=80).confidence_threshold == 0.8
-    with pytest.raises(InvalidConsortium, match="max_iterations is 0"):
+    with pytest.raises(InvalidConsortiumError, match="max_iterations is 0"):
         create_consortium(["a"], max_iterations=0, min_iterations=0)
 
 

@@ -8,7 +8,7 @@ from mcp import Client
 
 from consortium_mcp.server import build_server
 from consortium_mcp.service.runner import Runner
-from consortium_mcp.service.service import Consultancy
+from consortium_mcp.service.service import ConsortiumService
 from tests.provider import Provider, verdict
 from tests.server_process import read, said, structured
 
@@ -24,9 +24,9 @@ def blocking_is_an_error() -> Iterator[None]:
         yield
 
 
-async def test_a_consult_and_its_reading_block_nowhere(provider: Provider, consultancy: Consultancy) -> None:
+async def test_a_consult_and_its_reading_block_nowhere(provider: Provider, service: ConsortiumService) -> None:
     provider.on("arbiter", verdict("Paris"))
-    async with Runner(consultancy) as runner, Client(build_server(runner)) as client:
+    async with Runner(service) as runner, Client(build_server(runner)) as client:
         await client.call_tool("consult_consortium", {**ASK, "prompt": "What is imported by now?"})
         with blocking_is_an_error():
             done = structured(await client.call_tool("consult_consortium", {**ASK, "prompt": "Capital?"}))

@@ -23,7 +23,7 @@ from consortium_mcp.records import Run
 from consortium_mcp.server import build_server
 from consortium_mcp.service import runner as runner_module
 from consortium_mcp.service.runner import Runner
-from consortium_mcp.service.service import Consultancy
+from consortium_mcp.service.service import ConsortiumService
 from consortium_mcp.store import LEASE_SECONDS
 from tests.plugins import install_plugin
 from tests.provider import Fault, Provider, verdict
@@ -54,10 +54,10 @@ class Held:
         assert self._provider.count() == self.calls
 
 
-def the_run(consultancy: Consultancy) -> Run:
+def the_run(service: ConsortiumService) -> Run:
     """The one run that there is, as a later process reads it."""
-    (run,) = consultancy.store.list_runs()
-    return consultancy.store.load_run(run.run_id)
+    (run,) = service.store.list_runs()
+    return service.store.load_run(run.run_id)
 
 
 def assert_cancelled(run: Run, iteration: int) -> None:
@@ -73,7 +73,7 @@ def assert_cancelled(run: Run, iteration: int) -> None:
     ("end", "iteration"), [("close", 1), ("close", 2), (signal.SIGINT, 1), (signal.SIGINT, 2), (signal.SIGTERM, 2)]
 )
 def test_the_end_of_a_stdio_server_stops_its_runs(
-    end: str | signal.Signals, iteration: int, provider: Provider, consultancy: Consultancy, tmp_path: Path
+    end: str | signal.Signals, iteration: int, provider: Provider, service: ConsortiumService, tmp_path: Path
 ) -> None:
     held = Held(provider, iteration)
 
@@ -87,7 +87,7 @@ def test_the_end_of_a_stdio_server_stops_its_runs(
         status = server.wait()
 
     held.assert_stopped()
-    assert_cancelled(the_run(consultancy), iteration)
+    assert_cancelled(the_run(service), iteration)
     assert status == (128 + end if isinstance(end, signal.Signals) else 0)
     assert (tmp_path / "stderr").read_text() == ""
 
@@ -106,7 +106,7 @@ def test_a_client_that_leaves_in_the_middle_of_an_answer_ends_the_server_in_peac
 
 @pytest.mark.parametrize(("end", "mode"), [(signal.SIGINT, "legacy"), (signal.SIGTERM, "auto")])
 async def test_a_signal_to_an_http_server_cuts_its_runs_which_can_be_resumed(
-    end: signal.Signals, mode: str, provider: Provider, consultancy: Consultancy, tmp_path: Path
+    end: signal.Signals, mode: str, provider: Provider, service: ConsortiumService, tmp_path: Path
 ) -> None:
     held = Held(provider, 2)
 
@@ -118,13 +118,13 @@ async def test_a_signal_to_an_http_server_cuts_its_runs_which_can_be_resumed(
             status = await anyio.to_thread.run_sync(lambda: process.wait(timeout=30))
 
     held.assert_stopped()
-    run = the_run(consultancy)
+    run = the_run(service)
     assert (status, run.run_id, run.status) == (0, running["run_id"], "interrupted")
     assert "Traceback" not in (tmp_path / "stderr").read_text()
 
 
 def test_sigterm_stops_a_command_that_a_shell_runs_in_the_background(
-    provider: Provider, consultancy: Consultancy
+    provider: Provider, service: ConsortiumService
 ) -> None:
     held = Held(provider, 2)
     command = f"{sys.executable} -m consortium_mcp consult Why -m a -m b --arbiter arbiter & echo $!; wait $!; echo $?"
@@ -136,13 +136,13 @@ def test_sigterm_stops_a_command_that_a_shell_runs_in_the_background(
         status = shell.stdout.readline()
 
     held.assert_stopped()
-    assert_cancelled(the_run(consultancy), 2)
+    assert_cancelled(the_run(service), 2)
     assert status == "130\n"
 
 
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_and_sigterm_stop_the_run_of_a_command(
-    end: signal.Signals, provider: Provider, consultancy: Consultancy
+    end: signal.Signals, provider: Provider, service: ConsortiumService
 ) -> None:
     held = Held(provider, 2)
     command = [sys.executable, "-m", "consortium_mcp", "consult", "?", "-m", "a", "-m", "b", "--arbiter", "arbiter"]
@@ -153,13 +153,13 @@ def test_ctrl_c_and_sigterm_stop_the_run_of_a_command(
         stdout, stderr = process.communicate(timeout=30)
 
     held.assert_stopped()
-    assert_cancelled(the_run(consultancy), 2)
+    assert_cancelled(the_run(service), 2)
     assert (process.returncode, stdout) == (130, "")
     assert stderr.count("\n") == 1
 
 
 def test_after_kill_9_the_run_reads_interrupted_with_all_that_had_arrived(
-    provider: Provider, consultancy: Consultancy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    provider: Provider, service: ConsortiumService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     held = Held(provider, 2)
 
@@ -171,7 +171,7 @@ def test_after_kill_9_the_run_reads_interrupted_with_all_that_had_arrived(
     held.assert_stopped()
     later = time.time() + LEASE_SECONDS
     monkeypatch.setattr(time, "time", lambda: later)
-    run = the_run(consultancy)
+    run = the_run(service)
 
     assert (run.status, run.answer) == ("interrupted", None)
     assert [one.text for one in run.iterations[0].responses] == ["answer of a", "answer of b"]
@@ -221,7 +221,7 @@ def wait_for_files(folder: Path, *names: str) -> None:
 
 @pytest.mark.parametrize("end", ["close", signal.SIGTERM])
 def test_models_that_block_in_threads_do_not_hold_up_the_end_of_a_server(
-    end: str | signal.Signals, seen: Path, consultancy: Consultancy, tmp_path: Path
+    end: str | signal.Signals, seen: Path, service: ConsortiumService, tmp_path: Path
 ) -> None:
     with StdioServer(tmp_path / "stderr") as server:
         server.call("consult_consortium", prompt="?", models=["chunky", "sleeper:2"])
@@ -232,10 +232,10 @@ def test_models_that_block_in_threads_do_not_hold_up_the_end_of_a_server(
             server.close_stdin()
         server.wait()
 
-    assert the_run(consultancy).status == "cancelled"
+    assert the_run(service).status == "cancelled"
 
 
-def test_models_that_block_in_threads_do_not_hold_up_ctrl_c(seen: Path, consultancy: Consultancy) -> None:
+def test_models_that_block_in_threads_do_not_hold_up_ctrl_c(seen: Path, service: ConsortiumService) -> None:
     command = [sys.executable, "-m", "consortium_mcp", "consult", "?", "-m", "chunky", "-m", "sleeper"]
 
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
@@ -243,7 +243,7 @@ def test_models_that_block_in_threads_do_not_hold_up_ctrl_c(seen: Path, consulta
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=30)
 
-    assert (process.returncode, the_run(consultancy).status) == (130, "cancelled")
+    assert (process.returncode, the_run(service).status) == (130, "cancelled")
 
 
 def test_a_command_ends_with_its_answer_though_a_thread_still_hangs(seen: Path, provider: Provider) -> None:
@@ -272,9 +272,9 @@ async def client(request: pytest.FixtureRequest, runner: Runner) -> AsyncIterato
 
 
 @pytest.fixture
-async def runner(consultancy: Consultancy, provider: Provider) -> AsyncIterator[Runner]:
+async def runner(service: ConsortiumService, provider: Provider) -> AsyncIterator[Runner]:
     """What works on the runs in this process."""
-    async with Runner(consultancy) as runner:
+    async with Runner(service) as runner:
         yield runner
 
 
@@ -295,17 +295,17 @@ async def consult_until(client: Client, stop: Callable[[], Any], **arguments: An
 
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
 async def test_a_users_stop_over_stdio_cancels_the_run(
-    mode: str, provider: Provider, consultancy: Consultancy, tmp_path: Path
+    mode: str, provider: Provider, service: ConsortiumService, tmp_path: Path
 ) -> None:
     held = Held(provider, 2)
 
     async with connected(mode, tmp_path / "stderr") as client:
         await consult_until(client, held.wait)
-        ended = await ends(client, the_run(consultancy).run_id)
+        ended = await ends(client, the_run(service).run_id)
 
     held.assert_stopped()
     assert ended["status"] == "cancelled"
-    assert_cancelled(the_run(consultancy), 2)
+    assert_cancelled(the_run(service), 2)
 
 
 STOPPED = ["User pressed stop", "AbortError: This operation was aborted", "caller cancelled", None]
@@ -323,7 +323,7 @@ def wait_for_calls(provider: Provider, number: int) -> None:
 
 
 def test_the_reason_of_a_cancelled_request_tells_a_stop_from_lost_patience(
-    provider: Provider, consultancy: Consultancy, tmp_path: Path
+    provider: Provider, service: ConsortiumService, tmp_path: Path
 ) -> None:
     gate = provider.gate("a")
     provider.on("arbiter", verdict("the answer"))
@@ -336,9 +336,9 @@ def test_the_reason_of_a_cancelled_request_tells_a_stop_from_lost_patience(
             server.notify("notifications/cancelled", requestId=consult, **({"reason": reason} if reason else {}))
         provider.wait_until(lambda: provider.disconnects == len(STOPPED))
         gate.open()
-        for run in consultancy.store.list_runs():
+        for run in service.store.list_runs():
             server.answer(server.call("get_run", run_id=run.run_id, wait_seconds=60))
-            ended[run.prompt] = consultancy.store.load_run(run.run_id).status
+            ended[run.prompt] = service.store.load_run(run.run_id).status
 
     assert ended == {str(reason): "cancelled" if reason in STOPPED else "converged" for reason in [*STOPPED, *GAVE_UP]}
 
@@ -385,7 +385,7 @@ async def test_a_stop_that_comes_while_the_run_is_being_opened_is_not_lost(
     runner: Runner, provider: Provider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opening, go_on, opened = threading.Event(), threading.Event(), threading.Event()
-    open_run = runner.consultancy.open_run
+    open_run = runner.service.open_run
 
     def slow_open_run(*arguments: Any, **named: Any) -> Run:
         opening.set()
@@ -394,7 +394,7 @@ async def test_a_stop_that_comes_while_the_run_is_being_opened_is_not_lost(
         opened.set()
         return run
 
-    monkeypatch.setattr(runner.consultancy, "open_run", slow_open_run)
+    monkeypatch.setattr(runner.service, "open_run", slow_open_run)
     provider.on("a", Fault.hang())
 
     async with Client(build_server(runner), mode="legacy") as client:
@@ -402,31 +402,31 @@ async def test_a_stop_that_comes_while_the_run_is_being_opened_is_not_lost(
         await client.list_tools()  # what was sent before this has been heard
         go_on.set()
         await anyio.to_thread.run_sync(opened.wait)
-        ended = await ends(client, the_run(runner.consultancy).run_id)
+        ended = await ends(client, the_run(runner.service).run_id)
 
     assert ended["status"] == "cancelled"
 
 
 async def test_a_run_that_is_stopped_before_its_first_step_reads_cancelled(
-    consultancy: Consultancy, provider: Provider
+    service: ConsortiumService, provider: Provider
 ) -> None:
-    run = consultancy.open_run("?", models=["a"])
+    run = service.open_run("?", models=["a"])
 
-    async with Runner(consultancy) as runner:
+    async with Runner(service) as runner:
         runner.submit(run.run_id)
 
-    assert (the_run(consultancy).status, provider.count()) == ("cancelled", 0)
+    assert (the_run(service).status, provider.count()) == ("cancelled", 0)
 
 
 async def test_the_end_stops_all_runs_before_it_waits_for_any(runner: Runner, provider: Provider) -> None:
     gate = provider.gate("a")
     for number in range(5):
-        runner.submit(runner.consultancy.open_run(f"{number}?", models=["a"]).run_id)
+        runner.submit(runner.service.open_run(f"{number}?", models=["a"]).run_id)
     await gate.wait_for_async(5)
 
     await runner.stop()
 
-    assert {run.status for run in runner.consultancy.store.list_runs()} == {"cancelled"}
+    assert {run.status for run in runner.service.store.list_runs()} == {"cancelled"}
     await provider.wait_until_async(lambda: provider.disconnects == 5)
 
 
@@ -434,22 +434,22 @@ async def test_the_end_stops_all_runs_before_it_waits_for_any(runner: Runner, pr
 
 
 async def test_over_legacy_http_a_users_stop_cancels_the_run(
-    provider: Provider, consultancy: Consultancy, tmp_path: Path
+    provider: Provider, service: ConsortiumService, tmp_path: Path
 ) -> None:
     held = Held(provider, 2)
 
     with http_server(tmp_path / "stderr") as (_, url):
         async with Client(url, mode="legacy") as client:
             await consult_until(client, held.wait)
-            ended = await ends(client, the_run(consultancy).run_id)
+            ended = await ends(client, the_run(service).run_id)
 
     held.assert_stopped()
     assert ended["status"] == "cancelled"
-    assert_cancelled(the_run(consultancy), 2)
+    assert_cancelled(the_run(service), 2)
 
 
 async def test_over_modern_http_where_a_stop_is_a_closed_connection_the_run_goes_on_until_cancel_run(
-    provider: Provider, consultancy: Consultancy, tmp_path: Path
+    provider: Provider, service: ConsortiumService, tmp_path: Path
 ) -> None:
     held = Held(provider, 2)
 
@@ -461,12 +461,12 @@ async def test_over_modern_http_where_a_stop_is_a_closed_connection_the_run_goes
 
     held.assert_stopped()
     assert (joined["status"], cancelled["status"]) == ("running", "cancelled")
-    assert_cancelled(the_run(consultancy), 2)
+    assert_cancelled(the_run(service), 2)
 
 
 @pytest.mark.parametrize("returns", ["while it runs", "when it has ended"])
 def test_over_legacy_http_a_broken_connection_neither_stops_the_run_nor_loses_its_answer(
-    returns: str, provider: Provider, consultancy: Consultancy, tmp_path: Path
+    returns: str, provider: Provider, service: ConsortiumService, tmp_path: Path
 ) -> None:
     provider.on("arbiter", verdict("the answer"))
     gate = provider.gate("a")
@@ -482,7 +482,7 @@ def test_over_legacy_http_a_broken_connection_neither_stops_the_run_nor_loses_it
             gate.open()
         else:
             gate.open()
-            wait_for_end(consultancy)
+            wait_for_end(service)
             again = session.send("tools/call", consult)
         answer = session.read(again)
 
@@ -490,10 +490,10 @@ def test_over_legacy_http_a_broken_connection_neither_stops_the_run_nor_loses_it
     assert (provider.count(), provider.disconnects) == (3, 0)
 
 
-def wait_for_end(consultancy: Consultancy) -> None:
+def wait_for_end(service: ConsortiumService) -> None:
     """Returns when the one run has ended."""
     pause = threading.Event()
-    while the_run(consultancy).status == "running":
+    while the_run(service).status == "running":
         pause.wait(0.01)
 
 

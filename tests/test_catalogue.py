@@ -12,10 +12,10 @@ import pytest
 from llm.plugins import pm
 
 from consortium_mcp import consult
-from consortium_mcp.errors import ModelUnavailable
+from consortium_mcp.errors import ModelUnavailableError
 from consortium_mcp.models.catalogue import Catalogue, RecentCatalogue, load_catalogue
 from consortium_mcp.records.consortium import Consortium, Member
-from consortium_mcp.service.service import Consultancy
+from consortium_mcp.service.service import ConsortiumService
 from consortium_mcp.settings import load_settings
 from tests.plugins import install_plugin
 from tests.provider import Provider
@@ -61,7 +61,7 @@ def add_plugin() -> Iterator[AddPlugin]:
 
 
 def why_unusable(name: str, allowed: tuple[str, ...] = ()) -> str:
-    with pytest.raises(ModelUnavailable) as caught:
+    with pytest.raises(ModelUnavailableError) as caught:
         load_catalogue().usable(name, allowed)
     return str(caught.value)
 
@@ -109,7 +109,7 @@ def test_damaged_aliases_are_named_with_the_remedy(llm_home: Path, content: str)
     path = llm_home / "aliases.json"
     path.write_text(content)
 
-    with pytest.raises(ModelUnavailable) as caught:
+    with pytest.raises(ModelUnavailableError) as caught:
         load_catalogue()
     assert str(caught.value).startswith(f"llm's aliases in {path} cannot be read (")
 
@@ -217,7 +217,7 @@ async def test_nothing_is_paid_for_when_one_model_cannot_be_called(
     add_plugin("keyed-plugin", lambda register: register(KeyedModel()))
     settings = load_settings(None, allowed_models="a,b,keyed,arbiter")
 
-    with pytest.raises(ModelUnavailable, match=said):
+    with pytest.raises(ModelUnavailableError, match=said):
         await consult("why?", settings=settings, **{"arbiter": "arbiter", **definition})
     assert provider.count() == 0
 
@@ -234,13 +234,13 @@ async def test_nothing_is_paid_for_when_one_model_cannot_be_called(
     ],
 )
 def test_options_are_checked_before_any_call(
-    provider: Provider, consultancy: Consultancy, options: dict[str, Any], said: str
+    provider: Provider, service: ConsortiumService, options: dict[str, Any], said: str
 ) -> None:
     members = (Member(model="b"), Member(model="a", options=options))
 
-    with pytest.raises(ModelUnavailable, match=said):
-        consultancy.open_run("why?", consortium=Consortium(members=members, arbiter="arbiter"))
-    assert (provider.count(), consultancy.store.list_runs()) == (0, [])
+    with pytest.raises(ModelUnavailableError, match=said):
+        service.open_run("why?", consortium=Consortium(members=members, arbiter="arbiter"))
+    assert (provider.count(), service.store.list_runs()) == (0, [])
 
 
 # broken plugins
@@ -280,7 +280,7 @@ def test_what_a_plugin_registered_before_it_raised_can_be_used(add_plugin: AddPl
 
 
 def test_a_model_that_is_only_asynchronous_hides_no_consortium_and_is_hidden_by_none(
-    consultancy: Consultancy, add_plugin: AddPlugin
+    service: ConsortiumService, add_plugin: AddPlugin
 ) -> None:
     class OnlyAsync(llm.AsyncModel):
         model_id = "only-async"
@@ -291,7 +291,7 @@ def test_a_model_that_is_only_asynchronous_hides_no_consortium_and_is_hidden_by_
             yield ""
 
     for name in ("panel", "only-async"):
-        consultancy.store.save_consortium(name, Consortium(members=(Member(model="a"),), arbiter="a"))
+        service.store.save_consortium(name, Consortium(members=(Member(model="a"),), arbiter="a"))
     add_plugin("async-plugin", lambda register: register(None, OnlyAsync()))
     catalogue = load_catalogue()
 

@@ -37,7 +37,7 @@ from consortium_mcp.server.resources import changes, listeners
 from consortium_mcp.server.resources.changes import events_between
 from consortium_mcp.server.resources.listeners import Listeners
 from consortium_mcp.service.runner import Runner
-from consortium_mcp.service.service import Consultancy
+from consortium_mcp.service.service import ConsortiumService
 from consortium_mcp.store.change_markers import NOTHING
 from tests.consulted import consulted
 from tests.provider import Provider, verdict
@@ -116,11 +116,11 @@ def mode(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-async def runner(consultancy: Consultancy, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Runner]:
+async def runner(service: ConsortiumService, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Runner]:
     """A runner whose server looks often."""
     monkeypatch.setattr(changes, "BUSY_SECONDS", 0.01)
     monkeypatch.setattr(changes, "IDLE_SECONDS", 0.01)
-    async with Runner(consultancy) as runner:
+    async with Runner(service) as runner:
         yield runner
 
 
@@ -171,7 +171,7 @@ async def test_a_running_run_is_announced_at_each_response(runner: Runner, mode:
     provider.on("arbiter", verdict("Paris"))
     gates = {model: provider.gate(model) for model in ("a", "b", "arbiter")}
     opened = await anyio.to_thread.run_sync(
-        lambda: runner.consultancy.open_run("Why?", models=["a", "b"], arbiter="arbiter")
+        lambda: runner.service.open_run("Why?", models=["a", "b"], arbiter="arbiter")
     )
     stood: list[tuple[str, int]] = []
     async with ear(build_server(runner), mode, opened.uri) as listener:
@@ -189,7 +189,7 @@ async def test_a_running_run_is_announced_at_each_response(runner: Runner, mode:
 
 async def test_what_was_written_right_after_subscribing_is_not_missed(runner: Runner, mode: str) -> None:
     async with ear(build_server(runner), mode, "consortium://stats") as listener:
-        runner.consultancy.store.save_consortium("pair", PAIR)
+        runner.service.store.save_consortium("pair", PAIR)
         await listener.wait_for(ResourcesListChanged())
         names = [one.name for one in (await listener.client.list_resources()).resources]
 
@@ -209,9 +209,9 @@ async def test_a_client_that_unsubscribed_hears_of_the_resource_no_more(runner: 
     async with ear(build_server(runner), "legacy", *uris) as listener:
         with pytest.warns(MCPDeprecationWarning):
             await listener.client.unsubscribe_resource(uris[1])
-        runner.consultancy.store.save_consortium("pair", PAIR)
-        run = await consulted(runner.consultancy, "a")
-        runner.consultancy.store.save_rating(Rating(run_id=run.run_id, score=1))
+        runner.service.store.save_consortium("pair", PAIR)
+        run = await consulted(runner.service, "a")
+        runner.service.store.save_rating(Rating(run_id=run.run_id, score=1))
         heard = await listener.wait_for(ToolsListChanged())
         heard += await listener.wait_for(ResourceUpdated(uris[0]))
 
@@ -222,7 +222,7 @@ async def test_the_database_is_not_looked_at_while_nobody_listens(
     runner: Runner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looks: list[int] = []
-    store = runner.consultancy.store
+    store = runner.service.store
     look = store.data_version
 
     def noted() -> int:
@@ -243,9 +243,9 @@ async def test_the_database_is_not_looked_at_while_nobody_listens(
 
 
 async def test_a_caller_hears_of_its_own_runs_and_consortiums_alone(
-    consultancy: Consultancy, provider: Provider
+    service: ConsortiumService, provider: Provider
 ) -> None:
-    announced = changes.Changes(consultancy.store, Listeners())
+    announced = changes.Changes(service.store, Listeners())
     heard: dict[str, list[ServerEvent]] = {"ann": [], "bob": []}
     for name, events in heard.items():
         with calling(name):
@@ -254,8 +254,8 @@ async def test_a_caller_hears_of_its_own_runs_and_consortiums_alone(
     for events in heard.values():
         events.clear()
     with calling("ann"):
-        run = consultancy.open_run("?", models=["a"], arbiter="arbiter")
-        consultancy.store.save_consortium("panel", PAIR)
+        run = service.open_run("?", models=["a"], arbiter="arbiter")
+        service.store.save_consortium("panel", PAIR)
     await announced._look()
 
     assert (
@@ -264,7 +264,7 @@ async def test_a_caller_hears_of_its_own_runs_and_consortiums_alone(
     assert heard["bob"] == []
 
 
-async def test_a_connection_that_closed_is_forgotten(consultancy: Consultancy) -> None:
+async def test_a_connection_that_closed_is_forgotten(service: ConsortiumService) -> None:
     announced = Listeners()
     connection = Connection.for_loop(Mock())
     announced.subscribed(connection)
@@ -277,12 +277,12 @@ async def test_a_connection_that_closed_is_forgotten(consultancy: Consultancy) -
 
 
 async def test_a_caller_who_left_while_a_run_was_under_way_keeps_nobody_looking_often(
-    consultancy: Consultancy, provider: Provider
+    service: ConsortiumService, provider: Provider
 ) -> None:
-    announced = changes.Changes(consultancy.store, Listeners())
+    announced = changes.Changes(service.store, Listeners())
     with calling("ann"):
         ann_leaves = announced.listeners.subscribe(lambda _: None)
-        consultancy.open_run("?", models=["a"], arbiter="arbiter")
+        service.open_run("?", models=["a"], arbiter="arbiter")
     with calling("bob"):
         announced.listeners.subscribe(lambda _: None)
     await announced._look()
@@ -293,7 +293,7 @@ async def test_a_caller_who_left_while_a_run_was_under_way_keeps_nobody_looking_
     assert pauses == [changes.BUSY_SECONDS, changes.IDLE_SECONDS]
 
 
-async def test_a_stream_that_is_left_twice_is_left_once(consultancy: Consultancy) -> None:
+async def test_a_stream_that_is_left_twice_is_left_once(service: ConsortiumService) -> None:
     listeners = Listeners()
     leave = listeners.subscribe(lambda _: None)
     leave()
@@ -319,7 +319,7 @@ async def test_a_uri_that_cannot_be_ours_is_not_subscribed_to(runner: Runner, ur
 async def test_the_longest_name_of_a_consortium_can_be_subscribed_to(runner: Runner) -> None:
     name = "\N{BALLOT BOX WITH BALLOT}" * 100
     async with ear(build_server(runner), "legacy", consortium_uri(name)) as listener:
-        runner.consultancy.store.save_consortium(name, PAIR)
+        runner.service.store.save_consortium(name, PAIR)
         await listener.wait_for(ResourceUpdated(consortium_uri(name)))
 
 

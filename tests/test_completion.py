@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from consortium_mcp.cli import main
-from consortium_mcp.service.service import Consultancy
+from consortium_mcp.service.service import ConsortiumService
 from tests.provider import Provider
 from tests.scripted import new_run
 from tests.test_cli import run_command
@@ -55,9 +55,9 @@ def test_saved_consortiums_are_offered(provider: Provider) -> None:
 
 
 @bash_only
-def test_the_newest_runs_are_offered(consultancy: Consultancy) -> None:
+def test_the_newest_runs_are_offered(service: ConsortiumService) -> None:
     for number in range(25):
-        consultancy.store.open_run(new_run(run_id=f"01run{number:02}"), "somebody")
+        service.store.open_run(new_run(run_id=f"01run{number:02}"), "somebody")
 
     newest = [f"01run{number:02}" for number in reversed(range(5, 25))]
     assert offered("runs", "show", "") == newest

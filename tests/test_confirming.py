@@ -17,7 +17,7 @@ from mcp_types import (
 )
 
 from consortium_mcp._util.caller import calling
-from consortium_mcp.service.service import Consultancy
+from consortium_mcp.service.service import ConsortiumService
 from tests.consulted import member
 from tests.in_process import in_process
 from tests.provider import Provider, Reply, tagged_verdict, verdict
@@ -63,10 +63,10 @@ class Person:
 
 @asynccontextmanager
 async def with_person(
-    mode: str, consultancy: Consultancy, person: Person | None, **options: Any
+    mode: str, service: ConsortiumService, person: Person | None, **options: Any
 ) -> AsyncIterator[Client]:
     """A client whose user is asked; None for one that can ask nobody."""
-    async with in_process(mode, consultancy, elicitation_callback=person, **options) as client:
+    async with in_process(mode, service, elicitation_callback=person, **options) as client:
         yield client
 
 
@@ -76,20 +76,20 @@ TAKEN = {"name": "panel", "models": ["b"]}
 
 
 @pytest.fixture
-def taken(provider: Provider, consultancy: Consultancy) -> Consultancy:
+def taken(provider: Provider, service: ConsortiumService) -> ConsortiumService:
     """A store in which the name is taken."""
-    consultancy.store.save_consortium("panel", panel("a"))
-    return consultancy
+    service.store.save_consortium("panel", panel("a"))
+    return service
 
 
-def saved_model(consultancy: Consultancy) -> str:
+def saved_model(service: ConsortiumService) -> str:
     """Who is asked by the saved consortium."""
-    return consultancy.store.load_consortium("panel").members[0].model
+    return service.store.load_consortium("panel").members[0].model
 
 
 @pytest.mark.parametrize("content", [{"confirm": True}, {}])
 async def test_a_person_that_agrees_lets_a_consortium_be_replaced(
-    mode: str, content: dict[str, bool], taken: Consultancy
+    mode: str, content: dict[str, bool], taken: ConsortiumService
 ) -> None:
     person = Person("accept", **content)
     async with with_person(mode, taken, person) as client:
@@ -109,7 +109,7 @@ async def test_a_person_that_agrees_lets_a_consortium_be_replaced(
     ids=["declines", "cancels", "says no"],
 )
 async def test_a_person_that_does_not_agree_keeps_the_consortium(
-    mode: str, person: Person, why: str, taken: Consultancy
+    mode: str, person: Person, why: str, taken: ConsortiumService
 ) -> None:
     async with with_person(mode, taken, person) as client:
         result = await client.call_tool("save_consortium", TAKEN)
@@ -118,7 +118,7 @@ async def test_a_person_that_does_not_agree_keeps_the_consortium(
     assert saved_model(taken) == "a"
 
 
-async def test_where_nobody_can_be_asked_the_refusal_names_overwrite(mode: str, taken: Consultancy) -> None:
+async def test_where_nobody_can_be_asked_the_refusal_names_overwrite(mode: str, taken: ConsortiumService) -> None:
     async with with_person(mode, taken, None) as client:
         result = await client.call_tool("save_consortium", TAKEN)
 
@@ -128,7 +128,7 @@ async def test_where_nobody_can_be_asked_the_refusal_names_overwrite(mode: str, 
 
 @pytest.mark.parametrize("arguments", [{**TAKEN, "overwrite": True}, {**TAKEN, "name": "free"}])
 async def test_nobody_is_asked_where_there_is_nothing_to_decide(
-    mode: str, arguments: dict[str, Any], taken: Consultancy
+    mode: str, arguments: dict[str, Any], taken: ConsortiumService
 ) -> None:
     person = Person("decline")
     async with with_person(mode, taken, person) as client:
@@ -137,7 +137,7 @@ async def test_nobody_is_asked_where_there_is_nothing_to_decide(
     assert person.asked == []
 
 
-async def test_nobody_is_asked_where_a_callers_own_only_stands_before_the_servers(taken: Consultancy) -> None:
+async def test_nobody_is_asked_where_a_callers_own_only_stands_before_the_servers(taken: ConsortiumService) -> None:
     person = Person("decline")
     with calling("ann"):
         async with with_person("auto", taken, person) as client:
@@ -151,10 +151,10 @@ async def test_nobody_is_asked_where_a_callers_own_only_stands_before_the_server
 
 
 async def test_a_consult_that_may_cost_more_than_is_set_asks_first(
-    mode: str, priced: Provider, open_consultancy: Callable[..., Consultancy]
+    mode: str, priced: Provider, open_service: Callable[..., ConsortiumService]
 ) -> None:
     person = Person("accept", confirm=True)
-    async with with_person(mode, open_consultancy(confirm_cost_usd=0.0001), person) as client:
+    async with with_person(mode, open_service(confirm_cost_usd=0.0001), person) as client:
         result = structured(await client.call_tool("consult_consortium", CONSULT))
 
     assert result["answer"] == "Because." and len(person.asked) == 1
@@ -163,9 +163,9 @@ async def test_a_consult_that_may_cost_more_than_is_set_asks_first(
 
 @pytest.mark.parametrize("action", ["decline", "cancel"])
 async def test_a_person_that_does_not_agree_spends_nothing(
-    mode: str, action: Literal["decline", "cancel"], priced: Provider, open_consultancy: Callable[..., Consultancy]
+    mode: str, action: Literal["decline", "cancel"], priced: Provider, open_service: Callable[..., ConsortiumService]
 ) -> None:
-    async with with_person(mode, open_consultancy(confirm_cost_usd=0.0001), Person(action)) as client:
+    async with with_person(mode, open_service(confirm_cost_usd=0.0001), Person(action)) as client:
         result = await client.call_tool("consult_consortium", CONSULT)
 
     assert result.is_error and said(result).endswith(": nothing was asked and nothing was spent.")
@@ -173,9 +173,9 @@ async def test_a_person_that_does_not_agree_spends_nothing(
 
 
 async def test_where_nobody_can_be_asked_the_refusal_holds_the_plan(
-    mode: str, priced: Provider, open_consultancy: Callable[..., Consultancy]
+    mode: str, priced: Provider, open_service: Callable[..., ConsortiumService]
 ) -> None:
-    async with with_person(mode, open_consultancy(confirm_cost_usd=0.0001), None) as client:
+    async with with_person(mode, open_service(confirm_cost_usd=0.0001), None) as client:
         result = await client.call_tool("consult_consortium", CONSULT)
 
     assert result.is_error and f"Would ask: {PRICED}" in said(result) and "max_cost_usd" in said(result)
@@ -193,37 +193,37 @@ async def test_where_nobody_can_be_asked_the_refusal_holds_the_plan(
     ids=["off", "cheap", "bounded", "dry run"],
 )
 async def test_nobody_is_asked_about_a_consult_that_stays_below(
-    limit: float | None, arguments: dict[str, Any], priced: Provider, open_consultancy: Callable[..., Consultancy]
+    limit: float | None, arguments: dict[str, Any], priced: Provider, open_service: Callable[..., ConsortiumService]
 ) -> None:
     person = Person("decline")
-    async with with_person("auto", open_consultancy(confirm_cost_usd=limit), person) as client:
+    async with with_person("auto", open_service(confirm_cost_usd=limit), person) as client:
         structured(await client.call_tool("consult_consortium", arguments))
 
     assert person.asked == []
 
 
 async def test_a_price_that_is_unknown_is_the_persons_to_decide(
-    mode: str, provider: Provider, open_consultancy: Callable[..., Consultancy]
+    mode: str, provider: Provider, open_service: Callable[..., ConsortiumService]
 ) -> None:
     person = Person("decline")
-    async with with_person(mode, open_consultancy(confirm_cost_usd=1), person) as client:
+    async with with_person(mode, open_service(confirm_cost_usd=1), person) as client:
         await client.call_tool("consult_consortium", {"prompt": "?", "models": ["a"], "arbiter": "arbiter"})
 
     assert "may cost is unknown" in person.asked[0] and provider.count() == 0
 
 
 async def test_what_cannot_run_is_refused_before_anybody_is_asked(
-    mode: str, provider: Provider, open_consultancy: Callable[..., Consultancy]
+    mode: str, provider: Provider, open_service: Callable[..., ConsortiumService]
 ) -> None:
     person = Person("accept", confirm=True)
-    async with with_person(mode, open_consultancy(confirm_cost_usd=0), person) as client:
+    async with with_person(mode, open_service(confirm_cost_usd=0), person) as client:
         result = await client.call_tool("consult_consortium", {"prompt": "?", "models": ["nobody"]})
 
     assert result.is_error and "llm knows no model 'nobody'" in said(result) and person.asked == []
 
 
 async def test_a_person_is_asked_once_where_the_client_also_lends_its_model(
-    mode: str, priced: Provider, open_consultancy: Callable[..., Consultancy]
+    mode: str, priced: Provider, open_service: Callable[..., ConsortiumService]
 ) -> None:
     person = Person("accept", confirm=True)
 
@@ -232,8 +232,8 @@ async def test_a_person_is_asked_once_where_the_client_also_lends_its_model(
         text = tagged_verdict("Ours.", confidence=0.9) if judging else "Mine."
         return CreateMessageResult(role="assistant", content=TextContent(type="text", text=text), model="host-model")
 
-    office = open_consultancy(confirm_cost_usd=0.0001)
-    async with with_person(mode, office, person, sampling_callback=sample) as client:
+    service = open_service(confirm_cost_usd=0.0001)
+    async with with_person(mode, service, person, sampling_callback=sample) as client:
         asked = {"prompt": "?", "models": [PRICED, "client"], "arbiter": "client"}
         result = structured(await client.call_tool("consult_consortium", asked))
 

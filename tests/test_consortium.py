@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from consortium_mcp.errors import InvalidConsortium
+from consortium_mcp.errors import InvalidConsortiumError
 from consortium_mcp.records.consortium import (
     MAX_INSTANCES,
     MAX_ITERATIONS,
@@ -69,7 +69,7 @@ def counts(texts: list[str], default: int = 1, is_model: Callable[[str], bool] =
 
 def refusal(**fields: Any) -> str:
     """The sentence with which a definition is refused."""
-    with pytest.raises(InvalidConsortium) as refused:
+    with pytest.raises(InvalidConsortiumError) as refused:
         define(**{"members": [{"model": "a"}]} | fields)
     return str(refused.value)
 
@@ -114,13 +114,13 @@ def test_a_model_without_a_count_gets_the_default_count() -> None:
 
 @pytest.mark.parametrize("text", ["a:0", "a:-1", "a:257", "a:99999999999999999999", "llama3:8b:0"])
 def test_B13_a_count_out_of_range_is_refused_with_the_text_and_the_range(text: str) -> None:
-    with pytest.raises(InvalidConsortium, match=f"{text}.*from 1 to 256"):
+    with pytest.raises(InvalidConsortiumError, match=f"{text}.*from 1 to 256"):
         counts([text])
 
 
 @pytest.mark.parametrize("default", [0, -1, 257])
 def test_B13_a_default_count_out_of_range_is_refused(default: int) -> None:
-    with pytest.raises(InvalidConsortium, match="from 1 to 256"):
+    with pytest.raises(InvalidConsortiumError, match="from 1 to 256"):
         counts(["a"], default)
 
 
@@ -150,7 +150,7 @@ def test_B13_a_consortium_without_members_is_refused(members: object) -> None:
 def test_B12_parse_members_raises_nothing_but_invalid_consortium(texts: list[str], default: int) -> None:
     try:
         found = counts(texts, default)
-    except InvalidConsortium:
+    except InvalidConsortiumError:
         found = {}
     assert all(count >= 1 for count in found.values())
 
@@ -270,7 +270,7 @@ def test_a_saved_row_is_read_back_as_it_was(consortium: Consortium) -> None:
 def test_a_damaged_row_raises_nothing_but_invalid_consortium(row: dict[str, Any]) -> None:
     try:
         loaded = load_saved_form(row)
-    except InvalidConsortium as error:
+    except InvalidConsortiumError as error:
         assert "\n" not in str(error)
     else:
         assert loaded.members

@@ -4,7 +4,7 @@ import anyio
 import pytest
 
 from consortium_mcp import consult
-from consortium_mcp.errors import RunFailed
+from consortium_mcp.errors import RunFailedError
 from tests.provider import Fault, Provider, verdict
 
 
@@ -35,7 +35,7 @@ async def test_B8_when_every_member_fails_the_arbiter_is_not_asked(provider: Pro
     provider.on("a", Fault.wrong_key())
     provider.on("b", Fault.unknown_model())
 
-    with pytest.raises(RunFailed, match=r"a#1: auth.*b#1: model_unavailable"):
+    with pytest.raises(RunFailedError, match=r"a#1: auth.*b#1: model_unavailable"):
         await consult("?", models=["a", "b"], arbiter="arbiter")
 
     assert provider.count("arbiter") == 0

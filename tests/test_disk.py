@@ -19,10 +19,10 @@ from sqlite_utils import Database
 
 from consortium_mcp import consult as consult_function
 from consortium_mcp._util.caller import calling
-from consortium_mcp.errors import NotFound, StoreUnusable
+from consortium_mcp.errors import NotFoundError, StoreUnusableError
 from consortium_mcp.records import Budget, Run
 from consortium_mcp.service.runner import Runner
-from consortium_mcp.service.service import Consultancy
+from consortium_mcp.service.service import ConsortiumService
 from consortium_mcp.settings import load_settings
 from consortium_mcp.store import Store, database
 from tests.permissions import read_only, shared_folder
@@ -129,17 +129,17 @@ async def test_a_read_only_folder_is_found_before_anything_is_asked(models: Prov
         Store(path).close()
         path.chmod(0o444)
         before = path.read_bytes()
-        with read_only(folder), pytest.raises(StoreUnusable, match="it cannot be written: check the permissions"):
+        with read_only(folder), pytest.raises(StoreUnusableError, match="it cannot be written: check the permissions"):
             await consult_function("Capital?", settings=load_settings(None, database=path), **DEFINITION)
 
         assert (path.read_bytes(), models.count()) == (before, 0)
 
 
 def test_a_table_that_is_damaged_is_found_before_anything_is_asked(
-    models: Provider, path: Path, consultancy: Consultancy
+    models: Provider, path: Path, service: ConsortiumService
 ) -> None:
     root = rows(path, "SELECT rootpage FROM sqlite_master WHERE name = 'runs'")[0][0]
-    consultancy.close()
+    service.close()
     with path.open("r+b") as file:
         file.seek((int(str(root)) - 1) * 4096)
         file.write(random.Random(2).randbytes(4096))
@@ -311,7 +311,7 @@ def test_what_was_stored_before_the_disk_became_full_is_not_asked_again(models: 
 
 
 async def test_a_tool_whose_disk_becomes_full_returns_the_answer_and_that_it_is_not_saved(
-    models: Provider, disk: SmallDisk, tmp_path: Path, consultancy: Consultancy
+    models: Provider, disk: SmallDisk, tmp_path: Path, service: ConsortiumService
 ) -> None:
     gate = models.gate("arbiter")
     async with connected("auto", tmp_path / "stderr") as client:
@@ -367,17 +367,17 @@ def held(path: Path) -> Iterator[None]:
 
 
 @asynccontextmanager
-async def under_way(office: Consultancy, **arguments: Any) -> AsyncIterator[list[Run | Exception]]:
+async def under_way(service: ConsortiumService, **arguments: Any) -> AsyncIterator[list[Run | Exception]]:
     """A run is worked on; what it came to stands in the list after the block."""
-    run = office.open_run("Capital?", **DEFINITION, **arguments)
+    run = service.open_run("Capital?", **DEFINITION, **arguments)
     came_to: list[Run | Exception] = []
 
     async def perform() -> None:
         try:
-            await office.perform(run.run_id)
-            came_to.append(await office.load(run.run_id))
+            await service.perform(run.run_id)
+            came_to.append(await service.load(run.run_id))
         finally:
-            await office.clients.aclose()
+            await service.clients.aclose()
 
     async with anyio.create_task_group() as group:
         group.start_soon(perform)
@@ -385,19 +385,19 @@ async def under_way(office: Consultancy, **arguments: Any) -> AsyncIterator[list
 
 
 def test_a_lock_that_nobody_gives_up_is_found_before_anything_is_asked(
-    impatient: None, models: Provider, path: Path, consultancy: Consultancy
+    impatient: None, models: Provider, path: Path, service: ConsortiumService
 ) -> None:
-    with held(path), pytest.raises(StoreUnusable, match=r"another process has held it for 0.1 seconds: end that"):
-        consultancy.open_run("Capital?", **DEFINITION)
+    with held(path), pytest.raises(StoreUnusableError, match=r"another process has held it for 0.1 seconds: end that"):
+        service.open_run("Capital?", **DEFINITION)
 
     assert models.count() == 0
 
 
 async def test_an_answer_comes_although_another_process_holds_the_file_until_after_its_end(
-    impatient: None, models: Provider, path: Path, consultancy: Consultancy
+    impatient: None, models: Provider, path: Path, service: ConsortiumService
 ) -> None:
     gate = models.gate("a", "b")
-    async with under_way(consultancy) as came_to:
+    async with under_way(service) as came_to:
         await gate.wait_for_async(2)
         with held(path):
             gate.open()
@@ -412,9 +412,9 @@ async def test_an_answer_comes_although_another_process_holds_the_file_until_aft
 
 
 async def test_a_run_is_saved_although_another_process_held_the_file_for_a_while(
-    impatient: None, models: Provider, path: Path, consultancy: Consultancy, monkeypatch: pytest.MonkeyPatch
+    impatient: None, models: Provider, path: Path, service: ConsortiumService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    begin, failures = consultancy.store.begin_attempt, iter([True, True])
+    begin, failures = service.store.begin_attempt, iter([True, True])
 
     def cannot_begin(*arguments: object) -> object:
         if next(failures, False):
@@ -422,22 +422,22 @@ async def test_a_run_is_saved_although_another_process_held_the_file_for_a_while
                 return begin(*arguments)  # type: ignore[arg-type]
         return begin(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(consultancy.store, "begin_attempt", cannot_begin)
-    async with under_way(consultancy) as came_to:
+    monkeypatch.setattr(service.store, "begin_attempt", cannot_begin)
+    async with under_way(service) as came_to:
         pass
 
     (run,) = came_to
-    record = consultancy.store.load_run(run.run_id) if isinstance(run, Run) else None
+    record = service.store.load_run(run.run_id) if isinstance(run, Run) else None
     assert record and (record.answer, record.status, record.usage.calls) == ("Paris", "converged", 3)
     assert [one.text for one in record.iterations[0].responses] == ["answer of a", "answer of b"]
     assert len(record.degraded) == 1 and "another process has held it" in record.degraded[0]
 
 
 async def test_without_a_journal_nothing_is_asked_that_a_budget_limits(
-    impatient: None, models: Provider, path: Path, consultancy: Consultancy
+    impatient: None, models: Provider, path: Path, service: ConsortiumService
 ) -> None:
     gate = models.gate("a", "b")
-    async with under_way(consultancy, budget=Budget(max_calls=9)) as came_to:
+    async with under_way(service, budget=Budget(max_calls=9)) as came_to:
         await gate.wait_for_async(2)
         with held(path):
             gate.open()
@@ -450,10 +450,10 @@ async def test_without_a_journal_nothing_is_asked_that_a_budget_limits(
 
 
 async def test_a_run_that_cannot_be_begun_says_why_and_can_be_gone_on_with(
-    impatient: None, models: Provider, path: Path, consultancy: Consultancy
+    impatient: None, models: Provider, path: Path, service: ConsortiumService
 ) -> None:
-    run_id = consultancy.open_run("Capital?", **DEFINITION).run_id
-    async with Runner(consultancy) as runner:
+    run_id = service.open_run("Capital?", **DEFINITION).run_id
+    async with Runner(service) as runner:
         with held(path):
             runner.submit(run_id)
             async for _ in runner.follow(run_id, 60):
@@ -471,11 +471,11 @@ async def test_a_run_that_cannot_be_begun_says_why_and_can_be_gone_on_with(
 
 @pytest.mark.parametrize("way", ["read", "gone on with"])
 async def test_an_answer_that_could_not_be_saved_is_saved_later_and_paid_for_once(
-    way: str, impatient: None, models: Provider, path: Path, consultancy: Consultancy
+    way: str, impatient: None, models: Provider, path: Path, service: ConsortiumService
 ) -> None:
     gate = models.gate("a", "b")
-    run_id = consultancy.open_run("Capital?", **DEFINITION).run_id
-    async with Runner(consultancy) as runner:
+    run_id = service.open_run("Capital?", **DEFINITION).run_id
+    async with Runner(service) as runner:
         runner.submit(run_id)
         await gate.wait_for_async(2)
         with held(path):
@@ -489,23 +489,23 @@ async def test_an_answer_that_could_not_be_saved_is_saved_later_and_paid_for_onc
             async for _ in runner.follow(run_id, 60):
                 pass
 
-    record = consultancy.store.load_run(run_id)
-    assert (record.answer, record.status, models.count()) == ("Paris", "converged", 3) and not consultancy.unclosed
+    record = service.store.load_run(run_id)
+    assert (record.answer, record.status, models.count()) == ("Paris", "converged", 3) and not service.unclosed
     assert "could not be saved in full" in record.degraded[-1]
 
 
 async def test_a_run_that_could_not_be_saved_is_its_callers_alone(
-    impatient: None, models: Provider, path: Path, consultancy: Consultancy
+    impatient: None, models: Provider, path: Path, service: ConsortiumService
 ) -> None:
     with calling("ann"):
-        run_id = consultancy.open_run("Capital?", **DEFINITION).run_id
-        async with Runner(consultancy) as runner:
+        run_id = service.open_run("Capital?", **DEFINITION).run_id
+        async with Runner(service) as runner:
             with held(path):
                 runner.submit(run_id)
                 async for _ in runner.follow(run_id, 60):
                     pass
             own = await runner.load(run_id)
-            with calling("bob"), pytest.raises(NotFound):
+            with calling("bob"), pytest.raises(NotFoundError):
                 await runner.load(run_id)
             with calling(None):
                 of_all = await runner.load(run_id)
@@ -514,11 +514,11 @@ async def test_a_run_that_could_not_be_saved_is_its_callers_alone(
 
 
 async def test_a_run_that_is_removed_while_it_is_worked_on_ends_no_other(
-    models: Provider, path: Path, consultancy: Consultancy
+    models: Provider, path: Path, service: ConsortiumService
 ) -> None:
     gate = models.gate("a", "b")
-    removed, other = [consultancy.open_run(f"Capital {number}?", **DEFINITION).run_id for number in range(2)]
-    async with Runner(consultancy) as runner:
+    removed, other = [service.open_run(f"Capital {number}?", **DEFINITION).run_id for number in range(2)]
+    async with Runner(service) as runner:
         for run_id in (removed, other):
             runner.submit(run_id)
         await gate.wait_for_async(4)
@@ -527,7 +527,7 @@ async def test_a_run_that_is_removed_while_it_is_worked_on_ends_no_other(
         gate.open()
         async for _ in runner.follow(other, 60):
             pass
-        with pytest.raises(NotFound):
+        with pytest.raises(NotFoundError):
             async for _ in runner.follow(removed, 60):
                 pass
         await runner.stop()
@@ -539,29 +539,29 @@ async def test_a_run_that_is_removed_while_it_is_worked_on_ends_no_other(
 async def test_an_answer_is_not_lost_because_its_receipt_cannot_be_noted(
     impatient: None, models: Provider, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    note = Store.mark_received
+    note = Store.note_received
 
     def cannot_note(store: Store, run_id: str) -> None:
         with held(path):
             note(store, run_id)
 
-    monkeypatch.setattr(Store, "mark_received", cannot_note)
+    monkeypatch.setattr(Store, "note_received", cannot_note)
     run = await consult_function("Capital?", **DEFINITION)
 
     assert (run.answer, run.degraded) == ("Paris", ())
 
 
 async def test_a_budget_on_an_unwritable_journal_from_the_first_call_on_asks_nobody(
-    impatient: None, models: Provider, path: Path, consultancy: Consultancy, monkeypatch: pytest.MonkeyPatch
+    impatient: None, models: Provider, path: Path, service: ConsortiumService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    begin = consultancy.store.begin_attempt
+    begin = service.store.begin_attempt
 
     def cannot_begin(*arguments: object) -> object:
         with held(path):
             return begin(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(consultancy.store, "begin_attempt", cannot_begin)
-    async with under_way(consultancy, budget=Budget(max_calls=9)) as came_to:
+    monkeypatch.setattr(service.store, "begin_attempt", cannot_begin)
+    async with under_way(service, budget=Budget(max_calls=9)) as came_to:
         pass
 
     (run,) = came_to

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from consortium_mcp.records.consortium import define
-from consortium_mcp.service.service import Consultancy
+from consortium_mcp.service.service import ConsortiumService
 from consortium_mcp.settings import load_settings
 from tests.plugins import install_plugin
 from tests.provider import Fault, Provider
@@ -78,10 +78,10 @@ WAYS = ("in CONSORTIUM_DEFAULT; ", "save default -m MODEL", "llm keys set openai
 
 @pytest.mark.parametrize("model_names", [[], ["a", "b"], ["a", "b", "c", "d", "e", "f"]])
 def test_without_a_default_it_names_the_four_ways_to_one_and_some_models_that_can_be_named(
-    model_names: list[str], consultancy: Consultancy, llm_home: Path, monkeypatch: pytest.MonkeyPatch
+    model_names: list[str], service: ConsortiumService, llm_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LLM_MODEL", "gpt-4o-mini")
-    consultancy.store.save_consortium("saved-panel", define(members=[{"model": "a"}]))
+    service.store.save_consortium("saved-panel", define(members=[{"model": "a"}]))
     with Provider() as provider:
         provider.write_llm_config(llm_home, model_names)
         (default,) = about("Default")

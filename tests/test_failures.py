@@ -9,13 +9,13 @@ import llm
 import openai
 import pytest
 
-from consortium_mcp.errors import RunFailed
-from consortium_mcp.models.calling import CallLimits, make_call
+from consortium_mcp.errors import RunFailedError
+from consortium_mcp.models.calling import ConcurrencyLimits, make_call
 from consortium_mcp.models.catalogue import load_catalogue
 from consortium_mcp.models.failures import RETRIED, classify, find_finish_reason
 from consortium_mcp.records import CallResult, CallSpec
 from consortium_mcp.records.consortium import define
-from consortium_mcp.service.service import Consultancy
+from consortium_mcp.service.service import ConsortiumService
 from tests.provider import API_KEY, Fault, Provider
 
 SPEC = CallSpec(call_id="i1/m1", iteration=1, label="a#1", model="a", prompt="why?")
@@ -43,7 +43,7 @@ KINDS = [
 async def ask(model: str = "a", timeout_seconds: float = 60) -> CallResult:
     """One call, as a run makes it."""
     entry = load_catalogue().usable(model)
-    return await make_call(entry, SPEC, CallLimits(1), timeout_seconds, lambda response: None)
+    return await make_call(entry, SPEC, ConcurrencyLimits(1), timeout_seconds, lambda response: None)
 
 
 def without_sdk_retries(fault: Fault) -> Fault:
@@ -221,14 +221,14 @@ def test_B6_the_words_of_a_message_decide_nothing(make: Callable[[str], Exceptio
     assert classify(make("RateLimitError: 429 timeout, insufficient_quota")).kind == "internal"
 
 
-def test_B35_an_llm_error_of_a_consortium_keeps_its_cause(provider: Provider, consultancy: Consultancy) -> None:
-    consultancy.store.save_consortium("panel", define(members=[{"model": "a"}]))
+def test_B35_an_llm_error_of_a_consortium_keeps_its_cause(provider: Provider, service: ConsortiumService) -> None:
+    service.store.save_consortium("panel", define(members=[{"model": "a"}]))
     provider.on("a", Fault.wrong_key())
 
     with pytest.raises(llm.ModelError, match="a#1: auth") as caught:
         llm.get_model("panel").prompt("?").text()
 
-    assert isinstance(caught.value.__cause__, RunFailed)
+    assert isinstance(caught.value.__cause__, RunFailedError)
 
 
 def test_a_failure_without_words_is_named_by_its_type() -> None:

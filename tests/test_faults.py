@@ -9,15 +9,15 @@ import stamina.instrumentation
 from stamina.instrumentation import RetryDetails
 
 from consortium_mcp import consult
-from consortium_mcp.errors import RunFailed
+from consortium_mcp.errors import RunFailedError
 from consortium_mcp.records import ErrorKind
 from consortium_mcp.service import run_calls as calls
-from consortium_mcp.service.service import Consultancy
+from consortium_mcp.service.service import ConsortiumService
 from tests.consulted import attempts, consulted, kinds, member, stored_kind, without_waits
 from tests.provider import Fault, Provider, verdict
 from tests.server_process import connected, said, structured
 
-OpenConsultancy = Callable[..., Consultancy]
+OpenService = Callable[..., ConsortiumService]
 
 SHORT = 1.5
 """A call timeout that a healthy model of these tests always keeps."""
@@ -105,88 +105,86 @@ def broken_model(provider: Provider, llm_home: Path, model: str, row: Row) -> st
 
 
 @by_fault
-async def test_a_fault_of_a_member(
-    provider: Provider, llm_home: Path, open_consultancy: OpenConsultancy, row: Row
-) -> None:
-    office = open_consultancy(call_timeout_seconds=row.call_timeout)
+async def test_a_fault_of_a_member(provider: Provider, llm_home: Path, open_service: OpenService, row: Row) -> None:
+    service = open_service(call_timeout_seconds=row.call_timeout)
     provider.on("arbiter", verdict("from b alone"))
     broken = broken_model(provider, llm_home, "a", row)
 
-    run = await consulted(office, broken, "b")
+    run = await consulted(service, broken, "b")
 
     (sentence,) = run.degraded
     assert run.answer == "from b alone"
     assert sentence.startswith(f"1 of 2 instances gave no response ({broken}#1: {row.kind}, ")
     assert row.reads in sentence
-    assert stored_kind(office, run, "i1/m1") == run.iterations[0].responses[0].error_kind == row.kind
-    assert kinds(office, run, "i1/m1") == [row.kind] * row.attempts
+    assert stored_kind(service, run, "i1/m1") == run.iterations[0].responses[0].error_kind == row.kind
+    assert kinds(service, run, "i1/m1") == [row.kind] * row.attempts
     assert provider.count(broken) == row.requests
 
 
 @by_fault
 async def test_B7_a_fault_of_the_arbiter(
-    provider: Provider, llm_home: Path, open_consultancy: OpenConsultancy, row: Row
+    provider: Provider, llm_home: Path, open_service: OpenService, row: Row
 ) -> None:
-    office = open_consultancy(call_timeout_seconds=row.call_timeout)
+    service = open_service(call_timeout_seconds=row.call_timeout)
     provider.on("a", member("Blue."))
     broken = broken_model(provider, llm_home, "arbiter", row)
 
-    run = await consulted(office, "a", "b", arbiter=broken)
+    run = await consulted(service, "a", "b", arbiter=broken)
 
     (sentence,) = run.degraded
     assert run.answer == "judged by a member" and run.iterations[0].judged_by == "a"
     assert sentence.startswith(f"The arbiter {broken} failed (")
     assert sentence.endswith("; a, a member, judged in its place.")
     assert row.reads.removeprefix(f"{row.kind}, ") in sentence
-    assert stored_kind(office, run, "i1/arbiter") == row.kind
-    assert kinds(office, run, "i1/arbiter") == [row.kind] * row.attempts
+    assert stored_kind(service, run, "i1/arbiter") == row.kind
+    assert kinds(service, run, "i1/arbiter") == [row.kind] * row.attempts
     assert provider.count(broken) == row.requests
 
 
-async def test_B31_an_empty_verdict_is_no_answer(provider: Provider, consultancy: Consultancy) -> None:
+async def test_B31_an_empty_verdict_is_no_answer(provider: Provider, service: ConsortiumService) -> None:
     provider.on("a", member("Blue."))
     provider.on("arbiter", Fault.empty())
 
-    run = await consulted(consultancy, "a", "b")
+    run = await consulted(service, "a", "b")
 
     assert run.answer == "judged by a member" and run.degraded[0].startswith("The arbiter arbiter failed (")
 
 
-async def test_a_truncated_answer_of_a_member_is_used_and_said(provider: Provider, consultancy: Consultancy) -> None:
+async def test_a_truncated_answer_of_a_member_is_used_and_said(provider: Provider, service: ConsortiumService) -> None:
     provider.on("a", Fault.truncated())
     provider.on("arbiter", verdict("from both"))
 
-    run = await consulted(consultancy, "a", "b")
+    run = await consulted(service, "a", "b")
 
     assert (run.answer, run.degraded) == ("from both", ("Cut at their length limit: a#1.",))
-    assert kinds(consultancy, run, "i1/m1") == [stored_kind(consultancy, run, "i1/m1")] == ["truncated"]
+    assert kinds(service, run, "i1/m1") == [stored_kind(service, run, "i1/m1")] == ["truncated"]
     assert provider.count("a") == 1 and "This answer stops in the" in provider.requests_to("arbiter")[0].prompt
 
 
 async def test_a_truncated_verdict_is_asked_for_again_and_what_is_left_of_it_is_marked(
-    provider: Provider, consultancy: Consultancy
+    provider: Provider, service: ConsortiumService
 ) -> None:
     provider.on("arbiter", Fault.truncated())
 
-    run = await consulted(consultancy, "a", "b")
+    run = await consulted(service, "a", "b")
 
     assert run.answer == "This answer stops in the" and run.confidence is None
     assert "cut at its length limit" in run.degraded[0]
-    assert kinds(consultancy, run, "i1/arbiter") == ["truncated"]
+    assert kinds(service, run, "i1/arbiter") == ["truncated"]
     assert provider.count("arbiter") == 2
 
 
 async def test_B6_a_fault_that_passes_leaves_nothing_but_its_attempts(
-    provider: Provider, consultancy: Consultancy
+    provider: Provider, service: ConsortiumService
 ) -> None:
     provider.on("a", [Fault.server_error(503), Fault.rate_limit(), "Blue."])
     provider.on("arbiter", [Fault.reset_mid_stream(), verdict("Blue, all say.")])
 
-    run = await consulted(consultancy, "a", "b")
+    run = await consulted(service, "a", "b")
 
     assert (run.answer, run.degraded) == ("Blue, all say.", ())
-    assert kinds(consultancy, run, "i1/m1") == ["server", "rate_limit", None]
-    assert kinds(consultancy, run, "i1/arbiter") == ["network", None]
+    assert kinds(service, run, "i1/m1") == ["server", "rate_limit", None]
+    assert kinds(service, run, "i1/arbiter") == ["network", None]
     assert run.usage.calls == provider.count() == 6
 
 
@@ -195,7 +193,7 @@ async def test_when_all_fail_the_caller_reads_why_of_each(provider: Provider) ->
     provider.on("b", Fault.context_length())
 
     with pytest.raises(
-        RunFailed, match=r"a#1: rate_limit, .*Try again in 3600 seconds.*b#1: context_length, .*kept as"
+        RunFailedError, match=r"a#1: rate_limit, .*Try again in 3600 seconds.*b#1: context_length, .*kept as"
     ):
         await consult("Why?", models=["a", "b"], arbiter="arbiter")
 
@@ -244,25 +242,25 @@ async def test_a_client_reads_an_error_when_nobody_answers(provider: Provider, t
 # Retry-After
 
 
-async def test_B6_retry_after_is_honoured(provider: Provider, consultancy: Consultancy, waits: list[float]) -> None:
+async def test_B6_retry_after_is_honoured(provider: Provider, service: ConsortiumService, waits: list[float]) -> None:
     provider.on("a", [Fault.rate_limit(0.2), Fault.rate_limit(0.1), "Blue."])
     provider.on("arbiter", verdict())
 
-    run = await consulted(consultancy, "a")
+    run = await consulted(service, "a")
 
     assert run.degraded == ()
     assert waits == pytest.approx([0.2, 0.1])
 
 
 async def test_B6_a_wait_grows_and_varies_where_the_provider_does_not_say(
-    provider: Provider, consultancy: Consultancy, waits: list[float], monkeypatch: pytest.MonkeyPatch
+    provider: Provider, service: ConsortiumService, waits: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(calls, "WAIT_INITIAL_SECONDS", 0.02)
     monkeypatch.setattr(calls, "WAIT_JITTER_SECONDS", 0.01)
     provider.on("a", Fault.server_error())
     provider.on("arbiter", verdict())
 
-    await consulted(consultancy, "a", "b")
+    await consulted(service, "a", "b")
 
     first, second = waits
     assert 0.02 <= first <= 0.03 and 0.04 <= second <= 0.05
@@ -270,12 +268,12 @@ async def test_B6_a_wait_grows_and_varies_where_the_provider_does_not_say(
 
 @pytest.mark.parametrize("seconds", [3600, 61])
 async def test_a_provider_that_asks_for_long_is_not_waited_for_and_the_record_says_when_to_come_back(
-    provider: Provider, consultancy: Consultancy, waits: list[float], seconds: int
+    provider: Provider, service: ConsortiumService, waits: list[float], seconds: int
 ) -> None:
     provider.on("a", Fault.rate_limit(seconds))
     provider.on("arbiter", verdict())
 
-    run = await consulted(consultancy, "a", "b")
+    run = await consulted(service, "a", "b")
 
     assert run.iterations[0].responses[0].retry_after_seconds == seconds
     assert f"Try again in {seconds} seconds" in run.degraded[0]
@@ -283,12 +281,12 @@ async def test_a_provider_that_asks_for_long_is_not_waited_for_and_the_record_sa
 
 
 async def test_a_wait_that_does_not_fit_into_the_calls_time_is_not_begun(
-    provider: Provider, open_consultancy: OpenConsultancy, waits: list[float]
+    provider: Provider, open_service: OpenService, waits: list[float]
 ) -> None:
     provider.on("a", Fault.rate_limit(20))
     provider.on("arbiter", verdict())
 
-    await consulted(open_consultancy(call_timeout_seconds=10), "a", "b")
+    await consulted(open_service(call_timeout_seconds=10), "a", "b")
 
     assert (waits, provider.count("a")) == ([], 1)
 
@@ -300,12 +298,12 @@ async def test_a_wait_that_does_not_fit_into_the_calls_time_is_not_begun(
     ("fault", "tried"), [(Fault.wrong_key(), 1), (Fault.server_error(), 3), (Fault.empty(), 1)], ids=str
 )
 async def test_a_backup_answers_where_the_first_cannot_and_the_response_says_so(
-    provider: Provider, consultancy: Consultancy, fault: Fault, tried: int
+    provider: Provider, service: ConsortiumService, fault: Fault, tried: int
 ) -> None:
     provider.on("a", fault)
     provider.on("arbiter", verdict())
 
-    run = await consulted(consultancy, "a|b")
+    run = await consulted(service, "a|b")
 
     response = run.iterations[0].responses[0]
     assert (response.text, response.answered_by, response.label) == ("answer of b", "b", "a#1")
@@ -313,47 +311,49 @@ async def test_a_backup_answers_where_the_first_cannot_and_the_response_says_so(
     assert (provider.count("a"), provider.count("b")) == (tried, 1)
 
 
-async def test_a_backup_is_not_asked_where_the_first_answers(provider: Provider, consultancy: Consultancy) -> None:
+async def test_a_backup_is_not_asked_where_the_first_answers(provider: Provider, service: ConsortiumService) -> None:
     provider.on("arbiter", verdict())
 
-    run = await consulted(consultancy, "a|b")
+    run = await consulted(service, "a|b")
 
     assert (run.iterations[0].responses[0].answered_by, provider.count("b")) == (None, 0)
 
 
 async def test_where_all_backups_fail_the_last_failure_stands_and_every_attempt_is_recorded(
-    provider: Provider, consultancy: Consultancy
+    provider: Provider, service: ConsortiumService
 ) -> None:
     provider.on("a", Fault.wrong_key())
     provider.on("b", Fault.server_error())
     provider.on("c", Fault.context_length())
     provider.on("arbiter", verdict())
 
-    run = await consulted(consultancy, "a|b|c", "d")
+    run = await consulted(service, "a|b|c", "d")
 
     assert run.iterations[0].responses[0].error_kind == "context_length"
-    assert kinds(consultancy, run, "i1/m1") == ["auth", "server", "server", "server", "context_length"]
+    assert kinds(service, run, "i1/m1") == ["auth", "server", "server", "server", "context_length"]
 
 
-async def test_the_arbiters_backup_judges_and_the_answer_says_so(provider: Provider, consultancy: Consultancy) -> None:
+async def test_the_arbiters_backup_judges_and_the_answer_says_so(
+    provider: Provider, service: ConsortiumService
+) -> None:
     provider.on("arbiter", Fault.wrong_key())
     provider.on("c", verdict("judged by c"))
 
-    run = await consulted(consultancy, "a", "b", arbiter="arbiter|c")
+    run = await consulted(service, "a", "b", arbiter="arbiter|c")
 
     assert (run.answer, run.iterations[0].judged_by) == ("judged by c", "c")
     assert run.degraded == ("The arbiter arbiter could not answer; its backup c judged in its place.",)
 
 
 async def test_when_the_arbiters_backup_fails_too_the_member_that_trusts_itself_most_judges(
-    provider: Provider, consultancy: Consultancy
+    provider: Provider, service: ConsortiumService
 ) -> None:
     provider.on("arbiter", Fault.wrong_key())
     provider.on("c", Fault.context_length())
     provider.on("a", member("Green.\nConfidence: 40%"))
     provider.on("b", member("Blue.\nConfidence: 90%", judging=verdict("judged by b")))
 
-    run = await consulted(consultancy, "a", "b", arbiter="arbiter|c")
+    run = await consulted(service, "a", "b", arbiter="arbiter|c")
 
     (sentence,) = run.degraded
     assert (run.answer, run.iterations[0].judged_by) == ("judged by b", "b")
@@ -361,19 +361,19 @@ async def test_when_the_arbiters_backup_fails_too_the_member_that_trusts_itself_
 
 
 async def test_a_model_that_failed_as_the_arbiters_backup_is_not_asked_again_as_a_member(
-    provider: Provider, consultancy: Consultancy
+    provider: Provider, service: ConsortiumService
 ) -> None:
     provider.on("arbiter", Fault.wrong_key())
     provider.on("a", member("Blue.\nConfidence: 90%", judging=Fault.context_length()))
     provider.on("b", member("Green.\nConfidence: 10%", judging=verdict("judged by b")))
 
-    run = await consulted(consultancy, "a", "b", arbiter="arbiter|a")
+    run = await consulted(service, "a", "b", arbiter="arbiter|a")
 
     assert (run.answer, provider.count("a")) == ("judged by b", 2)
 
 
 async def test_when_nobody_can_judge_the_response_that_the_others_agree_with_most_is_the_answer(
-    provider: Provider, consultancy: Consultancy
+    provider: Provider, service: ConsortiumService
 ) -> None:
     down = Fault.context_length()
     provider.on("arbiter", Fault.wrong_key())
@@ -381,13 +381,13 @@ async def test_when_nobody_can_judge_the_response_that_the_others_agree_with_mos
     provider.on("b", member("the sky is blue today", judging=down))
     provider.on("c", member("the sky is blue", judging=down))
 
-    run = await consulted(consultancy, "a", "b", "c")
+    run = await consulted(service, "a", "b", "c")
 
     first = run.degraded[0]
     assert run.answer == "the sky is blue" and run.confidence is None
     assert first.startswith("The arbiter arbiter gave no verdict (") and "the response of c#1 alone" in first
     assert "Incorrect API key" in first and "maximum context length" in first
-    assert (provider.count("arbiter"), len(attempts(consultancy, run, "i1/arbiter/standin"))) == (1, 1)
+    assert (provider.count("arbiter"), len(attempts(service, run, "i1/arbiter/standin"))) == (1, 1)
 
 
 def test_the_table_names_every_fault_of_the_tests_provider() -> None:

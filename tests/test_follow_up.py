@@ -7,7 +7,7 @@ from mcp import Client
 
 from consortium_mcp.server import build_server
 from consortium_mcp.service.runner import Runner
-from consortium_mcp.service.service import Consultancy
+from consortium_mcp.service.service import ConsortiumService
 from tests.provider import Fault, Provider, verdict
 from tests.server_process import said, structured
 
@@ -17,9 +17,9 @@ FIRST = {"prompt": "Capital of France?", "models": ["a", "b"], "arbiter": "arbit
 
 
 @pytest.fixture
-async def client(provider: Provider, consultancy: Consultancy) -> AsyncIterator[Client]:
+async def client(provider: Provider, service: ConsortiumService) -> AsyncIterator[Client]:
     """A client of a server in this process."""
-    async with Runner(consultancy) as runner, Client(build_server(runner)) as client:
+    async with Runner(service) as runner, Client(build_server(runner)) as client:
         yield client
 
 

@@ -13,7 +13,7 @@ from consortium_mcp.engine.judging.synthesize import VERDICT_SCHEMA
 from consortium_mcp.engine.outcome import closed
 from consortium_mcp.records import CallSpec, Iteration, Run
 from consortium_mcp.reports.markdown import short_report, transcript
-from consortium_mcp.service.service import Consultancy
+from consortium_mcp.service.service import ConsortiumService
 from consortium_mcp.text.templates import storable
 from tests.consulted import consulted, is_judging
 from tests.hostile_texts import HOSTILE
@@ -154,7 +154,7 @@ def all_shown(request: Request) -> list[int]:
 
 @pytest.mark.parametrize("method", METHODS)
 async def test_a_run_of_hostile_members_is_saved_and_read_back(
-    provider: Provider, consultancy: Consultancy, method: str
+    provider: Provider, service: ConsortiumService, method: str
 ) -> None:
     most = 5_000 if method == "peer_rank" else 50_000  # each peer is shown all the others' texts
     texts = [text for text in HOSTILE.values() if len(text) < most]
@@ -162,7 +162,7 @@ async def test_a_run_of_hostile_members_is_saved_and_read_back(
     provider.on("a", saying(texts))
     provider.on("arbiter", lambda request: verdict_text("REAL", 0.4, best=1, ranking=all_shown(request)))
 
-    run = await consulted(consultancy, f"a:{len(texts)}", judging_method=method, max_iterations=1)
+    run = await consulted(service, f"a:{len(texts)}", judging_method=method, max_iterations=1)
 
     check(run)
     heard = [one.text for one in run.iterations[0].responses if one.ok]
@@ -172,7 +172,7 @@ async def test_a_run_of_hostile_members_is_saved_and_read_back(
 
 @pytest.mark.parametrize("method", ARBITERS)
 async def test_a_run_with_a_hostile_arbiter_is_saved_and_read_back(
-    provider: Provider, consultancy: Consultancy, method: str
+    provider: Provider, service: ConsortiumService, method: str
 ) -> None:
     texts = [text for text in HOSTILE.values() if len(text) < 50_000]
     rest = iter([text for text in texts for _ in "12"])  # the second answers the repair
@@ -180,7 +180,7 @@ async def test_a_run_with_a_hostile_arbiter_is_saved_and_read_back(
     number = min(len(texts), 100)
 
     run = await consulted(
-        consultancy,
+        service,
         "a",
         arbiter="plain-arbiter",
         judging_method=method,

@@ -22,7 +22,7 @@ from consortium_mcp.records import CallResult, CallSpec, Iteration, MemberRespon
 from consortium_mcp.records.roles import ROLES
 from consortium_mcp.server import build_server
 from consortium_mcp.service.runner import Runner
-from consortium_mcp.service.service import Consultancy
+from consortium_mcp.service.service import ConsortiumService
 from consortium_mcp.text.comparing import agreement, final_answer, may_mean_the_same, same_answer
 from tests.consulted import consulted, is_judging
 from tests.plugins import install_plugin
@@ -75,9 +75,9 @@ def three(*texts: str) -> list[MemberResponse]:
 
 
 @pytest.fixture
-async def client(provider: Provider, consultancy: Consultancy) -> AsyncIterator[Client]:
+async def client(provider: Provider, service: ConsortiumService) -> AsyncIterator[Client]:
     """A client of a server in this process."""
-    async with Runner(consultancy) as runner, Client(build_server(runner)) as client:
+    async with Runner(service) as runner, Client(build_server(runner)) as client:
         yield client
 
 
@@ -153,7 +153,7 @@ REFUSED = [
 
 @pytest.mark.parametrize(("rules", "reason"), REFUSED)
 async def test_what_does_not_make_sense_together_is_refused_with_the_reason_before_any_call(
-    client: Client, provider: Provider, consultancy: Consultancy, rules: dict[str, Any], reason: str
+    client: Client, provider: Provider, service: ConsortiumService, rules: dict[str, Any], reason: str
 ) -> None:
     definition = {"models": ["a", "b", "c"], "arbiter": "arbiter", **rules}
     consulted_inline = await client.call_tool("consult_consortium", {"prompt": "Who?", **definition})
@@ -161,7 +161,7 @@ async def test_what_does_not_make_sense_together_is_refused_with_the_reason_befo
 
     assert consulted_inline.is_error and saved.is_error
     assert reason in said(consulted_inline) and reason in said(saved)
-    assert (provider.count(), consultancy.store.list_runs(), consultancy.store.list_consortium_names()) == (0, [], [])
+    assert (provider.count(), service.store.list_runs(), service.store.list_consortium_names()) == (0, [], [])
 
 
 @pytest.mark.usefixtures("provider")
@@ -582,13 +582,13 @@ def test_a_vote_is_decided_when_the_rest_changes_neither_the_answer_nor_what_hap
 
 
 async def test_a_vote_does_not_wait_for_a_member_that_cannot_change_it(
-    provider: Provider, consultancy: Consultancy
+    provider: Provider, service: ConsortiumService
 ) -> None:
     for model in "ab":
         provider.on(model, "Answer: 7")
     provider.gate("c")
 
-    run = await consulted(consultancy, "a", "b", "c", judging_method="vote", confidence_threshold=0.6)
+    run = await consulted(service, "a", "b", "c", judging_method="vote", confidence_threshold=0.6)
 
     assert (run.status, run.answer, run.degraded) == ("converged", "Answer: 7", ())
     assert run.confidence == pytest.approx(2 / 3)
@@ -608,12 +608,12 @@ async def test_a_vote_that_went_on_without_members_who_could_have_changed_it_say
 
 
 async def test_members_that_agree_are_all_waited_for_where_that_reaches_the_threshold(
-    provider: Provider, consultancy: Consultancy
+    provider: Provider, service: ConsortiumService
 ) -> None:
     for model in "abcde":
         provider.on(model, "Answer: 7")
 
-    run = await consulted(consultancy, *"abcde", judging_method="vote")
+    run = await consulted(service, *"abcde", judging_method="vote")
 
     assert (run.status, len(run.iterations), run.confidence in (0.8, 1.0)) == ("converged", 1, True)
 
@@ -1156,9 +1156,9 @@ def test_consults_work_beside_a_broken_package(provider: Provider) -> None:
 
 @pytest.mark.usefixtures("broken")
 def test_a_saved_consortium_that_names_something_broken_is_told_whose_it_is_and_why(
-    provider: Provider, consultancy: Consultancy
+    provider: Provider, service: ConsortiumService
 ) -> None:
-    consultancy.store.save_consortium("panel", panel("a", judging_method="guess"))
+    service.store.save_consortium("panel", panel("a", judging_method="guess"))
 
     done = run_command("consult", "?", "--consortium", "panel")
     listed = run_command("list")

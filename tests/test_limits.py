@@ -16,7 +16,7 @@ from consortium_mcp.records import Progress
 from consortium_mcp.records.consortium import define
 from consortium_mcp.server.base.result_size import fits, fitted, most_tokens, shortened
 from consortium_mcp.server.tools.results import consult_result
-from consortium_mcp.service.service import Consultancy
+from consortium_mcp.service.service import ConsortiumService
 from consortium_mcp.text.templates import plain
 from tests.hostile_texts import HOSTILE
 from tests.in_process import in_process, result_tokens, tokens
@@ -176,11 +176,11 @@ def test_what_is_plain(text: str, shown: str) -> None:
 
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
 async def test_the_rest_of_a_long_answer_is_in_the_resource(
-    mode: str, provider: Provider, consultancy: Consultancy
+    mode: str, provider: Provider, service: ConsortiumService
 ) -> None:
     answer = "word " * 100_000
     provider.on("arbiter", verdict(answer))
-    async with in_process(mode, consultancy) as client:
+    async with in_process(mode, service) as client:
         arguments = {"prompt": "?", "models": ["a"], "arbiter": "arbiter"}
         result = await client.call_tool("consult_consortium", arguments)
         texts, _ = await pieces(client, structured(result)["run_uri"])
@@ -190,13 +190,13 @@ async def test_the_rest_of_a_long_answer_is_in_the_resource(
 
 
 async def test_lists_of_many_and_long_things_fit(
-    provider: Provider, consultancy: Consultancy, llm_home: Path, open_consultancy: Callable[..., Consultancy]
+    provider: Provider, service: ConsortiumService, llm_home: Path, open_service: Callable[..., ConsortiumService]
 ) -> None:
     provider.write_llm_config(llm_home, [f"vendor/some-rather-long-model-name-{number}" for number in range(1_500)])
     members = [{"model": f"vendor/some-rather-long-model-name-{number}"} for number in range(50)]
     for number in range(60):
-        consultancy.store.save_consortium(f"panel {number}", define(members=members))
-    async with in_process("auto", consultancy) as client:
+        service.store.save_consortium(f"panel {number}", define(members=members))
+    async with in_process("auto", service) as client:
         models = await client.call_tool("list_models", {})
         saved = await client.call_tool("list_consortiums", {})
 
@@ -212,13 +212,13 @@ async def test_lists_of_many_and_long_things_fit(
     ids=["roles", "options"],
 )
 async def test_a_list_of_few_consortiums_of_many_long_things_fits_too(
-    member: dict[str, Any], mode: str, consultancy: Consultancy
+    member: dict[str, Any], mode: str, service: ConsortiumService
 ) -> None:
     text = "What this consortium is for, at some length. " * 20
     for number in range(5):
         one = define(members=[{"model": f"m{place}", **member} for place in range(6)], system_prompt=text)
-        consultancy.store.save_consortium(f"panel {number}", one.model_copy(update={"description": text}))
-    async with in_process(mode, consultancy) as client:
+        service.store.save_consortium(f"panel {number}", one.model_copy(update={"description": text}))
+    async with in_process(mode, service) as client:
         listed = await client.call_tool("list_consortiums", {})
         removed = await client.call_tool("remove_consortium", {"name": "panel 0"})
 
@@ -227,13 +227,13 @@ async def test_a_list_of_few_consortiums_of_many_long_things_fits_too(
     assert said(listed).startswith("This result was too long and is cut: all of them are in consortium://consortiums")
 
 
-async def test_a_page_of_runs_is_as_long_as_fits_and_nothing_is_skipped(consultancy: Consultancy) -> None:
+async def test_a_page_of_runs_is_as_long_as_fits_and_nothing_is_skipped(service: ConsortiumService) -> None:
     for number in range(70):
         run = new_run("齉" * 300, run_id=f"01{number:024}", ended_utc="2026-11-23T00:00:00.000+00:00")
-        consultancy.store.open_run(run, "tests")
+        service.store.open_run(run, "tests")
     listed: list[str] = []
     cursor: dict[str, str] = {}
-    async with in_process("auto", consultancy) as client:
+    async with in_process("auto", service) as client:
         while cursor or not listed:
             result = await client.call_tool("list_runs", {"limit": 100, **cursor})
             page = structured(result)

@@ -18,12 +18,12 @@ from llm.migrations import migrate
 from consortium_mcp.models import llm_log
 from consortium_mcp.models.llm_log import LlmLog
 from consortium_mcp.records import Run
-from consortium_mcp.service.service import Consultancy
+from consortium_mcp.service.service import ConsortiumService
 from consortium_mcp.store import Store
 from tests.consulted import consulted, performed
 from tests.provider import Fault, Provider, verdict
 
-OpenConsultancy = Callable[..., Consultancy]
+OpenService = Callable[..., ConsortiumService]
 
 KILLED_WHILE_MIGRATING = """
 import functools, os, signal, sys
@@ -50,11 +50,11 @@ def logged() -> list[dict[str, Any]]:
     return rows
 
 
-async def consult(consultancy: Consultancy, **definition: Any) -> Run:
+async def consult(service: ConsortiumService, **definition: Any) -> Run:
     """One consult from opening to the end of all writing."""
-    opened = consultancy.open_run("why?", **({"models": ["a", "b"], "arbiter": "arbiter"} | definition))
-    run = await performed(consultancy, opened.run_id)
-    consultancy.close()
+    opened = service.open_run("why?", **({"models": ["a", "b"], "arbiter": "arbiter"} | definition))
+    run = await performed(service, opened.run_id)
+    service.close()
     return run
 
 
@@ -79,7 +79,7 @@ def locked_log(llm_home: Path) -> sqlite3.Connection:
 
 @pytest.mark.parametrize("databases", ["fresh", "migrated"])
 async def test_B15_fifty_one_of_fifty_one_calls_are_in_our_store_and_in_llms_log(
-    provider: Provider, llm_home: Path, open_consultancy: OpenConsultancy, databases: str
+    provider: Provider, llm_home: Path, open_service: OpenService, databases: str
 ) -> None:
     if databases == "migrated":
         Store(llm_home / "consortium.db").close()
@@ -87,17 +87,15 @@ async def test_B15_fifty_one_of_fifty_one_calls_are_in_our_store_and_in_llms_log
             migrate(db)
     provider.on("arbiter", [verdict(f"draft {n}", confidence=0.1, needs_iteration=True) for n in (1, 2, 3)])
 
-    run = await consult(open_consultancy(), models=["a:6", "b:5", "c:5"], max_iterations=3)
+    run = await consult(open_service(), models=["a:6", "b:5", "c:5"], max_iterations=3)
 
     counts = (run.usage.calls, calls_in(llm_home / "consortium.db"), len(logged()), provider.finished())
     assert counts == (51, 51, 51, 51)
 
 
-async def test_llms_log_shows_what_was_asked_and_answered(
-    provider: Provider, open_consultancy: OpenConsultancy
-) -> None:
+async def test_llms_log_shows_what_was_asked_and_answered(provider: Provider, open_service: OpenService) -> None:
     provider.on("arbiter", verdict("so"))
-    await consult(open_consultancy(), models=["a"], system_prompt="Be brief.")
+    await consult(open_service(), models=["a"], system_prompt="Be brief.")
 
     by_model = {row["model"]: row for row in logged()}
     row = by_model["a"]
@@ -110,10 +108,10 @@ async def test_llms_log_shows_what_was_asked_and_answered(
 
 
 async def test_each_call_is_a_conversation_of_its_own_in_llms_log(
-    provider: Provider, open_consultancy: OpenConsultancy
+    provider: Provider, open_service: OpenService
 ) -> None:
     provider.on("arbiter", verdict("so"))
-    await consult(open_consultancy(), models=["a:3"])
+    await consult(open_service(), models=["a:3"])
 
     assert len({row["conversation_id"] for row in logged()}) == 4
 
@@ -132,19 +130,19 @@ def logs_off(llm_home: Path) -> None:
 
 
 @pytest.mark.usefixtures("logs_off")
-async def test_llm_logs_off_is_respected(provider: Provider, llm_home: Path, open_consultancy: OpenConsultancy) -> None:
+async def test_llm_logs_off_is_respected(provider: Provider, llm_home: Path, open_service: OpenService) -> None:
     provider.on("arbiter", verdict("so"))
-    await consult(open_consultancy())
+    await consult(open_service())
 
     assert not (llm_home / "logs.db").exists()
 
 
 async def test_calls_that_failed_are_in_our_store_only(
-    provider: Provider, llm_home: Path, open_consultancy: OpenConsultancy
+    provider: Provider, llm_home: Path, open_service: OpenService
 ) -> None:
     provider.on("arbiter", verdict("so"))
     provider.on("a", Fault.wrong_key())
-    await consult(open_consultancy())
+    await consult(open_service())
 
     assert sorted(row["model"] for row in logged()) == ["arbiter", "b"]
 
@@ -152,14 +150,14 @@ async def test_calls_that_failed_are_in_our_store_only(
 async def test_a_log_that_cannot_be_written_fails_no_run_and_is_said_once(
     provider: Provider,
     llm_home: Path,
-    open_consultancy: OpenConsultancy,
+    open_service: OpenService,
     caplog: pytest.LogCaptureFixture,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     (llm_home / "logs.db").mkdir()
     provider.on("arbiter", verdict("so"))
 
-    run = await consult(open_consultancy())
+    run = await consult(open_service())
 
     said = [message for message in caplog.messages if "own log" in message]
     assert (run.answer, capfd.readouterr().out) == ("so", "")
@@ -179,18 +177,18 @@ def test_a_locked_log_does_not_hold_up_the_end_of_a_process(provider: Provider, 
 
 async def test_a_log_that_falls_too_far_behind_misses_what_comes_on_top_and_says_so_once(
     provider: Provider,
-    open_consultancy: OpenConsultancy,
+    open_service: OpenService,
     locked_log: sqlite3.Connection,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setattr(llm_log, "MOST_BEHIND", 3)
     provider.on("arbiter", verdict("so"))
-    consultancy = open_consultancy()
+    service = open_service()
     for prompt in ("why?", "how?"):
-        await consulted(consultancy, "a", "b", prompt=prompt)
+        await consulted(service, "a", "b", prompt=prompt)
     locked_log.close()
-    consultancy.close()
+    service.close()
 
     assert len(logged()) == 3
     assert [one.getMessage() for one in caplog.records if "could not be written" in one.getMessage()] == [
@@ -200,22 +198,22 @@ async def test_a_log_that_falls_too_far_behind_misses_what_comes_on_top_and_says
 
 async def test_long_questions_wait_for_the_log_only_as_far_as_memory_allows(
     provider: Provider,
-    open_consultancy: OpenConsultancy,
+    open_service: OpenService,
     locked_log: sqlite3.Connection,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(llm_log, "MOST_CHARS_BEHIND", 100_000)
     provider.on("arbiter", verdict("so"))
-    consultancy = open_consultancy()
-    await consulted(consultancy, "a", prompt="x" * 100_000)
+    service = open_service()
+    await consulted(service, "a", prompt="x" * 100_000)
     locked_log.close()
-    consultancy.close()
+    service.close()
 
     assert len(logged()) == 1  # the member's; the arbiter's came on top
 
 
 async def test_a_process_that_can_start_no_further_thread_loses_no_answer_and_logs_again_when_it_can(
-    provider: Provider, consultancy: Consultancy, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    provider: Provider, service: ConsortiumService, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def cannot_start(self: threading.Timer) -> None:
         raise RuntimeError("can't start new thread")
@@ -223,22 +221,22 @@ async def test_a_process_that_can_start_no_further_thread_loses_no_answer_and_lo
     provider.on("arbiter", verdict("Paris"))
     with monkeypatch.context() as crowded:
         crowded.setattr(threading.Timer, "start", cannot_start)
-        first = await consulted(consultancy, "a")
-    await consult(consultancy)
+        first = await consulted(service, "a")
+    await consult(service)
 
     assert first.answer == "Paris" and first.degraded == () and len(logged()) == 3
     assert caplog.text.count("llm's own log could not be written (can't start new thread)") == 1
 
 
 async def test_a_log_that_was_locked_for_a_while_misses_nothing(
-    provider: Provider, open_consultancy: OpenConsultancy, locked_log: sqlite3.Connection
+    provider: Provider, open_service: OpenService, locked_log: sqlite3.Connection
 ) -> None:
     provider.on("arbiter", verdict("so"))
-    consultancy = open_consultancy()
-    opened = consultancy.open_run("why?", models=["a", "b"], arbiter="arbiter")
-    run = await performed(consultancy, opened.run_id)
+    service = open_service()
+    opened = service.open_run("why?", models=["a", "b"], arbiter="arbiter")
+    run = await performed(service, opened.run_id)
     locked_log.close()
-    consultancy.close()
+    service.close()
 
     assert (run.answer, len(logged())) == ("so", 3)
 

@@ -17,7 +17,7 @@ from consortium_mcp.errors import ConsortiumError
 from consortium_mcp.models.local import engine as engine_module
 from consortium_mcp.models.local import model as model_module
 from consortium_mcp.models.local import weights as weights_module
-from consortium_mcp.models.local.engine import SLOTS, Event, Finished, LocalModelFailed, Reply, local_model_problem
+from consortium_mcp.models.local.engine import SLOTS, Event, Finished, LocalModelError, Reply, local_model_problem
 from consortium_mcp.models.local.model import AsyncLocalModel, LocalModel
 from consortium_mcp.models.local.weights import WeightsProgress, fetch_weights, weights_status
 
@@ -307,7 +307,7 @@ def test_a_prompt_longer_than_a_slot_is_one_clear_error(model: LocalModel) -> No
     ) as raised:
         model.prompt(TOO_LONG).text()
     cause = raised.value.__cause__
-    assert isinstance(cause, LocalModelFailed) and cause.code == "context_length_exceeded"
+    assert isinstance(cause, LocalModelError) and cause.code == "context_length_exceeded"
 
 
 # Several at once

@@ -11,9 +11,9 @@ import pytest
 from sqlite_utils import Database
 
 from consortium_mcp._util.caller import calling
-from consortium_mcp.errors import NotFound
+from consortium_mcp.errors import NotFoundError
 from consortium_mcp.records import Budget, CallResult, CallSpec, Iteration, Parent, Rating, now_utc
-from consortium_mcp.store import Reservation, Room, Store, database, pruning, run_scope
+from consortium_mcp.store import Reservation, RunCapacity, Store, database, pruning, run_scope
 from consortium_mcp.store.migrations import migrations
 from tests.scripted import new_run, panel
 
@@ -107,7 +107,7 @@ def tour(store: Store) -> dict[str, Callable[[], object]]:
     budgets = {run_scope("01c"): Budget(max_calls=9), "day:2026-11-23": Budget(max_calls=9)}
 
     def missing(load: Callable[[str], object]) -> str:
-        with pytest.raises(NotFound) as caught:
+        with pytest.raises(NotFoundError) as caught:
             load("nobody")
         return str(caught.value)
 
@@ -118,7 +118,7 @@ def tour(store: Store) -> dict[str, Callable[[], object]]:
     return {
         "open_run": lambda: (
             store.open_run(new_run(run_id="01a"), "me"),
-            store.open_run(run, "me", "print", "2026", None, Room(of_process=9, of_caller=9)),
+            store.open_run(run, "me", "print", "2026", None, RunCapacity(of_process=9, of_caller=9)),
             store.open_run(nested, "me", "print", outer_owner="me"),
             store.open_run(nested.model_copy(update={"run_id": "01e"}), "me", "print", outer_owner="me"),
         ),
@@ -145,7 +145,7 @@ def tour(store: Store) -> dict[str, Callable[[], object]]:
         "request_cancel": lambda: store.request_cancel("01a"),
         "release_run": lambda: store.release_run("01c", "me"),
         "close_run": close_run,
-        "mark_received": lambda: store.mark_received("01c"),
+        "note_received": lambda: store.note_received("01c"),
         "save_rating": lambda: store.save_rating(Rating(run_id="01c", score=1)),
         "list_ratings": store.list_ratings,
         "save_consortium": lambda: store.save_consortium("panel", panel()),
@@ -318,7 +318,7 @@ def test_a_database_of_an_earlier_release_is_found_in_and_pruned_as_a_new_one(pa
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         migrations.apply(Database(connection), stop_before="m009_long_histories")
         columns = (
-            "run_id, status, prompt, history, consortium_name, consortium, shuffle_seed, fence_mark, answer, "
+            "run_id, status, prompt, history, consortium_name, consortium, shuffle_seed, fence_token, answer, "
             "created_utc, deadline_utc, deadline_seconds, caller"
         )
         row = [

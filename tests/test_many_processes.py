@@ -11,7 +11,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from consortium_mcp.service.service import Consultancy
+from consortium_mcp.service.service import ConsortiumService
 from consortium_mcp.store import Store
 from tests.provider import Provider, verdict
 from tests.server_process import connected, structured
@@ -172,11 +172,11 @@ def test_opening_the_database_again_in_a_process_costs_it_no_lock(tmp_path: Path
     assert taken == ("first,second,third",)
 
 
-def test_looking_up_models_costs_a_consultancy_no_lock(provider: Provider, consultancy: Consultancy) -> None:
+def test_looking_up_models_costs_a_service_no_lock(provider: Provider, service: ConsortiumService) -> None:
     provider.on("arbiter", verdict("Paris"))
-    consultancy.open_run("Capital?", models=["a"], arbiter="arbiter")
+    service.open_run("Capital?", models=["a"], arbiter="arbiter")
     done = subprocess.run(
         [sys.executable, "-m", "consortium_mcp", "save", "panel", "-m", "a"], capture_output=True, check=True
     )
 
-    assert done.returncode == 0 and consultancy.store.path.with_name("consortium.db-wal").exists()
+    assert done.returncode == 0 and service.store.path.with_name("consortium.db-wal").exists()

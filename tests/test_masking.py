@@ -15,9 +15,9 @@ from llm.models import EmbeddingModel
 from consortium_mcp.cli.logs import MaskingFormatter
 from consortium_mcp.engine.registry import load_registry
 from consortium_mcp.engine.strategies import strategies
-from consortium_mcp.errors import ModelUnavailable
+from consortium_mcp.errors import ModelUnavailableError
 from consortium_mcp.models.embeddings import embed
-from consortium_mcp.service.service import Consultancy
+from consortium_mcp.service.service import ConsortiumService
 from consortium_mcp.text.masking import masked
 from tests.in_process import in_process
 from tests.plugins import install_plugin
@@ -151,13 +151,13 @@ async def test_a_provider_that_repeats_its_keys_tells_them_to_nobody(
 
 
 async def test_a_failure_inside_the_server_is_a_sentence_without_its_words(
-    consultancy: Consultancy, secrets: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+    service: ConsortiumService, secrets: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object) -> None:
         raise RuntimeError(f"with {STORED}")
 
-    monkeypatch.setattr(consultancy.store, "save_consortium", fail)
-    async with in_process("auto", consultancy) as client:
+    monkeypatch.setattr(service.store, "save_consortium", fail)
+    async with in_process("auto", service) as client:
         result = await client.call_tool("save_consortium", {"name": "x", "models": ["consortium-local"]})
 
     assert result.is_error
@@ -174,7 +174,7 @@ async def test_an_embedding_model_that_repeats_a_key_tells_it_to_nobody(
             raise ValueError(f"{STORED} was refused")
 
     monkeypatch.setattr(llm, "get_embedding_model", lambda name: Service())
-    with pytest.raises(ModelUnavailable, match=re.escape("ValueError: … was refused")):
+    with pytest.raises(ModelUnavailableError, match=re.escape("ValueError: … was refused")):
         await embed("meaning", ["one", "two"])
 
 
@@ -192,8 +192,8 @@ def test_an_extension_that_repeats_a_key_tells_it_to_nobody(
     assert loaded.broken == {"leaky": "leaky is left out (RuntimeError: …)"}
 
 
-async def test_an_error_that_quotes_a_key_is_masked(consultancy: Consultancy, secrets: tuple[str, ...]) -> None:
-    async with in_process("auto", consultancy) as client:
+async def test_an_error_that_quotes_a_key_is_masked(service: ConsortiumService, secrets: tuple[str, ...]) -> None:
+    async with in_process("auto", service) as client:
         result = await client.call_tool("get_run", {"run_id": STORED})
 
     assert "No run '…'" in said(result)

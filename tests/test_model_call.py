@@ -15,11 +15,11 @@ import pytest
 
 from consortium_mcp import consult
 from consortium_mcp._util.threads import in_thread
-from consortium_mcp.models.calling import CallLimits, make_call
+from consortium_mcp.models.calling import ConcurrencyLimits, make_call
 from consortium_mcp.models.catalogue import ModelEntry, load_catalogue
 from consortium_mcp.models.openai_clients import KeptClients
 from consortium_mcp.records import CallResult, CallSpec, Turn
-from consortium_mcp.service.service import Consultancy
+from consortium_mcp.service.service import ConsortiumService
 from tests.consulted import consulted
 from tests.provider import Fault, Provider, Reply, verdict
 
@@ -33,14 +33,14 @@ def entry_of(model: str) -> ModelEntry:
 
 async def call(
     model: str = "a",
-    limits: CallLimits | None = None,
+    limits: ConcurrencyLimits | None = None,
     timeout_seconds: float = 60,
     log: Callable[[Any], None] = lambda response: None,
     **fields: Any,
 ) -> CallResult:
     """One call, as a run makes it."""
     spec = SPEC.model_copy(update=fields)
-    return await make_call(entry_of(model), spec, limits or CallLimits(64), timeout_seconds, log)
+    return await make_call(entry_of(model), spec, limits or ConcurrencyLimits(64), timeout_seconds, log)
 
 
 async def happens(event: threading.Event) -> None:
@@ -304,7 +304,7 @@ async def test_fifty_synchronous_calls_are_in_flight_at_once(add_model: AddModel
             yield "met"
 
     add_model(Meeting("meeting"))
-    limits, entry, results = CallLimits(64), entry_of("meeting"), list[str | None]()
+    limits, entry, results = ConcurrencyLimits(64), entry_of("meeting"), list[str | None]()
 
     async def one() -> None:
         results.append((await make_call(entry, SPEC, limits, 60, lambda response: None)).text)
@@ -334,7 +334,7 @@ async def test_a_model_that_cannot_be_called_twice_at_once_is_queued_and_holds_u
     single, free = Single("single", max_parallel_calls=1), SyncModel("free", "here")
     add_model(single)
     add_model(free)
-    limits, results = CallLimits(2), list[str | None]()
+    limits, results = ConcurrencyLimits(2), list[str | None]()
 
     async def one() -> None:
         results.append((await call("single", limits)).text)
@@ -351,7 +351,7 @@ async def test_a_model_that_cannot_be_called_twice_at_once_is_queued_and_holds_u
 
 async def test_no_more_calls_are_in_flight_than_the_settings_allow(provider: Provider) -> None:
     gate = provider.gate("a")
-    limits = CallLimits(2)
+    limits = ConcurrencyLimits(2)
     async with anyio.create_task_group() as group:
         for _ in range(6):
             group.start_soon(call, "a", limits)
@@ -367,7 +367,7 @@ async def test_a_call_that_was_cancelled_before_its_turn_never_has_it(provider: 
     with anyio.CancelScope() as scope:
         scope.cancel()
         await make_call(
-            entry_of("a"), SPEC, CallLimits(64), 60, lambda response: None, on_turn=lambda: turns.append(True)
+            entry_of("a"), SPEC, ConcurrencyLimits(64), 60, lambda response: None, on_turn=lambda: turns.append(True)
         )
 
     assert scope.cancelled_caught and turns == [] and provider.count() == 0
@@ -375,7 +375,7 @@ async def test_a_call_that_was_cancelled_before_its_turn_never_has_it(provider: 
 
 async def test_waiting_for_a_slot_is_not_part_of_the_timeout(provider: Provider) -> None:
     provider.on("a", [Fault.hang(), "at last"])
-    limits, results = CallLimits(1), list[str | None]()
+    limits, results = ConcurrencyLimits(1), list[str | None]()
 
     async def one() -> None:
         result = await call("a", limits, timeout_seconds=1)
@@ -497,15 +497,15 @@ class AsyncOdd(llm.AsyncModel):
 
 @pytest.mark.parametrize("tokens", ["many", -1_000_000, 10**30, 3.5, float("nan"), True], ids=str)
 async def test_a_count_that_is_none_costs_no_answer_and_gives_no_budget_back(
-    provider: Provider, consultancy: Consultancy, add_model: AddModel, tokens: Any
+    provider: Provider, service: ConsortiumService, add_model: AddModel, tokens: Any
 ) -> None:
     add_model(Odd(lambda response: response.set_usage(input=tokens, output=7)))
     provider.on("arbiter", verdict("Paris"))
 
-    run = await consulted(consultancy, "a", "odd", max_iterations=1)
+    run = await consulted(service, "a", "odd", max_iterations=1)
 
     assert run.answer == "Paris" and run.degraded == () and run.iterations[0].responses[1].text == "I am sure."
-    assert (run.usage.input_tokens or 0) >= 0 and consultancy.store.load_spending(f"run:{run.run_id}")[1] >= 0
+    assert (run.usage.input_tokens or 0) >= 0 and service.store.load_spending(f"run:{run.run_id}")[1] >= 0
 
 
 def name_no_model(response: Any) -> None:
@@ -518,12 +518,12 @@ def end_for_half_a_character(response: Any) -> None:
 
 @pytest.mark.parametrize("does", [name_no_model, end_for_half_a_character])
 async def test_what_a_provider_says_beside_its_text_costs_no_answer(
-    provider: Provider, consultancy: Consultancy, add_model: AddModel, does: Callable[[Any], None]
+    provider: Provider, service: ConsortiumService, add_model: AddModel, does: Callable[[Any], None]
 ) -> None:
     add_model(Odd(does))
     provider.on("arbiter", verdict("Paris"))
 
-    run = await consulted(consultancy, "a", "odd", max_iterations=1)
+    run = await consulted(service, "a", "odd", max_iterations=1)
 
     assert run.answer == "Paris" and run.degraded == ()
 
@@ -533,7 +533,7 @@ async def test_what_a_provider_says_beside_its_text_costs_no_answer(
     "error", [SystemExit(3), asyncio.CancelledError("by a plugin"), LookupError("nothing")], ids=repr
 )
 async def test_what_a_plugin_raises_ends_neither_the_process_nor_the_run(
-    provider: Provider, consultancy: Consultancy, add_model: AddModel, kind: Any, error: BaseException
+    provider: Provider, service: ConsortiumService, add_model: AddModel, kind: Any, error: BaseException
 ) -> None:
     def fail(response: Any) -> None:
         raise error
@@ -541,7 +541,7 @@ async def test_what_a_plugin_raises_ends_neither_the_process_nor_the_run(
     add_model(*([kind(fail)] if kind is Odd else [None, kind(fail)]))
     provider.on("arbiter", verdict("Paris"))
 
-    run = await consulted(consultancy, "a", "odd", max_iterations=1)
+    run = await consulted(service, "a", "odd", max_iterations=1)
 
     assert (run.answer, run.status) == ("Paris", "converged")
     assert run.degraded[0].startswith("1 of 2 instances gave no response (odd#1: ")
@@ -558,19 +558,19 @@ async def test_what_is_raised_in_a_thread_is_an_error_for_whoever_waits(error: B
 
 
 async def test_what_nobody_foresaw_in_one_call_costs_its_own_response_and_no_other(
-    provider: Provider, consultancy: Consultancy, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    provider: Provider, service: ConsortiumService, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    settle = consultancy.store.settle_attempt
+    settle = service.store.settle_attempt
 
     def cannot_settle(run_id: str, call_id: str, *settled: Any) -> CallResult:
         if call_id == "i1/m2":
             raise OverflowError("nobody foresaw it")
         return settle(run_id, call_id, *settled)
 
-    monkeypatch.setattr(consultancy.store, "settle_attempt", cannot_settle)
+    monkeypatch.setattr(service.store, "settle_attempt", cannot_settle)
     provider.on("arbiter", verdict("Paris"))
 
-    run = await consulted(consultancy, "a", "b", max_iterations=1)
+    run = await consulted(service, "a", "b", max_iterations=1)
 
     assert run.answer == "Paris" and "1 of 2 instances gave no response (b#1: internal, " in run.degraded[0]
     assert "OverflowError: nobody foresaw it" in caplog.text
@@ -580,6 +580,6 @@ async def test_keys_that_cannot_be_read_just_now_are_a_failure_of_the_call(provi
     entry = entry_of("a")
     (llm_home / "keys.json").write_text('{"half')
 
-    result = await make_call(entry, SPEC, CallLimits(1), 60, lambda response: None)
+    result = await make_call(entry, SPEC, ConcurrencyLimits(1), 60, lambda response: None)
 
     assert not result.ok and provider.count() == 0

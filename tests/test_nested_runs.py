@@ -17,12 +17,12 @@ import pytest
 
 from consortium_mcp._util.threads import in_thread
 from consortium_mcp.api import iterate
-from consortium_mcp.errors import Busy
+from consortium_mcp.errors import BusyError
 from consortium_mcp.records import Parent
 from consortium_mcp.records.consortium import define
 from consortium_mcp.records.outer_call import OuterCall, outer_call, within_call
 from consortium_mcp.service.replay import open_replay
-from consortium_mcp.service.service import Consultancy
+from consortium_mcp.service.service import ConsortiumService
 from tests.provider import Provider, verdict
 from tests.server_process import http_client, http_server, structured
 from tests.test_cli import run_command
@@ -36,12 +36,12 @@ TOKEN = "ann's token, which is long"
 
 
 @pytest.fixture(autouse=True)
-def saved(provider: Provider, consultancy: Consultancy) -> None:
+def saved(provider: Provider, service: ConsortiumService) -> None:
     """`inner`, and `outer` of which it is a member."""
     inner = define(members=[{"model": "b"}, {"model": "c"}], arbiter="arbiter", max_iterations=1)
     outer = define(members=[{"model": "a"}, {"model": "inner"}], arbiter="plain-arbiter", max_iterations=1)
-    consultancy.store.save_consortium("inner", inner)
-    consultancy.store.save_consortium("outer", outer)
+    service.store.save_consortium("inner", inner)
+    service.store.save_consortium("outer", outer)
     provider.on("arbiter", verdict("inner says Paris"))
     provider.on("plain-arbiter", verdict("Paris"))
 
@@ -56,18 +56,18 @@ def output(process: "subprocess.Popen[str]") -> str:
     return process.communicate(timeout=60)[0]
 
 
-def rows(consultancy: Consultancy, sql: str) -> list[tuple[Any, ...]]:
+def rows(service: ConsortiumService, sql: str) -> list[tuple[Any, ...]]:
     """What another program reads in the database."""
-    with closing(sqlite3.connect(consultancy.store.path, isolation_level=None)) as connection:
+    with closing(sqlite3.connect(service.store.path, isolation_level=None)) as connection:
         return connection.execute(sql).fetchall()
 
 
-def statuses(consultancy: Consultancy) -> dict[str | None, str]:
-    return {run.consortium_name: run.status for run in consultancy.store.list_runs()}
+def statuses(service: ConsortiumService) -> dict[str | None, str]:
+    return {run.consortium_name: run.status for run in service.store.list_runs()}
 
 
-def run_id_of(consultancy: Consultancy, name: str) -> str:
-    (run,) = consultancy.store.list_runs(consortium=name)
+def run_id_of(service: ConsortiumService, name: str) -> str:
+    (run,) = service.store.list_runs(consortium=name)
     return run.run_id
 
 
@@ -75,16 +75,16 @@ def answered(provider: Provider) -> dict[str, int]:
     return {model: len(provider.answered(model)) for model in EACH_ONCE}
 
 
-def stored(consultancy: Consultancy) -> set[str]:
-    return {model for (model,) in rows(consultancy, "SELECT model FROM calls WHERE state = 'done'")}
+def stored(service: ConsortiumService) -> set[str]:
+    return {model for (model,) in rows(service, "SELECT model FROM calls WHERE state = 'done'")}
 
 
-def killed(provider: Provider, consultancy: Consultancy, held: str, done: set[str]) -> None:
+def killed(provider: Provider, service: ConsortiumService, held: str, done: set[str]) -> None:
     """A consult whose process was killed while one model had not answered and the others' answers were stored."""
     gate = provider.gate(held)
     process = start("consult", "Capital?", "--consortium", "outer")
     gate.wait_for(1)
-    while not done <= stored(consultancy):
+    while not done <= stored(service):
         assert process.poll() is None
     process.kill()
     output(process)
@@ -97,38 +97,38 @@ MOMENTS = [("c", {"a", "b"}), ("arbiter", {"a", "b", "c"}), ("plain-arbiter", {"
 
 @pytest.mark.parametrize(("held", "done"), MOMENTS, ids=[held for held, _ in MOMENTS])
 def test_after_kill_9_a_resumed_run_goes_on_with_the_run_inside_it_and_pays_for_nothing_twice(
-    provider: Provider, consultancy: Consultancy, held: str, done: set[str]
+    provider: Provider, service: ConsortiumService, held: str, done: set[str]
 ) -> None:
-    killed(provider, consultancy, held, done)
-    rows(consultancy, "UPDATE runs SET lease_until = 1 WHERE consortium_name = 'outer'")  # the inner one's is not over
+    killed(provider, service, held, done)
+    rows(service, "UPDATE runs SET lease_until = 1 WHERE consortium_name = 'outer'")  # the inner one's is not over
 
-    resumed = run_command("runs", "resume", run_id_of(consultancy, "outer")).stdout
+    resumed = run_command("runs", "resume", run_id_of(service, "outer")).stdout
 
     asked = {model: provider.count(model) for model in EACH_ONCE}
     assert (resumed, asked) == ("Paris\n", EACH_ONCE | {held: 2})
-    assert statuses(consultancy) == {"outer": "converged", "inner": "converged"}
+    assert statuses(service) == {"outer": "converged", "inner": "converged"}
 
 
 def test_after_kill_9_the_answer_of_a_run_that_had_ended_inside_is_used(
-    provider: Provider, consultancy: Consultancy
+    provider: Provider, service: ConsortiumService
 ) -> None:
-    killed(provider, consultancy, "plain-arbiter", {"inner"})
-    inner = run_id_of(consultancy, "inner")
+    killed(provider, service, "plain-arbiter", {"inner"})
+    inner = run_id_of(service, "inner")
     # as if the process had been killed between the inner run's end and the note of it in the outer one
-    rows(consultancy, "UPDATE calls SET state = 'begun', text = NULL WHERE model = 'inner'")
-    rows(consultancy, "UPDATE runs SET lease_until = 1 WHERE status = 'running'")
+    rows(service, "UPDATE calls SET state = 'begun', text = NULL WHERE model = 'inner'")
+    rows(service, "UPDATE runs SET lease_until = 1 WHERE status = 'running'")
 
-    assert run_command("runs", "resume", run_id_of(consultancy, "outer")).stdout == "Paris\n"
-    assert run_id_of(consultancy, "inner") == inner and answered(provider)["arbiter"] == 1
+    assert run_command("runs", "resume", run_id_of(service, "outer")).stdout == "Paris\n"
+    assert run_id_of(service, "inner") == inner and answered(provider)["arbiter"] == 1
 
 
 async def test_a_server_that_starts_resumes_the_outer_run_alone(
-    provider: Provider, consultancy: Consultancy, tmp_path: Path
+    provider: Provider, service: ConsortiumService, tmp_path: Path
 ) -> None:
-    await anyio.to_thread.run_sync(killed, provider, consultancy, "c", {"a", "b"})
-    rows(consultancy, "UPDATE runs SET lease_until = 1 WHERE status = 'running'")
-    listed = consultancy.store.list_interrupted(10)
-    outer = run_id_of(consultancy, "outer")
+    await anyio.to_thread.run_sync(killed, provider, service, "c", {"a", "b"})
+    rows(service, "UPDATE runs SET lease_until = 1 WHERE status = 'running'")
+    listed = service.store.list_interrupted(10)
+    outer = run_id_of(service, "outer")
 
     with http_server(tmp_path / "stderr") as (_, url):
         async with http_client(url, "auto") as client:
@@ -139,17 +139,17 @@ async def test_a_server_that_starts_resumes_the_outer_run_alone(
 
 
 async def test_a_server_that_leaves_leaves_the_run_inside_to_be_gone_on_with_too(
-    provider: Provider, consultancy: Consultancy, tmp_path: Path
+    provider: Provider, service: ConsortiumService, tmp_path: Path
 ) -> None:
     gate = provider.gate("c")
     with http_server(tmp_path / "stderr", CONSORTIUM_GRACE_SECONDS="0.1") as (process, url):
         async with http_client(url, "auto") as client:
             outer = structured(await client.call_tool("consult_consortium", {**OUTER, "wait_seconds": 0}))["run_id"]
             await gate.wait_for_async(1)
-            await anyio.to_thread.run_sync(lambda: until(lambda: {"a", "b"} <= stored(consultancy)))
+            await anyio.to_thread.run_sync(lambda: until(lambda: {"a", "b"} <= stored(service)))
             process.send_signal(signal.SIGTERM)
             await anyio.to_thread.run_sync(lambda: process.wait(timeout=30))
-    left = statuses(consultancy)
+    left = statuses(service)
     gate.open()
     resumed = await anyio.to_thread.run_sync(lambda: run_command("runs", "resume", outer).stdout)
 
@@ -157,7 +157,7 @@ async def test_a_server_that_leaves_leaves_the_run_inside_to_be_gone_on_with_too
     assert (resumed, answered(provider)) == ("Paris\n", EACH_ONCE)
 
 
-def test_a_run_that_is_cancelled_takes_the_run_inside_it_along(provider: Provider, consultancy: Consultancy) -> None:
+def test_a_run_that_is_cancelled_takes_the_run_inside_it_along(provider: Provider, service: ConsortiumService) -> None:
     gate = provider.gate("c")
     process = start("consult", "Capital?", "--consortium", "outer")
     gate.wait_for(1)
@@ -165,31 +165,31 @@ def test_a_run_that_is_cancelled_takes_the_run_inside_it_along(provider: Provide
     output(process)
     gate.open()
 
-    assert statuses(consultancy) == {"outer": "cancelled", "inner": "cancelled"}
+    assert statuses(service) == {"outer": "cancelled", "inner": "cancelled"}
 
 
 def test_an_interrupted_run_that_is_cancelled_takes_the_run_inside_it_along(
-    provider: Provider, consultancy: Consultancy
+    provider: Provider, service: ConsortiumService
 ) -> None:
-    killed(provider, consultancy, "c", {"b"})
-    rows(consultancy, "UPDATE runs SET lease_until = 1 WHERE consortium_name = 'outer'")
+    killed(provider, service, "c", {"b"})
+    rows(service, "UPDATE runs SET lease_until = 1 WHERE consortium_name = 'outer'")
 
-    run_command("runs", "cancel", run_id_of(consultancy, "outer"))
+    run_command("runs", "cancel", run_id_of(service, "outer"))
 
-    assert statuses(consultancy) == {"outer": "cancelled", "inner": "cancelled"}
+    assert statuses(service) == {"outer": "cancelled", "inner": "cancelled"}
 
 
-def test_the_record_says_in_which_call_a_run_was_opened(provider: Provider, consultancy: Consultancy) -> None:
+def test_the_record_says_in_which_call_a_run_was_opened(provider: Provider, service: ConsortiumService) -> None:
     outer = json.loads(run_command("consult", "Capital?", "--consortium", "outer", "--json").stdout)
 
-    inner = consultancy.store.load_run(run_id_of(consultancy, "inner"))
+    inner = service.store.load_run(run_id_of(service, "inner"))
     assert (outer["parent"], inner.parent) == (None, Parent(run_id=outer["run_id"], call_id="i1/m2"))
     assert outer["answer"] == "Paris" and answered(provider) == EACH_ONCE
-    assert open_replay(consultancy, inner.run_id).parent is None
+    assert open_replay(service, inner.run_id).parent is None
 
 
 async def test_a_run_inside_another_is_none_of_its_callers_runs(
-    provider: Provider, consultancy: Consultancy, tmp_path: Path
+    provider: Provider, service: ConsortiumService, tmp_path: Path
 ) -> None:
     tokens = tmp_path / "tokens"
     tokens.write_text(f"ann:{hashlib.sha256(TOKEN.encode()).hexdigest()}\n")
@@ -206,20 +206,20 @@ async def test_a_run_inside_another_is_none_of_its_callers_runs(
     assert (second.is_error, third.is_error) == (False, True)
 
 
-def test_a_process_that_lost_the_outer_run_opens_nothing_inside_it(consultancy: Consultancy) -> None:
-    outer = consultancy.open_run(**OUTER)
+def test_a_process_that_lost_the_outer_run_opens_nothing_inside_it(service: ConsortiumService) -> None:
+    outer = service.open_run(**OUTER)
 
     with within_call(OuterCall(Parent(run_id=outer.run_id, call_id="i1/m2"), "another process")):
-        with pytest.raises(Busy, match="has ended or is worked on elsewhere"):
-            consultancy.open_run("Capital?", consortium="inner")
+        with pytest.raises(BusyError, match="has ended or is worked on elsewhere"):
+            service.open_run("Capital?", consortium="inner")
 
 
-def test_the_same_call_gets_the_same_run_and_another_question_in_it_one_of_its_own(consultancy: Consultancy) -> None:
-    outer = consultancy.open_run(**OUTER)
+def test_the_same_call_gets_the_same_run_and_another_question_in_it_one_of_its_own(service: ConsortiumService) -> None:
+    outer = service.open_run(**OUTER)
 
-    with within_call(OuterCall(Parent(run_id=outer.run_id, call_id="i1/m2"), consultancy.owner)):
-        first, same = (consultancy.open_run("Capital?", consortium="inner").run_id for _ in range(2))
-        other = consultancy.open_run("River?", consortium="inner").run_id
+    with within_call(OuterCall(Parent(run_id=outer.run_id, call_id="i1/m2"), service.owner)):
+        first, same = (service.open_run("Capital?", consortium="inner").run_id for _ in range(2))
+        other = service.open_run("River?", consortium="inner").run_id
 
     assert first == same != other
 

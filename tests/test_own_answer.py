@@ -9,7 +9,7 @@ from mcp import Client
 from consortium_mcp.server import build_server
 from consortium_mcp.service.replay import open_replay
 from consortium_mcp.service.runner import Runner
-from consortium_mcp.service.service import Consultancy
+from consortium_mcp.service.service import ConsortiumService
 from tests.consulted import performed
 from tests.provider import Fault, Provider, verdict
 from tests.server_process import read, said, structured
@@ -22,9 +22,9 @@ THREE = {"prompt": "Who?", "models": ["a", "b"], "arbiter": "arbiter", "own_answ
 
 
 @pytest.fixture
-async def client(provider: Provider, consultancy: Consultancy) -> AsyncIterator[Client]:
+async def client(provider: Provider, service: ConsortiumService) -> AsyncIterator[Client]:
     """A client of a server in this process."""
-    async with Runner(consultancy) as runner, Client(build_server(runner)) as client:
+    async with Runner(service) as runner, Client(build_server(runner)) as client:
         yield client
 
 
@@ -84,11 +84,11 @@ async def test_it_is_not_asked_to_judge_where_the_arbiter_fails(client: Client, 
     assert "a, a member, judged in its place" in result["degraded"][0]
 
 
-async def test_a_replay_judges_it_again(client: Client, provider: Provider, consultancy: Consultancy) -> None:
+async def test_a_replay_judges_it_again(client: Client, provider: Provider, service: ConsortiumService) -> None:
     provider.on("arbiter", verdict("Everybody", confidence=0.9))
     first = structured(await client.call_tool("consult_consortium", THREE))
     before = provider.count("a")
-    again = await performed(consultancy, open_replay(consultancy, first["run_id"]).run_id)
+    again = await performed(service, open_replay(service, first["run_id"]).run_id)
 
     assert [one.text for one in again.iterations[0].responses][-1] == OWN
     assert (again.answer, provider.count("a")) == ("Everybody", before)

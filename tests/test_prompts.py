@@ -7,7 +7,7 @@ from mcp import Client
 from mcp.shared.exceptions import MCPError
 from mcp_types import INVALID_PARAMS
 
-from consortium_mcp.service.service import Consultancy
+from consortium_mcp.service.service import ConsortiumService
 from tests.in_process import in_process
 
 pytestmark = pytest.mark.anyio
@@ -23,9 +23,9 @@ FILLED = [
 
 
 @pytest.fixture(params=["auto", "legacy"])
-async def client(request: pytest.FixtureRequest, consultancy: Consultancy) -> AsyncIterator[Client]:
+async def client(request: pytest.FixtureRequest, service: ConsortiumService) -> AsyncIterator[Client]:
     """A client of either era."""
-    async with in_process(request.param, consultancy) as client:
+    async with in_process(request.param, service) as client:
         yield client
 
 

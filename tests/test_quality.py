@@ -16,7 +16,7 @@ from benchmarks.quality.questions import make_questions
 from benchmarks.quality.sides import simulated_sides
 from benchmarks.quality.simulated import Simulated, Simulation, registered
 from consortium_mcp.engine.judging.peer_rank import borda
-from consortium_mcp.errors import ModelUnavailable
+from consortium_mcp.errors import ModelUnavailableError
 
 SEED = 2026
 """One sample: 95 of 100 seeds keep within every single interval, which has a test of its own."""
@@ -28,8 +28,8 @@ AT_ONCE = 4
 async def measured(simulation: Simulation, method: str, count: int = QUESTIONS) -> list[Result]:
     """A single member and all of them under a judging method, once for each of its arbiters."""
     questions = make_questions(count, simulation.seed)
-    with temporary_consultancy(own_llm_folder=True) as consultancy, registered(simulation, questions):
-        return [await evaluate(consultancy, side, questions, AT_ONCE) for side in simulated_sides(simulation, [method])]
+    with temporary_consultancy(own_llm_folder=True) as service, registered(simulation, questions):
+        return [await evaluate(service, side, questions, AT_ONCE) for side in simulated_sides(simulation, [method])]
 
 
 def test_the_binomial_predicts_what_a_majority_of_five_is_worth() -> None:
@@ -178,5 +178,5 @@ def test_the_report_prints_predicted_and_measured_side_by_side_and_leaves_nothin
 def test_an_unknown_method_or_model_is_refused_before_anybody_is_asked() -> None:
     shown = CliRunner().invoke(main, ["--judging-method", "dice"])
     assert shown.exit_code == 1 and "There is no judging method 'dice'" in shown.output
-    with temporary_consultancy(own_llm_folder=True) as consultancy, pytest.raises(ModelUnavailable, match="nobody"):
-        check(consultancy, [Side(name="nobody", consortium=single("nobody"))])
+    with temporary_consultancy(own_llm_folder=True) as service, pytest.raises(ModelUnavailableError, match="nobody"):
+        check(service, [Side(name="nobody", consortium=single("nobody"))])

@@ -15,7 +15,7 @@ import pytest
 from consortium_mcp.cli import main
 from consortium_mcp.server import build_server
 from consortium_mcp.service.runner import Runner
-from consortium_mcp.service.service import Consultancy
+from consortium_mcp.service.service import ConsortiumService
 from consortium_mcp.settings import Settings
 from tests.provider import Provider, verdict
 from tests.test_cli import run_command
@@ -32,8 +32,8 @@ SET_UP = ("make ", "python3 -m venv ", ".venv/bin/", "llm install ")
 
 
 async def _tools_table(database: Path) -> str:
-    with Consultancy(Settings(database=database)) as consultancy:
-        server = build_server(Runner(consultancy))
+    with ConsortiumService(Settings(database=database)) as service:
+        server = build_server(Runner(service))
         tools = await server.list_tools()
         resources = await server.list_resources()
         templates = await server.list_resource_templates()

@@ -11,13 +11,13 @@ from click.testing import CliRunner
 from mcp import Client
 
 from consortium_mcp.cli import main
-from consortium_mcp.errors import ConsortiumError, InvalidConsortium, NotFound
+from consortium_mcp.errors import ConsortiumError, InvalidConsortiumError, NotFoundError
 from consortium_mcp.records import Budget, Run, Usage
 from consortium_mcp.reports.markdown import usage_text
 from consortium_mcp.server import build_server
 from consortium_mcp.service.replay import open_replay
 from consortium_mcp.service.runner import Runner
-from consortium_mcp.service.service import Consultancy
+from consortium_mcp.service.service import ConsortiumService
 from tests.consulted import consulted, is_judging, performed, without_waits
 from tests.provider import Fault, Provider, Reply, Request
 from tests.scripted import verdict_text
@@ -44,10 +44,10 @@ def judgement(request: Request, name: str) -> str:
     return verdict_text(f"{name} in {number} of {shown} responses", number / 4, **fields)
 
 
-async def replayed(office: Consultancy, run: Run, **rules: Any) -> Run:
+async def replayed(service: ConsortiumService, run: Run, **rules: Any) -> Run:
     """The replay of a run, when it has ended."""
-    opened = await anyio.to_thread.run_sync(lambda: open_replay(office, run.run_id, **rules))
-    return await performed(office, opened.run_id)
+    opened = await anyio.to_thread.run_sync(lambda: open_replay(service, run.run_id, **rules))
+    return await performed(service, opened.run_id)
 
 
 def asked_of_members(provider: Provider) -> int:
@@ -107,14 +107,14 @@ CASES: dict[str, tuple[Callable[[Provider], None], dict[str, Any]]] = {
 
 @pytest.mark.parametrize("case", CASES)
 async def test_a_replay_gives_the_identical_verdicts_from_identical_replies_and_asks_no_member(
-    provider: Provider, consultancy: Consultancy, case: str
+    provider: Provider, service: ConsortiumService, case: str
 ) -> None:
     script, rules = CASES[case]
     script(provider)
-    run = await consulted(consultancy, "a:2", "b", "c", **rules)
+    run = await consulted(service, "a:2", "b", "c", **rules)
     asked, judged = asked_of_members(provider), provider.count(run.consortium.arbiter)
 
-    again = await replayed(consultancy, run)
+    again = await replayed(service, run)
 
     assert outcome(again) == outcome(run)
     assert (asked_of_members(provider), again.replay_of) == (asked, run.run_id)
@@ -122,34 +122,36 @@ async def test_a_replay_gives_the_identical_verdicts_from_identical_replies_and_
     assert bodies[judged:] == bodies[:judged]
 
 
-async def test_a_late_response_stays_late_in_a_replay(provider: Provider, consultancy: Consultancy) -> None:
+async def test_a_late_response_stays_late_in_a_replay(provider: Provider, service: ConsortiumService) -> None:
     for model in "ab":
         provider.on(model, "Answer: 7")
     gate = provider.gate("c")
-    run = await consulted(consultancy, "a", "b", "c", judging_method="vote", confidence_threshold=0.6)
+    run = await consulted(service, "a", "b", "c", judging_method="vote", confidence_threshold=0.6)
     gate.open()
 
-    again = await replayed(consultancy, run)
+    again = await replayed(service, run)
 
     assert outcome(again) == outcome(run)
     assert [one.late for one in again.iterations[0].responses] == [False, False, True]
     assert provider.count("c") == 1
 
 
-async def test_a_replay_asks_peers_to_rank_again_and_nothing_else(provider: Provider, consultancy: Consultancy) -> None:
+async def test_a_replay_asks_peers_to_rank_again_and_nothing_else(
+    provider: Provider, service: ConsortiumService
+) -> None:
     for model in "abc":
         provider.on(model, lambda request: '{"ranking": [1, 2]}' if is_judging(request) else f"of {request.model}")
-    run = await consulted(consultancy, "a", "b", "c", judging_method="peer_rank", max_iterations=1)
+    run = await consulted(service, "a", "b", "c", judging_method="peer_rank", max_iterations=1)
 
-    again = await replayed(consultancy, run)
+    again = await replayed(service, run)
 
     assert (outcome(again), asked_of_members(provider)) == (outcome(run), 3)
 
 
-async def test_another_arbiter_judges_the_same_responses(provider: Provider, consultancy: Consultancy) -> None:
-    run = await consulted(consultancy, "a:2", "b", max_iterations=1)
+async def test_another_arbiter_judges_the_same_responses(provider: Provider, service: ConsortiumService) -> None:
+    run = await consulted(service, "a:2", "b", max_iterations=1)
 
-    again = await replayed(consultancy, run, arbiter="plain-arbiter")
+    again = await replayed(service, run, arbiter="plain-arbiter")
 
     assert (run.answer, again.answer) == ("arbiter in 1 of 3 responses", "plain-arbiter in 1 of 3 responses")
     assert again.consortium.arbiter == "plain-arbiter" and asked_of_members(provider) == 3
@@ -158,13 +160,13 @@ async def test_another_arbiter_judges_the_same_responses(provider: Provider, con
 
 @pytest.mark.parametrize("method", ["synthesize", "pick", "rank", "peer_rank", "vote"])
 async def test_another_judging_method_judges_the_responses_of_an_elimination(
-    provider: Provider, consultancy: Consultancy, method: str
+    provider: Provider, service: ConsortiumService, method: str
 ) -> None:
     for model in "abcd":
         provider.on(model, lambda request: '{"ranking": [1, 2]}' if is_judging(request) else f"of {request.model}")
-    run = await consulted(consultancy, *"abcd", strategy="eliminate", judging_method="rank", max_iterations=2)
+    run = await consulted(service, *"abcd", strategy="eliminate", judging_method="rank", max_iterations=2)
 
-    again = await replayed(consultancy, run, judging_method=method)
+    again = await replayed(service, run, judging_method=method)
 
     labels = [[one.label for one in iteration.responses] for iteration in run.iterations]
     heard = [[one.label for one in iteration.responses] for iteration in again.iterations]
@@ -173,12 +175,12 @@ async def test_another_judging_method_judges_the_responses_of_an_elimination(
 
 
 async def test_an_elimination_is_replayed_as_it_was_though_the_new_arbiter_ranks_otherwise(
-    provider: Provider, consultancy: Consultancy
+    provider: Provider, service: ConsortiumService
 ) -> None:
-    run = await consulted(consultancy, *"abcd", strategy="eliminate", judging_method="rank", max_iterations=2)
+    run = await consulted(service, *"abcd", strategy="eliminate", judging_method="rank", max_iterations=2)
     provider.on("plain-arbiter", lambda request: otherwise(request))
 
-    again = await replayed(consultancy, run, arbiter="plain-arbiter")
+    again = await replayed(service, run, arbiter="plain-arbiter")
 
     assert outcome(again)["heard"] == outcome(run)["heard"]
     assert not any(one.error for iteration in again.iterations for one in iteration.responses)
@@ -201,11 +203,11 @@ def otherwise(request: Request) -> str:
     ],
 )
 async def test_a_model_or_an_instance_can_be_left_out(
-    provider: Provider, consultancy: Consultancy, without: str, labels: list[str]
+    provider: Provider, service: ConsortiumService, without: str, labels: list[str]
 ) -> None:
-    run = await consulted(consultancy, "a:2", "b", "c", max_iterations=2)
+    run = await consulted(service, "a:2", "b", "c", max_iterations=2)
 
-    again = await replayed(consultancy, run, without=without.split())
+    again = await replayed(service, run, without=without.split())
 
     assert [[one.label for one in iteration.responses] for iteration in again.iterations] == [labels, labels]
     assert again.answer == f"arbiter in 2 of {len(labels)} responses"
@@ -215,12 +217,12 @@ async def test_a_model_or_an_instance_can_be_left_out(
 
 
 async def test_a_lower_threshold_ends_a_replay_earlier_and_a_higher_one_asks_nobody_for_more(
-    provider: Provider, consultancy: Consultancy
+    provider: Provider, service: ConsortiumService
 ) -> None:
-    run = await consulted(consultancy, "a", "b", confidence_threshold=0.5)
+    run = await consulted(service, "a", "b", confidence_threshold=0.5)
 
-    lower = await replayed(consultancy, run, confidence_threshold=0.2)
-    higher = await replayed(consultancy, run, confidence_threshold=99)
+    lower = await replayed(service, run, confidence_threshold=0.2)
+    higher = await replayed(service, run, confidence_threshold=99)
 
     assert [(len(one.iterations), one.status) for one in (run, lower, higher)] == [
         (2, "converged"),
@@ -231,28 +233,28 @@ async def test_a_lower_threshold_ends_a_replay_earlier_and_a_higher_one_asks_nob
 
 
 async def test_a_budget_that_paid_for_the_members_lets_them_be_judged_again(
-    provider: Provider, consultancy: Consultancy
+    provider: Provider, service: ConsortiumService
 ) -> None:
-    run = await consulted(consultancy, "a", "b", max_iterations=2, budget=Budget(max_calls=6))
+    run = await consulted(service, "a", "b", max_iterations=2, budget=Budget(max_calls=6))
 
-    again = await replayed(consultancy, run)
+    again = await replayed(service, run)
 
     assert (outcome(again), again.usage.calls) == (outcome(run), 2)
 
 
-async def test_an_opened_replay_has_no_answer_yet(consultancy: Consultancy) -> None:
-    run = await consulted(consultancy, "a", "b", max_iterations=1)
+async def test_an_opened_replay_has_no_answer_yet(service: ConsortiumService) -> None:
+    run = await consulted(service, "a", "b", max_iterations=1)
 
-    opened = open_replay(consultancy, run.run_id)
+    opened = open_replay(service, run.run_id)
 
     assert (opened.status, opened.answer, opened.ended_utc, opened.replay_of) == ("running", None, None, run.run_id)
 
 
-async def test_a_replay_can_be_replayed(provider: Provider, consultancy: Consultancy) -> None:
-    run = await consulted(consultancy, "a", "b", max_iterations=2)
-    first = await replayed(consultancy, run)
+async def test_a_replay_can_be_replayed(provider: Provider, service: ConsortiumService) -> None:
+    run = await consulted(service, "a", "b", max_iterations=2)
+    first = await replayed(service, run)
 
-    second = await replayed(consultancy, first)
+    second = await replayed(service, first)
 
     assert (outcome(second), second.replay_of, asked_of_members(provider)) == (outcome(run), first.run_id, 4)
 
@@ -268,51 +270,51 @@ async def test_a_replay_can_be_replayed(provider: Provider, consultancy: Consult
     ],
 )
 async def test_what_cannot_be_replayed_is_refused_with_the_reason(
-    provider: Provider, consultancy: Consultancy, rules: dict[str, Any], reason: str
+    provider: Provider, service: ConsortiumService, rules: dict[str, Any], reason: str
 ) -> None:
-    run = await consulted(consultancy, "a", "b", max_iterations=1)
+    run = await consulted(service, "a", "b", max_iterations=1)
     asked = provider.count()
 
-    with pytest.raises(InvalidConsortium, match=reason):
-        open_replay(consultancy, run.run_id, **rules)
+    with pytest.raises(InvalidConsortiumError, match=reason):
+        open_replay(service, run.run_id, **rules)
 
-    assert provider.count() == asked and len(consultancy.store.list_runs()) == 1
-
-
-async def test_leaving_out_everybody_is_refused(consultancy: Consultancy) -> None:
-    run = await consulted(consultancy, "a:2", max_iterations=1)
-
-    with pytest.raises(InvalidConsortium, match="Without 'a' nobody is left"):
-        open_replay(consultancy, run.run_id, without=["a"])
+    assert provider.count() == asked and len(service.store.list_runs()) == 1
 
 
-async def test_a_run_without_responses_is_not_replayed(provider: Provider, consultancy: Consultancy) -> None:
+async def test_leaving_out_everybody_is_refused(service: ConsortiumService) -> None:
+    run = await consulted(service, "a:2", max_iterations=1)
+
+    with pytest.raises(InvalidConsortiumError, match="Without 'a' nobody is left"):
+        open_replay(service, run.run_id, without=["a"])
+
+
+async def test_a_run_without_responses_is_not_replayed(provider: Provider, service: ConsortiumService) -> None:
     provider.on("a", Fault.wrong_key())
-    run = await consulted(consultancy, "a")
+    run = await consulted(service, "a")
 
     with pytest.raises(ConsortiumError, match="no response that could be judged again"):
-        open_replay(consultancy, run.run_id)
+        open_replay(service, run.run_id)
 
 
-def test_an_unknown_run_is_not_replayed(consultancy: Consultancy) -> None:
-    with pytest.raises(NotFound, match="No run 'nope'"):
-        open_replay(consultancy, "nope")
+def test_an_unknown_run_is_not_replayed(service: ConsortiumService) -> None:
+    with pytest.raises(NotFoundError, match="No run 'nope'"):
+        open_replay(service, "nope")
 
 
-async def test_a_run_that_has_not_ended_is_not_replayed(consultancy: Consultancy) -> None:
-    run = consultancy.open_run("Why?", models=["a"], arbiter="arbiter")
+async def test_a_run_that_has_not_ended_is_not_replayed(service: ConsortiumService) -> None:
+    run = service.open_run("Why?", models=["a"], arbiter="arbiter")
 
     with pytest.raises(ConsortiumError, match="can be replayed when it has ended"):
-        open_replay(consultancy, run.run_id)
+        open_replay(service, run.run_id)
 
 
 async def test_a_replay_says_too_that_an_iteration_brought_nothing_new(
-    provider: Provider, consultancy: Consultancy
+    provider: Provider, service: ConsortiumService
 ) -> None:
     script_repeating(provider)
-    run = await consulted(consultancy, "a", "b", max_iterations=3)
+    run = await consulted(service, "a", "b", max_iterations=3)
 
-    again = await replayed(consultancy, run)
+    again = await replayed(service, run)
 
     assert again.degraded == ("The run ended before it was good enough: iteration 2 brought nothing new.",)
 
@@ -347,11 +349,11 @@ def test_the_command_replays_a_run_under_every_rule(provider: Provider, command:
     assert asked_of_members(provider) == 3
 
 
-async def test_the_resource_says_of_which_run_it_is_a_replay(consultancy: Consultancy) -> None:
-    run = await consulted(consultancy, "a", "b", max_iterations=1)
-    again = await replayed(consultancy, run)
+async def test_the_resource_says_of_which_run_it_is_a_replay(service: ConsortiumService) -> None:
+    run = await consulted(service, "a", "b", max_iterations=1)
+    again = await replayed(service, run)
 
-    async with Runner(consultancy) as runner, Client(build_server(runner)) as client:
+    async with Runner(service) as runner, Client(build_server(runner)) as client:
         record = json.loads(await read(client, again.uri))
         transcript = await read(client, again.transcript_uri)
 
@@ -360,11 +362,11 @@ async def test_the_resource_says_of_which_run_it_is_a_replay(consultancy: Consul
 
 
 async def test_a_replay_without_an_arbiter_used_nothing_and_one_with_it_what_that_used(
-    provider: Provider, consultancy: Consultancy
+    provider: Provider, service: ConsortiumService
 ) -> None:
-    run = await consulted(consultancy, "a", "b", arbiter="arbiter", max_iterations=1)
-    voted = await replayed(consultancy, run, judging_method="vote")
-    judged = await replayed(consultancy, run)
+    run = await consulted(service, "a", "b", arbiter="arbiter", max_iterations=1)
+    voted = await replayed(service, run, judging_method="vote")
+    judged = await replayed(service, run)
 
     assert voted.usage == Usage(calls=0, input_tokens=0, output_tokens=0, cost_usd=0.0)
     assert usage_text(voted.usage) == "calls: 0, tokens in: 0, out: 0, cost: $0.0000"

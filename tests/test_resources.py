@@ -18,7 +18,7 @@ from consortium_mcp.records.uris import consortium_uri, iteration_uri, segment_o
 from consortium_mcp.server import build_server
 from consortium_mcp.server.resources.listing import PAGE
 from consortium_mcp.service.runner import Runner
-from consortium_mcp.service.service import Consultancy
+from consortium_mcp.service.service import ConsortiumService
 from consortium_mcp.text.chunks import PIECE
 from tests.consulted import consulted
 from tests.history import copy_id, copy_run
@@ -29,18 +29,18 @@ PAIR = Consortium(members=(Member(model="a", count=2), Member(model="b")), arbit
 
 
 @pytest.fixture
-async def run(consultancy: Consultancy, provider: Provider) -> Run:
+async def run(service: ConsortiumService, provider: Provider) -> Run:
     """A run that ended: `a` and `b` answered, `c` failed."""
     provider.on("a", "first *thought*")
     provider.on("c", Fault.wrong_key())
     provider.on("arbiter", verdict("Paris", confidence=0.9))
-    return await consulted(consultancy, "a", "b", "c", prompt="Capital\nof \x1b[31mFrance\x1b[0m?")
+    return await consulted(service, "a", "b", "c", prompt="Capital\nof \x1b[31mFrance\x1b[0m?")
 
 
 @pytest.fixture(params=["auto", "legacy"])
-async def client(request: pytest.FixtureRequest, consultancy: Consultancy) -> AsyncIterator[Client]:
+async def client(request: pytest.FixtureRequest, service: ConsortiumService) -> AsyncIterator[Client]:
     """A client of either era, connected to a server in this process."""
-    async with Runner(consultancy) as runner, Client(build_server(runner), mode=request.param) as client:
+    async with Runner(service) as runner, Client(build_server(runner), mode=request.param) as client:
         yield client
 
 
@@ -93,9 +93,9 @@ async def test_everything_that_is_listed_says_what_it_is_and_for_whom(client: Cl
 
 
 async def test_everything_that_is_listed_can_be_read_as_what_it_claims(
-    client: Client, consultancy: Consultancy, run: Run
+    client: Client, service: ConsortiumService, run: Run
 ) -> None:
-    consultancy.store.save_consortium("pair", PAIR)
+    service.store.save_consortium("pair", PAIR)
 
     for one in await listed(client):
         (content,) = (await client.read_resource(one.uri)).contents
@@ -104,10 +104,10 @@ async def test_everything_that_is_listed_can_be_read_as_what_it_claims(
         assert one.size in (None, len(content.text.encode()))
 
 
-async def test_a_saved_consortium_has_its_size_and_date(client: Client, consultancy: Consultancy) -> None:
-    consultancy.store.save_consortium("pair", PAIR)
+async def test_a_saved_consortium_has_its_size_and_date(client: Client, service: ConsortiumService) -> None:
+    service.store.save_consortium("pair", PAIR)
     (resource,) = [one for one in await listed(client) if one.name == "pair"]
-    (saved,) = consultancy.store.list_save_times().values()
+    (saved,) = service.store.list_save_times().values()
 
     assert (resource.uri, resource.size) == (consortium_uri("pair"), len((await read(client, resource.uri)).encode()))
     assert resource.annotations and resource.annotations.last_modified == saved
@@ -123,8 +123,10 @@ async def test_a_run_is_listed_under_its_prompt_without_control_characters(clien
 
 
 @pytest.mark.parametrize("name", ["a/b", "../up", "/etc", "100% sure?", "größer & c#", "Ω"])
-async def test_any_name_fits_into_the_uri_of_a_consortium(client: Client, consultancy: Consultancy, name: str) -> None:
-    consultancy.store.save_consortium(name, PAIR)
+async def test_any_name_fits_into_the_uri_of_a_consortium(
+    client: Client, service: ConsortiumService, name: str
+) -> None:
+    service.store.save_consortium(name, PAIR)
     (resource,) = [one for one in await listed(client) if one.name == name]
     by_template = UriTemplate.parse("consortium://consortiums/{name}").expand({"name": name})
 
@@ -146,10 +148,10 @@ async def test_an_iteration_and_a_response_are_read_by_themselves(client: Client
 
 
 async def test_what_is_read_as_markdown_shows_nothing_that_hides(
-    client: Client, provider: Provider, consultancy: Consultancy
+    client: Client, provider: Provider, service: ConsortiumService
 ) -> None:
     provider.on("a", "blue\U000e0041\U000e0042 or\x1b[2J \u202egrey")
-    run = await consulted(consultancy, "a")
+    run = await consulted(service, "a")
     texts = [await read(client, f"{run.uri}/{part}") for part in ("transcript.md", "responses/i1-m1")]
 
     assert "blue or grey" in texts[0] and texts[1] == "blue or grey"
@@ -186,12 +188,12 @@ async def test_what_is_not_there_is_one_sentence(client: Client, run: Run, path:
 
 
 async def test_pages_show_every_consortium_and_then_every_run_newest_first(
-    client: Client, consultancy: Consultancy, run: Run
+    client: Client, service: ConsortiumService, run: Run
 ) -> None:
-    copy_run(consultancy.store, run.run_id, 2 * PAGE + 3)
+    copy_run(service.store, run.run_id, 2 * PAGE + 3)
     names = [f"c{number:03d}" for number in range(PAGE + 7)]
     for name in names:
-        consultancy.store.save_consortium(name, PAIR)
+        service.store.save_consortium(name, PAIR)
 
     everything = [one.name for one in await listed(client)]
 
@@ -200,11 +202,11 @@ async def test_pages_show_every_consortium_and_then_every_run_newest_first(
 
 
 async def test_a_run_that_is_opened_while_somebody_pages_moves_nothing(
-    client: Client, consultancy: Consultancy, run: Run
+    client: Client, service: ConsortiumService, run: Run
 ) -> None:
-    copy_run(consultancy.store, run.run_id, PAGE + 1)
+    copy_run(service.store, run.run_id, PAGE + 1)
     first = await client.list_resources()
-    copy_run(consultancy.store, run.run_id, 1, first=PAGE + 1)
+    copy_run(service.store, run.run_id, 1, first=PAGE + 1)
     second = await client.list_resources(cursor=first.next_cursor)
 
     assert [one.name for one in second.resources] == [copy_id(0), run.run_id]
@@ -221,8 +223,10 @@ async def test_a_cursor_that_is_not_ours_is_invalid_params(client: Client, curso
     assert all(len(error.message) < 200 for error in errors)
 
 
-async def test_list_runs_pages_with_the_same_kind_of_cursor(client: Client, consultancy: Consultancy, run: Run) -> None:
-    copy_run(consultancy.store, run.run_id, 4)
+async def test_list_runs_pages_with_the_same_kind_of_cursor(
+    client: Client, service: ConsortiumService, run: Run
+) -> None:
+    copy_run(service.store, run.run_id, 4)
     seen, cursor = list[str](), None
     while cursor is not None or not seen:
         page = (await client.call_tool("list_runs", {"limit": 2, "cursor": cursor})).structured_content or {}
@@ -254,11 +258,11 @@ async def pieces(client: Client, uri: str) -> tuple[list[str], list[str]]:
 
 
 @pytest.fixture
-async def long_run(consultancy: Consultancy, provider: Provider) -> Run:
+async def long_run(service: ConsortiumService, provider: Provider) -> Run:
     """A run with five megabytes from a member and from the arbiter."""
     provider.on("a", LONG)
     provider.on("arbiter", verdict(f'\x01\x02 "quoted" ü {LONG}'))
-    return await consulted(consultancy, "a")
+    return await consulted(service, "a")
 
 
 async def test_five_megabytes_are_read_in_pieces_by_clients_of_both_eras_on_both_transports(
@@ -308,9 +312,9 @@ async def piece_at(client: Client, uri: str, offset: int) -> bool:
     return isinstance(text, TextResourceContents) and text.text == LONG[offset : offset + PIECE]
 
 
-async def test_the_pieces_of_a_record_are_the_whole_record(consultancy: Consultancy, long_run: Run) -> None:
+async def test_the_pieces_of_a_record_are_the_whole_record(service: ConsortiumService, long_run: Run) -> None:
     uris = [long_run.uri, long_run.transcript_uri, iteration_uri(long_run.run_id, 1)]
-    async with Runner(consultancy) as runner, Client(build_server(runner)) as client:
+    async with Runner(service) as runner, Client(build_server(runner)) as client:
         record, transcript, iteration = ["".join((await pieces(client, uri))[0]) for uri in uris]
 
     assert json.loads(record)["answer"] == long_run.answer
@@ -319,11 +323,11 @@ async def test_the_pieces_of_a_record_are_the_whole_record(consultancy: Consulta
 
 
 async def test_a_piece_says_first_which_one_it_is_and_where_the_next_one_is(
-    client: Client, consultancy: Consultancy, provider: Provider
+    client: Client, service: ConsortiumService, provider: Provider
 ) -> None:
     text = "x" * (PIECE + 5)
     provider.on("a", text)
-    uri = f"{(await consulted(consultancy, 'a')).uri}/responses/i1-m1"
+    uri = f"{(await consulted(service, 'a')).uri}/responses/i1-m1"
     texts, notes = await pieces(client, uri)
 
     assert texts == ["x" * PIECE, "x" * 5]
@@ -334,14 +338,14 @@ async def test_a_piece_says_first_which_one_it_is_and_where_the_next_one_is(
 
 
 async def test_the_pieces_of_a_text_fit_together_though_it_grows_meanwhile(
-    client: Client, consultancy: Consultancy, monkeypatch: pytest.MonkeyPatch
+    client: Client, service: ConsortiumService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("consortium_mcp.text.chunks.PIECE", 100)
     monkeypatch.setattr("consortium_mcp.server.resources.reading.PIECE", 100)
-    consultancy.store.save_consortium("pair", PAIR)
+    service.store.save_consortium("pair", PAIR)
     first, _ = await pieces(client, consortium_uri("pair"))
     (_, begun) = (await client.read_resource(consortium_uri("pair"))).contents
-    consultancy.store.save_consortium("pair", PAIR.model_copy(update={"description": "something new"}))
+    service.store.save_consortium("pair", PAIR.model_copy(update={"description": "something new"}))
     rest, _ = await pieces(client, f"{consortium_uri('pair')}?offset=100")
 
     assert isinstance(begun, TextResourceContents) and [begun.text, *rest] == first

@@ -21,11 +21,11 @@ import anyio
 import anyio.to_thread
 import pytest
 
-from consortium_mcp.errors import NotFound
+from consortium_mcp.errors import NotFoundError
 from consortium_mcp.records import Budget, CallResult, Run, Usage
 from consortium_mcp.service import runner as runner_module
 from consortium_mcp.service.runner import Runner
-from consortium_mcp.service.service import Consultancy
+from consortium_mcp.service.service import ConsortiumService
 from consortium_mcp.store import Store
 from tests.consulted import performed
 from tests.in_process import in_process
@@ -299,10 +299,10 @@ def test_the_kills_met_calls_in_flight_and_calls_that_were_done(stories: dict[tu
 
 
 @pytest.fixture
-def interrupted(provider: Provider, consultancy: Consultancy, path: Path) -> str:
+def interrupted(provider: Provider, service: ConsortiumService, path: Path) -> str:
     """A run that was opened, and whose process was killed before its first call."""
     provider.on("arbiter", verdict("Paris"))
-    opened = consultancy.open_run("Capital?", models=list(MEMBERS), **ONCE)
+    opened = service.open_run("Capital?", models=list(MEMBERS), **ONCE)
     let_time_pass(path)
     return opened.run_id
 
@@ -391,7 +391,10 @@ def has_opened(process: "subprocess.Popen[str]", path: Path) -> bool:
 
 
 async def test_two_runners_in_one_process_that_resume_a_run_make_each_call_once(
-    provider: Provider, interrupted: str, open_consultancy: Callable[..., Consultancy], monkeypatch: pytest.MonkeyPatch
+    provider: Provider,
+    interrupted: str,
+    open_service: Callable[..., ConsortiumService],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(runner_module, "HEARTBEAT_SECONDS", 0.05)  # how soon the one hears of the other's end
     gate = provider.gate(*MEMBERS)
@@ -404,8 +407,8 @@ async def test_two_runners_in_one_process_that_resume_a_run_make_each_call_once(
         answers.append((await runner.load(interrupted)).answer)
 
     async with (
-        Runner(open_consultancy()) as one,
-        Runner(open_consultancy()) as other,
+        Runner(open_service()) as one,
+        Runner(open_service()) as other,
         anyio.create_task_group() as group,
     ):
         group.start_soon(resume, one)
@@ -445,10 +448,10 @@ def test_a_run_whose_model_is_gone_stays_interrupted_and_says_why_until_it_is_ba
 
 
 async def test_a_client_is_told_why_a_run_cannot_go_on_and_it_goes_on_when_it_can(
-    provider: Provider, interrupted: str, open_consultancy: Callable[..., Consultancy], llm_home: Path
+    provider: Provider, interrupted: str, open_service: Callable[..., ConsortiumService], llm_home: Path
 ) -> None:
     provider.write_llm_config(llm_home, ["arbiter", *MEMBERS[1:]], schema=["arbiter"])
-    async with in_process("auto", open_consultancy()) as client:
+    async with in_process("auto", open_service()) as client:
         first = await client.call_tool("get_run", {"run_id": interrupted, "wait_seconds": 60})
         provider.write_llm_config(llm_home, ["arbiter", *MEMBERS], schema=["arbiter"])
         second = structured(await client.call_tool("get_run", {"run_id": interrupted, "wait_seconds": 60}))
@@ -463,48 +466,48 @@ def without_usage(run: Run) -> Run:
 
 
 async def test_a_process_that_lost_its_lease_overwrites_nothing(
-    provider: Provider, path: Path, consultancy: Consultancy
+    provider: Provider, path: Path, service: ConsortiumService
 ) -> None:
     provider.on("arbiter", lambda request: verdict(f"verdict {request.model_number}"))
     async with stopped(provider, path, "arbiter") as process:
-        record = await performed(consultancy, run_of(path, "Capital?"))
+        record = await performed(service, run_of(path, "Capital?"))
     woken = ended(process)
 
     assert record.answer == "verdict 2" and woken[:2] == (0, "verdict 2\n")
-    assert without_usage(consultancy.store.load_run(record.run_id)) == without_usage(record)
+    assert without_usage(service.store.load_run(record.run_id)) == without_usage(record)
 
 
 async def test_a_process_that_lost_its_lease_asks_nobody_any_more(
-    provider: Provider, path: Path, consultancy: Consultancy
+    provider: Provider, path: Path, service: ConsortiumService
 ) -> None:
     provider.on("arbiter", verdict("Paris"))
     for model in MEMBERS:
         provider.on(model, lambda request: f"text {request.model_number}")
     async with stopped(provider, path, *MEMBERS) as process:
-        record = await performed(consultancy, run_of(path, "Capital?"))
+        record = await performed(service, run_of(path, "Capital?"))
     woken = ended(process)
 
     assert woken[:2] == (0, "Paris\n")
-    assert without_usage(consultancy.store.load_run(record.run_id)) == without_usage(record)
+    assert without_usage(service.store.load_run(record.run_id)) == without_usage(record)
     assert provider.count("arbiter") == 1
 
 
 async def test_what_a_process_without_its_lease_was_answered_first_is_used(
-    provider: Provider, path: Path, consultancy: Consultancy
+    provider: Provider, path: Path, service: ConsortiumService
 ) -> None:
-    run = consultancy.open_run("Capital?", models=["a"], **ONCE)
+    run = service.open_run("Capital?", models=["a"], **ONCE)
     provider.on("arbiter", verdict("Paris"))
     gate = provider.gate("a")
     provider.on("a", "what came second")
 
     async with anyio.create_task_group() as group:
-        group.start_soon(performed, consultancy, run.run_id)
+        group.start_soon(performed, service, run.run_id)
         await gate.wait_for_async(1)
         # as the process that held the run before writes it, when its own request is answered now
-        consultancy.store.settle_attempt(run.run_id, "i1/m1", 1, CallResult(text="what came first"), None, final=True)
+        service.store.settle_attempt(run.run_id, "i1/m1", 1, CallResult(text="what came first"), None, final=True)
         gate.open()
 
-    (response,) = consultancy.store.load_run(run.run_id).iterations[0].responses
+    (response,) = service.store.load_run(run.run_id).iterations[0].responses
     assert response.text == "what came first" and "what came first" in provider.requests_to("arbiter")[0].prompt
 
 
@@ -543,18 +546,18 @@ async def test_the_tool_of_another_server_cancels_a_run(provider: Provider, path
 
 
 async def test_calls_in_flight_are_cut_when_the_lease_is_looked_at(
-    provider: Provider, consultancy: Consultancy, monkeypatch: pytest.MonkeyPatch
+    provider: Provider, service: ConsortiumService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(importlib.import_module("consortium_mcp.service.service"), "LEASE_SECONDS", 0.2)
     gate = provider.gate("a")
-    run = consultancy.open_run("Capital?", models=["a"], **ONCE)
+    run = service.open_run("Capital?", models=["a"], **ONCE)
     async with anyio.create_task_group() as group:
-        group.start_soon(performed, consultancy, run.run_id)
+        group.start_soon(performed, service, run.run_id)
         await gate.wait_for_async(1)
-        consultancy.store.request_cancel(run.run_id)
+        service.store.request_cancel(run.run_id)
         await provider.wait_until_async(lambda: provider.disconnects == 1)
 
-    assert consultancy.store.load_run(run.run_id).status == "cancelled"
+    assert service.store.load_run(run.run_id).status == "cancelled"
 
 
 def test_a_run_whose_process_died_before_it_heard_of_its_cancellation_asks_nobody(
@@ -606,15 +609,15 @@ def test_who_was_late_is_late_after_a_resume_and_joins_the_next_iteration(provid
 
 
 async def test_an_iteration_that_was_paid_for_counts_although_the_budget_has_no_room_for_a_further_one(
-    provider: Provider, path: Path, consultancy: Consultancy
+    provider: Provider, path: Path, service: ConsortiumService
 ) -> None:
     for model in ("a", "arbiter"):
         provider.on(model, answer)
     rules: dict[str, Any] = {"models": ["a"], "arbiter": "arbiter", "max_iterations": 2, "budget": Budget(max_calls=4)}
-    run = await performed(consultancy, consultancy.open_run("Capital?", **rules).run_id)
+    run = await performed(service, service.open_run("Capital?", **rules).run_id)
     rows(path, "UPDATE runs SET status = 'running', answer = NULL, ended_utc = NULL")  # killed before its last line
     let_time_pass(path)
-    resumed = await performed(consultancy, run.run_id)
+    resumed = await performed(service, run.run_id)
 
     assert (run.answer, resumed.answer, resumed.status) == ("synthesis 2", "synthesis 2", "exhausted")
     assert provider.count() == 4
@@ -653,16 +656,16 @@ async def test_get_run_goes_on_with_an_interrupted_run_and_says_that_it_runs(
 
 
 async def test_a_server_goes_on_with_all_interrupted_runs_and_with_those_that_are_interrupted_later(
-    provider: Provider, consultancy: Consultancy, path: Path, monkeypatch: pytest.MonkeyPatch
+    provider: Provider, service: ConsortiumService, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(runner_module, "LEASE_SECONDS", 0.05)
     provider.on("arbiter", verdict("Paris"))
-    opened = [consultancy.open_run(f"Question {number}", models=["a"], **ONCE) for number in range(26)]
+    opened = [service.open_run(f"Question {number}", models=["a"], **ONCE) for number in range(26)]
     still_held = opened[-1].run_id
     let_time_pass(path)
     rows(path, "UPDATE runs SET lease_until = 9e9, owner = 'killed just now' WHERE run_id = ?", still_held)
 
-    async with Runner(consultancy) as runner:
+    async with Runner(service) as runner:
         await runner.recover()
         await provider.wait_until_async(lambda: provider.finished("arbiter") == 25)
         let_time_pass(path, still_held)
@@ -671,25 +674,25 @@ async def test_a_server_goes_on_with_all_interrupted_runs_and_with_those_that_ar
             async for _ in runner.follow(run.run_id, 60):
                 pass
 
-    assert {consultancy.store.load_run(run.run_id).answer for run in opened} == {"Paris"}
+    assert {service.store.load_run(run.run_id).answer for run in opened} == {"Paris"}
     assert provider.count() == 2 * 26
 
 
 # the same call again
 
 
-def opened_again(office: Consultancy, **changes: Any) -> str:
+def opened_again(service: ConsortiumService, **changes: Any) -> str:
     """The id of the run that the call of `interrupted` gets when it is made again."""
     arguments = {"prompt": "Capital?", "models": list(MEMBERS), **ONCE, **changes}
-    return office.open_run(join=True, **arguments).run_id
+    return service.open_run(join=True, **arguments).run_id
 
 
 def test_the_same_call_joins_a_run_that_is_under_way(
-    provider: Provider, interrupted: str, open_consultancy: Callable[..., Consultancy], path: Path
+    provider: Provider, interrupted: str, open_service: Callable[..., ConsortiumService], path: Path
 ) -> None:
     rows(path, "UPDATE runs SET lease_until = 9e9")
 
-    assert opened_again(open_consultancy()) == interrupted
+    assert opened_again(open_service()) == interrupted
 
 
 def test_the_same_call_joins_an_interrupted_run_and_goes_on_with_it(provider: Provider, interrupted: str) -> None:
@@ -700,39 +703,39 @@ def test_the_same_call_joins_an_interrupted_run_and_goes_on_with_it(provider: Pr
 
 
 async def test_the_same_call_joins_a_run_whose_answer_nobody_has_received(
-    provider: Provider, interrupted: str, consultancy: Consultancy
+    provider: Provider, interrupted: str, service: ConsortiumService
 ) -> None:
-    await performed(consultancy, interrupted)
+    await performed(service, interrupted)
 
-    assert opened_again(consultancy) == interrupted
+    assert opened_again(service) == interrupted
 
 
 async def test_the_same_call_asks_anew_once_the_answer_was_received(
-    provider: Provider, interrupted: str, consultancy: Consultancy
+    provider: Provider, interrupted: str, service: ConsortiumService
 ) -> None:
-    await performed(consultancy, interrupted)
-    await consultancy.mark_received(interrupted)
+    await performed(service, interrupted)
+    await service.note_received(interrupted)
 
-    assert opened_again(consultancy) != interrupted
+    assert opened_again(service) != interrupted
 
 
-async def test_the_same_call_asks_anew_when_the_run_was_cancelled(interrupted: str, consultancy: Consultancy) -> None:
-    consultancy.store.request_cancel(interrupted)
+async def test_the_same_call_asks_anew_when_the_run_was_cancelled(interrupted: str, service: ConsortiumService) -> None:
+    service.store.request_cancel(interrupted)
 
-    assert opened_again(consultancy) != interrupted
+    assert opened_again(service) != interrupted
 
 
 @pytest.mark.parametrize(
     "change", [{"prompt": "Capital!"}, {"models": ["a"]}, {"max_iterations": 2}, {"budget": Budget(max_calls=9)}]
 )
-def test_another_call_joins_nothing(interrupted: str, consultancy: Consultancy, change: dict[str, Any]) -> None:
-    assert opened_again(consultancy, **change) != interrupted
+def test_another_call_joins_nothing(interrupted: str, service: ConsortiumService, change: dict[str, Any]) -> None:
+    assert opened_again(service, **change) != interrupted
 
 
 def test_the_same_call_made_many_times_at_once_is_one_run(
-    provider: Provider, open_consultancy: Callable[..., Consultancy]
+    provider: Provider, open_service: Callable[..., ConsortiumService]
 ) -> None:
-    offices = [open_consultancy() for _ in range(6)]
+    offices = [open_service() for _ in range(6)]
     with ThreadPoolExecutor(6) as pool:
         opened = set(pool.map(opened_again, offices))
 
@@ -753,14 +756,14 @@ async def test_a_client_that_asks_again_gets_the_same_run(provider: Provider, tm
 
 
 async def test_what_is_not_worked_on_here_leaves_nothing_behind_when_it_is_followed(
-    provider: Provider, consultancy: Consultancy
+    provider: Provider, service: ConsortiumService
 ) -> None:
     provider.on("arbiter", verdict("Paris"))
-    run_id = consultancy.open_run("?", models=["a"], arbiter="arbiter").run_id
-    async with Runner(consultancy) as runner:
+    run_id = service.open_run("?", models=["a"], arbiter="arbiter").run_id
+    async with Runner(service) as runner:
         runner.submit(run_id)
         for followed in (run_id, run_id, "nobody-knows-this"):
-            with suppress(NotFound):
+            with suppress(NotFoundError):
                 async for _ in runner.follow(followed, 60):
                     pass
         assert runner._changes == {}

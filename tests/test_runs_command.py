@@ -14,7 +14,7 @@ import pytest
 
 from consortium_mcp.records import Iteration, Rating, Run, Turn, Verdict
 from consortium_mcp.reports.html import page
-from consortium_mcp.service.service import Consultancy
+from consortium_mcp.service.service import ConsortiumService
 from consortium_mcp.store import Store
 from consortium_mcp.text.templates import storable
 from tests.hostile_texts import HOSTILE
@@ -75,11 +75,11 @@ def test_the_list_as_json_says_nothing_of_iterations_that_it_does_not_read(provi
     assert "iterations" not in listed and listed["usage"]["calls"] > 0
 
 
-def test_a_run_is_named_by_its_id_the_beginning_of_that_or_its_uri(consultancy: Consultancy) -> None:
+def test_a_run_is_named_by_its_id_the_beginning_of_that_or_its_uri(service: ConsortiumService) -> None:
     for run_id in ("01aaaabbb1", "01aaaabbb2", "01aaaaccc1"):
         run = new_run("Why?", run_id=run_id)
-        consultancy.store.open_run(run, "somebody")
-        consultancy.store.close_run(
+        service.store.open_run(run, "somebody")
+        service.store.close_run(
             run.model_copy(update={"status": "converged", "answer": "x", "ended_utc": "2026"}), "somebody"
         )
     shown = run_command("runs", "show", "01aaaaccc1").stdout
@@ -216,9 +216,9 @@ def test_an_html_export_is_one_page_that_loads_nothing(provider: Provider, tmp_p
 
 
 @pytest.fixture
-def history(consultancy: Consultancy) -> Iterator[Store]:
+def history(service: ConsortiumService) -> Iterator[Store]:
     """Ten ended runs of as many days, the oldest ten days old; `01day9` is the oldest."""
-    store = consultancy.store
+    store = service.store
     for age in reversed(range(10)):
         run = new_run(f"question {age} " + "x" * 100_000, run_id=f"01day{9 - age}")
         store.open_run(run, "somebody")
@@ -304,21 +304,21 @@ def test_prune_gives_the_space_back(history: Store) -> None:
 
 
 def test_prune_leaves_nothing_of_a_run_and_everything_of_the_others(
-    provider: Provider, consultancy: Consultancy
+    provider: Provider, service: ConsortiumService
 ) -> None:
     gone, stays = consult_all(provider, "Capital of France?", "Capital of Spain?")
-    consultancy.store.save_rating(Rating(run_id=gone, score=1))
-    before = consultancy.store.load_run(stays)
-    spent = consultancy.store.read("SELECT calls, tokens FROM spending WHERE scope LIKE 'day:%'")
+    service.store.save_rating(Rating(run_id=gone, score=1))
+    before = service.store.load_run(stays)
+    spent = service.store.read("SELECT calls, tokens FROM spending WHERE scope LIKE 'day:%'")
 
     run_command("runs", "prune", "--keep", "1", "--yes")
 
-    with closing(sqlite3.connect(consultancy.store.path)) as connection, connection:
+    with closing(sqlite3.connect(service.store.path)) as connection, connection:
         dump = "\n".join(connection.iterdump())
     connection.close()
     assert gone not in dump and "France" not in dump
-    assert consultancy.store.load_run(stays) == before and listed("--query", "spain") == [stays]
-    assert consultancy.store.read("SELECT calls, tokens FROM spending WHERE scope LIKE 'day:%'") == spent
+    assert service.store.load_run(stays) == before and listed("--query", "spain") == [stays]
+    assert service.store.read("SELECT calls, tokens FROM spending WHERE scope LIKE 'day:%'") == spent
 
 
 def test_prune_leaves_a_run_that_somebody_works_on(history: Store) -> None:

@@ -14,7 +14,7 @@ from mcp import Client
 from mcp.shared.exceptions import MCPError
 
 from consortium_mcp.models.catalogue import ModelEntry
-from consortium_mcp.service.service import Consultancy
+from consortium_mcp.service.service import ConsortiumService
 from consortium_mcp.store.database import DatabaseFile
 from tests.in_process import in_process
 from tests.provider import Fault, Provider, verdict
@@ -219,7 +219,7 @@ async def test_a_list_given_as_a_json_string_is_read_as_a_list(client: Client) -
 
 
 async def test_nothing_is_read_on_the_event_loop(
-    provider: Provider, consultancy: Consultancy, monkeypatch: pytest.MonkeyPatch
+    provider: Provider, service: ConsortiumService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     held_up: list[str] = []
 
@@ -236,7 +236,7 @@ async def test_nothing_is_read_on_the_event_loop(
     monkeypatch.setattr(ModelEntry, "problem", watched(ModelEntry.problem))
     provider.on("arbiter", verdict(confidence=0.1))
 
-    async with in_process("auto", consultancy) as client:
+    async with in_process("auto", service) as client:
         asked = {"prompt": "?", "models": ["a"], "arbiter": "arbiter", "max_iterations": 2, "max_calls": 9}
         result = structured(await client.call_tool("consult_consortium", asked))
         await client.call_tool("list_models", {})

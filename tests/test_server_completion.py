@@ -11,7 +11,7 @@ from consortium_mcp.records.consortium import Consortium, Member
 from consortium_mcp.server import build_server
 from consortium_mcp.server.resources.completion import MOST, completion
 from consortium_mcp.service.runner import Runner
-from consortium_mcp.service.service import Consultancy
+from consortium_mcp.service.service import ConsortiumService
 from tests.consulted import consulted
 from tests.history import copy_id, copy_run
 from tests.provider import Provider, verdict
@@ -21,17 +21,17 @@ RESPONSE = f"{RUN}/responses/{{response_id}}"
 
 
 @pytest.fixture(params=["auto", "legacy"])
-async def client(request: pytest.FixtureRequest, consultancy: Consultancy) -> AsyncIterator[Client]:
+async def client(request: pytest.FixtureRequest, service: ConsortiumService) -> AsyncIterator[Client]:
     """A client of either era, connected to a server in this process."""
-    async with Runner(consultancy) as runner, Client(build_server(runner), mode=request.param) as client:
+    async with Runner(service) as runner, Client(build_server(runner), mode=request.param) as client:
         yield client
 
 
 @pytest.fixture
-async def run(consultancy: Consultancy, provider: Provider) -> Run:
+async def run(service: ConsortiumService, provider: Provider) -> Run:
     """A run of two iterations with three instances."""
     provider.on("arbiter", verdict(confidence=0.1, needs_iteration=True))
-    return await consulted(consultancy, "a:2", "b", max_iterations=2)
+    return await consulted(service, "a:2", "b", max_iterations=2)
 
 
 async def values(client: Client, template: str, argument: str, typed: str, **filled: str) -> list[str]:
@@ -40,10 +40,10 @@ async def values(client: Client, template: str, argument: str, typed: str, **fil
 
 
 async def test_names_that_begin_with_it_come_before_those_that_contain_it(
-    client: Client, consultancy: Consultancy
+    client: Client, service: ConsortiumService
 ) -> None:
     for name in ("a-panel", "Panel of five", "panel", "legal"):
-        consultancy.store.save_consortium(name, Consortium(members=(Member(model="a"),)))
+        service.store.save_consortium(name, Consortium(members=(Member(model="a"),)))
 
     assert await values(client, "consortium://consortiums/{name}", "name", "pan") == [
         "Panel of five",
@@ -54,9 +54,9 @@ async def test_names_that_begin_with_it_come_before_those_that_contain_it(
 
 @pytest.mark.parametrize("template", [RUN, f"{RUN}/transcript.md", f"{RUN}/iterations/{{iteration}}", RESPONSE])
 async def test_run_ids_are_completed_newest_first_in_every_template(
-    client: Client, consultancy: Consultancy, run: Run, template: str
+    client: Client, service: ConsortiumService, run: Run, template: str
 ) -> None:
-    copy_run(consultancy.store, run.run_id, 20)
+    copy_run(service.store, run.run_id, 20)
 
     assert await values(client, template, "run_id", copy_id(1)[:-1]) == [copy_id(n) for n in range(9, -1, -1)]
     assert await values(client, template, "run_id", run.run_id[5:].upper()) == [run.run_id]
@@ -64,9 +64,9 @@ async def test_run_ids_are_completed_newest_first_in_every_template(
 
 
 async def test_at_most_a_hundred_values_come_and_the_client_hears_that_there_are_more(
-    client: Client, consultancy: Consultancy, run: Run
+    client: Client, service: ConsortiumService, run: Run
 ) -> None:
-    copy_run(consultancy.store, run.run_id, MOST + 1)
+    copy_run(service.store, run.run_id, MOST + 1)
     asked = {"name": "run_id", "value": "0"}
     found = (await client.complete(ResourceTemplateReference(uri=RUN), asked)).completion
 
@@ -82,8 +82,8 @@ async def test_iterations_and_responses_are_those_of_the_run_that_is_filled_in(c
 
 
 @pytest.mark.parametrize("prompt", ["second_opinion", "decide", "review"])
-async def test_the_consortium_of_a_prompt_is_completed(client: Client, consultancy: Consultancy, prompt: str) -> None:
-    consultancy.store.save_consortium("panel", Consortium(members=(Member(model="a"),)))
+async def test_the_consortium_of_a_prompt_is_completed(client: Client, service: ConsortiumService, prompt: str) -> None:
+    service.store.save_consortium("panel", Consortium(members=(Member(model="a"),)))
     found = await client.complete(PromptReference(name=prompt), {"name": "consortium", "value": "pa"})
 
     assert found.completion.values == ["panel"]

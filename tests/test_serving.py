@@ -23,7 +23,7 @@ from consortium_mcp.server import build_server
 from consortium_mcp.server.network.sockets import allowed_hosts
 from consortium_mcp.server.network.web_app import web_app
 from consortium_mcp.service.runner import Runner
-from consortium_mcp.service.service import Consultancy
+from consortium_mcp.service.service import ConsortiumService
 from consortium_mcp.settings import load_settings
 from tests.bad_requests import OWN_SESSION, RawRequest, Sender
 from tests.provider import Provider, verdict
@@ -82,9 +82,9 @@ def test_health_is_known_without_a_model_call_and_not_ready_says_why(
 
 @pytest.mark.parametrize("has_models", [True, False])
 def test_neither_models_that_are_not_allowed_nor_consortiums_without_a_model_make_it_ready(
-    has_models: bool, provider: Provider, consultancy: Consultancy, llm_home: Path, tmp_path: Path
+    has_models: bool, provider: Provider, service: ConsortiumService, llm_home: Path, tmp_path: Path
 ) -> None:
-    consultancy.store.save_consortium("panel", panel("a", arbiter="arbiter"))
+    service.store.save_consortium("panel", panel("a", arbiter="arbiter"))
     environment = {"CONSORTIUM_LOCAL_MODEL": str(tmp_path / "none.gguf")}
     if has_models:
         environment["CONSORTIUM_ALLOWED_MODELS"] = "panel,gpt-5*"
@@ -105,11 +105,11 @@ class OnPort80(socket.socket):
 
 @pytest.mark.parametrize("name", ["localhost", "127.0.0.1", "192.0.2.1"])
 async def test_on_port_80_clients_that_leave_the_port_out_of_the_host_header_are_served(
-    name: str, consultancy: Consultancy
+    name: str, service: ConsortiumService
 ) -> None:
     with OnPort80() as listener:
         hosts = allowed_hosts(load_settings(None, host="192.0.2.1", port=80), listener)
-    async with Runner(consultancy) as runner:
+    async with Runner(service) as runner:
         transport = httpx2.ASGITransport(web_app(build_server(runner), runner, hosts, None))
         async with httpx2.AsyncClient(transport=transport) as client:
             statuses = [
@@ -122,7 +122,7 @@ async def test_on_port_80_clients_that_leave_the_port_out_of_the_host_header_are
 
 @pytest.mark.usefixtures("cold_start")
 async def test_sigterm_lets_a_run_end_within_the_grace_and_takes_no_new_one(
-    provider: Provider, consultancy: Consultancy, tmp_path: Path
+    provider: Provider, service: ConsortiumService, tmp_path: Path
 ) -> None:
     gate = provider.gate("a")
     provider.on("arbiter", verdict("Paris"))
@@ -146,12 +146,12 @@ async def test_sigterm_lets_a_run_end_within_the_grace_and_takes_no_new_one(
 
     assert (status, [one["answer"] for one in answers]) == (0, ["Paris"])
     assert refused.is_error and "takes no new runs" in said(refused)
-    assert [run.status for run in consultancy.store.list_runs()] == ["converged"]
+    assert [run.status for run in service.store.list_runs()] == ["converged"]
 
 
 @pytest.mark.usefixtures("cold_start")
 async def test_sigterm_under_load_loses_no_run_and_the_next_start_resumes_them(
-    provider: Provider, consultancy: Consultancy, tmp_path: Path
+    provider: Provider, service: ConsortiumService, tmp_path: Path
 ) -> None:
     gate = provider.gate("a")
     provider.on("arbiter", verdict("Paris"))
@@ -163,29 +163,27 @@ async def test_sigterm_under_load_loses_no_run_and_the_next_start_resumes_them(
             await gate.wait_for_async(len(asked))
             await provider.wait_until_async(lambda: provider.count("b") == len(asked))
             await anyio.to_thread.run_sync(
-                until, lambda: all(len(responses(consultancy, run_id)) == 1 for run_id in started)
+                until, lambda: all(len(responses(service, run_id)) == 1 for run_id in started)
             )
             process.send_signal(signal.SIGTERM)
             status = await anyio.to_thread.run_sync(lambda: process.wait(timeout=30))
-    left = {run.run_id: run.status for run in consultancy.store.list_runs()}
+    left = {run.run_id: run.status for run in service.store.list_runs()}
     gate.open()
     with http_server(tmp_path / "stderr"):
-        await anyio.to_thread.run_sync(
-            until, lambda: len(consultancy.store.list_runs(status="converged")) == len(asked)
-        )
+        await anyio.to_thread.run_sync(until, lambda: len(service.store.list_runs(status="converged")) == len(asked))
 
     assert (status, left) == (0, dict.fromkeys(started, "interrupted"))
     assert provider.count("b") == len(asked)
 
 
-def responses(consultancy: Consultancy, run_id: str) -> list[object]:
+def responses(service: ConsortiumService, run_id: str) -> list[object]:
     """What has arrived in a run's first iteration."""
-    iterations = consultancy.store.load_run(run_id).iterations
+    iterations = service.store.load_run(run_id).iterations
     return list(iterations[0].responses) if iterations else []
 
 
 @pytest.mark.usefixtures("cold_start")
-async def test_a_second_signal_ends_the_grace(provider: Provider, consultancy: Consultancy, tmp_path: Path) -> None:
+async def test_a_second_signal_ends_the_grace(provider: Provider, service: ConsortiumService, tmp_path: Path) -> None:
     gate = provider.gate("a")
 
     with http_server(tmp_path / "stderr", CONSORTIUM_GRACE_SECONDS="600") as (process, url):
@@ -198,12 +196,12 @@ async def test_a_second_signal_ends_the_grace(provider: Provider, consultancy: C
             status = await anyio.to_thread.run_sync(lambda: process.wait(timeout=30))
         gate.open()
 
-    assert (status, [run.status for run in consultancy.store.list_runs()]) == (0, ["interrupted"])
+    assert (status, [run.status for run in service.store.list_runs()]) == (0, ["interrupted"])
 
 
 @pytest.mark.usefixtures("cold_start")
 async def test_a_run_that_was_cancelled_in_the_grace_is_not_resumed(
-    provider: Provider, consultancy: Consultancy, tmp_path: Path
+    provider: Provider, service: ConsortiumService, tmp_path: Path
 ) -> None:
     gate = provider.gate("a")
 
@@ -217,7 +215,7 @@ async def test_a_run_that_was_cancelled_in_the_grace_is_not_resumed(
         gate.open()
         status = await anyio.to_thread.run_sync(lambda: process.wait(timeout=30))
 
-    assert (status, [run.status for run in consultancy.store.list_runs()]) == (0, ["cancelled"])
+    assert (status, [run.status for run in service.store.list_runs()]) == (0, ["cancelled"])
 
 
 async def test_a_unix_socket_is_its_owners_alone(provider: Provider, tmp_path: Path) -> None:

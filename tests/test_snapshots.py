@@ -15,7 +15,7 @@ from consortium_mcp.records.consortium import define
 from consortium_mcp.server import build_server
 from consortium_mcp.server.base import mcp_server as strict
 from consortium_mcp.service.runner import Runner
-from consortium_mcp.service.service import Consultancy
+from consortium_mcp.service.service import ConsortiumService
 from consortium_mcp.settings import load_settings
 from tests.in_process import as_sent, in_process
 from tests.provider import Provider
@@ -36,16 +36,16 @@ async def definitions(home: Path) -> dict[str, str]:
     """
     with Provider() as provider:
         provider.write_llm_config(home, ["snapshot-model"])
-        with Consultancy(load_settings(None, allowed_models=ALLOWED)) as consultancy:
-            consultancy.store.save_consortium("saved-panel", define(members=[{"model": "snapshot-model"}]))
-            async with in_process("auto", consultancy) as client:
+        with ConsortiumService(load_settings(None, allowed_models=ALLOWED)) as service:
+            service.store.save_consortium("saved-panel", define(members=[{"model": "snapshot-model"}]))
+            async with in_process("auto", service) as client:
                 return {path: _as_json(value) for path, value in (await _listed(client)).items()}
 
 
 async def tools_file() -> str:
     """What the file that tools/list is answered from must hold."""
-    with Consultancy(load_settings()) as consultancy:
-        return json.dumps(await build_server(Runner(consultancy)).describe_tools(), indent=1, ensure_ascii=False) + "\n"
+    with ConsortiumService(load_settings()) as service:
+        return json.dumps(await build_server(Runner(service)).describe_tools(), indent=1, ensure_ascii=False) + "\n"
 
 
 async def _listed(client: Client) -> dict[str, dict[str, object]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from consortium_mcp.service.service import Consultancy
+from consortium_mcp.service.service import ConsortiumService
 from tests.plugins import install_plugin
 from tests.provider import Provider, verdict
 from tests.scripted import panel
@@ -80,9 +80,9 @@ async def test_a_plugin_that_prints_from_python_and_c_does_not_break_the_protoco
 
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
 async def test_the_first_answers_wait_for_no_import_that_they_do_not_need_and_the_others_do(
-    mode: str, plugin_folder: Path, consultancy: Consultancy, tmp_path: Path
+    mode: str, plugin_folder: Path, service: ConsortiumService, tmp_path: Path
 ) -> None:
-    consultancy.store.save_consortium("panel", panel("a"))
+    service.store.save_consortium("panel", panel("a"))
     (plugin_folder / "sitecustomize.py").write_text(GATE)
     gate = tmp_path / "gate"
 

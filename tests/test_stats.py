@@ -13,7 +13,7 @@ from consortium_mcp.records import Iteration, Rating, Run, Verdict
 from consortium_mcp.reports.markdown import stats_text
 from consortium_mcp.server import build_server
 from consortium_mcp.service.runner import Runner
-from consortium_mcp.service.service import Consultancy
+from consortium_mcp.service.service import ConsortiumService
 from consortium_mcp.service.stats import MemberStats, Stats, make_stats
 from tests.consulted import consulted
 from tests.provider import Fault, Provider, verdict
@@ -24,17 +24,17 @@ pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture
-async def client(provider: Provider, consultancy: Consultancy) -> AsyncIterator[Client]:
+async def client(provider: Provider, service: ConsortiumService) -> AsyncIterator[Client]:
     """A client of a server in this process; its arbiter is 0.9 sure of itself."""
     provider.on("arbiter", verdict("Paris", confidence=0.9))
-    async with Runner(consultancy) as runner, Client(build_server(runner)) as client:
+    async with Runner(service) as runner, Client(build_server(runner)) as client:
         yield client
 
 
-async def ended_run(office: Consultancy, provider: Provider) -> str:
+async def ended_run(service: ConsortiumService, provider: Provider) -> str:
     """The id of a run that has ended."""
     provider.on("arbiter", verdict("Paris", confidence=0.9))
-    return (await consulted(office, "a", "b", max_iterations=1)).run_id
+    return (await consulted(service, "a", "b", max_iterations=1)).run_id
 
 
 def command(*arguments: str) -> tuple[int, str]:
@@ -51,25 +51,25 @@ def command(*arguments: str) -> tuple[int, str]:
     [({"verdict": "correct"}, 1.0), ({"verdict": "wrong"}, 0.0), ({"score": 0.25}, 0.25), ({"score": 0}, 0.0)],
 )
 async def test_the_tool_rates_a_run(
-    client: Client, provider: Provider, consultancy: Consultancy, given: dict[str, Any], score: float
+    client: Client, provider: Provider, service: ConsortiumService, given: dict[str, Any], score: float
 ) -> None:
-    run_id = await ended_run(consultancy, provider)
+    run_id = await ended_run(service, provider)
     rated = structured(await client.call_tool("rate_run", {"run_id": run_id, "note": "So I heard.", **given}))
 
     assert rated == {"run_id": run_id, "score": score, "note": "So I heard."}
-    assert consultancy.store.list_ratings() == [Rating(run_id=run_id, score=score, note="So I heard.")]
+    assert service.store.list_ratings() == [Rating(run_id=run_id, score=score, note="So I heard.")]
 
 
 @pytest.mark.parametrize(
     "given", [{}, {"verdict": "correct", "score": 1.0}, {"score": 1.1}, {"score": -0.1}, {"verdict": "maybe"}]
 )
 async def test_the_tool_refuses_a_rating_that_says_nothing_or_too_much(
-    client: Client, provider: Provider, consultancy: Consultancy, given: dict[str, Any]
+    client: Client, provider: Provider, service: ConsortiumService, given: dict[str, Any]
 ) -> None:
-    run_id = await ended_run(consultancy, provider)
+    run_id = await ended_run(service, provider)
     result = await client.call_tool("rate_run", {"run_id": run_id, **given})
 
-    assert result.is_error and consultancy.store.list_ratings() == []
+    assert result.is_error and service.store.list_ratings() == []
 
 
 async def test_an_unknown_run_is_not_rated(client: Client) -> None:
@@ -79,35 +79,35 @@ async def test_an_unknown_run_is_not_rated(client: Client) -> None:
 
 
 async def test_a_later_rating_replaces_the_earlier_one(
-    client: Client, provider: Provider, consultancy: Consultancy
+    client: Client, provider: Provider, service: ConsortiumService
 ) -> None:
-    run_id = await ended_run(consultancy, provider)
+    run_id = await ended_run(service, provider)
     for given in ("correct", "wrong"):
         await client.call_tool("rate_run", {"run_id": run_id, "verdict": given})
 
-    assert [rating.score for rating in consultancy.store.list_ratings()] == [0.0]
+    assert [rating.score for rating in service.store.list_ratings()] == [0.0]
 
 
 @pytest.mark.parametrize(("options", "score"), [(["--correct"], 1.0), (["--wrong"], 0.0), (["--score", "0.25"], 0.25)])
 async def test_the_command_rates_a_run(
-    provider: Provider, consultancy: Consultancy, options: list[str], score: float
+    provider: Provider, service: ConsortiumService, options: list[str], score: float
 ) -> None:
-    run_id = await ended_run(consultancy, provider)
+    run_id = await ended_run(service, provider)
 
     assert command("runs", "rate", run_id, *options, "--note", "So I heard.")[0] == 0
-    assert consultancy.store.list_ratings() == [Rating(run_id=run_id, score=score, note="So I heard.")]
+    assert service.store.list_ratings() == [Rating(run_id=run_id, score=score, note="So I heard.")]
 
 
 @pytest.mark.parametrize(
     "options", [[], ["--score", "2"], ["--score", "x"], ["--correct", "--wrong"], ["--wrong", "--score", "1"]]
 )
 async def test_the_command_refuses_a_rating_that_says_nothing_or_too_much(
-    provider: Provider, consultancy: Consultancy, options: list[str]
+    provider: Provider, service: ConsortiumService, options: list[str]
 ) -> None:
-    run_id = await ended_run(consultancy, provider)
+    run_id = await ended_run(service, provider)
 
     assert command("runs", "rate", run_id, *options)[0] == 2
-    assert consultancy.store.list_ratings() == []
+    assert service.store.list_ratings() == []
 
 
 def test_the_command_says_that_there_is_no_such_run() -> None:
@@ -262,10 +262,10 @@ def test_members_are_described_with_what_is_known_of_them_and_no_more() -> None:
 
 
 async def test_the_resource_and_the_command_tell_the_same(
-    client: Client, provider: Provider, consultancy: Consultancy
+    client: Client, provider: Provider, service: ConsortiumService
 ) -> None:
     provider.on("b", Fault.wrong_key())
-    run_id = await ended_run(consultancy, provider)
+    run_id = await ended_run(service, provider)
     await client.call_tool("rate_run", {"run_id": run_id, "verdict": "wrong"})
 
     resource = json.loads(await read(client, "consortium://stats"))

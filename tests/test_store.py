@@ -17,11 +17,11 @@ import pytest
 from sqlite_utils import Database
 
 from consortium_mcp._util.sqlite_writer import Writer
-from consortium_mcp.errors import ConsortiumError, NotFound, StoreUnusable
+from consortium_mcp.errors import ConsortiumError, NotFoundError, StoreUnusableError
 from consortium_mcp.records import CallResult, CallSpec, Iteration, Run, Verdict, now_utc
 from consortium_mcp.records.consortium import Consortium, Member, define
-from consortium_mcp.service.service import Consultancy
-from consortium_mcp.store import Begun, NotHeld, Paid, Refused, Reservation, Store, database
+from consortium_mcp.service.service import ConsortiumService
+from consortium_mcp.store import AlreadyPaid, AttemptStarted, LeaseLost, OverBudget, Reservation, Store, database
 from consortium_mcp.store.migrations import migrations
 from tests.permissions import read_only, shared_folder
 
@@ -46,7 +46,7 @@ def run_of(run_id: str = "01a", prompt: str = "why?", name: str | None = None) -
         consortium_name=name,
         consortium=PAIR,
         shuffle_seed=7,
-        fence_mark="mark",
+        fence_token="mark",
         created_utc="2026-11-22T00:00:00.000+00:00",
         deadline_utc="2026-11-22T00:10:00.000+00:00",
     )
@@ -57,7 +57,9 @@ def spec_of(call_id: str = "i1/m1", label: str = "a#1", prompt: str = "why?") ->
     return CallSpec(call_id=call_id, iteration=number, label=label, model="a", prompt=prompt)
 
 
-def begin(store: Store, spec: CallSpec | None = None, run_id: str = "01a") -> Begun | Paid | Refused | NotHeld:
+def begin(
+    store: Store, spec: CallSpec | None = None, run_id: str = "01a"
+) -> AttemptStarted | AlreadyPaid | OverBudget | LeaseLost:
     """Begin a call without any budget."""
     return store.begin_attempt(run_id, spec or spec_of(), Reservation(tokens=0, cost_usd=None), {})
 
@@ -68,7 +70,7 @@ def attempts(connection: sqlite3.Connection, call_id: str = "i1/m1") -> int:
 
 
 def why_unusable(path: Path) -> str:
-    with pytest.raises(StoreUnusable) as caught:
+    with pytest.raises(StoreUnusableError) as caught:
         Store(path)
     return str(caught.value)
 
@@ -232,7 +234,7 @@ def test_an_unknown_name_is_answered_with_those_that_are_saved(store: Store) -> 
     store.save_consortium("legal", PAIR)
     store.save_consortium("code", PAIR)
 
-    with pytest.raises(NotFound, match=r"No consortium named 'panel'. Saved: code, legal."):
+    with pytest.raises(NotFoundError, match=r"No consortium named 'panel'. Saved: code, legal."):
         store.load_consortium("panel")
 
 
@@ -243,7 +245,7 @@ def test_a_deleted_consortium_is_returned_and_gone(store: Store) -> None:
 
 
 def test_deleting_what_is_not_there_says_so(store: Store) -> None:
-    with pytest.raises(NotFound, match="No consortium named 'pair'. Saved: none."):
+    with pytest.raises(NotFoundError, match="No consortium named 'pair'. Saved: none."):
         store.delete_consortium("pair")
 
 
@@ -289,14 +291,14 @@ def test_B19_a_damaged_row_is_a_sentence_when_it_is_asked_for(store: Store, besi
 def test_a_call_that_begins_has_no_result_yet(store: Store) -> None:
     store.open_run(run_of(), "me")
 
-    assert begin(store) == Begun(1)
+    assert begin(store) == AttemptStarted(1)
 
 
 def test_beginning_again_raises_the_attempts(store: Store, beside: sqlite3.Connection) -> None:
     store.open_run(run_of(), "me")
     begin(store)
 
-    assert (begin(store), attempts(beside)) == (Begun(2), 2)
+    assert (begin(store), attempts(beside)) == (AttemptStarted(2), 2)
 
 
 def test_a_call_that_is_done_gives_its_stored_result_and_no_further_attempt(
@@ -307,7 +309,7 @@ def test_a_call_that_is_done_gives_its_stored_result_and_no_further_attempt(
     begin(store)
     store.finish_call("01a", spec_of("i1/m1"), result)
 
-    assert (begin(store), attempts(beside)) == (Paid(result), 1)
+    assert (begin(store), attempts(beside)) == (AlreadyPaid(result), 1)
 
 
 def test_a_question_asked_of_many_is_stored_once(store: Store, beside: sqlite3.Connection) -> None:
@@ -319,7 +321,7 @@ def test_a_question_asked_of_many_is_stored_once(store: Store, beside: sqlite3.C
 
 
 def test_a_call_of_no_run_is_refused(store: Store) -> None:
-    with pytest.raises(StoreUnusable, match="FOREIGN KEY"):
+    with pytest.raises(StoreUnusableError, match="FOREIGN KEY"):
         begin(store)
 
 
@@ -384,7 +386,7 @@ def test_an_unknown_run_is_answered_with_the_newest_ones(store: Store) -> None:
     for run_id in ("01a", "01b", "01c", "01d"):
         store.open_run(run_of(run_id), "me")
 
-    with pytest.raises(NotFound, match="No run '99'. Newest runs: 01d, 01c, 01b."):
+    with pytest.raises(NotFoundError, match="No run '99'. Newest runs: 01d, 01c, 01b."):
         store.load_run("99")
 
 
@@ -453,7 +455,7 @@ def test_a_call_that_is_tried_again_is_thinking(store: Store) -> None:
 
 
 def test_progress_of_no_run_says_so(store: Store) -> None:
-    with pytest.raises(NotFound, match="No run '99'"):
+    with pytest.raises(NotFoundError, match="No run '99'"):
         store.load_progress("99")
 
 
@@ -566,11 +568,11 @@ def test_an_attempt_that_is_taken_back_gives_its_number_to_none_that_came_after_
 ) -> None:
     store.open_run(run_of(), "me")
     begin(store)
-    assert begin(store) == Begun(2)  # another process, while the first one waits for its turn
+    assert begin(store) == AttemptStarted(2)  # another process, while the first one waits for its turn
     store.settle_attempt("01a", "i1/m1", 2, CallResult(error_kind="network", input_tokens=5), 0.5)
     store.withdraw_attempt("01a", "i1/m1", 1)
 
-    assert begin(store) == Begun(3) and attempts(beside) == 3
+    assert begin(store) == AttemptStarted(3) and attempts(beside) == 3
     assert store.load_run("01a").usage.input_tokens == 5
 
 
@@ -686,7 +688,7 @@ def test_B16_closing_leaves_no_thread_and_no_open_file(path: Path) -> None:
 def test_what_comes_after_the_end_is_told_so(store: Store) -> None:
     store.close()
 
-    with pytest.raises(StoreUnusable, match="it is closed"):
+    with pytest.raises(StoreUnusableError, match="it is closed"):
         store.save_consortium("late", PAIR)
 
 
@@ -768,7 +770,7 @@ def test_writing_goes_on_after_a_batch_that_failed(
 def test_a_full_disk_is_said_in_one_sentence(store: Store, beside: sqlite3.Connection) -> None:
     store.write(lambda c: c.execute("PRAGMA max_page_count = 1") and None)
 
-    with pytest.raises(StoreUnusable, match="the disk is full: free some space"):
+    with pytest.raises(StoreUnusableError, match="the disk is full: free some space"):
         store.open_run(run_of(prompt="x" * 100_000), "me")
 
 
@@ -790,9 +792,9 @@ def test_a_run_is_kept_as_json_that_others_can_read(store: Store, beside: sqlite
 
 
 def test_of_two_that_remove_a_consortium_the_later_one_finds_none(
-    open_consultancy: Callable[..., Consultancy], monkeypatch: pytest.MonkeyPatch
+    open_service: Callable[..., ConsortiumService], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store, other = open_consultancy().store, open_consultancy().store
+    store, other = open_service().store, open_service().store
     store.save_consortium("panel", define(members=[{"model": "a"}]))
     load = store.load_consortium
 
@@ -803,5 +805,5 @@ def test_of_two_that_remove_a_consortium_the_later_one_finds_none(
 
     monkeypatch.setattr(store, "load_consortium", load_and_lose)
 
-    with pytest.raises(NotFound, match="No consortium named 'panel'"):
+    with pytest.raises(NotFoundError, match="No consortium named 'panel'"):
         store.delete_consortium("panel")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from consortium_mcp.records.consortium import Consortium, Member
-from consortium_mcp.service.service import Consultancy
+from consortium_mcp.service.service import ConsortiumService
 from consortium_mcp.store import Store
 from consortium_mcp.store.llm_consortium_import import take_over
 from tests.permissions import read_only, shared_folder
@@ -17,7 +17,7 @@ from tests.provider import Provider, verdict
 from tests.ready import python
 from tests.seed import SEED_CONSORTIUM, SEED_ROW, SeedConfig, unpack
 
-OpenConsultancy = Callable[..., Consultancy]
+OpenService = Callable[..., ConsortiumService]
 
 LATER_FIELDS: dict[str, object] = {
     "judging_method": "default",
@@ -64,50 +64,50 @@ def store(tmp_path: Path) -> Iterator[Store]:
     opened.close()
 
 
-def test_rows_of_the_seed_are_there_at_the_first_opening(llm_home: Path, open_consultancy: OpenConsultancy) -> None:
+def test_rows_of_the_seed_are_there_at_the_first_opening(llm_home: Path, open_service: OpenService) -> None:
     write_configs(llm_home / "logs.db", {"panel": SEED_ROW})
 
-    assert open_consultancy().store.list_consortiums() == ({"panel": SEED_CONSORTIUM}, {})
+    assert open_service().store.list_consortiums() == ({"panel": SEED_CONSORTIUM}, {})
 
 
 @pytest.mark.parametrize("column", ["config", "config_json"])
-def test_rows_of_later_releases_are_there_too(llm_home: Path, open_consultancy: OpenConsultancy, column: str) -> None:
+def test_rows_of_later_releases_are_there_too(llm_home: Path, open_service: OpenService, column: str) -> None:
     write_configs(llm_home / "consortium_logs.db", {"panel": SEED_ROW | LATER_FIELDS}, column=column)
 
-    assert open_consultancy().store.list_consortiums() == ({"panel": SEED_CONSORTIUM}, {})
+    assert open_service().store.list_consortiums() == ({"panel": SEED_CONSORTIUM}, {})
 
 
-def test_what_was_saved_later_wins_among_namesakes(llm_home: Path, open_consultancy: OpenConsultancy) -> None:
+def test_what_was_saved_later_wins_among_namesakes(llm_home: Path, open_service: OpenService) -> None:
     write_configs(llm_home / "logs.db", {"panel": SEED_ROW, "old": SEED_ROW})
     write_configs(llm_home / "consortium_logs.db", {"panel": SEED_ROW | LATER_FIELDS | {"max_iterations": 7}})
 
-    loaded, _ = open_consultancy().store.list_consortiums()
+    loaded, _ = open_service().store.list_consortiums()
 
     assert {name: one.max_iterations for name, one in loaded.items()} == {"panel": 7, "old": 4}
 
 
-def test_a_strategy_that_we_do_not_have_is_kept_by_its_name(llm_home: Path, open_consultancy: OpenConsultancy) -> None:
+def test_a_strategy_that_we_do_not_have_is_kept_by_its_name(llm_home: Path, open_service: OpenService) -> None:
     row = SEED_ROW | LATER_FIELDS | {"strategy": "semantic", "judging_method": "rank"}
     write_configs(llm_home / "consortium_logs.db", {"panel": row})
 
-    taken = open_consultancy().store.load_consortium("panel")
+    taken = open_service().store.load_consortium("panel")
 
     assert (taken.strategy, taken.judging_method) == ("semantic", "rank")
 
 
-def test_a_consortium_is_taken_over_once(llm_home: Path, open_consultancy: OpenConsultancy) -> None:
+def test_a_consortium_is_taken_over_once(llm_home: Path, open_service: OpenService) -> None:
     write_configs(llm_home / "logs.db", {"panel": SEED_ROW})
-    open_consultancy().store.delete_consortium("panel")
+    open_service().store.delete_consortium("panel")
 
-    assert open_consultancy().store.list_consortium_names() == []
+    assert open_service().store.list_consortium_names() == []
 
 
-def test_what_is_saved_there_later_is_taken_over_too(llm_home: Path, open_consultancy: OpenConsultancy) -> None:
+def test_what_is_saved_there_later_is_taken_over_too(llm_home: Path, open_service: OpenService) -> None:
     write_configs(llm_home / "logs.db", {"panel": SEED_ROW, "bad": "{not json"})
-    open_consultancy().store.delete_consortium("panel")
+    open_service().store.delete_consortium("panel")
     write_configs(llm_home / "logs.db", {"second": SEED_ROW})
 
-    assert open_consultancy().store.list_consortium_names() == ["second"]
+    assert open_service().store.list_consortium_names() == ["second"]
 
 
 def test_a_problem_is_told_once(llm_home: Path, store: Store) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from consortium_mcp.records import Rating
 from consortium_mcp.records.consortium import Consortium, Member
-from consortium_mcp.service.service import Consultancy
+from consortium_mcp.service.service import ConsortiumService
 from tests.plugins import install_plugin
 from tests.provider import Fault, Provider, verdict
 from tests.scripted import new_run
@@ -95,7 +95,7 @@ def test_an_instance_between_two_attempts_waits(provider: Provider, in_terminal:
 
 
 def test_ctrl_c_exits_130_and_says_where_what_had_arrived_can_be_read(
-    provider: Provider, in_terminal: Callable[..., Terminal], consultancy: Consultancy
+    provider: Provider, in_terminal: Callable[..., Terminal], service: ConsortiumService
 ) -> None:
     slow = provider.gate("b")
 
@@ -105,7 +105,7 @@ def test_ctrl_c_exits_130_and_says_where_what_had_arrived_can_be_read(
     terminal.press("C-c")
 
     assert terminal.wait_for_exit() == 130
-    (run,) = consultancy.store.list_runs()
+    (run,) = service.store.list_runs()
     assert run.status == "cancelled"
     said = " ".join(terminal.screen.split())
     assert (
@@ -136,11 +136,11 @@ def test_a_run_as_json_does_not_steer_the_terminal(provider: Provider, in_termin
     assert '"answer": "turned  around"' in terminal.screen
 
 
-def test_prune_shows_how_far_it_is(in_terminal: Callable[..., Terminal], consultancy: Consultancy) -> None:
+def test_prune_shows_how_far_it_is(in_terminal: Callable[..., Terminal], service: ConsortiumService) -> None:
     for run_id in ("01a", "01b"):
         run = new_run(run_id=run_id)
-        consultancy.store.open_run(run, "me")
-        consultancy.store.close_run(run.model_copy(update={"status": "failed", "ended_utc": "2026"}), "me")
+        service.store.open_run(run, "me")
+        service.store.close_run(run.model_copy(update={"status": "failed", "ended_utc": "2026"}), "me")
 
     terminal = in_terminal("runs", "prune", "--keep", "0", "--yes")
 
@@ -152,17 +152,17 @@ def test_prune_shows_how_far_it_is(in_terminal: Callable[..., Terminal], consult
     "words", [("list",), ("show", "panel"), ("stats",), ("runs", "export", "--format", "md")], ids=" ".join
 )
 def test_what_models_saved_does_not_steer_the_terminal(
-    in_terminal: Callable[..., Terminal], consultancy: Consultancy, words: tuple[str, ...]
+    in_terminal: Callable[..., Terminal], service: ConsortiumService, words: tuple[str, ...]
 ) -> None:
     hostile = "red \x1b[2Jalert\x1b]0;owned\x07"
     members = (Member(model=hostile, role=hostile),)
     definition = Consortium(members=members, arbiter=hostile, system_prompt=hostile, description=hostile)
-    consultancy.store.save_consortium("panel", definition)
+    service.store.save_consortium("panel", definition)
     run = new_run(hostile, consortium_name="panel", consortium=definition)
-    consultancy.store.open_run(run, "somebody")
+    service.store.open_run(run, "somebody")
     ended = {"status": "converged", "answer": hostile, "confidence": 0.9, "ended_utc": "2026"}
-    consultancy.store.close_run(run.model_copy(update=ended), "somebody")
-    consultancy.store.save_rating(Rating(run_id=run.run_id, score=1))
+    service.store.close_run(run.model_copy(update=ended), "somebody")
+    service.store.save_rating(Rating(run_id=run.run_id, score=1))
 
     terminal = in_terminal(*words)
 
@@ -183,25 +183,25 @@ def test_a_broken_plugins_control_characters_do_not_reach_the_terminal(
 
 
 def test_ctrl_c_at_the_question_of_prune_removes_nothing_and_exits_130(
-    in_terminal: Callable[..., Terminal], consultancy: Consultancy
+    in_terminal: Callable[..., Terminal], service: ConsortiumService
 ) -> None:
-    consultancy.store.open_run(new_run(), "somebody")
-    consultancy.store.write(lambda c: c.execute("UPDATE runs SET lease_until = 0") and None)
+    service.store.open_run(new_run(), "somebody")
+    service.store.write(lambda c: c.execute("UPDATE runs SET lease_until = 0") and None)
 
     terminal = in_terminal("runs", "prune", "--keep", "0")
     terminal.wait_until(lambda screen: "Remove 1 run" in screen)
     terminal.press("C-c")
 
-    assert terminal.wait_for_exit() == 130 and len(consultancy.store.list_runs()) == 1
+    assert terminal.wait_for_exit() == 130 and len(service.store.list_runs()) == 1
     assert "\nInterrupted.\n" in terminal.screen
 
 
-def test_prune_asks_on_the_terminal(in_terminal: Callable[..., Terminal], consultancy: Consultancy) -> None:
-    consultancy.store.open_run(new_run(), "somebody")
-    consultancy.store.write(lambda c: c.execute("UPDATE runs SET lease_until = 0") and None)
+def test_prune_asks_on_the_terminal(in_terminal: Callable[..., Terminal], service: ConsortiumService) -> None:
+    service.store.open_run(new_run(), "somebody")
+    service.store.write(lambda c: c.execute("UPDATE runs SET lease_until = 0") and None)
 
     terminal = in_terminal("runs", "prune", "--keep", "0")
     terminal.wait_until(lambda screen: "Remove 1 run, opened from 2026-11-23T00:00" in screen)
     terminal.press("y", "Enter")
 
-    assert terminal.wait_for_exit() == 0 and consultancy.store.list_runs() == []
+    assert terminal.wait_for_exit() == 0 and service.store.list_runs() == []

@@ -15,9 +15,9 @@ from mcp import Client
 from mcp.shared.exceptions import MCPError
 
 from consortium_mcp._util.caller import calling
-from consortium_mcp.models.sampling_queue import ClientCalls
+from consortium_mcp.models.sampling_queue import SamplingQueue
 from consortium_mcp.records import CallResult, CallSpec
-from consortium_mcp.service.service import Consultancy
+from consortium_mcp.service.service import ConsortiumService
 from tests.bad_requests import CUT, RawRequest, Sender, bad_requests
 from tests.provider import API_KEY, Fault, Provider, verdict
 from tests.server_process import (
@@ -88,7 +88,7 @@ async def test_a_path_in_any_parameter_of_a_resource_reads_no_file(mode: str, pr
 
 
 async def test_sql_and_control_characters_in_every_field_of_every_tool_harm_nothing(
-    provider: Provider, url: str, consultancy: Consultancy
+    provider: Provider, url: str, service: ConsortiumService
 ) -> None:
     provider.on("arbiter", verdict("Paris"))
     async with http_client(url, "auto", ANN) as client:
@@ -103,7 +103,7 @@ async def test_sql_and_control_characters_in_every_field_of_every_tool_harm_noth
         after = structured(await client.call_tool("get_run", {"run_id": run_id}))
 
     assert after["answer"] == "Paris"
-    assert consultancy.store.load_run(run_id).status == "converged"
+    assert service.store.load_run(run_id).status == "converged"
 
 
 def text_fields(schema: dict[str, Any]) -> list[str]:
@@ -215,7 +215,7 @@ async def test_models_that_are_not_allowed_are_not_reached_by_any_way(provider: 
 
 
 async def test_a_forged_state_neither_reads_nor_answers_anothers_run(
-    url: str, provider: Provider, consultancy: Consultancy
+    url: str, provider: Provider, service: ConsortiumService
 ) -> None:
     gate = provider.gate("a")
     async with ann_and_bob(url) as (ann, bob):
@@ -237,7 +237,7 @@ async def forge(client: Client, state: str) -> str:
 
 
 def test_a_client_is_asked_and_answers_for_its_own_callers_runs_alone() -> None:
-    calls = ClientCalls()
+    calls = SamplingQueue()
     spec = CallSpec(call_id="i1/m1", iteration=1, label="client#1", model="client", prompt="a secret question")
     forged = CallResult(text="forged")
 

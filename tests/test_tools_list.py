@@ -15,9 +15,9 @@ from mcp_types import ToolListChangedNotification
 from consortium_mcp.engine.judging import judging_methods
 from consortium_mcp.engine.strategies import strategies
 from consortium_mcp.models import catalogue
-from consortium_mcp.server.base.choices import Menu
+from consortium_mcp.server.base.choices import SchemaChoices
 from consortium_mcp.server.resources.listeners import Listeners
-from consortium_mcp.service.service import Consultancy
+from consortium_mcp.service.service import ConsortiumService
 from tests.in_process import as_sent, in_process, tokens
 from tests.provider import Provider
 from tests.scripted import panel
@@ -43,12 +43,12 @@ async def argument(client: Client, tool: str, name: str) -> dict[str, Any]:
 @pytest.mark.parametrize("name", ["consortium for legal questions", "zxqj-KVXQ_9", "龘靐"])
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
 async def test_the_whole_list_costs_less_than_4000_tokens_with_many_names_in_it(
-    mode: str, name: str, provider: Provider, consultancy: Consultancy, llm_home: Path
+    mode: str, name: str, provider: Provider, service: ConsortiumService, llm_home: Path
 ) -> None:
     provider.write_llm_config(llm_home, [f"vendor/{name}-{number:02}" for number in range(30)])
     for number in range(30):
-        consultancy.store.save_consortium(f"{name} {number:02}", panel("a"))
-    async with in_process(mode, consultancy) as client:
+        service.store.save_consortium(f"{name} {number:02}", panel("a"))
+    async with in_process(mode, service) as client:
         listed = as_sent(await client.list_tools())
 
     assert f"Saved: {name} 00, " in str(listed) and "list_models lists all" in str(listed)
@@ -56,7 +56,7 @@ async def test_the_whole_list_costs_less_than_4000_tokens_with_many_names_in_it(
 
 
 async def test_strategies_and_judging_methods_are_enums_with_those_of_other_packages(
-    consultancy: Consultancy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    service: ConsortiumService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "solo_plugin.py").write_text(PLUGIN)
     info = tmp_path / "solo_plugin-1.0.dist-info"
@@ -66,7 +66,7 @@ async def test_strategies_and_judging_methods_are_enums_with_those_of_other_pack
     monkeypatch.syspath_prepend(tmp_path)
     strategies.cache_clear()
     try:
-        async with in_process("auto", consultancy) as client:
+        async with in_process("auto", service) as client:
             strategy = await argument(client, "consult_consortium", "strategy")
             method = await argument(client, "save_consortium", "judging_method")
     finally:
@@ -76,15 +76,15 @@ async def test_strategies_and_judging_methods_are_enums_with_those_of_other_pack
     assert method["enum"] == list(judging_methods())
 
 
-async def test_an_argument_that_may_be_left_out_is_not_said_to_be_null(consultancy: Consultancy) -> None:
-    async with in_process("auto", consultancy) as client:
+async def test_an_argument_that_may_be_left_out_is_not_said_to_be_null(service: ConsortiumService) -> None:
+    async with in_process("auto", service) as client:
         threshold = await argument(client, "consult_consortium", "confidence_threshold")
 
     assert (threshold["type"], threshold["minimum"], threshold["maximum"]) == ("number", 0, 100)
 
 
-async def test_every_argument_of_every_tool_is_described(consultancy: Consultancy) -> None:
-    async with in_process("auto", consultancy) as client:
+async def test_every_argument_of_every_tool_is_described(service: ConsortiumService) -> None:
+    async with in_process("auto", service) as client:
         tools = (await client.list_tools()).tools
 
     silent = [
@@ -100,11 +100,11 @@ def _arguments(schema: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
     return list(schema["properties"].items())
 
 
-async def test_the_first_ten_names_are_shown_and_the_tool_that_lists_all(consultancy: Consultancy) -> None:
-    async with in_process("auto", consultancy) as client:
+async def test_the_first_ten_names_are_shown_and_the_tool_that_lists_all(service: ConsortiumService) -> None:
+    async with in_process("auto", service) as client:
         none = (await argument(client, "consult_consortium", "consortium"))["description"]
         for number in range(12):
-            consultancy.store.save_consortium(f"panel{number:02}", panel("a"))
+            service.store.save_consortium(f"panel{number:02}", panel("a"))
         many = (await argument(client, "consult_consortium", "consortium"))["description"]
         models = (await argument(client, "consult_consortium", "models"))["description"]
 
@@ -114,19 +114,19 @@ async def test_the_first_ten_names_are_shown_and_the_tool_that_lists_all(consult
 
 
 async def test_models_that_may_not_be_used_here_are_not_offered(
-    provider: Provider, open_consultancy: Callable[..., Consultancy]
+    provider: Provider, open_service: Callable[..., ConsortiumService]
 ) -> None:
-    async with in_process("auto", open_consultancy(allowed_models="b,arb*")) as client:
+    async with in_process("auto", open_service(allowed_models="b,arb*")) as client:
         assert (await argument(client, "consult_consortium", "models"))["description"].endswith("Usable: b, arbiter.")
 
 
 async def test_a_saved_consortium_that_cannot_run_is_listed_as_a_model_with_its_reason(
-    provider: Provider, open_consultancy: Callable[..., Consultancy]
+    provider: Provider, open_service: Callable[..., ConsortiumService]
 ) -> None:
-    consultancy = open_consultancy()
-    consultancy.store.save_consortium("panel", panel("a", arbiter="arbiter"))
-    consultancy.store.save_consortium("lame", panel("nobody-knows-this", arbiter="arbiter"))
-    async with in_process("auto", consultancy) as client:
+    service = open_service()
+    service.store.save_consortium("panel", panel("a", arbiter="arbiter"))
+    service.store.save_consortium("lame", panel("nobody-knows-this", arbiter="arbiter"))
+    async with in_process("auto", service) as client:
         listed = structured(await client.call_tool("list_models", {}))
 
     problems = {one["model"]: one["problem"] for one in listed["models"]}
@@ -134,9 +134,9 @@ async def test_a_saved_consortium_that_cannot_run_is_listed_as_a_model_with_its_
 
 
 async def test_models_that_may_not_be_used_here_are_listed_as_such(
-    provider: Provider, open_consultancy: Callable[..., Consultancy]
+    provider: Provider, open_service: Callable[..., ConsortiumService]
 ) -> None:
-    async with in_process("auto", open_consultancy(allowed_models="b,arb*")) as client:
+    async with in_process("auto", open_service(allowed_models="b,arb*")) as client:
         listed = structured(await client.call_tool("list_models", {}))
         resource = json.loads(await read(client, "consortium://models"))
 
@@ -161,9 +161,9 @@ async def _announced(client: Client, wait: Callable[[], Awaitable[object]]) -> l
 
 
 async def test_a_client_of_2026_that_listens_hears_of_saved_and_removed_names(
-    provider: Provider, consultancy: Consultancy
+    provider: Provider, service: ConsortiumService
 ) -> None:
-    async with in_process("auto", consultancy) as client, client.listen(tools_list_changed=True) as events:
+    async with in_process("auto", service) as client, client.listen(tools_list_changed=True) as events:
 
         async def wait() -> None:
             assert isinstance(await anext(aiter(events)), ToolsListChanged)
@@ -171,7 +171,9 @@ async def test_a_client_of_2026_that_listens_hears_of_saved_and_removed_names(
         assert await _announced(client, wait) == [True, False]
 
 
-async def test_a_client_of_2025_hears_of_saved_and_removed_names(provider: Provider, consultancy: Consultancy) -> None:
+async def test_a_client_of_2025_hears_of_saved_and_removed_names(
+    provider: Provider, service: ConsortiumService
+) -> None:
     send, heard = anyio.create_memory_object_stream[object](10)
 
     async def handle(message: object) -> None:
@@ -179,7 +181,7 @@ async def test_a_client_of_2025_hears_of_saved_and_removed_names(provider: Provi
             await send.send(message)
 
     with send, heard:
-        async with in_process("legacy", consultancy, message_handler=handle) as client:
+        async with in_process("legacy", service, message_handler=handle) as client:
             assert await _announced(client, heard.receive) == [True, False]
             assert client.server_capabilities.tools and client.server_capabilities.tools.list_changed
 
@@ -199,9 +201,9 @@ def listed_first(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
 
 
 async def test_a_list_that_came_before_the_models_were_known_is_announced_again(
-    provider: Provider, consultancy: Consultancy, listed_first: threading.Event
+    provider: Provider, service: ConsortiumService, listed_first: threading.Event
 ) -> None:
-    in_no_time = in_process("auto", consultancy, knows_models=False)
+    in_no_time = in_process("auto", service, knows_models=False)
     async with in_no_time as client, client.listen(tools_list_changed=True) as events:
         before = (await argument(client, "consult_consortium", "models"))["description"]
         listed_first.set()
@@ -215,7 +217,7 @@ async def test_a_list_that_came_before_the_models_were_known_is_announced_again(
 async def test_models_that_become_known_are_announced_where_somebody_was_shown_a_list_without_them(
     was_listed: bool, provider: Provider
 ) -> None:
-    menu = Menu(list, allowed_models=())
+    menu = SchemaChoices(list, allowed_models=())
     if was_listed:
         await menu.choices()
 
@@ -223,10 +225,10 @@ async def test_models_that_become_known_are_announced_where_somebody_was_shown_a
 
 
 async def test_a_file_of_llm_that_nobody_can_read_costs_the_names_of_the_models_and_ends_nothing(
-    provider: Provider, consultancy: Consultancy, llm_home: Path, listed_first: threading.Event
+    provider: Provider, service: ConsortiumService, llm_home: Path, listed_first: threading.Event
 ) -> None:
     (llm_home / "default_model.txt").write_bytes(b"\xff")
-    in_no_time = in_process("auto", consultancy, knows_models=False)
+    in_no_time = in_process("auto", service, knows_models=False)
     async with in_no_time as client, client.listen(tools_list_changed=True) as events:
         descriptions = [(await argument(client, "consult_consortium", "models"))["description"]]
         listed_first.set()
@@ -238,7 +240,7 @@ async def test_a_file_of_llm_that_nobody_can_read_costs_the_names_of_the_models_
 
 async def test_an_announcement_that_fails_ends_no_run(
     provider: Provider,
-    consultancy: Consultancy,
+    service: ConsortiumService,
     listed_first: threading.Event,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
@@ -250,7 +252,7 @@ async def test_an_announcement_that_fails_ends_no_run(
         raise RuntimeError("nobody reads")
 
     monkeypatch.setattr(Listeners, "publish", fail)
-    in_no_time = in_process("auto", consultancy, knows_models=False)
+    in_no_time = in_process("auto", service, knows_models=False)
     async with in_no_time as client, client.listen(tools_list_changed=True):
         await client.list_tools()
         listed_first.set()
@@ -262,8 +264,8 @@ async def test_an_announcement_that_fails_ends_no_run(
     assert not answered.is_error and "could not be announced" in caplog.text
 
 
-async def test_list_consortiums_says_what_a_consortium_can_be_made_of(consultancy: Consultancy) -> None:
-    async with in_process("auto", consultancy) as client:
+async def test_list_consortiums_says_what_a_consortium_can_be_made_of(service: ConsortiumService) -> None:
+    async with in_process("auto", service) as client:
         listed = (await client.call_tool("list_consortiums", {})).structured_content or {}
 
     assert {"strategies", "judging_methods", "roles"} <= set(listed)
@@ -271,8 +273,8 @@ async def test_list_consortiums_says_what_a_consortium_can_be_made_of(consultanc
     assert "skeptic" in [role["name"] for role in listed["roles"]]
 
 
-async def test_what_results_hold_is_what_the_output_schemas_say(provider: Provider, consultancy: Consultancy) -> None:
-    async with in_process("auto", consultancy) as client:
+async def test_what_results_hold_is_what_the_output_schemas_say(provider: Provider, service: ConsortiumService) -> None:
+    async with in_process("auto", service) as client:
         tools = {tool.name: tool for tool in (await client.list_tools()).tools}
         result = await client.call_tool("list_models", {})
 
@@ -281,10 +283,10 @@ async def test_what_results_hold_is_what_the_output_schemas_say(provider: Provid
     assert set(schema["properties"]["models"]["items"]["properties"]) == {"model", "aliases", "plugin", "problem"}
 
 
-async def test_stop_on_and_check_order_are_saved(provider: Provider, consultancy: Consultancy) -> None:
-    async with in_process("auto", consultancy) as client:
+async def test_stop_on_and_check_order_are_saved(provider: Provider, service: ConsortiumService) -> None:
+    async with in_process("auto", service) as client:
         rules = {"stop_on": "agreement", "check_order": False}
         await client.call_tool("save_consortium", {"name": "panel", "models": ["a"], **rules})
 
-    saved = consultancy.store.load_consortium("panel")
+    saved = service.store.load_consortium("panel")
     assert (saved.stop_on, saved.check_order) == ("agreement", False)

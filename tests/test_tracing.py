@@ -10,7 +10,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from consortium_mcp.records import tracing
-from consortium_mcp.service.service import Consultancy
+from consortium_mcp.service.service import ConsortiumService
 from tests.consulted import consulted
 from tests.provider import Fault, Provider, Reply, verdict
 
@@ -36,11 +36,11 @@ def spans_named(exporter: InMemorySpanExporter, name: str) -> list[ReadableSpan]
 
 
 async def test_a_run_its_iterations_and_its_calls_are_nested_spans(
-    provider: Provider, consultancy: Consultancy, exporter: InMemorySpanExporter
+    provider: Provider, service: ConsortiumService, exporter: InMemorySpanExporter
 ) -> None:
     provider.on("a", Reply("Blue.", "stop", 1_000, 100))
     provider.on("arbiter", lambda asked: verdict(f"draft {asked.model_number}", confidence=asked.model_number * 0.45))
-    run = await consulted(consultancy, "a", check_order=False)
+    run = await consulted(service, "a", check_order=False)
 
     (whole,) = spans_named(exporter, "consortium run")
     iterations = spans_named(exporter, "consortium iteration")
@@ -67,12 +67,12 @@ async def test_a_run_its_iterations_and_its_calls_are_nested_spans(
 
 
 async def test_a_failed_call_has_its_kind_and_no_span_has_a_text(
-    provider: Provider, consultancy: Consultancy, exporter: InMemorySpanExporter
+    provider: Provider, service: ConsortiumService, exporter: InMemorySpanExporter
 ) -> None:
     provider.on("a", Fault.refused("echo", 401, None, "the provider's words"))
     provider.on("b", "the member's words")
     provider.on("arbiter", verdict("the arbiter's words"))
-    await consulted(consultancy, "a", "b", prompt="the caller's words")
+    await consulted(service, "a", "b", prompt="the caller's words")
 
     failed = [one for one in spans_named(exporter, "consortium call") if (one.attributes or {}).get("error.type")]
     assert [(one.attributes or {})["error.type"] for one in failed] == ["auth"]
@@ -81,20 +81,20 @@ async def test_a_failed_call_has_its_kind_and_no_span_has_a_text(
 
 
 async def test_what_breaks_a_run_is_named_by_its_class_alone(
-    provider: Provider, consultancy: Consultancy, exporter: InMemorySpanExporter, monkeypatch: pytest.MonkeyPatch
+    provider: Provider, service: ConsortiumService, exporter: InMemorySpanExporter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object) -> None:
         raise RuntimeError("the failure's words")
 
     monkeypatch.setattr(importlib.import_module("consortium_mcp.service.service"), "iterations", fail)
     with pytest.raises(RuntimeError):
-        await consulted(consultancy, "a")
+        await consulted(service, "a")
 
     (whole,) = spans_named(exporter, "consortium run")
     assert (whole.attributes or {})["error.type"] == "RuntimeError"
     assert "words" not in whole.to_json()
 
 
-async def test_without_a_provider_nothing_is_recorded(provider: Provider, consultancy: Consultancy) -> None:
-    with tracing.run_span(await consulted(consultancy, "a")) as span:
+async def test_without_a_provider_nothing_is_recorded(provider: Provider, service: ConsortiumService) -> None:
+    with tracing.run_span(await consulted(service, "a")) as span:
         assert not span.is_recording()

@@ -14,7 +14,7 @@ from benchmarks.quality.simulated import Simulation, registered
 from consortium_mcp.engine.judging import judging_methods
 from consortium_mcp.errors import ConsortiumError
 from consortium_mcp.records.consortium import Consortium
-from consortium_mcp.service.service import Consultancy
+from consortium_mcp.service.service import ConsortiumService
 from consortium_mcp.service.spending import calls_per_iteration
 from consortium_mcp.settings import load_settings
 from consortium_mcp.store import Store
@@ -106,27 +106,27 @@ def _simulated(simulation: Simulation, methods: Sequence[str], questions: Sequen
         f"{simulation.reliability:g}\n"
     )
     sides = simulated_sides(simulation, methods)
-    with temporary_consultancy(own_llm_folder=True) as consultancy, registered(simulation, questions):
-        _report(consultancy, sides, questions)
+    with temporary_consultancy(own_llm_folder=True) as service, registered(simulation, questions):
+        _report(service, sides, questions)
 
 
 def _real(sides: Sequence[Side], questions: Sequence[Question]) -> None:
     calls = sum(calls_per_iteration(side.consortium) for side in sides) * len(questions)
     click.echo(f"# {len(questions)} questions for {len(sides)} sides: {calls} calls or more\n")
-    with temporary_consultancy(own_llm_folder=False) as consultancy:
-        _report(consultancy, sides, questions)
+    with temporary_consultancy(own_llm_folder=False) as service:
+        _report(service, sides, questions)
 
 
-def _report(consultancy: Consultancy, sides: Sequence[Side], questions: Sequence[Question]) -> None:
-    check(consultancy, sides)
-    results = anyio.run(_evaluated, consultancy, sides, questions)
+def _report(service: ConsortiumService, sides: Sequence[Side], questions: Sequence[Question]) -> None:
+    check(service, sides)
+    results = anyio.run(_evaluated, service, sides, questions)
     click.echo(f"{quality_table(results)}\n\n{calibration_table(results)}\n")
 
 
-async def _evaluated(consultancy: Consultancy, sides: Sequence[Side], questions: Sequence[Question]) -> list[Result]:
+async def _evaluated(service: ConsortiumService, sides: Sequence[Side], questions: Sequence[Question]) -> list[Result]:
     results = []
     for side in sides:
-        results.append(await evaluate(consultancy, side, questions, AT_ONCE))
+        results.append(await evaluate(service, side, questions, AT_ONCE))
         click.echo(f"{side.name}: {results[-1].accuracy:.3f} in {results[-1].seconds:.1f} s", err=True)
     return results
 

@@ -1,4 +1,4 @@
-"""Puts the same questions to one side after the other, through a Consultancy whose store is in a temporary folder."""
+"""Puts the same questions to one side after the other, through a service whose store is in a temporary folder."""
 
 import os
 import tempfile
@@ -12,15 +12,15 @@ import anyio.to_thread
 
 from benchmarks.quality.predicted import Interval, wilson
 from benchmarks.quality.questions import Question
-from consortium_mcp._util.record import Record
+from consortium_mcp._util.frozen_model import FrozenModel
 from consortium_mcp.models.catalogue import load_catalogue
 from consortium_mcp.records import Run
 from consortium_mcp.records.consortium import Consortium
-from consortium_mcp.service.service import Consultancy
+from consortium_mcp.service.service import ConsortiumService
 from consortium_mcp.settings import load_settings
 
 
-class Side(Record):
+class Side(FrozenModel):
     """A consortium, or a single model, that is asked all questions."""
 
     name: str
@@ -33,7 +33,7 @@ class Side(Record):
     """The accuracy that it must have, 0.0-1.0; None when nobody knows."""
 
 
-class Answered(Record):
+class Answered(FrozenModel):
     """What became of one question."""
 
     right: bool
@@ -52,7 +52,7 @@ class Answered(Record):
     """Of questions and replies; None when nobody counted them."""
 
 
-class Result(Record):
+class Result(FrozenModel):
     """How one side did."""
 
     side: Side
@@ -97,8 +97,8 @@ def single(model: str, **rules: object) -> Consortium:
 
 
 @contextmanager
-def temporary_consultancy(*, own_llm_folder: bool) -> Iterator[Consultancy]:
-    """A consultancy that leaves nothing behind.
+def temporary_consultancy(*, own_llm_folder: bool) -> Iterator[ConsortiumService]:
+    """A service that leaves nothing behind.
 
     Args:
         own_llm_folder: keep llm's own folder out of it too, with its log off: simulated models need neither the
@@ -106,18 +106,18 @@ def temporary_consultancy(*, own_llm_folder: bool) -> Iterator[Consultancy]:
     """
     with tempfile.TemporaryDirectory(prefix="consortium-quality-") as folder, _llm_folder(folder, own_llm_folder):
         settings = load_settings({} if own_llm_folder else None, database=Path(folder, "quality.db"))
-        with Consultancy(settings) as consultancy:
-            yield consultancy
+        with ConsortiumService(settings) as service:
+            yield service
 
 
-def check(consultancy: Consultancy, sides: Sequence[Side]) -> None:
+def check(service: ConsortiumService, sides: Sequence[Side]) -> None:
     """Raise ConsortiumError where one of the sides could not answer, before any of them is asked."""
     catalogue = load_catalogue()
     for side in sides:
-        consultancy.definitions.check(None, side.consortium, catalogue)
+        service.definitions.check(None, side.consortium, catalogue)
 
 
-async def evaluate(consultancy: Consultancy, side: Side, questions: Sequence[Question], at_once: int) -> Result:
+async def evaluate(service: ConsortiumService, side: Side, questions: Sequence[Question], at_once: int) -> Result:
     """Ask a side every question, so many at a time."""
     answers: dict[str, Answered] = {}
     turns = anyio.CapacityLimiter(at_once)
@@ -125,12 +125,12 @@ async def evaluate(consultancy: Consultancy, side: Side, questions: Sequence[Que
 
     async def ask(question: Question) -> None:
         async with turns:
-            answers[question.prompt] = _answered(question, await _consulted(consultancy, side, question))
+            answers[question.prompt] = _answered(question, await _consulted(service, side, question))
 
     async with anyio.create_task_group() as group:
         for question in questions:
             group.start_soon(ask, question)
-    await consultancy.clients.aclose()
+    await service.clients.aclose()
     in_order = tuple(answers[question.prompt] for question in questions)
     return Result(side=side, answers=in_order, seconds=time.monotonic() - began)
 
@@ -152,13 +152,13 @@ def _llm_folder(folder: str, own: bool) -> Iterator[None]:
             os.environ["LLM_USER_PATH"] = before
 
 
-async def _consulted(consultancy: Consultancy, side: Side, question: Question) -> Run:
-    opened = await anyio.to_thread.run_sync(lambda: consultancy.open_run(question.prompt, consortium=side.consortium))
+async def _consulted(service: ConsortiumService, side: Side, question: Question) -> Run:
+    opened = await anyio.to_thread.run_sync(lambda: service.open_run(question.prompt, consortium=side.consortium))
     try:
-        await consultancy.perform(opened.run_id)
-        return await consultancy.load(opened.run_id)
+        await service.perform(opened.run_id)
+        return await service.load(opened.run_id)
     finally:
-        await consultancy.clients.aclose()
+        await service.clients.aclose()
 
 
 def _answered(question: Question, run: Run) -> Answered:

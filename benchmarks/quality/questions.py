@@ -4,7 +4,7 @@ import random
 import re
 from collections.abc import Callable
 
-from consortium_mcp._util.record import Record
+from consortium_mcp._util.frozen_model import FrozenModel
 from consortium_mcp.text.comparing import final_answer, same_answer
 
 WRONG_ANSWERS = 4
@@ -23,7 +23,7 @@ _WORDS = (
 ).split()
 
 
-class Question(Record):
+class Question(FrozenModel):
     """One question, its answer, and what may be answered wrongly."""
 
     prompt: str

@@ -16,7 +16,7 @@ from llm.plugins import pm
 from pydantic import Field
 
 from benchmarks.quality.questions import WRONG_ANSWERS, Question
-from consortium_mcp._util.record import Record
+from consortium_mcp._util.frozen_model import FrozenModel
 from consortium_mcp.text.comparing import final_answer
 
 Judge = Literal["knows", "counts"]
@@ -30,7 +30,7 @@ _FORMS = ("synthesis", "best", "ranking")
 _FORM_TAG = re.compile(rf"<({'|'.join(_FORMS)})>")
 
 
-class Simulation(Record):
+class Simulation(FrozenModel):
     """What is known of the simulated models."""
 
     members: int = Field(default=5, ge=1)

@@ -8,7 +8,7 @@ from click.shell_completion import CompletionItem, get_completion_class
 
 from consortium_mcp.engine.judging import judging_methods
 from consortium_mcp.engine.strategies import strategies
-from consortium_mcp.errors import ConsortiumError, NotFound
+from consortium_mcp.errors import ConsortiumError, NotFoundError
 from consortium_mcp.models.catalogue import load_catalogue
 from consortium_mcp.settings import load_settings
 from consortium_mcp.store import Store
@@ -74,10 +74,10 @@ def complete_judging_methods(ctx: click.Context, param: click.Parameter, incompl
 
 @contextmanager
 def _store() -> Iterator[Store]:
-    """The database. Raises NotFound where there is none yet: to complete a word is no reason to make one."""
+    """The database. Raises NotFoundError where there is none yet: to complete a word is no reason to make one."""
     path = load_settings().database_path
     if not path.exists():
-        raise NotFound(f"There is no database {path} yet.")
+        raise NotFoundError(f"There is no database {path} yet.")
     with closing(Store(path)) as store:
         yield store
 

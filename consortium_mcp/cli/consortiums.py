@@ -11,7 +11,7 @@ from consortium_mcp.cli.options import check_typed, definition_of, definition_op
 from consortium_mcp.cli.screen import say
 from consortium_mcp.models.catalogue import load_catalogue
 from consortium_mcp.records.consortium import Consortium
-from consortium_mcp.service.service import Consultancy
+from consortium_mcp.service.service import ConsortiumService
 
 
 @click.command()
@@ -24,13 +24,13 @@ def save(name: str, as_json: bool, **options: Any) -> None:
     definition = definition_of(**options)
     if not definition["models"]:
         raise click.UsageError("Who is to be asked? Give at least one -m MODEL.")
-    with Consultancy() as consultancy:
+    with ConsortiumService() as service:
         catalogue = load_catalogue()
-        check_typed(consultancy.definitions, catalogue, definition)
-        _, consortium = consultancy.definitions.resolve(catalogue, **definition)
-        replaces = name in consultancy.store.list_consortium_names()
-        consultancy.definitions.save(name, consortium, catalogue, overwrite=True)
-        problem = consultancy.definitions.problem(name, consortium, catalogue)
+        check_typed(service.definitions, catalogue, definition)
+        _, consortium = service.definitions.resolve(catalogue, **definition)
+        replaces = name in service.store.list_consortium_names()
+        service.definitions.save(name, consortium, catalogue, overwrite=True)
+        problem = service.definitions.problem(name, consortium, catalogue)
     if as_json:
         click.echo(json.dumps({"name": name, "problem": problem, "definition": consortium.saved_form()}, indent=1))
     else:
@@ -46,10 +46,10 @@ def save(name: str, as_json: bool, **options: Any) -> None:
 @json_option
 def list_command(as_json: bool) -> None:
     """List saved consortiums, and which of them cannot run now."""
-    with Consultancy() as consultancy:
+    with ConsortiumService() as service:
         catalogue = load_catalogue()
-        loaded, _ = consultancy.store.list_consortiums()
-        problems = consultancy.definitions.list_problems(catalogue)
+        loaded, _ = service.store.list_consortiums()
+        problems = service.definitions.list_problems(catalogue)
     if as_json:
         listed = [
             {
@@ -72,9 +72,9 @@ def list_command(as_json: bool) -> None:
 @json_option
 def show(name: str, as_json: bool) -> None:
     """Show the saved consortium NAME."""
-    with Consultancy() as consultancy:
-        consortium = consultancy.store.load_consortium(name)
-        problem = consultancy.definitions.problem(name, consortium, load_catalogue())
+    with ConsortiumService() as service:
+        consortium = service.store.load_consortium(name)
+        problem = service.definitions.problem(name, consortium, load_catalogue())
     if as_json:
         click.echo(json.dumps(consortium.saved_form(), indent=1))
     else:
@@ -86,8 +86,8 @@ def show(name: str, as_json: bool) -> None:
 @json_option
 def remove(name: str, as_json: bool) -> None:
     """Remove the saved consortium NAME; its runs stay."""
-    with Consultancy() as consultancy:
-        removed = consultancy.store.delete_consortium(name)
+    with ConsortiumService() as service:
+        removed = service.store.delete_consortium(name)
     if as_json:
         click.echo(json.dumps({"name": name, "definition": removed.saved_form() if removed else None}, indent=1))
     else:

@@ -26,7 +26,7 @@ from consortium_mcp.cli.screen import print_run, say, write_file
 from consortium_mcp.records import Budget, Run
 from consortium_mcp.reports.markdown import plan_text
 from consortium_mcp.service.runner import Runner
-from consortium_mcp.service.service import Consultancy, answered
+from consortium_mcp.service.service import ConsortiumService, answered
 from consortium_mcp.settings import MOST, MOST_SECONDS
 
 
@@ -69,16 +69,16 @@ def consult(
     prompt = _with_stdin(prompt, read_stdin)
     asked = {"consortium": consortium, **definition_of(**options)}
     budget = Budget(max_calls=max_calls, max_cost_usd=max_cost)
-    with Consultancy() as consultancy:
-        consultancy.catalogue.use(lambda catalogue: check_typed(consultancy.definitions, catalogue, asked))
+    with ConsortiumService() as service:
+        service.catalogue.use(lambda catalogue: check_typed(service.definitions, catalogue, asked))
         if follow_up_to is not None:
-            asked["follow_up_to"] = find_run_id(consultancy.store, follow_up_to)
+            asked["follow_up_to"] = find_run_id(service.store, follow_up_to)
         if dry_run:
-            plan = consultancy.plan(prompt, budget=budget, **asked)
+            plan = service.plan(prompt, budget=budget, **asked)
             say(plan.model_dump_json(indent=1) if as_json else plan_text(plan))
             return
-        opened = consultancy.open_run(prompt, budget=budget, deadline_seconds=deadline, join=True, **asked)
-        run = work_on(consultancy, opened.run_id)
+        opened = service.open_run(prompt, budget=budget, deadline_seconds=deadline, join=True, **asked)
+        run = work_on(service, opened.run_id)
     try:  # the whole run is there for a program, also where it has no answer for people
         print_run(run if as_json else answered(run), raw=raw, as_json=as_json)
     finally:
@@ -87,22 +87,22 @@ def consult(
     answered(run)
 
 
-def work_on(consultancy: Consultancy, run_id: str) -> Run:
+def work_on(service: ConsortiumService, run_id: str) -> Run:
     """The run when it has ended, its progress shown meanwhile; Ctrl-C and SIGTERM cancel it."""
     try:
-        return anyio.run(_follow, consultancy, run_id)
+        return anyio.run(_follow, service, run_id)
     except KeyboardInterrupt as interrupt:
         kept = f"The run is kept with all that had arrived: `consortium-mcp runs show {run_id}` reads it."
         raise KeyboardInterrupt(kept) from interrupt
 
 
-async def _follow(consultancy: Consultancy, run_id: str) -> Run:
+async def _follow(service: ConsortiumService, run_id: str) -> Run:
     async with anyio.create_task_group() as group:
         group.start_soon(_end_on_sigterm, group.cancel_scope)
-        async with Runner(consultancy) as runner:
+        async with Runner(service) as runner:
             with live_table() as table:
                 run = await _end_of(run_id, runner, table)
-            await consultancy.mark_received(run_id)
+            await service.note_received(run_id)
         group.cancel_scope.cancel()
         return run
     raise KeyboardInterrupt

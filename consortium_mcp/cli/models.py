@@ -7,9 +7,9 @@ import click
 
 from consortium_mcp.cli.options import json_option
 from consortium_mcp.cli.screen import say
-from consortium_mcp.errors import StoreUnusable
+from consortium_mcp.errors import StoreUnusableError
 from consortium_mcp.models.catalogue import Catalogue, ModelEntry, load_catalogue
-from consortium_mcp.service.service import Consultancy
+from consortium_mcp.service.service import ConsortiumService
 from consortium_mcp.settings import load_settings
 
 
@@ -43,9 +43,9 @@ def _problems(catalogue: Catalogue) -> Mapping[str, str | None]:
     if not any(entry.is_consortium for entry in catalogue.entries):
         return {}  # and no database is made by looking at models
     try:
-        with Consultancy() as consultancy:
-            return consultancy.definitions.list_problems(catalogue)
-    except StoreUnusable as error:
+        with ConsortiumService() as service:
+            return service.definitions.list_problems(catalogue)
+    except StoreUnusableError as error:
         say(str(error), err=True)
         return {}
 

@@ -12,7 +12,7 @@ from consortium_mcp.cli.completion import complete_judging_methods, complete_mod
 from consortium_mcp.engine.judging import judging_methods
 from consortium_mcp.engine.registry import Registry
 from consortium_mcp.engine.strategies import strategies
-from consortium_mcp.errors import ConsortiumError, InvalidConsortium
+from consortium_mcp.errors import ConsortiumError, InvalidConsortiumError
 from consortium_mcp.models.catalogue import Catalogue
 from consortium_mcp.records.consortium import MAX_INSTANCES, MAX_ITERATIONS, StopOn
 from consortium_mcp.service.definitions import Definitions, check_rules
@@ -150,7 +150,7 @@ def check_typed(definitions: Definitions, catalogue: Catalogue, asked: dict[str,
         return
     try:
         check_rules(definitions.resolve(catalogue, **asked)[1])
-    except InvalidConsortium as error:
+    except InvalidConsortiumError as error:
         raise click.UsageError(plain(str(error))) from error
 
 

@@ -1,6 +1,6 @@
 """Which run is meant on the command line: its id, the beginning of that, or the URI that an answer ends with."""
 
-from consortium_mcp.errors import NotFound
+from consortium_mcp.errors import NotFoundError
 from consortium_mcp.records.uris import RUNS
 from consortium_mcp.store import Store
 
@@ -11,14 +11,16 @@ SHORTEST = 6
 def find_run_id(store: Store, named: str) -> str:
     """The id of the run that is meant; what begins no run's id stays as it is.
 
-    Raises NotFound where it begins several, or is too short.
+    Raises NotFoundError where it begins several, or is too short.
     """
     begin = named.removeprefix(f"{RUNS}/").partition("/")[0]
     found = [run_id for run_id in store.find_run_ids(begin, limit=3) if run_id.startswith(begin)]
     if begin in found or not found:
         return begin
     if len(begin) < SHORTEST:
-        raise NotFound(f"{begin!r} is too short: give at least {SHORTEST} characters of a run's id, as {found[0][:9]}.")
+        raise NotFoundError(
+            f"{begin!r} is too short: give at least {SHORTEST} characters of a run's id, as {found[0][:9]}."
+        )
     if len(found) > 1:
-        raise NotFound(f"Several runs begin with {begin!r}, as {found[0]} and {found[1]}; give more of the id.")
+        raise NotFoundError(f"Several runs begin with {begin!r}, as {found[0]} and {found[1]}; give more of the id.")
     return found[0]

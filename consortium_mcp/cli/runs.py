@@ -20,7 +20,7 @@ from consortium_mcp.records import LONGEST_NOTE, Rating, Run, Status
 from consortium_mcp.reports.html import page
 from consortium_mcp.reports.markdown import transcript
 from consortium_mcp.service.replay import open_replay
-from consortium_mcp.service.service import Consultancy, answered
+from consortium_mcp.service.service import ConsortiumService, answered
 from consortium_mcp.settings import MOST
 
 FORMS: dict[str, Callable[[Iterable[Run]], Iterable[str]]] = {
@@ -56,8 +56,8 @@ def runs(
         if given:  # one that is overlooked would let `prune` remove all other runs, too
             raise click.UsageError(f"{given[0]} is for the list of runs; `runs {command} --help` shows what it takes.")
         return
-    with Consultancy() as consultancy:
-        found = consultancy.store.list_runs(query, consortium, status, limit)
+    with ConsortiumService() as service:
+        found = service.store.list_runs(query, consortium, status, limit)
     if as_json:
         click.echo(json.dumps([run.model_dump(mode="json", exclude={"iterations"}) for run in found], indent=1))
         return
@@ -75,8 +75,8 @@ def runs(
 @json_option
 def show(run_id: str, as_json: bool) -> None:
     """Show everything that was said in RUN."""
-    with Consultancy() as consultancy:
-        run = consultancy.store.load_run(find_run_id(consultancy.store, run_id))
+    with ConsortiumService() as service:
+        run = service.store.load_run(find_run_id(service.store, run_id))
     say(run.model_dump_json(indent=1) if as_json else transcript(run))
 
 
@@ -88,14 +88,14 @@ def resume(run_id: str, as_json: bool) -> None:
 
     While another process works on it, that is followed.
     """
-    with Consultancy() as consultancy:
-        run_id = find_run_id(consultancy.store, run_id)
-        run = consultancy.store.load_run(run_id)
+    with ConsortiumService() as service:
+        run_id = find_run_id(service.store, run_id)
+        run = service.store.load_run(run_id)
         if run.ended_utc is None:
-            if until := consultancy.store.held_until(run_id):
+            if until := service.store.held_until(run_id):
                 held = f"Another process holds {run_id}, which is followed; if that has died, we go on at {until:%X}."
                 click.echo(held, err=True)
-            run = work_on(consultancy, run_id)
+            run = work_on(service, run_id)
     print_run(answered(run), as_json=as_json)
 
 
@@ -108,8 +108,8 @@ def export(run_ids: tuple[str, ...], form: str, output: Path | None) -> None:
 
     As JSON lines, as Markdown, or as one HTML page that needs nothing else.
     """
-    with Consultancy() as consultancy:
-        store = consultancy.store
+    with ConsortiumService() as service:
+        store = service.store
         named = [find_run_id(store, run_id) for run_id in run_ids]
         chosen = dict.fromkeys(named or store.list_run_ids())
         pieces = FORMS[form](store.load_run(run_id) for run_id in chosen)
@@ -135,8 +135,8 @@ def prune(older_than: float | None, keep: int | None, yes: bool, as_json: bool) 
     if older_than is None and keep is None:
         raise click.UsageError("Which runs? Give --older-than DAYS, --keep N, or both.")
     before = None if older_than is None else (datetime.now(UTC) - timedelta(days=older_than)).isoformat()
-    with Consultancy() as consultancy:
-        store = consultancy.store
+    with ConsortiumService() as service:
+        store = service.store
         chosen = store.list_prunable(before, keep)
         opened = [moment[:16] for moment in chosen.values()]
         if chosen and not yes:
@@ -171,11 +171,11 @@ def rate(run_id: str, correct: bool, wrong: bool, score: float | None, note: str
     if note is not None and len(note) > LONGEST_NOTE:
         raise click.UsageError(f"The note has {len(note)} characters; {LONGEST_NOTE} are allowed. Shorten it.")
     score = float(correct) if score is None else score
-    with Consultancy() as consultancy:
-        run_id = find_run_id(consultancy.store, run_id)
-        consultancy.store.load_progress(run_id)
+    with ConsortiumService() as service:
+        run_id = find_run_id(service.store, run_id)
+        service.store.load_progress(run_id)
         rating = Rating(run_id=run_id, score=score, note=note)
-        consultancy.store.save_rating(rating)
+        service.store.save_rating(rating)
     say(rating.model_dump_json(indent=1) if as_json else f"Rated {run_id}: {score:g}.")
 
 
@@ -200,16 +200,16 @@ def replay(
     as_json: bool,
 ) -> None:
     """Judge the responses of RUN again, as a new run; no member is asked."""
-    with Consultancy() as consultancy:
+    with ConsortiumService() as service:
         opened = open_replay(
-            consultancy,
-            find_run_id(consultancy.store, run_id),
+            service,
+            find_run_id(service.store, run_id),
             arbiter=arbiter,
             judging_method=judging_method,
             without=without,
             confidence_threshold=threshold,
         )
-        run = work_on(consultancy, opened.run_id)
+        run = work_on(service, opened.run_id)
     print_run(answered(run), as_json=as_json)
 
 
@@ -218,8 +218,8 @@ def replay(
 @json_option
 def cancel(run_id: str, as_json: bool) -> None:
     """Stop RUN, whichever process works on it."""
-    with Consultancy() as consultancy:
-        store = consultancy.store
+    with ConsortiumService() as service:
+        store = service.store
         run_id = find_run_id(store, run_id)
         before = store.load_progress(run_id).status
         store.request_cancel(run_id)

@@ -5,7 +5,7 @@ from functools import partial
 
 from consortium_mcp.engine.judging import JudgingMethod, ReadsSchema, judging_methods, shown_order
 from consortium_mcp.engine.measures import measured, overall_agreement, reaches_threshold
-from consortium_mcp.engine.members import Caller, ask_all, specs_of
+from consortium_mcp.engine.members import CallModel, ask_all, specs_of
 from consortium_mcp.engine.outcome import brings_nothing
 from consortium_mcp.records import Iteration, MemberResponse, Run, Status
 from consortium_mcp.records.consortium import Consortium
@@ -14,7 +14,7 @@ from consortium_mcp.records.tracing import iteration_span
 
 async def iterations(
     run: Run,
-    call: Caller,
+    call: CallModel,
     reads_schema: ReadsSchema,
     stop: Callable[[Run], Awaitable[Status | None]] | None = None,
     save_asked: Callable[[Iteration], Awaitable[None]] | None = None,
@@ -60,7 +60,7 @@ async def _reason_to_stop(run: Run, stop: Callable[[Run], Awaitable[Status | Non
 
 
 async def _responses(
-    run: Run, call: Caller, method: JudgingMethod, recorded: Iteration | None
+    run: Run, call: CallModel, method: JudgingMethod, recorded: Iteration | None
 ) -> Sequence[MemberResponse]:
     """What the members say in the next iteration; in a replay, what they said."""
     if run.replay_of and recorded is not None:

@@ -8,7 +8,7 @@ import anyio
 from consortium_mcp.engine.strategies import plan
 from consortium_mcp.records import Ask, CallResult, CallSpec, MemberResponse, Run
 
-Caller = Callable[[CallSpec], Awaitable[CallResult]]
+CallModel = Callable[[CallSpec], Awaitable[CallResult]]
 """Makes one model call, or finds that it was made or is under way; never raises for a failure of the model.
 
 Cancelling it stops the waiting, not the call: the next one who asks for the same call gets its result.
@@ -23,7 +23,7 @@ MIN_GRACE_SECONDS = 5
 
 async def ask_all(
     specs: Sequence[CallSpec],
-    call: Caller,
+    call: CallModel,
     late: Collection[str] | None = None,
     decided: Callable[[Collection[CallResult], int], bool] | None = None,
 ) -> list[MemberResponse]:

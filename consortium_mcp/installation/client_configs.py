@@ -15,7 +15,7 @@ import tomlkit
 from pydantic import JsonValue
 from tomlkit.exceptions import TOMLKitError
 
-from consortium_mcp._util.record import Record
+from consortium_mcp._util.frozen_model import FrozenModel
 from consortium_mcp.errors import ConsortiumError
 
 Entry = dict[str, JsonValue]
@@ -51,7 +51,7 @@ class ClientFile:
         return self.path().suffix == ".toml"
 
 
-class Installed(Record):
+class Installed(FrozenModel):
     """What installing did."""
 
     path: Path

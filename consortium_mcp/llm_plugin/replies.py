@@ -14,7 +14,7 @@ from consortium_mcp.errors import ConsortiumError
 from consortium_mcp.models.catalogue import load_catalogue
 from consortium_mcp.records import AnswerPiece, Budget, Progress, Run, Turn
 from consortium_mcp.reports.markdown import answer_text
-from consortium_mcp.service.service import Consultancy
+from consortium_mcp.service.service import ConsortiumService
 from consortium_mcp.text.templates import fill
 
 WITHDRAWN = "[What stands above broke off; this is the answer.]"
@@ -51,8 +51,8 @@ async def async_reply(name: str, prompt: llm.Prompt, response: llm.AsyncResponse
 
 def list_problems() -> Mapping[str, str | None]:
     """Why each saved consortium cannot run now; None for one that can. Raises ConsortiumError."""
-    with Consultancy() as consultancy:
-        return consultancy.definitions.list_problems(load_catalogue())
+    with ConsortiumService() as service:
+        return service.definitions.list_problems(load_catalogue())
 
 
 class _Answer:

@@ -35,7 +35,7 @@ def ignore(chunk: str) -> None:
 
 
 @dataclass
-class CallLimits:
+class ConcurrencyLimits:
     """How many calls may be in flight: over all models, and for each model that cannot take more at once."""
 
     max_concurrent_calls: int
@@ -77,7 +77,7 @@ async def take_place(limiter: anyio.CapacityLimiter, seconds: float) -> bool:
 async def make_call(
     entry: ModelEntry,
     spec: CallSpec,
-    limits: CallLimits,
+    limits: ConcurrencyLimits,
     timeout_seconds: float,
     log: ResponseSink,
     over: float = math.inf,

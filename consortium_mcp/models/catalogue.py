@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pydantic import JsonValue, ValidationError
 
 from consortium_mcp._util.lazy import llm, llm_plugins
-from consortium_mcp.errors import ConsortiumError, ModelUnavailable
+from consortium_mcp.errors import ConsortiumError, ModelUnavailableError
 from consortium_mcp.records.consortium import CLIENT
 from consortium_mcp.text.masking import masked
 
@@ -95,14 +95,14 @@ class ModelEntry:
         return None
 
     def check_options(self, options: dict[str, JsonValue]) -> None:
-        """Raise ModelUnavailable where the model does not take these options."""
+        """Raise ModelUnavailableError where the model does not take these options."""
         try:
             self.model.Options(**options)
         except ValidationError as error:
             wrong = error.errors()[0]
             name = ".".join(str(part) for part in wrong["loc"])
             known = ", ".join(sorted(self.model.Options.model_fields)) or "none"
-            raise ModelUnavailable(
+            raise ModelUnavailableError(
                 f"{self.model_id} does not take the option {name!r} as given: {wrong['msg']}. Its options: {known}."
             ) from error
 
@@ -118,9 +118,9 @@ class ClientEntry(ModelEntry):
         return None
 
     def check_options(self, options: dict[str, JsonValue]) -> None:
-        """Raise ModelUnavailable for all but the length of a reply; a client chooses the rest by itself."""
+        """Raise ModelUnavailableError for all but the length of a reply; a client chooses the rest by itself."""
         if others := [name for name in options if name != "max_tokens"]:
-            raise ModelUnavailable(f"{CLIENT} does not take the option {others[0]!r}. Its options: max_tokens.")
+            raise ModelUnavailableError(f"{CLIENT} does not take the option {others[0]!r}. Its options: max_tokens.")
 
 
 CLIENT_ENTRY = ClientEntry(CLIENT, (), "MCP client", None, None)
@@ -187,15 +187,15 @@ class Catalogue:
             allowed: patterns of ids that may be used; none means all.
 
         Raises:
-            ModelUnavailable: it is unknown, lacks its key, or is not allowed here; the message says what to do.
+            ModelUnavailableError: it is unknown, lacks its key, or is not allowed here; the message says what to do.
         """
         entry = self.find(name)
         if entry is None:
-            raise ModelUnavailable(self._unknown(name))
+            raise ModelUnavailableError(self._unknown(name))
         if problem := _not_allowed(entry, allowed):
-            raise ModelUnavailable(f"The model {entry.model_id!r} is {problem}")
+            raise ModelUnavailableError(f"The model {entry.model_id!r} is {problem}")
         if problem := entry.problem():
-            raise ModelUnavailable(f"The model {name!r} cannot be used: {problem}")
+            raise ModelUnavailableError(f"The model {name!r} cannot be used: {problem}")
         return entry
 
     def _unknown(self, name: str) -> str:
@@ -318,7 +318,9 @@ def _configured_aliases() -> dict[str, list[str]]:
         try:
             configured = dict[str, str](json.loads(path.read_text()))
         except (ValueError, TypeError) as error:
-            raise ModelUnavailable(f"llm's aliases in {path} cannot be read ({error}); correct the file.") from error
+            raise ModelUnavailableError(
+                f"llm's aliases in {path} cannot be read ({error}); correct the file."
+            ) from error
         for alias, model_id in configured.items():
             aliases.setdefault(model_id, []).append(alias)
     return aliases

@@ -10,7 +10,7 @@ import anyio
 
 from consortium_mcp._util.lazy import llm
 from consortium_mcp._util.threads import in_thread
-from consortium_mcp.errors import ModelUnavailable
+from consortium_mcp.errors import ModelUnavailableError
 from consortium_mcp.text.masking import masked
 
 if TYPE_CHECKING:
@@ -27,20 +27,20 @@ def load_embedding_model(name: str, allowed: Iterable[str] = ()) -> "EmbeddingMo
         allowed: patterns of ids that may be used; none means all.
 
     Raises:
-        ModelUnavailable: it is unknown, lacks its key, or is not allowed here; the message says what to do.
+        ModelUnavailableError: it is unknown, lacks its key, or is not allowed here; the message says what to do.
     """
     try:
         model: EmbeddingModel = llm.get_embedding_model(name)
         model.get_key()
     except llm.UnknownModelError:
-        raise ModelUnavailable(
+        raise ModelUnavailableError(
             f"llm knows no embedding model {name!r}. `llm embed-models` lists those there are; `llm install` adds more."
         ) from None
     except Exception as error:  # llm asks all plugins for theirs: a missing key, or somebody else's broken code
-        raise ModelUnavailable(masked(f"The embedding model {name!r} cannot be used: {error}.")) from error
+        raise ModelUnavailableError(masked(f"The embedding model {name!r} cannot be used: {error}.")) from error
     patterns = list(allowed)
     if patterns and not any(fnmatchcase(model.model_id, pattern) for pattern in patterns):
-        raise ModelUnavailable(
+        raise ModelUnavailableError(
             f"The embedding model {model.model_id!r} is not allowed here; allowed: {', '.join(patterns)} "
             "(CONSORTIUM_ALLOWED_MODELS)."
         )
@@ -48,16 +48,16 @@ def load_embedding_model(name: str, allowed: Iterable[str] = ()) -> "EmbeddingMo
 
 
 async def embed(name: str, texts: Sequence[str]) -> list[list[float]]:
-    """A vector for each text. Raises ModelUnavailable, whatever the failure."""
+    """A vector for each text. Raises ModelUnavailableError, whatever the failure."""
     try:
         with anyio.fail_after(EMBEDDING_SECONDS):
             vectors = await in_thread(lambda: list(load_embedding_model(name).embed_multi(texts)))
     except TimeoutError as error:
-        raise ModelUnavailable(f"no vectors within {EMBEDDING_SECONDS} seconds") from error
+        raise ModelUnavailableError(f"no vectors within {EMBEDDING_SECONDS} seconds") from error
     except Exception as error:  # somebody else's code: whatever it raises is its failure, not ours
-        raise ModelUnavailable(masked(f"{type(error).__name__}: {error}")) from error
+        raise ModelUnavailableError(masked(f"{type(error).__name__}: {error}")) from error
     if len(vectors) != len(texts) or len({len(vector) for vector in vectors}) > 1:
-        raise ModelUnavailable(f"{len(vectors)} vectors of unlike lengths for {len(texts)} texts")
+        raise ModelUnavailableError(f"{len(vectors)} vectors of unlike lengths for {len(texts)} texts")
     return vectors
 
 

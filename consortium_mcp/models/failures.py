@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from email.utils import parsedate_to_datetime
 from typing import Any
 
+from consortium_mcp._util.frozen_model import FrozenModel
 from consortium_mcp._util.lazy import llm
-from consortium_mcp._util.record import Record
 from consortium_mcp.records import ErrorKind
 from consortium_mcp.text.masking import masked
 
@@ -62,7 +62,7 @@ RETRIED: frozenset[ErrorKind] = frozenset({"rate_limit", "timeout", "network", "
 """Kinds that can pass by themselves."""
 
 
-class Failure(Record):
+class Failure(FrozenModel):
     """Why a call gave nothing."""
 
     kind: ErrorKind

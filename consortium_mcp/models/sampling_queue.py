@@ -35,7 +35,7 @@ def _key(run_id: str) -> _Key:
     return current_caller(), run_id
 
 
-class ClientCalls:
+class SamplingQueue:
     """The calls of all runs that wait for a client; it knows nothing of the protocol by which clients are asked."""
 
     def __init__(self) -> None:
@@ -94,7 +94,7 @@ class ClientCalls:
             arrived.set()
 
 
-async def call_client(calls: ClientCalls, run_id: str, spec: CallSpec, timeout_seconds: float) -> CallResult:
+async def call_client(calls: SamplingQueue, run_id: str, spec: CallSpec, timeout_seconds: float) -> CallResult:
     """What the client's model says; an error where no client that follows the run has answered in time."""
     started, began = anyio.current_time(), now_utc()
     with calls.asking(run_id, spec) as call, anyio.move_on_after(timeout_seconds):

@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from pydantic import JsonValue
 
-from consortium_mcp._util.record import Record
+from consortium_mcp._util.frozen_model import FrozenModel
 from consortium_mcp.records.consortium import alternatives
 
 ErrorKind = Literal[
@@ -30,7 +30,7 @@ ErrorKind = Literal[
 _REFUSALS = ("auth", "billing", "rate_limit", "server", "model_unavailable", "context_length")
 
 
-class Turn(Record):
+class Turn(FrozenModel):
     """One earlier message of a conversation that a prompt continues."""
 
     role: Literal["user", "assistant"]
@@ -40,7 +40,7 @@ class Turn(Record):
     """What was said."""
 
 
-class Ask(Record):
+class Ask(FrozenModel):
     """One built question to one instance."""
 
     instance: int
@@ -67,7 +67,7 @@ class Ask(Record):
         return f"{alternatives(self.model)[0]}#{self.instance}"
 
 
-class CallSpec(Record):
+class CallSpec(FrozenModel):
     """Everything that one model call needs, as plain JSON: no key, no object."""
 
     call_id: str
@@ -111,7 +111,7 @@ class CallSpec(Record):
         return self.call_id.partition("/")[2].startswith("m")
 
 
-class CallResult(Record):
+class CallResult(FrozenModel):
     """What one model call gave: text, or an error with its kind; a truncated reply has both."""
 
     text: str | None = None

@@ -6,8 +6,8 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, JsonValue, ValidationError, field_validator, model_validator
 
-from consortium_mcp._util.record import Record
-from consortium_mcp.errors import InvalidConsortium
+from consortium_mcp._util.frozen_model import FrozenModel
+from consortium_mcp.errors import InvalidConsortiumError
 
 MAX_INSTANCES = 256
 MAX_ITERATIONS = 100
@@ -25,7 +25,7 @@ THEIR_NAMES = {"default": None, "elimination": "eliminate"}
 """What later releases of llm-consortium call strategies and judging methods of ours; None is our default."""
 
 
-class Member(Record):
+class Member(FrozenModel):
     """One line of a consortium: a model, how many instances of it, and what they are told."""
 
     model: str = Field(min_length=1)
@@ -50,7 +50,7 @@ class Member(Record):
         return f"{self.model}:{self.count}" + (f" as {self.role}" if self.role else "")
 
 
-class Consortium(Record):
+class Consortium(FrozenModel):
     """Who is asked, who judges, and when the answer is good enough."""
 
     members: tuple[Member, ...]
@@ -145,12 +145,12 @@ def define(**fields: Any) -> Consortium:
     """Build a consortium from fields that a person or a program gave; those that are None keep their default.
 
     Raises:
-        InvalidConsortium: a rule is broken; one sentence names the field, the value and the rule.
+        InvalidConsortiumError: a rule is broken; one sentence names the field, the value and the rule.
     """
     try:
         return Consortium.model_validate({name: value for name, value in fields.items() if value is not None})
     except ValidationError as error:
-        raise InvalidConsortium(_one_sentence(error)) from error
+        raise InvalidConsortiumError(_one_sentence(error)) from error
 
 
 def load_saved_form(row: Mapping[str, Any]) -> Consortium:
@@ -159,7 +159,7 @@ def load_saved_form(row: Mapping[str, Any]) -> Consortium:
     Fields that are unknown here are left out, and their names of what is the same here are read as ours.
 
     Raises:
-        InvalidConsortium: the row breaks a rule.
+        InvalidConsortiumError: the row breaks a rule.
     """
     known = set(Consortium.model_fields) | {"models", "minimum_iterations"}
     fields = {name: value for name, value in row.items() if name in known and value is not None}
@@ -184,7 +184,7 @@ def parse_members(texts: Sequence[str], is_model: Callable[[str], bool], default
         default_count: instances of a model that is named without a count.
 
     Raises:
-        InvalidConsortium: a count is not a positive whole number.
+        InvalidConsortiumError: a count is not a positive whole number.
     """
     counts: dict[tuple[str, str | None], int] = {}
     for text in texts:
@@ -257,7 +257,7 @@ def _split(text: str, is_model: Callable[[str], bool], default_count: int) -> tu
 
 def _positive(count: int, text: str) -> int:
     if not 1 <= count <= MAX_INSTANCES:
-        raise InvalidConsortium(
+        raise InvalidConsortiumError(
             f"The count in {text!r} is {count}; it must be a whole number from 1 to {MAX_INSTANCES}."
         )
     return count

@@ -1,11 +1,11 @@
 """Members asked once, then the arbiter once, and what was measured of it."""
 
-from consortium_mcp._util.record import Record
+from consortium_mcp._util.frozen_model import FrozenModel
 from consortium_mcp.records.response import MemberResponse
 from consortium_mcp.records.verdict import Verdict
 
 
-class Measures(Record):
+class Measures(FrozenModel):
     """What was measured of an iteration, beside the arbiter's own figure."""
 
     agreement_within: float | None = None
@@ -21,7 +21,7 @@ class Measures(Record):
     """Whether the verdict was the same with the responses in reversed order; None when it was not asked again."""
 
 
-class Iteration(Record):
+class Iteration(FrozenModel):
     """Members asked once, then the arbiter once."""
 
     number: int

@@ -2,12 +2,12 @@
 
 from typing import Literal
 
-from consortium_mcp._util.record import Record
+from consortium_mcp._util.frozen_model import FrozenModel
 from consortium_mcp.records.call import ErrorKind
 from consortium_mcp.records.run import Status
 
 
-class CallProgress(Record):
+class CallProgress(FrozenModel):
     """How far one call of the iteration under way is."""
 
     label: str
@@ -37,7 +37,7 @@ class CallProgress(Record):
         return self.state in ("thinking", "waiting")
 
 
-class Progress(Record):
+class Progress(FrozenModel):
     """How far a run is."""
 
     status: Status
@@ -89,7 +89,7 @@ class Progress(Record):
         return message
 
 
-class AnswerPiece(Record):
+class AnswerPiece(FrozenModel):
     """A further piece of the answer, told while its arbiter writes it."""
 
     text: str

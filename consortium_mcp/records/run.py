@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from consortium_mcp._util.record import Record
+from consortium_mcp._util.frozen_model import FrozenModel
 from consortium_mcp.records.call import Turn
 from consortium_mcp.records.consortium import Consortium
 from consortium_mcp.records.iteration import Iteration
@@ -18,7 +18,7 @@ Status = Literal["running", "converged", "exhausted", "deadline", "budget", "fai
 """How a run stands or ended; the one field that says so."""
 
 
-class Usage(Record):
+class Usage(FrozenModel):
     """What the run's calls used."""
 
     calls: int = 0
@@ -48,7 +48,7 @@ def _sum(counted: int | None, tokens: int | None) -> int | None:
     return tokens if counted is None else counted + (tokens or 0)
 
 
-class Budget(Record):
+class Budget(FrozenModel):
     """What may be spent; None means no limit."""
 
     max_calls: int | None = Field(default=None, ge=1, le=MOST)
@@ -61,7 +61,7 @@ class Budget(Record):
     """US dollars."""
 
 
-class Parent(Record):
+class Parent(FrozenModel):
     """The call of another run in which a run was opened, because a member or the arbiter is a consortium itself."""
 
     run_id: str
@@ -71,7 +71,7 @@ class Parent(Record):
     """Its call, as `i1/m3`."""
 
 
-class Run(Record):
+class Run(FrozenModel):
     """One consultation, from prompt to answer."""
 
     run_id: str
@@ -95,7 +95,7 @@ class Run(Record):
     shuffle_seed: int
     """Decides in which order the arbiter sees the responses."""
 
-    fence_mark: str
+    fence_token: str
     """The random word that fences the responses in the arbiter's question."""
 
     output_schema: dict[str, Any] | None = None
@@ -163,7 +163,7 @@ class Run(Record):
         return transcript_uri(self.run_id)
 
 
-class RunOutline(Record):
+class RunOutline(FrozenModel):
     """What a list shows of a run."""
 
     run_id: str
@@ -193,7 +193,7 @@ class RunOutline(Record):
         return run_uri(self.run_id)
 
 
-class Rating(Record):
+class Rating(FrozenModel):
     """What somebody says afterwards about a run's answer."""
 
     run_id: str

@@ -1,9 +1,9 @@
 """What was made of one iteration's responses: synthesis, dissent, claims, votes, ranking."""
 
-from consortium_mcp._util.record import Record
+from consortium_mcp._util.frozen_model import FrozenModel
 
 
-class Votes(Record):
+class Votes(FrozenModel):
     """The responses that came to the same final answer."""
 
     answer: str
@@ -13,7 +13,7 @@ class Votes(Record):
     """Whose, in the declared order."""
 
 
-class Claim(Record):
+class Claim(FrozenModel):
     """One statement on which responses differ."""
 
     claim: str
@@ -32,7 +32,7 @@ class Claim(Record):
     """What one that holds the contrary says."""
 
 
-class Verdict(Record):
+class Verdict(FrozenModel):
     """What was made of one iteration's responses: by the arbiter, or by the members themselves."""
 
     synthesis: str

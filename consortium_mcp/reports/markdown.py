@@ -9,7 +9,7 @@ from consortium_mcp.engine.judging.vote import margin
 from consortium_mcp.engine.measures import overall_agreement, reaches_threshold
 from consortium_mcp.records import Claim, Iteration, Measures, MemberResponse, Run, Usage, Verdict, Votes
 from consortium_mcp.records.consortium import Consortium, alternatives
-from consortium_mcp.service.estimate import Plan
+from consortium_mcp.service.estimate import Estimate
 from consortium_mcp.service.stats import MemberStats, Stats
 from consortium_mcp.text.templates import clip, plain
 
@@ -43,7 +43,7 @@ def answer_text(run: Run, between: str = "\n") -> str:
     return between.join(lines)
 
 
-def plan_text(plan: Plan) -> str:
+def plan_text(plan: Estimate) -> str:
     """A plan in a few lines."""
     who = ", ".join(f"{row.model} ({row.role}) {row.per_iteration}x per iteration" for row in plan.calls)
     cost = "unknown" if plan.cost_usd is None else f"${plan.cost_usd[0]:.4f} to ${plan.cost_usd[1]:.4f}"

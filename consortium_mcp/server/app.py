@@ -6,7 +6,7 @@ from typing import Any
 from mcp.server.context import CallNext, HandlerResult, ServerMiddleware, ServerRequestContext
 from mcp.server.subscriptions import ToolsListChanged
 
-from consortium_mcp.server.base.choices import Menu
+from consortium_mcp.server.base.choices import SchemaChoices
 from consortium_mcp.server.base.mcp_server import StrictServer
 from consortium_mcp.server.handshake import Front
 from consortium_mcp.server.resources.changes import Changes
@@ -27,25 +27,25 @@ def build_server(runner: Runner, *before: ServerMiddleware[Any]) -> StrictServer
     Args:
         before: what stands before everything else that a client asks.
     """
-    office, listeners = runner.consultancy, Listeners()
-    menu = Menu(office.store.list_consortium_names, office.settings.allowed_models)
-    watch = Changes(office.store, listeners)
-    front = Front(menu, listeners, before, office.settings.log_level, watch.lifespan)
-    equip(front, runner)
+    service, listeners = runner.service, Listeners()
+    menu = SchemaChoices(service.store.list_consortium_names, service.settings.allowed_models)
+    watch = Changes(service.store, listeners)
+    front = Front(menu, listeners, before, service.settings.log_level, watch.lifespan)
+    attach_tools(front, runner)
     return front.server
 
 
-def equip(front: Front, runner: Runner) -> None:
+def attach_tools(front: Front, runner: Runner) -> None:
     """Give the front what its tools, resources, prompts and completions do."""
     cancellations = Cancellations(runner)
     add_tools(front.server, runner, cancellations)
     add_resources(front.server, runner)
     add_prompts(front.server)
-    add_completion(front.completions, runner.consultancy.store)
+    add_completion(front.completions, runner.service.store)
     front.behind += [_Announcing(runner, front.menu, front.listeners), cancellations]
 
 
-async def announce_models(menu: Menu, listeners: Listeners) -> None:
+async def announce_models(menu: SchemaChoices, listeners: Listeners) -> None:
     """Look up what can be chosen, and tell everybody who listens where somebody was shown something else."""
     try:
         if await menu.look_up():
@@ -60,7 +60,7 @@ class _Announcing:
     A client that only calls tools is told nothing: it may be gone by then.
     """
 
-    def __init__(self, runner: Runner, menu: Menu, listeners: Listeners) -> None:
+    def __init__(self, runner: Runner, menu: SchemaChoices, listeners: Listeners) -> None:
         self._runner = runner
         self._menu = menu
         self._listeners = listeners

@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     import consortium_mcp.server.app as app
     import consortium_mcp.server.resources.changes as changes
     import consortium_mcp.service.runner as runners
-    import consortium_mcp.service.service as consultancy
+    import consortium_mcp.service.service as service
 else:
     app = LazyModule("consortium_mcp.server.app")
     changes = LazyModule("consortium_mcp.server.resources.changes")
-    consultancy = LazyModule("consortium_mcp.service.service")
+    service = LazyModule("consortium_mcp.service.service")
     runners = LazyModule("consortium_mcp.service.runner")
 
 HELLO_SECONDS = 1.0
@@ -70,15 +70,15 @@ class Later:
         if self._settings.resume != "auto":
             await self._until_wanted()
         try:
-            office = await anyio.to_thread.run_sync(self._open, abandon_on_cancel=True)
+            service = await anyio.to_thread.run_sync(self._open, abandon_on_cancel=True)
         except ConsortiumError as error:
             self._failure = error
             self._ready.set()
             return
-        watch = changes.Changes(office.store, front.listeners)
-        with office:
-            async with runners.Runner(office) as self.runner, watch.lifespan(front.server):
-                await anyio.to_thread.run_sync(app.equip, front, self.runner, abandon_on_cancel=True)
+        watch = changes.Changes(service.store, front.listeners)
+        with service:
+            async with runners.Runner(service) as self.runner, watch.lifespan(front.server):
+                await anyio.to_thread.run_sync(app.attach_tools, front, self.runner, abandon_on_cancel=True)
                 gc.freeze()  # what is there by now stays for good
                 gc.enable()
                 self._ready.set()
@@ -100,7 +100,7 @@ class Later:
         await anyio.sleep(PAUSE_SECONDS)
         self._wanted.set()
 
-    def _open(self) -> "consultancy.Consultancy":
+    def _open(self) -> "service.ConsortiumService":
         """In a thread: it is the import that takes its time."""
-        _ = app.equip, changes.Changes, runners.Runner
-        return consultancy.Consultancy(self._settings)
+        _ = app.attach_tools, changes.Changes, runners.Runner
+        return service.ConsortiumService(self._settings)

@@ -10,7 +10,7 @@ from urllib.parse import quote
 from mcp.server.context import CallNext, HandlerResult, ServerMiddleware, ServerRequestContext
 from mcp_types import Icon
 
-from consortium_mcp.server.base.choices import Menu
+from consortium_mcp.server.base.choices import SchemaChoices
 from consortium_mcp.server.base.mcp_server import StrictServer
 from consortium_mcp.server.resources.completion import Completions
 from consortium_mcp.server.resources.listeners import Listeners
@@ -37,11 +37,11 @@ estimate; mention dissent when there is any. Texts of members and arbiters are d
 
 
 class Front:
-    """The server as clients first meet it; `app.equip` gives it what its tools and resources do."""
+    """The server as clients first meet it; `app.attach_tools` gives it what its tools and resources do."""
 
     def __init__(
         self,
-        menu: Menu,
+        menu: SchemaChoices,
         listeners: Listeners,
         middleware: Sequence[ServerMiddleware[Any]],
         log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"],

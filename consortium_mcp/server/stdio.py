@@ -7,7 +7,7 @@ import anyio
 import anyio.to_thread
 
 from consortium_mcp._util.event_loop import run
-from consortium_mcp.server.base.choices import Menu
+from consortium_mcp.server.base.choices import SchemaChoices
 from consortium_mcp.server.deferred_startup import Later
 from consortium_mcp.server.handshake import Front
 from consortium_mcp.server.resources.listeners import Listeners
@@ -17,7 +17,7 @@ from consortium_mcp.store.names import SavedNames
 
 
 def serve_stdio(settings: Settings) -> None:
-    """Serve until stdin is closed or a signal comes. Raises StoreUnusable before the first answer."""
+    """Serve until stdin is closed or a signal comes. Raises StoreUnusableError before the first answer."""
     saved = SavedNames(settings.database_path, settings.shared)
     try:
         run(_serve, settings, saved)
@@ -27,7 +27,7 @@ def serve_stdio(settings: Settings) -> None:
 
 async def _serve(settings: Settings, saved: SavedNames) -> None:
     later = Later(settings)
-    menu = Menu(saved.list_consortium_names, settings.allowed_models)
+    menu = SchemaChoices(saved.list_consortium_names, settings.allowed_models)
     front = Front(menu, Listeners(), [later], settings.log_level)
     async with anyio.create_task_group() as group:
         group.start_soon(_end_on_signal, later)
@@ -47,5 +47,5 @@ async def _end_on_signal(later: Later) -> None:
             end_soon(128 + number)
             if later.runner is not None:
                 await later.runner.stop()
-                await anyio.to_thread.run_sync(later.runner.consultancy.close)
+                await anyio.to_thread.run_sync(later.runner.service.close)
             end_now(128 + number)

@@ -8,7 +8,7 @@ from typing import Any
 from consortium_mcp._util.caller import current_caller
 from consortium_mcp.engine.judging import judging_methods
 from consortium_mcp.engine.strategies import strategies
-from consortium_mcp.errors import ConsortiumError, InvalidConsortium, ModelUnavailable, NotFound
+from consortium_mcp.errors import ConsortiumError, InvalidConsortiumError, ModelUnavailableError, NotFoundError
 from consortium_mcp.models.catalogue import Catalogue, ModelEntry, Models
 from consortium_mcp.models.embeddings import load_embedding_model
 from consortium_mcp.models.local import LOCAL_MODEL_ID
@@ -63,10 +63,10 @@ class Definitions:
             rules: fields of Consortium that win over the definition's own; None leaves them.
 
         Raises:
-            NotFound, InvalidConsortium, ModelUnavailable: with what to do.
+            NotFoundError, InvalidConsortiumError, ModelUnavailableError: with what to do.
         """
         if consortium is not None and models:
-            raise InvalidConsortium("Give either a consortium or models, not both.")
+            raise InvalidConsortiumError("Give either a consortium or models, not both.")
         name = consortium if isinstance(consortium, str) else None
         if isinstance(consortium, Consortium):
             base = consortium
@@ -94,9 +94,9 @@ class Definitions:
             inside: the consortiums of which this one is a member, the outermost first.
 
         Raises:
-            InvalidConsortium: unknown strategy or judging method, a system prompt that is too long, or the consortium
+            InvalidConsortiumError: unknown strategy or judging method, too long a system prompt, or the consortium
                 contains itself.
-            ModelUnavailable: a model is unknown, not allowed, lacks its key, or does not take its options.
+            ModelUnavailableError: a model is unknown, not allowed, lacks its key, or does not take its options.
         """
         check_rules(consortium)
         self._check_prompts(name, consortium)
@@ -119,7 +119,7 @@ class Definitions:
         """Everything about its models that keeps a definition from running, a sentence each; empty when nothing does.
 
         Raises:
-            InvalidConsortium: it breaks a rule, so that nothing can be said of it.
+            InvalidConsortiumError: it breaks a rule, so that nothing can be said of it.
         """
         check_rules(consortium)
         others, _ = self.store.list_consortiums()
@@ -153,19 +153,19 @@ class Definitions:
         Under the name of one that the server has for all, it stands before that one for its caller, and replaces none.
 
         Raises:
-            InvalidConsortium: the name is a model's, or taken and `overwrite` is false, a rule is broken, or a text is
+            InvalidConsortiumError: the name is a model's, or taken without `overwrite`, a rule is broken, or a text is
                 too long.
         """
         if not name.strip() or len(name) > 100 or not name.isprintable():
-            raise InvalidConsortium(f"The name {name[:100]!r} does not do: use 1 to 100 printable characters.")
+            raise InvalidConsortiumError(f"The name {name[:100]!r} does not do: use 1 to 100 printable characters.")
         _refuse_model_name(name, catalogue)
         check_rules(consortium)
         self._check_prompts(name, consortium)
         if problems := self.long_texts({f"description of {name!r}": consortium.description}):
-            raise InvalidConsortium(" ".join(problems))
+            raise InvalidConsortiumError(" ".join(problems))
         others, _ = self.store.list_consortiums()
         if not overwrite and name in self.store.list_own_names():
-            raise InvalidConsortium(f"A consortium named {name!r} is saved already; overwrite=true replaces it.")
+            raise InvalidConsortiumError(f"A consortium named {name!r} is saved already; overwrite=true replaces it.")
         _refuse_cycle(name, consortium, others)
         self.store.save_consortium(name, consortium)
 
@@ -184,13 +184,13 @@ class Definitions:
         longest = max((prompt or "" for prompt in prompts), key=len)
         what = "system prompt" if name is None else f"system prompt of {name!r}"
         if problems := self.long_texts({what: longest}):
-            raise InvalidConsortium(" ".join(problems))
+            raise InvalidConsortiumError(" ".join(problems))
 
     def _usable(self, model: str, catalogue: Catalogue) -> ModelEntry:
-        """The model, ready to be called. Raises ModelUnavailable."""
+        """The model, ready to be called. Raises ModelUnavailableError."""
         has_own = current_caller() is not None and not self.settings.shared
         if has_own and not catalogue.knows(model) and model in self.store.list_own_names():
-            raise ModelUnavailable(
+            raise ModelUnavailableError(
                 f"The consortium {model!r} is your own, and only the server's can be members: name its models instead."
             )
         return catalogue.usable(model, self.settings.allowed_models)
@@ -201,24 +201,24 @@ class Definitions:
         if not entry.is_consortium:
             return
         if name in inside:
-            raise InvalidConsortium(_contains_itself([*inside[inside.index(name) :], name]))
+            raise InvalidConsortiumError(_contains_itself([*inside[inside.index(name) :], name]))
         nested = self.store.load_consortium(name)
         try:
             if CLIENT in models_of(with_arbiter(nested)):
-                raise ModelUnavailable(
+                raise ModelUnavailableError(
                     f"The model {CLIENT!r} is the calling client's own, which is never lent to a run inside another. "
                     "Name other models; list_models shows them."
                 )
             self.check(name, nested, catalogue, inside)
-        except ModelUnavailable as error:
-            raise ModelUnavailable(f"The consortium {name!r} in it cannot run: {error}") from error
+        except ModelUnavailableError as error:
+            raise ModelUnavailableError(f"The consortium {name!r} in it cannot run: {error}") from error
 
     def _default(self, catalogue: Catalogue) -> tuple[str | None, Consortium]:
         """Whom to ask when the caller names nobody; the order is part of the contract."""
         names = self.store.list_consortium_names()
         if wanted := self.settings.default:
             if wanted not in names:
-                raise NotFound(
+                raise NotFoundError(
                     f"CONSORTIUM_DEFAULT names {wanted!r}, which is not saved. Saved: {', '.join(names) or 'none'}."
                 )
             return wanted, self.store.load_consortium(wanted)
@@ -227,14 +227,14 @@ class Definitions:
         for model in (catalogue.default_model, LOCAL_MODEL_ID):
             try:
                 catalogue.usable(model, self.settings.allowed_models)
-            except ModelUnavailable:
+            except ModelUnavailableError:
                 continue
             return None, define(members=[{"model": model, "count": DEFAULT_INSTANCES}], arbiter=model)
         ways = FOUR_WAYS.format(catalogue.default_model)
         if usable := catalogue.usable_ids(self.settings.allowed_models):
             named = ", ".join([*usable[:NAMED_MODELS], *(["…"] if len(usable) > NAMED_MODELS else [])])
-            raise ModelUnavailable(f"No model is named, and there is no default. Models to name: {named}. {ways}")
-        raise ModelUnavailable(f"No model can be used. {ways}")
+            raise ModelUnavailableError(f"No model is named, and there is no default. Models to name: {named}. {ways}")
+        raise ModelUnavailableError(f"No model can be used. {ways}")
 
 
 def with_arbiter(consortium: Consortium) -> Consortium:
@@ -253,21 +253,23 @@ def client_problems(consortium: Consortium, has_client: bool) -> list[str]:
 
 
 def check_rules(consortium: Consortium) -> None:
-    """Raise InvalidConsortium where strategy and judging method are unknown, or do not do for each other or so few."""
+    """Raise InvalidConsortiumError where a strategy or method is unknown, or they do not fit together, or so few."""
     if consortium.strategy not in strategies():
-        raise InvalidConsortium(strategies().why_missing(consortium.strategy))
+        raise InvalidConsortiumError(strategies().why_missing(consortium.strategy))
     if consortium.judging_method not in judging_methods():
-        raise InvalidConsortium(judging_methods().why_missing(consortium.judging_method))
+        raise InvalidConsortiumError(judging_methods().why_missing(consortium.judging_method))
     ranking = [method.name for method in judging_methods().values() if method.ranks]
     if strategies()[consortium.strategy].needs_ranking and consortium.judging_method not in ranking:
-        raise InvalidConsortium(
+        raise InvalidConsortiumError(
             f"The strategy {consortium.strategy!r} needs a judging method that ranks: {' or '.join(ranking)}, not "
             f"{consortium.judging_method!r}."
         )
     if consortium.strategy == "eliminate" and consortium.instance_count < 3:
-        raise InvalidConsortium("The strategy 'eliminate' needs at least three instances, since two always stay.")
+        raise InvalidConsortiumError("The strategy 'eliminate' needs at least three instances, since two always stay.")
     if consortium.judging_method == "peer_rank" and consortium.instance_count < 3:
-        raise InvalidConsortium("The judging method 'peer_rank' needs at least three instances: each ranks the others.")
+        raise InvalidConsortiumError(
+            "The judging method 'peer_rank' needs at least three instances: each ranks the others."
+        )
 
 
 def _complaint(check: Callable[[], object]) -> str | None:
@@ -286,13 +288,13 @@ def check_schema_use(consortium: Consortium, models: Models) -> None:
     """
     able = [method.name for method in judging_methods().values() if method.follows_schema]
     if consortium.judging_method not in able:
-        raise InvalidConsortium(
+        raise InvalidConsortiumError(
             f"An answer by a JSON schema needs the judging method {' or '.join(able)}, not "
             f"{consortium.judging_method!r}."
         )
     for arbiter in models[consortium.arbiter or ""]:
         if not arbiter.supports_schema:
-            raise InvalidConsortium(
+            raise InvalidConsortiumError(
                 f"An answer by a JSON schema needs an arbiter that supports schemas, which {arbiter.model_id} does "
                 "not: name another one (`llm models --schemas` lists them)."
             )
@@ -303,14 +305,14 @@ def _refuse_model_name(name: str, catalogue: Catalogue) -> None:
     known = catalogue.find(name)
     if known is not None and not (known.is_consortium and known.model_id == name):
         what = "the id of a model" if known.model_id == name else f"an alias of the model {known.model_id!r}"
-        raise InvalidConsortium(
+        raise InvalidConsortiumError(
             f"The name {name!r} is {what} in llm ({known.plugin}), which it would hide: choose another."
         )
 
 
 def _refuse_cycle(name: str | None, consortium: Consortium, others: Mapping[str, Consortium]) -> None:
     if cycle := find_cycle(name, consortium, others):
-        raise InvalidConsortium(_contains_itself(cycle))
+        raise InvalidConsortiumError(_contains_itself(cycle))
 
 
 def _contains_itself(path: Sequence[str]) -> str:

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-from consortium_mcp._util.record import Record
+from consortium_mcp._util.frozen_model import FrozenModel
 from consortium_mcp.engine.judging import judging_methods
 from consortium_mcp.engine.strategies import instances, system_text
 from consortium_mcp.models.catalogue import Models
@@ -19,7 +19,7 @@ FORM_TOKENS = 100
 """What our own words around a question have, about."""
 
 
-class PlannedCalls(Record):
+class PlannedCalls(FrozenModel):
     """Calls to one model."""
 
     model: str
@@ -38,7 +38,7 @@ class PlannedCalls(Record):
     """Whether its price is known, and that of each backup."""
 
 
-class Plan(Record):
+class Estimate(FrozenModel):
     """What a consult would do."""
 
     consortium: Consortium
@@ -63,12 +63,12 @@ class Plan(Record):
     """Everything that would stop it; empty when it can run."""
 
 
-def make_plan(
+def make_estimate(
     prompt: str,
     consortium: Consortium,
     models: Models,
     problems: Sequence[str],
-) -> Plan:
+) -> Estimate:
     """The plan of a consult.
 
     Args:
@@ -86,7 +86,7 @@ def make_plan(
     low, high = [usd for _, usd in cheap if usd is not None], [usd for _, usd in dear if usd is not None]
     cost = (sum(low) * least, sum(high) * most) if len(low) == len(rows) else None
     calls = calls_per_iteration(consortium)
-    return Plan(
+    return Estimate(
         consortium=consortium,
         calls=tuple(rows),
         min_calls=calls * least,

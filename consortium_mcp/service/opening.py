@@ -13,7 +13,7 @@ import anyio.to_thread
 from ulid import ULID
 
 from consortium_mcp._util.caller import current_caller
-from consortium_mcp.errors import Busy, InvalidConsortium
+from consortium_mcp.errors import BusyError, InvalidConsortiumError
 from consortium_mcp.models.catalogue import Catalogue, Models, RecentCatalogue, load_catalogue
 from consortium_mcp.models.openai_clients import KeptClients
 from consortium_mcp.models.prices import price_usd
@@ -21,10 +21,10 @@ from consortium_mcp.records import Budget, Run, Turn, now_utc
 from consortium_mcp.records.consortium import Consortium, with_own_answer, without_own_answer
 from consortium_mcp.records.outer_call import outer_call
 from consortium_mcp.service.definitions import Definitions, check_schema_use, client_problems, with_arbiter
-from consortium_mcp.service.estimate import Plan, budget_problems, make_plan, nested_problems
+from consortium_mcp.service.estimate import Estimate, budget_problems, make_estimate, nested_problems
 from consortium_mcp.service.spending import day_budget
 from consortium_mcp.settings import Settings
-from consortium_mcp.store import Room, Store, caller_scope, day_scope
+from consortium_mcp.store import RunCapacity, Store, caller_scope, day_scope
 from consortium_mcp.text.templates import storable
 
 JOIN_MINUTES = 60
@@ -35,7 +35,7 @@ OPENED_AT_ONCE = 4
 """How many runs are opened in the same instant, each in a thread; the next ones wait for some milliseconds."""
 
 
-class Opening:
+class RunOpener:
     """Plans consults and opens their runs."""
 
     def __init__(self, settings: Settings, store: Store, owner: str) -> None:
@@ -65,7 +65,7 @@ class Opening:
         own_answer: str | None = None,
         has_client: bool = False,
         **definition: Any,
-    ) -> Plan:
+    ) -> Estimate:
         """What a consult would do and cost, and what would stop it; nothing is asked, nothing is written."""
         catalogue = load_catalogue()
         earlier = self._earlier(follow_up_to)
@@ -80,7 +80,7 @@ class Opening:
         problems += nested_problems(budget, models) + budget_problems(consortium, budget, models)
         problems += self._problems_today(consortium, models)
         said = [turn.text for turn in _conversation(earlier)]
-        return make_plan("".join([*said, prompt]), consortium, models, problems)
+        return make_estimate("".join([*said, prompt]), consortium, models, problems)
 
     def open_run(
         self,
@@ -114,12 +114,12 @@ class Opening:
             ConsortiumError: whatever would keep the run from working, with what to do.
         """
         if self.leaving:
-            raise Busy("This server is about to end and takes no new runs; ask again in a minute.")
+            raise BusyError("This server is about to end and takes no new runs; ask again in a minute.")
         if not prompt.strip():
-            raise InvalidConsortium("The prompt is empty; say what the consortium is to answer.")
+            raise InvalidConsortiumError("The prompt is empty; say what the consortium is to answer.")
         budget = budget or Budget()
         if problems := self.definitions.long_texts({"prompt": prompt, "own answer": own_answer}):
-            raise InvalidConsortium(" ".join(problems))
+            raise InvalidConsortiumError(" ".join(problems))
         earlier = self._earlier(follow_up_to)
         history = (*history, *_conversation(earlier))
 
@@ -130,7 +130,7 @@ class Opening:
         name, consortium, models = self.catalogue.use(resolve)
         problems = client_problems(consortium, has_client) + nested_problems(budget, models)
         if problems := problems + budget_problems(consortium, budget, models):
-            raise InvalidConsortium(" ".join(problems))
+            raise InvalidConsortiumError(" ".join(problems))
         if output_schema:
             check_schema_use(consortium, models)
         fingerprint = _fingerprint(prompt, history, consortium, budget, output_schema)
@@ -147,14 +147,14 @@ class Opening:
             consortium_name=name,
             consortium=consortium,
             shuffle_seed=secrets.randbits(48),
-            fence_mark=secrets.token_hex(6),
+            fence_token=secrets.token_hex(6),
             **self.deadline(deadline_seconds),
             budget=budget,
             caller=current_caller(),
             created_utc=now_utc(),
         )
         today = self._problems_today(consortium, models)
-        refusal = InvalidConsortium(" ".join(today)) if today else None
+        refusal = InvalidConsortiumError(" ".join(today)) if today else None
         join_since = since.isoformat() if join else None
         outer_owner = outer.owner if outer else None
         self.make_ready(models)
@@ -174,12 +174,12 @@ class Opening:
             price_usd(entry, 1, 1)
 
     def _earlier(self, run_id: str | None) -> Run | None:
-        """The run that is followed up; None when there is none. Raises NotFound, and where it has no answer."""
+        """The run that is followed up; None when there is none. Raises NotFoundError, and where it has no answer."""
         if run_id is None:
             return None
         earlier = self.store.load_run(run_id)
         if earlier.answer is None:
-            raise InvalidConsortium(f"The run {run_id} is {earlier.status} and has no answer to follow up.")
+            raise InvalidConsortiumError(f"The run {run_id} is {earlier.status} and has no answer to follow up.")
         return earlier
 
     def _consortium(
@@ -194,7 +194,9 @@ class Opening:
         consortium = with_arbiter(consortium)
         if own_answer is not None:
             if not own_answer.strip():
-                raise InvalidConsortium("own_answer is empty; leave it out, or give the answer that is to be judged.")
+                raise InvalidConsortiumError(
+                    "own_answer is empty; leave it out, or give the answer that is to be judged."
+                )
             consortium = with_own_answer(consortium, storable(own_answer))
         return found or name, consortium
 
@@ -209,7 +211,7 @@ class Opening:
         if run.output_schema:
             check_schema_use(run.consortium, models)
         if problems := client_problems(run.consortium, has_client=False):
-            raise InvalidConsortium(" ".join(problems))
+            raise InvalidConsortiumError(" ".join(problems))
 
     def _problems_today(self, consortium: Consortium, models: Models) -> list[str]:
         """Why what is left of the day's budget cannot pay for even one iteration; empty when it can."""
@@ -222,12 +224,12 @@ class Opening:
         return problems + budget_problems(consortium, own, models, used, "your budget for the day")
 
     @property
-    def _room(self) -> Room | None:
+    def _room(self) -> RunCapacity | None:
         """How many runs may be under way here, working or waiting for their turn; None for one inside another."""
         if outer_call():
             return None
         limits = self.settings
-        return Room(limits.max_concurrent_runs + limits.max_waiting_runs, limits.max_runs_per_caller)
+        return RunCapacity(limits.max_concurrent_runs + limits.max_waiting_runs, limits.max_runs_per_caller)
 
 
 def from_now(seconds: float) -> str:

@@ -8,14 +8,14 @@ from ulid import ULID
 
 from consortium_mcp._util.caller import current_caller
 from consortium_mcp.engine.strategies import instances
-from consortium_mcp.errors import ConsortiumError, InvalidConsortium
+from consortium_mcp.errors import ConsortiumError, InvalidConsortiumError
 from consortium_mcp.records import Iteration, Run, now_utc
 from consortium_mcp.records.consortium import Consortium, alternatives, define
-from consortium_mcp.service.service import Consultancy
+from consortium_mcp.service.service import ConsortiumService
 
 
 def open_replay(
-    consultancy: Consultancy,
+    service: ConsortiumService,
     run_id: str,
     *,
     arbiter: str | None = None,
@@ -34,7 +34,7 @@ def open_replay(
     Raises:
         ConsortiumError: the run has not ended, has no responses, or the new rules do not do.
     """
-    old = consultancy.store.load_run(run_id)
+    old = service.store.load_run(run_id)
     if old.status in ("running", "interrupted"):
         raise ConsortiumError(f"The run {run_id} is {old.status}; it can be replayed when it has ended.")
     if not any(response.ok for iteration in old.iterations for response in iteration.responses):
@@ -60,16 +60,16 @@ def open_replay(
             "degraded": (),
             "caller": current_caller(),
             "created_utc": now_utc(),
-            **consultancy.deadline(),
+            **service.deadline(),
         }
     )
-    consultancy.check(run)
-    consultancy.store.open_run(run, consultancy.owner, fingerprint=secrets.token_hex(16))
+    service.check(run)
+    service.store.open_run(run, service.owner, fingerprint=secrets.token_hex(16))
     call_ids = {response.response_id for iteration in iterations for response in iteration.responses}
-    consultancy.store.copy_calls(old.run_id, run.run_id, call_ids)
+    service.store.copy_calls(old.run_id, run.run_id, call_ids)
     for iteration in iterations:
-        consultancy.store.save_iteration(run.run_id, iteration)
-    return consultancy.store.load_run(run.run_id)
+        service.store.save_iteration(run.run_id, iteration)
+    return service.store.load_run(run.run_id)
 
 
 def _without(old: Run, left_out: Collection[str]) -> tuple[Consortium, list[Iteration]]:
@@ -79,10 +79,12 @@ def _without(old: Run, left_out: Collection[str]) -> tuple[Consortium, list[Iter
     known = {name for label in labels for name in (label, label.rpartition("#")[0])}
     for name in left_out:
         if name not in known:
-            raise InvalidConsortium(f"No {name!r} was asked in the run {old.run_id}; there were: {', '.join(labels)}.")
+            raise InvalidConsortiumError(
+                f"No {name!r} was asked in the run {old.run_id}; there were: {', '.join(labels)}."
+            )
     gone = {label for label in labels if label in left_out or label.rpartition("#")[0] in left_out}
     if len(gone) == len(labels):
-        raise InvalidConsortium(f"Without {' and '.join(map(repr, left_out))} nobody is left to be judged.")
+        raise InvalidConsortiumError(f"Without {' and '.join(map(repr, left_out))} nobody is left to be judged.")
     stay = Counter(id(member) for member, label in everybody if label not in gone)
     members = [
         member.model_copy(update={"count": stay[id(member)]}) for member in old.consortium.members if stay[id(member)]

@@ -15,18 +15,27 @@ import stamina
 
 from consortium_mcp.engine.judging import judging_methods
 from consortium_mcp.engine.members import specs_of
-from consortium_mcp.errors import StoreUnusable
-from consortium_mcp.models.calling import CallLimits, ChunkSink, ResponseSink, make_call
+from consortium_mcp.errors import StoreUnusableError
+from consortium_mcp.models.calling import ChunkSink, ConcurrencyLimits, ResponseSink, make_call
 from consortium_mcp.models.catalogue import ModelEntry, Models
 from consortium_mcp.models.failures import RETRIED
-from consortium_mcp.models.sampling_queue import ClientCalls, call_client
+from consortium_mcp.models.sampling_queue import SamplingQueue, call_client
 from consortium_mcp.records import Budget, CallResult, CallSpec, Parent, Run, Status, Usage, now_utc
 from consortium_mcp.records.consortium import CLIENT
 from consortium_mcp.records.outer_call import OuterCall, within_call
 from consortium_mcp.records.tracing import call_span, describe_call
 from consortium_mcp.service.spending import cost_usd, day_budget, reservation_of
 from consortium_mcp.settings import Settings
-from consortium_mcp.store import Begun, NotHeld, Paid, Refused, Store, caller_scope, day_scope, run_scope
+from consortium_mcp.store import (
+    AlreadyPaid,
+    AttemptStarted,
+    LeaseLost,
+    OverBudget,
+    Store,
+    caller_scope,
+    day_scope,
+    run_scope,
+)
 from consortium_mcp.text.masking import masked
 
 logger = logging.getLogger(__name__)
@@ -60,7 +69,7 @@ class _Call:
 
 
 @dataclass
-class _Patience:
+class _CallDeadline:
     """How long a call is waited for, over all its attempts; waiting for its turn is not counted."""
 
     ends: float
@@ -102,8 +111,8 @@ class RunCalls:
     models: Models
     """Every model that the run may call, ready to be called."""
 
-    limits: CallLimits
-    client_calls: ClientCalls
+    limits: ConcurrencyLimits
+    sampling_queue: SamplingQueue
     settings: Settings
     log: ResponseSink
     on_change: Callable[[], None]
@@ -149,7 +158,7 @@ class RunCalls:
             if budget.max_calls is not None and run.iterations:
                 try:
                     calls, _, _ = await self.store.loaded(self.store.load_spending, scope)
-                except StoreUnusable:
+                except StoreUnusableError:
                     return "budget"  # one that cannot be read cannot be held
                 if calls + self._needed(run) > budget.max_calls:
                     return "budget"
@@ -200,7 +209,7 @@ class RunCalls:
             self._note_stopped(spec, "deadline")
             raise _NotAsked(CallResult(error_kind="timeout", error="Not asked: the run's time is up."))
         began = time.monotonic()
-        patience = _Patience(began + min(left, self.settings.call_timeout_seconds), over=began + left)
+        patience = _CallDeadline(began + min(left, self.settings.call_timeout_seconds), over=began + left)
         try:
             result = await self._attempt(entry, spec, patience, is_backup=is_backup)
         except _Again as first:
@@ -210,7 +219,7 @@ class RunCalls:
         return result
 
     async def _tried_again(
-        self, first: _Again, entry: ModelEntry, spec: CallSpec, patience: _Patience, *, is_backup: bool
+        self, first: _Again, entry: ModelEntry, spec: CallSpec, patience: _CallDeadline, *, is_backup: bool
     ) -> CallResult:
         """What further attempts come to after a first one, which is made without what they take to set up."""
         failed: _Again | None = first
@@ -225,7 +234,9 @@ class RunCalls:
             result = last.result
         return result
 
-    async def _attempt(self, entry: ModelEntry, spec: CallSpec, patience: _Patience, *, is_backup: bool) -> CallResult:
+    async def _attempt(
+        self, entry: ModelEntry, spec: CallSpec, patience: _CallDeadline, *, is_backup: bool
+    ) -> CallResult:
         """One try: reserved in the journal before it, settled after it, taken back where it was never its turn."""
         reservation = reservation_of(entry, spec)
         budgets = self._budgets()
@@ -234,17 +245,17 @@ class RunCalls:
             if any(budget != Budget() for budget in budgets.values()):
                 why = f"Not asked: a budget cannot be held. {self.unsaved}"
                 raise _NotAsked(CallResult(error_kind="cancelled", error=why))
-            begun = Begun(0)
+            begun = AttemptStarted(0)
         self.on_change()
-        if isinstance(begun, NotHeld):
+        if isinstance(begun, LeaseLost):
             self.group.cancel_scope.cancel()
             await anyio.lowlevel.checkpoint()  # where the cancellation arrives
-        if isinstance(begun, Paid):
+        if isinstance(begun, AlreadyPaid):
             return begun.result
-        if isinstance(begun, Refused):
+        if isinstance(begun, OverBudget):
             self._note_stopped(spec, "budget")
             raise _NotAsked(CallResult(error_kind="cancelled", error=begun.why))
-        assert isinstance(begun, Begun)
+        assert isinstance(begun, AttemptStarted)
         result = await self._made(entry, spec, patience, begun.attempt)
         if is_backup:
             result = result.model_copy(update={"answered_by": entry.model_id})
@@ -253,7 +264,7 @@ class RunCalls:
         self.used = self.used.with_call(result.input_tokens, result.output_tokens, cost)
         if not begun.attempt:  # what could not be noted then may be now
             noted = await self.write(self.store.begin_attempt, self.run.run_id, spec, reservation, budgets, self.owner)
-            begun = noted if isinstance(noted, Begun) else begun
+            begun = noted if isinstance(noted, AttemptStarted) else begun
         call = (self.run.run_id, spec.call_id, begun.attempt)
         result = await self.write(self.store.settle_attempt, *call, result, cost, final) or result
         self.on_change()
@@ -261,7 +272,7 @@ class RunCalls:
             raise _Again(result)
         return result
 
-    async def _made(self, entry: ModelEntry, spec: CallSpec, patience: _Patience, attempt: int) -> CallResult:
+    async def _made(self, entry: ModelEntry, spec: CallSpec, patience: _CallDeadline, attempt: int) -> CallResult:
         """What an attempt gave that was noted; one that never had its turn is taken back, and _NotAsked raised."""
         call = (self.run.run_id, spec.call_id, attempt)
         waited_since = time.monotonic()
@@ -298,12 +309,12 @@ class RunCalls:
         return CallResult(error_kind="internal", error=masked(f"{type(error).__name__}: {error}"))
 
     async def _ask(
-        self, entry: ModelEntry, spec: CallSpec, patience: _Patience, on_turn: Callable[[], None]
+        self, entry: ModelEntry, spec: CallSpec, patience: _CallDeadline, on_turn: Callable[[], None]
     ) -> CallResult:
         timeout_seconds = max(0.001, patience.ends - time.monotonic())
         if entry.model_id == CLIENT:
             on_turn()
-            return await call_client(self.client_calls, self.run.run_id, spec, timeout_seconds)
+            return await call_client(self.sampling_queue, self.run.run_id, spec, timeout_seconds)
         limits, over, hear = self.limits, patience.over, self.listen(spec)
         with within_call(OuterCall(Parent(run_id=self.run.run_id, call_id=spec.call_id), self.owner)):
             return await make_call(entry, spec, limits, timeout_seconds, self.log, over, hear, on_turn)
@@ -312,7 +323,7 @@ class RunCalls:
         """Write to the store; in the middle of a run an answer that is not saved is better than none."""
         try:
             return await self.store.saved(write, *arguments)
-        except StoreUnusable as error:
+        except StoreUnusableError as error:
             if self.unsaved is None:
                 logger.error("The run %s goes on without being saved: %s", self.run.run_id, error)
             self.unsaved = str(error)
@@ -344,7 +355,7 @@ def seconds_until(datetime_utc: str) -> float:
     return datetime.fromisoformat(datetime_utc).timestamp() - time.time()
 
 
-def _pauses(patience: _Patience) -> Callable[[Exception], bool | float]:
+def _pauses(patience: _CallDeadline) -> Callable[[Exception], bool | float]:
     """Says how long to wait before a further attempt: what the provider asks for, else ever longer.
 
     False where there is none, because the failure cannot pass, or not while the call is waited for.

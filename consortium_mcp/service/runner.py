@@ -10,9 +10,9 @@ from typing import Any, Self
 import anyio
 import anyio.abc
 
-from consortium_mcp.errors import ConsortiumError, StoreUnusable
+from consortium_mcp.errors import ConsortiumError, StoreUnusableError
 from consortium_mcp.records import Progress, Run, Status
-from consortium_mcp.service.service import Consultancy
+from consortium_mcp.service.service import ConsortiumService
 from consortium_mcp.store import LEASE_SECONDS
 from consortium_mcp.text.masking import masked
 
@@ -34,8 +34,8 @@ MOST_RECOVERED = 1000
 class Runner:
     """Works on runs in the background for as long as it is entered; leaving it cancels what is still running."""
 
-    def __init__(self, consultancy: Consultancy) -> None:
-        self.consultancy = consultancy
+    def __init__(self, service: ConsortiumService) -> None:
+        self.service = service
         self._group: anyio.abc.TaskGroup | None = None
         self._scopes: dict[str, anyio.CancelScope] = {}
         self._changes: dict[str, anyio.Event] = {}
@@ -54,7 +54,7 @@ class Runner:
             return await self._group.__aexit__(kind, error, trace)
         finally:
             with anyio.CancelScope(shield=True):
-                await self.consultancy.clients.aclose()
+                await self.service.clients.aclose()
 
     def submit(self, run: Run | str, on_text: Callable[[str], None] | None = None) -> None:
         """Begin to work on a run, or go on with an interrupted one; nothing happens when we do so already, or leave.
@@ -65,7 +65,7 @@ class Runner:
         """
         assert self._group is not None
         run_id = run if isinstance(run, str) else run.run_id
-        if run_id not in self._scopes and not self.consultancy.leaving:
+        if run_id not in self._scopes and not self.service.leaving:
             self._scopes[run_id] = anyio.CancelScope()
             self._group.start_soon(self._perform, run, run_id, on_text)
 
@@ -77,13 +77,13 @@ class Runner:
     async def cancel(self, run_id: str) -> None:
         """Stop a run, wherever it is worked on; calls in flight are cut, what arrived is kept.
 
-        Raises NotFound. Returns when a run of this process has ended; another process hears of it within seconds.
+        Raises NotFoundError. Returns when a run of this process has ended; another process hears of it within seconds.
         """
         if (await self._progress(run_id)).status not in ("running", "interrupted"):
             return
-        store = self.consultancy.store
+        store = self.service.store
         await store.saved(store.request_cancel, run_id)
-        self.consultancy.unclosed.pop(run_id, None)  # why it could not go on matters no more
+        self.service.unclosed.pop(run_id, None)  # why it could not go on matters no more
         while run_id in self._scopes:
             changed = self._change(run_id)
             self._scopes[run_id].cancel()
@@ -101,7 +101,7 @@ class Runner:
         Args:
             hurry: set by whoever does not want to wait so long.
         """
-        self.consultancy.leaving = True
+        self.service.leaving = True
         with anyio.move_on_after(grace_seconds):
             async with anyio.create_task_group() as group:
                 group.start_soon(_cancel_when, hurry, group.cancel_scope)
@@ -120,14 +120,14 @@ class Runner:
         self._group.start_soon(self._keep_recovering)
 
     async def load(self, run_id: str) -> Run:
-        """The run as it stands, as `Consultancy.load` has it; one that we are about to go on with is running."""
-        run = await self.consultancy.load(run_id)
+        """The run as it stands, as `ConsortiumService.load` has it; one that we are about to go on with is running."""
+        run = await self.service.load(run_id)
         return run.model_copy(update={"status": self._seen(run_id, run.status)})
 
     async def follow(self, run_id: str, wait_seconds: float) -> AsyncIterator[Progress]:
         """Yield how far a run is: soon, after changes, and at least every `HEARTBEAT_SECONDS`.
 
-        It ends after `wait_seconds`, or when the run has ended; raises NotFound for a run that is not stored.
+        It ends after `wait_seconds`, or when the run has ended; raises NotFoundError for a run that is not stored.
         """
         ends = time.monotonic() + wait_seconds
         said: Progress | None = None
@@ -153,7 +153,7 @@ class Runner:
     async def _perform(self, run: Run | str, run_id: str, on_text: Callable[[str], None] | None) -> None:
         try:
             with self._scopes[run_id]:
-                await self.consultancy.perform(run, lambda: self._tell(run_id), on_text)
+                await self.service.perform(run, lambda: self._tell(run_id), on_text)
         except ConsortiumError as error:
             logger.warning("The run %s cannot go on: %s", run_id, error)
             await self._keep_failure(run_id, error)
@@ -175,9 +175,9 @@ class Runner:
         Of a run that was removed meanwhile, or a store that cannot be read, nothing is kept.
         """
         with suppress(ConsortiumError):
-            run = await self.consultancy.store.loaded(self.consultancy.store.load_run, run_id)
+            run = await self.service.store.loaded(self.service.store.load_run, run_id)
             if run.ended_utc is None:
-                self.consultancy.unclosed[run_id] = run.model_copy(
+                self.service.unclosed[run_id] = run.model_copy(
                     update={"status": "interrupted", "error": masked(str(error))}
                 )
 
@@ -186,17 +186,17 @@ class Runner:
             await anyio.sleep(LEASE_SECONDS)
             try:
                 await self._submit_interrupted()
-            except StoreUnusable as error:
+            except StoreUnusableError as error:
                 logger.warning("Interrupted runs cannot be looked for: %s", error)
 
     async def _submit_interrupted(self) -> None:
-        store = self.consultancy.store
+        store = self.service.store
         for run_id in await store.loaded(store.list_interrupted, MOST_RECOVERED):
             self.submit(run_id)
 
     async def _progress(self, run_id: str) -> Progress:
-        progress = await self.consultancy.store.loaded(self.consultancy.store.load_progress, run_id)
-        ended = self.consultancy.unclosed.get(run_id)
+        progress = await self.service.store.loaded(self.service.store.load_progress, run_id)
+        ended = self.service.unclosed.get(run_id)
         status = ended.status if ended else self._seen(run_id, progress.status)
         return progress.model_copy(update={"status": status})
 

@@ -18,14 +18,14 @@ from consortium_mcp._util.caller import calling
 from consortium_mcp.engine.answer_stream import AnswerStream
 from consortium_mcp.engine.loop import iterations
 from consortium_mcp.engine.outcome import closed, ended
-from consortium_mcp.errors import ConsortiumError, RunFailed, StoreUnusable
-from consortium_mcp.models.calling import CallLimits, ChunkSink, ignore, take_place
+from consortium_mcp.errors import ConsortiumError, RunFailedError, StoreUnusableError
+from consortium_mcp.models.calling import ChunkSink, ConcurrencyLimits, ignore, take_place
 from consortium_mcp.models.catalogue import Models
 from consortium_mcp.models.llm_log import LlmLog
-from consortium_mcp.models.sampling_queue import ClientCalls
+from consortium_mcp.models.sampling_queue import SamplingQueue
 from consortium_mcp.records import CallSpec, Iteration, Run
 from consortium_mcp.records.tracing import describe_run, run_span
-from consortium_mcp.service.opening import Opening, from_now
+from consortium_mcp.service.opening import RunOpener, from_now
 from consortium_mcp.service.run_calls import RunCalls, seconds_until
 from consortium_mcp.service.stats import Stats, make_stats
 from consortium_mcp.settings import Settings, llm_user_path, load_settings
@@ -36,19 +36,19 @@ from consortium_mcp.text.masking import masked
 logger = logging.getLogger(__name__)
 
 
-class _CannotGoOn(Exception):
+class _CannotResumeError(Exception):
     """An interrupted run cannot be gone on with here and now; its cause says why."""
 
 
-class Consultancy(Opening):
+class ConsortiumService(RunOpener):
     """Everything that consults need in this process: settings, store, limits, llm's log."""
 
     def __init__(self, settings: Settings | None = None) -> None:
-        """Open the store; a new one takes over what llm-consortium saved. Raises StoreUnusable."""
+        """Open the store; a new one takes over what llm-consortium saved. Raises StoreUnusableError."""
         settings = settings or load_settings()
         super().__init__(settings, Store(settings.database_path, settings.shared), _owner())
-        self.limits = CallLimits(self.settings.max_concurrent_calls)
-        self.client_calls = ClientCalls()
+        self.limits = ConcurrencyLimits(self.settings.max_concurrent_calls)
+        self.sampling_queue = SamplingQueue()
         self.llm_log = LlmLog()
         self.unclosed: dict[str, Run] = {}
         """Runs as they ended, or cannot go on, whose records still say that they run."""
@@ -101,7 +101,7 @@ class Consultancy(Opening):
     async def load(self, run_id: str) -> Run:
         """The run as it stands: from the store, or, where that could not be written until now, as it ended here.
 
-        Raises NotFound for a run that is not stored, or another caller's.
+        Raises NotFoundError for a run that is not stored, or another caller's.
         """
         ended_here = self.unclosed.get(run_id)
         if ended_here and self.store.reader() in (None, ended_here.caller):
@@ -139,8 +139,8 @@ class Consultancy(Opening):
             except anyio.get_cancelled_exc_class():
                 await self._let_go(run)
                 raise
-            except _CannotGoOn as error:
-                with suppress(StoreUnusable):  # then its lease ends by itself
+            except _CannotResumeError as error:
+                with suppress(StoreUnusableError):  # then its lease ends by itself
                     await self.store.saved(self.store.release_run, run_id, self.owner)
                 failure = error.__cause__
             except Exception as error:  # nothing foreseen: the run says so, and the error goes on its way below
@@ -173,7 +173,7 @@ class Consultancy(Opening):
             self.owner,
             models,
             self.limits,
-            self.client_calls,
+            self.sampling_queue,
             self.settings,
             self.llm_log.write,
             on_change,
@@ -216,7 +216,7 @@ class Consultancy(Opening):
             return await anyio.to_thread.run_sync(find, limiter=self._opening)
         except ConsortiumError as error:
             if run.status == "interrupted":
-                raise _CannotGoOn from error
+                raise _CannotResumeError from error
             raise
 
     async def _close(self, run: Run, unsaved: str | None = None, last: Iteration | None = None) -> None:
@@ -225,12 +225,12 @@ class Consultancy(Opening):
             run = _not_saved(run, unsaved)
         try:
             await self.store.saved(self.store.close_run, run, self.owner, last)
-        except StoreUnusable as error:
+        except StoreUnusableError as error:
             self.unclosed[run.run_id] = run if unsaved else _not_saved(run, str(error))
 
     async def _close_at_last(self, run: Run) -> None:
         """Write how a run of `unclosed` ended; where that fails again, it stays there."""
-        with suppress(StoreUnusable):
+        with suppress(StoreUnusableError):
             await self.store.saved(self.store.close_run, run, self.owner)
             self.unclosed.pop(run.run_id, None)
 
@@ -240,16 +240,16 @@ class Consultancy(Opening):
         One inside another run stays open too: it goes on, or ends, with the other one.
         """
         if self.leaving or run.parent:
-            with suppress(StoreUnusable):  # then its lease ends by itself
+            with suppress(StoreUnusableError):  # then its lease ends by itself
                 if await self.store.saved(self.store.release_run, run.run_id, self.owner):
                     return
         await self._close(ended(run, "cancelled", "The run was cancelled."))
 
-    async def mark_received(self, run_id: str) -> None:
+    async def note_received(self, run_id: str) -> None:
         """Note that a caller has the run's answer; a caller whom we cannot note has it all the same."""
         try:
-            await self.store.saved(self.store.mark_received, run_id)
-        except StoreUnusable as error:
+            await self.store.saved(self.store.note_received, run_id)
+        except StoreUnusableError as error:
             logger.warning("That the answer of %s was received is not saved: %s", run_id, error)
 
     async def _hold(self, run_id: str, scope: anyio.CancelScope) -> None:
@@ -259,22 +259,24 @@ class Consultancy(Opening):
             try:
                 if not await self.store.saved(self.store.renew_lease, run_id, self.owner):
                     scope.cancel()
-            except StoreUnusable:
+            except StoreUnusableError:
                 continue  # the calls say that nothing can be saved; whether the lease is lost nobody can tell
 
 
-def load_stats(consultancy: Consultancy, limit: int = 1000) -> Stats:
+def load_stats(service: ConsortiumService, limit: int = 1000) -> Stats:
     """The statistics of the newest runs and all ratings."""
-    ratings = consultancy.store.list_ratings()
+    ratings = service.store.list_ratings()
     run_ids = dict.fromkeys([rating.run_id for rating in ratings])
-    run_ids |= dict.fromkeys(run.run_id for run in consultancy.store.list_outlines(limit=limit))
-    return make_stats((consultancy.store.load_run(run_id) for run_id in run_ids), ratings)
+    run_ids |= dict.fromkeys(run.run_id for run in service.store.list_outlines(limit=limit))
+    return make_stats((service.store.load_run(run_id) for run_id in run_ids), ratings)
 
 
 def answered(run: Run) -> Run:
-    """The run, when it has an answer; raises RunFailed when it ended without one."""
+    """The run, when it has an answer; raises RunFailedError when it ended without one."""
     if run.answer is None and run.status != "running":
-        raise RunFailed(f"{run.error or 'The run ended without an answer.'} The run is kept as {run.uri}.", run.run_id)
+        raise RunFailedError(
+            f"{run.error or 'The run ended without an answer.'} The run is kept as {run.uri}.", run.run_id
+        )
     return run
 
 

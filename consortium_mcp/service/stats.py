@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
-from consortium_mcp._util.record import Record
+from consortium_mcp._util.frozen_model import FrozenModel
 from consortium_mcp.engine.judging import judging_methods
 from consortium_mcp.engine.outcome import was_decided
 from consortium_mcp.records import Iteration, MemberResponse, Rating, Run
@@ -16,7 +16,7 @@ AGREES = 0.8
 """From which agreement on a response counts as saying what the answer says."""
 
 
-class Reliability(Record):
+class Reliability(FrozenModel):
     """What a band of stated confidence was worth."""
 
     stated: str
@@ -29,7 +29,7 @@ class Reliability(Record):
     """Their mean score."""
 
 
-class Calibration(Record):
+class Calibration(FrozenModel):
     """How far the stated confidence of one consortium and arbiter could be trusted."""
 
     consortium: str
@@ -48,7 +48,7 @@ class Calibration(Record):
     """By bands of stated confidence."""
 
 
-class MemberStats(Record):
+class MemberStats(FrozenModel):
     """How one model did as a member."""
 
     model: str
@@ -82,7 +82,7 @@ class MemberStats(Record):
     """In rated runs: how often it said what a wrong answer said, or not what a right one did."""
 
 
-class Stats(Record):
+class Stats(FrozenModel):
     """Everything that ratings and the record tell."""
 
     calibration: tuple[Calibration, ...]

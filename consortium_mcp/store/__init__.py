@@ -6,27 +6,27 @@ from consortium_mcp._util.lazy import lazy_names
 
 if TYPE_CHECKING:
     from consortium_mcp.store.journal import (
-        Begun,
-        NotHeld,
-        Paid,
-        Refused,
+        AlreadyPaid,
+        AttemptStarted,
+        LeaseLost,
+        OverBudget,
         Reservation,
         caller_scope,
         day_scope,
         run_scope,
     )
     from consortium_mcp.store.leases import LEASE_SECONDS
-    from consortium_mcp.store.runs import Room
+    from consortium_mcp.store.runs import RunCapacity
     from consortium_mcp.store.store import Store
 
 __all__ = [
     "LEASE_SECONDS",
-    "Begun",
-    "NotHeld",
-    "Paid",
-    "Refused",
+    "AttemptStarted",
+    "LeaseLost",
+    "AlreadyPaid",
+    "OverBudget",
     "Reservation",
-    "Room",
+    "RunCapacity",
     "Store",
     "caller_scope",
     "day_scope",
@@ -34,9 +34,18 @@ __all__ = [
 ]
 
 _HOMES = {  # imported when one of their names is first used: a server that starts only looks which names are saved
-    "journal": ("Begun", "NotHeld", "Paid", "Refused", "Reservation", "caller_scope", "day_scope", "run_scope"),
+    "journal": (
+        "AttemptStarted",
+        "LeaseLost",
+        "AlreadyPaid",
+        "OverBudget",
+        "Reservation",
+        "caller_scope",
+        "day_scope",
+        "run_scope",
+    ),
     "leases": ("LEASE_SECONDS",),
-    "runs": ("Room",),
+    "runs": ("RunCapacity",),
     "store": ("Store",),
 }
 

@@ -1,4 +1,4 @@
-"""Marks: by what a reader sees that something was written, here or by another process."""
+"""ChangeMarkers: by what a reader sees that something was written, here or by another process."""
 
 import time
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from consortium_mcp.store.consortiums import SavedConsortiums
 
 
 @dataclass(frozen=True)
-class Marks:
+class ChangeMarkers:
     """What differs when one of our lists has changed."""
 
     runs: tuple[str | None, str | None]
@@ -23,7 +23,7 @@ class Marks:
     """When the newest rating was given, ISO 8601; None before the first."""
 
 
-NOTHING = Marks(runs=(None, None), under_way={}, consortiums={}, rated_utc=None)
+NOTHING = ChangeMarkers(runs=(None, None), under_way={}, consortiums={}, rated_utc=None)
 """The marks of a database in which nothing was written."""
 
 
@@ -35,7 +35,7 @@ class Marking(SavedConsortiums):
         version: int = self.read("PRAGMA data_version")[0][0]
         return version
 
-    def load_marks(self) -> Marks:
+    def load_marks(self) -> ChangeMarkers:
         """The marks as they stand."""
         end = "SELECT run_id FROM runs ORDER BY run_id {} LIMIT 1"  # min() would look at every run
         ends = self.read(f"SELECT ({end.format('ASC')}), ({end.format('DESC')})")[0]
@@ -46,7 +46,7 @@ class Marking(SavedConsortiums):
             "FROM runs WHERE status = 'running' AND lease_until >= ?"
         )
         rated = self.read("SELECT datetime_utc FROM ratings ORDER BY datetime_utc DESC LIMIT 1")
-        return Marks(
+        return ChangeMarkers(
             runs=(ends[0], ends[1]),
             under_way={row[0]: (row[1], row[2], row[3]) for row in self.read(under_way, [time.time()])},
             consortiums=self.list_save_times(),

@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from consortium_mcp.errors import ConsortiumError, NotFound
+from consortium_mcp.errors import ConsortiumError, NotFoundError
 from consortium_mcp.records import now_utc
 from consortium_mcp.records.consortium import Consortium, load_saved_form
 from consortium_mcp.store.database import insert
@@ -26,8 +26,8 @@ class SavedConsortiums(SavedNames):
         """Load a definition.
 
         Raises:
-            NotFound: nothing is saved under that name.
-            InvalidConsortium: the saved row breaks a rule.
+            NotFoundError: nothing is saved under that name.
+            InvalidConsortiumError: the saved row breaks a rule.
         """
         rows = self.read("SELECT CAST(config AS BLOB) AS config FROM consortium_configs WHERE name = ?", [name])
         if not rows:
@@ -62,12 +62,12 @@ class SavedConsortiums(SavedNames):
         """Delete a definition and return it; None when its row was damaged.
 
         Raises:
-            NotFound: there is none.
+            NotFoundError: there is none.
             ConsortiumError: it is no caller's own.
         """
         try:
             removed = self.load_consortium(name)
-        except NotFound:
+        except NotFoundError:
             raise
         except ConsortiumError:
             removed = None
@@ -81,9 +81,9 @@ class SavedConsortiums(SavedNames):
             raise ConsortiumError(f"The consortium {name!r} is the server's, for all its callers; it stays.")
         return removed
 
-    def _not_found(self, name: str) -> NotFound:
+    def _not_found(self, name: str) -> NotFoundError:
         saved = ", ".join(self.list_consortium_names()) or "none"
-        return NotFound(f"No consortium named {name!r}. Saved: {saved}. list_consortiums shows them.")
+        return NotFoundError(f"No consortium named {name!r}. Saved: {saved}. list_consortiums shows them.")
 
     def list_takeovers(self) -> dict[str, list[str]]:
         """The files of llm-consortium that were read, and which names each held then."""

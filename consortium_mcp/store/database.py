@@ -19,7 +19,7 @@ import anyio.to_thread
 from consortium_mcp._util.caller import current_caller
 from consortium_mcp._util.lazy import LazyModule
 from consortium_mcp._util.sqlite_writer import Job, Writer
-from consortium_mcp.errors import StoreUnusable
+from consortium_mcp.errors import StoreUnusableError
 from consortium_mcp.store.ownership import show_own
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class DatabaseFile:
             shared: whether callers see each other's runs and consortiums.
 
         Raises:
-            StoreUnusable: it cannot be opened, is not a database, or was written by a newer release.
+            StoreUnusableError: it cannot be opened, is not a database, or was written by a newer release.
         """
         self.path = path
         self.shared = shared
@@ -61,7 +61,7 @@ class DatabaseFile:
             _create_private(path)
             self._reads_all = _connect_up_to_date(path)
         except (OSError, sqlite3.Error) as error:
-            raise StoreUnusable(why_unusable(path, error)) from error
+            raise StoreUnusableError(why_unusable(path, error)) from error
         self._reads_own: sqlite3.Connection | None = None
         self._writer = Writer(lambda: connect(path), name="consortium-store", at_rest=partial(_bring_to_disk, path))
 
@@ -78,24 +78,24 @@ class DatabaseFile:
                 self._reads_own.close()
 
     def check(self) -> str:
-        """How large the file is and which schema it has, in a few words. Raises StoreUnusable where it is damaged.
+        """How large the file is and which schema it has, in a few words. Raises StoreUnusableError where it is damaged.
 
         It is read in full, and written to as far as that leaves no trace.
         """
         damage = self.read("PRAGMA quick_check(1)")[0][0]
         if damage != "ok":
-            raise StoreUnusable(why_unusable(self.path, sqlite3.DatabaseError(f"database is malformed: {damage}")))
+            raise StoreUnusableError(why_unusable(self.path, sqlite3.DatabaseError(f"database is malformed: {damage}")))
         self.write(lambda connection: None)
         newest = self.read("SELECT name FROM _sqlite_migrations ORDER BY name DESC LIMIT 1")[0]["name"]
         return f"{self.path.stat().st_size / 1e6:,.1f} MB, schema {newest}"
 
     def read(self, sql: str, values: Iterable[Any] = ()) -> list[sqlite3.Row]:
-        """The rows of a query. Raises StoreUnusable."""
+        """The rows of a query. Raises StoreUnusableError."""
         try:
             with self._lock:
                 return self._connection().execute(sql, list(values)).fetchall()
         except sqlite3.Error as error:
-            raise StoreUnusable(why_unusable(self.path, error)) from error
+            raise StoreUnusableError(why_unusable(self.path, error)) from error
 
     async def loaded(self, read: Callable[..., T], *arguments: Any) -> T:
         """Call one of our methods that read, in the one thread that reads: more would only wait for each other."""
@@ -112,15 +112,15 @@ class DatabaseFile:
         return self._reads_own
 
     def check_writable(self) -> None:
-        """Raise StoreUnusable where nothing can be written now."""
+        """Raise StoreUnusableError where nothing can be written now."""
         self.write(lambda connection: None)  # its transaction takes the lock for writing
 
     def write(self, job: Job[T]) -> T:
-        """Run a job in a transaction, and return when that is committed. Raises StoreUnusable."""
+        """Run a job in a transaction, and return when that is committed. Raises StoreUnusableError."""
         try:
             return self._writer.write(job)
         except sqlite3.Error as error:
-            raise StoreUnusable(why_unusable(self.path, error)) from error
+            raise StoreUnusableError(why_unusable(self.path, error)) from error
 
     async def saved(self, write: Callable[..., T], *arguments: Any) -> T:
         """Call one of our methods that write, without a thread for it, and to its end even when we are cancelled.
@@ -132,7 +132,7 @@ class DatabaseFile:
             with anyio.CancelScope(shield=True):
                 result = await asyncio.wrap_future(self._writer.submit(lambda connection: call()))
         except sqlite3.Error as error:
-            raise StoreUnusable(why_unusable(self.path, error)) from error
+            raise StoreUnusableError(why_unusable(self.path, error)) from error
         return result
 
 
@@ -247,18 +247,18 @@ def _use_wal(connection: sqlite3.Connection) -> None:
 
 
 def _refuse_others(db: "sqlite_utils.Database", path: Path) -> None:
-    """Raise StoreUnusable for a file of another program, or of a newer release, before anything in it is changed."""
+    """Raise StoreUnusableError, before any change, for a file of another program, or of a newer release."""
     with sqlite_utils.Database(memory=True) as empty:
         known = {migration.name for migration in schema.migrations.pending(empty)}
     tables = [name for name in db.table_names() if not name.startswith("sqlite_")]
     if tables and not schema.migrations.applied(db):
-        raise StoreUnusable(
+        raise StoreUnusableError(
             f"The database {path} belongs to another program (it has a table {tables[0]}); nothing was changed. "
             "Name another file with CONSORTIUM_DATABASE."
         )
     newer = [migration.name for migration in schema.migrations.applied(db) if migration.name not in known]
     if newer:
-        raise StoreUnusable(
+        raise StoreUnusableError(
             f"The database {path} was written by a newer release of consortium-mcp ({newer[-1]}). "
             "Update with `pip install -U consortium-mcp`, or name another file with CONSORTIUM_DATABASE."
         )

@@ -25,7 +25,7 @@ class Reservation:
 
 
 @dataclass(frozen=True)
-class Begun:
+class AttemptStarted:
     """The attempt may be made."""
 
     attempt: int
@@ -33,14 +33,14 @@ class Begun:
 
 
 @dataclass(frozen=True)
-class Paid:
+class AlreadyPaid:
     """The call was made before; this is what it gave."""
 
     result: CallResult
 
 
 @dataclass(frozen=True)
-class Refused:
+class OverBudget:
     """A budget does not allow the attempt."""
 
     why: str
@@ -48,7 +48,7 @@ class Refused:
 
 
 @dataclass(frozen=True)
-class NotHeld:
+class LeaseLost:
     """The run is another process's by now, or somebody wants it cancelled."""
 
 
@@ -62,7 +62,7 @@ class Journal(DatabaseFile):
         reservation: Reservation,
         budgets: dict[str, Budget],
         owner: str | None = None,
-    ) -> Begun | Paid | Refused | NotHeld:
+    ) -> AttemptStarted | AlreadyPaid | OverBudget | LeaseLost:
         """Note that an attempt is about to be made and reserve what it may use, unless it is paid for or not allowed.
 
         One transaction over all processes on the file: what is in flight anywhere is counted.
@@ -74,22 +74,22 @@ class Journal(DatabaseFile):
         question = _question(spec)
         call = _call(run_id, spec, question, attempts=1)
 
-        def begin(connection: sqlite3.Connection) -> Begun | Paid | Refused | NotHeld:
+        def begin(connection: sqlite3.Connection) -> AttemptStarted | AlreadyPaid | OverBudget | LeaseLost:
             if owner is not None and not is_held(connection, run_id, owner, calls=True):
-                return NotHeld()
+                return LeaseLost()
             known = connection.execute(
                 "SELECT * FROM calls WHERE run_id = ? AND call_id = ?", [run_id, spec.call_id]
             ).fetchone()
             if known is not None and known["state"] == "done":
-                return Paid(result_of(known))
+                return AlreadyPaid(result_of(known))
             for scope, budget in budgets.items():
                 if why := _why_refused(connection, scope, budget, reservation):
-                    return Refused(why)
+                    return OverBudget(why)
             insert(connection, "questions", question, ignore=True)
             upsert = f"{insert_sql('calls', call)} ON CONFLICT DO UPDATE SET attempts = attempts + 1 RETURNING attempts"
             attempt: int = connection.execute(upsert, call).fetchone()[0]
             _reserve(connection, run_id, spec.call_id, attempt, reservation, budgets)
-            return Begun(attempt)
+            return AttemptStarted(attempt)
 
         return self.write(begin)
 

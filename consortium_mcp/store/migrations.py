@@ -43,7 +43,7 @@ def m002_runs(db: Database) -> None:
             consortium_name TEXT,           -- the saved consortium; null for an inline one
             consortium TEXT NOT NULL,       -- JSON: the definition as it was, arbiter resolved
             shuffle_seed INTEGER NOT NULL,  -- decides the order in which the arbiter sees the responses
-            fence_mark TEXT NOT NULL,       -- the random word of this run's fences
+            fence_token TEXT NOT NULL,       -- the random word of this run's fences
             replay_of TEXT,                 -- the run whose responses are judged again; null for a run of its own
             selected_iteration INTEGER,     -- whose synthesis is the answer, from 1
             answer TEXT,                    -- what the caller gets

@@ -23,7 +23,7 @@ class RunProgress(DatabaseFile):
     """What can be said of a run under way."""
 
     def load_progress(self, run_id: str) -> Progress:
-        """How far a run is, from what is written. Raises NotFound."""
+        """How far a run is, from what is written. Raises NotFoundError."""
         rows = self.read(f"SELECT {STATUS_SEEN} AS status, ended_utc FROM runs WHERE run_id = ?", [time.time(), run_id])
         if not rows:
             raise no_such_run(self, run_id)

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing
 from typing import Any
 
-from consortium_mcp.errors import StoreUnusable
+from consortium_mcp.errors import StoreUnusableError
 from consortium_mcp.store.database import DatabaseFile, connect, why_unusable
 from consortium_mcp.store.journal import run_scope
 
@@ -59,7 +59,7 @@ class Pruning(DatabaseFile):
 
         A file that an earlier release made is written anew for it, once, and nobody else writes meanwhile.
 
-        Raises StoreUnusable where another process does not let us; a later time will do as well.
+        Raises StoreUnusableError where another process does not let us; a later time will do as well.
         """
         before = self._size_bytes()
         try:
@@ -71,7 +71,7 @@ class Pruning(DatabaseFile):
                     time.sleep(PAUSE_SECONDS)
                 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         except sqlite3.Error as error:
-            raise StoreUnusable(why_unusable(self.path, error)) from error
+            raise StoreUnusableError(why_unusable(self.path, error)) from error
         return max(0, before - self._size_bytes())
 
     def _size_bytes(self) -> int:

@@ -34,7 +34,7 @@ def run_of(row: sqlite3.Row, iterations: tuple[Iteration, ...], usage: Usage) ->
         consortium_name=row["consortium_name"],
         consortium=Consortium.model_validate_json(row["consortium"]),
         shuffle_seed=row["shuffle_seed"],
-        fence_mark=row["fence_mark"],
+        fence_token=row["fence_token"],
         follow_up_to=row["follow_up_to"],
         output_schema=json.loads(row["output_schema"]) if row["output_schema"] else None,
         replay_of=row["replay_of"],

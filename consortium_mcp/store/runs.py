@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from consortium_mcp.errors import Busy, ConsortiumError, NotFound
+from consortium_mcp.errors import BusyError, ConsortiumError, NotFoundError
 from consortium_mcp.records import (
     Iteration,
     Parent,
@@ -34,15 +34,15 @@ _CALL_BEGUN = (
 """When a call was first asked; null when it was not."""
 
 
-def no_such_run(database: DatabaseFile, run_id: str) -> NotFound:
+def no_such_run(database: DatabaseFile, run_id: str) -> NotFoundError:
     """What is said of a run that is not there, or is another caller's."""
     three = database.read("SELECT run_id FROM runs ORDER BY run_id DESC LIMIT 3")
     newest = ", ".join(row["run_id"] for row in three) or "none yet"
-    return NotFound(f"No run {run_id!r}. Newest runs: {newest}. list_runs shows more.")
+    return NotFoundError(f"No run {run_id!r}. Newest runs: {newest}. list_runs shows more.")
 
 
 @dataclass(frozen=True)
-class Room:
+class RunCapacity:
     """How many runs may be under way at once; those inside another run do not count."""
 
     of_process: int
@@ -52,17 +52,17 @@ class Room:
     """That one caller has, whichever process holds them; None means any number."""
 
     def check(self, connection: sqlite3.Connection, owner: str, caller: str | None) -> None:
-        """Raise Busy where there is no room for one more."""
+        """Raise BusyError where there is no room for one more."""
         sql = (
             "SELECT count(*) FROM runs WHERE status = 'running' AND lease_until >= ? AND parent_run IS NULL AND {} = ?"
         )
         now = time.time()
         if connection.execute(sql.format("owner"), [now, owner]).fetchone()[0] >= self.of_process:
-            raise Busy(f"This server is busy with {self.of_process} runs; ask again in a minute.")
+            raise BusyError(f"This server is busy with {self.of_process} runs; ask again in a minute.")
         if self.of_caller is None or caller is None:
             return
         if connection.execute(sql.format("caller"), [now, caller]).fetchone()[0] >= self.of_caller:
-            raise Busy(
+            raise BusyError(
                 f"You have {self.of_caller} runs under way, as many as are allowed at once; wait with get_run until "
                 "one has ended, or stop one with cancel_run."
             )
@@ -78,7 +78,7 @@ class Runs(DatabaseFile):
         fingerprint: str | None = None,
         join_since: str | None = None,
         refusal: ConsortiumError | None = None,
-        room: Room | None = None,
+        room: RunCapacity | None = None,
         outer_owner: str | None = None,
     ) -> str | None:
         """Write a new run, held by `owner`; or return the id of the same call's run that is joined instead.
@@ -93,7 +93,7 @@ class Runs(DatabaseFile):
             outer_owner: the process that must hold the run inside which this one is; None for one inside no other.
 
         Raises:
-            Busy: too many runs are under way, or the run that asks is worked on elsewhere by now, or has ended.
+            BusyError: too many runs are under way, or the run that asks is worked on elsewhere by now, or has ended.
         """
         row = {
             "run_id": run.run_id,
@@ -103,7 +103,7 @@ class Runs(DatabaseFile):
             "consortium_name": run.consortium_name,
             "consortium": run.consortium.model_dump_json(),
             "shuffle_seed": run.shuffle_seed,
-            "fence_mark": run.fence_mark,
+            "fence_token": run.fence_token,
             "follow_up_to": run.follow_up_to,
             "output_schema": json.dumps(run.output_schema) if run.output_schema else None,
             "replay_of": run.replay_of,
@@ -136,7 +136,7 @@ class Runs(DatabaseFile):
 
         return self.write(open_or_join)
 
-    def mark_received(self, run_id: str) -> None:
+    def note_received(self, run_id: str) -> None:
         """Note that a caller was given the run's answer."""
         sql = "UPDATE runs SET received_utc = ? WHERE run_id = ? AND received_utc IS NULL AND status <> 'running'"
         self.write(lambda c: c.execute(sql, [now_utc(), run_id]) and None)
@@ -203,7 +203,7 @@ class Runs(DatabaseFile):
         """Load a run as it stands, with all that has arrived so far.
 
         Raises:
-            NotFound: there is no such run; names the newest ones.
+            NotFoundError: there is no such run; names the newest ones.
         """
         rows = self.read("SELECT * FROM runs WHERE run_id = ?", [run_id])
         if not rows:
@@ -266,9 +266,9 @@ def _find_joinable(connection: sqlite3.Connection, fingerprint: str | None, sinc
 
 
 def _check_parent(connection: sqlite3.Connection, parent: Parent, owner: str | None) -> None:
-    """Raise Busy where a process does not hold the run any more in whose call it asks."""
+    """Raise BusyError where a process does not hold the run any more in whose call it asks."""
     if owner is None or not is_held(connection, parent.run_id, owner, calls=True):
-        raise Busy(f"The run {parent.run_id}, which asks, has ended or is worked on elsewhere.")
+        raise BusyError(f"The run {parent.run_id}, which asks, has ended or is worked on elsewhere.")
 
 
 def _take_nested(connection: sqlite3.Connection, row: dict[str, Any]) -> str | None:

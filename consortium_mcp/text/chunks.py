@@ -10,7 +10,7 @@ PIECE = 80_000
 
 
 @dataclass(frozen=True)
-class Piece:
+class Chunk:
     """A part of a text."""
 
     text: str
@@ -20,7 +20,7 @@ class Piece:
     """Which part it is, and where the next one is; empty when it is the whole."""
 
 
-def piece_of(text: str, uri: str, offset: int = 0) -> Piece:
+def piece_of(text: str, uri: str, offset: int = 0) -> Chunk:
     """The piece of a text that begins at an offset, in characters.
 
     Args:
@@ -28,10 +28,10 @@ def piece_of(text: str, uri: str, offset: int = 0) -> Piece:
     """
     end = min(offset + PIECE, len(text))
     if offset == 0 and end == len(text):
-        return Piece(text, "")
+        return Chunk(text, "")
     note = f"Cut: these are the characters {offset} to {end} of {len(text)}. "
     note += f"The next piece: {piece_uri(uri, end)}" if end < len(text) else "This is the last piece."
-    return Piece(text[offset:end], note)
+    return Chunk(text[offset:end], note)
 
 
 def piece_uri(uri: str, offset: int) -> str:

@@ -3,7 +3,7 @@
 import re
 import unicodedata
 
-from consortium_mcp._util.record import Record
+from consortium_mcp._util.frozen_model import FrozenModel
 from consortium_mcp.text.thinking import strip_thinking
 
 # Our own reading of each word; what matters to a threshold is their order.
@@ -55,7 +55,7 @@ _LINE_END = 400  # characters of a line in which a confidence is looked for
 _SHORTEST = 11  # a whole number from here on can only be a percentage; 2 to 10 may as well be out of ten
 
 
-class Confidence(Record):
+class Confidence(FrozenModel):
     """A trust that could be read, or the reason why it could not."""
 
     value: float | None

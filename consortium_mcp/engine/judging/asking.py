@@ -6,7 +6,7 @@ from typing import Any
 
 from consortium_mcp.engine.judging.question import question, repair
 from consortium_mcp.engine.judging.reader import outside_thinking, read_fields, text_of
-from consortium_mcp.engine.members import Caller
+from consortium_mcp.engine.members import CallModel
 from consortium_mcp.records import CallResult, CallSpec, Iteration, Measures, Run, Verdict
 from consortium_mcp.records.consortium import OWN_ANSWER, alternatives
 from consortium_mcp.text.comparing import agreement
@@ -42,7 +42,9 @@ class Form:
     """Reads what of the synthesis stands in an unfinished reply; None where nothing can be told before its end."""
 
 
-async def ask_arbiter(run: Run, iteration: Iteration, call: Caller, reads_schema: ReadsSchema, form: Form) -> Iteration:
+async def ask_arbiter(
+    run: Run, iteration: Iteration, call: CallModel, reads_schema: ReadsSchema, form: Form
+) -> Iteration:
     """Ask the arbiter what it makes of an iteration's responses; where it fails, the strongest member stands in."""
     arbiter = run.consortium.arbiter or ""
     judged = await _verdict_of(run, iteration, arbiter, "arbiter", call, reads_schema, form)
@@ -59,7 +61,7 @@ async def ask_arbiter(run: Run, iteration: Iteration, call: Caller, reads_schema
 
 
 async def _verdict_of(
-    run: Run, iteration: Iteration, model: str, role: str, call: Caller, reads_schema: ReadsSchema, form: Form
+    run: Run, iteration: Iteration, model: str, role: str, call: CallModel, reads_schema: ReadsSchema, form: Form
 ) -> Iteration:
     """The iteration with a model's verdict, or the reason why there is none; an unreadable one is asked for again."""
     schema = form.schema(len(iteration.shown_order)) if reads_schema(model) else None
@@ -80,7 +82,7 @@ async def _verdict_of(
 
 
 async def _with_order_checked(
-    run: Run, judged: Iteration, arbiter: str, call: Caller, reads_schema: ReadsSchema, form: Form
+    run: Run, judged: Iteration, arbiter: str, call: CallModel, reads_schema: ReadsSchema, form: Form
 ) -> Iteration:
     """Where the confidence is close to the threshold, ask again with the responses reversed, and note what held."""
     verdict, rules = judged.verdict, run.consortium
@@ -97,7 +99,7 @@ async def _with_order_checked(
 
 
 async def _repaired(
-    run: Run, iteration: Iteration, asked: CallSpec, reply: str, verdict: Verdict | None, call: Caller, form: Form
+    run: Run, iteration: Iteration, asked: CallSpec, reply: str, verdict: Verdict | None, call: CallModel, form: Form
 ) -> Verdict | None:
     """The verdict after the second asking: the first one's text wins where it could be read."""
     problem = verdict.problem if verdict and verdict.problem else "no verdict in the form asked for"

@@ -10,14 +10,14 @@ from consortium_mcp.engine.judging.pick_and_rank import PICK, RANK
 from consortium_mcp.engine.judging.synthesize import FORM as SYNTHESIZE
 from consortium_mcp.engine.judging.synthesize import following
 from consortium_mcp.engine.judging.vote import is_decided, judge_by_vote
-from consortium_mcp.engine.members import Caller
+from consortium_mcp.engine.members import CallModel
 from consortium_mcp.engine.registry import Registry, load_registry
 from consortium_mcp.records import CallResult, Iteration, Run
 
 ENTRY_POINTS = "consortium_mcp.judging_methods"
 """The group in which another package names its JudgingMethod objects."""
 
-Judge = Callable[[Run, Iteration, Caller, ReadsSchema], Awaitable[Iteration]]
+Judge = Callable[[Run, Iteration, CallModel, ReadsSchema], Awaitable[Iteration]]
 """Returns the iteration with its verdict."""
 
 
@@ -53,13 +53,13 @@ class JudgingMethod:
 
 
 def _by_arbiter(form: Form) -> Judge:
-    async def judge(run: Run, iteration: Iteration, call: Caller, reads_schema: ReadsSchema) -> Iteration:
+    async def judge(run: Run, iteration: Iteration, call: CallModel, reads_schema: ReadsSchema) -> Iteration:
         return await ask_arbiter(run, iteration, call, reads_schema, form)
 
     return judge
 
 
-async def _synthesize(run: Run, iteration: Iteration, call: Caller, reads_schema: ReadsSchema) -> Iteration:
+async def _synthesize(run: Run, iteration: Iteration, call: CallModel, reads_schema: ReadsSchema) -> Iteration:
     form = SYNTHESIZE if run.output_schema is None else following(run.output_schema)
     return await ask_arbiter(run, iteration, call, reads_schema, form)
 

@@ -9,12 +9,12 @@ from consortium_mcp.engine.judging.asking import ReadsSchema
 from consortium_mcp.engine.judging.pick_and_rank import ballot_schema
 from consortium_mcp.engine.judging.question import question
 from consortium_mcp.engine.judging.reader import numbers_of, read_fields
-from consortium_mcp.engine.members import Caller
+from consortium_mcp.engine.members import CallModel
 from consortium_mcp.records import Iteration, MemberResponse, Run, Verdict
 from consortium_mcp.records.consortium import OWN_ANSWER
 
 
-async def judge_by_peers(run: Run, iteration: Iteration, call: Caller, reads_schema: ReadsSchema) -> Iteration:
+async def judge_by_peers(run: Run, iteration: Iteration, call: CallModel, reads_schema: ReadsSchema) -> Iteration:
     """Each member that gave a response orders those of the others; normalised Borda counts decide.
 
     The confidence is the winner's mean Borda score, 0.0-1.0: 1.0 when every ballot puts it first. Of two responses
@@ -56,7 +56,7 @@ def borda(ballots: dict[str, list[str]], candidates: list[str]) -> dict[str, flo
 
 
 async def _ballot(
-    run: Run, iteration: Iteration, voter: MemberResponse, call: Caller, reads_schema: ReadsSchema
+    run: Run, iteration: Iteration, voter: MemberResponse, call: CallModel, reads_schema: ReadsSchema
 ) -> list[str]:
     """The response ids in the order in which a voter puts the others' responses; empty when that cannot be read.
 

@@ -43,7 +43,7 @@ def question(
         model=call["model"],
         prompt=fill(
             "arbiter",
-            mark=run.fence_mark,
+            mark=run.fence_token,
             prompt=_unmarked(run.prompt, run),
             instructions=_instructions(run),
             responses="\n".join(
@@ -63,7 +63,7 @@ def repair(run: Run, asked: CallSpec, form: str, reply: str, problem: str) -> Ca
     prompt = fill(
         "arbiter_repair",
         problem=_unmarked(problem, run),
-        mark=run.fence_mark,
+        mark=run.fence_token,
         prompt=_unmarked(clip(run.prompt, REPAIR_LIMIT), run),
         reply=_unmarked(clip(outside_thinking(reply) or reply, REPAIR_LIMIT), run),
         form=_form(run, form, asked.output_schema is not None),
@@ -99,9 +99,9 @@ def _earlier(run: Run) -> str:
 
 
 def _fenced(name: str, text: str, run: Run) -> str:
-    return f"--- {name} {run.fence_mark} ---\n{_unmarked(text, run)}\n--- end of {name} {run.fence_mark} ---"
+    return f"--- {name} {run.fence_token} ---\n{_unmarked(text, run)}\n--- end of {name} {run.fence_token} ---"
 
 
 def _unmarked(text: str, run: Run) -> str:
     """The text without this run's mark: nobody can know it, so only chance or a leak could bring it there."""
-    return text.replace(run.fence_mark, "[mark]")
+    return text.replace(run.fence_token, "[mark]")

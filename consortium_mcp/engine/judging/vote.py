@@ -4,8 +4,8 @@ from collections.abc import Collection, Sequence
 from itertools import combinations
 
 from consortium_mcp.engine.judging.asking import ReadsSchema
-from consortium_mcp.engine.members import Caller
-from consortium_mcp.errors import ModelUnavailable
+from consortium_mcp.engine.members import CallModel
+from consortium_mcp.errors import ModelUnavailableError
 from consortium_mcp.models.embeddings import cosine, embed
 from consortium_mcp.records import CallResult, Iteration, Run, Verdict, Votes
 from consortium_mcp.text.comparing import final_answer, may_mean_the_same, same_answer, without_confidence
@@ -14,7 +14,7 @@ SAME_MEANING = 0.9
 """From which cosine of their vectors two answers mean the same: what is merely about the same thing stays below it."""
 
 
-async def judge_by_vote(run: Run, iteration: Iteration, call: Caller, reads_schema: ReadsSchema) -> Iteration:
+async def judge_by_vote(run: Run, iteration: Iteration, call: CallModel, reads_schema: ReadsSchema) -> Iteration:
     """The answer of the largest group; of equal groups the one whose first response was declared first.
 
     The confidence is the group's share of the votes, those that nobody waited for counted against it.
@@ -72,7 +72,7 @@ async def _joined_by_meaning(groups: list[Votes], embedding_model: str | None) -
         return groups, None
     try:
         vectors = await embed(embedding_model, [group.answer for group in groups])
-    except ModelUnavailable as error:
+    except ModelUnavailableError as error:
         return groups, f"the embedding model {embedding_model} failed ({error}), so answers are compared by wording"
     joined: list[tuple[Votes, list[float]]] = []
     for group, vector in zip(groups, vectors, strict=True):

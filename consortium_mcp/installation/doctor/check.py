@@ -2,10 +2,10 @@
 
 from typing import Literal
 
-from consortium_mcp._util.record import Record
+from consortium_mcp._util.frozen_model import FrozenModel
 
 
-class Check(Record):
+class Check(FrozenModel):
     """What was found of one thing."""
 
     about: str

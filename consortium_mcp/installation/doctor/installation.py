@@ -12,7 +12,7 @@ from packaging.requirements import Requirement
 from consortium_mcp.installation.doctor.check import Check
 from consortium_mcp.models.llm_log import log_state
 from consortium_mcp.models.local.engine import local_model_problem
-from consortium_mcp.service.service import Consultancy
+from consortium_mcp.service.service import ConsortiumService
 from consortium_mcp.settings import PREFIX, Settings, load_settings
 
 PACKAGE = "consortium-mcp"
@@ -63,8 +63,8 @@ def check_settings() -> Iterator[Check]:
 
 def check_database() -> Iterator[Check]:
     """Whether the database can be opened, read in full and written."""
-    with Consultancy() as consultancy:
-        store = consultancy.store
+    with ConsortiumService() as service:
+        store = service.store
         yield Check(about="Database", state="ok", found=f"{store.path}, {store.check()}")
 
 

@@ -10,7 +10,7 @@ from consortium_mcp.models.local import LOCAL_MODEL_ID
 from consortium_mcp.records import CallResult, CallSpec
 from consortium_mcp.records.consortium import Consortium, models_of
 from consortium_mcp.service.definitions import with_arbiter
-from consortium_mcp.service.service import Consultancy
+from consortium_mcp.service.service import ConsortiumService
 
 LIVE_SECONDS = 60
 """How long a model may take for its answer to the tiny question."""
@@ -28,16 +28,16 @@ _LIVE_REMEDIES = {
 
 async def call_models() -> list[Check]:
     """Call every hosted model that would be asked, all at once."""
-    with Consultancy() as consultancy:
-        entries = _hosted(consultancy, load_catalogue())
+    with ConsortiumService() as service:
+        entries = _hosted(service, load_catalogue())
         checks: dict[str, Check] = {}
 
         async def call(entry: ModelEntry) -> None:
-            consultancy.clients.use_in(entry)
+            service.clients.use_in(entry)
             spec = CallSpec(
                 call_id="live", iteration=1, label=entry.model_id, model=entry.model_id, prompt=_LIVE_PROMPT
             )
-            result = await make_call(entry, spec, consultancy.limits, LIVE_SECONDS, consultancy.llm_log.write)
+            result = await make_call(entry, spec, service.limits, LIVE_SECONDS, service.llm_log.write)
             checks[entry.model_id] = _called(entry, result)
 
         try:
@@ -45,16 +45,16 @@ async def call_models() -> list[Check]:
                 for entry in entries:
                     group.start_soon(call, entry)
         finally:
-            await consultancy.clients.aclose()
+            await service.clients.aclose()
     nobody = Check(about="Live calls", state="ok", found="no hosted model would be asked")
     return [checks[entry.model_id] for entry in entries] or [nobody]
 
 
-def _hosted(consultancy: Consultancy, catalogue: Catalogue) -> list[ModelEntry]:
+def _hosted(service: ConsortiumService, catalogue: Catalogue) -> list[ModelEntry]:
     """The usable models, neither embedded nor consortiums themselves, that saved consortiums name, or the default."""
-    saved, _ = consultancy.store.list_consortiums()
-    named: list[Consortium] = list(saved.values()) or [consultancy.definitions.resolve(catalogue)[1]]
-    allowed = consultancy.settings.allowed_models
+    saved, _ = service.store.list_consortiums()
+    named: list[Consortium] = list(saved.values()) or [service.definitions.resolve(catalogue)[1]]
+    allowed = service.settings.allowed_models
     found: dict[str, ModelEntry] = {}
     for name in (name for consortium in named for name in models_of(with_arbiter(consortium))):
         if name in saved:

@@ -11,7 +11,7 @@ from consortium_mcp.engine.strategies import strategies
 from consortium_mcp.errors import ConsortiumError
 from consortium_mcp.installation.doctor.check import Check
 from consortium_mcp.models.catalogue import Catalogue, ModelEntry, load_catalogue
-from consortium_mcp.service.service import Consultancy
+from consortium_mcp.service.service import ConsortiumService
 from consortium_mcp.settings import llm_user_path, load_settings
 
 
@@ -70,19 +70,19 @@ def _has_key(entry: ModelEntry) -> bool:
 def check_consortiums() -> Iterator[Check]:
     """Which saved consortiums can run, and whom a consult asks that names nobody."""
     catalogue = load_catalogue()
-    with Consultancy() as consultancy:
-        loaded, damaged = consultancy.store.list_consortiums()
+    with ConsortiumService() as service:
+        loaded, damaged = service.store.list_consortiums()
         problems = {
             name: problem
             for name, one in loaded.items()
-            if (problem := consultancy.definitions.problem(name, one, catalogue))
+            if (problem := service.definitions.problem(name, one, catalogue))
         }
         for name, problem in sorted((damaged | problems).items()):
             yield Check(about="Consortiums", state="warning", found=f"{name!r} cannot run: {problem}")
         if ready := sorted(set(loaded) - set(problems)):
             yield Check(about="Consortiums", state="ok", found=f"ready: {', '.join(ready)}")
         try:
-            default_name, default = consultancy.definitions.resolve(catalogue)
+            default_name, default = service.definitions.resolve(catalogue)
         except ConsortiumError as error:
             yield Check(about="Default", state="warning", found=f"A consult that names nobody cannot run: {error}")
         else:

@@ -17,8 +17,8 @@ from typing import Any
 
 from pydantic import JsonValue
 
-from consortium_mcp._util.record import Record
-from consortium_mcp.errors import ConsortiumError, ModelUnavailable
+from consortium_mcp._util.frozen_model import FrozenModel
+from consortium_mcp.errors import ConsortiumError, ModelUnavailableError
 from consortium_mcp.models.local.weights import chosen_weights, weights_status
 
 SLOTS = 4
@@ -46,7 +46,7 @@ _GRAMMAR_STYLE: dict[str, JsonValue] = {
 }
 
 
-class LocalModelFailed(ConsortiumError):
+class LocalModelError(ConsortiumError):
     """The local model could not answer this prompt."""
 
     def __init__(self, message: str, code: str | None = None) -> None:
@@ -55,7 +55,7 @@ class LocalModelFailed(ConsortiumError):
         """The kind, in the words of OpenAI's error bodies; None when it has no name there."""
 
 
-class Finished(Record):
+class Finished(FrozenModel):
     """How a reply ended."""
 
     finish_reason: str | None
@@ -135,7 +135,7 @@ class Reply:
     def finish(self, usage: dict[str, int]) -> None:
         """Take what llama.cpp says when it has written the whole."""
         if self.schema is not None and self._finish_reason == "stop" and not _is_json(self._text):
-            self.end(LocalModelFailed("The local model cannot be held to this JSON schema. Ask with a simpler schema."))
+            self.end(LocalModelError("The local model cannot be held to this JSON schema. Ask with a simpler schema."))
             return
         self.end(
             Finished(
@@ -182,7 +182,7 @@ class _Writing:
         Args:
             close: called when no reply can join any more.
         """
-        end: Exception = LocalModelFailed("The local model stopped, because the program is ending.")
+        end: Exception = LocalModelError("The local model stopped, because the program is ending.")
         try:
             try:
                 if self.replies[0].is_shareable:
@@ -218,7 +218,7 @@ class _Writing:
             # With progress there is a chunk, and so a look at the stop flags, after each batch of a long prompt.
             server.handle_chat_completions(request | {"stream": True, "return_progress": True}, receive)
         except (RuntimeError, ValueError) as error:
-            raise LocalModelFailed(f"The local model could not answer: {error}") from error
+            raise LocalModelError(f"The local model could not answer: {error}") from error
 
     def _receive(self, chunk: dict[str, Any]) -> bool:
         """Take one chunk from llama.cpp; true stops it."""
@@ -293,7 +293,7 @@ def _loaded_server(weights: Path | None) -> Any:
     with _loading:
         if path not in _servers:
             if problem := local_model_problem(weights):
-                raise ModelUnavailable(problem)
+                raise ModelUnavailableError(problem)
             if not _servers:
                 atexit.register(_servers.clear)  # llama.cpp's threads end while the interpreter is whole
             _servers[path] = _load(path)
@@ -317,7 +317,7 @@ def _load(path: Path) -> Any:
     try:
         return xllamacpp.Server(params)
     except (RuntimeError, ValueError) as error:
-        raise ModelUnavailable(
+        raise ModelUnavailableError(
             f"llama.cpp could not load {path}: {error} `consortium-mcp local-model fetch` checks the default weights; "
             "another GGUF file must be one that this version of xllamacpp supports."
         ) from error
@@ -378,10 +378,10 @@ def _is_json(text: str) -> bool:
     return True
 
 
-def _failure(error: dict[str, Any]) -> LocalModelFailed:
+def _failure(error: dict[str, Any]) -> LocalModelError:
     if error.get("type") != "exceed_context_size_error":
-        return LocalModelFailed(f"The local model could not answer: {error.get('message')}")
-    return LocalModelFailed(
+        return LocalModelError(f"The local model could not answer: {error.get('message')}")
+    return LocalModelError(
         f"The prompt has {error.get('n_prompt_tokens')} tokens; the local model takes at most {error.get('n_ctx')}. "
         "Shorten it, or ask another model.",
         code="context_length_exceeded",

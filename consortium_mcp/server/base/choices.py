@@ -30,7 +30,7 @@ MOST_TOKENS = 80
 """How many names a description holds, and what they may cost together."""
 
 
-class Menu:
+class SchemaChoices:
     """What can be chosen: the saved names as they are now, all else as it was when it was last looked up."""
 
     def __init__(self, list_saved: Callable[[], Sequence[str]], allowed_models: tuple[str, ...]) -> None:

@@ -15,7 +15,7 @@ from mcp_types import INVALID_PARAMS, CallToolResult, GetPromptResult, InputRequ
 from pydantic import ValidationError
 
 from consortium_mcp.errors import ConsortiumError
-from consortium_mcp.server.base.choices import Menu
+from consortium_mcp.server.base.choices import SchemaChoices
 from consortium_mcp.server.base.result_size import TEXT_TOKENS, shortened
 from consortium_mcp.server.base.tool_schemas import input_schema, output_schema, with_choices
 from consortium_mcp.text.masking import masked
@@ -36,7 +36,7 @@ class InputNeeded(Exception):
 class StrictServer(MCPServer[Any]):
     """The SDK ignores unknown arguments and puts its own words before a tool's error; here neither happens."""
 
-    def __init__(self, name: str, *, menu: Menu, **options: Any) -> None:
+    def __init__(self, name: str, *, menu: SchemaChoices, **options: Any) -> None:
         """A server that has yet to get its tools.
 
         Args:

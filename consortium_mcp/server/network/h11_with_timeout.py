@@ -12,11 +12,11 @@ class PromptConfig(uvicorn.Config):
     """uvicorn's configuration, and how long a request may take to arrive."""
 
     def __init__(self, app: Any, request_timeout_seconds: float, **options: Any) -> None:
-        super().__init__(app, http=PromptHTTP, ws="none", **options)
+        super().__init__(app, http=DeadlineH11Protocol, ws="none", **options)
         self.request_timeout_seconds = request_timeout_seconds
 
 
-class PromptHTTP(H11Protocol):
+class DeadlineH11Protocol(H11Protocol):
     """Cuts a connection whose request, headers and body, is not there in time; uvicorn waits for ever.
 
     Beyond the limit of connections the new ones are refused; uvicorn refuses what comes over the old ones, too.

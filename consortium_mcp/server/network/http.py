@@ -20,7 +20,7 @@ from consortium_mcp.server.network.tokens import Verifier, verifier_of
 from consortium_mcp.server.network.web_app import web_app
 from consortium_mcp.server.shutdown import end_soon
 from consortium_mcp.service.runner import Runner
-from consortium_mcp.service.service import Consultancy
+from consortium_mcp.service.service import ConsortiumService
 from consortium_mcp.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -47,15 +47,15 @@ def serve_http(settings: Settings) -> None:
     """
     verifier = verifier_of(settings)
     allow_files(settings.max_connections + _OTHER_FILES)
-    with listening(settings, asks_for_token=verifier is not None) as listener, Consultancy(settings) as consultancy:
+    with listening(settings, asks_for_token=verifier is not None) as listener, ConsortiumService(settings) as service:
         reached = " and ".join(urls(settings, listener, [PATHS[one] for one in settings.transport]))
         click.echo(f"Serving on {reached}; Ctrl-C ends.", err=True)
-        run(_serve, consultancy, listener, verifier)
+        run(_serve, service, listener, verifier)
 
 
-async def _serve(consultancy: Consultancy, listener: socket.socket, verifier: Verifier | None) -> None:
-    settings = consultancy.settings
-    async with Runner(consultancy) as runner:
+async def _serve(service: ConsortiumService, listener: socket.socket, verifier: Verifier | None) -> None:
+    settings = service.settings
+    async with Runner(service) as runner:
         if settings.resume != "manual":
             await runner.recover()
         admission = Admission(settings.max_requests_per_caller, needs_caller=verifier is not None)
@@ -101,7 +101,7 @@ async def _end_on_signal(runner: Runner, web: uvicorn.Server) -> None:
     hurry = anyio.Event()
 
     async def end() -> None:
-        await runner.leave(runner.consultancy.settings.grace_seconds, hurry)
+        await runner.leave(runner.service.settings.grace_seconds, hurry)
         end_soon(0)
         web.should_exit = True
         logging.getLogger("uvicorn.error").disabled = True  # a traceback for each connection that is cut now

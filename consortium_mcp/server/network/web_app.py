@@ -18,7 +18,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from consortium_mcp.errors import ConsortiumError, StoreUnusable
+from consortium_mcp.errors import ConsortiumError, StoreUnusableError
 from consortium_mcp.models.catalogue import load_catalogue
 from consortium_mcp.server.base.mcp_server import StrictServer
 from consortium_mcp.server.network.admission import AuditedVerifier
@@ -40,7 +40,7 @@ def web_app(server: StrictServer, runner: Runner, hosts: Sequence[str], verifier
         hosts: the exact Host headers that are served.
         verifier: says whose a token is; None asks for no token.
     """
-    settings = runner.consultancy.settings
+    settings = runner.service.settings
     guarded = _guarded(_Whole(Starlette(routes=_mcp_routes(server, settings))), settings, verifier)
     asked = _HostCheck(guarded, hosts)
     routes = [Route("/healthz", _health), Route("/readyz", Readiness(runner).answer), *_metadata_routes(settings)]
@@ -93,17 +93,17 @@ class Readiness:
             if self._asked + READY_SECONDS < time.monotonic():
                 self._problem = await anyio.to_thread.run_sync(self._find_problem)
                 self._asked = time.monotonic()
-        problem = "the server is about to end" if self._runner.consultancy.leaving else self._problem
+        problem = "the server is about to end" if self._runner.service.leaving else self._problem
         return JSONResponse({"ready": problem is None, "why": problem}, 200 if problem is None else 503)
 
     def _find_problem(self) -> str | None:
-        office = self._runner.consultancy
+        service = self._runner.service
         try:
-            office.store.check_writable()
-        except StoreUnusable:
+            service.store.check_writable()
+        except StoreUnusableError:
             return "the database cannot be written; the log says more"
         try:
-            usable = load_catalogue().usable_ids(office.settings.allowed_models)
+            usable = load_catalogue().usable_ids(service.settings.allowed_models)
         except ConsortiumError:
             return "llm's configuration cannot be read; the log says more"
         if not usable:

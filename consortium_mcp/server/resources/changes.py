@@ -8,11 +8,11 @@ import anyio
 from mcp.server.subscriptions import ResourcesListChanged, ResourceUpdated, ServerEvent, ToolsListChanged
 
 from consortium_mcp._util.caller import calling
-from consortium_mcp.errors import StoreUnusable
+from consortium_mcp.errors import StoreUnusableError
 from consortium_mcp.records.uris import CONSORTIUMS, RUNS, STATS, consortium_uri, iteration_uri, run_uri, transcript_uri
 from consortium_mcp.server.resources.listeners import Listeners
 from consortium_mcp.store import Store
-from consortium_mcp.store.change_markers import NOTHING, Marks
+from consortium_mcp.store.change_markers import NOTHING, ChangeMarkers
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ class Changes:
         self._store = store
         self._turn = anyio.Lock()
         self._version = 0
-        self._seen: dict[str | None, Marks] = {}
+        self._seen: dict[str | None, ChangeMarkers] = {}
 
     @asynccontextmanager
     async def lifespan(self, server: object) -> AsyncIterator[None]:
@@ -65,7 +65,7 @@ class Changes:
                 with calling(caller):
                     await self._announce(caller)
             self._version = version
-        except StoreUnusable as error:
+        except StoreUnusableError as error:
             logger.warning("Changes cannot be looked for: %s", error)
 
     async def _announce(self, caller: str | None) -> None:
@@ -76,7 +76,7 @@ class Changes:
             await self.listeners.publish(event)
 
 
-def events_between(before: Marks, now: Marks) -> Iterator[ServerEvent]:
+def events_between(before: ChangeMarkers, now: ChangeMarkers) -> Iterator[ServerEvent]:
     """What is announced when the marks have changed; the same event may come twice."""
     if before.runs != now.runs:
         yield from (ResourcesListChanged(), ResourceUpdated(RUNS))

@@ -16,7 +16,7 @@ from mcp_types import (
     Resource,
 )
 
-from consortium_mcp.errors import ConsortiumError, StoreUnusable
+from consortium_mcp.errors import ConsortiumError, StoreUnusableError
 from consortium_mcp.records import RunOutline
 from consortium_mcp.records.consortium import Consortium
 from consortium_mcp.records.uris import CONSORTIUMS, RUNS, consortium_uri, transcript_uri
@@ -53,7 +53,7 @@ def add_listing(server: StrictServer, store: Store) -> None:
 def _answered(make: Any) -> Any:
     try:
         return make()
-    except StoreUnusable as error:
+    except StoreUnusableError as error:
         raise MCPError(INTERNAL_ERROR, str(error)) from error
     except ConsortiumError as error:
         raise MCPError(INVALID_PARAMS, str(error)) from error

@@ -19,7 +19,7 @@ from mcp_types import (
     TextResourceContents,
 )
 
-from consortium_mcp.errors import ConsortiumError, NotFound
+from consortium_mcp.errors import ConsortiumError, NotFoundError
 from consortium_mcp.records import Iteration, MemberResponse, Run
 from consortium_mcp.records.uris import CONSORTIUMS, MODELS, RUNS, STATS, response_id_of
 from consortium_mcp.reports.markdown import transcript
@@ -50,8 +50,8 @@ def add_resources(server: StrictServer, runner: Runner) -> None:
     _add_consortiums(server, runner)
     _add_runs(server, runner)
     _add_parts_of_runs(server, runner)
-    add_listing(server, runner.consultancy.store)
-    _read_in_pieces(server, _Begun(runner.consultancy.store.reader))
+    add_listing(server, runner.service.store)
+    _read_in_pieces(server, _Begun(runner.service.store.reader))
 
 
 def _notes(priority: float, *audience: Role) -> Annotations:
@@ -60,7 +60,7 @@ def _notes(priority: float, *audience: Role) -> Annotations:
 
 
 def _add_consortiums(server: StrictServer, runner: Runner) -> None:
-    store = runner.consultancy.store
+    store = runner.service.store
 
     @server.resource(
         CONSORTIUMS, name="consortiums", title="Saved consortiums", mime_type=_JSON, annotations=_notes(0.6)
@@ -89,11 +89,11 @@ def _add_consortiums(server: StrictServer, runner: Runner) -> None:
     @server.resource(STATS, name="stats", title="Statistics", mime_type=_JSON, annotations=_notes(0.3))
     async def stats() -> str:
         """How far stated confidences were right, and how the members did."""
-        return (await _read(lambda: load_stats(runner.consultancy))).model_dump_json(indent=1)
+        return (await _read(lambda: load_stats(runner.service))).model_dump_json(indent=1)
 
 
 def _add_runs(server: StrictServer, runner: Runner) -> None:
-    store = runner.consultancy.store
+    store = runner.service.store
 
     @server.resource(RUNS, name="runs", title="Newest runs", mime_type=_JSON, annotations=_notes(0.4))
     async def runs() -> str:
@@ -119,7 +119,7 @@ def _add_runs(server: StrictServer, runner: Runner) -> None:
 
 
 def _add_parts_of_runs(server: StrictServer, runner: Runner) -> None:
-    store = runner.consultancy.store
+    store = runner.service.store
 
     @server.resource(
         f"{RUNS}/{{run_id}}/iterations/{{iteration}}",
@@ -149,14 +149,14 @@ def _iteration(run: Run, number: str) -> Iteration:
     for iteration in run.iterations:
         if str(iteration.number) == number:
             return iteration
-    raise NotFound(f"The run {run.run_id} has no iteration {number[:40]!r}; it has {len(run.iterations)}, from 1.")
+    raise NotFoundError(f"The run {run.run_id} has no iteration {number[:40]!r}; it has {len(run.iterations)}, from 1.")
 
 
 def _response(run: Run, response_id: str) -> MemberResponse:
     responses = {one.response_id: one for iteration in run.iterations for one in iteration.responses}
     if response_id not in responses:
         there = ", ".join(list(responses)[:20]) or "none yet"
-        raise NotFound(f"The run {run.run_id} has no response {response_id[:40]!r}. There are: {there}.")
+        raise NotFoundError(f"The run {run.run_id} has no response {response_id[:40]!r}. There are: {there}.")
     return responses[response_id]
 
 
@@ -215,7 +215,7 @@ def _one_piece(content: TextResourceContents, uri: str, offset: int | None, aske
 async def _read(load: Callable[[], T]) -> T:
     try:
         return await anyio.to_thread.run_sync(load)
-    except NotFound as error:
+    except NotFoundError as error:
         raise ResourceNotFoundError(str(error)) from error
     except ConsortiumError as error:
         raise ResourceError(str(error)) from error

@@ -13,7 +13,7 @@ from consortium_mcp.reports.markdown import plan_text
 from consortium_mcp.server.tools.parameters import Rules, gather_asked
 from consortium_mcp.server.tools.results import definition_text
 from consortium_mcp.server.tools.sampling import follows_run
-from consortium_mcp.service.estimate import Plan
+from consortium_mcp.service.estimate import Estimate
 from consortium_mcp.service.runner import Runner
 
 
@@ -31,7 +31,7 @@ def overwriting(runner: Runner) -> Callable[..., Awaitable[Elicit[Confirmation] 
     """The question whether a saved consortium may be replaced."""
 
     async def confirm_overwriting(ctx: Context[Any, Any], name: str, overwrite: bool) -> Elicit[Confirmation] | None:
-        store = runner.consultancy.store
+        store = runner.service.store
         if overwrite or not _can_ask(ctx) or name not in await anyio.to_thread.run_sync(store.list_own_names):
             return None
         loaded, _ = await anyio.to_thread.run_sync(store.list_consortiums)
@@ -43,7 +43,7 @@ def overwriting(runner: Runner) -> Callable[..., Awaitable[Elicit[Confirmation] 
 
 def spending(runner: Runner) -> Callable[..., Awaitable[Elicit[Confirmation] | None]]:
     """The question whether a consult may cost what it is estimated to; raises where nobody can be asked."""
-    office = runner.consultancy
+    service = runner.service
 
     async def confirm_spending(
         ctx: Context[Any, Any],
@@ -53,11 +53,11 @@ def spending(runner: Runner) -> Callable[..., Awaitable[Elicit[Confirmation] | N
         max_cost_usd: float | None,
         dry_run: bool,
     ) -> Elicit[Confirmation] | None:
-        limit = office.settings.confirm_cost_usd
+        limit = service.settings.confirm_cost_usd
         if limit is None or dry_run or follows_run(ctx) or (max_cost_usd is not None and max_cost_usd <= limit):
             return None
         budget = Budget(max_calls=max_calls, max_cost_usd=max_cost_usd)
-        plan = await anyio.to_thread.run_sync(lambda: office.plan(prompt, budget=budget, **asked))
+        plan = await anyio.to_thread.run_sync(lambda: service.plan(prompt, budget=budget, **asked))
         if plan.problems or (plan.cost_usd is not None and plan.cost_usd[1] <= limit):
             return None
         if not _can_ask(ctx):
@@ -93,7 +93,7 @@ def _can_ask(ctx: Context[Any, Any]) -> bool:
     return elicitation is not None and (elicitation.form is not None or elicitation.url is None)
 
 
-def _estimate(plan: Plan, limit: float) -> str:
+def _estimate(plan: Estimate, limit: float) -> str:
     if plan.cost_usd is None:
         return f"what this consult may cost is unknown, and above ${limit:g} the user decides"
     return f"this consult may cost up to ${plan.cost_usd[1]:.2f}, and above ${limit:g} the user decides"

@@ -46,7 +46,7 @@ def add_consulting(server: StrictServer, runner: Runner, cancellations: Cancella
 
 
 def _add_consult(server: StrictServer, runner: Runner, cancellations: Cancellations) -> None:
-    office = runner.consultancy
+    service = runner.service
 
     @server.tool(title="Consult a consortium", annotations=hints("Consult a consortium", world=True))
     async def consult_consortium(
@@ -85,13 +85,13 @@ def _add_consult(server: StrictServer, runner: Runner, cancellations: Cancellati
         the run_id until there is an answer; do not consult again. The same call again joins a run that is under way.
         """
         was_asked(confirmed, "nothing was asked and nothing was spent.")
-        if run_id := take_answers(ctx, office.client_calls):
+        if run_id := take_answers(ctx, service.sampling_queue):
             with cancellations.following(ctx.request_context, run_id):
                 return await _follow(ctx, runner, run_id, wait_seconds)
         budget = Budget(max_calls=max_calls, max_cost_usd=max_cost_usd)
         if dry_run:
-            return plan_result(await anyio.to_thread.run_sync(lambda: office.plan(prompt, budget=budget, **asked)))
-        run = await office.opened(prompt, budget=budget, deadline_seconds=deadline_seconds, join=True, **asked)
+            return plan_result(await anyio.to_thread.run_sync(lambda: service.plan(prompt, budget=budget, **asked)))
+        run = await service.opened(prompt, budget=budget, deadline_seconds=deadline_seconds, join=True, **asked)
         runner.submit(run)
         with cancellations.following(ctx.request_context, run.run_id):
             return await _follow(ctx, runner, run.run_id, wait_seconds)
@@ -113,7 +113,7 @@ def _add_get_run(server: StrictServer, runner: Runner, cancellations: Cancellati
 
         An interrupted run is continued: what was paid for is not paid for again.
         """
-        take_answers(ctx, runner.consultancy.client_calls)
+        take_answers(ctx, runner.service.sampling_queue)
         if (await runner.load(run_id)).status == "interrupted":
             runner.submit(run_id)
         with cancellations.following(ctx.request_context, run_id):
@@ -121,7 +121,7 @@ def _add_get_run(server: StrictServer, runner: Runner, cancellations: Cancellati
 
 
 def _add_cancel_run(server: StrictServer, runner: Runner) -> None:
-    store = runner.consultancy.store
+    store = runner.service.store
 
     @server.tool(title="Cancel a run", annotations=hints("Cancel a run", destroys=True, again=True))
     async def cancel_run(run_id: RunId) -> Annotated[CallToolResult, ConsultResult]:
@@ -136,12 +136,12 @@ async def _follow(
     ctx: Context[Any, Any], runner: Runner, run_id: str, wait_seconds: float | None, detail: str = "answer"
 ) -> CallToolResult:
     """The run's result when it has ended or the time is over; until then progress is reported, and the client asked."""
-    wait = runner.consultancy.settings.wait_seconds if wait_seconds is None else wait_seconds
-    async with lent_model(ctx, runner.consultancy.client_calls, run_id):
+    wait = runner.service.settings.wait_seconds if wait_seconds is None else wait_seconds
+    async with lent_model(ctx, runner.service.sampling_queue, run_id):
         progress = await _report(ctx, runner.follow(run_id, wait))
     run = await runner.load(run_id)
     if run.answer is not None and not await _has_left(ctx):
-        runner.start(runner.consultancy.mark_received, run_id)  # written before anything that is asked next
+        runner.start(runner.service.note_received, run_id)  # written before anything that is asked next
     return consult_result(run, progress, detail)
 
 

@@ -52,7 +52,7 @@ def add_definitions(server: StrictServer, runner: Runner) -> None:
 
 
 def _add_save(server: StrictServer, runner: Runner) -> None:
-    definitions, store = runner.consultancy.definitions, runner.consultancy.store
+    definitions, store = runner.service.definitions, runner.service.store
 
     @server.tool(title="Save a consortium", annotations=hints("Save a consortium", destroys=True, again=True))
     async def save_consortium(
@@ -117,7 +117,7 @@ def _list_text(listed: ConsortiumList) -> str:
 
 
 def _add_remove(server: StrictServer, runner: Runner) -> None:
-    store = runner.consultancy.store
+    store = runner.service.store
 
     @server.tool(title="Remove a consortium", annotations=hints("Remove a consortium", destroys=True, again=True))
     async def remove_consortium(
@@ -142,12 +142,12 @@ def _add_list_models(server: StrictServer, runner: Runner) -> None:
 
 def list_saved(runner: Runner) -> ConsortiumList:
     """Every saved consortium with its problem, damaged rows included, and what a new one can be made of."""
-    office = runner.consultancy
+    service = runner.service
     catalogue = load_catalogue()
-    loaded, _ = office.store.list_consortiums()
+    loaded, _ = service.store.list_consortiums()
     summaries = [
         ConsortiumSummary(name=name, problem=problem, definition=loaded.get(name))
-        for name, problem in office.definitions.list_problems(catalogue).items()
+        for name, problem in service.definitions.list_problems(catalogue).items()
     ]
     return ConsortiumList(
         consortiums=tuple(sorted(summaries, key=lambda one: one.name)),
@@ -159,9 +159,9 @@ def list_saved(runner: Runner) -> ConsortiumList:
 
 def list_known_models(runner: Runner, query: str | None = None) -> ModelList:
     """The models whose id or an alias contains the query, usable ones first."""
-    office = runner.consultancy
+    service = runner.service
     catalogue = load_catalogue()
-    found = catalogue.search(query, office.settings.allowed_models, office.definitions.list_problems(catalogue))
+    found = catalogue.search(query, service.settings.allowed_models, service.definitions.list_problems(catalogue))
     summaries = [
         ModelSummary(model=entry.model_id, aliases=entry.aliases, plugin=entry.plugin, problem=problem)
         for entry, problem in found

@@ -23,7 +23,7 @@ def add_history(server: StrictServer, runner: Runner) -> None:
 
 
 def _add_list_runs(server: StrictServer, runner: Runner) -> None:
-    store = runner.consultancy.store
+    store = runner.service.store
 
     @server.tool(title="List runs", annotations=hints("List runs", reads=True, again=True))
     async def list_runs(
@@ -53,7 +53,7 @@ def _page(runs: Sequence[RunOutline], limit: int) -> RunList:
 
 
 def _add_rate_run(server: StrictServer, runner: Runner) -> None:
-    store = runner.consultancy.store
+    store = runner.service.store
 
     @server.tool(title="Rate a run", annotations=hints("Rate a run", again=True))
     async def rate_run(

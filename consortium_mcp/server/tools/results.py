@@ -4,16 +4,16 @@ from typing import Any
 
 from mcp_types import Annotations, CallToolResult, ContentBlock, ResourceLink, TextContent
 
-from consortium_mcp._util.record import Record
+from consortium_mcp._util.frozen_model import FrozenModel
 from consortium_mcp.records import Claim, ErrorKind, Iteration, Measures, Progress, Run, RunOutline, Status, Usage
 from consortium_mcp.records.consortium import Consortium
 from consortium_mcp.reports.markdown import outcome_text, plan_text, short_report, transcript, under_heading
 from consortium_mcp.server.base.result_size import ANSWER_TOKENS, TEXT_TOKENS, fits, fitted, most_tokens, shortened
-from consortium_mcp.service.estimate import Plan
+from consortium_mcp.service.estimate import Estimate
 from consortium_mcp.text.templates import plain
 
 
-class ResponseSummary(Record):
+class ResponseSummary(FrozenModel):
     """Who was asked, and how that went."""
 
     response_id: str
@@ -38,7 +38,7 @@ class ResponseSummary(Record):
     """The response itself, when it was asked for."""
 
 
-class ConsultResult(Record):
+class ConsultResult(FrozenModel):
     """How a run stands, and its answer once it is there."""
 
     run_id: str | None
@@ -83,11 +83,11 @@ class ConsultResult(Record):
     transcript_uri: str | None = None
     """The resource that holds all texts."""
 
-    plan: Plan | None = None
+    plan: Estimate | None = None
     """What a dry run found; null for a real one."""
 
 
-class ConsortiumSummary(Record):
+class ConsortiumSummary(FrozenModel):
     """A saved consortium."""
 
     name: str
@@ -100,7 +100,7 @@ class ConsortiumSummary(Record):
     """Null when its row is damaged."""
 
 
-class Choice(Record):
+class Choice(FrozenModel):
     """Something that a consortium can be made of."""
 
     name: str
@@ -110,7 +110,7 @@ class Choice(Record):
     """What it does."""
 
 
-class ConsortiumList(Record):
+class ConsortiumList(FrozenModel):
     """Every saved consortium, and what a new one can be made of."""
 
     consortiums: tuple[ConsortiumSummary, ...]
@@ -119,14 +119,14 @@ class ConsortiumList(Record):
     roles: tuple[Choice, ...]
 
 
-class SavedConsortium(Record):
+class SavedConsortium(FrozenModel):
     """A definition and its name."""
 
     name: str
     definition: Consortium | None
 
 
-class RunSummary(Record):
+class RunSummary(FrozenModel):
     """One run in a list."""
 
     run_id: str
@@ -155,7 +155,7 @@ class RunSummary(Record):
         )
 
 
-class RunList(Record):
+class RunList(FrozenModel):
     """Runs, newest first."""
 
     runs: tuple[RunSummary, ...]
@@ -163,7 +163,7 @@ class RunList(Record):
     """Give it as `cursor` for the following ones; null at the end."""
 
 
-class ModelSummary(Record):
+class ModelSummary(FrozenModel):
     """A model that llm knows here."""
 
     model: str
@@ -173,7 +173,7 @@ class ModelSummary(Record):
     """Why it cannot be used now and what to do; null when it can."""
 
 
-class ModelList(Record):
+class ModelList(FrozenModel):
     """Models, usable ones first."""
 
     models: tuple[ModelSummary, ...]
@@ -211,13 +211,13 @@ def consult_result(run: Run, progress: Progress, detail: str = "answer") -> Call
     return result(text, structured, rest, links=_links(run), is_error=failed)
 
 
-def plan_result(plan: Plan) -> CallToolResult:
+def plan_result(plan: Estimate) -> CallToolResult:
     """The result of a dry run."""
     return result(plan_text(plan), ConsultResult(run_id=None, status=None, plan=plan), "ask fewer members to see all")
 
 
 def result(
-    text: str, structured: Record, rest: str, links: list[ResourceLink] | None = None, is_error: bool = False
+    text: str, structured: FrozenModel, rest: str, links: list[ResourceLink] | None = None, is_error: bool = False
 ) -> CallToolResult:
     """A tool result: the text for the model, and the same as structured content; never too long for a client.
 

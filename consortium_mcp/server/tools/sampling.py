@@ -24,7 +24,7 @@ from mcp_types.version import is_version_at_least
 from pydantic import ValidationError
 
 from consortium_mcp.models.failures import reply_failure
-from consortium_mcp.models.sampling_queue import ClientCall, ClientCalls
+from consortium_mcp.models.sampling_queue import ClientCall, SamplingQueue
 from consortium_mcp.records import CallResult, CallSpec
 from consortium_mcp.server.base.mcp_server import InputNeeded
 from consortium_mcp.service.spending import ASSUMED_OUTPUT_TOKENS
@@ -54,7 +54,7 @@ def follows_run(ctx: Context[Any, Any]) -> bool:
     return (ctx.request_state or "").startswith(_STATE)
 
 
-def take_answers(ctx: Context[Any, Any], calls: ClientCalls) -> str | None:
+def take_answers(ctx: Context[Any, Any], calls: SamplingQueue) -> str | None:
     """Hand over what the client answers with its repeated request; the run that it follows, None for a new request."""
     state = ctx.request_state
     if state is None or not state.startswith(_STATE):
@@ -66,7 +66,7 @@ def take_answers(ctx: Context[Any, Any], calls: ClientCalls) -> str | None:
 
 
 @asynccontextmanager
-async def lent_model(ctx: Context[Any, Any], calls: ClientCalls, run_id: str) -> AsyncIterator[None]:
+async def lent_model(ctx: Context[Any, Any], calls: SamplingQueue, run_id: str) -> AsyncIterator[None]:
     """While this is entered, the client is asked whatever the run wants to ask it, where it lends its model.
 
     Raises InputNeeded where its revision asks clients by the result of their request.
@@ -104,7 +104,7 @@ async def lent_model(ctx: Context[Any, Any], calls: ClientCalls, run_id: str) ->
         raise InputNeeded(needed[0])
 
 
-async def _needed_input(calls: ClientCalls, run_id: str) -> InputRequiredResult:
+async def _needed_input(calls: SamplingQueue, run_id: str) -> InputRequiredResult:
     """What the client must answer before the run goes on; returns when there is something."""
     await calls.wait(run_id)
     await anyio.sleep(SETTLE_SECONDS)
@@ -112,7 +112,7 @@ async def _needed_input(calls: ClientCalls, run_id: str) -> InputRequiredResult:
     return InputRequiredResult(input_requests=requests, request_state=f"{_STATE}{run_id}")
 
 
-async def _ask(ctx: Context[Any, Any], calls: ClientCalls, run_id: str, call: ClientCall) -> None:
+async def _ask(ctx: Context[Any, Any], calls: SamplingQueue, run_id: str, call: ClientCall) -> None:
     """Ask a client of revision 2025-11-25, for as long as the run waits for it."""
 
     async def ask() -> None:

@@ -3,7 +3,7 @@
 from pydantic import BaseModel, ConfigDict
 
 
-class Record(BaseModel):
+class FrozenModel(BaseModel):
     """A frozen value; a changed record is a new record."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
