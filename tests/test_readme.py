@@ -373,6 +373,28 @@ def test_each_term_of_the_glossary_has_one_row_in_alphabetical_order() -> None:
     assert len(terms) > 40 and terms == sorted(set(terms))
 
 
+MOST_WORDS = 20
+"""The longest sentence of the docs; what stands in code counts as one word."""
+
+RIDDLES = r"\b(nobody|whoever|somebody|whatever|anybody|everybody|foresaw|whom)\b"
+"""Words that make a sentence hard to read for people whose first language is another one."""
+
+
+def _sentences(page: Path) -> Iterator[str]:
+    """The sentences of a page that people wrote, each piece of code as one word."""
+    text = re.sub(r"<!-- ([\w-]+): generated.*?<!-- /\1 -->|```.*?```", "", page.read_text(), flags=re.DOTALL)
+    text = re.sub(r"`[^`]*`", "code", re.sub(r"\]\([^)]*\)", "]", text))
+    for paragraph in re.split(r"\n\s*\n|\n(?=[-#|]|\d+\. )| \| ", text):
+        yield from re.split(r"(?<=[.!?:;])[\"*)]*\s+", " ".join(paragraph.split()))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_sentences_of_the_docs_are_short_and_plain(page: Path) -> None:
+    long = [sentence for sentence in _sentences(page) if len(re.findall(r"[\w'-]+", sentence)) > MOST_WORDS]
+
+    assert [*long, *(sentence for sentence in _sentences(page) if re.search(RIDDLES, sentence, re.IGNORECASE))] == []
+
+
 if __name__ == "__main__":
     import tempfile
 
