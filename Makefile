@@ -24,9 +24,9 @@ check: $(INSTALLED)
 	$(BIN)/mypy consortium_mcp tests benchmarks
 	$(MAKE) docs
 
-# docs/ as a site in site/; a broken link is an error.
+# docs/ as a site in site/; each warning is an error (not with --quiet, which leaves them uncounted).
 docs: $(INSTALLED)
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --clean
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --clean
 
 format: $(INSTALLED)
 	$(BIN)/ruff check --fix .

@@ -52,6 +52,8 @@ PAGES = [
 ]
 """What people read."""
 
+BENCHMARKS = [ROOT / "benchmarks" / "README.md", ROOT / "benchmarks" / "quality" / "README.md"]
+
 PROGRAMS = {"consortium-mcp": ("-m", "consortium_mcp"), "llm": ("-m", "llm")}
 
 SET_UP = ("make ", "python3 -m venv ", ".venv/bin/", "llm install ", "git ", "pre-commit ")
@@ -310,7 +312,7 @@ def _anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
 
 
-@pytest.mark.parametrize("page", [*PAGES, ROOT / "benchmarks" / "README.md"], ids=lambda page: page.name)
+@pytest.mark.parametrize("page", [*PAGES, *BENCHMARKS], ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_link_leads_somewhere(page: Path) -> None:
     broken = []
     for link in _links(page):
@@ -388,7 +390,7 @@ def _sentences(page: Path) -> Iterator[str]:
         yield from re.split(r"(?<=[.!?:;])[\"*)]*\s+", " ".join(paragraph.split()))
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", [*PAGES, *BENCHMARKS], ids=lambda page: str(page.relative_to(ROOT)))
 def test_the_sentences_of_the_docs_are_short_and_plain(page: Path) -> None:
     long = [sentence for sentence in _sentences(page) if len(re.findall(r"[\w'-]+", sentence)) > MOST_WORDS]
 
