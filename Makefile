@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test test-clients check format bench bench-compare bench-startup bench-consulting bench-history \
+.PHONY: demo test test-clients check docs format bench bench-compare bench-startup bench-consulting bench-history \
 	bench-local-model bench-waiting bench-ending bench-quality bench-soak clean
 
 demo: $(INSTALLED)
@@ -22,6 +22,11 @@ check: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy consortium_mcp tests benchmarks
+	$(MAKE) docs
+
+# docs/ as a site in site/; each warning is an error (not with --quiet, which leaves them uncounted).
+docs: $(INSTALLED)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --clean
 
 format: $(INSTALLED)
 	$(BIN)/ruff check --fix .

@@ -358,5 +358,5 @@ async def test_an_offset_at_which_nothing_begins_is_invalid_params(client: Clien
     assert error.code == INVALID_PARAMS and "begins at no character" in error.message
 
 
-def test_the_readme_says_how_long_a_piece_is() -> None:
-    assert f"more than {PIECE:,}\ncharacters" in (Path(__file__).parent.parent / "README.md").read_text()
+def test_the_docs_say_how_long_a_piece_is() -> None:
+    assert f"more than {PIECE:,} characters" in (Path(__file__).parent.parent / "docs" / "tools.md").read_text()

@@ -1,1 +1,1 @@
-"""Small parts that know nothing of consortiums: imports on demand, threads, the event loop, one SQLite writer."""
+"""Small tools: lazy imports, threads, the event loop, one SQLite writer; they know nothing of consortiums."""

@@ -1,1 +1,1 @@
-"""A run and a way to make calls in; iterations out. It knows neither a database nor llm."""
+"""A run and a way to make calls go in, iterations come out; it knows neither the store nor a door."""

@@ -1,1 +1,1 @@
-"""How it comes onto a machine: the entries of MCP clients, and the doctor. It knows no run."""
+"""The package on a machine: the entries in clients' configurations, and the doctor; it knows no run."""

@@ -1,1 +1,1 @@
-"""The plugin for llm. It stays empty: every `llm` command imports it."""
+"""The plugin for llm; this file stays empty, because every `llm` command imports it, and it knows no MCP."""

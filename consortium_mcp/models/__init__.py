@@ -1,1 +1,1 @@
-"""Between us and a language model: which there are, how one is called, what it costs, why it failed. No runs here."""
+"""Between us and a language model: the list, the call, the price, the failure; it knows neither runs nor the store."""

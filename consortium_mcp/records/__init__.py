@@ -1,4 +1,4 @@
-"""Plain frozen data: what is asked, what comes back, and the run that holds it all. It does nothing by itself."""
+"""Frozen records of what is asked and what comes back; they know neither the database nor how a model is called."""
 
 from typing import TYPE_CHECKING
 

@@ -1,1 +1,1 @@
-"""A run as text for people: Markdown and HTML. Nothing is loaded or saved here."""
+"""A run becomes text for people, in Markdown or HTML; nothing is loaded or saved here."""

@@ -1,4 +1,4 @@
-"""The MCP server: tools, resources, life cycle."""
+"""The MCP server is put together, started and stopped here; it does not know how a run works."""
 
 from typing import TYPE_CHECKING
 

@@ -1,1 +1,1 @@
-"""The use cases: resolve, check, estimate, open, work, follow, replay. It knows no door."""
+"""The use cases: resolve, check, estimate, open, work, follow, resume, replay; it knows no door."""

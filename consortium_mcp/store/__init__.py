@@ -1,4 +1,4 @@
-"""Saves and loads consortiums and runs in one SQLite file; nothing else knows SQL, and no model is called here."""
+"""Runs and consortiums in one SQLite file, which no other folder reads or writes; it knows no model and no door."""
 
 from typing import TYPE_CHECKING
 

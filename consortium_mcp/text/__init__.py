@@ -1,1 +1,1 @@
-"""What models read or wrote: filled in, cleaned, cut, masked, compared. Text in, text out; no model is called."""
+"""Texts that models read or wrote are filled in, cleaned, cut, masked and compared; no model is called here."""

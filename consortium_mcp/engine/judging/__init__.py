@@ -1,4 +1,4 @@
-"""Judging: what the arbiter is asked, how its reply is read, and the methods that turn responses into a verdict."""
+"""Responses become a verdict: the arbiter's question, the reader of its reply, the methods; it knows no strategy."""
 
 from consortium_mcp.engine.judging.asking import ReadsSchema
 from consortium_mcp.engine.judging.methods import JudgingMethod, judging_methods

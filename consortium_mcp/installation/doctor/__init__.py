@@ -1,4 +1,4 @@
-"""The installation examined: what works, what does not, and what mends it. Asks a model only where told to."""
+"""Checks of the installation, each with its remedy; it repairs nothing, and calls a model only with `--live`."""
 
 from consortium_mcp.installation.doctor.check import Check
 from consortium_mcp.installation.doctor.examination import examine

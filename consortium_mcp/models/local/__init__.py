@@ -1,4 +1,4 @@
-"""The embedded default: a GGUF model run in this process, offered to llm as a model.
+"""The embedded model: a GGUF file, run in this process and offered to llm; it knows no consortium.
 
 weights.py    its file: fetched, found, checked
 engine.py     llama.cpp in this process: loads the file at the first prompt, generates in parallel slots

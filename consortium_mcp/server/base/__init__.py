@@ -1,1 +1,1 @@
-"""The MCP SDK's server as we need it. It knows no consortium."""
+"""The MCP SDK's server with our additions: strict arguments, short schemas, sizes, cursors; it knows no run."""

@@ -1,1 +1,1 @@
-"""What a client can read, complete and be told of."""
+"""What a client can read, complete and subscribe to; it knows neither SQL nor the transport."""
