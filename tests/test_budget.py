@@ -20,8 +20,9 @@ from consortium_mcp.models.local import LOCAL_MODEL_ID
 from consortium_mcp.models.prices import price_usd
 from consortium_mcp.records import Budget, Run
 from consortium_mcp.records.consortium import define
-from consortium_mcp.service.service import ConsortiumService, load_stats
+from consortium_mcp.service.service import ConsortiumService
 from consortium_mcp.service.spending import ASSUMED_OUTPUT_TOKENS
+from consortium_mcp.service.stats import load_stats
 from consortium_mcp.store import day_scope, run_scope
 from tests.consulted import consulted, interrupt, is_judging, kinds, member, performed, without_waits
 from tests.provider import Answer, Fault, Provider, Reply, Request, verdict
@@ -277,7 +278,7 @@ async def test_statistics_say_what_each_member_cost_without_the_judging(
     for _ in range(2):
         await consulted(service, PRICED, "a", arbiter=PRICED)
 
-    found = {one.model: (one.cost_usd, one.unpriced) for one in load_stats(service).members}
+    found = {one.model: (one.cost_usd, one.unpriced) for one in load_stats(service.store).members}
 
     assert found == {PRICED: (pytest.approx(price_usd(entry(PRICED), 1_000, 100)), 1), "a": (None, 2)}
 

@@ -10,7 +10,8 @@ from consortium_mcp.engine import members
 from consortium_mcp.models.catalogue import load_catalogue
 from consortium_mcp.records import Run
 from consortium_mcp.service import run_calls as calls
-from consortium_mcp.service.service import ConsortiumService, load_stats
+from consortium_mcp.service.service import ConsortiumService
+from consortium_mcp.service.stats import load_stats
 from consortium_mcp.store import run_scope
 from tests.consulted import consulted, interrupt, kinds, member, performed, without_waits
 from tests.provider import Answer, Fault, Provider, Request, verdict
@@ -120,7 +121,7 @@ async def test_a_member_that_hangs_through_all_iterations_is_asked_once_and_miss
     run = await consulted(service, "a", "b", "c", max_iterations=3)
 
     stored = service.store.load_run(run.run_id)
-    (members,) = [one for one in load_stats(service).members if one.model == "c"]
+    (members,) = [one for one in load_stats(service.store).members if one.model == "c"]
     assert [one.responses[2].late for one in run.iterations] == [True, True, True]
     assert provider.count("c") == 1
     assert (members.responses, members.error_rate) == (1, 1.0)

@@ -27,7 +27,6 @@ from consortium_mcp.records import CallSpec, Iteration, Run
 from consortium_mcp.records.tracing import describe_run, run_span
 from consortium_mcp.service.opening import RunOpener, from_now
 from consortium_mcp.service.run_calls import RunCalls, seconds_until
-from consortium_mcp.service.stats import Stats, make_stats
 from consortium_mcp.settings import Settings, llm_user_path, load_settings
 from consortium_mcp.store import LEASE_SECONDS, Store
 from consortium_mcp.store.llm_consortium_import import take_over
@@ -261,14 +260,6 @@ class ConsortiumService(RunOpener):
                     scope.cancel()
             except StoreUnusableError:
                 continue  # the calls say that nothing can be saved; whether the lease is lost nobody can tell
-
-
-def load_stats(service: ConsortiumService, limit: int = 1000) -> Stats:
-    """The statistics of the newest runs and all ratings."""
-    ratings = service.store.list_ratings()
-    run_ids = dict.fromkeys([rating.run_id for rating in ratings])
-    run_ids |= dict.fromkeys(run.run_id for run in service.store.list_outlines(limit=limit))
-    return make_stats((service.store.load_run(run_id) for run_id in run_ids), ratings)
 
 
 def answered(run: Run) -> Run:

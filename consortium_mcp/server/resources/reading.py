@@ -29,7 +29,7 @@ from consortium_mcp.server.resources.listing import CONSORTIUM_NOTES, RUN_NOTES,
 from consortium_mcp.server.tools import list_known_models, list_saved
 from consortium_mcp.server.tools.results import RunSummary
 from consortium_mcp.service.runner import Runner
-from consortium_mcp.service.service import load_stats
+from consortium_mcp.service.stats import load_stats
 from consortium_mcp.text.chunks import PIECE, piece_of, read_piece_uri
 from consortium_mcp.text.templates import plain
 
@@ -89,7 +89,7 @@ def _add_consortiums(server: StrictServer, runner: Runner) -> None:
     @server.resource(STATS, name="stats", title="Statistics", mime_type=_JSON, annotations=_notes(0.3))
     async def stats() -> str:
         """How far stated confidences were right, and how the members did."""
-        return (await _read(lambda: load_stats(runner.service))).model_dump_json(indent=1)
+        return (await _read(lambda: load_stats(runner.service.store))).model_dump_json(indent=1)
 
 
 def _add_runs(server: StrictServer, runner: Runner) -> None:
