@@ -87,8 +87,8 @@ async def test_200_consults_at_once_never_make_more_calls_than_the_day_allows(
                 consults.start_soon(service.perform, run.run_id)
     await service.clients.aclose()
 
-    ended = [service.store.load_run(run.run_id) for run in runs]
-    calls, _, _ = service.store.load_spending(day_scope())
+    ended = [service.store.runs.load.sync(run.run_id) for run in runs]
+    calls, _, _ = service.store.journal.load_spending.sync(day_scope())
     assert (provider.count(), calls, sum(run.usage.calls for run in ended)) == (150, 150, 150)
     assert {run.status for run in ended} <= {"converged", "budget", "failed"}
     assert any("this server's budget for the day of 150 calls is used up" in str(run.error) for run in ended)
@@ -106,7 +106,7 @@ async def test_a_day_without_enough_calls_left_refuses_a_consult_before_any_call
     ):
         await consulted(service, "a", "b", prompt="And this?")
 
-    assert provider.count() == 3 and len(service.store.list_runs()) == 1
+    assert provider.count() == 3 and len(service.store.runs.find.sync()) == 1
 
 
 async def test_a_run_that_is_under_way_can_be_joined_when_the_day_has_no_calls_left(
@@ -155,7 +155,7 @@ async def test_max_calls_that_cannot_pay_for_one_iteration_are_refused_before_an
     with pytest.raises(InvalidConsortiumError, match=r"max_calls=2 .* 2 responses and their judging are 3 calls"):
         await consulted(service, "a", "b", budget=Budget(max_calls=2))
 
-    assert provider.count() == 0 and service.store.list_runs() == []
+    assert provider.count() == 0 and service.store.runs.find.sync() == []
 
 
 # tokens
@@ -167,7 +167,7 @@ async def test_max_tokens_are_never_passed_by_calls_in_flight(provider: Provider
 
     run = await consulted(service, "a:4", max_iterations=50, budget=Budget(max_tokens=30_000))
 
-    _, tokens, _ = service.store.load_spending(run_scope(run.run_id))
+    _, tokens, _ = service.store.journal.load_spending.sync(run_scope(run.run_id))
     used = (run.usage.input_tokens or 0) + (run.usage.output_tokens or 0)
     assert run.status == "budget" and run.answer is not None
     assert used == tokens <= 30_000
@@ -181,8 +181,8 @@ async def test_what_was_reserved_is_given_back_when_the_use_is_known(
 
     run = await consulted(service, "a")
 
-    assert service.store.load_spending(run_scope(run.run_id))[:2] == (4, 50)
-    assert service.store.load_spending(day_scope())[:2] == (4, 50)
+    assert service.store.journal.load_spending.sync(run_scope(run.run_id))[:2] == (4, 50)
+    assert service.store.journal.load_spending.sync(day_scope())[:2] == (4, 50)
 
 
 async def test_what_was_reserved_stays_spent_where_nobody_knows_the_use(
@@ -193,7 +193,7 @@ async def test_what_was_reserved_stays_spent_where_nobody_knows_the_use(
 
     run = await consulted(service, "a")
 
-    assert service.store.load_spending(run_scope(run.run_id))[1] > 4_096
+    assert service.store.journal.load_spending.sync(run_scope(run.run_id))[1] > 4_096
 
 
 async def test_a_check_of_the_order_that_the_budget_refuses_takes_nothing_from_the_verdict(
@@ -218,7 +218,7 @@ async def test_a_known_price_is_charged_and_the_limit_in_dollars_holds(
 
     run = await consulted(service, PRICED, arbiter=PRICED, max_iterations=50, budget=Budget(max_cost_usd=limit))
 
-    _, _, spent = service.store.load_spending(run_scope(run.run_id))
+    _, _, spent = service.store.journal.load_spending.sync(run_scope(run.run_id))
     assert run.status == "budget" and run.answer is not None
     assert run.usage.cost_usd == pytest.approx(spent) and 0 < spent <= limit
 
@@ -267,7 +267,7 @@ async def test_an_unknown_price_is_unknown_and_not_nothing(priced: Provider, ser
 
     run = await consulted(service, PRICED, "a")
 
-    assert run.usage.cost_usd is None and service.store.load_run(run.run_id).usage.cost_usd is None
+    assert run.usage.cost_usd is None and service.store.runs.load.sync(run.run_id).usage.cost_usd is None
 
 
 async def test_statistics_say_what_each_member_cost_without_the_judging(
@@ -289,7 +289,7 @@ async def test_a_limit_in_dollars_with_an_unknown_price_asks_for_max_calls_befor
     with pytest.raises(InvalidConsortiumError, match=r"price of a, arbiter is unknown. Limit max_calls instead"):
         await consulted(service, PRICED, "a", budget=Budget(max_cost_usd=1))
 
-    assert priced.count() == 0 and service.store.list_runs() == []
+    assert priced.count() == 0 and service.store.runs.find.sync() == []
 
 
 async def test_a_days_limit_in_dollars_with_an_unknown_price_is_refused_before_any_call(
@@ -314,7 +314,7 @@ async def test_a_plan_makes_no_call_and_writes_no_run(priced: Provider, service:
     assert plan.problems == () and (plan.min_calls, plan.max_calls) == (3, 12)
     assert plan.cost_usd is not None and 0 < plan.cost_usd[0] < plan.cost_usd[1]
     assert plan.tokens[0] < plan.tokens[1]
-    assert priced.count() == 0 and service.store.list_runs() == []
+    assert priced.count() == 0 and service.store.runs.find.sync() == []
 
 
 class Talkative(llm.AsyncModel):
@@ -396,12 +396,12 @@ def test_a_budget_of_the_day_that_is_used_up_is_said_before_a_run_is_opened(
     service = open_service(**limit)
     row = {"scope": day_scope(), "calls": 1, "tokens": 0, "cost_usd": 0.0, "unpriced": 0, **spent}
     insert = f"INSERT INTO spending ({', '.join(row)}) VALUES ({', '.join(f':{name}' for name in row)})"
-    service.store.write(lambda connection: connection.execute(insert, row) and None)
+    service.store.database.write(lambda connection: connection.execute(insert, row) and None)
 
     with pytest.raises(InvalidConsortiumError, match=re.escape(says)):
         service.open_run("?", models=[PRICED], arbiter=PRICED)
 
-    assert service.store.list_runs() == [] and priced.count() == 0
+    assert service.store.runs.find.sync() == [] and priced.count() == 0
 
 
 @pytest.mark.usefixtures("priced")
@@ -460,7 +460,7 @@ def test_the_command_prints_the_plan(priced: Provider, service: ConsortiumServic
 
     plan = json.loads(done.stdout)
     assert (plan["min_calls"], len(plan["problems"])) == (3, 1)
-    assert priced.count() == 0 and service.store.list_runs() == []
+    assert priced.count() == 0 and service.store.runs.find.sync() == []
 
 
 # whatever happens
@@ -515,7 +515,7 @@ async def test_limits_hold_and_a_replay_of_the_journal_asks_nobody_and_says_the_
     interrupt(service, first)
     _, said_again = await outcome(service, run)
 
-    calls, _, _ = service.store.load_spending(run_scope(run.run_id))
+    calls, _, _ = service.store.journal.load_spending.sync(run_scope(run.run_id))
     assert asked == calls == first.usage.calls <= (budget.max_calls or asked)
     assert provider.count() == asked
     assert said_again == said_first

@@ -56,8 +56,8 @@ class Held:
 
 def the_run(service: ConsortiumService) -> Run:
     """The one run that there is, as a later process reads it."""
-    (run,) = service.store.list_runs()
-    return service.store.load_run(run.run_id)
+    (run,) = service.store.runs.find.sync()
+    return service.store.runs.load.sync(run.run_id)
 
 
 def assert_cancelled(run: Run, iteration: int) -> None:
@@ -336,9 +336,9 @@ def test_the_reason_of_a_cancelled_request_tells_a_stop_from_lost_patience(
             server.notify("notifications/cancelled", requestId=consult, **({"reason": reason} if reason else {}))
         provider.wait_until(lambda: provider.disconnects == len(STOPPED))
         gate.open()
-        for run in service.store.list_runs():
+        for run in service.store.runs.find.sync():
             server.answer(server.call("get_run", run_id=run.run_id, wait_seconds=60))
-            ended[run.prompt] = service.store.load_run(run.run_id).status
+            ended[run.prompt] = service.store.runs.load.sync(run.run_id).status
 
     assert ended == {str(reason): "cancelled" if reason in STOPPED else "converged" for reason in [*STOPPED, *GAVE_UP]}
 
@@ -426,7 +426,7 @@ async def test_the_end_stops_all_runs_before_it_waits_for_any(runner: Runner, pr
 
     await runner.stop()
 
-    assert {run.status for run in runner.service.store.list_runs()} == {"cancelled"}
+    assert {run.status for run in runner.service.store.runs.find.sync()} == {"cancelled"}
     await provider.wait_until_async(lambda: provider.disconnects == 5)
 
 

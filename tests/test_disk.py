@@ -25,9 +25,12 @@ from consortium_mcp.service.runner import Runner
 from consortium_mcp.service.service import ConsortiumService
 from consortium_mcp.settings import load_settings
 from consortium_mcp.store import Store, database
+from consortium_mcp.store.part import writes
+from consortium_mcp.store.runs import Runs
 from tests.permissions import read_only, shared_folder
 from tests.provider import Provider, verdict
 from tests.server_process import connected, said, structured
+from tests.store_methods import replace_method
 
 ASK = ("consult", "Capital?", "-m", "a", "-m", "b", "--arbiter", "arbiter")
 LONG = "At length. " * 40_000
@@ -154,7 +157,7 @@ KILLED = """
 import os, pathlib, signal, sys
 from consortium_mcp.store import Store
 store = Store(pathlib.Path(sys.argv[1]))
-for number in range(100): store.save_takeover(f"{number:03}")
+for number in range(100): store.consortiums.save_takeover.sync(f"{number:03}")
 os.kill(os.getpid(), signal.SIGKILL)
 """
 """A process that is killed and leaves 100 transactions in the log."""
@@ -164,14 +167,14 @@ os.kill(os.getpid(), signal.SIGKILL)
 def log(path: Path) -> Path:
     """The log of a database whose process was killed; the file itself holds the schema and one row."""
     with closing(Store(path)) as store:
-        store.save_takeover("first")
+        store.consortiums.save_takeover.sync("first")
     assert subprocess.run([sys.executable, "-c", KILLED, str(path)]).returncode == -signal.SIGKILL
     return path.with_name("consortium.db-wal")
 
 
 def taken_over(path: Path) -> list[str]:
     with closing(Store(path)) as store:
-        return sorted(store.list_takeovers())
+        return sorted(store.consortiums.list_takeovers.sync())
 
 
 def test_after_a_crash_everything_that_was_written_is_there(path: Path, log: Path) -> None:
@@ -267,7 +270,7 @@ def test_a_disk_that_is_full_is_found_before_anything_is_asked_and_nothing_is_lo
     models: Provider, disk: SmallDisk
 ) -> None:
     with closing(Store(disk.path)) as store:
-        store.save_takeover("first")
+        store.consortiums.save_takeover.sync("first")
     before = disk.path.read_bytes()
     disk.fill()
     status, out, err = ended(start(*ASK))
@@ -414,7 +417,7 @@ async def test_an_answer_comes_although_another_process_holds_the_file_until_aft
 async def test_a_run_is_saved_although_another_process_held_the_file_for_a_while(
     impatient: None, models: Provider, path: Path, service: ConsortiumService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    begin, failures = service.store.begin_attempt, iter([True, True])
+    begin, failures = service.store.journal.begin_attempt.sync, iter([True, True])
 
     def cannot_begin(*arguments: object) -> object:
         if next(failures, False):
@@ -422,12 +425,12 @@ async def test_a_run_is_saved_although_another_process_held_the_file_for_a_while
                 return begin(*arguments)  # type: ignore[arg-type]
         return begin(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(service.store, "begin_attempt", cannot_begin)
+    replace_method(monkeypatch, service.store.journal, "begin_attempt", cannot_begin)
     async with under_way(service) as came_to:
         pass
 
     (run,) = came_to
-    record = service.store.load_run(run.run_id) if isinstance(run, Run) else None
+    record = service.store.runs.load.sync(run.run_id) if isinstance(run, Run) else None
     assert record and (record.answer, record.status, record.usage.calls) == ("Paris", "converged", 3)
     assert [one.text for one in record.iterations[0].responses] == ["answer of a", "answer of b"]
     assert len(record.degraded) == 1 and "another process has held it" in record.degraded[0]
@@ -489,7 +492,7 @@ async def test_an_answer_that_could_not_be_saved_is_saved_later_and_paid_for_onc
             async for _ in runner.follow(run_id, 60):
                 pass
 
-    record = service.store.load_run(run_id)
+    record = service.store.runs.load.sync(run_id)
     assert (record.answer, record.status, models.count()) == ("Paris", "converged", 3) and not service.unclosed
     assert "could not be saved in full" in record.degraded[-1]
 
@@ -539,13 +542,13 @@ async def test_a_run_that_is_removed_while_it_is_worked_on_ends_no_other(
 async def test_an_answer_is_not_lost_because_its_receipt_cannot_be_noted(
     impatient: None, models: Provider, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    note = Store.note_received
+    note = Runs.note_received
 
-    def cannot_note(store: Store, run_id: str) -> None:
+    def cannot_note(runs: Runs, run_id: str) -> None:
         with held(path):
-            note(store, run_id)
+            note.__get__(runs, Runs).sync(run_id)
 
-    monkeypatch.setattr(Store, "note_received", cannot_note)
+    monkeypatch.setattr(Runs, "note_received", writes(cannot_note))
     run = await consult_function("Capital?", **DEFINITION)
 
     assert (run.answer, run.degraded) == ("Paris", ())
@@ -554,13 +557,13 @@ async def test_an_answer_is_not_lost_because_its_receipt_cannot_be_noted(
 async def test_a_budget_on_an_unwritable_journal_from_the_first_call_on_asks_nobody(
     impatient: None, models: Provider, path: Path, service: ConsortiumService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    begin = service.store.begin_attempt
+    begin = service.store.journal.begin_attempt.sync
 
     def cannot_begin(*arguments: object) -> object:
         with held(path):
             return begin(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(service.store, "begin_attempt", cannot_begin)
+    replace_method(monkeypatch, service.store.journal, "begin_attempt", cannot_begin)
     async with under_way(service, budget=Budget(max_calls=9)) as came_to:
         pass
 

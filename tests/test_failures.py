@@ -222,7 +222,7 @@ def test_B6_the_words_of_a_message_decide_nothing(make: Callable[[str], Exceptio
 
 
 def test_B35_an_llm_error_of_a_consortium_keeps_its_cause(provider: Provider, service: ConsortiumService) -> None:
-    service.store.save_consortium("panel", define(members=[{"model": "a"}]))
+    service.store.consortiums.save.sync("panel", define(members=[{"model": "a"}]))
     provider.on("a", Fault.wrong_key())
 
     with pytest.raises(llm.ModelError, match="a#1: auth") as caught:

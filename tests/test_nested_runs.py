@@ -40,8 +40,8 @@ def saved(provider: Provider, service: ConsortiumService) -> None:
     """`inner`, and `outer` of which it is a member."""
     inner = define(members=[{"model": "b"}, {"model": "c"}], arbiter="arbiter", max_iterations=1)
     outer = define(members=[{"model": "a"}, {"model": "inner"}], arbiter="plain-arbiter", max_iterations=1)
-    service.store.save_consortium("inner", inner)
-    service.store.save_consortium("outer", outer)
+    service.store.consortiums.save.sync("inner", inner)
+    service.store.consortiums.save.sync("outer", outer)
     provider.on("arbiter", verdict("inner says Paris"))
     provider.on("plain-arbiter", verdict("Paris"))
 
@@ -58,16 +58,16 @@ def output(process: "subprocess.Popen[str]") -> str:
 
 def rows(service: ConsortiumService, sql: str) -> list[tuple[Any, ...]]:
     """What another program reads in the database."""
-    with closing(sqlite3.connect(service.store.path, isolation_level=None)) as connection:
+    with closing(sqlite3.connect(service.store.database.path, isolation_level=None)) as connection:
         return connection.execute(sql).fetchall()
 
 
 def statuses(service: ConsortiumService) -> dict[str | None, str]:
-    return {run.consortium_name: run.status for run in service.store.list_runs()}
+    return {run.consortium_name: run.status for run in service.store.runs.find.sync()}
 
 
 def run_id_of(service: ConsortiumService, name: str) -> str:
-    (run,) = service.store.list_runs(consortium=name)
+    (run,) = service.store.runs.find.sync(consortium=name)
     return run.run_id
 
 
@@ -127,7 +127,7 @@ async def test_a_server_that_starts_resumes_the_outer_run_alone(
 ) -> None:
     await anyio.to_thread.run_sync(killed, provider, service, "c", {"a", "b"})
     rows(service, "UPDATE runs SET lease_until = 1 WHERE status = 'running'")
-    listed = service.store.list_interrupted(10)
+    listed = service.store.leases.list_interrupted.sync(10)
     outer = run_id_of(service, "outer")
 
     with http_server(tmp_path / "stderr") as (_, url):
@@ -182,7 +182,7 @@ def test_an_interrupted_run_that_is_cancelled_takes_the_run_inside_it_along(
 def test_the_record_says_in_which_call_a_run_was_opened(provider: Provider, service: ConsortiumService) -> None:
     outer = json.loads(run_command("consult", "Capital?", "--consortium", "outer", "--json").stdout)
 
-    inner = service.store.load_run(run_id_of(service, "inner"))
+    inner = service.store.runs.load.sync(run_id_of(service, "inner"))
     assert (outer["parent"], inner.parent) == (None, Parent(run_id=outer["run_id"], call_id="i1/m2"))
     assert outer["answer"] == "Paris" and answered(provider) == EACH_ONCE
     assert open_replay(service, inner.run_id).parent is None

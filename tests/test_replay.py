@@ -278,7 +278,7 @@ async def test_what_cannot_be_replayed_is_refused_with_the_reason(
     with pytest.raises(InvalidConsortiumError, match=reason):
         open_replay(service, run.run_id, **rules)
 
-    assert provider.count() == asked and len(service.store.list_runs()) == 1
+    assert provider.count() == asked and len(service.store.runs.find.sync()) == 1
 
 
 async def test_leaving_out_everybody_is_refused(service: ConsortiumService) -> None:

@@ -232,7 +232,7 @@ def _story(
 ) -> Story:
     prompt = prompt_of(moment)
     with closing(Store(killing.path)) as store:
-        record = store.load_run(run_of(killing.path, prompt))
+        record = store.runs.load.sync(run_of(killing.path, prompt))
     asked_after = killing.requests(prompt)[len(asked_before) :]
     return Story(done, asked_before, asked_after, killing.questions(prompt), record)
 
@@ -311,7 +311,7 @@ def test_of_many_that_claim_a_run_at_once_exactly_one_gets_it(path: Path, interr
     stores = [Store(path) for _ in range(8)]
     with ThreadPoolExecutor(8) as pool:
         deadline = "2030-01-01T00:00:00.000+00:00"
-        claimed = list(pool.map(lambda n: stores[n].claim_run(interrupted, f"owner {n}", deadline), range(8)))
+        claimed = list(pool.map(lambda n: stores[n].leases.claim.sync(interrupted, f"owner {n}", deadline), range(8)))
     for store in stores:
         store.close()
 
@@ -474,7 +474,7 @@ async def test_a_process_that_lost_its_lease_overwrites_nothing(
     woken = ended(process)
 
     assert record.answer == "verdict 2" and woken[:2] == (0, "verdict 2\n")
-    assert without_usage(service.store.load_run(record.run_id)) == without_usage(record)
+    assert without_usage(service.store.runs.load.sync(record.run_id)) == without_usage(record)
 
 
 async def test_a_process_that_lost_its_lease_asks_nobody_any_more(
@@ -488,7 +488,7 @@ async def test_a_process_that_lost_its_lease_asks_nobody_any_more(
     woken = ended(process)
 
     assert woken[:2] == (0, "Paris\n")
-    assert without_usage(service.store.load_run(record.run_id)) == without_usage(record)
+    assert without_usage(service.store.runs.load.sync(record.run_id)) == without_usage(record)
     assert provider.count("arbiter") == 1
 
 
@@ -504,10 +504,12 @@ async def test_what_a_process_without_its_lease_was_answered_first_is_used(
         group.start_soon(performed, service, run.run_id)
         await gate.wait_for_async(1)
         # as the process that held the run before writes it, when its own request is answered now
-        service.store.settle_attempt(run.run_id, "i1/m1", 1, CallResult(text="what came first"), None, final=True)
+        service.store.journal.settle_attempt.sync(
+            run.run_id, "i1/m1", 1, CallResult(text="what came first"), None, final=True
+        )
         gate.open()
 
-    (response,) = service.store.load_run(run.run_id).iterations[0].responses
+    (response,) = service.store.runs.load.sync(run.run_id).iterations[0].responses
     assert response.text == "what came first" and "what came first" in provider.requests_to("arbiter")[0].prompt
 
 
@@ -554,10 +556,10 @@ async def test_calls_in_flight_are_cut_when_the_lease_is_looked_at(
     async with anyio.create_task_group() as group:
         group.start_soon(performed, service, run.run_id)
         await gate.wait_for_async(1)
-        service.store.request_cancel(run.run_id)
+        service.store.leases.request_cancel.sync(run.run_id)
         await provider.wait_until_async(lambda: provider.disconnects == 1)
 
-    assert service.store.load_run(run.run_id).status == "cancelled"
+    assert service.store.runs.load.sync(run.run_id).status == "cancelled"
 
 
 def test_a_run_whose_process_died_before_it_heard_of_its_cancellation_asks_nobody(
@@ -674,7 +676,7 @@ async def test_a_server_goes_on_with_all_interrupted_runs_and_with_those_that_ar
             async for _ in runner.follow(run.run_id, 60):
                 pass
 
-    assert {service.store.load_run(run.run_id).answer for run in opened} == {"Paris"}
+    assert {service.store.runs.load.sync(run.run_id).answer for run in opened} == {"Paris"}
     assert provider.count() == 2 * 26
 
 
@@ -720,7 +722,7 @@ async def test_the_same_call_asks_anew_once_the_answer_was_received(
 
 
 async def test_the_same_call_asks_anew_when_the_run_was_cancelled(interrupted: str, service: ConsortiumService) -> None:
-    service.store.request_cancel(interrupted)
+    service.store.leases.request_cancel.sync(interrupted)
 
     assert opened_again(service) != interrupted
 

@@ -103,7 +103,7 @@ async def test_sql_and_control_characters_in_every_field_of_every_tool_harm_noth
         after = structured(await client.call_tool("get_run", {"run_id": run_id}))
 
     assert after["answer"] == "Paris"
-    assert service.store.load_run(run_id).status == "converged"
+    assert service.store.runs.load.sync(run_id).status == "converged"
 
 
 def text_fields(schema: dict[str, Any]) -> list[str]:

@@ -158,8 +158,10 @@ class RunOpener:
         join_since = since.isoformat() if join else None
         outer_owner = outer.owner if outer else None
         self.make_ready(models)
-        if same := self.store.open_run(run, self.owner, fingerprint, join_since, refusal, self._room, outer_owner):
-            return self.store.load_run(same)
+        if same := self.store.runs.open.sync(
+            run, self.owner, fingerprint, join_since, refusal, self._room, outer_owner
+        ):
+            return self.store.runs.load.sync(same)
         self.ready[run.run_id] = models
         return run
 
@@ -177,7 +179,7 @@ class RunOpener:
         """The run that is followed up; None when there is none. Raises NotFoundError, and where it has no answer."""
         if run_id is None:
             return None
-        earlier = self.store.load_run(run_id)
+        earlier = self.store.runs.load.sync(run_id)
         if earlier.answer is None:
             raise InvalidConsortiumError(f"The run {run_id} is {earlier.status} and has no answer to follow up.")
         return earlier
@@ -215,12 +217,12 @@ class RunOpener:
 
     def _problems_today(self, consortium: Consortium, models: Models) -> list[str]:
         """Why what is left of the day's budget cannot pay for even one iteration; empty when it can."""
-        budget, used = day_budget(self.settings), self.store.load_spending(day_scope())
+        budget, used = day_budget(self.settings), self.store.journal.load_spending.sync(day_scope())
         problems = budget_problems(consortium, budget, models, used, "this server's budget for the day")
         own, caller = Budget(max_cost_usd=self.settings.max_cost_usd_per_caller), current_caller()
         if own.max_cost_usd is None or caller is None:
             return problems
-        used = self.store.load_spending(caller_scope(caller))
+        used = self.store.journal.load_spending.sync(caller_scope(caller))
         return problems + budget_problems(consortium, own, models, used, "your budget for the day")
 
     @property

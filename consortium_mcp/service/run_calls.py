@@ -3,10 +3,10 @@
 import logging
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import anyio
 import anyio.abc
@@ -157,7 +157,7 @@ class RunCalls:
         for scope, budget in self._budgets().items():
             if budget.max_calls is not None and run.iterations:
                 try:
-                    calls, _, _ = await self.store.loaded(self.store.load_spending, scope)
+                    calls, _, _ = await self.store.journal.load_spending(scope)
                 except StoreUnusableError:
                     return "budget"  # one that cannot be read cannot be held
                 if calls + self._needed(run) > budget.max_calls:
@@ -175,7 +175,7 @@ class RunCalls:
             call.result = await self._with_backups(spec)
         except Exception as error:  # nothing foreseen: it costs this call, not what the others have said
             call.result = self._unforeseen(spec, error)
-            await self.write(self.store.finish_call, self.run.run_id, spec, call.result, True, self.owner)
+            await self.write(self.store.journal.finish_call(self.run.run_id, spec, call.result, True, self.owner))
         finally:
             if call.result is None:
                 call.result = CallResult(error_kind="cancelled", error="The call was cancelled.")
@@ -194,13 +194,13 @@ class RunCalls:
             if result.ok or not asked:
                 break
         if not result.ok:  # a usable one was written with its attempt
-            await self.write(self.store.finish_call, self.run.run_id, spec, result, asked, self.owner)
+            await self.write(self.store.journal.finish_call(self.run.run_id, spec, result, asked, self.owner))
         return result
 
     async def _given(self, spec: CallSpec, text: str) -> CallResult:
         """What the caller said itself, kept like a response that was asked for."""
         result = CallResult(text=text, datetime_utc=now_utc())
-        await self.write(self.store.finish_call, self.run.run_id, spec, result, True, self.owner)
+        await self.write(self.store.journal.finish_call(self.run.run_id, spec, result, True, self.owner))
         return result
 
     async def _with_retries(self, entry: ModelEntry, spec: CallSpec, *, is_backup: bool) -> CallResult:
@@ -240,7 +240,9 @@ class RunCalls:
         """One try: reserved in the journal before it, settled after it, taken back where it was never its turn."""
         reservation = reservation_of(entry, spec)
         budgets = self._budgets()
-        begun = await self.write(self.store.begin_attempt, self.run.run_id, spec, reservation, budgets, self.owner)
+        begun = await self.write(
+            self.store.journal.begin_attempt(self.run.run_id, spec, reservation, budgets, self.owner)
+        )
         if begun is None:  # it could not be noted
             if any(budget != Budget() for budget in budgets.values()):
                 why = f"Not asked: a budget cannot be held. {self.unsaved}"
@@ -263,10 +265,12 @@ class RunCalls:
         cost = cost_usd(entry, result)
         self.used = self.used.with_call(result.input_tokens, result.output_tokens, cost)
         if not begun.attempt:  # what could not be noted then may be now
-            noted = await self.write(self.store.begin_attempt, self.run.run_id, spec, reservation, budgets, self.owner)
+            noted = await self.write(
+                self.store.journal.begin_attempt(self.run.run_id, spec, reservation, budgets, self.owner)
+            )
             begun = noted if isinstance(noted, AttemptStarted) else begun
         call = (self.run.run_id, spec.call_id, begun.attempt)
-        result = await self.write(self.store.settle_attempt, *call, result, cost, final) or result
+        result = await self.write(self.store.journal.settle_attempt(*call, result, cost, final)) or result
         self.on_change()
         if result.error_kind in RETRIED:
             raise _Again(result)
@@ -290,15 +294,15 @@ class RunCalls:
         except anyio.get_cancelled_exc_class():
             cancelled = CallResult(error_kind="cancelled", error="The call was cancelled.")
             if had_turn:
-                await self.write(self.store.settle_attempt, *call, cancelled, None)
+                await self.write(self.store.journal.settle_attempt(*call, cancelled, None))
             else:
-                await self.write(self.store.withdraw_attempt, *call)
+                await self.write(self.store.journal.withdraw_attempt(*call))
             raise
         except Exception as error:  # nothing foreseen: this attempt is settled like any other
             result = self._unforeseen(spec, error)
         if had_turn:
             return result
-        await self.write(self.store.withdraw_attempt, *call)
+        await self.write(self.store.journal.withdraw_attempt(*call))
         if result.error_kind == "timeout":
             self._note_stopped(spec, "deadline")
         raise _NotAsked(result)
@@ -319,10 +323,10 @@ class RunCalls:
         with within_call(OuterCall(Parent(run_id=self.run.run_id, call_id=spec.call_id), self.owner)):
             return await make_call(entry, spec, limits, timeout_seconds, self.log, over, hear, on_turn)
 
-    async def write(self, write: Callable[..., T], *arguments: Any) -> T | None:
-        """Write to the store; in the middle of a run an answer that is not saved is better than none."""
+    async def write(self, writing: Awaitable[T]) -> T | None:
+        """Wait for a write to the store; in the middle of a run an answer that is not saved is better than none."""
         try:
-            return await self.store.saved(write, *arguments)
+            return await writing
         except StoreUnusableError as error:
             if self.unsaved is None:
                 logger.error("The run %s goes on without being saved: %s", self.run.run_id, error)

@@ -82,7 +82,7 @@ class Runner:
         if (await self._progress(run_id)).status not in ("running", "interrupted"):
             return
         store = self.service.store
-        await store.saved(store.request_cancel, run_id)
+        await store.leases.request_cancel(run_id)
         self.service.unclosed.pop(run_id, None)  # why it could not go on matters no more
         while run_id in self._scopes:
             changed = self._change(run_id)
@@ -175,7 +175,7 @@ class Runner:
         Of a run that was removed meanwhile, or a store that cannot be read, nothing is kept.
         """
         with suppress(ConsortiumError):
-            run = await self.service.store.loaded(self.service.store.load_run, run_id)
+            run = await self.service.store.runs.load(run_id)
             if run.ended_utc is None:
                 self.service.unclosed[run_id] = run.model_copy(
                     update={"status": "interrupted", "error": masked(str(error))}
@@ -191,11 +191,11 @@ class Runner:
 
     async def _submit_interrupted(self) -> None:
         store = self.service.store
-        for run_id in await store.loaded(store.list_interrupted, MOST_RECOVERED):
+        for run_id in await store.leases.list_interrupted(MOST_RECOVERED):
             self.submit(run_id)
 
     async def _progress(self, run_id: str) -> Progress:
-        progress = await self.service.store.loaded(self.service.store.load_progress, run_id)
+        progress = await self.service.store.progress.load(run_id)
         ended = self.service.unclosed.get(run_id)
         status = ended.status if ended else self._seen(run_id, progress.status)
         return progress.model_copy(update={"status": status})

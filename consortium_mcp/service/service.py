@@ -93,7 +93,7 @@ class ConsortiumService(RunOpener):
             return
         self.unclosed.pop(run_id, None)
         with anyio.CancelScope(shield=True):  # from here on a cancelled run is closed as such
-            opened = await self.store.loaded(self.store.load_run, run) if isinstance(run, str) else run
+            opened = await self.store.runs.load(run) if isinstance(run, str) else run
         with calling(opened.caller):
             await self._perform(opened, models, on_change, on_text)
 
@@ -103,11 +103,11 @@ class ConsortiumService(RunOpener):
         Raises NotFoundError for a run that is not stored, or another caller's.
         """
         ended_here = self.unclosed.get(run_id)
-        if ended_here and self.store.reader() in (None, ended_here.caller):
+        if ended_here and self.store.database.reader() in (None, ended_here.caller):
             if ended_here.ended_utc:
                 await self._close_at_last(ended_here)
             return ended_here
-        return await self.store.loaded(self.store.load_run, run_id)
+        return await self.store.runs.load(run_id)
 
     async def _perform(
         self,
@@ -120,7 +120,7 @@ class ConsortiumService(RunOpener):
         run_id = run.run_id
         deadline = from_now(run.deadline_seconds) if run.status == "interrupted" else run.deadline_utc
         run = run.model_copy(update={"deadline_utc": deadline})
-        if models is None and not await self.store.saved(self.store.claim_run, run_id, self.owner, deadline):
+        if models is None and not await self.store.leases.claim(run_id, self.owner, deadline):
             return
         failure: BaseException | None = None
         self._runs = self._runs or anyio.CapacityLimiter(self.settings.max_concurrent_runs)
@@ -140,7 +140,7 @@ class ConsortiumService(RunOpener):
                 raise
             except _CannotResumeError as error:
                 with suppress(StoreUnusableError):  # then its lease ends by itself
-                    await self.store.saved(self.store.release_run, run_id, self.owner)
+                    await self.store.leases.release(run_id, self.owner)
                 failure = error.__cause__
             except Exception as error:  # nothing foreseen: the run says so, and the error goes on its way below
                 await self._close(ended(run, "failed", masked(f"{type(error).__name__}: {error}")))
@@ -181,7 +181,7 @@ class ConsortiumService(RunOpener):
         )
 
         async def save(iteration: Iteration) -> None:
-            await calls.write(self.store.save_iteration, run.run_id, iteration, self.owner)
+            await calls.write(self.store.runs.save_iteration(run.run_id, iteration, self.owner))
             on_change()
 
         def reads_schema(model: str) -> bool:
@@ -191,7 +191,7 @@ class ConsortiumService(RunOpener):
             if last.status == "running":  # the last one is written with the run's end
                 await save(last.iterations[-1])
         if run.replay_of:
-            await calls.write(self.store.forget_iterations, run.run_id, len(last.iterations))
+            await calls.write(self.store.journal.forget_iterations(run.run_id, len(last.iterations)))
         if calls.stopped and last.status != "converged":
             last = last.model_copy(update={"status": calls.stopped})
         last = closed(last).model_copy(update={"usage": calls.used})  # for a run that cannot be written
@@ -223,14 +223,14 @@ class ConsortiumService(RunOpener):
         if unsaved is not None:
             run = _not_saved(run, unsaved)
         try:
-            await self.store.saved(self.store.close_run, run, self.owner, last)
+            await self.store.runs.close(run, self.owner, last)
         except StoreUnusableError as error:
             self.unclosed[run.run_id] = run if unsaved else _not_saved(run, str(error))
 
     async def _close_at_last(self, run: Run) -> None:
         """Write how a run of `unclosed` ended; where that fails again, it stays there."""
         with suppress(StoreUnusableError):
-            await self.store.saved(self.store.close_run, run, self.owner)
+            await self.store.runs.close(run, self.owner)
             self.unclosed.pop(run.run_id, None)
 
     async def _let_go(self, run: Run) -> None:
@@ -240,14 +240,14 @@ class ConsortiumService(RunOpener):
         """
         if self.leaving or run.parent:
             with suppress(StoreUnusableError):  # then its lease ends by itself
-                if await self.store.saved(self.store.release_run, run.run_id, self.owner):
+                if await self.store.leases.release(run.run_id, self.owner):
                     return
         await self._close(ended(run, "cancelled", "The run was cancelled."))
 
     async def note_received(self, run_id: str) -> None:
         """Note that a caller has the run's answer; a caller whom we cannot note has it all the same."""
         try:
-            await self.store.saved(self.store.note_received, run_id)
+            await self.store.runs.note_received(run_id)
         except StoreUnusableError as error:
             logger.warning("That the answer of %s was received is not saved: %s", run_id, error)
 
@@ -256,7 +256,7 @@ class ConsortiumService(RunOpener):
         while True:
             await anyio.sleep(LEASE_SECONDS / 4)
             try:
-                if not await self.store.saved(self.store.renew_lease, run_id, self.owner):
+                if not await self.store.leases.renew(run_id, self.owner):
                     scope.cancel()
             except StoreUnusableError:
                 continue  # the calls say that nothing can be saved; whether the lease is lost nobody can tell

@@ -95,10 +95,10 @@ class Stats(FrozenModel):
 
 def load_stats(store: Store, limit: int = 1000) -> Stats:
     """The statistics of the newest runs and all ratings."""
-    ratings = store.list_ratings()
+    ratings = store.ratings.list_newest.sync()
     run_ids = dict.fromkeys([rating.run_id for rating in ratings])
-    run_ids |= dict.fromkeys(run.run_id for run in store.list_outlines(limit=limit))
-    return make_stats((store.load_run(run_id) for run_id in run_ids), ratings)
+    run_ids |= dict.fromkeys(run.run_id for run in store.outlines.find.sync(limit=limit))
+    return make_stats((store.runs.load.sync(run_id) for run_id in run_ids), ratings)
 
 
 def make_stats(runs: Iterable[Run], ratings: Iterable[Rating]) -> Stats:

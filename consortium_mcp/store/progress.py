@@ -5,7 +5,7 @@ import time
 from typing import Literal
 
 from consortium_mcp.records import CallProgress, Progress
-from consortium_mcp.store.database import DatabaseFile
+from consortium_mcp.store.part import Part, reads
 from consortium_mcp.store.rows import is_member, ms_between, place
 from consortium_mcp.store.runs import STATUS_SEEN, no_such_run
 
@@ -19,15 +19,18 @@ _CALLS_AND_LAST_ATTEMPTS = """
 """
 
 
-class RunProgress(DatabaseFile):
+class RunProgress(Part):
     """What can be said of a run under way."""
 
-    def load_progress(self, run_id: str) -> Progress:
+    @reads
+    def load(self, run_id: str) -> Progress:
         """How far a run is, from what is written. Raises NotFoundError."""
-        rows = self.read(f"SELECT {STATUS_SEEN} AS status, ended_utc FROM runs WHERE run_id = ?", [time.time(), run_id])
+        rows = self.database.read(
+            f"SELECT {STATUS_SEEN} AS status, ended_utc FROM runs WHERE run_id = ?", [time.time(), run_id]
+        )
         if not rows:
-            raise no_such_run(self, run_id)
-        calls = self.read(_CALLS_AND_LAST_ATTEMPTS, [run_id])
+            raise no_such_run(self.database, run_id)
+        calls = self.database.read(_CALLS_AND_LAST_ATTEMPTS, [run_id])
         current = max((call["iteration"] for call in calls), default=0)
         asked = [call for call in calls if call["iteration"] == current]
         members = sorted((call for call in asked if is_member(call["call_id"])), key=place)

@@ -52,7 +52,7 @@ async def call_models() -> list[Check]:
 
 def _hosted(service: ConsortiumService, catalogue: Catalogue) -> list[ModelEntry]:
     """The usable models, neither embedded nor consortiums themselves, that saved consortiums name, or the default."""
-    saved, _ = service.store.list_consortiums()
+    saved, _ = service.store.consortiums.list_all.sync()
     named: list[Consortium] = list(saved.values()) or [service.definitions.resolve(catalogue)[1]]
     allowed = service.settings.allowed_models
     found: dict[str, ModelEntry] = {}

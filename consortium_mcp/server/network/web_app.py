@@ -99,7 +99,7 @@ class Readiness:
     def _find_problem(self) -> str | None:
         service = self._runner.service
         try:
-            service.store.check_writable()
+            service.store.database.check_writable()
         except StoreUnusableError:
             return "the database cannot be written; the log says more"
         try:

@@ -51,7 +51,7 @@ def add_resources(server: StrictServer, runner: Runner) -> None:
     _add_runs(server, runner)
     _add_parts_of_runs(server, runner)
     add_listing(server, runner.service.store)
-    _read_in_pieces(server, _Begun(runner.service.store.reader))
+    _read_in_pieces(server, _Begun(runner.service.store.database.reader))
 
 
 def _notes(priority: float, *audience: Role) -> Annotations:
@@ -79,7 +79,7 @@ def _add_consortiums(server: StrictServer, runner: Runner) -> None:
     )
     async def consortium(name: str) -> str:
         """One saved definition."""
-        return definition_json(await _read(lambda: store.load_consortium(name)))
+        return definition_json(await _read(lambda: store.consortiums.load.sync(name)))
 
     @server.resource(MODELS, name="models", title="Models", mime_type=_JSON, annotations=_notes(0.5, "assistant"))
     async def models() -> str:
@@ -98,13 +98,13 @@ def _add_runs(server: StrictServer, runner: Runner) -> None:
     @server.resource(RUNS, name="runs", title="Newest runs", mime_type=_JSON, annotations=_notes(0.4))
     async def runs() -> str:
         """The newest 50 consultations."""
-        newest = await _read(lambda: store.list_outlines(limit=NEWEST))
+        newest = await _read(lambda: store.outlines.find.sync(limit=NEWEST))
         return json.dumps([RunSummary.of(run).model_dump(mode="json") for run in newest], indent=1)
 
     @server.resource(f"{RUNS}/{{run_id}}", name="run", title="A run", mime_type=_JSON, annotations=RUN_NOTES)
     async def run(run_id: str) -> str:
         """The whole record of one consultation."""
-        return (await _read(lambda: store.load_run(run_id))).model_dump_json(indent=1)
+        return (await _read(lambda: store.runs.load.sync(run_id))).model_dump_json(indent=1)
 
     @server.resource(
         f"{RUNS}/{{run_id}}/transcript.md",
@@ -115,7 +115,7 @@ def _add_runs(server: StrictServer, runner: Runner) -> None:
     )
     async def run_transcript(run_id: str) -> str:
         """Everything that was said in one consultation, to read."""
-        return await _read(lambda: transcript(store.load_run(run_id)))
+        return await _read(lambda: transcript(store.runs.load.sync(run_id)))
 
 
 def _add_parts_of_runs(server: StrictServer, runner: Runner) -> None:
@@ -130,7 +130,7 @@ def _add_parts_of_runs(server: StrictServer, runner: Runner) -> None:
     )
     async def run_iteration(run_id: str, iteration: str) -> str:
         """One iteration of a run, counted from 1: the responses, and what the arbiter made of them."""
-        return (await _read(lambda: _iteration(store.load_run(run_id), iteration))).model_dump_json(indent=1)
+        return (await _read(lambda: _iteration(store.runs.load.sync(run_id), iteration))).model_dump_json(indent=1)
 
     @server.resource(
         f"{RUNS}/{{run_id}}/responses/{{response_id}}",
@@ -141,7 +141,7 @@ def _add_parts_of_runs(server: StrictServer, runner: Runner) -> None:
     )
     async def run_response(run_id: str, response_id: str) -> str:
         """What one instance said in one iteration of a run; response_id as in i1-m3, for the response i1/m3."""
-        response = await _read(lambda: _response(store.load_run(run_id), response_id_of(response_id)))
+        response = await _read(lambda: _response(store.runs.load.sync(run_id), response_id_of(response_id)))
         return plain(response.text or f"No text: {response.error}")
 
 

@@ -127,7 +127,7 @@ def _add_cancel_run(server: StrictServer, runner: Runner) -> None:
     async def cancel_run(run_id: RunId) -> Annotated[CallToolResult, ConsultResult]:
         """Stop a run: no further model is asked, what has arrived is kept."""
         await runner.cancel(run_id)
-        progress = await store.loaded(store.load_progress, run_id)
+        progress = await store.progress.load(run_id)
         shown = consult_result(await runner.load(run_id), progress)
         return shown.model_copy(update={"is_error": False})
 
