@@ -13,12 +13,12 @@ from consortium_mcp.errors import RunFailedError
 from consortium_mcp.models.calling import ConcurrencyLimits, make_call
 from consortium_mcp.models.catalogue import load_catalogue
 from consortium_mcp.models.failures import RETRIED, classify, find_finish_reason
-from consortium_mcp.records import CallResult, CallSpec
+from consortium_mcp.records import CallId, CallResult, CallSpec
 from consortium_mcp.records.consortium import define
 from consortium_mcp.service.service import ConsortiumService
 from tests.provider import API_KEY, Fault, Provider
 
-SPEC = CallSpec(call_id="i1/m1", iteration=1, label="a#1", model="a", prompt="why?")
+SPEC = CallSpec(call_id=CallId("i1/m1"), iteration=1, label="a#1", model="a", prompt="why?")
 
 KINDS = [
     (Fault.rate_limit(), "rate_limit"),

@@ -13,7 +13,7 @@ from sqlite_utils import Database
 
 from consortium_mcp._util.caller import calling
 from consortium_mcp.errors import NotFoundError
-from consortium_mcp.records import Budget, CallResult, CallSpec, Iteration, Parent, Rating, now_utc
+from consortium_mcp.records import Budget, CallId, CallResult, CallSpec, Iteration, Parent, Rating, now_utc
 from consortium_mcp.store import Reservation, RunCapacity, Store, database, pruning, run_scope
 from consortium_mcp.store.migrations import migrations
 from consortium_mcp.store.part import StoreMethod
@@ -30,7 +30,7 @@ def add(store: Store, run_id: str, prompt: str = "why", caller: str | None = Non
 
 def ask(store: Store, run_id: str, prompt: str) -> None:
     """A call of a run, with its result."""
-    spec = CallSpec(call_id="i1/m1", iteration=1, label="a#1", model="a", prompt=prompt)
+    spec = CallSpec(call_id=CallId("i1/m1"), iteration=1, label="a#1", model="a", prompt=prompt)
     store.journal.begin_attempt.sync(run_id, spec, Reservation(tokens=10, cost_usd=0.1), {run_scope(run_id): Budget()})
     store.journal.settle_attempt.sync(run_id, spec.call_id, 1, CallResult(text="because"), None, final=True)
 
@@ -100,8 +100,8 @@ def traced(monkeypatch: pytest.MonkeyPatch) -> Traced:
 def tour(store: Store) -> dict[str, Callable[[], object]]:
     """Something with every public method that reads or writes, by its name."""
     run = new_run(run_id="01c", consortium_name="panel", caller=store.database.reader())
-    nested = new_run(run_id="01d", parent=Parent(run_id="01c", call_id="i1/m1"))
-    spec = CallSpec(call_id="i1/m1", iteration=1, label="a#1", model="a", prompt="why")
+    nested = new_run(run_id="01d", parent=Parent(run_id="01c", call_id=CallId("i1/m1")))
+    spec = CallSpec(call_id=CallId("i1/m1"), iteration=1, label="a#1", model="a", prompt="why")
     result = CallResult(text="because")
     some: dict[str, Any] = {"query": "why", "consortium": "panel", "status": "failed", "before": "01c"}
     filters = [{name: value} for name, value in some.items()] + [some, {}]

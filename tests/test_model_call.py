@@ -18,13 +18,13 @@ from consortium_mcp._util.threads import in_thread
 from consortium_mcp.models.calling import ConcurrencyLimits, make_call
 from consortium_mcp.models.catalogue import ModelEntry, load_catalogue
 from consortium_mcp.models.openai_clients import KeptClients
-from consortium_mcp.records import CallResult, CallSpec, Turn
+from consortium_mcp.records import CallId, CallResult, CallSpec, Turn
 from consortium_mcp.service.service import ConsortiumService
 from tests.consulted import consulted
 from tests.provider import Fault, Provider, Reply, verdict
 from tests.store_methods import replace_method
 
-SPEC = CallSpec(call_id="i1/m1", iteration=1, label="a#1", model="a", prompt="why?")
+SPEC = CallSpec(call_id=CallId("i1/m1"), iteration=1, label="a#1", model="a", prompt="why?")
 AddModel = Callable[..., None]
 
 

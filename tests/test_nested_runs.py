@@ -18,7 +18,7 @@ import pytest
 from consortium_mcp._util.threads import in_thread
 from consortium_mcp.api import iterate
 from consortium_mcp.errors import BusyError
-from consortium_mcp.records import Parent
+from consortium_mcp.records import CallId, Parent
 from consortium_mcp.records.consortium import define
 from consortium_mcp.records.outer_call import OuterCall, outer_call, within_call
 from consortium_mcp.service.replay import open_replay
@@ -183,7 +183,7 @@ def test_the_record_says_in_which_call_a_run_was_opened(provider: Provider, serv
     outer = json.loads(run_command("consult", "Capital?", "--consortium", "outer", "--json").stdout)
 
     inner = service.store.runs.load.sync(run_id_of(service, "inner"))
-    assert (outer["parent"], inner.parent) == (None, Parent(run_id=outer["run_id"], call_id="i1/m2"))
+    assert (outer["parent"], inner.parent) == (None, Parent(run_id=outer["run_id"], call_id=CallId("i1/m2")))
     assert outer["answer"] == "Paris" and answered(provider) == EACH_ONCE
     assert open_replay(service, inner.run_id).parent is None
 
@@ -209,7 +209,7 @@ async def test_a_run_inside_another_is_none_of_its_callers_runs(
 def test_a_process_that_lost_the_outer_run_opens_nothing_inside_it(service: ConsortiumService) -> None:
     outer = service.open_run(**OUTER)
 
-    with within_call(OuterCall(Parent(run_id=outer.run_id, call_id="i1/m2"), "another process")):
+    with within_call(OuterCall(Parent(run_id=outer.run_id, call_id=CallId("i1/m2")), "another process")):
         with pytest.raises(BusyError, match="has ended or is worked on elsewhere"):
             service.open_run("Capital?", consortium="inner")
 
@@ -217,7 +217,7 @@ def test_a_process_that_lost_the_outer_run_opens_nothing_inside_it(service: Cons
 def test_the_same_call_gets_the_same_run_and_another_question_in_it_one_of_its_own(service: ConsortiumService) -> None:
     outer = service.open_run(**OUTER)
 
-    with within_call(OuterCall(Parent(run_id=outer.run_id, call_id="i1/m2"), service.owner)):
+    with within_call(OuterCall(Parent(run_id=outer.run_id, call_id=CallId("i1/m2")), service.owner)):
         first, same = (service.open_run("Capital?", consortium="inner").run_id for _ in range(2))
         other = service.open_run("River?", consortium="inner").run_id
 
@@ -228,7 +228,7 @@ async def test_the_call_is_known_in_the_thread_of_a_synchronous_model_and_in_the
     async def consult() -> AsyncIterator[OuterCall | None]:
         yield outer_call()
 
-    call = OuterCall(Parent(run_id="outer", call_id="i1/m2"), "this process")
+    call = OuterCall(Parent(run_id="outer", call_id=CallId("i1/m2")), "this process")
     with within_call(call):
         known = await in_thread(lambda: list(iterate(consult)))
 

@@ -12,9 +12,9 @@ from mcp.shared.exceptions import MCPError
 from mcp.shared.uri_template import UriTemplate
 from mcp_types import INVALID_PARAMS, Resource, ResourceTemplate, TextResourceContents
 
-from consortium_mcp.records import Run
+from consortium_mcp.records import CallId, Run
 from consortium_mcp.records.consortium import Consortium, Member
-from consortium_mcp.records.uris import consortium_uri, iteration_uri, segment_of
+from consortium_mcp.records.uris import consortium_uri, iteration_uri
 from consortium_mcp.server import build_server
 from consortium_mcp.server.resources.listing import PAGE
 from consortium_mcp.service.runner import Runner
@@ -140,7 +140,8 @@ async def test_any_name_fits_into_the_uri_of_a_consortium(
 async def test_an_iteration_and_a_response_are_read_by_themselves(client: Client, run: Run) -> None:
     iteration = json.loads(await read(client, iteration_uri(run.run_id, 1)))
     texts = [
-        await read(client, f"{run.uri}/responses/{segment_of(one['response_id'])}") for one in iteration["responses"]
+        await read(client, f"{run.uri}/responses/{CallId(one['response_id']).segment}")
+        for one in iteration["responses"]
     ]
 
     assert iteration["verdict"]["synthesis"] == "Paris"

@@ -255,7 +255,9 @@ def test_after_kill_9_every_stored_response_is_in_the_record(
     stories: dict[tuple[str, int], Story], moment: tuple[str, int]
 ) -> None:
     story = stories[moment]
-    responses = {one.response_id: one.text for each in story.record.iterations for one in each.responses}
+    responses: dict[str, str | None] = {
+        one.response_id: one.text for each in story.record.iterations for one in each.responses
+    }
     verdicts = {f"i{each.number}/arbiter": each.raw_verdict for each in story.record.iterations}
 
     assert story.done_before.items() <= {**responses, **verdicts}.items()

@@ -18,7 +18,7 @@ from sqlite_utils import Database
 
 from consortium_mcp._util.sqlite_writer import Writer
 from consortium_mcp.errors import ConsortiumError, NotFoundError, StoreUnusableError
-from consortium_mcp.records import CallResult, CallSpec, Iteration, Run, Verdict, now_utc
+from consortium_mcp.records import CallId, CallResult, CallSpec, Iteration, Run, Verdict, now_utc
 from consortium_mcp.records.consortium import Consortium, Member, define
 from consortium_mcp.service.service import ConsortiumService
 from consortium_mcp.store import AlreadyPaid, AttemptStarted, LeaseLost, OverBudget, Reservation, Store, database
@@ -54,8 +54,8 @@ def run_of(run_id: str = "01a", prompt: str = "why?", name: str | None = None) -
 
 
 def spec_of(call_id: str = "i1/m1", label: str = "a#1", prompt: str = "why?") -> CallSpec:
-    number = int(call_id.partition("/")[0][1:])
-    return CallSpec(call_id=call_id, iteration=number, label=label, model="a", prompt=prompt)
+    place = CallId(call_id)
+    return CallSpec(call_id=place, iteration=place.iteration, label=label, model="a", prompt=prompt)
 
 
 def begin(

@@ -3,7 +3,7 @@
 import logging
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TypeVar
@@ -14,7 +14,6 @@ import anyio.lowlevel
 import stamina
 
 from consortium_mcp.engine.judging import judging_methods
-from consortium_mcp.engine.members import specs_of
 from consortium_mcp.errors import StoreUnusableError
 from consortium_mcp.models.calling import ChunkSink, ConcurrencyLimits, ResponseSink, make_call
 from consortium_mcp.models.catalogue import ModelEntry, Models
@@ -150,7 +149,7 @@ class RunCalls:
         assert call.result is not None
         return call.result
 
-    async def stop(self, run: Run) -> Status | None:
+    async def stop(self, run: Run, specs: Sequence[CallSpec]) -> Status | None:
         """Why the next iteration of the run may not begin; None when it may."""
         if run.iterations and self._seconds_left(for_arbiter=False) <= 0:
             return "deadline"
@@ -160,13 +159,12 @@ class RunCalls:
                     calls, _, _ = await self.store.journal.load_spending(scope)
                 except StoreUnusableError:
                     return "budget"  # one that cannot be read cannot be held
-                if calls + self._needed(run) > budget.max_calls:
+                if calls + self._needed(run, specs) > budget.max_calls:
                     return "budget"
         return self.stopped
 
-    def _needed(self, run: Run) -> int:
+    def _needed(self, run: Run, specs: Sequence[CallSpec]) -> int:
         """How many calls the run's next iteration takes when nothing is tried again; who is late is not asked anew."""
-        specs = specs_of(run)
         asked = sum(spec.response is None and spec.call_id not in self._calls for spec in specs)
         return asked + judging_methods()[run.consortium.judging_method].calls(len(specs))
 

@@ -18,12 +18,13 @@ class SavedConsortiums(SavedNames):
     @writes
     def save(self, name: str, consortium: Consortium, taken_from: str | None = None) -> None:
         """Save a definition under a name; what stood there is replaced."""
-        row = {"name": name, "config": json.dumps(consortium.saved_form()), "created_at": now_utc()}
+        config = json.dumps(consortium.saved_form())
+        row: dict[str, str | None] = {"name": name, "config": config, "created_at": now_utc()}
         if caller := self.database.reader():
-            table, whose = "caller_consortiums", {"caller": caller}
+            table, row["caller"] = "caller_consortiums", caller
         else:
-            table, whose = "consortium_configs", {"taken_from": taken_from}
-        self.database.write(lambda c: insert(c, table, {**row, **whose}, replace=True))
+            table, row["taken_from"] = "consortium_configs", taken_from
+        self.database.write(lambda c: insert(c, table, row, replace=True))
 
     @reads
     def load(self, name: str) -> Consortium:

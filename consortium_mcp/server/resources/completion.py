@@ -7,7 +7,7 @@ import anyio.to_thread
 from mcp_types import Completion, CompletionArgument, CompletionContext, PromptReference, ResourceTemplateReference
 
 from consortium_mcp.errors import ConsortiumError
-from consortium_mcp.records.uris import CONSORTIUMS, RUNS, segment_of
+from consortium_mcp.records.uris import CONSORTIUMS, RUNS
 from consortium_mcp.server.base.mcp_server import StrictServer
 
 if TYPE_CHECKING:  # the store is imported later than we are
@@ -91,6 +91,6 @@ def _iterations(store: "Store") -> Source:
 def _responses(store: "Store") -> Source:
     def segments(typed: str, filled: Mapping[str, str]) -> list[str]:
         run = store.runs.load.sync(filled.get("run_id", ""))
-        return [segment_of(one.response_id) for iteration in run.iterations for one in iteration.responses]
+        return [one.response_id.segment for iteration in run.iterations for one in iteration.responses]
 
     return segments

@@ -20,8 +20,8 @@ from mcp_types import (
 )
 
 from consortium_mcp.errors import ConsortiumError, NotFoundError
-from consortium_mcp.records import Iteration, MemberResponse, Run
-from consortium_mcp.records.uris import CONSORTIUMS, MODELS, RUNS, STATS, response_id_of
+from consortium_mcp.records import CallId, Iteration, MemberResponse, Run
+from consortium_mcp.records.uris import CONSORTIUMS, MODELS, RUNS, STATS
 from consortium_mcp.reports.markdown import transcript
 from consortium_mcp.server.base.mcp_server import StrictServer
 from consortium_mcp.server.base.sdk_private import lowlevel
@@ -141,7 +141,7 @@ def _add_parts_of_runs(server: StrictServer, runner: Runner) -> None:
     )
     async def run_response(run_id: str, response_id: str) -> str:
         """What one instance said in one iteration of a run; response_id as in i1-m3, for the response i1/m3."""
-        response = await _read(lambda: _response(store.runs.load.sync(run_id), response_id_of(response_id)))
+        response = await _read(lambda: _response(store.runs.load.sync(run_id), response_id))
         return plain(response.text or f"No text: {response.error}")
 
 
@@ -152,12 +152,18 @@ def _iteration(run: Run, number: str) -> Iteration:
     raise NotFoundError(f"The run {run.run_id} has no iteration {number[:40]!r}; it has {len(run.iterations)}, from 1.")
 
 
-def _response(run: Run, response_id: str) -> MemberResponse:
-    responses = {one.response_id: one for iteration in run.iterations for one in iteration.responses}
-    if response_id not in responses:
+def _response(run: Run, segment: str) -> MemberResponse:
+    responses: dict[str, MemberResponse] = {
+        one.response_id: one for iteration in run.iterations for one in iteration.responses
+    }
+    try:
+        wanted: str = CallId.of_segment(segment)
+    except ValueError:
+        wanted = segment
+    if wanted not in responses:
         there = ", ".join(list(responses)[:20]) or "none yet"
-        raise NotFoundError(f"The run {run.run_id} has no response {response_id[:40]!r}. There are: {there}.")
-    return responses[response_id]
+        raise NotFoundError(f"The run {run.run_id} has no response {wanted[:40]!r}. There are: {there}.")
+    return responses[wanted]
 
 
 class _Begun:
