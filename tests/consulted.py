@@ -8,7 +8,7 @@ import anyio.to_thread
 import pytest
 
 from consortium_mcp.records import Run
-from consortium_mcp.service import run_calls as calls
+from consortium_mcp.service import retry
 from consortium_mcp.service.service import ConsortiumService
 from tests.provider import Answer, Request, verdict
 
@@ -19,7 +19,7 @@ Play = Answer | Callable[[Request], Answer]
 async def consulted(service: ConsortiumService, *models: str, prompt: str = "Why?", **arguments: Any) -> Run:
     """The run of a consult when it has ended, answered or not; judged by `arbiter` unless told otherwise."""
     opened = await anyio.to_thread.run_sync(
-        lambda: service.open_run(prompt, models=list(models), **{"arbiter": "arbiter", **arguments})
+        lambda: service.opener.open_run(prompt, models=list(models), **{"arbiter": "arbiter", **arguments})
     )
     return await performed(service, opened.run_id)
 
@@ -60,8 +60,8 @@ def interrupt(service: ConsortiumService, run: Run) -> None:
 
 def without_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let further attempts follow at once, unless the provider says otherwise."""
-    monkeypatch.setattr(calls, "WAIT_INITIAL_SECONDS", 0.0)
-    monkeypatch.setattr(calls, "WAIT_JITTER_SECONDS", 0.0)
+    monkeypatch.setattr(retry, "WAIT_INITIAL_SECONDS", 0.0)
+    monkeypatch.setattr(retry, "WAIT_JITTER_SECONDS", 0.0)
 
 
 def is_judging(request: Request) -> bool:

@@ -512,7 +512,7 @@ async def test_what_a_caller_reads_pushes_out_no_text_that_another_began(
 
 def test_every_read_of_the_store_is_within_the_rule(service: ConsortiumService, provider: Provider) -> None:
     with calling("ann"):
-        run = service.open_run("?", models=["a"], arbiter="arbiter")
+        run = service.opener.open_run("?", models=["a"], arbiter="arbiter")
     with calling("bob"):
         with pytest.raises(NotFoundError):
             service.store.runs.load.sync(run.run_id)

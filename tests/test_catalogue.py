@@ -239,7 +239,7 @@ def test_options_are_checked_before_any_call(
     members = (Member(model="b"), Member(model="a", options=options))
 
     with pytest.raises(ModelUnavailableError, match=said):
-        service.open_run("why?", consortium=Consortium(members=members, arbiter="arbiter"))
+        service.opener.open_run("why?", consortium=Consortium(members=members, arbiter="arbiter"))
     assert (provider.count(), service.store.runs.find.sync()) == (0, [])
 
 

@@ -286,7 +286,7 @@ async def test_a_run_that_waits_for_its_turn_among_runs_ends_at_its_deadline_all
 async def test_a_run_that_is_resumed_days_later_has_its_whole_time_again(
     provider: Provider, service: ConsortiumService
 ) -> None:
-    run = service.open_run("Why?", models=["a"], arbiter="arbiter", deadline_seconds=30)
+    run = service.opener.open_run("Why?", models=["a"], arbiter="arbiter", deadline_seconds=30)
     interrupt(service, run)
     opened = datetime.now(UTC) - timedelta(days=3)
     times = [opened.isoformat(), (opened + timedelta(seconds=30)).isoformat(), run.run_id]

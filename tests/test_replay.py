@@ -302,7 +302,7 @@ def test_an_unknown_run_is_not_replayed(service: ConsortiumService) -> None:
 
 
 async def test_a_run_that_has_not_ended_is_not_replayed(service: ConsortiumService) -> None:
-    run = service.open_run("Why?", models=["a"], arbiter="arbiter")
+    run = service.opener.open_run("Why?", models=["a"], arbiter="arbiter")
 
     with pytest.raises(ConsortiumError, match="can be replayed when it has ended"):
         open_replay(service, run.run_id)

@@ -60,10 +60,10 @@ def open_replay(
             "degraded": (),
             "caller": current_caller(),
             "created_utc": now_utc(),
-            **service.deadline(),
+            **service.opener.deadline(),
         }
     )
-    service.check(run)
+    service.opener.check(run)
     service.store.runs.open.sync(run, service.owner, fingerprint=secrets.token_hex(16))
     call_ids = {response.response_id for iteration in iterations for response in iteration.responses}
     service.store.journal.copy_calls.sync(old.run_id, run.run_id, call_ids)

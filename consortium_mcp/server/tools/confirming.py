@@ -57,7 +57,7 @@ def spending(runner: Runner) -> Callable[..., Awaitable[Elicit[Confirmation] | N
         if limit is None or dry_run or follows_run(ctx) or (max_cost_usd is not None and max_cost_usd <= limit):
             return None
         budget = Budget(max_calls=max_calls, max_cost_usd=max_cost_usd)
-        plan = await anyio.to_thread.run_sync(lambda: service.plan(prompt, budget=budget, **asked))
+        plan = await anyio.to_thread.run_sync(lambda: service.opener.plan(prompt, budget=budget, **asked))
         if plan.problems or (plan.cost_usd is not None and plan.cost_usd[1] <= limit):
             return None
         if not _can_ask(ctx):

@@ -90,8 +90,10 @@ def _add_consult(server: StrictServer, runner: Runner, cancellations: Cancellati
                 return await _follow(ctx, runner, run_id, wait_seconds)
         budget = Budget(max_calls=max_calls, max_cost_usd=max_cost_usd)
         if dry_run:
-            return plan_result(await anyio.to_thread.run_sync(lambda: service.plan(prompt, budget=budget, **asked)))
-        run = await service.opened(prompt, budget=budget, deadline_seconds=deadline_seconds, join=True, **asked)
+            return plan_result(
+                await anyio.to_thread.run_sync(lambda: service.opener.plan(prompt, budget=budget, **asked))
+            )
+        run = await service.opener.opened(prompt, budget=budget, deadline_seconds=deadline_seconds, join=True, **asked)
         runner.submit(run)
         with cancellations.following(ctx.request_context, run.run_id):
             return await _follow(ctx, runner, run.run_id, wait_seconds)
