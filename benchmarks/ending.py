@@ -106,7 +106,7 @@ def _seconds(end: Callable[[], None], process: "subprocess.Popen[str] | subproce
 def _status(folder: Path) -> str:
     """How the one run reads; a minute later, where nobody could write that it ended."""
     with closing(Store(folder / "consortium.db")) as store:
-        (run,) = store.list_runs()
+        (run,) = store.runs.find.sync()
         return "interrupted, once its lease is over" if run.status == "running" else run.status
 
 

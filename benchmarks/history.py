@@ -170,7 +170,7 @@ class _Side:
     async def _remove(self) -> None:
         """A step of pruning, with one of the runs that were added: the history stays as it was."""
         gone = [self._consulted.pop()]
-        assert await to_thread.run_sync(next, self._store.delete_runs(gone)) == gone
+        assert await to_thread.run_sync(next, self._store.pruning.delete_runs(gone)) == gone
 
     @classmethod
     @contextmanager
@@ -239,7 +239,7 @@ def build(path: Path, runs: int) -> None:
     with ConsortiumService(load_settings(None, database=path)) as service:
         models = ("a", "b", "c")
         pattern = anyio.run(lambda: consulted(service, *models, prompt="Which is it, and why?", max_iterations=1))
-        service.store.save_consortium("panel", pattern.consortium)
+        service.store.consortiums.save.sync("panel", pattern.consortium)
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         for pragma in ("journal_mode = OFF", "synchronous = OFF", "cache_size = -1000000", "temp_store = MEMORY"):
             connection.execute(f"PRAGMA {pragma}")

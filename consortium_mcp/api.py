@@ -218,7 +218,7 @@ async def _consult(
     **definition: Any,
 ) -> Run:
     def open_run() -> Run:
-        return service.open_run(prompt, history, budget=budget, deadline_seconds=deadline_seconds, **definition)
+        return service.opener.open_run(prompt, history, budget=budget, deadline_seconds=deadline_seconds, **definition)
 
     with await anyio.to_thread.run_sync(ConsortiumService, settings) as service:
         opened = await anyio.to_thread.run_sync(open_run)

@@ -8,7 +8,7 @@ import anyio.to_thread
 import pytest
 
 from consortium_mcp.records import Run
-from consortium_mcp.service import run_calls as calls
+from consortium_mcp.service import retry
 from consortium_mcp.service.service import ConsortiumService
 from tests.provider import Answer, Request, verdict
 
@@ -19,7 +19,7 @@ Play = Answer | Callable[[Request], Answer]
 async def consulted(service: ConsortiumService, *models: str, prompt: str = "Why?", **arguments: Any) -> Run:
     """The run of a consult when it has ended, answered or not; judged by `arbiter` unless told otherwise."""
     opened = await anyio.to_thread.run_sync(
-        lambda: service.open_run(prompt, models=list(models), **{"arbiter": "arbiter", **arguments})
+        lambda: service.opener.open_run(prompt, models=list(models), **{"arbiter": "arbiter", **arguments})
     )
     return await performed(service, opened.run_id)
 
@@ -30,13 +30,13 @@ async def performed(service: ConsortiumService, run_id: str) -> Run:
         await service.perform(run_id)
     finally:
         await service.clients.aclose()
-    return service.store.load_run(run_id)
+    return service.store.runs.load.sync(run_id)
 
 
 def attempts(service: ConsortiumService, run: Run, call_id: str) -> list[sqlite3.Row]:
     """The attempts of a call as the journal has them."""
     sql = "SELECT * FROM attempts WHERE run_id = ? AND call_id = ? ORDER BY attempt"
-    return service.store.read(sql, [run.run_id, call_id])
+    return service.store.database.read(sql, [run.run_id, call_id])
 
 
 def kinds(service: ConsortiumService, run: Run, call_id: str) -> list[str | None]:
@@ -47,7 +47,7 @@ def kinds(service: ConsortiumService, run: Run, call_id: str) -> list[str | None
 def stored_kind(service: ConsortiumService, run: Run, call_id: str) -> str | None:
     """The error kind in a call's row."""
     sql = "SELECT error_kind FROM calls WHERE run_id = ? AND call_id = ?"
-    (row,) = service.store.read(sql, [run.run_id, call_id])
+    (row,) = service.store.database.read(sql, [run.run_id, call_id])
     kind: str | None = row["error_kind"]
     return kind
 
@@ -55,13 +55,13 @@ def stored_kind(service: ConsortiumService, run: Run, call_id: str) -> str | Non
 def interrupt(service: ConsortiumService, run: Run) -> None:
     """Leave an ended run as a killed process would: open, with its lease passed."""
     sql = "UPDATE runs SET status = 'running', owner = 'killed', lease_until = 0, ended_utc = NULL WHERE run_id = ?"
-    service.store.write(lambda connection: connection.execute(sql, [run.run_id]) and None)
+    service.store.database.write(lambda connection: connection.execute(sql, [run.run_id]) and None)
 
 
 def without_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let further attempts follow at once, unless the provider says otherwise."""
-    monkeypatch.setattr(calls, "WAIT_INITIAL_SECONDS", 0.0)
-    monkeypatch.setattr(calls, "WAIT_JITTER_SECONDS", 0.0)
+    monkeypatch.setattr(retry, "WAIT_INITIAL_SECONDS", 0.0)
+    monkeypatch.setattr(retry, "WAIT_JITTER_SECONDS", 0.0)
 
 
 def is_judging(request: Request) -> bool:

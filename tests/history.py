@@ -7,7 +7,7 @@ from consortium_mcp.store import Store
 
 def copy_run(store: Store, run_id: str, copies: int, first: int = 0) -> None:
     """Copy a run under the ids `copy_id(first)` and on."""
-    store.write(lambda connection: _copy(connection, run_id, first, copies))
+    store.database.write(lambda connection: _copy(connection, run_id, first, copies))
 
 
 def copy_id(number: int) -> str:

@@ -393,7 +393,7 @@ async def test_the_same_call_of_two_callers_is_two_runs(url: str, provider: Prov
 async def test_saved_consortiums_are_their_callers_and_the_servers_are_for_all(
     url: str, service: ConsortiumService, provider: Provider
 ) -> None:
-    service.store.save_consortium("common", define(members=[{"model": "a"}]))
+    service.store.consortiums.save.sync("common", define(members=[{"model": "a"}]))
 
     async with ann_and_bob(url) as (ann, bob):
         for client, model in ((ann, "b"), (bob, "c")):
@@ -419,7 +419,7 @@ async def test_saved_consortiums_are_their_callers_and_the_servers_are_for_all(
     assert again.is_error and "overwrite=true replaces it" in said(again)
     assert nested.is_error and "'panel' is your own, and only the server's can be members" in said(nested)
     assert not back.is_error and common["members"][0]["model"] == "a"
-    assert service.store.list_consortium_names() == ["common"]
+    assert service.store.consortiums.list_names.sync() == ["common"]
 
 
 async def test_shared_lets_callers_see_each_others_runs_and_consortiums(
@@ -455,7 +455,7 @@ async def test_what_one_caller_began_to_read_is_found_at_no_offset_by_another(
     run_id = ""
     for name, model in (("bob", "b"), ("ann", "a")):
         with calling(name):
-            service.store.save_consortium("panel", define(members=[{"model": model}]))
+            service.store.consortiums.save.sync("panel", define(members=[{"model": model}]))
             run_id = (await consulted(service, model, prompt=f"What {name} asks")).run_id
 
     async def read_by_bob(*, after_ann: bool) -> dict[str, str]:
@@ -495,7 +495,7 @@ async def test_what_a_caller_reads_pushes_out_no_text_that_another_began(
         monkeypatch.setattr(f"consortium_mcp.{module}.PIECE", 1)
     uris = [f"consortium://consortiums/c{number}" for number in range(MOST_BEGUN + 1)]
     for uri in uris:
-        service.store.save_consortium(uri.rpartition("/")[2], define(members=[{"model": "a"}]))
+        service.store.consortiums.save.sync(uri.rpartition("/")[2], define(members=[{"model": "a"}]))
     async with Runner(service) as runner, Client(build_server(runner)) as client:
         with calling("ann"):
             await client.read_resource(uris[0])
@@ -503,7 +503,7 @@ async def test_what_a_caller_reads_pushes_out_no_text_that_another_began(
         with calling("bob"):
             for uri in uris:
                 await client.read_resource(uri)
-        service.store.save_consortium("c0", define(members=[{"model": "a"}], description="now longer"))
+        service.store.consortiums.save.sync("c0", define(members=[{"model": "a"}], description="now longer"))
         with calling("ann"):
             later = await client.read_resource(f"{uris[0]}?offset=1")
 
@@ -512,29 +512,33 @@ async def test_what_a_caller_reads_pushes_out_no_text_that_another_began(
 
 def test_every_read_of_the_store_is_within_the_rule(service: ConsortiumService, provider: Provider) -> None:
     with calling("ann"):
-        run = service.open_run("?", models=["a"], arbiter="arbiter")
+        run = service.opener.open_run("?", models=["a"], arbiter="arbiter")
     with calling("bob"):
         with pytest.raises(NotFoundError):
-            service.store.load_run(run.run_id)
+            service.store.runs.load.sync(run.run_id)
         counts = [
-            service.store.read(f"SELECT count(*) FROM {table}")[0][0]
+            service.store.database.read(f"SELECT count(*) FROM {table}")[0][0]
             for table in ("runs", "calls", "iterations", "attempts", "ratings")
         ]
 
     seen = []
     for name in ("bob", None, "ann", "bob"):  # the same statement, which SQLite keeps prepared
         with calling(name):
-            seen.append(len(service.store.list_runs()))
+            seen.append(len(service.store.runs.find.sync()))
 
     assert counts == [0] * 5 and seen == [0, 1, 1, 0]
-    assert service.store.load_run(run.run_id).caller == "ann"
+    assert service.store.runs.load.sync(run.run_id).caller == "ann"
 
 
 def test_every_table_of_runs_is_behind_the_rule(service: ConsortiumService) -> None:
     """A table that a later schema adds must be laid behind the rule too, or named here as nobody's."""
     with calling("ann"):
-        tables = {row[0] for row in service.store.read("SELECT name FROM main.sqlite_master WHERE type = 'table'")}
-        views = {row[0] for row in service.store.read("SELECT name FROM temp.sqlite_master WHERE type = 'view'")}
+        tables = {
+            row[0] for row in service.store.database.read("SELECT name FROM main.sqlite_master WHERE type = 'table'")
+        }
+        views = {
+            row[0] for row in service.store.database.read("SELECT name FROM temp.sqlite_master WHERE type = 'view'")
+        }
     nobodys = {"questions", "spending", "takeovers", "caller_consortiums", "_sqlite_migrations"}
 
     assert {name for name in tables if not name.startswith(("runs_fts", "sqlite_"))} - nobodys == views
@@ -582,7 +586,7 @@ async def test_a_callers_budget_for_the_day_stops_that_caller_alone(
     provider: Provider, service: ConsortiumService, token_file: Path, tmp_path: Path
 ) -> None:
     today = time.strftime("%Y-%m-%d", time.gmtime())
-    with closing(sqlite3.connect(service.store.path)) as connection, connection:
+    with closing(sqlite3.connect(service.store.database.path)) as connection, connection:
         connection.execute("INSERT INTO spending VALUES (?, 9, 900, 0.5, 0)", [f"caller:{today}:ann"])
     limits = {"CONSORTIUM_MAX_COST_USD_PER_CALLER": "0.5", "CONSORTIUM_TOKEN_FILE": str(token_file)}
     with http_server(tmp_path / "stderr", **limits) as (_, url):
@@ -598,7 +602,7 @@ async def test_what_a_caller_spends_is_counted_under_its_name(url: str, service:
     async with ann_and_bob(url) as (ann, _):
         await ann.call_tool("consult_consortium", ONE)
 
-    rows = service.store.read("SELECT scope, calls FROM spending WHERE scope LIKE 'caller:%'")
+    rows = service.store.database.read("SELECT scope, calls FROM spending WHERE scope LIKE 'caller:%'")
     assert [(row["scope"].rpartition(":")[2], row["calls"]) for row in rows] == [("ann", 2)]
 
 
@@ -631,8 +635,8 @@ async def test_oversized_counts_and_texts_are_refused_before_any_call(provider: 
 async def test_a_text_that_is_too_long_is_too_long_in_a_saved_consortium_too(
     provider: Provider, service: ConsortiumService, tmp_path: Path
 ) -> None:
-    service.store.save_consortium("before", panel("a", system_prompt="x" * 1001, arbiter="arbiter"))
-    service.store.save_consortium("around", panel("before", arbiter="arbiter"))
+    service.store.consortiums.save.sync("before", panel("a", system_prompt="x" * 1001, arbiter="arbiter"))
+    service.store.consortiums.save.sync("around", panel("before", arbiter="arbiter"))
     texts: list[str] = []
     with http_server(tmp_path / "stderr", CONSORTIUM_MAX_PROMPT_CHARS="1000") as (_, url):
         async with http_client(url, "auto") as client:
@@ -648,7 +652,7 @@ async def test_a_text_that_is_too_long_is_too_long_in_a_saved_consortium_too(
     refusal = "has 1001 characters; 1000 are allowed (CONSORTIUM_MAX_PROMPT_CHARS). Shorten it."
     assert f"The system prompt of 'x' {refusal}" in texts[0] and f"The description of 'x' {refusal}" in texts[1]
     assert all(f"The system prompt of 'before' {refusal}" in text for text in [*texts[2:], listed])
-    assert provider.count() == 0 and "x" not in service.store.list_consortium_names()
+    assert provider.count() == 0 and "x" not in service.store.consortiums.list_names.sync()
 
 
 # What never leaves the server
@@ -670,7 +674,7 @@ async def test_tokens_and_keys_are_in_no_log_answer_database_or_question(
         async with http_client(url, "auto", "the only token") as client:
             texts.append(str(await client.call_tool("list_runs", {})))
     texts.append((tmp_path / "stderr").read_text())
-    texts += [path.read_bytes().decode("latin-1") for path in service.store.path.parent.glob("*.db*")]
+    texts += [path.read_bytes().decode("latin-1") for path in service.store.database.path.parent.glob("*.db*")]
     texts += [str(request.__dict__) for request in provider.requests if API_KEY not in str(request.__dict__)]
 
     for secret in (ANN, "the only token", "a wrong token", API_KEY):

@@ -48,7 +48,7 @@ class Kennel(BaseModel):
 def statuses() -> list[str]:
     """How the stored runs stand, newest first."""
     store = Store(load_settings().database_path)
-    found: list[str] = [run.status for run in store.list_runs()]
+    found: list[str] = [run.status for run in store.runs.find.sync()]
     store.close()
     return found
 
@@ -103,7 +103,7 @@ async def test_an_answer_follows_a_schema_whose_parts_refer_to_each_other(provid
     asked = json.dumps(provider.requests_to("arbiter")[0].response_format)
     store = Store(load_settings().database_path)
     assert json.loads(run.answer or "") == answer
-    assert store.load_run(run.run_id).output_schema == Kennel.model_json_schema()
+    assert store.runs.load.sync(run.run_id).output_schema == Kennel.model_json_schema()
     assert '"$ref": "#/$defs/Dog"' in asked and asked.count('"$defs"') == 1 and '"synthesis": {"properties"' in asked
     store.close()
 

@@ -20,8 +20,9 @@ from consortium_mcp.models.local import LOCAL_MODEL_ID
 from consortium_mcp.models.prices import price_usd
 from consortium_mcp.records import Budget, Run
 from consortium_mcp.records.consortium import define
-from consortium_mcp.service.service import ConsortiumService, load_stats
+from consortium_mcp.service.service import ConsortiumService
 from consortium_mcp.service.spending import ASSUMED_OUTPUT_TOKENS
+from consortium_mcp.service.stats import load_stats
 from consortium_mcp.store import day_scope, run_scope
 from tests.consulted import consulted, interrupt, is_judging, kinds, member, performed, without_waits
 from tests.provider import Answer, Fault, Provider, Reply, Request, verdict
@@ -73,7 +74,7 @@ async def test_200_consults_at_once_never_make_more_calls_than_the_day_allows(
     provider.on("a", lambda request: answers[request.model_number % len(answers)])
     provider.on("arbiter", verdict())
     gate = provider.gate("a", "arbiter")
-    runs = [service.open_run(f"Question {n}", models=["a"], arbiter="arbiter") for n in range(200)]
+    runs = [service.opener.open_run(f"Question {n}", models=["a"], arbiter="arbiter") for n in range(200)]
 
     async def open_when_many_are_in_flight() -> None:
         await gate.wait_for_async(service.settings.max_concurrent_calls)
@@ -86,8 +87,8 @@ async def test_200_consults_at_once_never_make_more_calls_than_the_day_allows(
                 consults.start_soon(service.perform, run.run_id)
     await service.clients.aclose()
 
-    ended = [service.store.load_run(run.run_id) for run in runs]
-    calls, _, _ = service.store.load_spending(day_scope())
+    ended = [service.store.runs.load.sync(run.run_id) for run in runs]
+    calls, _, _ = service.store.journal.load_spending.sync(day_scope())
     assert (provider.count(), calls, sum(run.usage.calls for run in ended)) == (150, 150, 150)
     assert {run.status for run in ended} <= {"converged", "budget", "failed"}
     assert any("this server's budget for the day of 150 calls is used up" in str(run.error) for run in ended)
@@ -105,7 +106,7 @@ async def test_a_day_without_enough_calls_left_refuses_a_consult_before_any_call
     ):
         await consulted(service, "a", "b", prompt="And this?")
 
-    assert provider.count() == 3 and len(service.store.list_runs()) == 1
+    assert provider.count() == 3 and len(service.store.runs.find.sync()) == 1
 
 
 async def test_a_run_that_is_under_way_can_be_joined_when_the_day_has_no_calls_left(
@@ -115,7 +116,7 @@ async def test_a_run_that_is_under_way_can_be_joined_when_the_day_has_no_calls_l
     provider.on("arbiter", verdict())
     run = await consulted(service, "a")
 
-    joined = service.open_run("Why?", models=["a"], arbiter="arbiter", join=True)
+    joined = service.opener.open_run("Why?", models=["a"], arbiter="arbiter", join=True)
 
     assert joined.run_id == run.run_id
 
@@ -154,7 +155,7 @@ async def test_max_calls_that_cannot_pay_for_one_iteration_are_refused_before_an
     with pytest.raises(InvalidConsortiumError, match=r"max_calls=2 .* 2 responses and their judging are 3 calls"):
         await consulted(service, "a", "b", budget=Budget(max_calls=2))
 
-    assert provider.count() == 0 and service.store.list_runs() == []
+    assert provider.count() == 0 and service.store.runs.find.sync() == []
 
 
 # tokens
@@ -166,7 +167,7 @@ async def test_max_tokens_are_never_passed_by_calls_in_flight(provider: Provider
 
     run = await consulted(service, "a:4", max_iterations=50, budget=Budget(max_tokens=30_000))
 
-    _, tokens, _ = service.store.load_spending(run_scope(run.run_id))
+    _, tokens, _ = service.store.journal.load_spending.sync(run_scope(run.run_id))
     used = (run.usage.input_tokens or 0) + (run.usage.output_tokens or 0)
     assert run.status == "budget" and run.answer is not None
     assert used == tokens <= 30_000
@@ -180,8 +181,8 @@ async def test_what_was_reserved_is_given_back_when_the_use_is_known(
 
     run = await consulted(service, "a")
 
-    assert service.store.load_spending(run_scope(run.run_id))[:2] == (4, 50)
-    assert service.store.load_spending(day_scope())[:2] == (4, 50)
+    assert service.store.journal.load_spending.sync(run_scope(run.run_id))[:2] == (4, 50)
+    assert service.store.journal.load_spending.sync(day_scope())[:2] == (4, 50)
 
 
 async def test_what_was_reserved_stays_spent_where_nobody_knows_the_use(
@@ -192,7 +193,7 @@ async def test_what_was_reserved_stays_spent_where_nobody_knows_the_use(
 
     run = await consulted(service, "a")
 
-    assert service.store.load_spending(run_scope(run.run_id))[1] > 4_096
+    assert service.store.journal.load_spending.sync(run_scope(run.run_id))[1] > 4_096
 
 
 async def test_a_check_of_the_order_that_the_budget_refuses_takes_nothing_from_the_verdict(
@@ -217,7 +218,7 @@ async def test_a_known_price_is_charged_and_the_limit_in_dollars_holds(
 
     run = await consulted(service, PRICED, arbiter=PRICED, max_iterations=50, budget=Budget(max_cost_usd=limit))
 
-    _, _, spent = service.store.load_spending(run_scope(run.run_id))
+    _, _, spent = service.store.journal.load_spending.sync(run_scope(run.run_id))
     assert run.status == "budget" and run.answer is not None
     assert run.usage.cost_usd == pytest.approx(spent) and 0 < spent <= limit
 
@@ -266,7 +267,7 @@ async def test_an_unknown_price_is_unknown_and_not_nothing(priced: Provider, ser
 
     run = await consulted(service, PRICED, "a")
 
-    assert run.usage.cost_usd is None and service.store.load_run(run.run_id).usage.cost_usd is None
+    assert run.usage.cost_usd is None and service.store.runs.load.sync(run.run_id).usage.cost_usd is None
 
 
 async def test_statistics_say_what_each_member_cost_without_the_judging(
@@ -277,7 +278,7 @@ async def test_statistics_say_what_each_member_cost_without_the_judging(
     for _ in range(2):
         await consulted(service, PRICED, "a", arbiter=PRICED)
 
-    found = {one.model: (one.cost_usd, one.unpriced) for one in load_stats(service).members}
+    found = {one.model: (one.cost_usd, one.unpriced) for one in load_stats(service.store).members}
 
     assert found == {PRICED: (pytest.approx(price_usd(entry(PRICED), 1_000, 100)), 1), "a": (None, 2)}
 
@@ -288,7 +289,7 @@ async def test_a_limit_in_dollars_with_an_unknown_price_asks_for_max_calls_befor
     with pytest.raises(InvalidConsortiumError, match=r"price of a, arbiter is unknown. Limit max_calls instead"):
         await consulted(service, PRICED, "a", budget=Budget(max_cost_usd=1))
 
-    assert priced.count() == 0 and service.store.list_runs() == []
+    assert priced.count() == 0 and service.store.runs.find.sync() == []
 
 
 async def test_a_days_limit_in_dollars_with_an_unknown_price_is_refused_before_any_call(
@@ -308,12 +309,12 @@ def test_the_embedded_model_costs_nothing() -> None:
 
 
 async def test_a_plan_makes_no_call_and_writes_no_run(priced: Provider, service: ConsortiumService) -> None:
-    plan = service.plan("Why?", models=[f"{PRICED}:2"], arbiter=PRICED, max_iterations=2)
+    plan = service.opener.plan("Why?", models=[f"{PRICED}:2"], arbiter=PRICED, max_iterations=2)
 
     assert plan.problems == () and (plan.min_calls, plan.max_calls) == (3, 12)
     assert plan.cost_usd is not None and 0 < plan.cost_usd[0] < plan.cost_usd[1]
     assert plan.tokens[0] < plan.tokens[1]
-    assert priced.count() == 0 and service.store.list_runs() == []
+    assert priced.count() == 0 and service.store.runs.find.sync() == []
 
 
 class Talkative(llm.AsyncModel):
@@ -350,7 +351,7 @@ async def test_a_plan_counts_every_text_that_is_paid_for(text: str, heard_by: in
     asked: dict[str, Any] = {"models": [PRICED], "arbiter": PRICED, "max_iterations": 1}
     terms: dict[str, Any] = {text: "four" * 10_000}
 
-    bare, with_text = service.plan("?", **asked), service.plan("?", **asked, **terms)
+    bare, with_text = service.opener.plan("?", **asked), service.opener.plan("?", **asked, **terms)
 
     assert with_text.cost_usd is not None and bare.cost_usd is not None
     for least_or_most in (0, 1):
@@ -365,7 +366,7 @@ async def test_a_plans_upper_bound_has_every_question_to_the_arbiter(
     provider.on("arbiter", [unreadable, close, unreadable, close])
     asked: dict[str, Any] = {"models": ["a", "b"], "arbiter": "arbiter", "max_iterations": 1}
 
-    plan = service.plan("?", **asked)
+    plan = service.opener.plan("?", **asked)
     await consulted(service, "a", "b", prompt="?", max_iterations=1)
 
     assert provider.count("arbiter") == 4 and provider.count() == plan.max_calls == 6
@@ -374,7 +375,7 @@ async def test_a_plans_upper_bound_has_every_question_to_the_arbiter(
 @pytest.mark.usefixtures("priced", "local_weights")
 async def test_a_plans_upper_bound_has_the_dearest_backup(service: ConsortiumService) -> None:
     alone, with_backup = [
-        service.plan("?", models=[models], arbiter=PRICED, max_iterations=1)
+        service.opener.plan("?", models=[models], arbiter=PRICED, max_iterations=1)
         for models in ("consortium-local", f"consortium-local|{PRICED}")
     ]
 
@@ -395,17 +396,19 @@ def test_a_budget_of_the_day_that_is_used_up_is_said_before_a_run_is_opened(
     service = open_service(**limit)
     row = {"scope": day_scope(), "calls": 1, "tokens": 0, "cost_usd": 0.0, "unpriced": 0, **spent}
     insert = f"INSERT INTO spending ({', '.join(row)}) VALUES ({', '.join(f':{name}' for name in row)})"
-    service.store.write(lambda connection: connection.execute(insert, row) and None)
+    service.store.database.write(lambda connection: connection.execute(insert, row) and None)
 
     with pytest.raises(InvalidConsortiumError, match=re.escape(says)):
-        service.open_run("?", models=[PRICED], arbiter=PRICED)
+        service.opener.open_run("?", models=[PRICED], arbiter=PRICED)
 
-    assert service.store.list_runs() == [] and priced.count() == 0
+    assert service.store.runs.find.sync() == [] and priced.count() == 0
 
 
 @pytest.mark.usefixtures("priced")
 async def test_a_plans_upper_bound_has_the_arbiter_read_long_responses(service: ConsortiumService) -> None:
-    one, two = [service.plan("?", models=[f"{PRICED}:{count}"], arbiter=PRICED, max_iterations=1) for count in (1, 2)]
+    one, two = [
+        service.opener.plan("?", models=[f"{PRICED}:{count}"], arbiter=PRICED, max_iterations=1) for count in (1, 2)
+    ]
 
     assert two.tokens[1] - one.tokens[1] >= 2 * ASSUMED_OUTPUT_TOKENS  # written, and read by the arbiter
 
@@ -415,7 +418,7 @@ async def test_a_plan_lists_everything_that_would_stop_it(open_service: OpenServ
     service = open_service(max_calls=1, allowed_models="a,b,nobody")
     budget = Budget(max_calls=2, max_cost_usd=1)
 
-    plan = service.plan(" ", budget=budget, models=["nobody", "b", "c"], arbiter="arbiter")
+    plan = service.opener.plan(" ", budget=budget, models=["nobody", "b", "c"], arbiter="arbiter")
 
     shown = "\n".join(plan.problems)
     for problem in (
@@ -430,7 +433,7 @@ async def test_a_plan_lists_everything_that_would_stop_it(open_service: OpenServ
 
 
 async def test_a_plan_says_that_a_price_is_unknown(provider: Provider, service: ConsortiumService) -> None:
-    plan = service.plan("Why?", budget=Budget(max_cost_usd=1), models=["a"], arbiter="arbiter")
+    plan = service.opener.plan("Why?", budget=Budget(max_cost_usd=1), models=["a"], arbiter="arbiter")
 
     assert plan.cost_usd is None and [row.priced for row in plan.calls] == [False, False]
     assert "Limit max_calls instead" in plan.problems[0]
@@ -459,7 +462,7 @@ def test_the_command_prints_the_plan(priced: Provider, service: ConsortiumServic
 
     plan = json.loads(done.stdout)
     assert (plan["min_calls"], len(plan["problems"])) == (3, 1)
-    assert priced.count() == 0 and service.store.list_runs() == []
+    assert priced.count() == 0 and service.store.runs.find.sync() == []
 
 
 # whatever happens
@@ -507,14 +510,14 @@ async def test_limits_hold_and_a_replay_of_the_journal_asks_nobody_and_says_the_
     budget = Budget(max_calls=dice.choice([None, 4, 5, 7, 11]))
     models = dice.choice([["a", "b", "c"], ["a|b", "b|c", "c"], ["a:2", "b|a"]])
     arbiter = dice.choice(["arbiter", "arbiter|c"])
-    run = service.open_run("Why?", models=models, arbiter=arbiter, max_iterations=3, budget=budget)
+    run = service.opener.open_run("Why?", models=models, arbiter=arbiter, max_iterations=3, budget=budget)
 
     first, said_first = await outcome(service, run)
     asked = provider.count()
     interrupt(service, first)
     _, said_again = await outcome(service, run)
 
-    calls, _, _ = service.store.load_spending(run_scope(run.run_id))
+    calls, _, _ = service.store.journal.load_spending.sync(run_scope(run.run_id))
     assert asked == calls == first.usage.calls <= (budget.max_calls or asked)
     assert provider.count() == asked
     assert said_again == said_first

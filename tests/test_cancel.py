@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -19,7 +20,7 @@ from mcp import Client
 from mcp.client.sse import sse_client
 from mcp.shared.exceptions import MCPError
 
-from consortium_mcp.records import Run
+from consortium_mcp.records import Progress, Run
 from consortium_mcp.server import build_server
 from consortium_mcp.service import runner as runner_module
 from consortium_mcp.service.runner import Runner
@@ -29,6 +30,7 @@ from tests.plugins import install_plugin
 from tests.provider import Fault, Provider, verdict
 from tests.ready import python
 from tests.server_process import StdioServer, connected, http_server, said, structured
+from tests.store_methods import replace_method
 
 CONSULT = {"prompt": "?", "models": ["a", "b"], "arbiter": "arbiter", "max_iterations": 3}
 """Three iterations of two members and the arbiter, if nobody stops it."""
@@ -56,8 +58,8 @@ class Held:
 
 def the_run(service: ConsortiumService) -> Run:
     """The one run that there is, as a later process reads it."""
-    (run,) = service.store.list_runs()
-    return service.store.load_run(run.run_id)
+    (run,) = service.store.runs.find.sync()
+    return service.store.runs.load.sync(run.run_id)
 
 
 def assert_cancelled(run: Run, iteration: int) -> None:
@@ -336,9 +338,9 @@ def test_the_reason_of_a_cancelled_request_tells_a_stop_from_lost_patience(
             server.notify("notifications/cancelled", requestId=consult, **({"reason": reason} if reason else {}))
         provider.wait_until(lambda: provider.disconnects == len(STOPPED))
         gate.open()
-        for run in service.store.list_runs():
+        for run in service.store.runs.find.sync():
             server.answer(server.call("get_run", run_id=run.run_id, wait_seconds=60))
-            ended[run.prompt] = service.store.load_run(run.run_id).status
+            ended[run.prompt] = service.store.runs.load.sync(run.run_id).status
 
     assert ended == {str(reason): "cancelled" if reason in STOPPED else "converged" for reason in [*STOPPED, *GAVE_UP]}
 
@@ -385,7 +387,7 @@ async def test_a_stop_that_comes_while_the_run_is_being_opened_is_not_lost(
     runner: Runner, provider: Provider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opening, go_on, opened = threading.Event(), threading.Event(), threading.Event()
-    open_run = runner.service.open_run
+    open_run = runner.service.opener.open_run
 
     def slow_open_run(*arguments: Any, **named: Any) -> Run:
         opening.set()
@@ -394,7 +396,7 @@ async def test_a_stop_that_comes_while_the_run_is_being_opened_is_not_lost(
         opened.set()
         return run
 
-    monkeypatch.setattr(runner.service, "open_run", slow_open_run)
+    monkeypatch.setattr(runner.service.opener, "open_run", slow_open_run)
     provider.on("a", Fault.hang())
 
     async with Client(build_server(runner), mode="legacy") as client:
@@ -410,7 +412,7 @@ async def test_a_stop_that_comes_while_the_run_is_being_opened_is_not_lost(
 async def test_a_run_that_is_stopped_before_its_first_step_reads_cancelled(
     service: ConsortiumService, provider: Provider
 ) -> None:
-    run = service.open_run("?", models=["a"])
+    run = service.opener.open_run("?", models=["a"])
 
     async with Runner(service) as runner:
         runner.submit(run.run_id)
@@ -421,12 +423,12 @@ async def test_a_run_that_is_stopped_before_its_first_step_reads_cancelled(
 async def test_the_end_stops_all_runs_before_it_waits_for_any(runner: Runner, provider: Provider) -> None:
     gate = provider.gate("a")
     for number in range(5):
-        runner.submit(runner.service.open_run(f"{number}?", models=["a"]).run_id)
+        runner.submit(runner.service.opener.open_run(f"{number}?", models=["a"]).run_id)
     await gate.wait_for_async(5)
 
     await runner.stop()
 
-    assert {run.status for run in runner.service.store.list_runs()} == {"cancelled"}
+    assert {run.status for run in runner.service.store.runs.find.sync()} == {"cancelled"}
     await provider.wait_until_async(lambda: provider.disconnects == 5)
 
 
@@ -590,6 +592,45 @@ async def test_while_nothing_happens_a_client_still_hears_of_the_run(
     await client.call_tool("consult_consortium", {**CONSULT, "max_iterations": 1}, progress_callback=report)
 
     assert [one[0] for one in heard] == sorted({one[0] for one in heard})
+
+
+async def test_only_a_run_of_another_process_is_looked_at_while_nothing_happens(
+    provider: Provider, open_service: Callable[..., ConsortiumService], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner_module, "HEARTBEAT_SECONDS", 0.01)
+    gate = provider.gate("a")
+    here, elsewhere = open_service(), open_service()
+    looks: dict[ConsortiumService, int] = {here: 0, elsewhere: 0}
+
+    def count_looks(service: ConsortiumService) -> None:
+        load = service.store.progress.load.sync
+
+        def counted(run_id: str) -> Progress:
+            looks[service] += 1
+            return load(run_id)
+
+        replace_method(monkeypatch, service.store.progress, "load", counted)
+
+    async def looks_of(runner: Runner) -> list[int]:
+        """How often the run had been looked at when each of the first ten lines about it came."""
+        found: list[int] = []
+        async with aclosing(runner.follow(run.run_id, 60)) as lines:
+            async for _ in lines:
+                found.append(looks[runner.service])
+                if len(found) == 10:
+                    break
+        return found
+
+    run = here.opener.open_run("?", models=["a"], arbiter="arbiter")
+    async with Runner(here) as one, Runner(elsewhere) as other:
+        one.submit(run)
+        await gate.wait_for_async(1)
+        for service in looks:
+            count_looks(service)
+        found = [await looks_of(one), await looks_of(other)]
+        gate.open()
+
+    assert found == [[1] * 10, list(range(1, 11))]
 
 
 def test_the_silence_between_heartbeats_is_less_than_five_seconds() -> None:

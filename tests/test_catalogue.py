@@ -239,8 +239,8 @@ def test_options_are_checked_before_any_call(
     members = (Member(model="b"), Member(model="a", options=options))
 
     with pytest.raises(ModelUnavailableError, match=said):
-        service.open_run("why?", consortium=Consortium(members=members, arbiter="arbiter"))
-    assert (provider.count(), service.store.list_runs()) == (0, [])
+        service.opener.open_run("why?", consortium=Consortium(members=members, arbiter="arbiter"))
+    assert (provider.count(), service.store.runs.find.sync()) == (0, [])
 
 
 # broken plugins
@@ -291,7 +291,7 @@ def test_a_model_that_is_only_asynchronous_hides_no_consortium_and_is_hidden_by_
             yield ""
 
     for name in ("panel", "only-async"):
-        service.store.save_consortium(name, Consortium(members=(Member(model="a"),), arbiter="a"))
+        service.store.consortiums.save.sync(name, Consortium(members=(Member(model="a"),), arbiter="a"))
     add_plugin("async-plugin", lambda register: register(None, OnlyAsync()))
     catalogue = load_catalogue()
 

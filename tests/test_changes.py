@@ -42,6 +42,7 @@ from consortium_mcp.store.change_markers import NOTHING
 from tests.consulted import consulted
 from tests.provider import Provider, verdict
 from tests.server_process import http_server, read
+from tests.store_methods import replace_method
 
 PAIR = Consortium(members=(Member(model="a"),), arbiter="arbiter")
 
@@ -171,7 +172,7 @@ async def test_a_running_run_is_announced_at_each_response(runner: Runner, mode:
     provider.on("arbiter", verdict("Paris"))
     gates = {model: provider.gate(model) for model in ("a", "b", "arbiter")}
     opened = await anyio.to_thread.run_sync(
-        lambda: runner.service.open_run("Why?", models=["a", "b"], arbiter="arbiter")
+        lambda: runner.service.opener.open_run("Why?", models=["a", "b"], arbiter="arbiter")
     )
     stood: list[tuple[str, int]] = []
     async with ear(build_server(runner), mode, opened.uri) as listener:
@@ -189,7 +190,7 @@ async def test_a_running_run_is_announced_at_each_response(runner: Runner, mode:
 
 async def test_what_was_written_right_after_subscribing_is_not_missed(runner: Runner, mode: str) -> None:
     async with ear(build_server(runner), mode, "consortium://stats") as listener:
-        runner.service.store.save_consortium("pair", PAIR)
+        runner.service.store.consortiums.save.sync("pair", PAIR)
         await listener.wait_for(ResourcesListChanged())
         names = [one.name for one in (await listener.client.list_resources()).resources]
 
@@ -209,9 +210,9 @@ async def test_a_client_that_unsubscribed_hears_of_the_resource_no_more(runner: 
     async with ear(build_server(runner), "legacy", *uris) as listener:
         with pytest.warns(MCPDeprecationWarning):
             await listener.client.unsubscribe_resource(uris[1])
-        runner.service.store.save_consortium("pair", PAIR)
+        runner.service.store.consortiums.save.sync("pair", PAIR)
         run = await consulted(runner.service, "a")
-        runner.service.store.save_rating(Rating(run_id=run.run_id, score=1))
+        runner.service.store.ratings.save.sync(Rating(run_id=run.run_id, score=1))
         heard = await listener.wait_for(ToolsListChanged())
         heard += await listener.wait_for(ResourceUpdated(uris[0]))
 
@@ -223,17 +224,17 @@ async def test_the_database_is_not_looked_at_while_nobody_listens(
 ) -> None:
     looks: list[int] = []
     store = runner.service.store
-    look = store.data_version
+    look = store.markers.data_version.sync
 
     def noted() -> int:
         looks.append(1)
         return look()
 
-    monkeypatch.setattr(store, "data_version", noted)
+    replace_method(monkeypatch, store.markers, "data_version", noted)
     server = build_server(runner)
     async with Client(server) as silent:
         for number in range(20):
-            await anyio.to_thread.run_sync(store.save_consortium, f"c{number}", PAIR)
+            await anyio.to_thread.run_sync(store.consortiums.save.sync, f"c{number}", PAIR)
             await silent.list_resources()
     unheard = len(looks)
     async with ear(server, "legacy") as listener:
@@ -254,8 +255,8 @@ async def test_a_caller_hears_of_its_own_runs_and_consortiums_alone(
     for events in heard.values():
         events.clear()
     with calling("ann"):
-        run = service.open_run("?", models=["a"], arbiter="arbiter")
-        service.store.save_consortium("panel", PAIR)
+        run = service.opener.open_run("?", models=["a"], arbiter="arbiter")
+        service.store.consortiums.save.sync("panel", PAIR)
     await announced._look()
 
     assert (
@@ -282,7 +283,7 @@ async def test_a_caller_who_left_while_a_run_was_under_way_keeps_nobody_looking_
     announced = changes.Changes(service.store, Listeners())
     with calling("ann"):
         ann_leaves = announced.listeners.subscribe(lambda _: None)
-        service.open_run("?", models=["a"], arbiter="arbiter")
+        service.opener.open_run("?", models=["a"], arbiter="arbiter")
     with calling("bob"):
         announced.listeners.subscribe(lambda _: None)
     await announced._look()
@@ -319,7 +320,7 @@ async def test_a_uri_that_cannot_be_ours_is_not_subscribed_to(runner: Runner, ur
 async def test_the_longest_name_of_a_consortium_can_be_subscribed_to(runner: Runner) -> None:
     name = "\N{BALLOT BOX WITH BALLOT}" * 100
     async with ear(build_server(runner), "legacy", consortium_uri(name)) as listener:
-        runner.service.store.save_consortium(name, PAIR)
+        runner.service.store.consortiums.save.sync(name, PAIR)
         await listener.wait_for(ResourceUpdated(consortium_uri(name)))
 
 

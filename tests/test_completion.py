@@ -57,7 +57,7 @@ def test_saved_consortiums_are_offered(provider: Provider) -> None:
 @bash_only
 def test_the_newest_runs_are_offered(service: ConsortiumService) -> None:
     for number in range(25):
-        service.store.open_run(new_run(run_id=f"01run{number:02}"), "somebody")
+        service.store.runs.open.sync(new_run(run_id=f"01run{number:02}"), "somebody")
 
     newest = [f"01run{number:02}" for number in reversed(range(5, 25))]
     assert offered("runs", "show", "") == newest

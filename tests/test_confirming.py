@@ -78,13 +78,13 @@ TAKEN = {"name": "panel", "models": ["b"]}
 @pytest.fixture
 def taken(provider: Provider, service: ConsortiumService) -> ConsortiumService:
     """A store in which the name is taken."""
-    service.store.save_consortium("panel", panel("a"))
+    service.store.consortiums.save.sync("panel", panel("a"))
     return service
 
 
 def saved_model(service: ConsortiumService) -> str:
     """Who is asked by the saved consortium."""
-    return service.store.load_consortium("panel").members[0].model
+    return service.store.consortiums.load.sync("panel").members[0].model
 
 
 @pytest.mark.parametrize("content", [{"confirm": True}, {}])

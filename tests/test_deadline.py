@@ -10,7 +10,8 @@ from consortium_mcp.engine import members
 from consortium_mcp.models.catalogue import load_catalogue
 from consortium_mcp.records import Run
 from consortium_mcp.service import run_calls as calls
-from consortium_mcp.service.service import ConsortiumService, load_stats
+from consortium_mcp.service.service import ConsortiumService
+from consortium_mcp.service.stats import load_stats
 from consortium_mcp.store import run_scope
 from tests.consulted import consulted, interrupt, kinds, member, performed, without_waits
 from tests.provider import Answer, Fault, Provider, Request, verdict
@@ -48,7 +49,7 @@ async def test_B23_a_hung_member_holds_up_nobody_and_the_answer_says_who_is_miss
     assert (run.answer, run.status, run.iterations[0].responses[2].late) == ("of a and b", "converged", True)
     assert run.degraded == ("1 of 3 instances gave no response (c#1: timeout, Not there when the iteration went on).",)
     assert "answer of c" not in provider.requests_to("arbiter")[0].prompt
-    shown = {call.label: call for call in service.store.load_progress(run.run_id).calls}
+    shown = {call.label: call for call in service.store.progress.load.sync(run.run_id).calls}
     assert shown["c#1"].state == "late" and (shown["c#1"].duration_ms or 0) > 0
 
 
@@ -119,8 +120,8 @@ async def test_a_member_that_hangs_through_all_iterations_is_asked_once_and_miss
 
     run = await consulted(service, "a", "b", "c", max_iterations=3)
 
-    stored = service.store.load_run(run.run_id)
-    (members,) = [one for one in load_stats(service).members if one.model == "c"]
+    stored = service.store.runs.load.sync(run.run_id)
+    (members,) = [one for one in load_stats(service.store).members if one.model == "c"]
     assert [one.responses[2].late for one in run.iterations] == [True, True, True]
     assert provider.count("c") == 1
     assert (members.responses, members.error_rate) == (1, 1.0)
@@ -237,7 +238,11 @@ async def test_a_run_that_waits_for_a_free_place_ends_at_its_deadline_all_the_sa
 
     assert "b#1: timeout, It was not its turn before the run's time was up" in (ended[0].error or "")
     assert provider.count("b") == 0
-    assert ended[0].usage.calls == 0 and service.store.load_spending(run_scope(ended[0].run_id)) == (0, 0, 0.0)
+    assert ended[0].usage.calls == 0 and service.store.journal.load_spending.sync(run_scope(ended[0].run_id)) == (
+        0,
+        0,
+        0.0,
+    )
 
 
 async def test_what_a_call_waits_for_its_turn_costs_it_no_further_attempt(
@@ -281,12 +286,12 @@ async def test_a_run_that_waits_for_its_turn_among_runs_ends_at_its_deadline_all
 async def test_a_run_that_is_resumed_days_later_has_its_whole_time_again(
     provider: Provider, service: ConsortiumService
 ) -> None:
-    run = service.open_run("Why?", models=["a"], arbiter="arbiter", deadline_seconds=30)
+    run = service.opener.open_run("Why?", models=["a"], arbiter="arbiter", deadline_seconds=30)
     interrupt(service, run)
     opened = datetime.now(UTC) - timedelta(days=3)
     times = [opened.isoformat(), (opened + timedelta(seconds=30)).isoformat(), run.run_id]
     sql = "UPDATE runs SET created_utc = ?, deadline_utc = ? WHERE run_id = ?"
-    service.store.write(lambda connection: connection.execute(sql, times) and None)
+    service.store.database.write(lambda connection: connection.execute(sql, times) and None)
     provider.on("a", "answer of a")
     provider.on("arbiter", verdict("at last"))
 

@@ -25,9 +25,12 @@ from consortium_mcp.service.runner import Runner
 from consortium_mcp.service.service import ConsortiumService
 from consortium_mcp.settings import load_settings
 from consortium_mcp.store import Store, database
+from consortium_mcp.store.part import writes
+from consortium_mcp.store.runs import Runs
 from tests.permissions import read_only, shared_folder
 from tests.provider import Provider, verdict
 from tests.server_process import connected, said, structured
+from tests.store_methods import replace_method
 
 ASK = ("consult", "Capital?", "-m", "a", "-m", "b", "--arbiter", "arbiter")
 LONG = "At length. " * 40_000
@@ -154,7 +157,7 @@ KILLED = """
 import os, pathlib, signal, sys
 from consortium_mcp.store import Store
 store = Store(pathlib.Path(sys.argv[1]))
-for number in range(100): store.save_takeover(f"{number:03}")
+for number in range(100): store.consortiums.save_takeover.sync(f"{number:03}")
 os.kill(os.getpid(), signal.SIGKILL)
 """
 """A process that is killed and leaves 100 transactions in the log."""
@@ -164,14 +167,14 @@ os.kill(os.getpid(), signal.SIGKILL)
 def log(path: Path) -> Path:
     """The log of a database whose process was killed; the file itself holds the schema and one row."""
     with closing(Store(path)) as store:
-        store.save_takeover("first")
+        store.consortiums.save_takeover.sync("first")
     assert subprocess.run([sys.executable, "-c", KILLED, str(path)]).returncode == -signal.SIGKILL
     return path.with_name("consortium.db-wal")
 
 
 def taken_over(path: Path) -> list[str]:
     with closing(Store(path)) as store:
-        return sorted(store.list_takeovers())
+        return sorted(store.consortiums.list_takeovers.sync())
 
 
 def test_after_a_crash_everything_that_was_written_is_there(path: Path, log: Path) -> None:
@@ -267,7 +270,7 @@ def test_a_disk_that_is_full_is_found_before_anything_is_asked_and_nothing_is_lo
     models: Provider, disk: SmallDisk
 ) -> None:
     with closing(Store(disk.path)) as store:
-        store.save_takeover("first")
+        store.consortiums.save_takeover.sync("first")
     before = disk.path.read_bytes()
     disk.fill()
     status, out, err = ended(start(*ASK))
@@ -369,7 +372,7 @@ def held(path: Path) -> Iterator[None]:
 @asynccontextmanager
 async def under_way(service: ConsortiumService, **arguments: Any) -> AsyncIterator[list[Run | Exception]]:
     """A run is worked on; what it came to stands in the list after the block."""
-    run = service.open_run("Capital?", **DEFINITION, **arguments)
+    run = service.opener.open_run("Capital?", **DEFINITION, **arguments)
     came_to: list[Run | Exception] = []
 
     async def perform() -> None:
@@ -388,7 +391,7 @@ def test_a_lock_that_nobody_gives_up_is_found_before_anything_is_asked(
     impatient: None, models: Provider, path: Path, service: ConsortiumService
 ) -> None:
     with held(path), pytest.raises(StoreUnusableError, match=r"another process has held it for 0.1 seconds: end that"):
-        service.open_run("Capital?", **DEFINITION)
+        service.opener.open_run("Capital?", **DEFINITION)
 
     assert models.count() == 0
 
@@ -414,7 +417,7 @@ async def test_an_answer_comes_although_another_process_holds_the_file_until_aft
 async def test_a_run_is_saved_although_another_process_held_the_file_for_a_while(
     impatient: None, models: Provider, path: Path, service: ConsortiumService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    begin, failures = service.store.begin_attempt, iter([True, True])
+    begin, failures = service.store.journal.begin_attempt.sync, iter([True, True])
 
     def cannot_begin(*arguments: object) -> object:
         if next(failures, False):
@@ -422,12 +425,12 @@ async def test_a_run_is_saved_although_another_process_held_the_file_for_a_while
                 return begin(*arguments)  # type: ignore[arg-type]
         return begin(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(service.store, "begin_attempt", cannot_begin)
+    replace_method(monkeypatch, service.store.journal, "begin_attempt", cannot_begin)
     async with under_way(service) as came_to:
         pass
 
     (run,) = came_to
-    record = service.store.load_run(run.run_id) if isinstance(run, Run) else None
+    record = service.store.runs.load.sync(run.run_id) if isinstance(run, Run) else None
     assert record and (record.answer, record.status, record.usage.calls) == ("Paris", "converged", 3)
     assert [one.text for one in record.iterations[0].responses] == ["answer of a", "answer of b"]
     assert len(record.degraded) == 1 and "another process has held it" in record.degraded[0]
@@ -452,7 +455,7 @@ async def test_without_a_journal_nothing_is_asked_that_a_budget_limits(
 async def test_a_run_that_cannot_be_begun_says_why_and_can_be_gone_on_with(
     impatient: None, models: Provider, path: Path, service: ConsortiumService
 ) -> None:
-    run_id = service.open_run("Capital?", **DEFINITION).run_id
+    run_id = service.opener.open_run("Capital?", **DEFINITION).run_id
     async with Runner(service) as runner:
         with held(path):
             runner.submit(run_id)
@@ -474,7 +477,7 @@ async def test_an_answer_that_could_not_be_saved_is_saved_later_and_paid_for_onc
     way: str, impatient: None, models: Provider, path: Path, service: ConsortiumService
 ) -> None:
     gate = models.gate("a", "b")
-    run_id = service.open_run("Capital?", **DEFINITION).run_id
+    run_id = service.opener.open_run("Capital?", **DEFINITION).run_id
     async with Runner(service) as runner:
         runner.submit(run_id)
         await gate.wait_for_async(2)
@@ -489,8 +492,8 @@ async def test_an_answer_that_could_not_be_saved_is_saved_later_and_paid_for_onc
             async for _ in runner.follow(run_id, 60):
                 pass
 
-    record = service.store.load_run(run_id)
-    assert (record.answer, record.status, models.count()) == ("Paris", "converged", 3) and not service.unclosed
+    record = service.store.runs.load.sync(run_id)
+    assert (record.answer, record.status, models.count()) == ("Paris", "converged", 3) and not list(service.live_runs)
     assert "could not be saved in full" in record.degraded[-1]
 
 
@@ -498,7 +501,7 @@ async def test_a_run_that_could_not_be_saved_is_its_callers_alone(
     impatient: None, models: Provider, path: Path, service: ConsortiumService
 ) -> None:
     with calling("ann"):
-        run_id = service.open_run("Capital?", **DEFINITION).run_id
+        run_id = service.opener.open_run("Capital?", **DEFINITION).run_id
         async with Runner(service) as runner:
             with held(path):
                 runner.submit(run_id)
@@ -517,7 +520,7 @@ async def test_a_run_that_is_removed_while_it_is_worked_on_ends_no_other(
     models: Provider, path: Path, service: ConsortiumService
 ) -> None:
     gate = models.gate("a", "b")
-    removed, other = [service.open_run(f"Capital {number}?", **DEFINITION).run_id for number in range(2)]
+    removed, other = [service.opener.open_run(f"Capital {number}?", **DEFINITION).run_id for number in range(2)]
     async with Runner(service) as runner:
         for run_id in (removed, other):
             runner.submit(run_id)
@@ -539,13 +542,13 @@ async def test_a_run_that_is_removed_while_it_is_worked_on_ends_no_other(
 async def test_an_answer_is_not_lost_because_its_receipt_cannot_be_noted(
     impatient: None, models: Provider, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    note = Store.note_received
+    note = Runs.note_received
 
-    def cannot_note(store: Store, run_id: str) -> None:
+    def cannot_note(runs: Runs, run_id: str) -> None:
         with held(path):
-            note(store, run_id)
+            note.__get__(runs, Runs).sync(run_id)
 
-    monkeypatch.setattr(Store, "note_received", cannot_note)
+    monkeypatch.setattr(Runs, "note_received", writes(cannot_note))
     run = await consult_function("Capital?", **DEFINITION)
 
     assert (run.answer, run.degraded) == ("Paris", ())
@@ -554,13 +557,13 @@ async def test_an_answer_is_not_lost_because_its_receipt_cannot_be_noted(
 async def test_a_budget_on_an_unwritable_journal_from_the_first_call_on_asks_nobody(
     impatient: None, models: Provider, path: Path, service: ConsortiumService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    begin = service.store.begin_attempt
+    begin = service.store.journal.begin_attempt.sync
 
     def cannot_begin(*arguments: object) -> object:
         with held(path):
             return begin(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(service.store, "begin_attempt", cannot_begin)
+    replace_method(monkeypatch, service.store.journal, "begin_attempt", cannot_begin)
     async with under_way(service, budget=Budget(max_calls=9)) as came_to:
         pass
 

@@ -81,7 +81,7 @@ def test_without_a_default_it_names_the_four_ways_to_one_and_some_models_that_ca
     model_names: list[str], service: ConsortiumService, llm_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LLM_MODEL", "gpt-4o-mini")
-    service.store.save_consortium("saved-panel", define(members=[{"model": "a"}]))
+    service.store.consortiums.save.sync("saved-panel", define(members=[{"model": "a"}]))
     with Provider() as provider:
         provider.write_llm_config(llm_home, model_names)
         (default,) = about("Default")

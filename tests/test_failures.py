@@ -13,12 +13,12 @@ from consortium_mcp.errors import RunFailedError
 from consortium_mcp.models.calling import ConcurrencyLimits, make_call
 from consortium_mcp.models.catalogue import load_catalogue
 from consortium_mcp.models.failures import RETRIED, classify, find_finish_reason
-from consortium_mcp.records import CallResult, CallSpec
+from consortium_mcp.records import CallId, CallResult, CallSpec
 from consortium_mcp.records.consortium import define
 from consortium_mcp.service.service import ConsortiumService
 from tests.provider import API_KEY, Fault, Provider
 
-SPEC = CallSpec(call_id="i1/m1", iteration=1, label="a#1", model="a", prompt="why?")
+SPEC = CallSpec(call_id=CallId("i1/m1"), iteration=1, label="a#1", model="a", prompt="why?")
 
 KINDS = [
     (Fault.rate_limit(), "rate_limit"),
@@ -222,7 +222,7 @@ def test_B6_the_words_of_a_message_decide_nothing(make: Callable[[str], Exceptio
 
 
 def test_B35_an_llm_error_of_a_consortium_keeps_its_cause(provider: Provider, service: ConsortiumService) -> None:
-    service.store.save_consortium("panel", define(members=[{"model": "a"}]))
+    service.store.consortiums.save.sync("panel", define(members=[{"model": "a"}]))
     provider.on("a", Fault.wrong_key())
 
     with pytest.raises(llm.ModelError, match="a#1: auth") as caught:

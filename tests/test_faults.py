@@ -1,17 +1,15 @@
 """Every fault of a provider, over real HTTP, as a member and as the arbiter: what is read, stored and counted."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import stamina.instrumentation
-from stamina.instrumentation import RetryDetails
 
 from consortium_mcp import consult
 from consortium_mcp.errors import RunFailedError
 from consortium_mcp.records import ErrorKind
-from consortium_mcp.service import run_calls as calls
+from consortium_mcp.service import retry
 from consortium_mcp.service.service import ConsortiumService
 from tests.consulted import attempts, consulted, kinds, member, stored_kind, without_waits
 from tests.provider import Fault, Provider, verdict
@@ -83,16 +81,17 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def waits() -> Iterator[list[float]]:
+def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """How long each further attempt was waited for, in seconds."""
     waited: list[float] = []
+    pause = retry.pause
 
-    def note(details: RetryDetails) -> None:
-        waited.append(details.wait_for)
+    async def note(seconds: float) -> None:
+        waited.append(seconds)
+        await pause(seconds)
 
-    stamina.instrumentation.set_on_retry_hooks([note])
-    yield waited
-    stamina.instrumentation.set_on_retry_hooks(None)
+    monkeypatch.setattr(retry, "pause", note)
+    return waited
 
 
 def broken_model(provider: Provider, llm_home: Path, model: str, row: Row) -> str:
@@ -255,8 +254,8 @@ async def test_B6_retry_after_is_honoured(provider: Provider, service: Consortiu
 async def test_B6_a_wait_grows_and_varies_where_the_provider_does_not_say(
     provider: Provider, service: ConsortiumService, waits: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(calls, "WAIT_INITIAL_SECONDS", 0.02)
-    monkeypatch.setattr(calls, "WAIT_JITTER_SECONDS", 0.01)
+    monkeypatch.setattr(retry, "WAIT_INITIAL_SECONDS", 0.02)
+    monkeypatch.setattr(retry, "WAIT_JITTER_SECONDS", 0.01)
     provider.on("a", Fault.server_error())
     provider.on("arbiter", verdict())
 

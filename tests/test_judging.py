@@ -161,7 +161,11 @@ async def test_what_does_not_make_sense_together_is_refused_with_the_reason_befo
 
     assert consulted_inline.is_error and saved.is_error
     assert reason in said(consulted_inline) and reason in said(saved)
-    assert (provider.count(), service.store.list_runs(), service.store.list_consortium_names()) == (0, [], [])
+    assert (provider.count(), service.store.runs.find.sync(), service.store.consortiums.list_names.sync()) == (
+        0,
+        [],
+        [],
+    )
 
 
 @pytest.mark.usefixtures("provider")
@@ -1158,7 +1162,7 @@ def test_consults_work_beside_a_broken_package(provider: Provider) -> None:
 def test_a_saved_consortium_that_names_something_broken_is_told_whose_it_is_and_why(
     provider: Provider, service: ConsortiumService
 ) -> None:
-    service.store.save_consortium("panel", panel("a", judging_method="guess"))
+    service.store.consortiums.save.sync("panel", panel("a", judging_method="guess"))
 
     done = run_command("consult", "?", "--consortium", "panel")
     listed = run_command("list")

@@ -195,7 +195,7 @@ async def test_lists_of_many_and_long_things_fit(
     provider.write_llm_config(llm_home, [f"vendor/some-rather-long-model-name-{number}" for number in range(1_500)])
     members = [{"model": f"vendor/some-rather-long-model-name-{number}"} for number in range(50)]
     for number in range(60):
-        service.store.save_consortium(f"panel {number}", define(members=members))
+        service.store.consortiums.save.sync(f"panel {number}", define(members=members))
     async with in_process("auto", service) as client:
         models = await client.call_tool("list_models", {})
         saved = await client.call_tool("list_consortiums", {})
@@ -217,7 +217,7 @@ async def test_a_list_of_few_consortiums_of_many_long_things_fits_too(
     text = "What this consortium is for, at some length. " * 20
     for number in range(5):
         one = define(members=[{"model": f"m{place}", **member} for place in range(6)], system_prompt=text)
-        service.store.save_consortium(f"panel {number}", one.model_copy(update={"description": text}))
+        service.store.consortiums.save.sync(f"panel {number}", one.model_copy(update={"description": text}))
     async with in_process(mode, service) as client:
         listed = await client.call_tool("list_consortiums", {})
         removed = await client.call_tool("remove_consortium", {"name": "panel 0"})
@@ -230,7 +230,7 @@ async def test_a_list_of_few_consortiums_of_many_long_things_fits_too(
 async def test_a_page_of_runs_is_as_long_as_fits_and_nothing_is_skipped(service: ConsortiumService) -> None:
     for number in range(70):
         run = new_run("齉" * 300, run_id=f"01{number:024}", ended_utc="2026-11-23T00:00:00.000+00:00")
-        service.store.open_run(run, "tests")
+        service.store.runs.open.sync(run, "tests")
     listed: list[str] = []
     cursor: dict[str, str] = {}
     async with in_process("auto", service) as client:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from itertools import pairwise
 from pathlib import Path
+from types import MethodType
 from typing import Any
 
 import pytest
@@ -12,31 +13,32 @@ from sqlite_utils import Database
 
 from consortium_mcp._util.caller import calling
 from consortium_mcp.errors import NotFoundError
-from consortium_mcp.records import Budget, CallResult, CallSpec, Iteration, Parent, Rating, now_utc
+from consortium_mcp.records import Budget, CallId, CallResult, CallSpec, Iteration, Parent, Rating, now_utc
 from consortium_mcp.store import Reservation, RunCapacity, Store, database, pruning, run_scope
 from consortium_mcp.store.migrations import migrations
+from consortium_mcp.store.part import StoreMethod
 from tests.scripted import new_run, panel
 
 
 def add(store: Store, run_id: str, prompt: str = "why", caller: str | None = None, **ended: object) -> None:
     """A run; one that has ended where something is said of how."""
     run = new_run(prompt, run_id=run_id, caller=caller, **({"consortium_name": ended.pop("name", None)}))
-    store.open_run(run, "me")
+    store.runs.open.sync(run, "me")
     if ended:
-        store.close_run(run.model_copy(update={"status": "converged", "ended_utc": now_utc(), **ended}), "me")
+        store.runs.close.sync(run.model_copy(update={"status": "converged", "ended_utc": now_utc(), **ended}), "me")
 
 
 def ask(store: Store, run_id: str, prompt: str) -> None:
     """A call of a run, with its result."""
-    spec = CallSpec(call_id="i1/m1", iteration=1, label="a#1", model="a", prompt=prompt)
-    store.begin_attempt(run_id, spec, Reservation(tokens=10, cost_usd=0.1), {run_scope(run_id): Budget()})
-    store.settle_attempt(run_id, spec.call_id, 1, CallResult(text="because"), None, final=True)
+    spec = CallSpec(call_id=CallId("i1/m1"), iteration=1, label="a#1", model="a", prompt=prompt)
+    store.journal.begin_attempt.sync(run_id, spec, Reservation(tokens=10, cost_usd=0.1), {run_scope(run_id): Budget()})
+    store.journal.settle_attempt.sync(run_id, spec.call_id, 1, CallResult(text="because"), None, final=True)
 
 
 def found(store: Store, **wanted: Any) -> list[str]:
     """The ids of all runs that a list gives, page by page."""
     ids: list[str] = []
-    while page := store.list_outlines(**wanted, limit=3, before=ids[-1] if ids else None):
+    while page := store.outlines.find.sync(**wanted, limit=3, before=ids[-1] if ids else None):
         ids += [run.run_id for run in page]
     return ids
 
@@ -97,9 +99,9 @@ def traced(monkeypatch: pytest.MonkeyPatch) -> Traced:
 
 def tour(store: Store) -> dict[str, Callable[[], object]]:
     """Something with every public method that reads or writes, by its name."""
-    run = new_run(run_id="01c", consortium_name="panel", caller=store.reader())
-    nested = new_run(run_id="01d", parent=Parent(run_id="01c", call_id="i1/m1"))
-    spec = CallSpec(call_id="i1/m1", iteration=1, label="a#1", model="a", prompt="why")
+    run = new_run(run_id="01c", consortium_name="panel", caller=store.database.reader())
+    nested = new_run(run_id="01d", parent=Parent(run_id="01c", call_id=CallId("i1/m1")))
+    spec = CallSpec(call_id=CallId("i1/m1"), iteration=1, label="a#1", model="a", prompt="why")
     result = CallResult(text="because")
     some: dict[str, Any] = {"query": "why", "consortium": "panel", "status": "failed", "before": "01c"}
     filters = [{name: value} for name, value in some.items()] + [some, {}]
@@ -112,64 +114,76 @@ def tour(store: Store) -> dict[str, Callable[[], object]]:
         return str(caught.value)
 
     def close_run() -> None:
-        store.claim_run("01c", "me", now_utc())
-        store.close_run(run, "me")
+        store.leases.claim.sync("01c", "me", now_utc())
+        store.runs.close.sync(run, "me")
 
     return {
-        "open_run": lambda: (
-            store.open_run(new_run(run_id="01a"), "me"),
-            store.open_run(run, "me", "print", "2026", None, RunCapacity(of_process=9, of_caller=9)),
-            store.open_run(nested, "me", "print", outer_owner="me"),
-            store.open_run(nested.model_copy(update={"run_id": "01e"}), "me", "print", outer_owner="me"),
+        "runs.open": lambda: (
+            store.runs.open.sync(new_run(run_id="01a"), "me"),
+            store.runs.open.sync(run, "me", "print", "2026", None, RunCapacity(of_process=9, of_caller=9)),
+            store.runs.open.sync(nested, "me", "print", outer_owner="me"),
+            store.runs.open.sync(nested.model_copy(update={"run_id": "01e"}), "me", "print", outer_owner="me"),
         ),
-        "begin_attempt": lambda: store.begin_attempt("01c", spec, Reservation(tokens=1, cost_usd=None), budgets, "me"),
-        "settle_attempt": lambda: store.settle_attempt("01c", "i1/m1", 1, result, 0.1, final=True),
-        "withdraw_attempt": lambda: store.withdraw_attempt("01c", "i1/m1", 9),
-        "finish_call": lambda: store.finish_call("01c", spec.model_copy(update={"call_id": "i1/m2"}), result),
-        "copy_calls": lambda: store.copy_calls("01c", "01a", ["i1/m1"]),
-        "load_spending": lambda: store.load_spending(run_scope("01c")),
-        "save_iteration": lambda: store.save_iteration("01c", Iteration(number=1, responses=()), "me"),
-        "forget_iterations": lambda: store.forget_iterations("01a", 0),
-        "load_run": lambda: (store.load_run("01c"), missing(store.load_run)),
-        "load_progress": lambda: (store.load_progress("01c"), missing(store.load_progress)),
-        "load_marks": store.load_marks,
-        "data_version": store.data_version,
-        "list_runs": lambda: [store.list_runs(**wanted) for wanted in filters],
-        "list_outlines": lambda: [store.list_outlines(**wanted) for wanted in filters],
-        "list_run_ids": store.list_run_ids,
-        "list_interrupted": lambda: store.list_interrupted(9),
-        "find_run_ids": lambda: store.find_run_ids("1", 9),
-        "renew_lease": lambda: store.renew_lease("01c", "me"),
-        "claim_run": lambda: store.claim_run("01c", "me", now_utc()),
-        "held_until": lambda: store.held_until("01c"),
-        "request_cancel": lambda: store.request_cancel("01a"),
-        "release_run": lambda: store.release_run("01c", "me"),
-        "close_run": close_run,
-        "note_received": lambda: store.note_received("01c"),
-        "save_rating": lambda: store.save_rating(Rating(run_id="01c", score=1)),
-        "list_ratings": store.list_ratings,
-        "save_consortium": lambda: store.save_consortium("panel", panel()),
-        "load_consortium": lambda: (store.load_consortium("panel"), missing(store.load_consortium)),
-        "list_consortiums": store.list_consortiums,
-        "list_consortium_names": store.list_consortium_names,
-        "list_own_names": store.list_own_names,
-        "list_save_times": store.list_save_times,
-        "delete_consortium": lambda: store.delete_consortium("panel"),
-        "save_takeover": lambda: store.save_takeover("file"),
-        "list_takeovers": store.list_takeovers,
-        "check_writable": store.check_writable,
-        "list_prunable": lambda: [store.list_prunable(*each) for each in ((None, None), ("2026", 1), ("2026", None))],
-        "delete_runs": lambda: list(store.delete_runs(["01c", "01d"])),
-        "give_back_space": store.give_back_space,
+        "journal.begin_attempt": lambda: store.journal.begin_attempt.sync(
+            "01c", spec, Reservation(tokens=1, cost_usd=None), budgets, "me"
+        ),
+        "journal.settle_attempt": lambda: store.journal.settle_attempt.sync("01c", "i1/m1", 1, result, 0.1, final=True),
+        "journal.withdraw_attempt": lambda: store.journal.withdraw_attempt.sync("01c", "i1/m1", 9),
+        "journal.finish_call": lambda: store.journal.finish_call.sync(
+            "01c", spec.model_copy(update={"call_id": "i1/m2"}), result
+        ),
+        "journal.copy_calls": lambda: store.journal.copy_calls.sync("01c", "01a", ["i1/m1"]),
+        "journal.load_spending": lambda: store.journal.load_spending.sync(run_scope("01c")),
+        "runs.save_iteration": lambda: store.runs.save_iteration.sync("01c", Iteration(number=1, responses=()), "me"),
+        "journal.forget_iterations": lambda: store.journal.forget_iterations.sync("01a", 0),
+        "runs.load": lambda: (store.runs.load.sync("01c"), missing(store.runs.load.sync)),
+        "progress.load": lambda: (store.progress.load.sync("01c"), missing(store.progress.load.sync)),
+        "markers.load": store.markers.load.sync,
+        "markers.data_version": store.markers.data_version.sync,
+        "runs.find": lambda: [store.runs.find.sync(**wanted) for wanted in filters],
+        "outlines.find": lambda: [store.outlines.find.sync(**wanted) for wanted in filters],
+        "outlines.list_ids": store.outlines.list_ids.sync,
+        "leases.list_interrupted": lambda: store.leases.list_interrupted.sync(9),
+        "outlines.find_ids": lambda: store.outlines.find_ids.sync("1", 9),
+        "leases.renew": lambda: store.leases.renew.sync("01c", "me"),
+        "leases.claim": lambda: store.leases.claim.sync("01c", "me", now_utc()),
+        "leases.held_until": lambda: store.leases.held_until.sync("01c"),
+        "leases.request_cancel": lambda: store.leases.request_cancel.sync("01a"),
+        "leases.release": lambda: store.leases.release.sync("01c", "me"),
+        "runs.close": close_run,
+        "runs.note_received": lambda: store.runs.note_received.sync("01c"),
+        "ratings.save": lambda: store.ratings.save.sync(Rating(run_id="01c", score=1)),
+        "ratings.list_newest": store.ratings.list_newest.sync,
+        "consortiums.save": lambda: store.consortiums.save.sync("panel", panel()),
+        "consortiums.load": lambda: (store.consortiums.load.sync("panel"), missing(store.consortiums.load.sync)),
+        "consortiums.list_all": store.consortiums.list_all.sync,
+        "consortiums.list_names": store.consortiums.list_names.sync,
+        "consortiums.list_own_names": store.consortiums.list_own_names.sync,
+        "consortiums.list_save_times": store.consortiums.list_save_times.sync,
+        "consortiums.delete": lambda: store.consortiums.delete.sync("panel"),
+        "consortiums.save_takeover": lambda: store.consortiums.save_takeover.sync("file"),
+        "consortiums.list_takeovers": store.consortiums.list_takeovers.sync,
+        "database.check_writable": store.database.check_writable,
+        "pruning.list_prunable": lambda: [
+            store.pruning.list_prunable(*each) for each in ((None, None), ("2026", 1), ("2026", None))
+        ],
+        "pruning.delete_runs": lambda: list(store.pruning.delete_runs(["01c", "01d"])),
+        "pruning.give_back_space": store.pruning.give_back_space,
     }
 
 
-NO_STATEMENTS = {"read", "write", "loaded", "saved", "reader", "close"}
-READS_ALL = {"check": "it reads the file in full, which is what it is for"}
+NO_STATEMENTS = {"database.read", "database.write", "database.in_reader", "database.in_writer"}
+NO_STATEMENTS |= {"database.reader", "database.close"}
+READS_ALL = {"database.check": "it reads the file in full, which is what it is for"}
 
 
 def test_the_tour_does_something_with_every_method_of_the_store(store: Store) -> None:
-    public = {name for name in dir(Store) if not name.startswith("_") and callable(getattr(Store, name))}
+    public = {
+        f"{part}.{name}"
+        for part, methods in vars(store).items()
+        for name in dir(methods)
+        if not name.startswith("_") and isinstance(getattr(methods, name), StoreMethod | MethodType)
+    }
 
     assert set(tour(store)) == public - NO_STATEMENTS - set(READS_ALL)
 
@@ -232,7 +246,7 @@ def test_a_search_takes_its_rows_from_the_newest_on_and_can_end_early(
     path: Path, traced: Traced, caller: str | None, wanted: dict[str, str]
 ) -> None:
     with closing(Store(path)) as store, calling(caller):
-        store.list_outlines(**wanted)  # type: ignore[arg-type]
+        store.outlines.find.sync(**wanted)  # type: ignore[arg-type]
         (sql, connection), *_ = [each for each in traced.items() if "runs_fts MATCH" in each[0]]
         steps = plan(connection, sql)
 
@@ -263,10 +277,10 @@ def test_a_search_gives_what_was_opened_last_first(store: Store) -> None:
 def test_a_page_of_a_search_goes_on_where_its_run_was_pruned(store: Store) -> None:
     for number in range(6):
         add(store, f"01{number}", answer="because")
-    list(store.delete_runs(["014"]))
+    list(store.pruning.delete_runs(["014"]))
 
-    assert [run.run_id for run in store.list_outlines("why", before="014")] == ["013", "012", "011", "010"]
-    assert [run.run_id for run in store.list_outlines("why", before="019")][0] == "015"
+    assert [run.run_id for run in store.outlines.find.sync("why", before="014")] == ["013", "012", "011", "010"]
+    assert [run.run_id for run in store.outlines.find.sync("why", before="019")][0] == "015"
 
 
 @pytest.mark.parametrize(
@@ -309,7 +323,7 @@ def test_holding_a_run_does_not_index_its_prompt_again(path: Path, traced: Trace
         assert any("runs_fts" in sql for sql in traced)
         traced.clear()
 
-        store.renew_lease("01a", "me")
+        store.leases.renew.sync("01a", "me")
 
         assert any("lease_until" in sql for sql in traced) and not any("runs_fts" in sql for sql in traced)
 
@@ -342,13 +356,13 @@ def test_a_database_of_an_earlier_release_is_found_in_and_pruned_as_a_new_one(pa
     with closing(Store(path)) as store:
         with calling("ann"):
             ids = found(store, query="because", consortium="panel", status="converged")
-            rated = [rating.run_id for rating in store.list_ratings()]
-        questions = store.read("SELECT count(*) FROM questions")[0][0]
-        list(store.delete_runs(["01a"]))
-        store.give_back_space()
+            rated = [rating.run_id for rating in store.ratings.list_newest.sync()]
+        questions = store.database.read("SELECT count(*) FROM questions")[0][0]
+        list(store.pruning.delete_runs(["01a"]))
+        store.pruning.give_back_space()
 
         assert (ids, rated, questions) == (["01b", "01a"], ["01a"], 0)
-        assert found(store, query="why") == ["01b"] and store.read("PRAGMA auto_vacuum")[0][0] == 2
+        assert found(store, query="why") == ["01b"] and store.database.read("PRAGMA auto_vacuum")[0][0] == 2
 
 
 # pruning
@@ -360,11 +374,11 @@ def test_others_write_between_the_steps_of_pruning(store: Store, path: Path, mon
         add(store, f"0{number}", answer="because")
     left = []
     with closing(sqlite3.connect(path, isolation_level=None, timeout=0)) as beside:
-        for step in store.delete_runs(["00", "01", "02"]):
+        for step in store.pruning.delete_runs(["00", "01", "02"]):
             beside.execute("INSERT INTO takeovers (path, datetime_utc) VALUES (?, 'now')", step)
             left.append(beside.execute("SELECT count(*) FROM runs").fetchone()[0])
 
-    assert left == [2, 1, 0] and set(store.list_takeovers()) == {"00", "01", "02"}
+    assert left == [2, 1, 0] and set(store.consortiums.list_takeovers.sync()) == {"00", "01", "02"}
 
 
 def test_a_question_goes_with_the_last_run_that_asked_it(store: Store) -> None:
@@ -372,10 +386,10 @@ def test_a_question_goes_with_the_last_run_that_asked_it(store: Store) -> None:
         add(store, run_id, answer="because")
         ask(store, run_id, "the same")
     ask(store, "01", "the same")
-    counts = [store.read("SELECT count(*) FROM questions")[0][0]]
+    counts = [store.database.read("SELECT count(*) FROM questions")[0][0]]
     for run_id in ("01", "02"):
-        list(store.delete_runs([run_id]))
-        counts.append(store.read("SELECT count(*) FROM questions")[0][0])
+        list(store.pruning.delete_runs([run_id]))
+        counts.append(store.database.read("SELECT count(*) FROM questions")[0][0])
 
     assert counts == [1, 1, 0]
 
@@ -387,7 +401,7 @@ def test_space_is_given_back_without_writing_the_file_anew(
     with closing(Store(path)) as store:
         for number in range(20):
             add(store, f"{number:02d}", "x" * 50_000, answer="because")
-        list(store.delete_runs([f"{number:02d}" for number in range(15)]))
+        list(store.pruning.delete_runs([f"{number:02d}" for number in range(15)]))
         sizes: list[int] = []
         written: list[float] = []
         with closing(sqlite3.connect(path, isolation_level=None, timeout=0)) as beside:
@@ -398,7 +412,7 @@ def test_space_is_given_back_without_writing_the_file_anew(
                 sizes.append(beside.execute("PRAGMA page_count").fetchone()[0])
 
             monkeypatch.setattr("consortium_mcp.store.pruning.time.sleep", pause)
-            freed = store.give_back_space()
+            freed = store.pruning.give_back_space()
 
         assert freed > 500_000 and len(written) > 3 and all(after < before for before, after in pairwise(sizes))
-        assert not any(sql.startswith("VACUUM") for sql in traced) and len(store.list_run_ids()) == 5
+        assert not any(sql.startswith("VACUUM") for sql in traced) and len(store.outlines.list_ids.sync()) == 5

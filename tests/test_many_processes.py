@@ -148,7 +148,7 @@ def test_the_file_is_whole(crowd: Crowd) -> None:
 
 def test_each_run_is_found_by_its_prompt(crowd: Crowd) -> None:
     with closing(Store(crowd.path)) as store:
-        found = [run.prompt for run in store.list_runs(query="command", limit=RUNS)]
+        found = [run.prompt for run in store.runs.find.sync(query="command", limit=RUNS)]
 
     assert sorted(found) == [f"command {number}" for number in range(COMMANDS)]
 
@@ -160,13 +160,13 @@ def test_opening_the_database_again_in_a_process_costs_it_no_lock(tmp_path: Path
     path = tmp_path / "consortium.db"
     write = (
         "import sys, pathlib; from consortium_mcp.store import Store\n"
-        "store = Store(pathlib.Path(sys.argv[1])); store.save_takeover(sys.argv[2]); store.close()"
+        "store = Store(pathlib.Path(sys.argv[1])); store.consortiums.save_takeover.sync(sys.argv[2]); store.close()"
     )
     with closing(Store(path)) as store:
-        store.save_takeover("first")
+        store.consortiums.save_takeover.sync("first")
         Store(path).close()  # as llm's plugin does at each look-up of models
         subprocess.run([sys.executable, "-c", write, str(path), "second"], check=True)
-        store.save_takeover("third")
+        store.consortiums.save_takeover.sync("third")
         taken = counted(path, "SELECT group_concat(path) FROM (SELECT path FROM takeovers ORDER BY path)")
 
     assert taken == ("first,second,third",)
@@ -174,9 +174,9 @@ def test_opening_the_database_again_in_a_process_costs_it_no_lock(tmp_path: Path
 
 def test_looking_up_models_costs_a_service_no_lock(provider: Provider, service: ConsortiumService) -> None:
     provider.on("arbiter", verdict("Paris"))
-    service.open_run("Capital?", models=["a"], arbiter="arbiter")
+    service.opener.open_run("Capital?", models=["a"], arbiter="arbiter")
     done = subprocess.run(
         [sys.executable, "-m", "consortium_mcp", "save", "panel", "-m", "a"], capture_output=True, check=True
     )
 
-    assert done.returncode == 0 and service.store.path.with_name("consortium.db-wal").exists()
+    assert done.returncode == 0 and service.store.database.path.with_name("consortium.db-wal").exists()

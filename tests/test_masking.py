@@ -23,6 +23,7 @@ from tests.in_process import in_process
 from tests.plugins import install_plugin
 from tests.provider import Fault, Provider
 from tests.server_process import connected, read, said, structured
+from tests.store_methods import replace_method
 from tests.test_cli import run_command
 
 pytestmark = pytest.mark.anyio
@@ -156,7 +157,7 @@ async def test_a_failure_inside_the_server_is_a_sentence_without_its_words(
     def fail(*_: object) -> None:
         raise RuntimeError(f"with {STORED}")
 
-    monkeypatch.setattr(service.store, "save_consortium", fail)
+    replace_method(monkeypatch, service.store.consortiums, "save", fail)
     async with in_process("auto", service) as client:
         result = await client.call_tool("save_consortium", {"name": "x", "models": ["consortium-local"]})
 

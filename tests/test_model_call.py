@@ -18,12 +18,13 @@ from consortium_mcp._util.threads import in_thread
 from consortium_mcp.models.calling import ConcurrencyLimits, make_call
 from consortium_mcp.models.catalogue import ModelEntry, load_catalogue
 from consortium_mcp.models.openai_clients import KeptClients
-from consortium_mcp.records import CallResult, CallSpec, Turn
+from consortium_mcp.records import CallId, CallResult, CallSpec, Turn
 from consortium_mcp.service.service import ConsortiumService
 from tests.consulted import consulted
 from tests.provider import Fault, Provider, Reply, verdict
+from tests.store_methods import replace_method
 
-SPEC = CallSpec(call_id="i1/m1", iteration=1, label="a#1", model="a", prompt="why?")
+SPEC = CallSpec(call_id=CallId("i1/m1"), iteration=1, label="a#1", model="a", prompt="why?")
 AddModel = Callable[..., None]
 
 
@@ -505,7 +506,7 @@ async def test_a_count_that_is_none_costs_no_answer_and_gives_no_budget_back(
     run = await consulted(service, "a", "odd", max_iterations=1)
 
     assert run.answer == "Paris" and run.degraded == () and run.iterations[0].responses[1].text == "I am sure."
-    assert (run.usage.input_tokens or 0) >= 0 and service.store.load_spending(f"run:{run.run_id}")[1] >= 0
+    assert (run.usage.input_tokens or 0) >= 0 and service.store.journal.load_spending.sync(f"run:{run.run_id}")[1] >= 0
 
 
 def name_no_model(response: Any) -> None:
@@ -560,14 +561,14 @@ async def test_what_is_raised_in_a_thread_is_an_error_for_whoever_waits(error: B
 async def test_what_nobody_foresaw_in_one_call_costs_its_own_response_and_no_other(
     provider: Provider, service: ConsortiumService, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    settle = service.store.settle_attempt
+    settle = service.store.journal.settle_attempt.sync
 
     def cannot_settle(run_id: str, call_id: str, *settled: Any) -> CallResult:
         if call_id == "i1/m2":
             raise OverflowError("nobody foresaw it")
         return settle(run_id, call_id, *settled)
 
-    monkeypatch.setattr(service.store, "settle_attempt", cannot_settle)
+    replace_method(monkeypatch, service.store.journal, "settle_attempt", cannot_settle)
     provider.on("arbiter", verdict("Paris"))
 
     run = await consulted(service, "a", "b", max_iterations=1)

@@ -18,7 +18,7 @@ import pytest
 from consortium_mcp._util.threads import in_thread
 from consortium_mcp.api import iterate
 from consortium_mcp.errors import BusyError
-from consortium_mcp.records import Parent
+from consortium_mcp.records import CallId, Parent
 from consortium_mcp.records.consortium import define
 from consortium_mcp.records.outer_call import OuterCall, outer_call, within_call
 from consortium_mcp.service.replay import open_replay
@@ -40,8 +40,8 @@ def saved(provider: Provider, service: ConsortiumService) -> None:
     """`inner`, and `outer` of which it is a member."""
     inner = define(members=[{"model": "b"}, {"model": "c"}], arbiter="arbiter", max_iterations=1)
     outer = define(members=[{"model": "a"}, {"model": "inner"}], arbiter="plain-arbiter", max_iterations=1)
-    service.store.save_consortium("inner", inner)
-    service.store.save_consortium("outer", outer)
+    service.store.consortiums.save.sync("inner", inner)
+    service.store.consortiums.save.sync("outer", outer)
     provider.on("arbiter", verdict("inner says Paris"))
     provider.on("plain-arbiter", verdict("Paris"))
 
@@ -58,16 +58,16 @@ def output(process: "subprocess.Popen[str]") -> str:
 
 def rows(service: ConsortiumService, sql: str) -> list[tuple[Any, ...]]:
     """What another program reads in the database."""
-    with closing(sqlite3.connect(service.store.path, isolation_level=None)) as connection:
+    with closing(sqlite3.connect(service.store.database.path, isolation_level=None)) as connection:
         return connection.execute(sql).fetchall()
 
 
 def statuses(service: ConsortiumService) -> dict[str | None, str]:
-    return {run.consortium_name: run.status for run in service.store.list_runs()}
+    return {run.consortium_name: run.status for run in service.store.runs.find.sync()}
 
 
 def run_id_of(service: ConsortiumService, name: str) -> str:
-    (run,) = service.store.list_runs(consortium=name)
+    (run,) = service.store.runs.find.sync(consortium=name)
     return run.run_id
 
 
@@ -127,7 +127,7 @@ async def test_a_server_that_starts_resumes_the_outer_run_alone(
 ) -> None:
     await anyio.to_thread.run_sync(killed, provider, service, "c", {"a", "b"})
     rows(service, "UPDATE runs SET lease_until = 1 WHERE status = 'running'")
-    listed = service.store.list_interrupted(10)
+    listed = service.store.leases.list_interrupted.sync(10)
     outer = run_id_of(service, "outer")
 
     with http_server(tmp_path / "stderr") as (_, url):
@@ -182,8 +182,8 @@ def test_an_interrupted_run_that_is_cancelled_takes_the_run_inside_it_along(
 def test_the_record_says_in_which_call_a_run_was_opened(provider: Provider, service: ConsortiumService) -> None:
     outer = json.loads(run_command("consult", "Capital?", "--consortium", "outer", "--json").stdout)
 
-    inner = service.store.load_run(run_id_of(service, "inner"))
-    assert (outer["parent"], inner.parent) == (None, Parent(run_id=outer["run_id"], call_id="i1/m2"))
+    inner = service.store.runs.load.sync(run_id_of(service, "inner"))
+    assert (outer["parent"], inner.parent) == (None, Parent(run_id=outer["run_id"], call_id=CallId("i1/m2")))
     assert outer["answer"] == "Paris" and answered(provider) == EACH_ONCE
     assert open_replay(service, inner.run_id).parent is None
 
@@ -207,19 +207,19 @@ async def test_a_run_inside_another_is_none_of_its_callers_runs(
 
 
 def test_a_process_that_lost_the_outer_run_opens_nothing_inside_it(service: ConsortiumService) -> None:
-    outer = service.open_run(**OUTER)
+    outer = service.opener.open_run(**OUTER)
 
-    with within_call(OuterCall(Parent(run_id=outer.run_id, call_id="i1/m2"), "another process")):
+    with within_call(OuterCall(Parent(run_id=outer.run_id, call_id=CallId("i1/m2")), "another process")):
         with pytest.raises(BusyError, match="has ended or is worked on elsewhere"):
-            service.open_run("Capital?", consortium="inner")
+            service.opener.open_run("Capital?", consortium="inner")
 
 
 def test_the_same_call_gets_the_same_run_and_another_question_in_it_one_of_its_own(service: ConsortiumService) -> None:
-    outer = service.open_run(**OUTER)
+    outer = service.opener.open_run(**OUTER)
 
-    with within_call(OuterCall(Parent(run_id=outer.run_id, call_id="i1/m2"), service.owner)):
-        first, same = (service.open_run("Capital?", consortium="inner").run_id for _ in range(2))
-        other = service.open_run("River?", consortium="inner").run_id
+    with within_call(OuterCall(Parent(run_id=outer.run_id, call_id=CallId("i1/m2")), service.owner)):
+        first, same = (service.opener.open_run("Capital?", consortium="inner").run_id for _ in range(2))
+        other = service.opener.open_run("River?", consortium="inner").run_id
 
     assert first == same != other
 
@@ -228,7 +228,7 @@ async def test_the_call_is_known_in_the_thread_of_a_synchronous_model_and_in_the
     async def consult() -> AsyncIterator[OuterCall | None]:
         yield outer_call()
 
-    call = OuterCall(Parent(run_id="outer", call_id="i1/m2"), "this process")
+    call = OuterCall(Parent(run_id="outer", call_id=CallId("i1/m2")), "this process")
     with within_call(call):
         known = await in_thread(lambda: list(iterate(consult)))
 

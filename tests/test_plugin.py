@@ -31,7 +31,7 @@ def save(name: str = "panel", *models: str, **rules: object) -> None:
     """Save a consortium of models, by default `a` and `b`, judged by `arbiter`."""
     store = Store(load_settings().database_path)
     members = [{"model": model} for model in models or ("a", "b")]
-    store.save_consortium(name, define(**{"members": members, "arbiter": "arbiter", **rules}))
+    store.consortiums.save.sync(name, define(**{"members": members, "arbiter": "arbiter", **rules}))
     store.close()
 
 
@@ -81,7 +81,7 @@ def test_B20_every_option_reaches_the_run(provider: Provider) -> None:
     run_llm("-m", "panel", "Capital?", *(word for option in options.items() for word in ("-o", *option)))
 
     store = Store(load_settings().database_path)
-    run = store.load_run(store.list_runs()[0].run_id)
+    run = store.runs.load.sync(store.runs.find.sync()[0].run_id)
     store.close()
     rules = run.consortium
     assert (rules.confidence_threshold, rules.max_iterations, rules.min_iterations) == (0.4, 2, 2)
@@ -264,7 +264,7 @@ def test_llm_logs_has_the_run_the_verdict_and_what_all_calls_used(provider: Prov
 
     (row,) = logged()
     store = Store(load_settings().database_path)
-    run = store.load_run(row["response_json"]["run_id"])
+    run = store.runs.load.sync(row["response_json"]["run_id"])
     store.close()
     kept = row["response_json"]["verdict"]
     assert (row["response"], kept["confidence"], kept["dissent"]) == ("Paris", 0.9, "one said Lyon")
@@ -427,7 +427,7 @@ def test_a_member_that_is_a_consortium_ends_within_its_call(provider: Provider) 
     done = run_llm("-m", "outer", "Capital?", "-o", "deadline_seconds", "100")
 
     store = Store(load_settings().database_path)
-    deadlines = {run.consortium_name: run.deadline_seconds for run in store.list_runs()}
+    deadlines = {run.consortium_name: run.deadline_seconds for run in store.runs.find.sync()}
     store.close()
     assert done.stdout == "Paris\n"
     assert deadlines["outer"] == 100 and 0 < deadlines["inner"] < 80 * 0.9 + 0.1
@@ -513,7 +513,7 @@ def test_ctrl_c_cancels_the_run(provider: Provider) -> None:
         _, stderr = process.communicate(timeout=30)
 
     store = Store(load_settings().database_path)
-    (run,) = store.list_runs()
+    (run,) = store.runs.find.sync()
     store.close()
     assert process.returncode == 1 and b"Traceback" not in stderr
     assert (run.status, provider.disconnects) == ("cancelled", 2)

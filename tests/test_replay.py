@@ -278,7 +278,7 @@ async def test_what_cannot_be_replayed_is_refused_with_the_reason(
     with pytest.raises(InvalidConsortiumError, match=reason):
         open_replay(service, run.run_id, **rules)
 
-    assert provider.count() == asked and len(service.store.list_runs()) == 1
+    assert provider.count() == asked and len(service.store.runs.find.sync()) == 1
 
 
 async def test_leaving_out_everybody_is_refused(service: ConsortiumService) -> None:
@@ -302,7 +302,7 @@ def test_an_unknown_run_is_not_replayed(service: ConsortiumService) -> None:
 
 
 async def test_a_run_that_has_not_ended_is_not_replayed(service: ConsortiumService) -> None:
-    run = service.open_run("Why?", models=["a"], arbiter="arbiter")
+    run = service.opener.open_run("Why?", models=["a"], arbiter="arbiter")
 
     with pytest.raises(ConsortiumError, match="can be replayed when it has ended"):
         open_replay(service, run.run_id)

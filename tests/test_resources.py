@@ -12,9 +12,9 @@ from mcp.shared.exceptions import MCPError
 from mcp.shared.uri_template import UriTemplate
 from mcp_types import INVALID_PARAMS, Resource, ResourceTemplate, TextResourceContents
 
-from consortium_mcp.records import Run
+from consortium_mcp.records import CallId, Run
 from consortium_mcp.records.consortium import Consortium, Member
-from consortium_mcp.records.uris import consortium_uri, iteration_uri, segment_of
+from consortium_mcp.records.uris import consortium_uri, iteration_uri
 from consortium_mcp.server import build_server
 from consortium_mcp.server.resources.listing import PAGE
 from consortium_mcp.service.runner import Runner
@@ -95,7 +95,7 @@ async def test_everything_that_is_listed_says_what_it_is_and_for_whom(client: Cl
 async def test_everything_that_is_listed_can_be_read_as_what_it_claims(
     client: Client, service: ConsortiumService, run: Run
 ) -> None:
-    service.store.save_consortium("pair", PAIR)
+    service.store.consortiums.save.sync("pair", PAIR)
 
     for one in await listed(client):
         (content,) = (await client.read_resource(one.uri)).contents
@@ -105,9 +105,9 @@ async def test_everything_that_is_listed_can_be_read_as_what_it_claims(
 
 
 async def test_a_saved_consortium_has_its_size_and_date(client: Client, service: ConsortiumService) -> None:
-    service.store.save_consortium("pair", PAIR)
+    service.store.consortiums.save.sync("pair", PAIR)
     (resource,) = [one for one in await listed(client) if one.name == "pair"]
-    (saved,) = service.store.list_save_times().values()
+    (saved,) = service.store.consortiums.list_save_times.sync().values()
 
     assert (resource.uri, resource.size) == (consortium_uri("pair"), len((await read(client, resource.uri)).encode()))
     assert resource.annotations and resource.annotations.last_modified == saved
@@ -126,7 +126,7 @@ async def test_a_run_is_listed_under_its_prompt_without_control_characters(clien
 async def test_any_name_fits_into_the_uri_of_a_consortium(
     client: Client, service: ConsortiumService, name: str
 ) -> None:
-    service.store.save_consortium(name, PAIR)
+    service.store.consortiums.save.sync(name, PAIR)
     (resource,) = [one for one in await listed(client) if one.name == name]
     by_template = UriTemplate.parse("consortium://consortiums/{name}").expand({"name": name})
 
@@ -140,7 +140,8 @@ async def test_any_name_fits_into_the_uri_of_a_consortium(
 async def test_an_iteration_and_a_response_are_read_by_themselves(client: Client, run: Run) -> None:
     iteration = json.loads(await read(client, iteration_uri(run.run_id, 1)))
     texts = [
-        await read(client, f"{run.uri}/responses/{segment_of(one['response_id'])}") for one in iteration["responses"]
+        await read(client, f"{run.uri}/responses/{CallId(one['response_id']).segment}")
+        for one in iteration["responses"]
     ]
 
     assert iteration["verdict"]["synthesis"] == "Paris"
@@ -193,7 +194,7 @@ async def test_pages_show_every_consortium_and_then_every_run_newest_first(
     copy_run(service.store, run.run_id, 2 * PAGE + 3)
     names = [f"c{number:03d}" for number in range(PAGE + 7)]
     for name in names:
-        service.store.save_consortium(name, PAIR)
+        service.store.consortiums.save.sync(name, PAIR)
 
     everything = [one.name for one in await listed(client)]
 
@@ -342,10 +343,10 @@ async def test_the_pieces_of_a_text_fit_together_though_it_grows_meanwhile(
 ) -> None:
     monkeypatch.setattr("consortium_mcp.text.chunks.PIECE", 100)
     monkeypatch.setattr("consortium_mcp.server.resources.reading.PIECE", 100)
-    service.store.save_consortium("pair", PAIR)
+    service.store.consortiums.save.sync("pair", PAIR)
     first, _ = await pieces(client, consortium_uri("pair"))
     (_, begun) = (await client.read_resource(consortium_uri("pair"))).contents
-    service.store.save_consortium("pair", PAIR.model_copy(update={"description": "something new"}))
+    service.store.consortiums.save.sync("pair", PAIR.model_copy(update={"description": "something new"}))
     rest, _ = await pieces(client, f"{consortium_uri('pair')}?offset=100")
 
     assert isinstance(begun, TextResourceContents) and [begun.text, *rest] == first

@@ -232,7 +232,7 @@ def _story(
 ) -> Story:
     prompt = prompt_of(moment)
     with closing(Store(killing.path)) as store:
-        record = store.load_run(run_of(killing.path, prompt))
+        record = store.runs.load.sync(run_of(killing.path, prompt))
     asked_after = killing.requests(prompt)[len(asked_before) :]
     return Story(done, asked_before, asked_after, killing.questions(prompt), record)
 
@@ -255,7 +255,9 @@ def test_after_kill_9_every_stored_response_is_in_the_record(
     stories: dict[tuple[str, int], Story], moment: tuple[str, int]
 ) -> None:
     story = stories[moment]
-    responses = {one.response_id: one.text for each in story.record.iterations for one in each.responses}
+    responses: dict[str, str | None] = {
+        one.response_id: one.text for each in story.record.iterations for one in each.responses
+    }
     verdicts = {f"i{each.number}/arbiter": each.raw_verdict for each in story.record.iterations}
 
     assert story.done_before.items() <= {**responses, **verdicts}.items()
@@ -302,7 +304,7 @@ def test_the_kills_met_calls_in_flight_and_calls_that_were_done(stories: dict[tu
 def interrupted(provider: Provider, service: ConsortiumService, path: Path) -> str:
     """A run that was opened, and whose process was killed before its first call."""
     provider.on("arbiter", verdict("Paris"))
-    opened = service.open_run("Capital?", models=list(MEMBERS), **ONCE)
+    opened = service.opener.open_run("Capital?", models=list(MEMBERS), **ONCE)
     let_time_pass(path)
     return opened.run_id
 
@@ -311,7 +313,7 @@ def test_of_many_that_claim_a_run_at_once_exactly_one_gets_it(path: Path, interr
     stores = [Store(path) for _ in range(8)]
     with ThreadPoolExecutor(8) as pool:
         deadline = "2030-01-01T00:00:00.000+00:00"
-        claimed = list(pool.map(lambda n: stores[n].claim_run(interrupted, f"owner {n}", deadline), range(8)))
+        claimed = list(pool.map(lambda n: stores[n].leases.claim.sync(interrupted, f"owner {n}", deadline), range(8)))
     for store in stores:
         store.close()
 
@@ -474,7 +476,7 @@ async def test_a_process_that_lost_its_lease_overwrites_nothing(
     woken = ended(process)
 
     assert record.answer == "verdict 2" and woken[:2] == (0, "verdict 2\n")
-    assert without_usage(service.store.load_run(record.run_id)) == without_usage(record)
+    assert without_usage(service.store.runs.load.sync(record.run_id)) == without_usage(record)
 
 
 async def test_a_process_that_lost_its_lease_asks_nobody_any_more(
@@ -488,14 +490,14 @@ async def test_a_process_that_lost_its_lease_asks_nobody_any_more(
     woken = ended(process)
 
     assert woken[:2] == (0, "Paris\n")
-    assert without_usage(service.store.load_run(record.run_id)) == without_usage(record)
+    assert without_usage(service.store.runs.load.sync(record.run_id)) == without_usage(record)
     assert provider.count("arbiter") == 1
 
 
 async def test_what_a_process_without_its_lease_was_answered_first_is_used(
     provider: Provider, path: Path, service: ConsortiumService
 ) -> None:
-    run = service.open_run("Capital?", models=["a"], **ONCE)
+    run = service.opener.open_run("Capital?", models=["a"], **ONCE)
     provider.on("arbiter", verdict("Paris"))
     gate = provider.gate("a")
     provider.on("a", "what came second")
@@ -504,10 +506,12 @@ async def test_what_a_process_without_its_lease_was_answered_first_is_used(
         group.start_soon(performed, service, run.run_id)
         await gate.wait_for_async(1)
         # as the process that held the run before writes it, when its own request is answered now
-        service.store.settle_attempt(run.run_id, "i1/m1", 1, CallResult(text="what came first"), None, final=True)
+        service.store.journal.settle_attempt.sync(
+            run.run_id, "i1/m1", 1, CallResult(text="what came first"), None, final=True
+        )
         gate.open()
 
-    (response,) = service.store.load_run(run.run_id).iterations[0].responses
+    (response,) = service.store.runs.load.sync(run.run_id).iterations[0].responses
     assert response.text == "what came first" and "what came first" in provider.requests_to("arbiter")[0].prompt
 
 
@@ -550,14 +554,14 @@ async def test_calls_in_flight_are_cut_when_the_lease_is_looked_at(
 ) -> None:
     monkeypatch.setattr(importlib.import_module("consortium_mcp.service.service"), "LEASE_SECONDS", 0.2)
     gate = provider.gate("a")
-    run = service.open_run("Capital?", models=["a"], **ONCE)
+    run = service.opener.open_run("Capital?", models=["a"], **ONCE)
     async with anyio.create_task_group() as group:
         group.start_soon(performed, service, run.run_id)
         await gate.wait_for_async(1)
-        service.store.request_cancel(run.run_id)
+        service.store.leases.request_cancel.sync(run.run_id)
         await provider.wait_until_async(lambda: provider.disconnects == 1)
 
-    assert service.store.load_run(run.run_id).status == "cancelled"
+    assert service.store.runs.load.sync(run.run_id).status == "cancelled"
 
 
 def test_a_run_whose_process_died_before_it_heard_of_its_cancellation_asks_nobody(
@@ -614,7 +618,7 @@ async def test_an_iteration_that_was_paid_for_counts_although_the_budget_has_no_
     for model in ("a", "arbiter"):
         provider.on(model, answer)
     rules: dict[str, Any] = {"models": ["a"], "arbiter": "arbiter", "max_iterations": 2, "budget": Budget(max_calls=4)}
-    run = await performed(service, service.open_run("Capital?", **rules).run_id)
+    run = await performed(service, service.opener.open_run("Capital?", **rules).run_id)
     rows(path, "UPDATE runs SET status = 'running', answer = NULL, ended_utc = NULL")  # killed before its last line
     let_time_pass(path)
     resumed = await performed(service, run.run_id)
@@ -660,7 +664,7 @@ async def test_a_server_goes_on_with_all_interrupted_runs_and_with_those_that_ar
 ) -> None:
     monkeypatch.setattr(runner_module, "LEASE_SECONDS", 0.05)
     provider.on("arbiter", verdict("Paris"))
-    opened = [service.open_run(f"Question {number}", models=["a"], **ONCE) for number in range(26)]
+    opened = [service.opener.open_run(f"Question {number}", models=["a"], **ONCE) for number in range(26)]
     still_held = opened[-1].run_id
     let_time_pass(path)
     rows(path, "UPDATE runs SET lease_until = 9e9, owner = 'killed just now' WHERE run_id = ?", still_held)
@@ -674,7 +678,7 @@ async def test_a_server_goes_on_with_all_interrupted_runs_and_with_those_that_ar
             async for _ in runner.follow(run.run_id, 60):
                 pass
 
-    assert {service.store.load_run(run.run_id).answer for run in opened} == {"Paris"}
+    assert {service.store.runs.load.sync(run.run_id).answer for run in opened} == {"Paris"}
     assert provider.count() == 2 * 26
 
 
@@ -684,7 +688,7 @@ async def test_a_server_goes_on_with_all_interrupted_runs_and_with_those_that_ar
 def opened_again(service: ConsortiumService, **changes: Any) -> str:
     """The id of the run that the call of `interrupted` gets when it is made again."""
     arguments = {"prompt": "Capital?", "models": list(MEMBERS), **ONCE, **changes}
-    return service.open_run(join=True, **arguments).run_id
+    return service.opener.open_run(join=True, **arguments).run_id
 
 
 def test_the_same_call_joins_a_run_that_is_under_way(
@@ -720,7 +724,7 @@ async def test_the_same_call_asks_anew_once_the_answer_was_received(
 
 
 async def test_the_same_call_asks_anew_when_the_run_was_cancelled(interrupted: str, service: ConsortiumService) -> None:
-    service.store.request_cancel(interrupted)
+    service.store.leases.request_cancel.sync(interrupted)
 
     assert opened_again(service) != interrupted
 
@@ -759,11 +763,11 @@ async def test_what_is_not_worked_on_here_leaves_nothing_behind_when_it_is_follo
     provider: Provider, service: ConsortiumService
 ) -> None:
     provider.on("arbiter", verdict("Paris"))
-    run_id = service.open_run("?", models=["a"], arbiter="arbiter").run_id
+    run_id = service.opener.open_run("?", models=["a"], arbiter="arbiter").run_id
     async with Runner(service) as runner:
         runner.submit(run_id)
         for followed in (run_id, run_id, "nobody-knows-this"):
             with suppress(NotFoundError):
                 async for _ in runner.follow(followed, 60):
                     pass
-        assert runner._changes == {}
+        assert list(service.live_runs) == []

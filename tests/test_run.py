@@ -4,9 +4,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from consortium_mcp.records import CallResult, MemberResponse, Progress, Run, now_utc
+from consortium_mcp.records import CallId, CallResult, MemberResponse, Progress, Run, now_utc
 from tests.scripted import new_run, response
 
 
@@ -63,12 +65,12 @@ def test_B31_a_result_is_usable_when_it_has_text_that_is_whole_or_cut(text: str 
 
 def test_a_failed_response_has_no_stated_confidence() -> None:
     result = CallResult(text="Confidence: 90%", error_kind="timeout", error="Too slow.")
-    assert MemberResponse.of("i1/m1", "a#1", "a", result).stated_confidence is None
+    assert MemberResponse.of(CallId("i1/m1"), "a#1", "a", result).stated_confidence is None
 
 
 def test_B34_a_response_keeps_all_that_the_call_gave() -> None:
     result = CallResult(text="x", finish_reason="stop", resolved_model="a-1", input_tokens=3, output_tokens=5)
-    kept = MemberResponse.of("i1/m1", "a#1", "a", result).model_dump(include=set(CallResult.model_fields))
+    kept = MemberResponse.of(CallId("i1/m1"), "a#1", "a", result).model_dump(include=set(CallResult.model_fields))
     assert kept == result.model_dump()
 
 
@@ -89,3 +91,22 @@ def test_a_run_says_where_it_can_be_read() -> None:
 
 def test_B35_the_time_is_aware_utc() -> None:
     assert abs(datetime.fromisoformat(now_utc()) - datetime.now(UTC)) < timedelta(seconds=5)
+
+
+@given(st.integers(1, 10**9 - 1), st.integers(1, 10**9 - 1))
+def test_the_id_of_a_call_is_read_as_it_was_written(iteration: int, place: int) -> None:
+    written = CallId.of_member(iteration, place)
+    read = [CallId(str(written)), CallId.of_segment(written.segment)]
+
+    assert read == [f"i{iteration}/m{place}"] * 2
+    assert {(one.iteration, one.place, one.asks_member) for one in read} == {(iteration, place, True)}
+
+
+@given(st.text(max_size=12) | st.from_regex(r"i\d{1,3}/[a-z0-9/]{1,9}"))
+def test_any_other_text_is_no_id_of_a_call(text: str) -> None:
+    try:
+        read = CallId(text)
+    except ValueError as error:
+        assert "is not the id of a call" in str(error)
+    else:
+        assert f"i{read.iteration}/{read.what}" == text and read.asks_member == (read.what == f"m{read.place}")

@@ -78,8 +78,8 @@ def test_the_list_as_json_says_nothing_of_iterations_that_it_does_not_read(provi
 def test_a_run_is_named_by_its_id_the_beginning_of_that_or_its_uri(service: ConsortiumService) -> None:
     for run_id in ("01aaaabbb1", "01aaaabbb2", "01aaaaccc1"):
         run = new_run("Why?", run_id=run_id)
-        service.store.open_run(run, "somebody")
-        service.store.close_run(
+        service.store.runs.open.sync(run, "somebody")
+        service.store.runs.close.sync(
             run.model_copy(update={"status": "converged", "answer": "x", "ended_utc": "2026"}), "somebody"
         )
     shown = run_command("runs", "show", "01aaaaccc1").stdout
@@ -221,16 +221,18 @@ def history(service: ConsortiumService) -> Iterator[Store]:
     store = service.store
     for age in reversed(range(10)):
         run = new_run(f"question {age} " + "x" * 100_000, run_id=f"01day{9 - age}")
-        store.open_run(run, "somebody")
-        store.close_run(run.model_copy(update={"status": "converged", "answer": "x", "ended_utc": "2026"}), "somebody")
+        store.runs.open.sync(run, "somebody")
+        store.runs.close.sync(
+            run.model_copy(update={"status": "converged", "answer": "x", "ended_utc": "2026"}), "somebody"
+        )
         sql = f"UPDATE runs SET created_utc = strftime('%Y-%m-%dT%H:%M:%S.000+00:00', 'now', '-{age} days', '-1 hour')"
-        store.write(lambda c, sql=sql, run=run: c.execute(f"{sql} WHERE run_id = ?", [run.run_id]) and None)  # type: ignore[misc]
+        store.database.write(lambda c, sql=sql, run=run: c.execute(f"{sql} WHERE run_id = ?", [run.run_id]) and None)  # type: ignore[misc]
     yield store
 
 
 def ids(store: Store) -> list[str]:
     """The runs that are there, newest first."""
-    return [run.run_id for run in store.list_runs(limit=None)]
+    return [run.run_id for run in store.runs.find.sync(limit=None)]
 
 
 @pytest.mark.parametrize(
@@ -296,35 +298,35 @@ def test_prune_without_a_condition_is_wrong_usage(history: Store) -> None:
 
 
 def test_prune_gives_the_space_back(history: Store) -> None:
-    size = history.path.stat().st_size
+    size = history.database.path.stat().st_size
 
     done = json.loads(run_command("runs", "prune", "--keep", "0", "--yes", "--json").stdout)
 
-    assert done["bytes_given_back"] > 800_000 and history.path.stat().st_size < size / 2
+    assert done["bytes_given_back"] > 800_000 and history.database.path.stat().st_size < size / 2
 
 
 def test_prune_leaves_nothing_of_a_run_and_everything_of_the_others(
     provider: Provider, service: ConsortiumService
 ) -> None:
     gone, stays = consult_all(provider, "Capital of France?", "Capital of Spain?")
-    service.store.save_rating(Rating(run_id=gone, score=1))
-    before = service.store.load_run(stays)
-    spent = service.store.read("SELECT calls, tokens FROM spending WHERE scope LIKE 'day:%'")
+    service.store.ratings.save.sync(Rating(run_id=gone, score=1))
+    before = service.store.runs.load.sync(stays)
+    spent = service.store.database.read("SELECT calls, tokens FROM spending WHERE scope LIKE 'day:%'")
 
     run_command("runs", "prune", "--keep", "1", "--yes")
 
-    with closing(sqlite3.connect(service.store.path)) as connection, connection:
+    with closing(sqlite3.connect(service.store.database.path)) as connection, connection:
         dump = "\n".join(connection.iterdump())
     connection.close()
     assert gone not in dump and "France" not in dump
-    assert service.store.load_run(stays) == before and listed("--query", "spain") == [stays]
-    assert service.store.read("SELECT calls, tokens FROM spending WHERE scope LIKE 'day:%'") == spent
+    assert service.store.runs.load.sync(stays) == before and listed("--query", "spain") == [stays]
+    assert service.store.database.read("SELECT calls, tokens FROM spending WHERE scope LIKE 'day:%'") == spent
 
 
 def test_prune_leaves_a_run_that_somebody_works_on(history: Store) -> None:
-    history.open_run(new_run(run_id="01dayA"), "somebody")
-    history.open_run(new_run(run_id="01dayB"), "killed")
-    history.write(lambda c: c.execute("UPDATE runs SET lease_until = 0 WHERE run_id = '01dayB'") and None)
+    history.runs.open.sync(new_run(run_id="01dayA"), "somebody")
+    history.runs.open.sync(new_run(run_id="01dayB"), "killed")
+    history.database.write(lambda c: c.execute("UPDATE runs SET lease_until = 0 WHERE run_id = '01dayB'") and None)
 
     run_command("runs", "prune", "--keep", "0", "--yes")
 

@@ -43,7 +43,7 @@ async def test_names_that_begin_with_it_come_before_those_that_contain_it(
     client: Client, service: ConsortiumService
 ) -> None:
     for name in ("a-panel", "Panel of five", "panel", "legal"):
-        service.store.save_consortium(name, Consortium(members=(Member(model="a"),)))
+        service.store.consortiums.save.sync(name, Consortium(members=(Member(model="a"),)))
 
     assert await values(client, "consortium://consortiums/{name}", "name", "pan") == [
         "Panel of five",
@@ -83,7 +83,7 @@ async def test_iterations_and_responses_are_those_of_the_run_that_is_filled_in(c
 
 @pytest.mark.parametrize("prompt", ["second_opinion", "decide", "review"])
 async def test_the_consortium_of_a_prompt_is_completed(client: Client, service: ConsortiumService, prompt: str) -> None:
-    service.store.save_consortium("panel", Consortium(members=(Member(model="a"),)))
+    service.store.consortiums.save.sync("panel", Consortium(members=(Member(model="a"),)))
     found = await client.complete(PromptReference(name=prompt), {"name": "consortium", "value": "pa"})
 
     assert found.completion.values == ["panel"]

@@ -84,7 +84,7 @@ def test_health_is_known_without_a_model_call_and_not_ready_says_why(
 def test_neither_models_that_are_not_allowed_nor_consortiums_without_a_model_make_it_ready(
     has_models: bool, provider: Provider, service: ConsortiumService, llm_home: Path, tmp_path: Path
 ) -> None:
-    service.store.save_consortium("panel", panel("a", arbiter="arbiter"))
+    service.store.consortiums.save.sync("panel", panel("a", arbiter="arbiter"))
     environment = {"CONSORTIUM_LOCAL_MODEL": str(tmp_path / "none.gguf")}
     if has_models:
         environment["CONSORTIUM_ALLOWED_MODELS"] = "panel,gpt-5*"
@@ -146,7 +146,7 @@ async def test_sigterm_lets_a_run_end_within_the_grace_and_takes_no_new_one(
 
     assert (status, [one["answer"] for one in answers]) == (0, ["Paris"])
     assert refused.is_error and "takes no new runs" in said(refused)
-    assert [run.status for run in service.store.list_runs()] == ["converged"]
+    assert [run.status for run in service.store.runs.find.sync()] == ["converged"]
 
 
 @pytest.mark.usefixtures("cold_start")
@@ -167,10 +167,12 @@ async def test_sigterm_under_load_loses_no_run_and_the_next_start_resumes_them(
             )
             process.send_signal(signal.SIGTERM)
             status = await anyio.to_thread.run_sync(lambda: process.wait(timeout=30))
-    left = {run.run_id: run.status for run in service.store.list_runs()}
+    left = {run.run_id: run.status for run in service.store.runs.find.sync()}
     gate.open()
     with http_server(tmp_path / "stderr"):
-        await anyio.to_thread.run_sync(until, lambda: len(service.store.list_runs(status="converged")) == len(asked))
+        await anyio.to_thread.run_sync(
+            until, lambda: len(service.store.runs.find.sync(status="converged")) == len(asked)
+        )
 
     assert (status, left) == (0, dict.fromkeys(started, "interrupted"))
     assert provider.count("b") == len(asked)
@@ -178,7 +180,7 @@ async def test_sigterm_under_load_loses_no_run_and_the_next_start_resumes_them(
 
 def responses(service: ConsortiumService, run_id: str) -> list[object]:
     """What has arrived in a run's first iteration."""
-    iterations = service.store.load_run(run_id).iterations
+    iterations = service.store.runs.load.sync(run_id).iterations
     return list(iterations[0].responses) if iterations else []
 
 
@@ -196,7 +198,7 @@ async def test_a_second_signal_ends_the_grace(provider: Provider, service: Conso
             status = await anyio.to_thread.run_sync(lambda: process.wait(timeout=30))
         gate.open()
 
-    assert (status, [run.status for run in service.store.list_runs()]) == (0, ["interrupted"])
+    assert (status, [run.status for run in service.store.runs.find.sync()]) == (0, ["interrupted"])
 
 
 @pytest.mark.usefixtures("cold_start")
@@ -215,7 +217,7 @@ async def test_a_run_that_was_cancelled_in_the_grace_is_not_resumed(
         gate.open()
         status = await anyio.to_thread.run_sync(lambda: process.wait(timeout=30))
 
-    assert (status, [run.status for run in service.store.list_runs()]) == (0, ["cancelled"])
+    assert (status, [run.status for run in service.store.runs.find.sync()]) == (0, ["cancelled"])
 
 
 async def test_a_unix_socket_is_its_owners_alone(provider: Provider, tmp_path: Path) -> None:

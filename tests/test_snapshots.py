@@ -37,7 +37,7 @@ async def definitions(home: Path) -> dict[str, str]:
     with Provider() as provider:
         provider.write_llm_config(home, ["snapshot-model"])
         with ConsortiumService(load_settings(None, allowed_models=ALLOWED)) as service:
-            service.store.save_consortium("saved-panel", define(members=[{"model": "snapshot-model"}]))
+            service.store.consortiums.save.sync("saved-panel", define(members=[{"model": "snapshot-model"}]))
             async with in_process("auto", service) as client:
                 return {path: _as_json(value) for path, value in (await _listed(client)).items()}
 

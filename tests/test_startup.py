@@ -36,7 +36,7 @@ def register_models(register):
 """
 
 HELD = {
-    *("llm", "openai", "genai_prices", "sqlite_utils", "stamina", "rapidfuzz", "jwt", "h11", "packaging"),
+    *("llm", "openai", "genai_prices", "sqlite_utils", "rapidfuzz", "jwt", "h11", "packaging"),
     *(
         "tomlkit",
         "platformdirs",
@@ -82,7 +82,7 @@ async def test_a_plugin_that_prints_from_python_and_c_does_not_break_the_protoco
 async def test_the_first_answers_wait_for_no_import_that_they_do_not_need_and_the_others_do(
     mode: str, plugin_folder: Path, service: ConsortiumService, tmp_path: Path
 ) -> None:
-    service.store.save_consortium("panel", panel("a"))
+    service.store.consortiums.save.sync("panel", panel("a"))
     (plugin_folder / "sitecustomize.py").write_text(GATE)
     gate = tmp_path / "gate"
 

@@ -57,7 +57,7 @@ async def test_the_tool_rates_a_run(
     rated = structured(await client.call_tool("rate_run", {"run_id": run_id, "note": "So I heard.", **given}))
 
     assert rated == {"run_id": run_id, "score": score, "note": "So I heard."}
-    assert service.store.list_ratings() == [Rating(run_id=run_id, score=score, note="So I heard.")]
+    assert service.store.ratings.list_newest.sync() == [Rating(run_id=run_id, score=score, note="So I heard.")]
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ async def test_the_tool_refuses_a_rating_that_says_nothing_or_too_much(
     run_id = await ended_run(service, provider)
     result = await client.call_tool("rate_run", {"run_id": run_id, **given})
 
-    assert result.is_error and service.store.list_ratings() == []
+    assert result.is_error and service.store.ratings.list_newest.sync() == []
 
 
 async def test_an_unknown_run_is_not_rated(client: Client) -> None:
@@ -85,7 +85,7 @@ async def test_a_later_rating_replaces_the_earlier_one(
     for given in ("correct", "wrong"):
         await client.call_tool("rate_run", {"run_id": run_id, "verdict": given})
 
-    assert [rating.score for rating in service.store.list_ratings()] == [0.0]
+    assert [rating.score for rating in service.store.ratings.list_newest.sync()] == [0.0]
 
 
 @pytest.mark.parametrize(("options", "score"), [(["--correct"], 1.0), (["--wrong"], 0.0), (["--score", "0.25"], 0.25)])
@@ -95,7 +95,7 @@ async def test_the_command_rates_a_run(
     run_id = await ended_run(service, provider)
 
     assert command("runs", "rate", run_id, *options, "--note", "So I heard.")[0] == 0
-    assert service.store.list_ratings() == [Rating(run_id=run_id, score=score, note="So I heard.")]
+    assert service.store.ratings.list_newest.sync() == [Rating(run_id=run_id, score=score, note="So I heard.")]
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ async def test_the_command_refuses_a_rating_that_says_nothing_or_too_much(
     run_id = await ended_run(service, provider)
 
     assert command("runs", "rate", run_id, *options)[0] == 2
-    assert service.store.list_ratings() == []
+    assert service.store.ratings.list_newest.sync() == []
 
 
 def test_the_command_says_that_there_is_no_such_run() -> None:

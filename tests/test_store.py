@@ -18,12 +18,13 @@ from sqlite_utils import Database
 
 from consortium_mcp._util.sqlite_writer import Writer
 from consortium_mcp.errors import ConsortiumError, NotFoundError, StoreUnusableError
-from consortium_mcp.records import CallResult, CallSpec, Iteration, Run, Verdict, now_utc
+from consortium_mcp.records import CallId, CallResult, CallSpec, Iteration, Run, Verdict, now_utc
 from consortium_mcp.records.consortium import Consortium, Member, define
 from consortium_mcp.service.service import ConsortiumService
 from consortium_mcp.store import AlreadyPaid, AttemptStarted, LeaseLost, OverBudget, Reservation, Store, database
 from consortium_mcp.store.migrations import migrations
 from tests.permissions import read_only, shared_folder
+from tests.store_methods import replace_method
 
 PAIR = Consortium(members=(Member(model="a", count=2), Member(model="b")), arbiter="arbiter")
 ROOT = Path(__file__).parent.parent
@@ -53,15 +54,15 @@ def run_of(run_id: str = "01a", prompt: str = "why?", name: str | None = None) -
 
 
 def spec_of(call_id: str = "i1/m1", label: str = "a#1", prompt: str = "why?") -> CallSpec:
-    number = int(call_id.partition("/")[0][1:])
-    return CallSpec(call_id=call_id, iteration=number, label=label, model="a", prompt=prompt)
+    place = CallId(call_id)
+    return CallSpec(call_id=place, iteration=place.iteration, label=label, model="a", prompt=prompt)
 
 
 def begin(
     store: Store, spec: CallSpec | None = None, run_id: str = "01a"
 ) -> AttemptStarted | AlreadyPaid | OverBudget | LeaseLost:
     """Begin a call without any budget."""
-    return store.begin_attempt(run_id, spec or spec_of(), Reservation(tokens=0, cost_usd=None), {})
+    return store.journal.begin_attempt.sync(run_id, spec or spec_of(), Reservation(tokens=0, cost_usd=None), {})
 
 
 def attempts(connection: sqlite3.Connection, call_id: str = "i1/m1") -> int:
@@ -85,7 +86,7 @@ def test_a_folder_whose_name_has_a_word_of_another_failure_is_still_a_matter_of_
 
 
 def test_the_file_and_its_side_files_are_readable_by_their_owner_only(path: Path, store: Store) -> None:
-    store.save_consortium("pair", PAIR)
+    store.consortiums.save.sync("pair", PAIR)
 
     modes = {file.name: file.stat().st_mode & 0o777 for file in path.parent.glob("consortium.db*")}
     assert modes == {"consortium.db": 0o600, "consortium.db-wal": 0o600, "consortium.db-shm": 0o600}
@@ -218,35 +219,35 @@ def test_a_refused_file_is_closed_again(path: Path) -> None:
 
 
 def test_a_saved_consortium_is_loaded_as_it_was(store: Store) -> None:
-    store.save_consortium("pair", PAIR)
+    store.consortiums.save.sync("pair", PAIR)
 
-    assert store.load_consortium("pair") == PAIR
+    assert store.consortiums.load.sync("pair") == PAIR
 
 
 def test_saving_again_replaces(store: Store) -> None:
-    store.save_consortium("pair", PAIR)
-    store.save_consortium("pair", PAIR.model_copy(update={"max_iterations": 5}))
+    store.consortiums.save.sync("pair", PAIR)
+    store.consortiums.save.sync("pair", PAIR.model_copy(update={"max_iterations": 5}))
 
-    assert store.load_consortium("pair").max_iterations == 5
+    assert store.consortiums.load.sync("pair").max_iterations == 5
 
 
 def test_an_unknown_name_is_answered_with_those_that_are_saved(store: Store) -> None:
-    store.save_consortium("legal", PAIR)
-    store.save_consortium("code", PAIR)
+    store.consortiums.save.sync("legal", PAIR)
+    store.consortiums.save.sync("code", PAIR)
 
     with pytest.raises(NotFoundError, match=r"No consortium named 'panel'. Saved: code, legal."):
-        store.load_consortium("panel")
+        store.consortiums.load.sync("panel")
 
 
 def test_a_deleted_consortium_is_returned_and_gone(store: Store) -> None:
-    store.save_consortium("pair", PAIR)
+    store.consortiums.save.sync("pair", PAIR)
 
-    assert (store.delete_consortium("pair"), store.list_consortium_names()) == (PAIR, [])
+    assert (store.consortiums.delete.sync("pair"), store.consortiums.list_names.sync()) == (PAIR, [])
 
 
 def test_deleting_what_is_not_there_says_so(store: Store) -> None:
     with pytest.raises(NotFoundError, match="No consortium named 'pair'. Saved: none."):
-        store.delete_consortium("pair")
+        store.consortiums.delete.sync("pair")
 
 
 @pytest.mark.parametrize(
@@ -263,10 +264,10 @@ def test_deleting_what_is_not_there_says_so(store: Store) -> None:
 def test_B19_a_damaged_row_is_reported_and_hides_no_other(
     store: Store, beside: sqlite3.Connection, config: str | bytes, reason: str
 ) -> None:
-    store.save_consortium("pair", PAIR)
+    store.consortiums.save.sync("pair", PAIR)
     beside.execute("INSERT INTO consortium_configs VALUES ('bad', CAST(? AS TEXT), '', NULL)", [config])
 
-    loaded, damaged = store.list_consortiums()
+    loaded, damaged = store.consortiums.list_all.sync()
 
     assert (loaded, list(damaged)) == ({"pair": PAIR}, ["bad"])
     assert reason in damaged["bad"]
@@ -275,27 +276,27 @@ def test_B19_a_damaged_row_is_reported_and_hides_no_other(
 def test_B19_a_damaged_row_can_be_deleted(store: Store, beside: sqlite3.Connection) -> None:
     beside.execute("INSERT INTO consortium_configs VALUES ('bad', '{', '', NULL)")
 
-    assert (store.delete_consortium("bad"), store.list_consortium_names()) == (None, [])
+    assert (store.consortiums.delete.sync("bad"), store.consortiums.list_names.sync()) == (None, [])
 
 
 def test_B19_a_damaged_row_is_a_sentence_when_it_is_asked_for(store: Store, beside: sqlite3.Connection) -> None:
     beside.execute("INSERT INTO consortium_configs VALUES ('bad', '{', '', NULL)")
 
     with pytest.raises(ConsortiumError, match="The saved consortium 'bad' is damaged: its row is not JSON"):
-        store.load_consortium("bad")
+        store.consortiums.load.sync("bad")
 
 
 # the journal
 
 
 def test_a_call_that_begins_has_no_result_yet(store: Store) -> None:
-    store.open_run(run_of(), "me")
+    store.runs.open.sync(run_of(), "me")
 
     assert begin(store) == AttemptStarted(1)
 
 
 def test_beginning_again_raises_the_attempts(store: Store, beside: sqlite3.Connection) -> None:
-    store.open_run(run_of(), "me")
+    store.runs.open.sync(run_of(), "me")
     begin(store)
 
     assert (begin(store), attempts(beside)) == (AttemptStarted(2), 2)
@@ -305,15 +306,15 @@ def test_a_call_that_is_done_gives_its_stored_result_and_no_further_attempt(
     store: Store, beside: sqlite3.Connection
 ) -> None:
     result = CallResult(text="because", finish_reason="stop", input_tokens=1, output_tokens=2, duration_ms=3)
-    store.open_run(run_of(), "me")
+    store.runs.open.sync(run_of(), "me")
     begin(store)
-    store.finish_call("01a", spec_of("i1/m1"), result)
+    store.journal.finish_call.sync("01a", spec_of("i1/m1"), result)
 
     assert (begin(store), attempts(beside)) == (AlreadyPaid(result), 1)
 
 
 def test_a_question_asked_of_many_is_stored_once(store: Store, beside: sqlite3.Connection) -> None:
-    store.open_run(run_of(), "me")
+    store.runs.open.sync(run_of(), "me")
     for place in range(1, 6):
         begin(store, spec_of(f"i1/m{place}"))
 
@@ -329,109 +330,111 @@ def test_a_call_of_no_run_is_refused(store: Store) -> None:
 
 
 def test_a_run_in_progress_is_loaded_with_all_that_has_arrived(store: Store) -> None:
-    store.open_run(run_of(), "me")
+    store.runs.open.sync(run_of(), "me")
     for place in (1, 2, 3):
         begin(store, spec_of(f"i1/m{place}", f"a#{place}"))
-    store.finish_call("01a", spec_of("i1/m3"), CallResult(text="third"))
-    store.finish_call("01a", spec_of("i1/m1"), CallResult(error_kind="auth", error="no key", input_tokens=4))
+    store.journal.finish_call.sync("01a", spec_of("i1/m3"), CallResult(text="third"))
+    store.journal.finish_call.sync(
+        "01a", spec_of("i1/m1"), CallResult(error_kind="auth", error="no key", input_tokens=4)
+    )
 
-    run = store.load_run("01a")
+    run = store.runs.load.sync("01a")
 
     texts = [(response.label, response.text) for response in run.iterations[0].responses]
     assert (run.status, texts, run.usage.calls) == ("running", [("a#1", None), ("a#3", "third")], 3)
 
 
 def test_responses_come_in_the_declared_order_beyond_nine(store: Store) -> None:
-    store.open_run(run_of(), "me")
+    store.runs.open.sync(run_of(), "me")
     for place in (11, 2, 10, 1):
         begin(store, spec_of(f"i1/m{place}"))
-        store.finish_call("01a", spec_of(f"i1/m{place}"), CallResult(text="x"))
+        store.journal.finish_call.sync("01a", spec_of(f"i1/m{place}"), CallResult(text="x"))
 
-    responses = store.load_run("01a").iterations[0].responses
+    responses = store.runs.load.sync("01a").iterations[0].responses
     assert [response.response_id for response in responses] == ["i1/m1", "i1/m2", "i1/m10", "i1/m11"]
 
 
 def test_a_closed_run_is_loaded_as_it_ended(store: Store) -> None:
     verdict = Verdict(synthesis="so", confidence=0.9, refinement_areas=("more",))
-    store.open_run(run_of(), "me")
+    store.runs.open.sync(run_of(), "me")
     begin(store)
-    store.finish_call("01a", spec_of("i1/m1"), CallResult(text="third"))
-    responses = store.load_run("01a").iterations[0].responses
+    store.journal.finish_call.sync("01a", spec_of("i1/m1"), CallResult(text="third"))
+    responses = store.runs.load.sync("01a").iterations[0].responses
     judged = Iteration(number=1, responses=responses, shown_order=(0,), verdict=verdict, raw_verdict="{}")
-    store.save_iteration("01a", judged)
+    store.runs.save_iteration.sync("01a", judged)
     ended = {"status": "converged", "answer": "so", "confidence": 0.9, "dissent": "no", "selected_iteration": 1}
-    run = store.load_run("01a").model_copy(update={**ended, "degraded": ("é",), "ended_utc": now_utc()})
-    store.close_run(run, "me")
+    run = store.runs.load.sync("01a").model_copy(update={**ended, "degraded": ("é",), "ended_utc": now_utc()})
+    store.runs.close.sync(run, "me")
 
-    assert store.load_run("01a") == run
+    assert store.runs.load.sync("01a") == run
 
 
 def test_a_cancellation_that_comes_too_late_does_not_take_the_answer_away(store: Store) -> None:
-    store.open_run(run_of(), "me")
-    store.close_run(run_of().model_copy(update={"status": "converged", "answer": "so"}), "me")
-    store.close_run(run_of().model_copy(update={"status": "cancelled", "error": "The run was cancelled."}), "me")
+    store.runs.open.sync(run_of(), "me")
+    store.runs.close.sync(run_of().model_copy(update={"status": "converged", "answer": "so"}), "me")
+    store.runs.close.sync(run_of().model_copy(update={"status": "cancelled", "error": "The run was cancelled."}), "me")
 
-    run = store.load_run("01a")
+    run = store.runs.load.sync("01a")
     assert (run.status, run.answer, run.error) == ("converged", "so", None)
 
 
 def test_another_owner_does_not_close_a_run(store: Store) -> None:
-    store.open_run(run_of(), "me")
-    store.close_run(run_of().model_copy(update={"status": "cancelled"}), "you")
+    store.runs.open.sync(run_of(), "me")
+    store.runs.close.sync(run_of().model_copy(update={"status": "cancelled"}), "you")
 
-    assert store.load_run("01a").status == "running"
+    assert store.runs.load.sync("01a").status == "running"
 
 
 def test_an_unknown_run_is_answered_with_the_newest_ones(store: Store) -> None:
     for run_id in ("01a", "01b", "01c", "01d"):
-        store.open_run(run_of(run_id), "me")
+        store.runs.open.sync(run_of(run_id), "me")
 
     with pytest.raises(NotFoundError, match="No run '99'. Newest runs: 01d, 01c, 01b."):
-        store.load_run("99")
+        store.runs.load.sync("99")
 
 
 def test_progress_says_who_is_awaited(store: Store) -> None:
-    store.open_run(run_of(), "me")
+    store.runs.open.sync(run_of(), "me")
     for place in (1, 2, 3):
         begin(store, spec_of(f"i1/m{place}", f"a#{place}"))
-    store.finish_call("01a", spec_of("i1/m2"), CallResult(text="second"))
+    store.journal.finish_call.sync("01a", spec_of("i1/m2"), CallResult(text="second"))
 
-    assert store.load_progress("01a").message == "1 of 3 responses; waiting for a#1, a#3"
+    assert store.progress.load.sync("01a").message == "1 of 3 responses; waiting for a#1, a#3"
 
 
 def test_an_instance_that_was_late_is_awaited_again_in_the_next_iteration(store: Store) -> None:
-    store.open_run(run_of(), "me")
+    store.runs.open.sync(run_of(), "me")
     for spec in (spec_of("i1/m1", "a#1"), spec_of("i1/m2", "a#2"), spec_of("i1/arbiter"), spec_of("i2/m1", "a#1")):
         begin(store, spec)
-    store.finish_call("01a", spec_of("i1/m1", "a#1"), CallResult(text="first"))
-    store.finish_call("01a", spec_of("i1/arbiter"), CallResult(text="verdict"))
+    store.journal.finish_call.sync("01a", spec_of("i1/m1", "a#1"), CallResult(text="first"))
+    store.journal.finish_call.sync("01a", spec_of("i1/arbiter"), CallResult(text="verdict"))
 
-    assert store.load_progress("01a").message == "iteration 2: 0 of 2 responses; waiting for a#1, a#2"
+    assert store.progress.load.sync("01a").message == "iteration 2: 0 of 2 responses; waiting for a#1, a#2"
 
 
 def test_progress_says_when_the_arbiter_reads(store: Store) -> None:
-    store.open_run(run_of(), "me")
+    store.runs.open.sync(run_of(), "me")
     for call_id in ("i1/m1", "i2/m1"):
         begin(store, spec_of(call_id))
-        store.finish_call("01a", spec_of(call_id), CallResult(text="x"))
+        store.journal.finish_call.sync("01a", spec_of(call_id), CallResult(text="x"))
     begin(store, spec_of("i2/arbiter"))
 
-    assert store.load_progress("01a").message == "iteration 2: 1 of 1 responses; the arbiter reads them"
+    assert store.progress.load.sync("01a").message == "iteration 2: 1 of 1 responses; the arbiter reads them"
 
 
 def test_progress_says_how_each_call_stands(store: Store) -> None:
-    store.open_run(run_of(), "me")
+    store.runs.open.sync(run_of(), "me")
     answered, thinking, waiting, failed, not_asked = (spec_of(f"i1/m{place}", f"a#{place}") for place in range(1, 6))
     for spec in (answered, thinking, waiting, failed):
         begin(store, spec)
     counted = CallResult(text="x", input_tokens=7, output_tokens=5, duration_ms=1200)
-    store.settle_attempt("01a", answered.call_id, 1, counted, None, final=True)
+    store.journal.settle_attempt.sync("01a", answered.call_id, 1, counted, None, final=True)
     limited = CallResult(error_kind="rate_limit", error="Too many.", duration_ms=300)
-    store.settle_attempt("01a", waiting.call_id, 1, limited, None)
-    store.finish_call("01a", failed, CallResult(error_kind="auth", error="No."))
-    store.finish_call("01a", not_asked, CallResult(error_kind="timeout", error="Not asked."), asked=False)
+    store.journal.settle_attempt.sync("01a", waiting.call_id, 1, limited, None)
+    store.journal.finish_call.sync("01a", failed, CallResult(error_kind="auth", error="No."))
+    store.journal.finish_call.sync("01a", not_asked, CallResult(error_kind="timeout", error="Not asked."), asked=False)
 
-    calls = store.load_progress("01a").calls
+    calls = store.progress.load.sync("01a").calls
 
     assert [(call.state, call.error_kind) for call in calls] == [
         ("answered", None),
@@ -442,21 +445,21 @@ def test_progress_says_how_each_call_stands(store: Store) -> None:
     ]
     assert (calls[0].tokens, calls[0].duration_ms) == (12, 1200) and calls[2].duration_ms == 300
     assert [call.began_utc is not None for call in calls] == [True, True, True, True, False]
-    assert store.load_progress("01a").waiting_for == ("a#2", "a#3")
+    assert store.progress.load.sync("01a").waiting_for == ("a#2", "a#3")
 
 
 def test_a_call_that_is_tried_again_is_thinking(store: Store) -> None:
-    store.open_run(run_of(), "me")
+    store.runs.open.sync(run_of(), "me")
     begin(store)
-    store.settle_attempt("01a", "i1/m1", 1, CallResult(error_kind="server", error="Down."), None)
+    store.journal.settle_attempt.sync("01a", "i1/m1", 1, CallResult(error_kind="server", error="Down."), None)
     begin(store)
 
-    assert [call.state for call in store.load_progress("01a").calls] == ["thinking"]
+    assert [call.state for call in store.progress.load.sync("01a").calls] == ["thinking"]
 
 
 def test_progress_of_no_run_says_so(store: Store) -> None:
     with pytest.raises(NotFoundError, match="No run '99'"):
-        store.load_progress("99")
+        store.progress.load.sync("99")
 
 
 # the list of runs
@@ -468,61 +471,61 @@ def ids(runs: list[Run]) -> list[str]:
 
 def test_runs_are_listed_newest_first(store: Store) -> None:
     for run_id in ("01b", "01a", "01c"):
-        store.open_run(run_of(run_id), "me")
+        store.runs.open.sync(run_of(run_id), "me")
 
-    assert ids(store.list_runs()) == ["01c", "01b", "01a"]
+    assert ids(store.runs.find.sync()) == ["01c", "01b", "01a"]
 
 
 def test_pages_follow_each_other_without_gap_or_overlap(store: Store) -> None:
     for number in range(7):
-        store.open_run(run_of(f"0{number}"), "me")
+        store.runs.open.sync(run_of(f"0{number}"), "me")
 
-    pages = [store.list_runs(limit=3)]
+    pages = [store.runs.find.sync(limit=3)]
     while pages[-1]:
-        pages.append(store.list_runs(limit=3, before=pages[-1][-1].run_id))
+        pages.append(store.runs.find.sync(limit=3, before=pages[-1][-1].run_id))
 
     assert [ids(page) for page in pages] == [["06", "05", "04"], ["03", "02", "01"], ["00"], []]
 
 
 def test_runs_are_filtered_by_consortium_and_status(store: Store) -> None:
     for run_id, name in (("01a", "legal"), ("01b", "legal"), ("01c", "code")):
-        store.open_run(run_of(run_id, name=name), "me")
-    store.close_run(store.load_run("01a").model_copy(update={"status": "failed"}), "me")
+        store.runs.open.sync(run_of(run_id, name=name), "me")
+    store.runs.close.sync(store.runs.load.sync("01a").model_copy(update={"status": "failed"}), "me")
 
-    assert ids(store.list_runs(consortium="legal", status="failed")) == ["01a"]
+    assert ids(store.runs.find.sync(consortium="legal", status="failed")) == ["01a"]
 
 
 def test_words_are_found_in_prompt_and_answer(store: Store) -> None:
     for run_id, prompt in (("01a", "capital of France"), ("01b", "price of tea"), ("01c", "why?")):
-        store.open_run(run_of(run_id, prompt), "me")
-    answered = store.load_run("01c").model_copy(update={"status": "converged", "answer": "The capitals differ."})
-    store.close_run(answered, "me")
+        store.runs.open.sync(run_of(run_id, prompt), "me")
+    answered = store.runs.load.sync("01c").model_copy(update={"status": "converged", "answer": "The capitals differ."})
+    store.runs.close.sync(answered, "me")
 
-    assert ids(store.list_runs(query="capital")) == ["01c", "01a"]
+    assert ids(store.runs.find.sync(query="capital")) == ["01c", "01a"]
 
 
 @pytest.mark.parametrize(
     "query", ['"', '""', "*", "-", "AND", "a OR", "NEAR(", "x:y", "^", "(", "\0", "\ud83d", "'", "{"]
 )
 def test_no_text_is_an_error_in_a_query(store: Store, query: str) -> None:
-    store.open_run(run_of(), "me")
+    store.runs.open.sync(run_of(), "me")
 
-    assert store.list_runs(query=query) == []
+    assert store.runs.find.sync(query=query) == []
 
 
 @pytest.mark.parametrize("query", ['the "best" * of', "AND AND", "prompt:best", '"best of"', "best-of"])
 def test_operators_of_the_full_text_search_are_words(store: Store, query: str) -> None:
-    store.open_run(run_of("01a", "Which is the best of them"), "me")
-    store.open_run(run_of("01b", f"I wrote {query}"), "me")
+    store.runs.open.sync(run_of("01a", "Which is the best of them"), "me")
+    store.runs.open.sync(run_of("01b", f"I wrote {query}"), "me")
 
-    assert ids(store.list_runs(query=query))[0] == "01b"
+    assert ids(store.runs.find.sync(query=query))[0] == "01b"
 
 
 @pytest.mark.parametrize("query", [None, "", "  "])
 def test_no_query_means_all(store: Store, query: str | None) -> None:
-    store.open_run(run_of(), "me")
+    store.runs.open.sync(run_of(), "me")
 
-    assert ids(store.list_runs(query=query)) == ["01a"]
+    assert ids(store.runs.find.sync(query=query)) == ["01a"]
 
 
 @pytest.mark.parametrize(
@@ -540,25 +543,25 @@ def test_a_page_of_runs_is_read_from_an_index_in_its_order(
         return []
 
     plans: list[str] = []
-    monkeypatch.setattr(store, "read", explained)
-    store.list_outlines(**filters)  # type: ignore[arg-type]
+    monkeypatch.setattr(store.database, "read", explained)
+    store.outlines.find.sync(**filters)  # type: ignore[arg-type]
 
     assert plans == [plan]
 
 
 def test_an_outline_has_only_the_beginning_of_the_prompt(store: Store) -> None:
-    store.open_run(run_of("01a", "w" * 1_000, name="legal"), "me")
-    (outline,) = store.list_outlines()
+    store.runs.open.sync(run_of("01a", "w" * 1_000, name="legal"), "me")
+    (outline,) = store.outlines.find.sync()
 
     assert (outline.prompt, outline.status, outline.consortium_name) == ("w" * 200, "running", "legal")
 
 
 def test_the_data_version_tells_of_other_processes_commits(store: Store, beside: sqlite3.Connection) -> None:
-    versions = [store.data_version(), store.data_version()]
+    versions = [store.markers.data_version.sync(), store.markers.data_version.sync()]
     beside.execute("INSERT INTO takeovers (path, datetime_utc) VALUES ('x', 'now')")
-    versions.append(store.data_version())
-    store.save_consortium("pair", PAIR)
-    versions.append(store.data_version())
+    versions.append(store.markers.data_version.sync())
+    store.consortiums.save.sync("pair", PAIR)
+    versions.append(store.markers.data_version.sync())
 
     assert versions[0] == versions[1] and len(set(versions)) == 3
 
@@ -566,14 +569,14 @@ def test_the_data_version_tells_of_other_processes_commits(store: Store, beside:
 def test_an_attempt_that_is_taken_back_gives_its_number_to_none_that_came_after_it(
     store: Store, beside: sqlite3.Connection
 ) -> None:
-    store.open_run(run_of(), "me")
+    store.runs.open.sync(run_of(), "me")
     begin(store)
     assert begin(store) == AttemptStarted(2)  # another process, while the first one waits for its turn
-    store.settle_attempt("01a", "i1/m1", 2, CallResult(error_kind="network", input_tokens=5), 0.5)
-    store.withdraw_attempt("01a", "i1/m1", 1)
+    store.journal.settle_attempt.sync("01a", "i1/m1", 2, CallResult(error_kind="network", input_tokens=5), 0.5)
+    store.journal.withdraw_attempt.sync("01a", "i1/m1", 1)
 
     assert begin(store) == AttemptStarted(3) and attempts(beside) == 3
-    assert store.load_run("01a").usage.input_tokens == 5
+    assert store.runs.load.sync("01a").usage.input_tokens == 5
 
 
 # the lease
@@ -584,40 +587,47 @@ def lapse(connection: sqlite3.Connection) -> None:
 
 
 def test_a_run_whose_lease_has_passed_reads_interrupted(store: Store, beside: sqlite3.Connection) -> None:
-    store.open_run(run_of(), "me")
+    store.runs.open.sync(run_of(), "me")
     lapse(beside)
 
-    seen = (store.load_run("01a").status, store.load_progress("01a").status, store.list_runs()[0].status)
+    seen = (
+        store.runs.load.sync("01a").status,
+        store.progress.load.sync("01a").status,
+        store.runs.find.sync()[0].status,
+    )
     assert seen == ("interrupted", "interrupted", "interrupted")
 
 
 def test_interrupted_runs_are_found_as_such_and_not_as_running(store: Store, beside: sqlite3.Connection) -> None:
-    store.open_run(run_of("01a"), "me")
+    store.runs.open.sync(run_of("01a"), "me")
     lapse(beside)
-    store.open_run(run_of("01b"), "me")
+    store.runs.open.sync(run_of("01b"), "me")
 
-    assert (ids(store.list_runs(status="interrupted")), ids(store.list_runs(status="running"))) == (["01a"], ["01b"])
+    assert (ids(store.runs.find.sync(status="interrupted")), ids(store.runs.find.sync(status="running"))) == (
+        ["01a"],
+        ["01b"],
+    )
 
 
 def test_renewing_a_lease_revives_a_run(store: Store, beside: sqlite3.Connection) -> None:
-    store.open_run(run_of(), "me")
+    store.runs.open.sync(run_of(), "me")
     lapse(beside)
 
-    assert (store.renew_lease("01a", "me"), store.load_run("01a").status) == (True, "running")
+    assert (store.leases.renew.sync("01a", "me"), store.runs.load.sync("01a").status) == (True, "running")
 
 
 def test_a_lease_is_not_renewed_by_another_owner(store: Store, beside: sqlite3.Connection) -> None:
-    store.open_run(run_of(), "me")
+    store.runs.open.sync(run_of(), "me")
     lapse(beside)
 
-    assert (store.renew_lease("01a", "you"), store.load_run("01a").status) == (False, "interrupted")
+    assert (store.leases.renew.sync("01a", "you"), store.runs.load.sync("01a").status) == (False, "interrupted")
 
 
 def test_a_closed_run_has_no_lease_to_renew(store: Store) -> None:
-    store.open_run(run_of(), "me")
-    store.close_run(run_of().model_copy(update={"status": "converged", "answer": "so"}), "me")
+    store.runs.open.sync(run_of(), "me")
+    store.runs.close.sync(run_of().model_copy(update={"status": "converged", "answer": "so"}), "me")
 
-    assert store.renew_lease("01a", "me") is False
+    assert store.leases.renew.sync("01a", "me") is False
 
 
 # in parallel
@@ -625,11 +635,11 @@ def test_a_closed_run_has_no_lease_to_renew(store: Store) -> None:
 
 def journal(store: Store, run_id: str, calls: int = 4) -> None:
     """A whole run as a consult writes it."""
-    store.open_run(run_of(run_id), "me")
+    store.runs.open.sync(run_of(run_id), "me")
     for place in range(1, calls + 1):
         begin(store, spec_of(f"i1/m{place}"), run_id)
-        store.finish_call(run_id, spec_of(f"i1/m{place}"), CallResult(text=f"{run_id} {place}"))
-    store.close_run(run_of(run_id).model_copy(update={"status": "converged", "answer": run_id}), "me")
+        store.journal.finish_call.sync(run_id, spec_of(f"i1/m{place}"), CallResult(text=f"{run_id} {place}"))
+    store.runs.close.sync(run_of(run_id).model_copy(update={"status": "converged", "answer": run_id}), "me")
 
 
 def tables_of(path: Path) -> tuple[str, int, int]:
@@ -666,7 +676,7 @@ def test_B15_three_processes_lose_nothing(path: Path) -> None:
 def test_B16_one_thread_writes_whoever_asks(store: Store) -> None:
     writers: set[int] = set()
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda _: store.write(lambda c: writers.add(threading.get_ident())), range(64)))
+        list(pool.map(lambda _: store.database.write(lambda c: writers.add(threading.get_ident())), range(64)))
 
     assert len(writers) == 1
 
@@ -689,12 +699,12 @@ def test_what_comes_after_the_end_is_told_so(store: Store) -> None:
     store.close()
 
     with pytest.raises(StoreUnusableError, match="it is closed"):
-        store.save_consortium("late", PAIR)
+        store.consortiums.save.sync("late", PAIR)
 
 
 def test_closing_finishes_what_was_submitted(path: Path) -> None:
     store = Store(path)
-    futures = [store._writer.submit(lambda c: c.execute("DELETE FROM runs") and None) for _ in range(50)]
+    futures = [store.database._writer.submit(lambda c: c.execute("DELETE FROM runs") and None) for _ in range(50)]
     store.close()
 
     assert all(future.done() and future.exception() is None for future in futures)
@@ -768,10 +778,10 @@ def test_writing_goes_on_after_a_batch_that_failed(
 
 
 def test_a_full_disk_is_said_in_one_sentence(store: Store, beside: sqlite3.Connection) -> None:
-    store.write(lambda c: c.execute("PRAGMA max_page_count = 1") and None)
+    store.database.write(lambda c: c.execute("PRAGMA max_page_count = 1") and None)
 
     with pytest.raises(StoreUnusableError, match="the disk is full: free some space"):
-        store.open_run(run_of(prompt="x" * 100_000), "me")
+        store.runs.open.sync(run_of(prompt="x" * 100_000), "me")
 
 
 def start_python(code: str, *arguments: object) -> subprocess.Popen[str]:
@@ -785,7 +795,7 @@ def open_descriptors() -> list[str]:
 
 
 def test_a_run_is_kept_as_json_that_others_can_read(store: Store, beside: sqlite3.Connection) -> None:
-    store.open_run(run_of(), "me")
+    store.runs.open.sync(run_of(), "me")
 
     row = beside.execute("SELECT consortium FROM runs").fetchone()
     assert json.loads(row["consortium"])["members"][0] == PAIR.members[0].model_dump()
@@ -795,15 +805,15 @@ def test_of_two_that_remove_a_consortium_the_later_one_finds_none(
     open_service: Callable[..., ConsortiumService], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store, other = open_service().store, open_service().store
-    store.save_consortium("panel", define(members=[{"model": "a"}]))
-    load = store.load_consortium
+    store.consortiums.save.sync("panel", define(members=[{"model": "a"}]))
+    load = store.consortiums.load.sync
 
     def load_and_lose(name: str) -> Consortium:
         found = load(name)
-        other.delete_consortium(name)
+        other.consortiums.delete.sync(name)
         return found
 
-    monkeypatch.setattr(store, "load_consortium", load_and_lose)
+    replace_method(monkeypatch, store.consortiums, "load", load_and_lose)
 
     with pytest.raises(NotFoundError, match="No consortium named 'panel'"):
-        store.delete_consortium("panel")
+        store.consortiums.delete.sync("panel")

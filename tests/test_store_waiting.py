@@ -3,7 +3,6 @@
 import os
 import sqlite3
 import threading
-from collections.abc import Callable
 from contextlib import closing
 from itertools import count
 from pathlib import Path
@@ -15,6 +14,7 @@ import pytest
 
 from consortium_mcp._util.caller import calling, current_caller
 from consortium_mcp.store import Store
+from tests.store_methods import replace_method
 
 
 def found_after_a_power_cut(path: Path, synced: int, copy: Path) -> list[str]:
@@ -27,7 +27,7 @@ def found_after_a_power_cut(path: Path, synced: int, copy: Path) -> list[str]:
 
 def hold_until_submitted(store: Store, jobs: int) -> None:
     """Keep the writing thread busy until so many further jobs wait for it."""
-    writer, enough = store._writer, threading.Event()
+    writer, enough = store.database._writer, threading.Event()
     submit, waiting = writer.submit, count(1)
     submit(lambda connection: enough.wait(30))
 
@@ -52,32 +52,38 @@ def test_what_is_committed_is_soon_on_the_disk_without_an_end_of_the_process(
             synced.put(os.fstat(file).st_size)
 
     monkeypatch.setattr(os, "fsync", sync_and_tell)
-    store.save_takeover("here")
+    store.consortiums.save_takeover.sync("here")
     found = found_after_a_power_cut(path, synced.get(timeout=30), tmp_path / "copy.db")
 
     assert found == ["here"]
 
 
-async def test_what_is_written_at_once_is_one_transaction_for_its_caller_and_needs_no_thread_each(store: Store) -> None:
+async def test_what_is_written_at_once_is_one_transaction_for_its_caller_and_needs_no_thread_each(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     callers: list[str | None] = []
     threads: set[int] = set()
     begun: list[str] = []
-    store._writer.write(lambda connection: connection.set_trace_callback(begun.append))
+    store.database._writer.write(lambda connection: connection.set_trace_callback(begun.append))
 
-    def note(save: Callable[[str], None], name: str) -> None:
+    takeover = store.consortiums.save_takeover.sync
+
+    def note(name: str) -> None:
         callers.append(current_caller())
         threads.add(threading.get_ident())
-        save(name)
+        takeover(name)
+
+    replace_method(monkeypatch, store.consortiums, "save_takeover", note)
 
     async def save(name: str) -> None:
         with calling(name):
-            await store.saved(note, store.save_takeover, name)
+            await store.consortiums.save_takeover(name)
 
     hold_until_submitted(store, 50)
     async with anyio.create_task_group() as group:
         for number in range(50):
             group.start_soon(save, str(number))
-    saved = store.list_takeovers()
+    saved = store.consortiums.list_takeovers.sync()
 
     assert sorted(saved) == sorted(map(str, range(50))) and callers == [str(number) for number in range(50)]
     assert len(threads) == 1
@@ -87,6 +93,6 @@ async def test_what_is_written_at_once_is_one_transaction_for_its_caller_and_nee
 async def test_what_a_cancelled_task_was_writing_is_written(store: Store) -> None:
     with anyio.CancelScope() as scope:
         scope.cancel()
-        await store.saved(store.save_takeover, "kept")
+        await store.consortiums.save_takeover("kept")
 
-    assert list(store.list_takeovers()) == ["kept"]
+    assert list(store.consortiums.list_takeovers.sync()) == ["kept"]

@@ -67,21 +67,21 @@ def store(tmp_path: Path) -> Iterator[Store]:
 def test_rows_of_the_seed_are_there_at_the_first_opening(llm_home: Path, open_service: OpenService) -> None:
     write_configs(llm_home / "logs.db", {"panel": SEED_ROW})
 
-    assert open_service().store.list_consortiums() == ({"panel": SEED_CONSORTIUM}, {})
+    assert open_service().store.consortiums.list_all.sync() == ({"panel": SEED_CONSORTIUM}, {})
 
 
 @pytest.mark.parametrize("column", ["config", "config_json"])
 def test_rows_of_later_releases_are_there_too(llm_home: Path, open_service: OpenService, column: str) -> None:
     write_configs(llm_home / "consortium_logs.db", {"panel": SEED_ROW | LATER_FIELDS}, column=column)
 
-    assert open_service().store.list_consortiums() == ({"panel": SEED_CONSORTIUM}, {})
+    assert open_service().store.consortiums.list_all.sync() == ({"panel": SEED_CONSORTIUM}, {})
 
 
 def test_what_was_saved_later_wins_among_namesakes(llm_home: Path, open_service: OpenService) -> None:
     write_configs(llm_home / "logs.db", {"panel": SEED_ROW, "old": SEED_ROW})
     write_configs(llm_home / "consortium_logs.db", {"panel": SEED_ROW | LATER_FIELDS | {"max_iterations": 7}})
 
-    loaded, _ = open_service().store.list_consortiums()
+    loaded, _ = open_service().store.consortiums.list_all.sync()
 
     assert {name: one.max_iterations for name, one in loaded.items()} == {"panel": 7, "old": 4}
 
@@ -90,24 +90,24 @@ def test_a_strategy_that_we_do_not_have_is_kept_by_its_name(llm_home: Path, open
     row = SEED_ROW | LATER_FIELDS | {"strategy": "semantic", "judging_method": "rank"}
     write_configs(llm_home / "consortium_logs.db", {"panel": row})
 
-    taken = open_service().store.load_consortium("panel")
+    taken = open_service().store.consortiums.load.sync("panel")
 
     assert (taken.strategy, taken.judging_method) == ("semantic", "rank")
 
 
 def test_a_consortium_is_taken_over_once(llm_home: Path, open_service: OpenService) -> None:
     write_configs(llm_home / "logs.db", {"panel": SEED_ROW})
-    open_service().store.delete_consortium("panel")
+    open_service().store.consortiums.delete.sync("panel")
 
-    assert open_service().store.list_consortium_names() == []
+    assert open_service().store.consortiums.list_names.sync() == []
 
 
 def test_what_is_saved_there_later_is_taken_over_too(llm_home: Path, open_service: OpenService) -> None:
     write_configs(llm_home / "logs.db", {"panel": SEED_ROW, "bad": "{not json"})
-    open_service().store.delete_consortium("panel")
+    open_service().store.consortiums.delete.sync("panel")
     write_configs(llm_home / "logs.db", {"second": SEED_ROW})
 
-    assert open_service().store.list_consortium_names() == ["second"]
+    assert open_service().store.consortiums.list_names.sync() == ["second"]
 
 
 def test_a_problem_is_told_once(llm_home: Path, store: Store) -> None:
@@ -118,18 +118,18 @@ def test_a_problem_is_told_once(llm_home: Path, store: Store) -> None:
 
 def test_what_is_saved_here_is_not_replaced(llm_home: Path, store: Store) -> None:
     ours = Consortium(members=(Member(model="a"),))
-    store.save_consortium("panel", ours)
+    store.consortiums.save.sync("panel", ours)
     write_configs(llm_home / "logs.db", {"panel": SEED_ROW})
     take_over(store, llm_home)
 
-    assert store.load_consortium("panel") == ours
+    assert store.consortiums.load.sync("panel") == ours
 
 
 def test_where_it_came_from_is_noted(llm_home: Path, store: Store) -> None:
     path = write_configs(llm_home / "logs.db", {"panel": SEED_ROW})
     take_over(store, llm_home)
 
-    assert [row[0] for row in store.read("SELECT taken_from FROM consortium_configs")] == [str(path)]
+    assert [row[0] for row in store.database.read("SELECT taken_from FROM consortium_configs")] == [str(path)]
 
 
 @pytest.mark.parametrize("wal", [False, True])
@@ -139,7 +139,7 @@ def test_their_files_stay_as_they_were(llm_home: Path, store: Store, name: str, 
     before = (path.read_bytes(), path.stat().st_mtime_ns, path.stat().st_mode)
     problems = take_over(store, llm_home)
 
-    assert (problems, store.list_consortium_names()) == ([], ["panel"])
+    assert (problems, store.consortiums.list_names.sync()) == ([], ["panel"])
     assert (path.read_bytes(), path.stat().st_mtime_ns, path.stat().st_mode) == before
 
 
@@ -153,13 +153,13 @@ def test_rows_that_stand_only_in_their_write_ahead_log_are_seen(llm_home: Path, 
     take_over(store, llm_home)
 
     assert (path.read_bytes(), log.read_bytes()) == before
-    assert store.list_consortium_names() == ["panel"]
+    assert store.consortiums.list_names.sync() == ["panel"]
     connection.close()
 
 
 @pytest.mark.parametrize("wal", [False, True])
 def test_a_read_only_folder_can_be_read(store: Store, wal: bool) -> None:
-    store.save_consortium("ours", SEED_CONSORTIUM)
+    store.consortiums.save.sync("ours", SEED_CONSORTIUM)
     with shared_folder() as folder:
         path = write_configs(folder / "logs.db", {"panel": SEED_ROW}, wal=wal)
         path.chmod(0o444)
@@ -167,7 +167,7 @@ def test_a_read_only_folder_can_be_read(store: Store, wal: bool) -> None:
         with read_only(folder):
             problems = take_over(store, folder)
 
-        assert (problems, store.list_consortium_names(), path.read_bytes()) == ([], ["ours", "panel"], before)
+        assert (problems, store.consortiums.list_names.sync(), path.read_bytes()) == ([], ["ours", "panel"], before)
 
 
 @pytest.mark.parametrize(
@@ -191,7 +191,7 @@ def test_B19_a_damaged_row_is_reported_and_skipped(
     path = write_configs(llm_home / "logs.db", {name: row, "panel": SEED_ROW})
     problems = take_over(store, llm_home)
 
-    assert store.list_consortiums() == ({"panel": SEED_CONSORTIUM}, {})
+    assert store.consortiums.list_all.sync() == ({"panel": SEED_CONSORTIUM}, {})
     assert problems == caplog.messages
     assert [problem.startswith(f"The consortium {name!r} in {path} was not taken over: ") for problem in problems] == [
         True
@@ -204,7 +204,7 @@ def test_B19_a_file_that_is_no_database_is_reported_and_the_other_is_read(llm_ho
 
     problems = take_over(store, llm_home)
 
-    assert store.list_consortium_names() == ["panel"]
+    assert store.consortiums.list_names.sync() == ["panel"]
     assert problems == [
         f"The consortiums that llm-consortium saved in {llm_home / 'logs.db'} could not be read: file is not a database"
     ]
@@ -310,7 +310,7 @@ def test_a_conversation_that_began_there_goes_on_here(provider: Provider, llm_ho
 
 
 def test_our_row_is_readable_by_the_seed(store: Store, tmp_path: Path) -> None:
-    store.save_consortium("panel", SEED_CONSORTIUM)
+    store.consortiums.save.sync("panel", SEED_CONSORTIUM)
 
     connection = sqlite3.connect(tmp_path / "taken.db")
     [(config,)] = connection.execute("SELECT config FROM consortium_configs WHERE name = 'panel'")

@@ -105,7 +105,7 @@ def test_ctrl_c_exits_130_and_says_where_what_had_arrived_can_be_read(
     terminal.press("C-c")
 
     assert terminal.wait_for_exit() == 130
-    (run,) = service.store.list_runs()
+    (run,) = service.store.runs.find.sync()
     assert run.status == "cancelled"
     said = " ".join(terminal.screen.split())
     assert (
@@ -139,8 +139,8 @@ def test_a_run_as_json_does_not_steer_the_terminal(provider: Provider, in_termin
 def test_prune_shows_how_far_it_is(in_terminal: Callable[..., Terminal], service: ConsortiumService) -> None:
     for run_id in ("01a", "01b"):
         run = new_run(run_id=run_id)
-        service.store.open_run(run, "me")
-        service.store.close_run(run.model_copy(update={"status": "failed", "ended_utc": "2026"}), "me")
+        service.store.runs.open.sync(run, "me")
+        service.store.runs.close.sync(run.model_copy(update={"status": "failed", "ended_utc": "2026"}), "me")
 
     terminal = in_terminal("runs", "prune", "--keep", "0", "--yes")
 
@@ -157,12 +157,12 @@ def test_what_models_saved_does_not_steer_the_terminal(
     hostile = "red \x1b[2Jalert\x1b]0;owned\x07"
     members = (Member(model=hostile, role=hostile),)
     definition = Consortium(members=members, arbiter=hostile, system_prompt=hostile, description=hostile)
-    service.store.save_consortium("panel", definition)
+    service.store.consortiums.save.sync("panel", definition)
     run = new_run(hostile, consortium_name="panel", consortium=definition)
-    service.store.open_run(run, "somebody")
+    service.store.runs.open.sync(run, "somebody")
     ended = {"status": "converged", "answer": hostile, "confidence": 0.9, "ended_utc": "2026"}
-    service.store.close_run(run.model_copy(update=ended), "somebody")
-    service.store.save_rating(Rating(run_id=run.run_id, score=1))
+    service.store.runs.close.sync(run.model_copy(update=ended), "somebody")
+    service.store.ratings.save.sync(Rating(run_id=run.run_id, score=1))
 
     terminal = in_terminal(*words)
 
@@ -185,23 +185,23 @@ def test_a_broken_plugins_control_characters_do_not_reach_the_terminal(
 def test_ctrl_c_at_the_question_of_prune_removes_nothing_and_exits_130(
     in_terminal: Callable[..., Terminal], service: ConsortiumService
 ) -> None:
-    service.store.open_run(new_run(), "somebody")
-    service.store.write(lambda c: c.execute("UPDATE runs SET lease_until = 0") and None)
+    service.store.runs.open.sync(new_run(), "somebody")
+    service.store.database.write(lambda c: c.execute("UPDATE runs SET lease_until = 0") and None)
 
     terminal = in_terminal("runs", "prune", "--keep", "0")
     terminal.wait_until(lambda screen: "Remove 1 run" in screen)
     terminal.press("C-c")
 
-    assert terminal.wait_for_exit() == 130 and len(service.store.list_runs()) == 1
+    assert terminal.wait_for_exit() == 130 and len(service.store.runs.find.sync()) == 1
     assert "\nInterrupted.\n" in terminal.screen
 
 
 def test_prune_asks_on_the_terminal(in_terminal: Callable[..., Terminal], service: ConsortiumService) -> None:
-    service.store.open_run(new_run(), "somebody")
-    service.store.write(lambda c: c.execute("UPDATE runs SET lease_until = 0") and None)
+    service.store.runs.open.sync(new_run(), "somebody")
+    service.store.database.write(lambda c: c.execute("UPDATE runs SET lease_until = 0") and None)
 
     terminal = in_terminal("runs", "prune", "--keep", "0")
     terminal.wait_until(lambda screen: "Remove 1 run, opened from 2026-11-23T00:00" in screen)
     terminal.press("y", "Enter")
 
-    assert terminal.wait_for_exit() == 0 and service.store.list_runs() == []
+    assert terminal.wait_for_exit() == 0 and service.store.runs.find.sync() == []

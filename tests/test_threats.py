@@ -16,7 +16,7 @@ from mcp.shared.exceptions import MCPError
 
 from consortium_mcp._util.caller import calling
 from consortium_mcp.models.sampling_queue import SamplingQueue
-from consortium_mcp.records import CallResult, CallSpec
+from consortium_mcp.records import CallId, CallResult, CallSpec
 from consortium_mcp.service.service import ConsortiumService
 from tests.bad_requests import CUT, RawRequest, Sender, bad_requests
 from tests.provider import API_KEY, Fault, Provider, verdict
@@ -103,7 +103,7 @@ async def test_sql_and_control_characters_in_every_field_of_every_tool_harm_noth
         after = structured(await client.call_tool("get_run", {"run_id": run_id}))
 
     assert after["answer"] == "Paris"
-    assert service.store.load_run(run_id).status == "converged"
+    assert service.store.runs.load.sync(run_id).status == "converged"
 
 
 def text_fields(schema: dict[str, Any]) -> list[str]:
@@ -238,7 +238,7 @@ async def forge(client: Client, state: str) -> str:
 
 def test_a_client_is_asked_and_answers_for_its_own_callers_runs_alone() -> None:
     calls = SamplingQueue()
-    spec = CallSpec(call_id="i1/m1", iteration=1, label="client#1", model="client", prompt="a secret question")
+    spec = CallSpec(call_id=CallId("i1/m1"), iteration=1, label="client#1", model="client", prompt="a secret question")
     forged = CallResult(text="forged")
 
     with calling("ann"), calls.asking("run", spec) as call:

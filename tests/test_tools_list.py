@@ -47,7 +47,7 @@ async def test_the_whole_list_costs_less_than_4000_tokens_with_many_names_in_it(
 ) -> None:
     provider.write_llm_config(llm_home, [f"vendor/{name}-{number:02}" for number in range(30)])
     for number in range(30):
-        service.store.save_consortium(f"{name} {number:02}", panel("a"))
+        service.store.consortiums.save.sync(f"{name} {number:02}", panel("a"))
     async with in_process(mode, service) as client:
         listed = as_sent(await client.list_tools())
 
@@ -104,7 +104,7 @@ async def test_the_first_ten_names_are_shown_and_the_tool_that_lists_all(service
     async with in_process("auto", service) as client:
         none = (await argument(client, "consult_consortium", "consortium"))["description"]
         for number in range(12):
-            service.store.save_consortium(f"panel{number:02}", panel("a"))
+            service.store.consortiums.save.sync(f"panel{number:02}", panel("a"))
         many = (await argument(client, "consult_consortium", "consortium"))["description"]
         models = (await argument(client, "consult_consortium", "models"))["description"]
 
@@ -124,8 +124,8 @@ async def test_a_saved_consortium_that_cannot_run_is_listed_as_a_model_with_its_
     provider: Provider, open_service: Callable[..., ConsortiumService]
 ) -> None:
     service = open_service()
-    service.store.save_consortium("panel", panel("a", arbiter="arbiter"))
-    service.store.save_consortium("lame", panel("nobody-knows-this", arbiter="arbiter"))
+    service.store.consortiums.save.sync("panel", panel("a", arbiter="arbiter"))
+    service.store.consortiums.save.sync("lame", panel("nobody-knows-this", arbiter="arbiter"))
     async with in_process("auto", service) as client:
         listed = structured(await client.call_tool("list_models", {}))
 
@@ -288,5 +288,5 @@ async def test_stop_on_and_check_order_are_saved(provider: Provider, service: Co
         rules = {"stop_on": "agreement", "check_order": False}
         await client.call_tool("save_consortium", {"name": "panel", "models": ["a"], **rules})
 
-    saved = service.store.load_consortium("panel")
+    saved = service.store.consortiums.load.sync("panel")
     assert (saved.stop_on, saved.check_order) == ("agreement", False)

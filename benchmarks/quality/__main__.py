@@ -94,7 +94,7 @@ def _saved(names: Sequence[str]) -> dict[str, Consortium]:
         return {}
     store = Store(load_settings().database_path)
     try:
-        return {name: store.load_consortium(name) for name in names}
+        return {name: store.consortiums.load.sync(name) for name in names}
     finally:
         store.close()
 

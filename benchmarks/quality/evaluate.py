@@ -153,7 +153,9 @@ def _llm_folder(folder: str, own: bool) -> Iterator[None]:
 
 
 async def _consulted(service: ConsortiumService, side: Side, question: Question) -> Run:
-    opened = await anyio.to_thread.run_sync(lambda: service.open_run(question.prompt, consortium=side.consortium))
+    opened = await anyio.to_thread.run_sync(
+        lambda: service.opener.open_run(question.prompt, consortium=side.consortium)
+    )
     try:
         await service.perform(opened.run_id)
         return await service.load(opened.run_id)

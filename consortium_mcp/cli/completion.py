@@ -39,14 +39,14 @@ def completion(shell: str) -> None:
 def complete_consortiums(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Saved consortiums."""
     with suppress(ConsortiumError), _store() as store:
-        return _offered(dict.fromkeys(store.list_consortium_names()), incomplete)
+        return _offered(dict.fromkeys(store.consortiums.list_names.sync()), incomplete)
     return []
 
 
 def complete_runs(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """The newest runs, each with the beginning of its prompt."""
     with suppress(ConsortiumError), _store() as store:
-        prompts = {run.run_id: " ".join(plain(run.prompt).split())[:50] for run in store.list_runs(limit=NEWEST)}
+        prompts = {run.run_id: " ".join(plain(run.prompt).split())[:50] for run in store.runs.find.sync(limit=NEWEST)}
         return _offered(prompts, incomplete)
     return []
 

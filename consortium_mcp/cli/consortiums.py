@@ -28,7 +28,7 @@ def save(name: str, as_json: bool, **options: Any) -> None:
         catalogue = load_catalogue()
         check_typed(service.definitions, catalogue, definition)
         _, consortium = service.definitions.resolve(catalogue, **definition)
-        replaces = name in service.store.list_consortium_names()
+        replaces = name in service.store.consortiums.list_names.sync()
         service.definitions.save(name, consortium, catalogue, overwrite=True)
         problem = service.definitions.problem(name, consortium, catalogue)
     if as_json:
@@ -48,7 +48,7 @@ def list_command(as_json: bool) -> None:
     """List saved consortiums, and which of them cannot run now."""
     with ConsortiumService() as service:
         catalogue = load_catalogue()
-        loaded, _ = service.store.list_consortiums()
+        loaded, _ = service.store.consortiums.list_all.sync()
         problems = service.definitions.list_problems(catalogue)
     if as_json:
         listed = [
@@ -73,7 +73,7 @@ def list_command(as_json: bool) -> None:
 def show(name: str, as_json: bool) -> None:
     """Show the saved consortium NAME."""
     with ConsortiumService() as service:
-        consortium = service.store.load_consortium(name)
+        consortium = service.store.consortiums.load.sync(name)
         problem = service.definitions.problem(name, consortium, load_catalogue())
     if as_json:
         click.echo(json.dumps(consortium.saved_form(), indent=1))
@@ -87,7 +87,7 @@ def show(name: str, as_json: bool) -> None:
 def remove(name: str, as_json: bool) -> None:
     """Remove the saved consortium NAME; its runs stay."""
     with ConsortiumService() as service:
-        removed = service.store.delete_consortium(name)
+        removed = service.store.consortiums.delete.sync(name)
     if as_json:
         click.echo(json.dumps({"name": name, "definition": removed.saved_form() if removed else None}, indent=1))
     else:

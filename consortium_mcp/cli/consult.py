@@ -74,10 +74,10 @@ def consult(
         if follow_up_to is not None:
             asked["follow_up_to"] = find_run_id(service.store, follow_up_to)
         if dry_run:
-            plan = service.plan(prompt, budget=budget, **asked)
+            plan = service.opener.plan(prompt, budget=budget, **asked)
             say(plan.model_dump_json(indent=1) if as_json else plan_text(plan))
             return
-        opened = service.open_run(prompt, budget=budget, deadline_seconds=deadline, join=True, **asked)
+        opened = service.opener.open_run(prompt, budget=budget, deadline_seconds=deadline, join=True, **asked)
         run = work_on(service, opened.run_id)
     try:  # the whole run is there for a program, also where it has no answer for people
         print_run(run if as_json else answered(run), raw=raw, as_json=as_json)

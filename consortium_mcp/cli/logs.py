@@ -38,7 +38,6 @@ def configure_logging() -> None:
         level = load_settings().log_level
     except ConsortiumError:
         level = Settings().log_level
-    logging.getLogger("stamina").setLevel(logging.ERROR)  # each attempt is in the journal
     logging.getLogger("consortium_mcp.audit").setLevel(logging.INFO)  # whatever the level is of the rest
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(MaskingFormatter("%(asctime)s %(name)s %(levelname)s %(message)s"))

@@ -14,7 +14,7 @@ def find_run_id(store: Store, named: str) -> str:
     Raises NotFoundError where it begins several, or is too short.
     """
     begin = named.removeprefix(f"{RUNS}/").partition("/")[0]
-    found = [run_id for run_id in store.find_run_ids(begin, limit=3) if run_id.startswith(begin)]
+    found = [run_id for run_id in store.outlines.find_ids.sync(begin, limit=3) if run_id.startswith(begin)]
     if begin in found or not found:
         return begin
     if len(begin) < SHORTEST:

@@ -57,7 +57,7 @@ def runs(
             raise click.UsageError(f"{given[0]} is for the list of runs; `runs {command} --help` shows what it takes.")
         return
     with ConsortiumService() as service:
-        found = service.store.list_runs(query, consortium, status, limit)
+        found = service.store.runs.find.sync(query, consortium, status, limit)
     if as_json:
         click.echo(json.dumps([run.model_dump(mode="json", exclude={"iterations"}) for run in found], indent=1))
         return
@@ -76,7 +76,7 @@ def runs(
 def show(run_id: str, as_json: bool) -> None:
     """Show everything that was said in RUN."""
     with ConsortiumService() as service:
-        run = service.store.load_run(find_run_id(service.store, run_id))
+        run = service.store.runs.load.sync(find_run_id(service.store, run_id))
     say(run.model_dump_json(indent=1) if as_json else transcript(run))
 
 
@@ -90,9 +90,9 @@ def resume(run_id: str, as_json: bool) -> None:
     """
     with ConsortiumService() as service:
         run_id = find_run_id(service.store, run_id)
-        run = service.store.load_run(run_id)
+        run = service.store.runs.load.sync(run_id)
         if run.ended_utc is None:
-            if until := service.store.held_until(run_id):
+            if until := service.store.leases.held_until.sync(run_id):
                 held = f"Another process holds {run_id}, which is followed; if that has died, we go on at {until:%X}."
                 click.echo(held, err=True)
             run = work_on(service, run_id)
@@ -111,8 +111,8 @@ def export(run_ids: tuple[str, ...], form: str, output: Path | None) -> None:
     with ConsortiumService() as service:
         store = service.store
         named = [find_run_id(store, run_id) for run_id in run_ids]
-        chosen = dict.fromkeys(named or store.list_run_ids())
-        pieces = FORMS[form](store.load_run(run_id) for run_id in chosen)
+        chosen = dict.fromkeys(named or store.outlines.list_ids.sync())
+        pieces = FORMS[form](store.runs.load.sync(run_id) for run_id in chosen)
         if output is None:
             for piece in pieces:
                 say(piece, nl=False)
@@ -137,7 +137,7 @@ def prune(older_than: float | None, keep: int | None, yes: bool, as_json: bool) 
     before = None if older_than is None else (datetime.now(UTC) - timedelta(days=older_than)).isoformat()
     with ConsortiumService() as service:
         store = service.store
-        chosen = store.list_prunable(before, keep)
+        chosen = store.pruning.list_prunable(before, keep)
         opened = [moment[:16] for moment in chosen.values()]
         if chosen and not yes:
             if sys.stdin is None:
@@ -147,10 +147,10 @@ def prune(older_than: float | None, keep: int | None, yes: bool, as_json: bool) 
         removed: list[str] = []
         hidden = not is_terminal(sys.stderr)
         with click.progressbar(length=len(chosen), label="Removing", file=sys.stderr, hidden=hidden) as progress:
-            for step in store.delete_runs(chosen):
+            for step in store.pruning.delete_runs(chosen):
                 removed += step
                 progress.update(len(step))
-        freed = store.give_back_space() if removed else 0
+        freed = store.pruning.give_back_space() if removed else 0
     if as_json:
         click.echo(json.dumps({"removed": removed, "bytes_given_back": freed}, indent=1))
     else:
@@ -173,9 +173,9 @@ def rate(run_id: str, correct: bool, wrong: bool, score: float | None, note: str
     score = float(correct) if score is None else score
     with ConsortiumService() as service:
         run_id = find_run_id(service.store, run_id)
-        service.store.load_progress(run_id)
+        service.store.progress.load.sync(run_id)
         rating = Rating(run_id=run_id, score=score, note=note)
-        service.store.save_rating(rating)
+        service.store.ratings.save.sync(rating)
     say(rating.model_dump_json(indent=1) if as_json else f"Rated {run_id}: {score:g}.")
 
 
@@ -221,10 +221,10 @@ def cancel(run_id: str, as_json: bool) -> None:
     with ConsortiumService() as service:
         store = service.store
         run_id = find_run_id(store, run_id)
-        before = store.load_progress(run_id).status
-        store.request_cancel(run_id)
-        until = store.held_until(run_id)
-        status = store.load_progress(run_id).status
+        before = store.progress.load.sync(run_id).status
+        store.leases.request_cancel.sync(run_id)
+        until = store.leases.held_until.sync(run_id)
+        status = store.progress.load.sync(run_id).status
     if as_json:
         held = None if until is None else until.isoformat()
         click.echo(json.dumps({"run_id": run_id, "status": status, "held_until": held}, indent=1))

@@ -7,16 +7,19 @@ from consortium_mcp.engine.judging import JudgingMethod, ReadsSchema, judging_me
 from consortium_mcp.engine.measures import measured, overall_agreement, reaches_threshold
 from consortium_mcp.engine.members import CallModel, ask_all, specs_of
 from consortium_mcp.engine.outcome import brings_nothing
-from consortium_mcp.records import Iteration, MemberResponse, Run, Status
+from consortium_mcp.records import CallId, CallSpec, Iteration, MemberResponse, Run, Status
 from consortium_mcp.records.consortium import Consortium
 from consortium_mcp.records.tracing import iteration_span
+
+Stop = Callable[[Run, Sequence[CallSpec]], Awaitable[Status | None]]
+"""Says of a run and the calls to instances that would come next why they may not be made; None lets them."""
 
 
 async def iterations(
     run: Run,
     call: CallModel,
     reads_schema: ReadsSchema,
-    stop: Callable[[Run], Awaitable[Status | None]] | None = None,
+    stop: Stop | None = None,
     save_asked: Callable[[Iteration], Awaitable[None]] | None = None,
 ) -> AsyncIterator[Run]:
     """Yield the run with each further iteration, until it is good enough or nothing more may be asked.
@@ -28,19 +31,22 @@ async def iterations(
         run: the run as it stands in the store: iterations that it has were begun before a crash, and are gone through
             again with the same questions.
         call: where calls are made.
-        stop: says before each iteration that was not begun before why it may not begin; None lets it, or all of them.
+        stop: asked before each iteration that was not begun before; None lets them all begin.
         save_asked: told of an iteration between its responses and the arbiter's question.
     """
     method = judging_methods()[run.consortium.judging_method]
     recorded = {iteration.number: iteration for iteration in run.iterations}
     run = run.model_copy(update={"status": "running", "iterations": ()})
+    asked: dict[CallId, CallSpec] = {}
     while run.status == "running":
         number = len(run.iterations) + 1
-        if number not in recorded and (reason := await _reason_to_stop(run, stop)):
+        specs = [] if run.replay_of else specs_of(run, asked)
+        asked |= {spec.call_id: spec for spec in specs}
+        if number not in recorded and (reason := await _reason_to_stop(run, specs, stop)):
             yield run.model_copy(update={"status": reason})
             return
         with iteration_span(run, number):
-            responses = await _responses(run, call, method, recorded.get(number))
+            responses = await _responses(run, specs, call, method, recorded.get(number))
             order = shown_order(run.shuffle_seed, number, responses)
             iteration = Iteration(number=number, responses=tuple(responses), shown_order=order)
             if order:
@@ -52,21 +58,21 @@ async def iterations(
         yield run
 
 
-async def _reason_to_stop(run: Run, stop: Callable[[Run], Awaitable[Status | None]] | None) -> Status | None:
+async def _reason_to_stop(run: Run, specs: Sequence[CallSpec], stop: Stop | None) -> Status | None:
     """Why an iteration may not begin that was not begun before; a replay begins none."""
     if run.replay_of:
         return "exhausted"
-    return await stop(run) if stop else None
+    return await stop(run, specs) if stop else None
 
 
 async def _responses(
-    run: Run, call: CallModel, method: JudgingMethod, recorded: Iteration | None
+    run: Run, specs: Sequence[CallSpec], call: CallModel, method: JudgingMethod, recorded: Iteration | None
 ) -> Sequence[MemberResponse]:
     """What the members say in the next iteration; in a replay, what they said."""
     if run.replay_of and recorded is not None:
         return recorded.responses
     decided = partial(method.decided, run) if method.decided else None
-    return await ask_all(specs_of(run), call, _late(recorded), decided)
+    return await ask_all(specs, call, _late(recorded), decided)
 
 
 def status_after(run: Run) -> Status:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 
-from consortium_mcp.records import Iteration, Measures, MemberResponse
+from consortium_mcp.records import CallId, Iteration, Measures, MemberResponse
 from consortium_mcp.records.consortium import Consortium
 from consortium_mcp.text.comparing import Comparable, agree, comparable
 
@@ -41,7 +41,7 @@ def reaches_threshold(consortium: Consortium, confidence: float | None, agreemen
     return all(figure is not None and figure >= consortium.confidence_threshold for figure in figures)
 
 
-def _mean_agreement(pairs: Sequence[Sequence[MemberResponse]], texts: Mapping[str, Comparable]) -> float | None:
+def _mean_agreement(pairs: Sequence[Sequence[MemberResponse]], texts: Mapping[CallId, Comparable]) -> float | None:
     some = pairs[:: len(pairs) // COMPARED_PAIRS + 1]
     values = [agree(texts[one.response_id], texts[other.response_id]) for one, other in some]
     return sum(values) / len(values) if values else None

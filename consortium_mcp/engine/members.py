@@ -2,11 +2,12 @@
 
 import math
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from types import MappingProxyType
 
 import anyio
 
 from consortium_mcp.engine.strategies import plan
-from consortium_mcp.records import Ask, CallResult, CallSpec, MemberResponse, Run
+from consortium_mcp.records import Ask, CallId, CallResult, CallSpec, MemberResponse, Run
 
 CallModel = Callable[[CallSpec], Awaitable[CallResult]]
 """Makes one model call, or finds that it was made or is under way; never raises for a failure of the model.
@@ -65,27 +66,27 @@ async def ask_all(
     return [_response(spec, results.get(spec.call_id), waited_ms) for spec in specs]
 
 
-def specs_of(run: Run) -> list[CallSpec]:
+def specs_of(run: Run, earlier: Mapping[CallId, CallSpec] = MappingProxyType({})) -> list[CallSpec]:
     """The calls of the iteration that follows `run.iterations`, one for each ask of the strategy.
 
     An instance whose response was late is not asked again: that call stands for it once more.
+
+    Args:
+        earlier: the calls to instances of the iterations before.
     """
     number = len(run.iterations) + 1
     before = {response.label: response for response in run.iterations[-1].responses} if run.iterations else {}
     specs = []
     for place, ask in enumerate(plan(run), start=1):
-        earlier = before.get(ask.label)
-        if earlier is not None and earlier.late:
-            specs.append(_spec_of_late(run, earlier.response_id))
-        else:
-            specs.append(_spec(run, number, place, ask))
+        last = before.get(ask.label)
+        specs.append(earlier[last.response_id] if last and last.late else _spec(run, number, place, ask))
     return specs
 
 
 def _spec(run: Run, number: int, place: int, ask: Ask) -> CallSpec:
     """The call at a place (from 1) of an iteration."""
     return CallSpec(
-        call_id=f"i{number}/m{place}",
+        call_id=CallId.of_member(number, place),
         iteration=number,
         label=ask.label,
         model=ask.model,
@@ -95,13 +96,6 @@ def _spec(run: Run, number: int, place: int, ask: Ask) -> CallSpec:
         options=ask.options,
         response=ask.response,
     )
-
-
-def _spec_of_late(run: Run, call_id: str) -> CallSpec:
-    """The call of an earlier iteration once more; what came before that one decided what was asked."""
-    number, place = map(int, call_id.removeprefix("i").split("/m"))
-    asks = plan(run.model_copy(update={"iterations": run.iterations[: number - 1]}))
-    return _spec(run, number, place, asks[place - 1])
 
 
 def _is_quorum(results: Mapping[str, CallResult], specs: Sequence[CallSpec]) -> bool:

@@ -5,7 +5,7 @@ from typing import Any
 
 from consortium_mcp.engine.judging import judging_methods
 from consortium_mcp.engine.measures import COMPARED_PAIRS
-from consortium_mcp.records import Iteration, MemberResponse, Run, Status, Verdict, now_utc
+from consortium_mcp.records import CallId, Iteration, MemberResponse, Run, Status, Verdict, now_utc
 from consortium_mcp.records.consortium import alternatives
 from consortium_mcp.text.comparing import agree, comparable, same_text
 
@@ -68,14 +68,14 @@ def best_iteration(run: Run) -> Iteration | None:
     return max(judged, key=lambda one: (-1.0 if one.confidence is None else one.confidence, one.number))
 
 
-def will_be_answer(run: Run, call_id: str) -> bool:
+def will_be_answer(run: Run, call_id: CallId) -> bool:
     """Whether the synthesis that a call is asked for will be the answer, however it is judged.
 
     So it is for the arbiter of the last iteration that may be, as long as no earlier one has a confidence: of several,
     the one that is trusted most is the answer, and confidence is stated after the synthesis.
     """
     last = len(run.iterations) + 1 >= run.consortium.iteration_limit
-    return last and call_id.endswith("/arbiter") and all(one.confidence is None for one in run.iterations)
+    return last and call_id.what == "arbiter" and all(one.confidence is None for one in run.iterations)
 
 
 def brings_nothing(run: Run) -> bool:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from consortium_mcp._util.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from consortium_mcp.records.call import Ask, CallResult, CallSpec, ErrorKind, Turn, now_utc
+    from consortium_mcp.records.call import Ask, CallId, CallResult, CallSpec, ErrorKind, Turn, now_utc
     from consortium_mcp.records.iteration import Iteration, Measures
     from consortium_mcp.records.progress import AnswerPiece, CallProgress, Progress
     from consortium_mcp.records.response import MemberResponse
@@ -17,6 +17,7 @@ __all__ = [
     "AnswerPiece",
     "Ask",
     "Budget",
+    "CallId",
     "CallProgress",
     "CallResult",
     "CallSpec",
@@ -41,6 +42,7 @@ __all__ = [
 _HOMES = {  # imported when one of their names is first used: uris and roles are needed before the first record
     "call": (
         "Ask",
+        "CallId",
         "CallResult",
         "CallSpec",
         "ErrorKind",

@@ -1,9 +1,11 @@
 """One model call: what is asked of whom, and what came back."""
 
+import re
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import JsonValue
+from pydantic import GetCoreSchemaHandler, JsonValue
+from pydantic_core import CoreSchema, core_schema
 
 from consortium_mcp._util.frozen_model import FrozenModel
 from consortium_mcp.records.consortium import alternatives
@@ -28,6 +30,70 @@ ErrorKind = Literal[
 
 
 _REFUSALS = ("auth", "billing", "rate_limit", "server", "model_unavailable", "context_length")
+
+
+class CallId(str):
+    """The place of a call in its run, the same on every replay: its iteration, and what it is there.
+
+    `i1/m3` asks the third instance in iteration 1, `i1/arbiter` asks the arbiter, `i1/arbiter/repair1` asks it again.
+    Raises ValueError for any other text.
+    """
+
+    __slots__ = ("iteration", "place", "what")
+
+    iteration: int
+    """From 1."""
+
+    what: str
+    """What it is in its iteration, as `m3` or `arbiter/repair1`."""
+
+    place: int | None
+    """Which of the iteration's calls to instances it is, from 1; None for any other call."""
+
+    def __new__(cls, text: str) -> Self:
+        parts = _CALL_ID.fullmatch(text)
+        if parts is None:
+            raise ValueError(f"{text[:40]!r} is not the id of a call, as i1/m3 is")
+        call_id = super().__new__(cls, text)
+        call_id.iteration, call_id.what = int(parts["iteration"]), parts["what"]
+        call_id.place = int(parts["place"]) if parts["place"] else None
+        return call_id
+
+    @classmethod
+    def of(cls, iteration: int, what: str) -> Self:
+        """The id of a call of an iteration."""
+        return cls(f"i{iteration}/{what}")
+
+    @classmethod
+    def of_member(cls, iteration: int, place: int) -> Self:
+        """The id of the call to the instance at a place, from 1."""
+        return cls.of(iteration, f"m{place}")
+
+    @classmethod
+    def of_segment(cls, segment: str) -> Self:
+        """The id that a segment of a URI means, as `i1-m3`: a slash would end the segment."""
+        return cls(segment.replace("-", "/"))
+
+    def then(self, what: str) -> "CallId":
+        """The id of a call that follows this one, as `repair1`."""
+        return CallId(f"{self}/{what}")
+
+    @property
+    def asks_member(self) -> bool:
+        """Whether an instance is asked, and not the arbiter."""
+        return self.place is not None
+
+    @property
+    def segment(self) -> str:
+        """As it stands in a URI, as `i1-m3`."""
+        return self.replace("/", "-")
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(cls, core_schema.str_schema())
+
+
+_CALL_ID = re.compile(r"i(?P<iteration>[1-9]\d{0,8})/(?P<what>m(?P<place>[1-9]\d{0,8})|.+)", re.ASCII)
 
 
 class Turn(FrozenModel):
@@ -70,8 +136,8 @@ class Ask(FrozenModel):
 class CallSpec(FrozenModel):
     """Everything that one model call needs, as plain JSON: no key, no object."""
 
-    call_id: str
-    """Readable and the same on every replay: `i1/m3`, `i1/arbiter`, `i1/arbiter/repair1`."""
+    call_id: CallId
+    """Its place in the run."""
 
     iteration: int
     """The iteration that it belongs to, from 1."""
@@ -103,12 +169,12 @@ class CallSpec(FrozenModel):
     @property
     def is_spare(self) -> bool:
         """Whether the run is as complete without it: the verdict asked for again in reversed order."""
-        return "/arbiter/reversed" in self.call_id
+        return self.call_id.what.startswith("arbiter/reversed")
 
     @property
     def asks_member(self) -> bool:
         """Whether an instance is asked, and not the arbiter."""
-        return self.call_id.partition("/")[2].startswith("m")
+        return self.call_id.asks_member
 
 
 class CallResult(FrozenModel):

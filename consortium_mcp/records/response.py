@@ -1,13 +1,13 @@
 """What one instance gave in one iteration."""
 
-from consortium_mcp.records.call import CallResult
+from consortium_mcp.records.call import CallId, CallResult
 from consortium_mcp.text.confidence import find_confidence
 
 
 class MemberResponse(CallResult):
     """What one instance gave in one iteration."""
 
-    response_id: str
+    response_id: CallId
     """Its place in the run, as in `i1/m3`."""
 
     label: str
@@ -33,7 +33,7 @@ class MemberResponse(CallResult):
     @classmethod
     def of(
         cls,
-        response_id: str,
+        response_id: CallId,
         label: str,
         model: str,
         result: CallResult | None,

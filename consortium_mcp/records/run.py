@@ -5,7 +5,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from consortium_mcp._util.frozen_model import FrozenModel
-from consortium_mcp.records.call import Turn
+from consortium_mcp.records.call import CallId, Turn
 from consortium_mcp.records.consortium import Consortium
 from consortium_mcp.records.iteration import Iteration
 from consortium_mcp.records.uris import run_uri, transcript_uri
@@ -67,7 +67,7 @@ class Parent(FrozenModel):
     run_id: str
     """The run that asks."""
 
-    call_id: str
+    call_id: CallId
     """Its call, as `i1/m3`."""
 
 

@@ -36,13 +36,3 @@ def transcript_uri(run_id: str) -> str:
 def iteration_uri(run_id: str, number: int) -> str:
     """The resource that holds one iteration of a run."""
     return f"{run_uri(run_id)}/iterations/{number}"
-
-
-def segment_of(response_id: str) -> str:
-    """A response's id as it stands in a URI: `i1-m3` for `i1/m3`, because a slash would end the segment."""
-    return response_id.replace("/", "-")
-
-
-def response_id_of(segment: str) -> str:
-    """The id that a segment means; `i1%2Fm3`, which a client makes of the id itself, is decoded before this."""
-    return segment.replace("-", "/")

@@ -229,7 +229,7 @@ def _iteration_sections(iteration: Iteration) -> Iterator[Section]:
 def _verdict_sections(iteration: Iteration, verdict: Verdict) -> Iterator[Section]:
     confidence = "unknown" if verdict.confidence is None else f"{verdict.confidence:.2f}"
     yield Section(3, f"Verdict (confidence {confidence})", verdict.synthesis)
-    labels = {response.response_id: response.label for response in iteration.responses}
+    labels: dict[str, str] = {response.response_id: response.label for response in iteration.responses}
     parts = (
         ("Analysis", verdict.analysis),
         ("Votes", "\n".join(_vote_lines(verdict.votes, labels))),

@@ -13,21 +13,22 @@ from consortium_mcp.server.handshake import Front
 from consortium_mcp.server.resources.listeners import Listeners
 from consortium_mcp.server.shutdown import end_now, end_soon
 from consortium_mcp.settings import Settings
+from consortium_mcp.store.database import DatabaseFile
 from consortium_mcp.store.names import SavedNames
 
 
 def serve_stdio(settings: Settings) -> None:
     """Serve until stdin is closed or a signal comes. Raises StoreUnusableError before the first answer."""
-    saved = SavedNames(settings.database_path, settings.shared)
+    database = DatabaseFile(settings.database_path, settings.shared)
     try:
-        run(_serve, settings, saved)
+        run(_serve, settings, SavedNames(database))
     finally:
-        saved.close()
+        database.close()
 
 
 async def _serve(settings: Settings, saved: SavedNames) -> None:
     later = Later(settings)
-    menu = SchemaChoices(saved.list_consortium_names, settings.allowed_models)
+    menu = SchemaChoices(saved.list_names.sync, settings.allowed_models)
     front = Front(menu, Listeners(), [later], settings.log_level)
     async with anyio.create_task_group() as group:
         group.start_soon(_end_on_signal, later)

@@ -71,7 +71,7 @@ class Definitions:
         if isinstance(consortium, Consortium):
             base = consortium
         elif name is not None:
-            base = self.store.load_consortium(name)
+            base = self.store.consortiums.load.sync(name)
         elif models:
             base = self.inline(catalogue, models, count)
         else:
@@ -81,7 +81,7 @@ class Definitions:
 
     def inline(self, catalogue: Catalogue, models: Sequence[str], count: int = 1) -> Consortium:
         """A consortium of models, with the rules that nobody changed."""
-        saved_names = set(self.store.list_consortium_names())
+        saved_names = set(self.store.consortiums.list_names.sync())
         members = parse_members(models, lambda text: catalogue.knows(text) or text in saved_names, count)
         return define(members=[member.model_dump() for member in members])
 
@@ -100,7 +100,7 @@ class Definitions:
         """
         check_rules(consortium)
         self._check_prompts(name, consortium)
-        others, _ = self.store.list_consortiums()
+        others, _ = self.store.consortiums.list_all.sync()
         _refuse_cycle(name, consortium, others)
         allowed = self.settings.allowed_models
         usable = {model: self._usable(model, catalogue) for model in models_of(with_arbiter(consortium))}
@@ -122,7 +122,7 @@ class Definitions:
             InvalidConsortiumError: it breaks a rule, so that nothing can be said of it.
         """
         check_rules(consortium)
-        others, _ = self.store.list_consortiums()
+        others, _ = self.store.consortiums.list_all.sync()
         checks: list[Callable[[], object]] = [
             partial(self._check_prompts, name, consortium),
             partial(_refuse_cycle, name, consortium, others),
@@ -144,7 +144,7 @@ class Definitions:
 
     def list_problems(self, catalogue: Catalogue) -> dict[str, str | None]:
         """Why each saved consortium, damaged ones included, cannot run now; None for one that can."""
-        loaded, damaged = self.store.list_consortiums()
+        loaded, damaged = self.store.consortiums.list_all.sync()
         return {name: self.problem(name, one, catalogue) for name, one in loaded.items()} | damaged
 
     def save(self, name: str, consortium: Consortium, catalogue: Catalogue, *, overwrite: bool) -> None:
@@ -163,11 +163,11 @@ class Definitions:
         self._check_prompts(name, consortium)
         if problems := self.long_texts({f"description of {name!r}": consortium.description}):
             raise InvalidConsortiumError(" ".join(problems))
-        others, _ = self.store.list_consortiums()
-        if not overwrite and name in self.store.list_own_names():
+        others, _ = self.store.consortiums.list_all.sync()
+        if not overwrite and name in self.store.consortiums.list_own_names.sync():
             raise InvalidConsortiumError(f"A consortium named {name!r} is saved already; overwrite=true replaces it.")
         _refuse_cycle(name, consortium, others)
-        self.store.save_consortium(name, consortium)
+        self.store.consortiums.save.sync(name, consortium)
 
     def long_texts(self, texts: Mapping[str, str | None]) -> list[str]:
         """Which of these texts, by what they are called, have more characters than are allowed; empty when none has."""
@@ -189,7 +189,7 @@ class Definitions:
     def _usable(self, model: str, catalogue: Catalogue) -> ModelEntry:
         """The model, ready to be called. Raises ModelUnavailableError."""
         has_own = current_caller() is not None and not self.settings.shared
-        if has_own and not catalogue.knows(model) and model in self.store.list_own_names():
+        if has_own and not catalogue.knows(model) and model in self.store.consortiums.list_own_names.sync():
             raise ModelUnavailableError(
                 f"The consortium {model!r} is your own, and only the server's can be members: name its models instead."
             )
@@ -202,7 +202,7 @@ class Definitions:
             return
         if name in inside:
             raise InvalidConsortiumError(_contains_itself([*inside[inside.index(name) :], name]))
-        nested = self.store.load_consortium(name)
+        nested = self.store.consortiums.load.sync(name)
         try:
             if CLIENT in models_of(with_arbiter(nested)):
                 raise ModelUnavailableError(
@@ -215,15 +215,15 @@ class Definitions:
 
     def _default(self, catalogue: Catalogue) -> tuple[str | None, Consortium]:
         """Whom to ask when the caller names nobody; the order is part of the contract."""
-        names = self.store.list_consortium_names()
+        names = self.store.consortiums.list_names.sync()
         if wanted := self.settings.default:
             if wanted not in names:
                 raise NotFoundError(
                     f"CONSORTIUM_DEFAULT names {wanted!r}, which is not saved. Saved: {', '.join(names) or 'none'}."
                 )
-            return wanted, self.store.load_consortium(wanted)
+            return wanted, self.store.consortiums.load.sync(wanted)
         if "default" in names:
-            return "default", self.store.load_consortium("default")
+            return "default", self.store.consortiums.load.sync("default")
         for model in (catalogue.default_model, LOCAL_MODEL_ID):
             try:
                 catalogue.usable(model, self.settings.allowed_models)

@@ -22,8 +22,8 @@ from consortium_mcp.records.consortium import Consortium, with_own_answer, witho
 from consortium_mcp.records.outer_call import outer_call
 from consortium_mcp.service.definitions import Definitions, check_schema_use, client_problems, with_arbiter
 from consortium_mcp.service.estimate import Estimate, budget_problems, make_estimate, nested_problems
+from consortium_mcp.service.live_run import LiveRun, LiveRuns
 from consortium_mcp.service.spending import day_budget
-from consortium_mcp.settings import Settings
 from consortium_mcp.store import RunCapacity, Store, caller_scope, day_scope
 from consortium_mcp.text.templates import storable
 
@@ -38,22 +38,28 @@ OPENED_AT_ONCE = 4
 class RunOpener:
     """Plans consults and opens their runs."""
 
-    def __init__(self, settings: Settings, store: Store, owner: str) -> None:
-        """Take over the store of this process.
+    def __init__(
+        self,
+        store: Store,
+        owner: str,
+        definitions: Definitions,
+        catalogue: RecentCatalogue,
+        clients: KeptClients,
+        live_runs: LiveRuns,
+    ) -> None:
+        """Take over what is needed to open runs.
 
         Args:
             owner: what this process is called in the runs that it holds.
+            live_runs: gets each run that is opened.
         """
-        self.settings = settings
+        self.settings = definitions.settings
         self.store = store
         self.owner = owner
-        self.leaving = False
-        """Whether this process takes no new runs any more."""
-        self.definitions = Definitions(store, settings)
-        self.catalogue = RecentCatalogue()
-        self.clients = KeptClients()
-        self.ready: dict[str, Models] = {}
-        """The models of runs that were opened here and not begun yet, ready to be called."""
+        self.definitions = definitions
+        self.catalogue = catalogue
+        self.clients = clients
+        self.live_runs = live_runs
         self._opening = anyio.CapacityLimiter(OPENED_AT_ONCE)
 
     def plan(
@@ -113,7 +119,7 @@ class RunOpener:
         Raises:
             ConsortiumError: whatever would keep the run from working, with what to do.
         """
-        if self.leaving:
+        if self.live_runs.leaving:
             raise BusyError("This server is about to end and takes no new runs; ask again in a minute.")
         if not prompt.strip():
             raise InvalidConsortiumError("The prompt is empty; say what the consortium is to answer.")
@@ -157,17 +163,29 @@ class RunOpener:
         refusal = InvalidConsortiumError(" ".join(today)) if today else None
         join_since = since.isoformat() if join else None
         outer_owner = outer.owner if outer else None
-        self.make_ready(models)
-        if same := self.store.open_run(run, self.owner, fingerprint, join_since, refusal, self._room, outer_owner):
-            return self.store.load_run(same)
-        self.ready[run.run_id] = models
+        self._make_ready(models)
+        if same := self.store.runs.open.sync(
+            run, self.owner, fingerprint, join_since, refusal, self._room, outer_owner
+        ):
+            return self.store.runs.load.sync(same)
+        self.live_runs.add(LiveRun(run.run_id, run, models))
         return run
 
     async def opened(self, prompt: str, **asked: Any) -> Run:
         """The same for callers in an event loop; more than a few at once would only wait for each other."""
         return await anyio.to_thread.run_sync(partial(self.open_run, prompt, **asked), limiter=self._opening)
 
-    def make_ready(self, models: Models) -> None:
+    async def find_models(self, run: Run) -> Models:
+        """Every model that a run may call, ready to be called. Raises ConsortiumError."""
+
+        def find() -> Models:
+            models = self.catalogue.use(partial(self.definitions.check, run.consortium_name, run.consortium))
+            self._make_ready(models)
+            return models
+
+        return await anyio.to_thread.run_sync(find, limiter=self._opening)
+
+    def _make_ready(self, models: Models) -> None:
         """Do what is slow the first time that a model is called, so that no event loop waits for it."""
         for entry in (entry for entries in models.values() for entry in entries):
             self.clients.use_in(entry)
@@ -177,7 +195,7 @@ class RunOpener:
         """The run that is followed up; None when there is none. Raises NotFoundError, and where it has no answer."""
         if run_id is None:
             return None
-        earlier = self.store.load_run(run_id)
+        earlier = self.store.runs.load.sync(run_id)
         if earlier.answer is None:
             raise InvalidConsortiumError(f"The run {run_id} is {earlier.status} and has no answer to follow up.")
         return earlier
@@ -215,12 +233,12 @@ class RunOpener:
 
     def _problems_today(self, consortium: Consortium, models: Models) -> list[str]:
         """Why what is left of the day's budget cannot pay for even one iteration; empty when it can."""
-        budget, used = day_budget(self.settings), self.store.load_spending(day_scope())
+        budget, used = day_budget(self.settings), self.store.journal.load_spending.sync(day_scope())
         problems = budget_problems(consortium, budget, models, used, "this server's budget for the day")
         own, caller = Budget(max_cost_usd=self.settings.max_cost_usd_per_caller), current_caller()
         if own.max_cost_usd is None or caller is None:
             return problems
-        used = self.store.load_spending(caller_scope(caller))
+        used = self.store.journal.load_spending.sync(caller_scope(caller))
         return problems + budget_problems(consortium, own, models, used, "your budget for the day")
 
     @property

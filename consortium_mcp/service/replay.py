@@ -34,7 +34,7 @@ def open_replay(
     Raises:
         ConsortiumError: the run has not ended, has no responses, or the new rules do not do.
     """
-    old = service.store.load_run(run_id)
+    old = service.store.runs.load.sync(run_id)
     if old.status in ("running", "interrupted"):
         raise ConsortiumError(f"The run {run_id} is {old.status}; it can be replayed when it has ended.")
     if not any(response.ok for iteration in old.iterations for response in iteration.responses):
@@ -60,16 +60,16 @@ def open_replay(
             "degraded": (),
             "caller": current_caller(),
             "created_utc": now_utc(),
-            **service.deadline(),
+            **service.opener.deadline(),
         }
     )
-    service.check(run)
-    service.store.open_run(run, service.owner, fingerprint=secrets.token_hex(16))
+    service.opener.check(run)
+    service.store.runs.open.sync(run, service.owner, fingerprint=secrets.token_hex(16))
     call_ids = {response.response_id for iteration in iterations for response in iteration.responses}
-    service.store.copy_calls(old.run_id, run.run_id, call_ids)
+    service.store.journal.copy_calls.sync(old.run_id, run.run_id, call_ids)
     for iteration in iterations:
-        service.store.save_iteration(run.run_id, iteration)
-    return service.store.load_run(run.run_id)
+        service.store.runs.save_iteration.sync(run.run_id, iteration)
+    return service.store.runs.load.sync(run.run_id)
 
 
 def _without(old: Run, left_out: Collection[str]) -> tuple[Consortium, list[Iteration]]:

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
@@ -12,6 +12,7 @@ import anyio.abc
 
 from consortium_mcp.errors import ConsortiumError, StoreUnusableError
 from consortium_mcp.records import Progress, Run, Status
+from consortium_mcp.service.live_run import LiveRun
 from consortium_mcp.service.service import ConsortiumService
 from consortium_mcp.store import LEASE_SECONDS
 from consortium_mcp.text.masking import masked
@@ -19,7 +20,7 @@ from consortium_mcp.text.masking import masked
 logger = logging.getLogger(__name__)
 
 HEARTBEAT_SECONDS = 4.5
-"""The longest silence while somebody follows a run; also how often a run of another process is looked at."""
+"""The longest silence while a run is followed; also how often a run of another process is looked at."""
 
 PACE_SECONDS = 0.25
 """The shortest time between two looks at a run that somebody follows, but for its end, which is told at once."""
@@ -37,9 +38,8 @@ class Runner:
     def __init__(self, service: ConsortiumService) -> None:
         self.service = service
         self._group: anyio.abc.TaskGroup | None = None
-        self._scopes: dict[str, anyio.CancelScope] = {}
-        self._changes: dict[str, anyio.Event] = {}
-        self._ends: dict[str, anyio.Event] = {}
+        self._runs: dict[str, LiveRun] = {}
+        """Those that are worked on here, by their ids."""
 
     async def __aenter__(self) -> Self:
         self._group = await anyio.create_task_group().__aenter__()
@@ -65,9 +65,9 @@ class Runner:
         """
         assert self._group is not None
         run_id = run if isinstance(run, str) else run.run_id
-        if run_id not in self._scopes and not self.service.leaving:
-            self._scopes[run_id] = anyio.CancelScope()
-            self._group.start_soon(self._perform, run, run_id, on_text)
+        if run_id not in self._runs and not self.service.live_runs.leaving:
+            live = self._runs[run_id] = self.service.live_runs.begin(run, on_text)
+            self._group.start_soon(self._perform, live)
 
     def start(self, work: Callable[..., Coroutine[Any, Any, None]], *arguments: Any) -> None:
         """Do something beside the runs, for as long as they are worked on."""
@@ -81,18 +81,19 @@ class Runner:
         """
         if (await self._progress(run_id)).status not in ("running", "interrupted"):
             return
-        store = self.service.store
-        await store.saved(store.request_cancel, run_id)
-        self.service.unclosed.pop(run_id, None)  # why it could not go on matters no more
-        while run_id in self._scopes:
-            changed = self._change(run_id)
-            self._scopes[run_id].cancel()
-            await changed.wait()
+        await self.service.store.leases.request_cancel(run_id)
+        if live := self.service.live_runs.get(run_id):
+            live.end = None  # why it could not go on matters no more
+            if run_id not in self._runs:
+                self.service.live_runs.finish(live)
+        while live := self._runs.get(run_id):
+            live.cancel()
+            await live.ended.wait()
 
     async def stop(self) -> None:
         """Cancel every run of this process, and return when their records say so."""
-        for scope in self._scopes.values():
-            scope.cancel()
+        for live in self._runs.values():
+            live.cancel()
         await self._until_all_ended()
 
     async def leave(self, grace_seconds: float, hurry: anyio.Event) -> None:
@@ -101,7 +102,7 @@ class Runner:
         Args:
             hurry: set by whoever does not want to wait so long.
         """
-        self.service.leaving = True
+        self.service.live_runs.leaving = True
         with anyio.move_on_after(grace_seconds):
             async with anyio.create_task_group() as group:
                 group.start_soon(_cancel_when, hurry, group.cancel_scope)
@@ -124,62 +125,73 @@ class Runner:
         run = await self.service.load(run_id)
         return run.model_copy(update={"status": self._seen(run_id, run.status)})
 
-    async def follow(self, run_id: str, wait_seconds: float) -> AsyncIterator[Progress]:
+    async def follow(self, run_id: str, wait_seconds: float) -> AsyncGenerator[Progress, None]:
         """Yield how far a run is: soon, after changes, and at least every `HEARTBEAT_SECONDS`.
 
-        It ends after `wait_seconds`, or when the run has ended; raises NotFoundError for a run that is not stored.
+        A run that is worked on here is looked at when it has changed, any other one every `HEARTBEAT_SECONDS`. It ends
+        after `wait_seconds`, or when the run has ended; raises NotFoundError for a run that is not stored.
         """
         ends = time.monotonic() + wait_seconds
         said: Progress | None = None
-        if run_id in self._scopes:  # it may have just begun: nothing to tell yet, and a look would hold it up
+        if live := self._runs.get(run_id):  # it may have just begun: nothing to tell yet, and a look would hold it up
             with anyio.move_on_after(min(PACE_SECONDS, wait_seconds)):
-                await self._end(run_id).wait()
+                await live.ended.wait()
         while True:
-            changed, ended = self._change(run_id), self._end(run_id)
+            live = self._runs.get(run_id)
+            changed = live.changed if live else None
             progress = await self._progress(run_id)
             if progress != said:
                 yield progress
-            remaining = ends - time.monotonic()
-            if progress.status != "running" or remaining <= 0:
+                said = progress
+            while progress.status == "running" and (remaining := ends - time.monotonic()) > 0:
+                beat = anyio.current_time() + min(HEARTBEAT_SECONDS, remaining)
+                if live is None or changed is None:  # another process's: nothing tells us of it
+                    await anyio.sleep_until(beat)
+                    said = None
+                    break
+                if await self._has_changed(live, changed, beat):
+                    break
+                yield progress
+            else:
                 return
-            silent = anyio.current_time() + min(HEARTBEAT_SECONDS, remaining)
-            pace = max(PACE_SECONDS, len(self._scopes) / LOOKS_PER_SECOND)
-            with anyio.move_on_at(min(anyio.current_time() + pace, silent)):
-                await ended.wait()
-            with anyio.move_on_at(silent) as silence:
-                await changed.wait()
-            said = None if silence.cancelled_caught else progress
 
-    async def _perform(self, run: Run | str, run_id: str, on_text: Callable[[str], None] | None) -> None:
+    async def _has_changed(self, live: LiveRun, changed: anyio.Event, beat: float) -> bool:
+        """Wait until a run has changed, a while after the last look; False when it has not until then."""
+        pace = max(PACE_SECONDS, len(self._runs) / LOOKS_PER_SECOND)
+        with anyio.move_on_at(min(anyio.current_time() + pace, beat)):
+            await live.ended.wait()
+        with anyio.move_on_at(beat) as silence:
+            await changed.wait()
+        return not silence.cancelled_caught
+
+    async def _perform(self, live: LiveRun) -> None:
+        assert live.scope is not None
         try:
-            with self._scopes[run_id]:
-                await self.service.perform(run, lambda: self._tell(run_id), on_text)
+            with live.scope:
+                await self.service.work_on(live)
         except ConsortiumError as error:
-            logger.warning("The run %s cannot go on: %s", run_id, error)
-            await self._keep_failure(run_id, error)
+            logger.warning("The run %s cannot go on: %s", live.run_id, error)
+            await self._keep_failure(live, error)
         except Exception as error:  # one run's failure, which its record tells, must not end the others
-            logger.exception("The run %s failed", run_id)
-            await self._keep_failure(run_id, error)
+            logger.exception("The run %s failed", live.run_id)
+            await self._keep_failure(live, error)
         finally:
-            del self._scopes[run_id]
-            self._tell(run_id)
-            self._ends.pop(run_id, anyio.Event()).set()
+            del self._runs[live.run_id]
+            self.service.live_runs.finish(live)
 
     async def _until_all_ended(self) -> None:
-        while self._scopes:
-            await self._change(next(iter(self._scopes))).wait()
+        while self._runs:
+            await next(iter(self._runs.values())).ended.wait()
 
-    async def _keep_failure(self, run_id: str, error: Exception) -> None:
+    async def _keep_failure(self, live: LiveRun, error: Exception) -> None:
         """Why a run that is still open does not go on, for those who follow it; it can be gone on with later.
 
         Of a run that was removed meanwhile, or a store that cannot be read, nothing is kept.
         """
         with suppress(ConsortiumError):
-            run = await self.service.store.loaded(self.service.store.load_run, run_id)
+            run = await self.service.store.runs.load(live.run_id)
             if run.ended_utc is None:
-                self.service.unclosed[run_id] = run.model_copy(
-                    update={"status": "interrupted", "error": masked(str(error))}
-                )
+                live.end = run.model_copy(update={"status": "interrupted", "error": masked(str(error))})
 
     async def _keep_recovering(self) -> None:
         while True:
@@ -191,30 +203,18 @@ class Runner:
 
     async def _submit_interrupted(self) -> None:
         store = self.service.store
-        for run_id in await store.loaded(store.list_interrupted, MOST_RECOVERED):
+        for run_id in await store.leases.list_interrupted(MOST_RECOVERED):
             self.submit(run_id)
 
     async def _progress(self, run_id: str) -> Progress:
-        progress = await self.service.store.loaded(self.service.store.load_progress, run_id)
-        ended = self.service.unclosed.get(run_id)
-        status = ended.status if ended else self._seen(run_id, progress.status)
+        progress = await self.service.store.progress.load(run_id)
+        live = self.service.live_runs.get(run_id)
+        status = live.end.status if live and live.end else self._seen(run_id, progress.status)
         return progress.model_copy(update={"status": status})
 
     def _seen(self, run_id: str, status: Status) -> Status:
         """A run that we are about to claim is not interrupted any more."""
-        return "running" if status == "interrupted" and run_id in self._scopes else status
-
-    def _change(self, run_id: str) -> anyio.Event:
-        """Set at the next change of a run that we work on; never for another, which nobody here could tell of."""
-        return self._changes.setdefault(run_id, anyio.Event()) if run_id in self._scopes else anyio.Event()
-
-    def _end(self, run_id: str) -> anyio.Event:
-        """Set when we do not work on a run any more; never for a run on which we do not."""
-        return self._ends.setdefault(run_id, anyio.Event()) if run_id in self._scopes else anyio.Event()
-
-    def _tell(self, run_id: str) -> None:
-        if changed := self._changes.pop(run_id, None):
-            changed.set()
+        return "running" if status == "interrupted" and run_id in self._runs else status
 
 
 async def _cancel_when(event: anyio.Event, scope: anyio.CancelScope) -> None:

@@ -6,7 +6,6 @@ import secrets
 import socket
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
-from functools import partial
 from typing import Self
 
 import anyio
@@ -15,19 +14,21 @@ import anyio.to_thread
 from opentelemetry.trace import Span
 
 from consortium_mcp._util.caller import calling
-from consortium_mcp.engine.answer_stream import AnswerStream
 from consortium_mcp.engine.loop import iterations
 from consortium_mcp.engine.outcome import closed, ended
 from consortium_mcp.errors import ConsortiumError, RunFailedError, StoreUnusableError
-from consortium_mcp.models.calling import ChunkSink, ConcurrencyLimits, ignore, take_place
-from consortium_mcp.models.catalogue import Models
+from consortium_mcp.models.calling import ConcurrencyLimits, take_place
+from consortium_mcp.models.catalogue import Models, RecentCatalogue
 from consortium_mcp.models.llm_log import LlmLog
+from consortium_mcp.models.openai_clients import KeptClients
 from consortium_mcp.models.sampling_queue import SamplingQueue
-from consortium_mcp.records import CallSpec, Iteration, Run
+from consortium_mcp.records import Iteration, Run
 from consortium_mcp.records.tracing import describe_run, run_span
+from consortium_mcp.service.definitions import Definitions
+from consortium_mcp.service.ledger import Ledger
+from consortium_mcp.service.live_run import LiveRun, LiveRuns
 from consortium_mcp.service.opening import RunOpener, from_now
-from consortium_mcp.service.run_calls import RunCalls, seconds_until
-from consortium_mcp.service.stats import Stats, make_stats
+from consortium_mcp.service.run_calls import ModelDoor, RunCalls, seconds_until
 from consortium_mcp.settings import Settings, llm_user_path, load_settings
 from consortium_mcp.store import LEASE_SECONDS, Store
 from consortium_mcp.store.llm_consortium_import import take_over
@@ -40,18 +41,23 @@ class _CannotResumeError(Exception):
     """An interrupted run cannot be gone on with here and now; its cause says why."""
 
 
-class ConsortiumService(RunOpener):
+class ConsortiumService:
     """Everything that consults need in this process: settings, store, limits, llm's log."""
 
     def __init__(self, settings: Settings | None = None) -> None:
         """Open the store; a new one takes over what llm-consortium saved. Raises StoreUnusableError."""
-        settings = settings or load_settings()
-        super().__init__(settings, Store(settings.database_path, settings.shared), _owner())
+        self.settings = settings or load_settings()
+        self.store = Store(self.settings.database_path, self.settings.shared)
+        self.owner = _owner()
+        """What this process is called in the runs that it holds."""
+        self.definitions = Definitions(self.store, self.settings)
+        self.catalogue = RecentCatalogue()
+        self.clients = KeptClients()
         self.limits = ConcurrencyLimits(self.settings.max_concurrent_calls)
         self.sampling_queue = SamplingQueue()
         self.llm_log = LlmLog()
-        self.unclosed: dict[str, Run] = {}
-        """Runs as they ended, or cannot go on, whose records still say that they run."""
+        self.live_runs = LiveRuns()
+        self.opener = RunOpener(self.store, self.owner, self.definitions, self.catalogue, self.clients, self.live_runs)
         self._runs: anyio.CapacityLimiter | None = None
         take_over(self.store, llm_user_path())
 
@@ -67,136 +73,102 @@ class ConsortiumService(RunOpener):
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    async def perform(
-        self,
-        run: Run | str,
-        on_change: Callable[[], None] = lambda: None,
-        on_text: Callable[[str], None] | None = None,
-    ) -> None:
+    async def perform(self, run: Run | str, on_text: Callable[[str], None] | None = None) -> None:
+        """Work on a run, as it was just opened or by its id, as `work_on` does, until it has ended."""
+        live = self.live_runs.begin(run, on_text)
+        try:
+            await self.work_on(live)
+        finally:
+            self.live_runs.finish(live)
+
+    async def work_on(self, live: LiveRun) -> None:
         """Work on a run until it has ended; calls whose results are stored are not made again.
 
         A run that another process holds is left to it, and of one that ended here, where that could not be written,
         the end is written now.
 
-        Args:
-            run: as it was just opened, or its id.
-            on_change: told after each thing that was written.
-            on_text: told the answer piece by piece while its arbiter writes it; None when nobody reads along.
-
         Raises:
             ConsortiumError: an interrupted run needs a model that cannot be called now; it stays interrupted.
         """
-        run_id = run if isinstance(run, str) else run.run_id
-        ready = self.ready.pop(run_id, None)
-        models = None if isinstance(run, str) else ready  # what is known by its id alone may be another's by now
-        if (kept := self.unclosed.get(run_id)) and kept.ended_utc:
-            await self._close_at_last(kept)
+        if live.end is not None:
+            await self._close_at_last(live)
             return
-        self.unclosed.pop(run_id, None)
         with anyio.CancelScope(shield=True):  # from here on a cancelled run is closed as such
-            opened = await self.store.loaded(self.store.load_run, run) if isinstance(run, str) else run
-        with calling(opened.caller):
-            await self._perform(opened, models, on_change, on_text)
+            run = live.record or await self.store.runs.load(live.run_id)
+        deadline = from_now(run.deadline_seconds) if run.status == "interrupted" else run.deadline_utc
+        live.record = run.model_copy(update={"deadline_utc": deadline})
+        with calling(run.caller):
+            if live.models is not None or await self.store.leases.claim(run.run_id, self.owner, deadline):
+                await self._in_turn(live, live.run)
 
     async def load(self, run_id: str) -> Run:
         """The run as it stands: from the store, or, where that could not be written until now, as it ended here.
 
         Raises NotFoundError for a run that is not stored, or another caller's.
         """
-        ended_here = self.unclosed.get(run_id)
-        if ended_here and self.store.reader() in (None, ended_here.caller):
-            if ended_here.ended_utc:
-                await self._close_at_last(ended_here)
-            return ended_here
-        return await self.store.loaded(self.store.load_run, run_id)
+        live = self.live_runs.get(run_id)
+        if live and (end := live.end) and self.store.database.reader() in (None, end.caller):
+            if end.ended_utc:
+                await self._close_at_last(live)
+            return end
+        return await self.store.runs.load(run_id)
 
-    async def _perform(
-        self,
-        run: Run,
-        models: Models | None,
-        on_change: Callable[[], None],
-        on_text: Callable[[str], None] | None,
-    ) -> None:
-        """Work on a run; one whose models are known was just opened, and is ours."""
-        run_id = run.run_id
-        deadline = from_now(run.deadline_seconds) if run.status == "interrupted" else run.deadline_utc
-        run = run.model_copy(update={"deadline_utc": deadline})
-        if models is None and not await self.store.saved(self.store.claim_run, run_id, self.owner, deadline):
-            return
+    async def _in_turn(self, live: LiveRun, run: Run) -> None:
+        """Work on a run that is ours, as soon as there is a place for it, and close it whatever happens."""
         failure: BaseException | None = None
         self._runs = self._runs or anyio.CapacityLimiter(self.settings.max_concurrent_runs)
         async with anyio.create_task_group() as group:
-            group.start_soon(self._hold, run_id, group.cancel_scope)
+            group.start_soon(self._hold, run.run_id, group.cancel_scope)
             try:
-                if await take_place(self._runs, seconds_until(deadline)):
+                if await take_place(self._runs, seconds_until(run.deadline_utc)):
                     with ExitStack() as held:
                         held.callback(self._runs.release)
                         span = held.enter_context(run_span(run))
-                        await self._work_on(run, models, on_change, on_text, group)
-                        await self._describe(span, run_id)
+                        await self._iterate(live, run, group)
+                        await self._describe(span, run.run_id)
                 else:
-                    await self._close(closed(run.model_copy(update={"status": "deadline"})))
+                    await self._close(live, closed(run.model_copy(update={"status": "deadline"})))
             except anyio.get_cancelled_exc_class():
-                await self._let_go(run)
+                await self._let_go(live, run)
                 raise
             except _CannotResumeError as error:
                 with suppress(StoreUnusableError):  # then its lease ends by itself
-                    await self.store.saved(self.store.release_run, run_id, self.owner)
+                    await self.store.leases.release(run.run_id, self.owner)
                 failure = error.__cause__
             except Exception as error:  # nothing foreseen: the run says so, and the error goes on its way below
-                await self._close(ended(run, "failed", masked(f"{type(error).__name__}: {error}")))
+                await self._close(live, ended(run, "failed", masked(f"{type(error).__name__}: {error}")))
                 failure = error
             finally:
                 group.cancel_scope.cancel()
-                on_change()
+                live.tell()
         if failure is not None:
             raise failure  # outside of the group, which would wrap it
 
-    async def _work_on(
-        self,
-        run: Run,
-        models: Models | None,
-        on_change: Callable[[], None],
-        on_text: Callable[[str], None] | None,
-        group: anyio.abc.TaskGroup,
-    ) -> None:
-        models = models or await self._found_models(run)
-        telling = AnswerStream(run.consortium, on_text) if on_text else None
-        last = run.model_copy(update={"iterations": ()})  # those of before a crash are gone through again
-
-        def listen(spec: CallSpec) -> ChunkSink:
-            return telling.listen(last, spec) if telling else ignore
-
-        calls = RunCalls(
-            run,
-            self.store,
-            self.owner,
-            models,
-            self.limits,
-            self.sampling_queue,
-            self.settings,
-            self.llm_log.write,
-            on_change,
-            listen,
-            group,
-        )
+    async def _iterate(self, live: LiveRun, run: Run, group: anyio.abc.TaskGroup) -> None:
+        """Go through a run's iterations, those of before a crash once more, and close it."""
+        models = live.models = live.models or await self._found_models(run)
+        ledger = Ledger(live, self.store, self.settings, self.owner)
+        door = ModelDoor(self.limits, self.sampling_queue, self.llm_log.write, self.owner)
+        calls = RunCalls(live, models, ledger, door, self.settings.call_timeout_seconds, group)
 
         async def save(iteration: Iteration) -> None:
-            await calls.write(self.store.save_iteration, run.run_id, iteration, self.owner)
-            on_change()
+            await live.write(self.store.runs.save_iteration(run.run_id, iteration, self.owner))
+            live.tell()
 
         def reads_schema(model: str) -> bool:
             return all(entry.supports_schema for entry in models[model])
 
+        last = live.record = run.model_copy(update={"iterations": ()})
         async for last in iterations(run, calls, reads_schema, calls.stop, save):
+            live.record = last
             if last.status == "running":  # the last one is written with the run's end
                 await save(last.iterations[-1])
         if run.replay_of:
-            await calls.write(self.store.forget_iterations, run.run_id, len(last.iterations))
-        if calls.stopped and last.status != "converged":
-            last = last.model_copy(update={"status": calls.stopped})
-        last = closed(last).model_copy(update={"usage": calls.used})  # for a run that cannot be written
-        await self._close(last, calls.unsaved, last.iterations[-1] if last.iterations else None)
+            await live.write(self.store.journal.forget_iterations(run.run_id, len(last.iterations)))
+        if live.stopped and last.status != "converged":
+            last = last.model_copy(update={"status": live.stopped})
+        last = closed(last).model_copy(update={"usage": live.usage})  # for a run that cannot be written
+        await self._close(live, last, last.iterations[-1] if last.iterations else None)
 
     async def _describe(self, span: Span, run_id: str) -> None:
         """Say in a span that somebody records how a run ended; of one that cannot be read, nothing."""
@@ -206,49 +178,45 @@ class ConsortiumService(RunOpener):
 
     async def _found_models(self, run: Run) -> Models:
         """Every model that the run may call, ready to be called."""
-
-        def find() -> Models:
-            models = self.catalogue.use(partial(self.definitions.check, run.consortium_name, run.consortium))
-            self.make_ready(models)
-            return models
-
         try:
-            return await anyio.to_thread.run_sync(find, limiter=self._opening)
+            return await self.opener.find_models(run)
         except ConsortiumError as error:
             if run.status == "interrupted":
                 raise _CannotResumeError from error
             raise
 
-    async def _close(self, run: Run, unsaved: str | None = None, last: Iteration | None = None) -> None:
+    async def _close(self, live: LiveRun, run: Run, last: Iteration | None = None) -> None:
         """Write how the run ended; where this or something before could not be written, the answer says so."""
-        if unsaved is not None:
-            run = _not_saved(run, unsaved)
+        if live.unsaved is not None:
+            run = _not_saved(run, live.unsaved)
         try:
-            await self.store.saved(self.store.close_run, run, self.owner, last)
+            await self.store.runs.close(run, self.owner, last)
         except StoreUnusableError as error:
-            self.unclosed[run.run_id] = run if unsaved else _not_saved(run, str(error))
+            live.end = run if live.unsaved else _not_saved(run, str(error))
 
-    async def _close_at_last(self, run: Run) -> None:
-        """Write how a run of `unclosed` ended; where that fails again, it stays there."""
+    async def _close_at_last(self, live: LiveRun) -> None:
+        """Write how a run ended whose end could not be written before; where that fails again, it is kept."""
+        assert live.end is not None
         with suppress(StoreUnusableError):
-            await self.store.saved(self.store.close_run, run, self.owner)
-            self.unclosed.pop(run.run_id, None)
+            await self.store.runs.close(live.end, self.owner)
+            live.end = None
+            self.live_runs.finish(live)
 
-    async def _let_go(self, run: Run) -> None:
+    async def _let_go(self, live: LiveRun, run: Run) -> None:
         """Close a run that was cut off as cancelled; one that was because we leave can be resumed.
 
         One inside another run stays open too: it goes on, or ends, with the other one.
         """
-        if self.leaving or run.parent:
+        if self.live_runs.leaving or run.parent:
             with suppress(StoreUnusableError):  # then its lease ends by itself
-                if await self.store.saved(self.store.release_run, run.run_id, self.owner):
+                if await self.store.leases.release(run.run_id, self.owner):
                     return
-        await self._close(ended(run, "cancelled", "The run was cancelled."))
+        await self._close(live, ended(run, "cancelled", "The run was cancelled."))
 
     async def note_received(self, run_id: str) -> None:
         """Note that a caller has the run's answer; a caller whom we cannot note has it all the same."""
         try:
-            await self.store.saved(self.store.note_received, run_id)
+            await self.store.runs.note_received(run_id)
         except StoreUnusableError as error:
             logger.warning("That the answer of %s was received is not saved: %s", run_id, error)
 
@@ -257,18 +225,10 @@ class ConsortiumService(RunOpener):
         while True:
             await anyio.sleep(LEASE_SECONDS / 4)
             try:
-                if not await self.store.saved(self.store.renew_lease, run_id, self.owner):
+                if not await self.store.leases.renew(run_id, self.owner):
                     scope.cancel()
             except StoreUnusableError:
                 continue  # the calls say that nothing can be saved; whether the lease is lost nobody can tell
-
-
-def load_stats(service: ConsortiumService, limit: int = 1000) -> Stats:
-    """The statistics of the newest runs and all ratings."""
-    ratings = service.store.list_ratings()
-    run_ids = dict.fromkeys([rating.run_id for rating in ratings])
-    run_ids |= dict.fromkeys(run.run_id for run in service.store.list_outlines(limit=limit))
-    return make_stats((service.store.load_run(run_id) for run_id in run_ids), ratings)
 
 
 def answered(run: Run) -> Run:

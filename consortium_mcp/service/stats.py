@@ -7,6 +7,7 @@ from consortium_mcp._util.frozen_model import FrozenModel
 from consortium_mcp.engine.judging import judging_methods
 from consortium_mcp.engine.outcome import was_decided
 from consortium_mcp.records import Iteration, MemberResponse, Rating, Run
+from consortium_mcp.store import Store
 from consortium_mcp.text.comparing import agreement
 
 BINS = ((0.0, 0.5), (0.5, 0.7), (0.7, 0.8), (0.8, 0.9), (0.9, 1.01))
@@ -90,6 +91,14 @@ class Stats(FrozenModel):
 
     members: tuple[MemberStats, ...]
     """By model, most asked first."""
+
+
+def load_stats(store: Store, limit: int = 1000) -> Stats:
+    """The statistics of the newest runs and all ratings."""
+    ratings = store.ratings.list_newest.sync()
+    run_ids = dict.fromkeys([rating.run_id for rating in ratings])
+    run_ids |= dict.fromkeys(run.run_id for run in store.outlines.find.sync(limit=limit))
+    return make_stats((store.runs.load.sync(run_id) for run_id in run_ids), ratings)
 
 
 def make_stats(runs: Iterable[Run], ratings: Iterable[Rating]) -> Stats:

@@ -4,6 +4,7 @@ import time
 from dataclasses import dataclass
 
 from consortium_mcp.store.consortiums import SavedConsortiums
+from consortium_mcp.store.part import Part, reads
 
 
 @dataclass(frozen=True)
@@ -27,28 +28,30 @@ NOTHING = ChangeMarkers(runs=(None, None), under_way={}, consortiums={}, rated_u
 """The marks of a database in which nothing was written."""
 
 
-class Marking(SavedConsortiums):
+class Markers(Part):
     """Notices what was written."""
 
+    @reads
     def data_version(self) -> int:
         """A number that changes with every commit to the file; asking costs next to nothing."""
-        version: int = self.read("PRAGMA data_version")[0][0]
+        version: int = self.database.read("PRAGMA data_version")[0][0]
         return version
 
-    def load_marks(self) -> ChangeMarkers:
+    @reads
+    def load(self) -> ChangeMarkers:
         """The marks as they stand."""
         end = "SELECT run_id FROM runs ORDER BY run_id {} LIMIT 1"  # min() would look at every run
-        ends = self.read(f"SELECT ({end.format('ASC')}), ({end.format('DESC')})")[0]
+        ends = self.database.read(f"SELECT ({end.format('ASC')}), ({end.format('DESC')})")[0]
         under_way = (
             "SELECT run_id, (SELECT coalesce(max(iteration), 0) FROM calls WHERE calls.run_id = runs.run_id), "
             "(SELECT count(*) FROM calls WHERE calls.run_id = runs.run_id AND calls.state = 'done'), "
             "(SELECT count(*) FROM iterations WHERE iterations.run_id = runs.run_id) "
             "FROM runs WHERE status = 'running' AND lease_until >= ?"
         )
-        rated = self.read("SELECT datetime_utc FROM ratings ORDER BY datetime_utc DESC LIMIT 1")
+        rated = self.database.read("SELECT datetime_utc FROM ratings ORDER BY datetime_utc DESC LIMIT 1")
         return ChangeMarkers(
             runs=(ends[0], ends[1]),
-            under_way={row[0]: (row[1], row[2], row[3]) for row in self.read(under_way, [time.time()])},
-            consortiums=self.list_save_times(),
+            under_way={row[0]: (row[1], row[2], row[3]) for row in self.database.read(under_way, [time.time()])},
+            consortiums=SavedConsortiums(self.database).list_save_times.sync(),
             rated_utc=rated[0]["datetime_utc"] if rated else None,
         )

@@ -9,56 +9,69 @@ from consortium_mcp.records import now_utc
 from consortium_mcp.records.consortium import Consortium, load_saved_form
 from consortium_mcp.store.database import insert
 from consortium_mcp.store.names import SavedNames
+from consortium_mcp.store.part import reads, writes
 
 
 class SavedConsortiums(SavedNames):
     """The definitions by name."""
 
-    def save_consortium(self, name: str, consortium: Consortium, taken_from: str | None = None) -> None:
+    @writes
+    def save(self, name: str, consortium: Consortium, taken_from: str | None = None) -> None:
         """Save a definition under a name; what stood there is replaced."""
-        row = {"name": name, "config": json.dumps(consortium.saved_form()), "created_at": now_utc()}
-        if caller := self.reader():
-            self.write(lambda c: insert(c, "caller_consortiums", {**row, "caller": caller}, replace=True))
+        config = json.dumps(consortium.saved_form())
+        row: dict[str, str | None] = {"name": name, "config": config, "created_at": now_utc()}
+        if caller := self.database.reader():
+            table, row["caller"] = "caller_consortiums", caller
         else:
-            self.write(lambda c: insert(c, "consortium_configs", {**row, "taken_from": taken_from}, replace=True))
+            table, row["taken_from"] = "consortium_configs", taken_from
+        self.database.write(lambda c: insert(c, table, row, replace=True))
 
-    def load_consortium(self, name: str) -> Consortium:
+    @reads
+    def load(self, name: str) -> Consortium:
         """Load a definition.
 
         Raises:
             NotFoundError: nothing is saved under that name.
             InvalidConsortiumError: the saved row breaks a rule.
         """
-        rows = self.read("SELECT CAST(config AS BLOB) AS config FROM consortium_configs WHERE name = ?", [name])
+        rows = self.database.read(
+            "SELECT CAST(config AS BLOB) AS config FROM consortium_configs WHERE name = ?", [name]
+        )
         if not rows:
             raise self._not_found(name)
         return load_saved_form(_json_row(rows[0]["config"], name))
 
+    @reads
     def list_own_names(self) -> list[str]:
         """The names that the caller saved itself, damaged rows included; a caller without a name owns all."""
-        if caller := self.reader():
-            rows = self.read("SELECT name FROM caller_consortiums WHERE caller = ? ORDER BY name", [caller])
+        if caller := self.database.reader():
+            rows = self.database.read("SELECT name FROM caller_consortiums WHERE caller = ? ORDER BY name", [caller])
             return [row["name"] for row in rows]
-        return self.list_consortium_names()
+        return self.list_names.sync()
 
+    @reads
     def list_save_times(self) -> dict[str, str]:
         """When each was saved last, ISO 8601 in UTC, by name in alphabetical order."""
-        rows = self.read("SELECT name, created_at FROM consortium_configs ORDER BY name")
+        rows = self.database.read("SELECT name, created_at FROM consortium_configs ORDER BY name")
         return {row["name"]: row["created_at"] for row in rows}
 
-    def list_consortiums(self) -> tuple[dict[str, Consortium], dict[str, str]]:
+    @reads
+    def list_all(self) -> tuple[dict[str, Consortium], dict[str, str]]:
         """Every saved definition by name, and why a row could not be read, by name."""
         loaded: dict[str, Consortium] = {}
         damaged: dict[str, str] = {}
         # As bytes: one text that is not UTF-8 would end the reading of all.
-        for row in self.read("SELECT name, CAST(config AS BLOB) AS config FROM consortium_configs ORDER BY name"):
+        for row in self.database.read(
+            "SELECT name, CAST(config AS BLOB) AS config FROM consortium_configs ORDER BY name"
+        ):
             try:
                 loaded[row["name"]] = load_saved_form(_json_row(row["config"], row["name"]))
             except ConsortiumError as error:
                 damaged[row["name"]] = str(error)
         return loaded, damaged
 
-    def delete_consortium(self, name: str) -> Consortium | None:
+    @writes
+    def delete(self, name: str) -> Consortium | None:
         """Delete a definition and return it; None when its row was damaged.
 
         Raises:
@@ -66,33 +79,37 @@ class SavedConsortiums(SavedNames):
             ConsortiumError: it is no caller's own.
         """
         try:
-            removed = self.load_consortium(name)
+            removed = self.load.sync(name)
         except NotFoundError:
             raise
         except ConsortiumError:
             removed = None
         table, owned = "consortium_configs", {"name": name}
-        if caller := self.reader():
+        if caller := self.database.reader():
             table, owned = "caller_consortiums", {"name": name, "caller": caller}
         where = " AND ".join(f"{column} = :{column}" for column in owned)
-        if not self.write(lambda c: c.execute(f"DELETE FROM {table} WHERE {where}", owned).rowcount):
-            if caller is None or name not in self.list_consortium_names():  # somebody else was faster
+        if not self.database.write(lambda c: c.execute(f"DELETE FROM {table} WHERE {where}", owned).rowcount):
+            if caller is None or name not in self.list_names.sync():  # somebody else was faster
                 raise self._not_found(name)
             raise ConsortiumError(f"The consortium {name!r} is the server's, for all its callers; it stays.")
         return removed
 
     def _not_found(self, name: str) -> NotFoundError:
-        saved = ", ".join(self.list_consortium_names()) or "none"
+        saved = ", ".join(self.list_names.sync()) or "none"
         return NotFoundError(f"No consortium named {name!r}. Saved: {saved}. list_consortiums shows them.")
 
+    @reads
     def list_takeovers(self) -> dict[str, list[str]]:
         """The files of llm-consortium that were read, and which names each held then."""
-        return {row["path"]: json.loads(row["names"]) for row in self.read("SELECT path, names FROM takeovers")}
+        return {
+            row["path"]: json.loads(row["names"]) for row in self.database.read("SELECT path, names FROM takeovers")
+        }
 
+    @writes
     def save_takeover(self, path: str, names: Sequence[str] = ()) -> None:
         """Note that a file of llm-consortium was read to its end, and the names in it."""
         row = (path, now_utc(), json.dumps(names))
-        self.write(lambda c: c.execute("INSERT OR REPLACE INTO takeovers VALUES (?, ?, ?)", row) and None)
+        self.database.write(lambda c: c.execute("INSERT OR REPLACE INTO takeovers VALUES (?, ?, ?)", row) and None)
 
 
 def _json_row(text: bytes, name: str) -> dict[str, Any]:

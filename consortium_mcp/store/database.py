@@ -97,9 +97,9 @@ class DatabaseFile:
         except sqlite3.Error as error:
             raise StoreUnusableError(why_unusable(self.path, error)) from error
 
-    async def loaded(self, read: Callable[..., T], *arguments: Any) -> T:
-        """Call one of our methods that read, in the one thread that reads: more would only wait for each other."""
-        return await anyio.to_thread.run_sync(partial(read, *arguments), limiter=self._reading)
+    async def in_reader(self, call: Callable[[], T]) -> T:
+        """Make a call that reads, in the one thread that reads: more would only wait for each other."""
+        return await anyio.to_thread.run_sync(call, limiter=self._reading)
 
     def _connection(self) -> sqlite3.Connection:
         """The one that shows what the current caller may see: a rule for both would keep SQLite from either's index."""
@@ -122,15 +122,15 @@ class DatabaseFile:
         except sqlite3.Error as error:
             raise StoreUnusableError(why_unusable(self.path, error)) from error
 
-    async def saved(self, write: Callable[..., T], *arguments: Any) -> T:
-        """Call one of our methods that write, without a thread for it, and to its end even when we are cancelled.
+    async def in_writer(self, call: Callable[[], T]) -> T:
+        """Make a call that writes, in the one thread that writes, and to its end even when we are cancelled.
 
-        What arrived is kept; many that come in the same instant are one transaction. Raises what the method raises.
+        What arrived is kept; many that come in the same instant are one transaction. Raises what the call raises.
         """
-        call = partial(copy_context().run, write, *arguments)
+        context = copy_context()
         try:
             with anyio.CancelScope(shield=True):
-                result = await asyncio.wrap_future(self._writer.submit(lambda connection: call()))
+                result = await asyncio.wrap_future(self._writer.submit(lambda connection: context.run(call)))
         except sqlite3.Error as error:
             raise StoreUnusableError(why_unusable(self.path, error)) from error
         return result

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from consortium_mcp.records import Budget, CallResult, CallSpec, Turn, now_utc
-from consortium_mcp.store.database import DatabaseFile, insert, insert_sql
+from consortium_mcp.store.database import insert, insert_sql
 from consortium_mcp.store.leases import is_held
+from consortium_mcp.store.part import Part, reads, writes
 from consortium_mcp.store.rows import RESULT_COLUMNS, result_of
 
 
@@ -52,9 +53,10 @@ class LeaseLost:
     """The run is another process's by now, or somebody wants it cancelled."""
 
 
-class Journal(DatabaseFile):
+class Journal(Part):
     """Calls, their attempts, and what they used."""
 
+    @writes
     def begin_attempt(
         self,
         run_id: str,
@@ -91,8 +93,9 @@ class Journal(DatabaseFile):
             _reserve(connection, run_id, spec.call_id, attempt, reservation, budgets)
             return AttemptStarted(attempt)
 
-        return self.write(begin)
+        return self.database.write(begin)
 
+    @writes
     def settle_attempt(
         self, run_id: str, call_id: str, attempt: int, result: CallResult, cost_usd: float | None, final: bool = False
     ) -> CallResult:
@@ -123,8 +126,9 @@ class Journal(DatabaseFile):
                 _spend_more(connection, run_id, noted["day"], 0, *more, 0)
             return _finish(connection, run_id, call_id, result, "done") if final else result
 
-        return self.write(settle)
+        return self.database.write(settle)
 
+    @writes
     def withdraw_attempt(self, run_id: str, call_id: str, attempt: int) -> None:
         """Take back an attempt that was noted and never made: nothing of it is spent."""
 
@@ -142,8 +146,9 @@ class Journal(DatabaseFile):
             tokens, cost = row["reserved_tokens"], row["reserved_usd"]
             _spend_more(connection, run_id, row["day"], -1, -tokens, -(cost or 0.0), -int(cost is None))
 
-        self.write(withdraw)
+        self.database.write(withdraw)
 
+    @writes
     def finish_call(
         self, run_id: str, spec: CallSpec, result: CallResult, asked: bool = True, owner: str | None = None
     ) -> None:
@@ -163,8 +168,9 @@ class Journal(DatabaseFile):
             insert(connection, "calls", call, ignore=True)
             _finish(connection, run_id, spec.call_id, result, "done" if asked else "begun")
 
-        self.write(finish)
+        self.database.write(finish)
 
+    @writes
     def copy_calls(self, from_run: str, to_run: str, call_ids: Collection[str]) -> None:
         """Give a run calls of another one, with what they gave; nothing is spent by it."""
         columns = ", ".join(("model", "options", "question_id", "state", *RESULT_COLUMNS))
@@ -173,8 +179,9 @@ class Journal(DatabaseFile):
             f"SELECT ?, call_id, iteration, label, 0, {columns} FROM calls WHERE run_id = ? AND call_id = ?"
         )
         rows = [[to_run, from_run, call_id] for call_id in call_ids]
-        self.write(lambda connection: connection.executemany(sql, rows) and None)
+        self.database.write(lambda connection: connection.executemany(sql, rows) and None)
 
+    @writes
     def forget_iterations(self, run_id: str, after: int) -> None:
         """Take back what was copied of later iterations, where a run ended before it came to them."""
 
@@ -182,11 +189,12 @@ class Journal(DatabaseFile):
             connection.execute("DELETE FROM iterations WHERE run_id = ? AND number > ?", [run_id, after])
             connection.execute("DELETE FROM calls WHERE run_id = ? AND iteration > ?", [run_id, after])
 
-        self.write(forget)
+        self.database.write(forget)
 
+    @reads
     def load_spending(self, scope: str) -> tuple[int, int, float]:
         """Calls, tokens and US dollars that a scope has used and reserved."""
-        rows = self.read("SELECT calls, tokens, cost_usd FROM spending WHERE scope = ?", [scope])
+        rows = self.database.read("SELECT calls, tokens, cost_usd FROM spending WHERE scope = ?", [scope])
         return (rows[0]["calls"], rows[0]["tokens"], rows[0]["cost_usd"]) if rows else (0, 0, 0.0)
 
 

@@ -5,7 +5,7 @@ import time
 from datetime import datetime
 
 from consortium_mcp.records import now_utc
-from consortium_mcp.store.database import DatabaseFile
+from consortium_mcp.store.part import Part, reads, writes
 
 LEASE_SECONDS = 30
 """How long a process holds a run without renewing its lease."""
@@ -21,16 +21,18 @@ WHERE run_id IN inside AND status = 'running'
 """
 
 
-class Leases(DatabaseFile):
+class Leases(Part):
     """Who works on which run."""
 
-    def renew_lease(self, run_id: str, owner: str) -> bool:
+    @writes
+    def renew(self, run_id: str, owner: str) -> bool:
         """Hold the run for another `LEASE_SECONDS`; False when somebody else holds it, or wants it cancelled."""
         until = time.time() + LEASE_SECONDS
         sql = "UPDATE runs SET lease_until = ? WHERE run_id = ? AND owner = ? AND cancel_requested = 0"
-        return self.write(lambda c: c.execute(sql, [until, run_id, owner]).rowcount) == 1
+        return self.database.write(lambda c: c.execute(sql, [until, run_id, owner]).rowcount) == 1
 
-    def claim_run(self, run_id: str, owner: str, deadline_utc: str) -> bool:
+    @writes
+    def claim(self, run_id: str, owner: str, deadline_utc: str) -> bool:
         """Take over an interrupted run, or hold on to one's own; of several who try, exactly one gets it.
 
         Args:
@@ -42,30 +44,34 @@ class Leases(DatabaseFile):
             "WHERE run_id = ? AND status = 'running' AND (owner = ? OR coalesce(lease_until, 0) < ?)"
         )
         values = [owner, now + LEASE_SECONDS, deadline_utc, run_id, owner, now]
-        return self.write(lambda c: c.execute(sql, values).rowcount) == 1
+        return self.database.write(lambda c: c.execute(sql, values).rowcount) == 1
 
+    @reads
     def held_until(self, run_id: str) -> datetime | None:
         """When the process that holds the run loses it, unless it renews its lease; None when nobody holds it."""
         sql = "SELECT lease_until FROM runs WHERE run_id = ? AND status = 'running' AND lease_until >= ?"
-        rows = self.read(sql, [run_id, time.time()])
+        rows = self.database.read(sql, [run_id, time.time()])
         return datetime.fromtimestamp(rows[0]["lease_until"]).astimezone() if rows else None
 
-    def release_run(self, run_id: str, owner: str) -> bool:
+    @writes
+    def release(self, run_id: str, owner: str) -> bool:
         """Let go of a run, which then reads interrupted until somebody goes on with it; False where it is to end."""
         sql = (
             "UPDATE runs SET owner = NULL, lease_until = NULL "
             "WHERE run_id = ? AND owner = ? AND status = 'running' AND cancel_requested = 0"
         )
-        return self.write(lambda c: c.execute(sql, [run_id, owner]).rowcount) == 1
+        return self.database.write(lambda c: c.execute(sql, [run_id, owner]).rowcount) == 1
 
+    @reads
     def list_interrupted(self, limit: int) -> list[str]:
         """The ids of interrupted runs, newest first; not those inside another one, which goes on with them itself."""
         sql = (
             "SELECT run_id FROM runs WHERE status = 'running' AND coalesce(lease_until, 0) < ? "
             "AND parent_run IS NULL ORDER BY +run_id DESC LIMIT ?"  # sorted: the few open ones, not all in their order
         )
-        return [row["run_id"] for row in self.read(sql, [time.time(), limit])]
+        return [row["run_id"] for row in self.database.read(sql, [time.time(), limit])]
 
+    @writes
     def request_cancel(self, run_id: str) -> None:
         """Ask the process that holds the run to cancel it, which looks when it renews its lease; else it ends now."""
         request = "UPDATE runs SET cancel_requested = 1 WHERE run_id = ? AND status = 'running'"
@@ -79,7 +85,7 @@ class Leases(DatabaseFile):
             if connection.execute(end, [now_utc(), run_id, time.time()]).rowcount:
                 end_nested(connection, run_id)
 
-        self.write(write)
+        self.database.write(write)
 
 
 def is_held(connection: sqlite3.Connection, run_id: str, owner: str, *, calls: bool = False) -> bool:

@@ -46,7 +46,7 @@ def _take_file(store: Store, path: Path) -> Iterator[str]:
     """Take over what was not there when the file was last read: whoever has both programs may go on saving in it."""
     if not path.exists():
         return
-    seen = store.list_takeovers().get(str(path))
+    seen = store.consortiums.list_takeovers.sync().get(str(path))
     try:
         rows = saved_rows(path, PATIENCE_SECONDS if seen is None else GLANCE_SECONDS)
     except sqlite3.Error as error:
@@ -57,17 +57,17 @@ def _take_file(store: Store, path: Path) -> Iterator[str]:
     for name, config in new:
         yield from _take_row(store, path, name, config)
     if new or seen is None:
-        store.save_takeover(str(path), [str(name) for name, _ in rows])
+        store.consortiums.save_takeover.sync(str(path), [str(name) for name, _ in rows])
 
 
 def _take_row(store: Store, path: Path, name: Any, config: Any) -> Iterator[str]:
-    if name in store.list_consortium_names():
+    if name in store.consortiums.list_names.sync():
         return
     try:
         if not isinstance(name, str):
             raise TypeError("its name is no text")
         consortium, changes = _as_ours(json.loads(config))
-        store.save_consortium(name, consortium, taken_from=str(path))
+        store.consortiums.save.sync(name, consortium, taken_from=str(path))
     except (ValueError, TypeError, ConsortiumError) as error:
         yield f"The consortium {name!r} in {path} was not taken over: {error}"
     else:

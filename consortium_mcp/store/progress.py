@@ -5,8 +5,8 @@ import time
 from typing import Literal
 
 from consortium_mcp.records import CallProgress, Progress
-from consortium_mcp.store.database import DatabaseFile
-from consortium_mcp.store.rows import is_member, ms_between, place
+from consortium_mcp.store.part import Part, reads
+from consortium_mcp.store.rows import ms_between, place
 from consortium_mcp.store.runs import STATUS_SEEN, no_such_run
 
 _CALLS_AND_LAST_ATTEMPTS = """
@@ -19,20 +19,23 @@ _CALLS_AND_LAST_ATTEMPTS = """
 """
 
 
-class RunProgress(DatabaseFile):
+class RunProgress(Part):
     """What can be said of a run under way."""
 
-    def load_progress(self, run_id: str) -> Progress:
+    @reads
+    def load(self, run_id: str) -> Progress:
         """How far a run is, from what is written. Raises NotFoundError."""
-        rows = self.read(f"SELECT {STATUS_SEEN} AS status, ended_utc FROM runs WHERE run_id = ?", [time.time(), run_id])
+        rows = self.database.read(
+            f"SELECT {STATUS_SEEN} AS status, ended_utc FROM runs WHERE run_id = ?", [time.time(), run_id]
+        )
         if not rows:
-            raise no_such_run(self, run_id)
-        calls = self.read(_CALLS_AND_LAST_ATTEMPTS, [run_id])
+            raise no_such_run(self.database, run_id)
+        calls = self.database.read(_CALLS_AND_LAST_ATTEMPTS, [run_id])
         current = max((call["iteration"] for call in calls), default=0)
         asked = [call for call in calls if call["iteration"] == current]
-        members = sorted((call for call in asked if is_member(call["call_id"])), key=place)
+        members = sorted((call for call in asked if place(call)), key=place)
         members += _awaited_again(calls, current, {call["label"] for call in members})
-        judging = [call for call in asked if not is_member(call["call_id"])]
+        judging = [call for call in asked if not place(call)]
         until = min((call["begun_utc"] for call in judging if call["begun_utc"]), default=rows[0]["ended_utc"])
         shown = [_late(call, until) for call in map(_progress_of, members)]
         return Progress(
@@ -45,7 +48,7 @@ class RunProgress(DatabaseFile):
 
 def _awaited_again(calls: list[sqlite3.Row], current: int, asked: set[str]) -> list[sqlite3.Row]:
     """Calls to instances that were late in an earlier iteration: they stand for this one, too."""
-    earlier = {call["label"]: call for call in calls if is_member(call["call_id"]) and call["iteration"] < current}
+    earlier = {call["label"]: call for call in calls if place(call) and call["iteration"] < current}
     return [call for label, call in earlier.items() if label not in asked and call["state"] != "done"]
 
 
@@ -55,7 +58,7 @@ def _progress_of(row: sqlite3.Row) -> CallProgress:
     counted = [row[column] for column in ("input_tokens", "output_tokens") if row[column] is not None]
     return CallProgress(
         label=row["label"],
-        asks_member=is_member(row["call_id"]),
+        asks_member=place(row) > 0,
         state=state,
         error_kind=row["attempt_kind"] if state == "waiting" else row["error_kind"],
         began_utc=row["begun_utc"],

@@ -10,8 +10,9 @@ from contextlib import closing
 from typing import Any
 
 from consortium_mcp.errors import StoreUnusableError
-from consortium_mcp.store.database import DatabaseFile, connect, why_unusable
+from consortium_mcp.store.database import connect, why_unusable
 from consortium_mcp.store.journal import run_scope
+from consortium_mcp.store.part import Part
 
 STEP_SECONDS = 0.03
 """How long a step may go on: about as long as SQLite's pauses while another process waits for the lock."""
@@ -26,7 +27,7 @@ _NOT_HELD = "NOT (status = 'running' AND coalesce(lease_until, 0) >= ?)"
 """Whether no process works on a run; the one parameter is the time now."""
 
 
-class Pruning(DatabaseFile):
+class Pruning(Part):
     """Removes runs that nobody works on."""
 
     def list_prunable(self, before_utc: str | None, keep: int | None) -> dict[str, str]:
@@ -45,12 +46,12 @@ class Pruning(DatabaseFile):
             sql += " AND run_id <= (SELECT run_id FROM runs ORDER BY run_id DESC LIMIT 1 OFFSET ?)"
             values.append(keep)
         order = "run_id" if before_utc is None else "created_utc"
-        return {row["run_id"]: row["created_utc"] for row in self.read(f"{sql} ORDER BY {order}", values)}
+        return {row["run_id"]: row["created_utc"] for row in self.database.read(f"{sql} ORDER BY {order}", values)}
 
     def delete_runs(self, run_ids: Iterable[str]) -> Iterator[list[str]]:
         """Remove these runs but those that a process has begun to work on meanwhile; gives which are gone, by steps."""
         left = iter(run_ids)
-        while step := self.write(lambda connection: _delete(connection, left)):
+        while step := self.database.write(lambda connection: _delete(connection, left)):
             yield [run_id for run_id, is_gone in step.items() if is_gone]
             time.sleep(PAUSE_SECONDS)
 
@@ -63,7 +64,7 @@ class Pruning(DatabaseFile):
         """
         before = self._size_bytes()
         try:
-            with closing(connect(self.path)) as connection:
+            with closing(connect(self.database.path)) as connection:
                 if connection.execute("PRAGMA auto_vacuum").fetchone()[0] == 0:
                     connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
                     connection.execute("VACUUM")
@@ -71,11 +72,11 @@ class Pruning(DatabaseFile):
                     time.sleep(PAUSE_SECONDS)
                 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         except sqlite3.Error as error:
-            raise StoreUnusableError(why_unusable(self.path, error)) from error
+            raise StoreUnusableError(why_unusable(self.database.path, error)) from error
         return max(0, before - self._size_bytes())
 
     def _size_bytes(self) -> int:
-        files = (self.path, self.path.with_name(self.path.name + "-wal"))
+        files = (self.database.path, self.database.path.with_name(self.database.path.name + "-wal"))
         return sum(file.stat().st_size for file in files if file.exists())
 
 

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from consortium_mcp.records import (
     Budget,
+    CallId,
     CallResult,
     Iteration,
     Measures,
@@ -57,7 +58,7 @@ def run_of(row: sqlite3.Row, iterations: tuple[Iteration, ...], usage: Usage) ->
 
 
 def _parent_of(row: sqlite3.Row) -> Parent | None:
-    return Parent(run_id=row["parent_run"], call_id=row["parent_call"]) if row["parent_run"] else None
+    return Parent(run_id=row["parent_run"], call_id=CallId(row["parent_call"])) if row["parent_run"] else None
 
 
 def result_of(row: sqlite3.Row) -> CallResult:
@@ -69,23 +70,20 @@ def _response_of(row: sqlite3.Row, late: bool, until: str | None = None) -> Memb
     has_result = row["state"] == "done" or row["error_kind"] is not None
     result = result_of(row) if has_result else None
     waited_ms = ms_between(row["begun_utc"], until)
-    return MemberResponse.of(row["call_id"], row["label"], row["model"], result, late, row["cost_usd"], waited_ms)
+    call_id, label, model = CallId(row["call_id"]), row["label"], row["model"]
+    return MemberResponse.of(call_id, label, model, result, late, row["cost_usd"], waited_ms)
 
 
 def _response_in(calls: dict[str, sqlite3.Row], call_id: str, late: bool, until: str | None) -> MemberResponse:
     if call_id in calls:
         return _response_of(calls[call_id], late, until)
     lost = CallResult(error_kind="internal", error="Its response could not be saved.")
-    return MemberResponse.of(call_id, call_id, "unknown", lost, late)
+    return MemberResponse.of(CallId(call_id), call_id, "unknown", lost, late)
 
 
 def responses_so_far(number: int, calls: dict[str, sqlite3.Row]) -> tuple[MemberResponse, ...]:
     """The responses of an iteration under way, in the declared order."""
-    done = [
-        row
-        for row in calls.values()
-        if row["iteration"] == number and is_member(row["call_id"]) and row["state"] == "done"
-    ]
+    done = [row for row in calls.values() if row["iteration"] == number and place(row) and row["state"] == "done"]
     return tuple(_response_of(row, late=False) for row in sorted(done, key=place))
 
 
@@ -109,7 +107,7 @@ def _went_on(number: int, calls: dict[str, sqlite3.Row]) -> str | None:
     after = (
         row["begun_utc"]
         for row in calls.values()
-        if row["iteration"] > number or (row["iteration"] == number and not is_member(row["call_id"]))
+        if row["iteration"] > number or (row["iteration"] == number and not place(row))
     )
     return min((moment for moment in after if moment), default=None)
 
@@ -122,11 +120,6 @@ def ms_between(begun_utc: str | None, until_utc: str | None) -> int:
     return max(0, round(waited.total_seconds() * 1000))
 
 
-def is_member(call_id: str) -> bool:
-    """Whether a call asked an instance, as `i1/m3` did, and not the arbiter."""
-    return call_id.partition("/")[2].startswith("m")
-
-
 def place(call: sqlite3.Row) -> int:
-    """The place of a call to an instance in its iteration, from 1."""
-    return int(call["call_id"].partition("/m")[2])
+    """The place of a call to an instance in its iteration, from 1; 0 for a call to the arbiter."""
+    return CallId(call["call_id"]).place or 0

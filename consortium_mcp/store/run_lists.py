@@ -3,7 +3,7 @@
 import time
 
 from consortium_mcp.records import RunOutline
-from consortium_mcp.store.database import DatabaseFile
+from consortium_mcp.store.part import Part, reads
 from consortium_mcp.store.run_queries import select_runs
 from consortium_mcp.store.runs import STATUS_SEEN
 
@@ -16,10 +16,11 @@ NEWEST = 1_000
 """Among how many runs a part of an id is looked for, which no index can find."""
 
 
-class Outlines(DatabaseFile):
+class Outlines(Part):
     """Lists of runs that stay fast however many there are."""
 
-    def list_outlines(
+    @reads
+    def find(
         self,
         query: str | None = None,
         consortium: str | None = None,
@@ -28,18 +29,20 @@ class Outlines(DatabaseFile):
         before: str | None = None,
     ) -> list[RunOutline]:
         """Runs, newest first; the arguments are those of `list_runs`."""
-        sql, values = select_runs(_COLUMNS, query, consortium, status, before, limit, self.reader())
-        return [RunOutline(**dict(row)) for row in self.read(sql, [time.time(), *values])]
+        sql, values = select_runs(_COLUMNS, query, consortium, status, before, limit, self.database.reader())
+        return [RunOutline(**dict(row)) for row in self.database.read(sql, [time.time(), *values])]
 
-    def list_run_ids(self) -> list[str]:
+    @reads
+    def list_ids(self) -> list[str]:
         """Every run's id, newest first."""
-        return [row["run_id"] for row in self.read("SELECT run_id FROM runs ORDER BY run_id DESC")]
+        return [row["run_id"] for row in self.database.read("SELECT run_id FROM runs ORDER BY run_id DESC")]
 
-    def find_run_ids(self, part: str, limit: int) -> list[str]:
+    @reads
+    def find_ids(self, part: str, limit: int) -> list[str]:
         """The ids that begin with a text, newest first, and then those of the `NEWEST` that contain it elsewhere."""
         begin = "SELECT run_id FROM runs WHERE run_id >= ? AND run_id < ? ORDER BY run_id DESC LIMIT ?"
-        found = [row["run_id"] for row in self.read(begin, [part, f"{part}\U0010ffff", limit])]
+        found = [row["run_id"] for row in self.database.read(begin, [part, f"{part}\U0010ffff", limit])]
         if part and len(found) < limit:
-            newest = self.read("SELECT run_id FROM runs ORDER BY run_id DESC LIMIT ?", [NEWEST])
+            newest = self.database.read("SELECT run_id FROM runs ORDER BY run_id DESC LIMIT ?", [NEWEST])
             found += [row["run_id"] for row in newest if part in row["run_id"]]
         return list(dict.fromkeys(found))[:limit]

@@ -16,6 +16,7 @@ from consortium_mcp.records import (
 )
 from consortium_mcp.store.database import DatabaseFile, insert
 from consortium_mcp.store.leases import LEASE_SECONDS, end_nested, is_held
+from consortium_mcp.store.part import Part, reads, writes
 from consortium_mcp.store.rows import iteration_of, responses_so_far, run_of
 from consortium_mcp.store.run_queries import select_runs
 
@@ -68,10 +69,11 @@ class RunCapacity:
             )
 
 
-class Runs(DatabaseFile):
+class Runs(Part):
     """The record of every run."""
 
-    def open_run(
+    @writes
+    def open(
         self,
         run: Run,
         owner: str,
@@ -134,14 +136,16 @@ class Runs(DatabaseFile):
             insert(connection, "runs", row)
             return None
 
-        return self.write(open_or_join)
+        return self.database.write(open_or_join)
 
+    @writes
     def note_received(self, run_id: str) -> None:
         """Note that a caller was given the run's answer."""
         sql = "UPDATE runs SET received_utc = ? WHERE run_id = ? AND received_utc IS NULL AND status <> 'running'"
-        self.write(lambda c: c.execute(sql, [now_utc(), run_id]) and None)
+        self.database.write(lambda c: c.execute(sql, [now_utc(), run_id]) and None)
 
-    def close_run(self, run: Run, owner: str, last: Iteration | None = None) -> None:
+    @writes
+    def close(self, run: Run, owner: str, last: Iteration | None = None) -> None:
         """Write how the run ended, and let go of it; one that has ended, or that another process holds, stays as it is.
 
         So a cancellation that comes a moment too late does not take the answer away.
@@ -169,12 +173,13 @@ class Runs(DatabaseFile):
 
         def close(connection: sqlite3.Connection) -> None:
             if last is not None:
-                self.save_iteration(run.run_id, last, owner)
+                self.save_iteration.sync(run.run_id, last, owner)
             if connection.execute(sql, row).rowcount:
                 end_nested(connection, run.run_id)
 
-        self.write(close)
+        self.database.write(close)
 
+    @writes
     def save_iteration(self, run_id: str, iteration: Iteration, owner: str | None = None) -> None:
         """Write an iteration: who was heard, and what the arbiter made of it; the texts are in the journal already.
 
@@ -197,20 +202,22 @@ class Runs(DatabaseFile):
             if owner is None or is_held(connection, run_id, owner):
                 insert(connection, "iterations", row, replace=True)
 
-        self.write(save)
+        self.database.write(save)
 
-    def load_run(self, run_id: str) -> Run:
+    @reads
+    def load(self, run_id: str) -> Run:
         """Load a run as it stands, with all that has arrived so far.
 
         Raises:
             NotFoundError: there is no such run; names the newest ones.
         """
-        rows = self.read("SELECT * FROM runs WHERE run_id = ?", [run_id])
+        rows = self.database.read("SELECT * FROM runs WHERE run_id = ?", [run_id])
         if not rows:
-            raise no_such_run(self, run_id)
+            raise no_such_run(self.database, run_id)
         return run_of(rows[0], self._iterations(run_id, rows[0]["ended_utc"]), self._usage(run_id))
 
-    def list_runs(
+    @reads
+    def find(
         self,
         query: str | None = None,
         consortium: str | None = None,
@@ -227,13 +234,15 @@ class Runs(DatabaseFile):
             limit: how many at most; None means all.
             before: the run id after which the list goes on; None means from the newest.
         """
-        rows = self.read(*select_runs("runs.*", query, consortium, status, before, limit, self.reader()))
+        rows = self.database.read(
+            *select_runs("runs.*", query, consortium, status, before, limit, self.database.reader())
+        )
         return [run_of(row, (), self._usage(row["run_id"])) for row in rows]
 
     def _iterations(self, run_id: str, ended_utc: str | None) -> tuple[Iteration, ...]:
         sql = f"SELECT *, ({_CALL_COST}) AS cost_usd, ({_CALL_BEGUN}) AS begun_utc FROM calls WHERE run_id = ?"
-        calls = {row["call_id"]: row for row in self.read(sql, [run_id])}
-        saved = self.read("SELECT * FROM iterations WHERE run_id = ? ORDER BY number", [run_id])
+        calls = {row["call_id"]: row for row in self.database.read(sql, [run_id])}
+        saved = self.database.read("SELECT * FROM iterations WHERE run_id = ? ORDER BY number", [run_id])
         iterations = [iteration_of(row, calls, ended_utc) for row in saved]
         asked = max((row["iteration"] for row in calls.values()), default=0)
         if asked > len(iterations) and (under_way := responses_so_far(asked, calls)):
@@ -247,7 +256,7 @@ class Runs(DatabaseFile):
             "sum(cost_usd) AS cost_usd, count(*) FILTER (WHERE cost_usd IS NULL) AS unpriced "
             "FROM attempts WHERE run_id = ?"
         )
-        totals = dict(self.read(spent, [run_id])[0])
+        totals = dict(self.database.read(spent, [run_id])[0])
         if not totals["calls"]:
             return Usage(input_tokens=0, output_tokens=0, cost_usd=0.0)
         if totals.pop("unpriced"):

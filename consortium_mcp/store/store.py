@@ -1,6 +1,10 @@
-"""The store: everything that we keep, in one file."""
+"""The store: everything that we keep, in one file, by subject."""
 
-from consortium_mcp.store.change_markers import Marking
+from pathlib import Path
+
+from consortium_mcp.store.change_markers import Markers
+from consortium_mcp.store.consortiums import SavedConsortiums
+from consortium_mcp.store.database import DatabaseFile
 from consortium_mcp.store.journal import Journal
 from consortium_mcp.store.leases import Leases
 from consortium_mcp.store.progress import RunProgress
@@ -10,5 +14,26 @@ from consortium_mcp.store.run_lists import Outlines
 from consortium_mcp.store.runs import Runs
 
 
-class Store(Marking, Runs, Leases, Outlines, RunProgress, Journal, Ratings, Pruning):
-    """Everything that we keep, in one file."""
+class Store:
+    """Everything that we keep, in one file.
+
+    In an event loop the parts' methods are awaited (`await store.runs.load(run_id)`); elsewhere they are called by
+    `sync` (`store.runs.load.sync(run_id)`).
+    """
+
+    def __init__(self, path: Path, shared: bool = False) -> None:
+        """Open the file as `DatabaseFile` does. Raises StoreUnusableError."""
+        self.database = database = DatabaseFile(path, shared)
+        self.runs = Runs(database)
+        self.outlines = Outlines(database)
+        self.progress = RunProgress(database)
+        self.journal = Journal(database)
+        self.leases = Leases(database)
+        self.consortiums = SavedConsortiums(database)
+        self.ratings = Ratings(database)
+        self.markers = Markers(database)
+        self.pruning = Pruning(database)
+
+    def close(self) -> None:
+        """Finish what is being written and close the file; a second time does nothing."""
+        self.database.close()

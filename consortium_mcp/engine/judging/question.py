@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from consortium_mcp.engine.judging.reader import outside_thinking
-from consortium_mcp.records import CallSpec, Iteration, MemberResponse, Run
+from consortium_mcp.records import CallId, CallSpec, Iteration, MemberResponse, Run
 from consortium_mcp.text.templates import clip, fill
 
 EARLIER_LIMIT = 6_000
@@ -37,7 +37,7 @@ def question(
         call: `role` (the end of the call id), `model`, and `label`.
     """
     return CallSpec(
-        call_id=f"i{iteration.number}/{call['role']}",
+        call_id=CallId.of(iteration.number, call["role"]),
         iteration=iteration.number,
         label=call["label"],
         model=call["model"],
@@ -68,7 +68,7 @@ def repair(run: Run, asked: CallSpec, form: str, reply: str, problem: str) -> Ca
         reply=_unmarked(clip(outside_thinking(reply) or reply, REPAIR_LIMIT), run),
         form=_form(run, form, asked.output_schema is not None),
     )
-    return asked.model_copy(update={"call_id": f"{asked.call_id}/repair1", "prompt": prompt, "history": ()})
+    return asked.model_copy(update={"call_id": asked.call_id.then("repair1"), "prompt": prompt, "history": ()})
 
 
 def _form(run: Run, form: str, reads_schema: bool) -> str:

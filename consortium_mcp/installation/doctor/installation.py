@@ -65,7 +65,7 @@ def check_database() -> Iterator[Check]:
     """Whether the database can be opened, read in full and written."""
     with ConsortiumService() as service:
         store = service.store
-        yield Check(about="Database", state="ok", found=f"{store.path}, {store.check()}")
+        yield Check(about="Database", state="ok", found=f"{store.database.path}, {store.database.check()}")
 
 
 def check_local_model() -> Check:

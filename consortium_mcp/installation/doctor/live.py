@@ -7,7 +7,7 @@ from consortium_mcp.installation.doctor.check import Check
 from consortium_mcp.models.calling import make_call
 from consortium_mcp.models.catalogue import Catalogue, ModelEntry, load_catalogue
 from consortium_mcp.models.local import LOCAL_MODEL_ID
-from consortium_mcp.records import CallResult, CallSpec
+from consortium_mcp.records import CallId, CallResult, CallSpec
 from consortium_mcp.records.consortium import Consortium, models_of
 from consortium_mcp.service.definitions import with_arbiter
 from consortium_mcp.service.service import ConsortiumService
@@ -34,9 +34,8 @@ async def call_models() -> list[Check]:
 
         async def call(entry: ModelEntry) -> None:
             service.clients.use_in(entry)
-            spec = CallSpec(
-                call_id="live", iteration=1, label=entry.model_id, model=entry.model_id, prompt=_LIVE_PROMPT
-            )
+            model = entry.model_id
+            spec = CallSpec(call_id=CallId.of_member(1, 1), iteration=1, label=model, model=model, prompt=_LIVE_PROMPT)
             result = await make_call(entry, spec, service.limits, LIVE_SECONDS, service.llm_log.write)
             checks[entry.model_id] = _called(entry, result)
 
@@ -52,7 +51,7 @@ async def call_models() -> list[Check]:
 
 def _hosted(service: ConsortiumService, catalogue: Catalogue) -> list[ModelEntry]:
     """The usable models, neither embedded nor consortiums themselves, that saved consortiums name, or the default."""
-    saved, _ = service.store.list_consortiums()
+    saved, _ = service.store.consortiums.list_all.sync()
     named: list[Consortium] = list(saved.values()) or [service.definitions.resolve(catalogue)[1]]
     allowed = service.settings.allowed_models
     found: dict[str, ModelEntry] = {}

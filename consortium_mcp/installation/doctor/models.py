@@ -71,7 +71,7 @@ def check_consortiums() -> Iterator[Check]:
     """Which saved consortiums can run, and whom a consult asks that names nobody."""
     catalogue = load_catalogue()
     with ConsortiumService() as service:
-        loaded, damaged = service.store.list_consortiums()
+        loaded, damaged = service.store.consortiums.list_all.sync()
         problems = {
             name: problem
             for name, one in loaded.items()

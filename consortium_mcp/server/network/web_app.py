@@ -93,13 +93,13 @@ class Readiness:
             if self._asked + READY_SECONDS < time.monotonic():
                 self._problem = await anyio.to_thread.run_sync(self._find_problem)
                 self._asked = time.monotonic()
-        problem = "the server is about to end" if self._runner.service.leaving else self._problem
+        problem = "the server is about to end" if self._runner.service.live_runs.leaving else self._problem
         return JSONResponse({"ready": problem is None, "why": problem}, 200 if problem is None else 503)
 
     def _find_problem(self) -> str | None:
         service = self._runner.service
         try:
-            service.store.check_writable()
+            service.store.database.check_writable()
         except StoreUnusableError:
             return "the database cannot be written; the log says more"
         try:

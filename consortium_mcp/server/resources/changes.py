@@ -58,7 +58,7 @@ class Changes:
     async def _look(self) -> None:
         """Announce what was written since the last look; what nobody listened to then is said late, not lost."""
         try:
-            version = await self._store.loaded(self._store.data_version)
+            version = await self._store.markers.data_version()
             if version == self._version and self._seen:
                 return
             for caller in self.listeners.callers() or {None}:
@@ -70,7 +70,7 @@ class Changes:
 
     async def _announce(self, caller: str | None) -> None:
         """Tell a caller what is new of what it can see; of one who begins to listen we know nothing, so all is new."""
-        now = await self._store.loaded(self._store.load_marks)
+        now = await self._store.markers.load()
         before, self._seen[caller] = self._seen.get(caller, NOTHING), now
         for event in dict.fromkeys(events_between(before, now)):
             await self.listeners.publish(event)

@@ -7,7 +7,7 @@ import anyio.to_thread
 from mcp_types import Completion, CompletionArgument, CompletionContext, PromptReference, ResourceTemplateReference
 
 from consortium_mcp.errors import ConsortiumError
-from consortium_mcp.records.uris import CONSORTIUMS, RUNS, segment_of
+from consortium_mcp.records.uris import CONSORTIUMS, RUNS
 from consortium_mcp.server.base.mcp_server import StrictServer
 
 if TYPE_CHECKING:  # the store is imported later than we are
@@ -73,24 +73,24 @@ def add_completion(completions: Completions, store: "Store") -> None:
 
 def consortium_names(store: "Store") -> Source:
     """The saved names."""
-    return lambda typed, filled: store.list_consortium_names()
+    return lambda typed, filled: store.consortiums.list_names.sync()
 
 
 def run_ids(store: "Store") -> Source:
     """The ids of runs, newest first."""
-    return lambda typed, filled: store.find_run_ids(typed.lower(), MOST + 1)
+    return lambda typed, filled: store.outlines.find_ids.sync(typed.lower(), MOST + 1)
 
 
 def _iterations(store: "Store") -> Source:
     def numbers(typed: str, filled: Mapping[str, str]) -> list[str]:
-        return [str(one.number) for one in store.load_run(filled.get("run_id", "")).iterations]
+        return [str(one.number) for one in store.runs.load.sync(filled.get("run_id", "")).iterations]
 
     return numbers
 
 
 def _responses(store: "Store") -> Source:
     def segments(typed: str, filled: Mapping[str, str]) -> list[str]:
-        run = store.load_run(filled.get("run_id", ""))
-        return [segment_of(one.response_id) for iteration in run.iterations for one in iteration.responses]
+        run = store.runs.load.sync(filled.get("run_id", ""))
+        return [one.response_id.segment for iteration in run.iterations for one in iteration.responses]
 
     return segments

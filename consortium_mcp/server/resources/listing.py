@@ -70,16 +70,16 @@ def _page(store: Store, fixed: Sequence[Resource], cursor: str | None) -> ListRe
         resources += saved[:PAGE]
         if len(saved) > PAGE:
             return ListResourcesResult(resources=resources, next_cursor=write_cursor("consortium", resources[-1].name))
-    runs = store.list_outlines(limit=PAGE + 1, before=key if kind == "run" else None)
+    runs = store.outlines.find.sync(limit=PAGE + 1, before=key if kind == "run" else None)
     more = write_cursor("run", runs[PAGE - 1].run_id) if len(runs) > PAGE else None
     return ListResourcesResult(resources=[*resources, *map(_run, runs[:PAGE])], next_cursor=more)
 
 
 def _dated(store: Store, fixed: Sequence[Resource]) -> list[Resource]:
     """The fixed resources, with when the lists among them changed last."""
-    newest = store.list_outlines(limit=1)
+    newest = store.outlines.find.sync(limit=1)
     dates = {
-        CONSORTIUMS: max(store.list_save_times().values(), default=None),
+        CONSORTIUMS: max(store.consortiums.list_save_times.sync().values(), default=None),
         RUNS: max((newest[0].ended_utc or newest[0].created_utc for _ in newest), default=None),
     }
     return [_modified(one, dates.get(one.uri)) for one in fixed]
@@ -92,8 +92,8 @@ def _modified(resource: Resource, when: str | None) -> Resource:
 
 def _consortiums(store: Store) -> list[Resource]:
     """Every saved consortium that can be read, by name."""
-    loaded, _ = store.list_consortiums()
-    saved = store.list_save_times()
+    loaded, _ = store.consortiums.list_all.sync()
+    saved = store.consortiums.list_save_times.sync()
     return [_consortium(name, one, saved.get(name)) for name, one in sorted(loaded.items())]
 
 

@@ -20,8 +20,8 @@ from mcp_types import (
 )
 
 from consortium_mcp.errors import ConsortiumError, NotFoundError
-from consortium_mcp.records import Iteration, MemberResponse, Run
-from consortium_mcp.records.uris import CONSORTIUMS, MODELS, RUNS, STATS, response_id_of
+from consortium_mcp.records import CallId, Iteration, MemberResponse, Run
+from consortium_mcp.records.uris import CONSORTIUMS, MODELS, RUNS, STATS
 from consortium_mcp.reports.markdown import transcript
 from consortium_mcp.server.base.mcp_server import StrictServer
 from consortium_mcp.server.base.sdk_private import lowlevel
@@ -29,7 +29,7 @@ from consortium_mcp.server.resources.listing import CONSORTIUM_NOTES, RUN_NOTES,
 from consortium_mcp.server.tools import list_known_models, list_saved
 from consortium_mcp.server.tools.results import RunSummary
 from consortium_mcp.service.runner import Runner
-from consortium_mcp.service.service import load_stats
+from consortium_mcp.service.stats import load_stats
 from consortium_mcp.text.chunks import PIECE, piece_of, read_piece_uri
 from consortium_mcp.text.templates import plain
 
@@ -51,7 +51,7 @@ def add_resources(server: StrictServer, runner: Runner) -> None:
     _add_runs(server, runner)
     _add_parts_of_runs(server, runner)
     add_listing(server, runner.service.store)
-    _read_in_pieces(server, _Begun(runner.service.store.reader))
+    _read_in_pieces(server, _Begun(runner.service.store.database.reader))
 
 
 def _notes(priority: float, *audience: Role) -> Annotations:
@@ -79,7 +79,7 @@ def _add_consortiums(server: StrictServer, runner: Runner) -> None:
     )
     async def consortium(name: str) -> str:
         """One saved definition."""
-        return definition_json(await _read(lambda: store.load_consortium(name)))
+        return definition_json(await _read(lambda: store.consortiums.load.sync(name)))
 
     @server.resource(MODELS, name="models", title="Models", mime_type=_JSON, annotations=_notes(0.5, "assistant"))
     async def models() -> str:
@@ -89,7 +89,7 @@ def _add_consortiums(server: StrictServer, runner: Runner) -> None:
     @server.resource(STATS, name="stats", title="Statistics", mime_type=_JSON, annotations=_notes(0.3))
     async def stats() -> str:
         """How far stated confidences were right, and how the members did."""
-        return (await _read(lambda: load_stats(runner.service))).model_dump_json(indent=1)
+        return (await _read(lambda: load_stats(runner.service.store))).model_dump_json(indent=1)
 
 
 def _add_runs(server: StrictServer, runner: Runner) -> None:
@@ -98,13 +98,13 @@ def _add_runs(server: StrictServer, runner: Runner) -> None:
     @server.resource(RUNS, name="runs", title="Newest runs", mime_type=_JSON, annotations=_notes(0.4))
     async def runs() -> str:
         """The newest 50 consultations."""
-        newest = await _read(lambda: store.list_outlines(limit=NEWEST))
+        newest = await _read(lambda: store.outlines.find.sync(limit=NEWEST))
         return json.dumps([RunSummary.of(run).model_dump(mode="json") for run in newest], indent=1)
 
     @server.resource(f"{RUNS}/{{run_id}}", name="run", title="A run", mime_type=_JSON, annotations=RUN_NOTES)
     async def run(run_id: str) -> str:
         """The whole record of one consultation."""
-        return (await _read(lambda: store.load_run(run_id))).model_dump_json(indent=1)
+        return (await _read(lambda: store.runs.load.sync(run_id))).model_dump_json(indent=1)
 
     @server.resource(
         f"{RUNS}/{{run_id}}/transcript.md",
@@ -115,7 +115,7 @@ def _add_runs(server: StrictServer, runner: Runner) -> None:
     )
     async def run_transcript(run_id: str) -> str:
         """Everything that was said in one consultation, to read."""
-        return await _read(lambda: transcript(store.load_run(run_id)))
+        return await _read(lambda: transcript(store.runs.load.sync(run_id)))
 
 
 def _add_parts_of_runs(server: StrictServer, runner: Runner) -> None:
@@ -130,7 +130,7 @@ def _add_parts_of_runs(server: StrictServer, runner: Runner) -> None:
     )
     async def run_iteration(run_id: str, iteration: str) -> str:
         """One iteration of a run, counted from 1: the responses, and what the arbiter made of them."""
-        return (await _read(lambda: _iteration(store.load_run(run_id), iteration))).model_dump_json(indent=1)
+        return (await _read(lambda: _iteration(store.runs.load.sync(run_id), iteration))).model_dump_json(indent=1)
 
     @server.resource(
         f"{RUNS}/{{run_id}}/responses/{{response_id}}",
@@ -141,7 +141,7 @@ def _add_parts_of_runs(server: StrictServer, runner: Runner) -> None:
     )
     async def run_response(run_id: str, response_id: str) -> str:
         """What one instance said in one iteration of a run; response_id as in i1-m3, for the response i1/m3."""
-        response = await _read(lambda: _response(store.load_run(run_id), response_id_of(response_id)))
+        response = await _read(lambda: _response(store.runs.load.sync(run_id), response_id))
         return plain(response.text or f"No text: {response.error}")
 
 
@@ -152,12 +152,18 @@ def _iteration(run: Run, number: str) -> Iteration:
     raise NotFoundError(f"The run {run.run_id} has no iteration {number[:40]!r}; it has {len(run.iterations)}, from 1.")
 
 
-def _response(run: Run, response_id: str) -> MemberResponse:
-    responses = {one.response_id: one for iteration in run.iterations for one in iteration.responses}
-    if response_id not in responses:
+def _response(run: Run, segment: str) -> MemberResponse:
+    responses: dict[str, MemberResponse] = {
+        one.response_id: one for iteration in run.iterations for one in iteration.responses
+    }
+    try:
+        wanted: str = CallId.of_segment(segment)
+    except ValueError:
+        wanted = segment
+    if wanted not in responses:
         there = ", ".join(list(responses)[:20]) or "none yet"
-        raise NotFoundError(f"The run {run.run_id} has no response {response_id[:40]!r}. There are: {there}.")
-    return responses[response_id]
+        raise NotFoundError(f"The run {run.run_id} has no response {wanted[:40]!r}. There are: {there}.")
+    return responses[wanted]
 
 
 class _Begun:

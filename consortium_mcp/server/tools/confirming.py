@@ -32,9 +32,9 @@ def overwriting(runner: Runner) -> Callable[..., Awaitable[Elicit[Confirmation] 
 
     async def confirm_overwriting(ctx: Context[Any, Any], name: str, overwrite: bool) -> Elicit[Confirmation] | None:
         store = runner.service.store
-        if overwrite or not _can_ask(ctx) or name not in await anyio.to_thread.run_sync(store.list_own_names):
+        if overwrite or not _can_ask(ctx) or name not in await store.consortiums.list_own_names():
             return None
-        loaded, _ = await anyio.to_thread.run_sync(store.list_consortiums)
+        loaded, _ = await store.consortiums.list_all()
         saved = definition_text(name, loaded[name]) if name in loaded else f"{name} (damaged)"
         return Elicit(f"A consortium of this name is saved already: {saved}. Replace it?", Confirmation)
 
@@ -57,7 +57,7 @@ def spending(runner: Runner) -> Callable[..., Awaitable[Elicit[Confirmation] | N
         if limit is None or dry_run or follows_run(ctx) or (max_cost_usd is not None and max_cost_usd <= limit):
             return None
         budget = Budget(max_calls=max_calls, max_cost_usd=max_cost_usd)
-        plan = await anyio.to_thread.run_sync(lambda: service.plan(prompt, budget=budget, **asked))
+        plan = await anyio.to_thread.run_sync(lambda: service.opener.plan(prompt, budget=budget, **asked))
         if plan.problems or (plan.cost_usd is not None and plan.cost_usd[1] <= limit):
             return None
         if not _can_ask(ctx):

@@ -90,8 +90,10 @@ def _add_consult(server: StrictServer, runner: Runner, cancellations: Cancellati
                 return await _follow(ctx, runner, run_id, wait_seconds)
         budget = Budget(max_calls=max_calls, max_cost_usd=max_cost_usd)
         if dry_run:
-            return plan_result(await anyio.to_thread.run_sync(lambda: service.plan(prompt, budget=budget, **asked)))
-        run = await service.opened(prompt, budget=budget, deadline_seconds=deadline_seconds, join=True, **asked)
+            return plan_result(
+                await anyio.to_thread.run_sync(lambda: service.opener.plan(prompt, budget=budget, **asked))
+            )
+        run = await service.opener.opened(prompt, budget=budget, deadline_seconds=deadline_seconds, join=True, **asked)
         runner.submit(run)
         with cancellations.following(ctx.request_context, run.run_id):
             return await _follow(ctx, runner, run.run_id, wait_seconds)
@@ -127,7 +129,7 @@ def _add_cancel_run(server: StrictServer, runner: Runner) -> None:
     async def cancel_run(run_id: RunId) -> Annotated[CallToolResult, ConsultResult]:
         """Stop a run: no further model is asked, what has arrived is kept."""
         await runner.cancel(run_id)
-        progress = await store.loaded(store.load_progress, run_id)
+        progress = await store.progress.load(run_id)
         shown = consult_result(await runner.load(run_id), progress)
         return shown.model_copy(update={"is_error": False})
 

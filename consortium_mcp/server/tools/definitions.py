@@ -78,7 +78,7 @@ def _add_save(server: StrictServer, runner: Runner) -> None:
 
         def save() -> tuple[Consortium, bool, str | None]:
             catalogue = load_catalogue()
-            hides = name in store.list_consortium_names() and name not in store.list_own_names()
+            hides = name in store.consortiums.list_names.sync() and name not in store.consortiums.list_own_names.sync()
             _, consortium = definitions.resolve(catalogue, models=models, description=description, **rules)
             definitions.save(name, consortium, catalogue, overwrite=overwrite or agreed)
             return consortium, hides, definitions.problem(name, consortium, catalogue)
@@ -124,7 +124,7 @@ def _add_remove(server: StrictServer, runner: Runner) -> None:
         name: Annotated[str, Field(description="As in list_consortiums.")],
     ) -> Annotated[CallToolResult, SavedConsortium]:
         """Remove a saved consortium; its runs stay."""
-        removed = await anyio.to_thread.run_sync(store.delete_consortium, name)
+        removed = await store.consortiums.delete(name)
         text = f"Removed {definition_text(name, removed) if removed else name}."
         return result(text, SavedConsortium(name=name, definition=removed), "it is gone")
 
@@ -144,7 +144,7 @@ def list_saved(runner: Runner) -> ConsortiumList:
     """Every saved consortium with its problem, damaged rows included, and what a new one can be made of."""
     service = runner.service
     catalogue = load_catalogue()
-    loaded, _ = service.store.list_consortiums()
+    loaded, _ = service.store.consortiums.list_all.sync()
     summaries = [
         ConsortiumSummary(name=name, problem=problem, definition=loaded.get(name))
         for name, problem in service.definitions.list_problems(catalogue).items()

@@ -35,7 +35,7 @@ def _add_list_runs(server: StrictServer, runner: Runner) -> None:
     ) -> Annotated[CallToolResult, RunList]:
         """List past consultations, newest first."""
         before = read_cursor(cursor, "run")[1] if cursor else None
-        runs = await store.loaded(store.list_outlines, query, consortium, status, limit + 1, before)
+        runs = await store.outlines.find(query, consortium, status, limit + 1, before)
         page = _page(runs, limit)
         lines = [f"{run.run_id} {run.status}: {run.prompt[:80]!r}" for run in page.runs]
         if page.next_cursor:
@@ -69,6 +69,6 @@ def _add_rate_run(server: StrictServer, runner: Runner) -> None:
             raise ConsortiumError("Give either a verdict (correct or wrong) or a score from 0 to 1.")
         given = score if score is not None else float(verdict == "correct")
         rating = Rating(run_id=run_id, score=given, note=note)
-        await store.loaded(store.load_progress, run_id)
-        await store.saved(store.save_rating, rating)
+        await store.progress.load(run_id)
+        await store.ratings.save(rating)
         return result(f"Rated {run_id}: {given:g}.", rating, "the note is kept whole")

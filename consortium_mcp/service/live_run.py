@@ -1,0 +1,158 @@
+"""Live runs: what this process knows of a run that it opened, works on or could not close; one object for each."""
+
+import logging
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import anyio
+
+from consortium_mcp.engine.answer_stream import AnswerStream
+from consortium_mcp.errors import StoreUnusableError
+from consortium_mcp.models.calling import ChunkSink, ignore
+from consortium_mcp.models.catalogue import Models
+from consortium_mcp.records import CallId, CallResult, CallSpec, Run, Status, Usage
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+@dataclass
+class LiveCall:
+    """A call that was asked for: under way, or done."""
+
+    done: anyio.Event = field(default_factory=anyio.Event)
+    result: CallResult | None = None
+
+
+@dataclass(eq=False)
+class LiveRun:
+    """What this process knows of one run, from its opening until its end is written."""
+
+    run_id: str
+
+    record: Run | None = None
+    """The run as it was opened here, and then as it stands; None until it is loaded."""
+
+    models: Models | None = None
+    """Every model that it may call, ready to be called; None until they are found."""
+
+    on_text: Callable[[str], None] | None = None
+    """Told the answer piece by piece while its arbiter writes it; None when nobody reads along."""
+
+    calls: dict[CallId, LiveCall] = field(default_factory=dict)
+    """Every call that was asked for here."""
+
+    usage: Usage = Usage(cost_usd=0.0)
+    """What the attempts made here used; the journal has it too, where that can be written."""
+
+    stopped: Status | None = None
+    """Why a call that the run needs was not made: `deadline` or `budget`; None while all were."""
+
+    unsaved: str | None = None
+    """Why something could not be written; None while everything was."""
+
+    end: Run | None = None
+    """The run as it ended, or why it cannot go on, as long as its record still says that it runs; else None."""
+
+    scope: anyio.CancelScope | None = None
+    """What is cancelled to stop the work on it; None before that begins."""
+
+    changed: anyio.Event = field(default_factory=anyio.Event)
+    """Set at its next change, for those who follow it."""
+
+    ended: anyio.Event = field(default_factory=anyio.Event)
+    """Set when it is not worked on any more."""
+
+    _answer: AnswerStream | None = None
+
+    @property
+    def run(self) -> Run:
+        """The run as it stands; it must have been loaded."""
+        assert self.record is not None
+        return self.record
+
+    def cancel(self) -> None:
+        """Stop the work on it."""
+        if self.scope:
+            self.scope.cancel()
+
+    def tell(self) -> None:
+        """Let those who follow the run know that something was written."""
+        changed, self.changed = self.changed, anyio.Event()
+        changed.set()
+
+    def note_stopped(self, spec: CallSpec, why: Status) -> None:
+        """Keep why the run cannot do all it should; the first reason stands."""
+        if not spec.is_spare:
+            self.stopped = self.stopped or why
+
+    def listen(self, spec: CallSpec) -> ChunkSink:
+        """Who reads along the next attempt of a call."""
+        if self.on_text is None:
+            return ignore
+        self._answer = self._answer or AnswerStream(self.run.consortium, self.on_text)
+        return self._answer.listen(self.run, spec)
+
+    async def write(self, writing: Awaitable[T]) -> T | None:
+        """Wait for a write to the store; in the middle of a run an answer that is not saved is better than none."""
+        try:
+            return await writing
+        except StoreUnusableError as error:
+            if self.unsaved is None:
+                logger.error("The run %s goes on without being saved: %s", self.run_id, error)
+            self.unsaved = str(error)
+            return None
+
+
+class LiveRuns:
+    """The live runs of this process, by their ids; safe to use from several threads."""
+
+    def __init__(self) -> None:
+        self._by_id: dict[str, LiveRun] = {}
+        self.leaving = False
+        """Whether this process takes no new runs any more."""
+
+    def __iter__(self) -> Iterator[LiveRun]:
+        return iter(list(self._by_id.values()))
+
+    def get(self, run_id: str) -> LiveRun | None:
+        """What is known of a run here; None when nothing is."""
+        return self._by_id.get(run_id)
+
+    def add(self, live: LiveRun) -> None:
+        """Keep what is known of a run that was just opened, or that cannot go on."""
+        self._by_id[live.run_id] = live
+
+    def begin(self, run: Run | str, on_text: Callable[[str], None] | None = None) -> LiveRun:
+        """The live run of what is worked on from now on, in this event loop.
+
+        Args:
+            run: as it was just opened, or its id: what is known by its id alone may be another process's by now.
+        """
+        run_id, record = (run, None) if isinstance(run, str) else (run.run_id, run)
+        known = self._by_id.get(run_id)
+        if known is None or not (_must_close(known) or (record and _was_just_opened(known))):
+            known = LiveRun(run_id, record)
+        known.on_text = on_text
+        known.scope, known.ended = anyio.CancelScope(), anyio.Event()
+        self.add(known)
+        return known
+
+    def finish(self, live: LiveRun) -> None:
+        """A run is not worked on any more: those who follow it are told, and it is kept only with an unwritten end."""
+        live.ended.set()
+        live.tell()
+        if live.end is None and self._by_id.get(live.run_id) is live:
+            del self._by_id[live.run_id]
+
+
+def _was_just_opened(live: LiveRun) -> bool:
+    """Whether a run was opened here and not begun yet, so that it is ours, and its models are known."""
+    return live.models is not None and live.scope is None and live.end is None
+
+
+def _must_close(live: LiveRun) -> bool:
+    """Whether a run has ended here and its end is yet to be written."""
+    return live.end is not None and live.end.ended_utc is not None
