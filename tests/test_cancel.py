@@ -28,6 +28,7 @@ from consortium_mcp.store import LEASE_SECONDS
 from tests.plugins import install_plugin
 from tests.provider import Fault, Provider, verdict
 from tests.ready import python
+from tests.scripted import asking
 from tests.server_process import StdioServer, connected, http_server, said, structured
 
 CONSULT = {"prompt": "?", "models": ["a", "b"], "arbiter": "arbiter", "max_iterations": 3}
@@ -410,7 +411,7 @@ async def test_a_stop_that_comes_while_the_run_is_being_opened_is_not_lost(
 async def test_a_run_that_is_stopped_before_its_first_step_reads_cancelled(
     service: ConsortiumService, provider: Provider
 ) -> None:
-    run = service.open_run("?", models=["a"])
+    run = service.open_run(asking("?", models=["a"]))
 
     async with Runner(service) as runner:
         runner.submit(run.run_id)
@@ -421,7 +422,7 @@ async def test_a_run_that_is_stopped_before_its_first_step_reads_cancelled(
 async def test_the_end_stops_all_runs_before_it_waits_for_any(runner: Runner, provider: Provider) -> None:
     gate = provider.gate("a")
     for number in range(5):
-        runner.submit(runner.service.open_run(f"{number}?", models=["a"]).run_id)
+        runner.submit(runner.service.open_run(asking(f"{number}?", models=["a"])).run_id)
     await gate.wait_for_async(5)
 
     await runner.stop()

@@ -62,7 +62,7 @@ async def test_strategies_and_judging_methods_are_enums_with_those_of_other_pack
     info = tmp_path / "solo_plugin-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: solo-plugin\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[consortium_mcp.engine.strategies]\nsolo = solo_plugin:SOLO\n")
+    (info / "entry_points.txt").write_text("[consortium_mcp.strategies]\nsolo = solo_plugin:SOLO\n")
     monkeypatch.syspath_prepend(tmp_path)
     strategies.cache_clear()
     try:
@@ -269,7 +269,7 @@ async def test_list_consortiums_says_what_a_consortium_can_be_made_of(service: C
         listed = (await client.call_tool("list_consortiums", {})).structured_content or {}
 
     assert {"strategies", "judging_methods", "roles"} <= set(listed)
-    assert {"name": "refine", "sentence": strategies()["refine"].sentence} in listed["strategies"]
+    assert {"name": "refine", "description": strategies()["refine"].description} in listed["strategies"]
     assert "skeptic" in [role["name"] for role in listed["roles"]]
 
 
