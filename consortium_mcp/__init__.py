@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         Verdict,
     )
     from consortium_mcp.records.consortium import Consortium, Member
+    from consortium_mcp.records.request import ConsultRequest
     from consortium_mcp.service.runner import Runner
     from consortium_mcp.service.service import ConsortiumService
     from consortium_mcp.settings import Settings, load_settings
@@ -36,6 +37,7 @@ __all__ = [
     "Consortium",
     "ConsortiumError",
     "ConsortiumService",
+    "ConsultRequest",
     "Event",
     "InvalidConsortiumError",
     "Iteration",
@@ -62,6 +64,7 @@ __all__ = [
 _HOMES = {  # imported when one of their names is first used: every `llm` command imports us
     "api": ("Event", "consult", "consult_events", "consult_sync", "create_consortium"),
     "records.consortium": ("Consortium", "Member"),
+    "records.request": ("ConsultRequest",),
     "service.service": ("ConsortiumService",),
     "errors": (
         "ConsortiumError",

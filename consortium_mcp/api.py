@@ -5,20 +5,20 @@ import math
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Sequence
 from functools import partial
 from queue import SimpleQueue
-from typing import Annotated, Any, Required, TypeVar, Unpack
+from typing import Any, TypeVar, Unpack
 
 import anyio.to_thread
 from anyio.from_thread import start_blocking_portal
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_config
-from typing_extensions import TypedDict  # typing's own is none that pydantic reads before Python 3.12
 
 from consortium_mcp.errors import ConsortiumError, InvalidConsortiumError
 from consortium_mcp.models.catalogue import load_catalogue
-from consortium_mcp.records import AnswerPiece, Budget, Iteration, Progress, Run, Turn
-from consortium_mcp.records.consortium import Consortium, define, parse_members
+from consortium_mcp.records import AnswerPiece, Budget, Iteration, Progress, Run
+from consortium_mcp.records.consortium import Consortium
+from consortium_mcp.records.request import ConsultRequest, DefinitionRequest, read_request
+from consortium_mcp.records.terms import ConsultTerms, FurtherRules
 from consortium_mcp.service.runner import Runner
 from consortium_mcp.service.service import ConsortiumService, answered
-from consortium_mcp.settings import MOST_SECONDS, Settings
+from consortium_mcp.settings import Settings
 
 T = TypeVar("T")
 
@@ -26,69 +26,14 @@ Event = Progress | Iteration | AnswerPiece | Run
 """What is told of a consult: how far it is, each judged iteration, the answer as it is written, and at last the run."""
 
 
-class Terms(TypedDict, total=False):
-    """Whom to ask, and on what terms; what is left out, or None, is as in `consortium-mcp consult`."""
-
-    consortium: str | Consortium | None
-    """A saved name, or a definition; without it and without models, the default consortium."""
-
-    models: Annotated[Sequence[str], Field(min_length=1)] | None
-    """`"model"`, `"model:count"` or `"model|backup"` each, instead of a consortium."""
-
-    count: int
-    """Instances of a model that is named without a count."""
-
-    arbiter: str | None
-    system_prompt: str | None
-    confidence_threshold: float | None
-    max_iterations: int | None
-    min_iterations: int | None
-    strategy: str | None
-    judging_method: str | None
-    stop_on: str | None
-    check_order: bool | None
-    embedding_model: str | None
-    """These, from `arbiter` on, are the fields of Consortium, and win over the definition's own."""
-
-    history: Sequence[Turn]
-    """Earlier turns of the conversation, oldest first."""
-
-    output_schema: dict[str, Any] | None
-    """The JSON schema that the answer must follow; None means free text."""
-
-    follow_up_to: str | None
-    """The run whose conversation goes on; its consortium is asked where none is named."""
-
-    own_answer: str | None
-    """The caller's, judged as one more anonymous response."""
+class Terms(ConsultTerms, total=False):
+    """What is asked of whom, and on what terms; what is left out, or None, is as in `consortium-mcp consult`."""
 
     budget: Budget | None
-    """What the run may spend; None means no limit of its own."""
-
-    deadline_seconds: Annotated[float, Field(gt=0, le=MOST_SECONDS)] | None
-    """How long it may take; None means the setting."""
+    """max_calls, max_tokens and max_cost_usd together, as they were given at first; each of them wins over it."""
 
     settings: Settings | None
     """None reads the environment."""
-
-
-@with_config(ConfigDict(extra="forbid", arbitrary_types_allowed=True))
-class _Asked(Terms):
-    """A whole call."""
-
-    prompt: Required[str]
-
-
-_ASKED = TypeAdapter(_Asked)
-
-_TAKES = {
-    "prompt": "a text",
-    "models": 'a list of one or more, as in ["gpt-5:2", "claude-opus-5"]',
-    "history": 'a list of turns, as in [Turn(role="user", text="…")]',
-    "budget": "a Budget, as in Budget(max_calls=20)",
-    "deadline_seconds": f"a number above 0, and {MOST_SECONDS} at most",
-}
-"""What a term takes, where pydantic's own words would say little to a caller."""
 
 
 async def consult(prompt: str, **terms: Unpack[Terms]) -> Run:
@@ -99,7 +44,8 @@ async def consult(prompt: str, **terms: Unpack[Terms]) -> Run:
         ConsortiumError: it could not be started; nothing was asked.
     """
     _require_asyncio()
-    return await _consult(lambda event: None, None, **_checked(prompt, terms))
+    request, settings = _read(prompt, terms)
+    return await _consult(request, settings, lambda event: None)
 
 
 async def consult_events(prompt: str, **terms: Unpack[Terms]) -> AsyncGenerator[Event, None]:
@@ -110,14 +56,14 @@ async def consult_events(prompt: str, **terms: Unpack[Terms]) -> AsyncGenerator[
     at once where the iterator is closed (`contextlib.aclosing`).
     """
     _require_asyncio()
-    asked = _checked(prompt, terms)
+    request, settings = _read(prompt, terms)
     events: asyncio.Queue[Event | None] = asyncio.Queue()
 
     def tell_text(text: str) -> None:
         events.put_nowait(AnswerPiece(text=text))
 
     # A task, and no task group: an iterator may be closed from another task than the one that began it.
-    task = asyncio.create_task(_consult(events.put_nowait, tell_text, **asked))
+    task = asyncio.create_task(_consult(request, settings, events.put_nowait, tell_text))
     task.add_done_callback(lambda _: events.put_nowait(None))
     try:
         while (event := await events.get()) is not None:
@@ -143,34 +89,31 @@ def create_consortium(
     system_prompt: str | None = None,
     default_count: int = 1,
     raw: bool = False,
-    *,
-    strategy: str | None = None,
-    judging_method: str | None = None,
+    **further: Unpack[FurtherRules],
 ) -> Consortium:
-    """A definition to consult, with the parameters of llm-consortium; nothing is saved.
+    """A definition to consult, with the parameters of llm-consortium and every further rule; nothing is saved.
 
     Args:
         models: `"model"`, `"model:count"` or `"model|backup"` each; none means llm's default model.
         arbiter: None means the first of the models.
-        default_count: instances of a model that is named without a count.
+        default_count: the name that llm-consortium gave to `count`.
         raw: has no effect, as in llm-consortium.
 
     Raises:
         InvalidConsortiumError: a rule is broken.
     """
-    _checked("", {"models": models or None, "count": default_count})
     catalogue = load_catalogue()
-    members = parse_members(models or [catalogue.default_model], catalogue.knows, default_count)
-    return define(
-        members=[member.model_dump() for member in members],
-        arbiter=arbiter,
-        system_prompt=system_prompt,
-        confidence_threshold=confidence_threshold,
-        max_iterations=max_iterations,
-        min_iterations=min_iterations,
-        strategy=strategy,
-        judging_method=judging_method,
-    )
+    named: dict[str, Any] = {
+        "models": models or [catalogue.default_model],
+        "count": default_count,
+        "confidence_threshold": confidence_threshold,
+        "max_iterations": max_iterations,
+        "min_iterations": min_iterations,
+        "arbiter": arbiter,
+        "system_prompt": system_prompt,
+    }
+    request = read_request(DefinitionRequest, {**named, **further})
+    return request.define(catalogue.knows)
 
 
 def iterate(events: Callable[[], AsyncIterator[T]]) -> Generator[T, None, None]:
@@ -194,34 +137,26 @@ def iterate(events: Callable[[], AsyncIterator[T]]) -> Generator[T, None, None]:
             reading.cancel()
 
 
-def _checked(prompt: str, terms: Terms) -> dict[str, Any]:
-    """A call with every part of its kind; raises InvalidConsortiumError before anything is opened."""
-    try:
-        return dict(_ASKED.validate_python({"prompt": prompt, **terms}))
-    except ValidationError as error:
-        problem = error.errors()[0]
-    term = str(problem["loc"][0])
-    takes = f"it takes {_TAKES[term]}" if term in _TAKES else str(problem["msg"])
-    given = terms.get(term, prompt)
-    raise InvalidConsortiumError(f"{term} is {repr(given)[:80]}: {takes}.")
+def _read(prompt: str, terms: Terms) -> tuple[ConsultRequest, Settings | None]:
+    """The request and the settings of a call; raises InvalidConsortiumError before anything is opened."""
+    given: dict[str, Any] = {"prompt": prompt, **terms}
+    settings, budget = given.pop("settings", None), given.pop("budget", None)
+    if settings is not None and not isinstance(settings, Settings):
+        raise InvalidConsortiumError(f"settings is {repr(settings)[:80]}: it takes Settings, as load_settings() reads.")
+    if budget is not None and not isinstance(budget, Budget):
+        raise InvalidConsortiumError(f"budget is {repr(budget)[:80]}: it takes a Budget, as in Budget(max_calls=20).")
+    limits = budget.model_dump() if budget else {}
+    return read_request(ConsultRequest, {**limits, **given}), settings
 
 
 async def _consult(
+    request: ConsultRequest,
+    settings: Settings | None,
     tell: Callable[[Event], None],
-    on_text: Callable[[str], None] | None,
-    *,
-    prompt: str,
-    settings: Settings | None = None,
-    budget: Budget | None = None,
-    deadline_seconds: float | None = None,
-    history: Sequence[Turn] = (),
-    **definition: Any,
+    on_text: Callable[[str], None] | None = None,
 ) -> Run:
-    def open_run() -> Run:
-        return service.opener.open_run(prompt, history, budget=budget, deadline_seconds=deadline_seconds, **definition)
-
     with await anyio.to_thread.run_sync(ConsortiumService, settings) as service:
-        opened = await anyio.to_thread.run_sync(open_run)
+        opened = await anyio.to_thread.run_sync(service.opener.open_run, request)
         async with Runner(service) as runner:
             runner.submit(opened, on_text)
             await _tell_progress(runner, opened.run_id, tell)

@@ -11,6 +11,7 @@ from consortium_mcp.records import Run
 from consortium_mcp.service import retry
 from consortium_mcp.service.service import ConsortiumService
 from tests.provider import Answer, Request, verdict
+from tests.scripted import asking
 
 Play = Answer | Callable[[Request], Answer]
 """One answer for every request, or a function of the request."""
@@ -19,7 +20,7 @@ Play = Answer | Callable[[Request], Answer]
 async def consulted(service: ConsortiumService, *models: str, prompt: str = "Why?", **arguments: Any) -> Run:
     """The run of a consult when it has ended, answered or not; judged by `arbiter` unless told otherwise."""
     opened = await anyio.to_thread.run_sync(
-        lambda: service.opener.open_run(prompt, models=list(models), **{"arbiter": "arbiter", **arguments})
+        lambda: service.opener.open_run(asking(prompt, models=list(models), **{"arbiter": "arbiter", **arguments}))
     )
     return await performed(service, opened.run_id)
 

@@ -2,14 +2,16 @@
 
 import json
 from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any
 
 import anyio
 
 from consortium_mcp.engine.judging import shown_order, synthesize
 from consortium_mcp.engine.judging.asking import ask_arbiter
 from consortium_mcp.engine.loop import iterations
-from consortium_mcp.records import CallResult, CallSpec, Iteration, MemberResponse, Run, Verdict
+from consortium_mcp.records import Budget, CallResult, CallSpec, Iteration, MemberResponse, Run, Verdict
 from consortium_mcp.records.consortium import Consortium, define
+from consortium_mcp.records.request import ConsultRequest, read_request
 
 MARK = "f00dfacecafe"
 """The fence mark of every run that these tests begin."""
@@ -31,6 +33,12 @@ def new_run(prompt: str = "Why is the sky blue?", **fields: object) -> Run:
         "deadline_utc": "2026-11-23T00:10:00.000+00:00",
     }
     return Run.model_validate(defaults | fields)
+
+
+def asking(prompt: str, budget: Budget | None = None, **fields: Any) -> ConsultRequest:
+    """A request, with the limits of a budget."""
+    limits = budget.model_dump() if budget else {}
+    return read_request(ConsultRequest, {"prompt": prompt, **limits, **fields})
 
 
 def panel(*models: str, **rules: object) -> Consortium:

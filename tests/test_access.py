@@ -32,7 +32,7 @@ from consortium_mcp.service.service import ConsortiumService
 from consortium_mcp.settings import Settings, load_settings
 from tests.consulted import consulted
 from tests.provider import API_KEY, Fault, Provider, verdict
-from tests.scripted import panel
+from tests.scripted import asking, panel
 from tests.server_process import INITIALIZE, JSON, http_client, http_server, read, said, structured
 from tests.test_serving import ONE, at, until
 
@@ -512,7 +512,7 @@ async def test_what_a_caller_reads_pushes_out_no_text_that_another_began(
 
 def test_every_read_of_the_store_is_within_the_rule(service: ConsortiumService, provider: Provider) -> None:
     with calling("ann"):
-        run = service.opener.open_run("?", models=["a"], arbiter="arbiter")
+        run = service.opener.open_run(asking("?", models=["a"], arbiter="arbiter"))
     with calling("bob"):
         with pytest.raises(NotFoundError):
             service.store.runs.load.sync(run.run_id)

@@ -21,7 +21,7 @@ from consortium_mcp.models.catalogue import Catalogue, load_catalogue
 from consortium_mcp.service.service import ConsortiumService
 from tests.consulted import interrupt
 from tests.provider import Answer, Fault, Provider, Reply, completions, tagged_verdict, verdict
-from tests.scripted import read_verdict
+from tests.scripted import asking, read_verdict
 from tests.test_plugin import run_llm, save
 
 LONG = " ".join(f"word{number}" for number in range(40))
@@ -190,7 +190,7 @@ async def test_a_run_that_is_gone_on_with_tells_nothing_of_an_iteration_that_is_
 ) -> None:
     provider.on("arbiter", [verdict("first", confidence=0.1), verdict("second", confidence=0.2)])
     gate = provider.gate("arbiter")
-    run = service.opener.open_run("?", models=["a", "b"], arbiter="arbiter", max_iterations=2)
+    run = service.opener.open_run(asking("?", models=["a", "b"], arbiter="arbiter", max_iterations=2))
     async with anyio.create_task_group() as group:
         group.start_soon(service.perform, run)
         await anyio.to_thread.run_sync(gate.wait_for, 1)

@@ -27,6 +27,7 @@ from consortium_mcp.store import day_scope, run_scope
 from tests.consulted import consulted, interrupt, is_judging, kinds, member, performed, without_waits
 from tests.provider import Answer, Fault, Provider, Reply, Request, verdict
 from tests.ready import python
+from tests.scripted import asking
 from tests.server_process import connected, said, structured
 
 OpenService = Callable[..., ConsortiumService]
@@ -74,7 +75,7 @@ async def test_200_consults_at_once_never_make_more_calls_than_the_day_allows(
     provider.on("a", lambda request: answers[request.model_number % len(answers)])
     provider.on("arbiter", verdict())
     gate = provider.gate("a", "arbiter")
-    runs = [service.opener.open_run(f"Question {n}", models=["a"], arbiter="arbiter") for n in range(200)]
+    runs = [service.opener.open_run(asking(f"Question {n}", models=["a"], arbiter="arbiter")) for n in range(200)]
 
     async def open_when_many_are_in_flight() -> None:
         await gate.wait_for_async(service.settings.max_concurrent_calls)
@@ -116,7 +117,7 @@ async def test_a_run_that_is_under_way_can_be_joined_when_the_day_has_no_calls_l
     provider.on("arbiter", verdict())
     run = await consulted(service, "a")
 
-    joined = service.opener.open_run("Why?", models=["a"], arbiter="arbiter", join=True)
+    joined = service.opener.open_run(asking("Why?", models=["a"], arbiter="arbiter"), join=True)
 
     assert joined.run_id == run.run_id
 
@@ -309,7 +310,7 @@ def test_the_embedded_model_costs_nothing() -> None:
 
 
 async def test_a_plan_makes_no_call_and_writes_no_run(priced: Provider, service: ConsortiumService) -> None:
-    plan = service.opener.plan("Why?", models=[f"{PRICED}:2"], arbiter=PRICED, max_iterations=2)
+    plan = service.opener.plan(asking("Why?", models=[f"{PRICED}:2"], arbiter=PRICED, max_iterations=2))
 
     assert plan.problems == () and (plan.min_calls, plan.max_calls) == (3, 12)
     assert plan.cost_usd is not None and 0 < plan.cost_usd[0] < plan.cost_usd[1]
@@ -351,7 +352,7 @@ async def test_a_plan_counts_every_text_that_is_paid_for(text: str, heard_by: in
     asked: dict[str, Any] = {"models": [PRICED], "arbiter": PRICED, "max_iterations": 1}
     terms: dict[str, Any] = {text: "four" * 10_000}
 
-    bare, with_text = service.opener.plan("?", **asked), service.opener.plan("?", **asked, **terms)
+    bare, with_text = service.opener.plan(asking("?", **asked)), service.opener.plan(asking("?", **asked, **terms))
 
     assert with_text.cost_usd is not None and bare.cost_usd is not None
     for least_or_most in (0, 1):
@@ -366,7 +367,7 @@ async def test_a_plans_upper_bound_has_every_question_to_the_arbiter(
     provider.on("arbiter", [unreadable, close, unreadable, close])
     asked: dict[str, Any] = {"models": ["a", "b"], "arbiter": "arbiter", "max_iterations": 1}
 
-    plan = service.opener.plan("?", **asked)
+    plan = service.opener.plan(asking("?", **asked))
     await consulted(service, "a", "b", prompt="?", max_iterations=1)
 
     assert provider.count("arbiter") == 4 and provider.count() == plan.max_calls == 6
@@ -375,7 +376,7 @@ async def test_a_plans_upper_bound_has_every_question_to_the_arbiter(
 @pytest.mark.usefixtures("priced", "local_weights")
 async def test_a_plans_upper_bound_has_the_dearest_backup(service: ConsortiumService) -> None:
     alone, with_backup = [
-        service.opener.plan("?", models=[models], arbiter=PRICED, max_iterations=1)
+        service.opener.plan(asking("?", models=[models], arbiter=PRICED, max_iterations=1))
         for models in ("consortium-local", f"consortium-local|{PRICED}")
     ]
 
@@ -399,7 +400,7 @@ def test_a_budget_of_the_day_that_is_used_up_is_said_before_a_run_is_opened(
     service.store.database.write(lambda connection: connection.execute(insert, row) and None)
 
     with pytest.raises(InvalidConsortiumError, match=re.escape(says)):
-        service.opener.open_run("?", models=[PRICED], arbiter=PRICED)
+        service.opener.open_run(asking("?", models=[PRICED], arbiter=PRICED))
 
     assert service.store.runs.find.sync() == [] and priced.count() == 0
 
@@ -407,7 +408,8 @@ def test_a_budget_of_the_day_that_is_used_up_is_said_before_a_run_is_opened(
 @pytest.mark.usefixtures("priced")
 async def test_a_plans_upper_bound_has_the_arbiter_read_long_responses(service: ConsortiumService) -> None:
     one, two = [
-        service.opener.plan("?", models=[f"{PRICED}:{count}"], arbiter=PRICED, max_iterations=1) for count in (1, 2)
+        service.opener.plan(asking("?", models=[f"{PRICED}:{count}"], arbiter=PRICED, max_iterations=1))
+        for count in (1, 2)
     ]
 
     assert two.tokens[1] - one.tokens[1] >= 2 * ASSUMED_OUTPUT_TOKENS  # written, and read by the arbiter
@@ -418,7 +420,7 @@ async def test_a_plan_lists_everything_that_would_stop_it(open_service: OpenServ
     service = open_service(max_calls=1, allowed_models="a,b,nobody")
     budget = Budget(max_calls=2, max_cost_usd=1)
 
-    plan = service.opener.plan(" ", budget=budget, models=["nobody", "b", "c"], arbiter="arbiter")
+    plan = service.opener.plan(asking(" ", budget=budget, models=["nobody", "b", "c"], arbiter="arbiter"))
 
     shown = "\n".join(plan.problems)
     for problem in (
@@ -433,7 +435,7 @@ async def test_a_plan_lists_everything_that_would_stop_it(open_service: OpenServ
 
 
 async def test_a_plan_says_that_a_price_is_unknown(provider: Provider, service: ConsortiumService) -> None:
-    plan = service.opener.plan("Why?", budget=Budget(max_cost_usd=1), models=["a"], arbiter="arbiter")
+    plan = service.opener.plan(asking("Why?", budget=Budget(max_cost_usd=1), models=["a"], arbiter="arbiter"))
 
     assert plan.cost_usd is None and [row.priced for row in plan.calls] == [False, False]
     assert "Limit max_calls instead" in plan.problems[0]
@@ -510,7 +512,7 @@ async def test_limits_hold_and_a_replay_of_the_journal_asks_nobody_and_says_the_
     budget = Budget(max_calls=dice.choice([None, 4, 5, 7, 11]))
     models = dice.choice([["a", "b", "c"], ["a|b", "b|c", "c"], ["a:2", "b|a"]])
     arbiter = dice.choice(["arbiter", "arbiter|c"])
-    run = service.opener.open_run("Why?", models=models, arbiter=arbiter, max_iterations=3, budget=budget)
+    run = service.opener.open_run(asking("Why?", models=models, arbiter=arbiter, max_iterations=3, budget=budget))
 
     first, said_first = await outcome(service, run)
     asked = provider.count()

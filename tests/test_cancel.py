@@ -29,6 +29,7 @@ from consortium_mcp.store import LEASE_SECONDS
 from tests.plugins import install_plugin
 from tests.provider import Fault, Provider, verdict
 from tests.ready import python
+from tests.scripted import asking
 from tests.server_process import StdioServer, connected, http_server, said, structured
 from tests.store_methods import replace_method
 
@@ -412,7 +413,7 @@ async def test_a_stop_that_comes_while_the_run_is_being_opened_is_not_lost(
 async def test_a_run_that_is_stopped_before_its_first_step_reads_cancelled(
     service: ConsortiumService, provider: Provider
 ) -> None:
-    run = service.opener.open_run("?", models=["a"])
+    run = service.opener.open_run(asking("?", models=["a"]))
 
     async with Runner(service) as runner:
         runner.submit(run.run_id)
@@ -423,7 +424,7 @@ async def test_a_run_that_is_stopped_before_its_first_step_reads_cancelled(
 async def test_the_end_stops_all_runs_before_it_waits_for_any(runner: Runner, provider: Provider) -> None:
     gate = provider.gate("a")
     for number in range(5):
-        runner.submit(runner.service.opener.open_run(f"{number}?", models=["a"]).run_id)
+        runner.submit(runner.service.opener.open_run(asking(f"{number}?", models=["a"])).run_id)
     await gate.wait_for_async(5)
 
     await runner.stop()
@@ -621,7 +622,7 @@ async def test_only_a_run_of_another_process_is_looked_at_while_nothing_happens(
                     break
         return found
 
-    run = here.opener.open_run("?", models=["a"], arbiter="arbiter")
+    run = here.opener.open_run(asking("?", models=["a"], arbiter="arbiter"))
     async with Runner(here) as one, Runner(elsewhere) as other:
         one.submit(run)
         await gate.wait_for_async(1)

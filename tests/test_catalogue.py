@@ -19,6 +19,7 @@ from consortium_mcp.service.service import ConsortiumService
 from consortium_mcp.settings import load_settings
 from tests.plugins import install_plugin
 from tests.provider import Provider
+from tests.scripted import asking
 
 Register = Callable[..., None]
 AddPlugin = Callable[[str, Callable[[Register], None]], None]
@@ -239,7 +240,7 @@ def test_options_are_checked_before_any_call(
     members = (Member(model="b"), Member(model="a", options=options))
 
     with pytest.raises(ModelUnavailableError, match=said):
-        service.opener.open_run("why?", consortium=Consortium(members=members, arbiter="arbiter"))
+        service.opener.open_run(asking("why?", consortium=Consortium(members=members, arbiter="arbiter")))
     assert (provider.count(), service.store.runs.find.sync()) == (0, [])
 
 

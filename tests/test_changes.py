@@ -41,6 +41,7 @@ from consortium_mcp.service.service import ConsortiumService
 from consortium_mcp.store.change_markers import NOTHING
 from tests.consulted import consulted
 from tests.provider import Provider, verdict
+from tests.scripted import asking
 from tests.server_process import http_server, read
 from tests.store_methods import replace_method
 
@@ -172,7 +173,7 @@ async def test_a_running_run_is_announced_at_each_response(runner: Runner, mode:
     provider.on("arbiter", verdict("Paris"))
     gates = {model: provider.gate(model) for model in ("a", "b", "arbiter")}
     opened = await anyio.to_thread.run_sync(
-        lambda: runner.service.opener.open_run("Why?", models=["a", "b"], arbiter="arbiter")
+        lambda: runner.service.opener.open_run(asking("Why?", models=["a", "b"], arbiter="arbiter"))
     )
     stood: list[tuple[str, int]] = []
     async with ear(build_server(runner), mode, opened.uri) as listener:
@@ -255,7 +256,7 @@ async def test_a_caller_hears_of_its_own_runs_and_consortiums_alone(
     for events in heard.values():
         events.clear()
     with calling("ann"):
-        run = service.opener.open_run("?", models=["a"], arbiter="arbiter")
+        run = service.opener.open_run(asking("?", models=["a"], arbiter="arbiter"))
         service.store.consortiums.save.sync("panel", PAIR)
     await announced._look()
 
@@ -283,7 +284,7 @@ async def test_a_caller_who_left_while_a_run_was_under_way_keeps_nobody_looking_
     announced = changes.Changes(service.store, Listeners())
     with calling("ann"):
         ann_leaves = announced.listeners.subscribe(lambda _: None)
-        service.opener.open_run("?", models=["a"], arbiter="arbiter")
+        service.opener.open_run(asking("?", models=["a"], arbiter="arbiter"))
     with calling("bob"):
         announced.listeners.subscribe(lambda _: None)
     await announced._look()

@@ -15,6 +15,7 @@ from consortium_mcp.service.stats import load_stats
 from consortium_mcp.store import run_scope
 from tests.consulted import consulted, interrupt, kinds, member, performed, without_waits
 from tests.provider import Answer, Fault, Provider, Request, verdict
+from tests.scripted import asking
 
 OpenService = Callable[..., ConsortiumService]
 
@@ -286,7 +287,7 @@ async def test_a_run_that_waits_for_its_turn_among_runs_ends_at_its_deadline_all
 async def test_a_run_that_is_resumed_days_later_has_its_whole_time_again(
     provider: Provider, service: ConsortiumService
 ) -> None:
-    run = service.opener.open_run("Why?", models=["a"], arbiter="arbiter", deadline_seconds=30)
+    run = service.opener.open_run(asking("Why?", models=["a"], arbiter="arbiter", deadline_seconds=30))
     interrupt(service, run)
     opened = datetime.now(UTC) - timedelta(days=3)
     times = [opened.isoformat(), (opened + timedelta(seconds=30)).isoformat(), run.run_id]

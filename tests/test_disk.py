@@ -29,6 +29,7 @@ from consortium_mcp.store.part import writes
 from consortium_mcp.store.runs import Runs
 from tests.permissions import read_only, shared_folder
 from tests.provider import Provider, verdict
+from tests.scripted import asking
 from tests.server_process import connected, said, structured
 from tests.store_methods import replace_method
 
@@ -372,7 +373,7 @@ def held(path: Path) -> Iterator[None]:
 @asynccontextmanager
 async def under_way(service: ConsortiumService, **arguments: Any) -> AsyncIterator[list[Run | Exception]]:
     """A run is worked on; what it came to stands in the list after the block."""
-    run = service.opener.open_run("Capital?", **DEFINITION, **arguments)
+    run = service.opener.open_run(asking("Capital?", **DEFINITION, **arguments))
     came_to: list[Run | Exception] = []
 
     async def perform() -> None:
@@ -391,7 +392,7 @@ def test_a_lock_that_nobody_gives_up_is_found_before_anything_is_asked(
     impatient: None, models: Provider, path: Path, service: ConsortiumService
 ) -> None:
     with held(path), pytest.raises(StoreUnusableError, match=r"another process has held it for 0.1 seconds: end that"):
-        service.opener.open_run("Capital?", **DEFINITION)
+        service.opener.open_run(asking("Capital?", **DEFINITION))
 
     assert models.count() == 0
 
@@ -455,7 +456,7 @@ async def test_without_a_journal_nothing_is_asked_that_a_budget_limits(
 async def test_a_run_that_cannot_be_begun_says_why_and_can_be_gone_on_with(
     impatient: None, models: Provider, path: Path, service: ConsortiumService
 ) -> None:
-    run_id = service.opener.open_run("Capital?", **DEFINITION).run_id
+    run_id = service.opener.open_run(asking("Capital?", **DEFINITION)).run_id
     async with Runner(service) as runner:
         with held(path):
             runner.submit(run_id)
@@ -477,7 +478,7 @@ async def test_an_answer_that_could_not_be_saved_is_saved_later_and_paid_for_onc
     way: str, impatient: None, models: Provider, path: Path, service: ConsortiumService
 ) -> None:
     gate = models.gate("a", "b")
-    run_id = service.opener.open_run("Capital?", **DEFINITION).run_id
+    run_id = service.opener.open_run(asking("Capital?", **DEFINITION)).run_id
     async with Runner(service) as runner:
         runner.submit(run_id)
         await gate.wait_for_async(2)
@@ -501,7 +502,7 @@ async def test_a_run_that_could_not_be_saved_is_its_callers_alone(
     impatient: None, models: Provider, path: Path, service: ConsortiumService
 ) -> None:
     with calling("ann"):
-        run_id = service.opener.open_run("Capital?", **DEFINITION).run_id
+        run_id = service.opener.open_run(asking("Capital?", **DEFINITION)).run_id
         async with Runner(service) as runner:
             with held(path):
                 runner.submit(run_id)
@@ -520,7 +521,7 @@ async def test_a_run_that_is_removed_while_it_is_worked_on_ends_no_other(
     models: Provider, path: Path, service: ConsortiumService
 ) -> None:
     gate = models.gate("a", "b")
-    removed, other = [service.opener.open_run(f"Capital {number}?", **DEFINITION).run_id for number in range(2)]
+    removed, other = [service.opener.open_run(asking(f"Capital {number}?", **DEFINITION)).run_id for number in range(2)]
     async with Runner(service) as runner:
         for run_id in (removed, other):
             runner.submit(run_id)

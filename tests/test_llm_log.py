@@ -22,6 +22,7 @@ from consortium_mcp.service.service import ConsortiumService
 from consortium_mcp.store import Store
 from tests.consulted import consulted, performed
 from tests.provider import Fault, Provider, verdict
+from tests.scripted import asking
 
 OpenService = Callable[..., ConsortiumService]
 
@@ -52,7 +53,7 @@ def logged() -> list[dict[str, Any]]:
 
 async def consult(service: ConsortiumService, **definition: Any) -> Run:
     """One consult from opening to the end of all writing."""
-    opened = service.opener.open_run("why?", **({"models": ["a", "b"], "arbiter": "arbiter"} | definition))
+    opened = service.opener.open_run(asking("why?", **{"models": ["a", "b"], "arbiter": "arbiter"} | definition))
     run = await performed(service, opened.run_id)
     service.close()
     return run
@@ -233,7 +234,7 @@ async def test_a_log_that_was_locked_for_a_while_misses_nothing(
 ) -> None:
     provider.on("arbiter", verdict("so"))
     service = open_service()
-    opened = service.opener.open_run("why?", models=["a", "b"], arbiter="arbiter")
+    opened = service.opener.open_run(asking("why?", models=["a", "b"], arbiter="arbiter"))
     run = await performed(service, opened.run_id)
     locked_log.close()
     service.close()

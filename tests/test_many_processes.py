@@ -14,6 +14,7 @@ import pytest
 from consortium_mcp.service.service import ConsortiumService
 from consortium_mcp.store import Store
 from tests.provider import Provider, verdict
+from tests.scripted import asking
 from tests.server_process import connected, structured
 
 SERVERS, RUNS_OF_A_SERVER = 2, 200
@@ -174,7 +175,7 @@ def test_opening_the_database_again_in_a_process_costs_it_no_lock(tmp_path: Path
 
 def test_looking_up_models_costs_a_service_no_lock(provider: Provider, service: ConsortiumService) -> None:
     provider.on("arbiter", verdict("Paris"))
-    service.opener.open_run("Capital?", models=["a"], arbiter="arbiter")
+    service.opener.open_run(asking("Capital?", models=["a"], arbiter="arbiter"))
     done = subprocess.run(
         [sys.executable, "-m", "consortium_mcp", "save", "panel", "-m", "a"], capture_output=True, check=True
     )

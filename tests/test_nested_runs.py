@@ -24,6 +24,7 @@ from consortium_mcp.records.outer_call import OuterCall, outer_call, within_call
 from consortium_mcp.service.replay import open_replay
 from consortium_mcp.service.service import ConsortiumService
 from tests.provider import Provider, verdict
+from tests.scripted import asking
 from tests.server_process import http_client, http_server, structured
 from tests.test_cli import run_command
 from tests.test_serving import until
@@ -207,19 +208,19 @@ async def test_a_run_inside_another_is_none_of_its_callers_runs(
 
 
 def test_a_process_that_lost_the_outer_run_opens_nothing_inside_it(service: ConsortiumService) -> None:
-    outer = service.opener.open_run(**OUTER)
+    outer = service.opener.open_run(asking(**OUTER))
 
     with within_call(OuterCall(Parent(run_id=outer.run_id, call_id=CallId("i1/m2")), "another process")):
         with pytest.raises(BusyError, match="has ended or is worked on elsewhere"):
-            service.opener.open_run("Capital?", consortium="inner")
+            service.opener.open_run(asking("Capital?", consortium="inner"))
 
 
 def test_the_same_call_gets_the_same_run_and_another_question_in_it_one_of_its_own(service: ConsortiumService) -> None:
-    outer = service.opener.open_run(**OUTER)
+    outer = service.opener.open_run(asking(**OUTER))
 
     with within_call(OuterCall(Parent(run_id=outer.run_id, call_id=CallId("i1/m2")), service.owner)):
-        first, same = (service.opener.open_run("Capital?", consortium="inner").run_id for _ in range(2))
-        other = service.opener.open_run("River?", consortium="inner").run_id
+        first, same = (service.opener.open_run(asking("Capital?", consortium="inner")).run_id for _ in range(2))
+        other = service.opener.open_run(asking("River?", consortium="inner")).run_id
 
     assert first == same != other
 

@@ -20,7 +20,7 @@ from consortium_mcp.service.runner import Runner
 from consortium_mcp.service.service import ConsortiumService
 from tests.consulted import consulted, is_judging, performed, without_waits
 from tests.provider import Fault, Provider, Reply, Request
-from tests.scripted import verdict_text
+from tests.scripted import asking, verdict_text
 from tests.server_process import read
 
 pytestmark = pytest.mark.anyio
@@ -302,7 +302,7 @@ def test_an_unknown_run_is_not_replayed(service: ConsortiumService) -> None:
 
 
 async def test_a_run_that_has_not_ended_is_not_replayed(service: ConsortiumService) -> None:
-    run = service.opener.open_run("Why?", models=["a"], arbiter="arbiter")
+    run = service.opener.open_run(asking("Why?", models=["a"], arbiter="arbiter"))
 
     with pytest.raises(ConsortiumError, match="can be replayed when it has ended"):
         open_replay(service, run.run_id)

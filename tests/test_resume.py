@@ -30,6 +30,7 @@ from consortium_mcp.store import Store
 from tests.consulted import performed
 from tests.in_process import in_process
 from tests.provider import Provider, Request, verdict
+from tests.scripted import asking
 from tests.server_process import connected, read, said, structured
 from tests.test_cli import run_command
 
@@ -304,7 +305,7 @@ def test_the_kills_met_calls_in_flight_and_calls_that_were_done(stories: dict[tu
 def interrupted(provider: Provider, service: ConsortiumService, path: Path) -> str:
     """A run that was opened, and whose process was killed before its first call."""
     provider.on("arbiter", verdict("Paris"))
-    opened = service.opener.open_run("Capital?", models=list(MEMBERS), **ONCE)
+    opened = service.opener.open_run(asking("Capital?", models=list(MEMBERS), **ONCE))
     let_time_pass(path)
     return opened.run_id
 
@@ -497,7 +498,7 @@ async def test_a_process_that_lost_its_lease_asks_nobody_any_more(
 async def test_what_a_process_without_its_lease_was_answered_first_is_used(
     provider: Provider, path: Path, service: ConsortiumService
 ) -> None:
-    run = service.opener.open_run("Capital?", models=["a"], **ONCE)
+    run = service.opener.open_run(asking("Capital?", models=["a"], **ONCE))
     provider.on("arbiter", verdict("Paris"))
     gate = provider.gate("a")
     provider.on("a", "what came second")
@@ -554,7 +555,7 @@ async def test_calls_in_flight_are_cut_when_the_lease_is_looked_at(
 ) -> None:
     monkeypatch.setattr(importlib.import_module("consortium_mcp.service.service"), "LEASE_SECONDS", 0.2)
     gate = provider.gate("a")
-    run = service.opener.open_run("Capital?", models=["a"], **ONCE)
+    run = service.opener.open_run(asking("Capital?", models=["a"], **ONCE))
     async with anyio.create_task_group() as group:
         group.start_soon(performed, service, run.run_id)
         await gate.wait_for_async(1)
@@ -618,7 +619,7 @@ async def test_an_iteration_that_was_paid_for_counts_although_the_budget_has_no_
     for model in ("a", "arbiter"):
         provider.on(model, answer)
     rules: dict[str, Any] = {"models": ["a"], "arbiter": "arbiter", "max_iterations": 2, "budget": Budget(max_calls=4)}
-    run = await performed(service, service.opener.open_run("Capital?", **rules).run_id)
+    run = await performed(service, service.opener.open_run(asking("Capital?", **rules)).run_id)
     rows(path, "UPDATE runs SET status = 'running', answer = NULL, ended_utc = NULL")  # killed before its last line
     let_time_pass(path)
     resumed = await performed(service, run.run_id)
@@ -664,7 +665,7 @@ async def test_a_server_goes_on_with_all_interrupted_runs_and_with_those_that_ar
 ) -> None:
     monkeypatch.setattr(runner_module, "LEASE_SECONDS", 0.05)
     provider.on("arbiter", verdict("Paris"))
-    opened = [service.opener.open_run(f"Question {number}", models=["a"], **ONCE) for number in range(26)]
+    opened = [service.opener.open_run(asking(f"Question {number}", models=["a"], **ONCE)) for number in range(26)]
     still_held = opened[-1].run_id
     let_time_pass(path)
     rows(path, "UPDATE runs SET lease_until = 9e9, owner = 'killed just now' WHERE run_id = ?", still_held)
@@ -688,7 +689,7 @@ async def test_a_server_goes_on_with_all_interrupted_runs_and_with_those_that_ar
 def opened_again(service: ConsortiumService, **changes: Any) -> str:
     """The id of the run that the call of `interrupted` gets when it is made again."""
     arguments = {"prompt": "Capital?", "models": list(MEMBERS), **ONCE, **changes}
-    return service.opener.open_run(join=True, **arguments).run_id
+    return service.opener.open_run(asking(**arguments), join=True).run_id
 
 
 def test_the_same_call_joins_a_run_that_is_under_way(
@@ -763,7 +764,7 @@ async def test_what_is_not_worked_on_here_leaves_nothing_behind_when_it_is_follo
     provider: Provider, service: ConsortiumService
 ) -> None:
     provider.on("arbiter", verdict("Paris"))
-    run_id = service.opener.open_run("?", models=["a"], arbiter="arbiter").run_id
+    run_id = service.opener.open_run(asking("?", models=["a"], arbiter="arbiter")).run_id
     async with Runner(service) as runner:
         runner.submit(run_id)
         for followed in (run_id, run_id, "nobody-knows-this"):

@@ -11,6 +11,7 @@ import anyio
 import pytest
 from mcp import Client
 
+from consortium_mcp.records import terms
 from consortium_mcp.records.consortium import define
 from consortium_mcp.server import build_server
 from consortium_mcp.server.base import mcp_server as strict
@@ -19,11 +20,13 @@ from consortium_mcp.service.service import ConsortiumService
 from consortium_mcp.settings import load_settings
 from tests.in_process import as_sent, in_process
 from tests.provider import Provider
+from tests.signatures import terms_module
 
 pytestmark = pytest.mark.anyio
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"
 TOOLS = Path(strict.__file__).parents[1] / strict.TOOLS_FILE
+TERMS = Path(terms.__file__)
 ALLOWED = "snapshot-*"
 """The only models that the snapshots name, whatever else llm offers on this machine."""
 
@@ -81,6 +84,10 @@ async def test_the_file_that_tools_list_is_answered_from_says_what_the_tools_are
     assert TOOLS.read_text() == await tools_file(), "If this is meant: python -m tests.test_snapshots"
 
 
+def test_the_python_api_takes_what_a_request_holds() -> None:
+    assert TERMS.read_text() == terms_module(), "If this is meant: python -m tests.test_snapshots"
+
+
 async def test_what_clients_see_is_what_was_committed(llm_home: Path) -> None:
     difference = _difference(_committed(), await definitions(llm_home))
 
@@ -95,6 +102,7 @@ def test_a_difference_names_the_definition_and_shows_its_lines() -> None:
 
 if __name__ == "__main__":
     os.environ["LLM_USER_PATH"] = tempfile.mkdtemp()
+    TERMS.write_text(terms_module())
     TOOLS.write_text(anyio.run(tools_file))
     for stale in SNAPSHOTS.rglob("*.json"):
         stale.unlink()

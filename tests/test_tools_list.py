@@ -269,7 +269,7 @@ async def test_list_consortiums_says_what_a_consortium_can_be_made_of(service: C
         listed = (await client.call_tool("list_consortiums", {})).structured_content or {}
 
     assert {"strategies", "judging_methods", "roles"} <= set(listed)
-    assert {"name": "refine", "sentence": strategies()["refine"].sentence} in listed["strategies"]
+    assert {"name": "refine", "description": strategies()["refine"].description} in listed["strategies"]
     assert "skeptic" in [role["name"] for role in listed["roles"]]
 
 

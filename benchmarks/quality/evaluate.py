@@ -16,6 +16,7 @@ from consortium_mcp._util.frozen_model import FrozenModel
 from consortium_mcp.models.catalogue import load_catalogue
 from consortium_mcp.records import Run
 from consortium_mcp.records.consortium import Consortium
+from consortium_mcp.records.request import ConsultRequest
 from consortium_mcp.service.service import ConsortiumService
 from consortium_mcp.settings import load_settings
 
@@ -153,9 +154,8 @@ def _llm_folder(folder: str, own: bool) -> Iterator[None]:
 
 
 async def _consulted(service: ConsortiumService, side: Side, question: Question) -> Run:
-    opened = await anyio.to_thread.run_sync(
-        lambda: service.opener.open_run(question.prompt, consortium=side.consortium)
-    )
+    request = ConsultRequest(prompt=question.prompt, consortium=side.consortium)
+    opened = await anyio.to_thread.run_sync(service.opener.open_run, request)
     try:
         await service.perform(opened.run_id)
         return await service.load(opened.run_id)

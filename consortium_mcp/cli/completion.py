@@ -64,12 +64,12 @@ def complete_models(ctx: click.Context, param: click.Parameter, incomplete: str)
 
 def complete_strategies(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Strategies, each with its sentence."""
-    return _offered({name: strategy.sentence for name, strategy in strategies().items()}, incomplete)
+    return _offered({name: strategy.description for name, strategy in strategies().items()}, incomplete)
 
 
 def complete_judging_methods(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Judging methods, each with its sentence."""
-    return _offered({name: method.sentence for name, method in judging_methods().items()}, incomplete)
+    return _offered({name: method.description for name, method in judging_methods().items()}, incomplete)
 
 
 @contextmanager

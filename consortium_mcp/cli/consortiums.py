@@ -7,27 +7,28 @@ from typing import Any
 import click
 
 from consortium_mcp.cli.completion import complete_consortiums
-from consortium_mcp.cli.options import check_typed, definition_of, definition_options, json_option
+from consortium_mcp.cli.options import check_typed, json_option, request_options
 from consortium_mcp.cli.screen import say
 from consortium_mcp.models.catalogue import load_catalogue
 from consortium_mcp.records.consortium import Consortium
+from consortium_mcp.records.request import DefinitionRequest, read_request
+from consortium_mcp.records.rules import Rules
 from consortium_mcp.service.service import ConsortiumService
 
 
 @click.command()
 @click.argument("name")
-@definition_options
-@click.option("--description", help="What it is for.")
+@request_options(DefinitionRequest)
 @json_option
-def save(name: str, as_json: bool, **options: Any) -> None:
+def save(name: str, given: dict[str, Any], as_json: bool) -> None:
     """Save a consortium as NAME; one of that name is replaced."""
-    definition = definition_of(**options)
-    if not definition["models"]:
+    request = read_request(DefinitionRequest, given)
+    if not request.models:
         raise click.UsageError("Who is to be asked? Give at least one -m MODEL.")
     with ConsortiumService() as service:
         catalogue = load_catalogue()
-        check_typed(service.definitions, catalogue, definition)
-        _, consortium = service.definitions.resolve(catalogue, **definition)
+        check_typed(service.definitions, catalogue, request)
+        consortium = service.definitions.define(catalogue, request)
         replaces = name in service.store.consortiums.list_names.sync()
         service.definitions.save(name, consortium, catalogue, overwrite=True)
         problem = service.definitions.problem(name, consortium, catalogue)
@@ -97,22 +98,20 @@ def remove(name: str, as_json: bool) -> None:
 def _description(name: str, consortium: Consortium | None, problem: str | None) -> str:
     lines = [f"Consortium: {name}"]
     if consortium is not None:
-        system = consortium.system_prompt
         if consortium.description:
             lines.append(f"  Description: {consortium.description}")
-        lines += [
-            f"  Models: {', '.join(map(str, consortium.members))}",
-            f"  Arbiter: {consortium.arbiter or f'{consortium.members[0].model} (the first member)'}",
-            f"  Confidence Threshold: {consortium.confidence_threshold:g}",
-            f"  Max Iterations: {consortium.max_iterations}",
-            f"  Min Iterations: {consortium.min_iterations}",
-            f"  Strategy: {consortium.strategy}",
-            f"  Judging Method: {consortium.judging_method}",
-            f"  Stop On: {consortium.stop_on}",
-            f"  Check Order: {'yes' if consortium.check_order else 'no'}",
-            f"  Embedding Model: {consortium.embedding_model or 'none'}",
-            f"  System Prompt: {(system[:57] + '...' if len(system) > 60 else system) if system else 'none'}",
-        ]
+        lines.append(f"  Models: {', '.join(map(str, consortium.members))}")
+        named = {"arbiter": consortium.arbiter or f"{consortium.members[0].model} (the first member)"}
+        rules = {name: getattr(consortium, name) for name in Rules.model_fields} | named
+        lines += [f"  {name.replace('_', ' ').title()}: {_short(value)}" for name, value in rules.items()]
     if problem:
         lines.append(f"  Cannot run: {problem}")
     return "\n".join(lines)
+
+
+def _short(value: object) -> str:
+    """A rule on its line."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    text = "none" if value in (None, "") else f"{value:g}" if isinstance(value, float) else str(value)
+    return f"{text[:57]}..." if len(text) > 60 else text

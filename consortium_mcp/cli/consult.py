@@ -10,39 +10,20 @@ from typing import Any
 import anyio
 import click
 
-from consortium_mcp.cli.completion import complete_consortiums, complete_runs
 from consortium_mcp.cli.live import LiveTable, live_table
-from consortium_mcp.cli.options import (
-    COUNT,
-    Number,
-    check_typed,
-    definition_of,
-    definition_options,
-    json_option,
-    output_option,
-)
+from consortium_mcp.cli.options import check_typed, json_option, output_option, request_options
 from consortium_mcp.cli.run_ids import find_run_id
 from consortium_mcp.cli.screen import print_run, say, write_file
-from consortium_mcp.records import Budget, Run
+from consortium_mcp.records import Run
+from consortium_mcp.records.request import ConsultRequest, read_request
 from consortium_mcp.reports.markdown import plan_text
 from consortium_mcp.service.runner import Runner
 from consortium_mcp.service.service import ConsortiumService, answered
-from consortium_mcp.settings import MOST, MOST_SECONDS
 
 
 @click.command()
 @click.argument("prompt", required=False)
-@definition_options
-@click.option("--consortium", help="A saved consortium to ask.", shell_complete=complete_consortiums)
-@click.option(
-    "--follow-up-to",
-    metavar="RUN",
-    shell_complete=complete_runs,
-    help="Go on with the conversation of RUN; its consortium is asked where none is named.",
-)
-@click.option("--deadline", type=Number(0, MOST_SECONDS, min_open=True), help="Seconds the whole run may take. [600]")
-@click.option("--max-calls", type=COUNT, help="The most model calls that the run may make.")
-@click.option("--max-cost", type=Number(0, MOST, min_open=True), help="The most US dollars that it may cost.")
+@request_options(ConsultRequest)
 @click.option("--dry-run", is_flag=True, help="Only say what it would do and cost.")
 @output_option("Write the whole run to this file too, as JSON.")
 @click.option("--stdin/--no-stdin", "read_stdin", default=True, help="Read what is piped in; it comes before PROMPT.")
@@ -50,34 +31,28 @@ from consortium_mcp.settings import MOST, MOST_SECONDS
 @json_option
 def consult(
     prompt: str | None,
-    consortium: str | None,
-    follow_up_to: str | None,
+    given: dict[str, Any],
     output: Path | None,
     read_stdin: bool,
     raw: bool,
     as_json: bool,
-    deadline: float | None,
-    max_calls: int | None,
-    max_cost: float | None,
     dry_run: bool,
-    **options: Any,
 ) -> None:
     """Ask a consortium PROMPT, what is piped in, or both.
 
     Without --consortium and --model the default consortium is asked. Ctrl-C stops the run; what had arrived is kept.
     """
-    prompt = _with_stdin(prompt, read_stdin)
-    asked = {"consortium": consortium, **definition_of(**options)}
-    budget = Budget(max_calls=max_calls, max_cost_usd=max_cost)
+    request = read_request(ConsultRequest, {"prompt": _with_stdin(prompt, read_stdin), **given})
     with ConsortiumService() as service:
-        service.catalogue.use(lambda catalogue: check_typed(service.definitions, catalogue, asked))
-        if follow_up_to is not None:
-            asked["follow_up_to"] = find_run_id(service.store, follow_up_to)
+        service.catalogue.use(lambda catalogue: check_typed(service.definitions, catalogue, request))
+        if request.follow_up_to is not None:
+            run_id = find_run_id(service.store, request.follow_up_to)
+            request = request.model_copy(update={"follow_up_to": run_id})
         if dry_run:
-            plan = service.opener.plan(prompt, budget=budget, **asked)
+            plan = service.opener.plan(request)
             say(plan.model_dump_json(indent=1) if as_json else plan_text(plan))
             return
-        opened = service.opener.open_run(prompt, budget=budget, deadline_seconds=deadline, join=True, **asked)
+        opened = service.opener.open_run(request, join=True)
         run = work_on(service, opened.run_id)
     try:  # the whole run is there for a program, also where it has no answer for people
         print_run(run if as_json else answered(run), raw=raw, as_json=as_json)

@@ -1,25 +1,36 @@
 """Options that several commands share, named as llm-consortium named them."""
 
+import json
 import math
 import os
 from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Annotated, Any, TypeVar, cast, get_args, get_origin
 
 import click
+from click.types import StringParamType
+from pydantic.fields import FieldInfo
 
-from consortium_mcp.cli.completion import complete_judging_methods, complete_models, complete_strategies
+from consortium_mcp.cli.completion import (
+    complete_consortiums,
+    complete_judging_methods,
+    complete_models,
+    complete_runs,
+    complete_strategies,
+)
 from consortium_mcp.engine.judging import judging_methods
 from consortium_mcp.engine.registry import Registry
 from consortium_mcp.engine.strategies import strategies
 from consortium_mcp.errors import ConsortiumError, InvalidConsortiumError
 from consortium_mcp.models.catalogue import Catalogue
-from consortium_mcp.records.consortium import MAX_INSTANCES, MAX_ITERATIONS, StopOn
+from consortium_mcp.records.request import ConsultRequest, DefinitionRequest, choices_of, written_type
 from consortium_mcp.service.definitions import Definitions, check_rules
 from consortium_mcp.settings import MOST
 from consortium_mcp.text.templates import plain
 
 F = TypeVar("F", bound=Callable[..., Any])
+Request = TypeVar("Request", DefinitionRequest, ConsultRequest)
 
 
 class Number(click.FloatRange):
@@ -36,9 +47,6 @@ class Number(click.FloatRange):
 COUNT = click.IntRange(1, MOST)
 """How many of something, where nothing lower is the most."""
 
-ITERATIONS = click.IntRange(1, MAX_ITERATIONS)
-"""How often the members are asked."""
-
 
 def _known(registry: Callable[[], Registry[Any]]) -> Callable[..., str | None]:
     """A callback that refuses what has no such name."""
@@ -49,10 +57,6 @@ def _known(registry: Callable[[], Registry[Any]]) -> Callable[..., str | None]:
         return name
 
     return check
-
-
-known_strategy = _known(strategies)
-known_judging_method = _known(judging_methods)
 
 
 def output_option(help_text: str) -> Callable[[F], F]:
@@ -70,96 +74,143 @@ def output_option(help_text: str) -> Callable[[F], F]:
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
-def definition_options(command: F) -> F:
-    """Everything that defines a consortium."""
-    for option in reversed(
-        (
-            click.option(
-                "-m",
-                "--model",
-                "models",
-                multiple=True,
-                shell_complete=complete_models,
-                help="Who is asked: 'model', 'model:count', 'model|backup', 'model as role'; may be given again.",
-            ),
-            click.option(
-                "-n",
-                "--count",
-                type=click.IntRange(1, MAX_INSTANCES),
-                default=1,
-                help="Instances of a model that is named without a number. [1]",
-            ),
-            click.option(
-                "--arbiter",
-                shell_complete=complete_models,
-                help="Model that judges the responses; default: the first model.",
-            ),
-            click.option(
-                "--confidence-threshold", type=float, help="Confidence at which to stop, 0-1 or a percentage. [0.8]"
-            ),
-            click.option("--max-iterations", type=ITERATIONS, help="Ask the members at most so often. [3]"),
-            click.option("--min-iterations", type=ITERATIONS, help="Ask them at least so often. [1]"),
-            click.option("--system", help="System prompt for the members: text, or the path of a file."),
-            click.option(
-                "--strategy",
-                callback=known_strategy,
-                shell_complete=complete_strategies,
-                help="Who is asked what in each iteration; see `strategies`. [refine]",
-            ),
-            click.option(
-                "--judging-method",
-                callback=known_judging_method,
-                shell_complete=complete_judging_methods,
-                help="How responses become a verdict; see `strategies`. [synthesize]",
-            ),
-            click.option(
-                "--stop-on",
-                type=click.Choice(get_args(StopOn)),
-                help="What must reach the threshold: the confidence, the members' agreement, or both. [arbiter]",
-            ),
-            click.option(
-                "--check-order/--no-check-order",
-                default=None,
-                help="Ask the arbiter again, in reversed order, where its confidence is close to the threshold. [yes]",
-            ),
-            click.option("--embedding-model", help="llm embedding model by which a vote compares answers. [none]"),
-        )
-    ):
-        command = option(command)
-    return command
+class TextOrFile(StringParamType):
+    """A text, or the path of a file that holds it."""
+
+    name = "text or file"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The text itself, or what the file of that name says."""
+        # Of a text that no path can be, for its length or a character, Path.is_file() would raise.
+        if not os.path.isfile(value):
+            return str(value)
+        try:
+            return Path(value).read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            what = (param.name or "").replace("_", " ") if param else "text"
+            raise ConsortiumError(f"The {what} file {value!r} cannot be read: {error}.") from error
 
 
-def definition_of(
-    models: tuple[str, ...], count: int, system: str | None, confidence_threshold: float | None, **rules: Any
-) -> dict[str, Any]:
-    """The options as `Definitions.resolve` takes them."""
-    if confidence_threshold is not None and not 0 <= confidence_threshold <= 100:
-        raise click.UsageError("Confidence threshold must be between 0.0 and 1.0 (or 0 and 100).")
-    return {
-        "models": list(models) or None,
-        "count": count,
-        "system_prompt": text_or_file(system),
-        "confidence_threshold": confidence_threshold,
-        **rules,
+class JsonObject(TextOrFile):
+    """A JSON object, or the path of a file that holds one."""
+
+    name = "JSON or file"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The object; what is none is refused."""
+        text = super().convert(value, param, ctx)
+        try:
+            read = json.loads(text)
+        except (ValueError, RecursionError):
+            read = None
+        if not isinstance(read, dict):
+            self.fail(f"{plain(text)[:80]!r} is no JSON object.", param, ctx)
+        return read
+
+
+_TYPES = {"system_prompt": TextOrFile(), "own_answer": TextOrFile()}
+"""What is read in a way of its own; the type of every other option follows from its field."""
+
+_SPELLINGS = {
+    "models": ("-m", "--model"),
+    "count": ("-n", "--count"),
+    "system_prompt": ("--system-prompt", "--system"),
+    "confidence_threshold": ("--confidence-threshold", "--threshold"),
+    "max_cost_usd": ("--max-cost-usd", "--max-cost"),
+    "deadline_seconds": ("--deadline-seconds", "--deadline"),
+}
+"""Short and earlier spellings, and a name in the singular; every other option is called as its field."""
+
+_COMPLETIONS = {
+    "consortium": complete_consortiums,
+    "models": complete_models,
+    "arbiter": complete_models,
+    "strategy": complete_strategies,
+    "judging_method": complete_judging_methods,
+    "follow_up_to": complete_runs,
+}
+"""What a shell offers for an option."""
+
+_CHECKS = {"strategy": _known(strategies), "judging_method": _known(judging_methods)}
+"""What is looked up before anything is opened."""
+
+NOT_OPTIONS = ("prompt", "history")
+"""Fields that no command takes as an option: the prompt is an argument, and --follow-up-to names a conversation."""
+
+
+def request_options(kind: type[Request]) -> Callable[[F], F]:
+    """An option for each field of a request; the command gets what they say as one argument, `given`."""
+    names = [name for name in kind.model_fields if name not in NOT_OPTIONS]
+
+    def decorate(command: F) -> F:
+        @wraps(command)
+        def called(*args: Any, **options: Any) -> Any:
+            given = {name: options.pop(name) for name in names}
+            return command(*args, given={name: value for name, value in given.items() if value != ()}, **options)
+
+        decorated: Any = called
+        for name in reversed(names):
+            decorated = field_option(name, kind)(decorated)
+        return cast(F, decorated)
+
+    return decorate
+
+
+def field_option(name: str, kind: type[Request], help_text: str | None = None) -> Callable[[F], F]:
+    """The option of one field.
+
+    Args:
+        help_text: None means the field's own sentence, and its default.
+    """
+    field = kind.model_fields[name]
+    flag = f"--{name.replace('_', '-')}"
+    spellings = _SPELLINGS.get(name, (flag,))
+    known = "" if field.default is None else f" [{_word(field.default)}]"
+    return click.option(
+        *((f"{flag}/--no-{flag[2:]}",) if field.annotation is bool else spellings),
+        name,
+        type=_TYPES.get(name) or _type_of(field),
+        multiple=name == "models",
+        default=None,
+        callback=_CHECKS.get(name),
+        shell_complete=_COMPLETIONS.get(name),
+        help=help_text or f"{field.description}{known}",
+    )
+
+
+def _type_of(field: FieldInfo) -> "click.ParamType[Any]":
+    """How click reads a field: its words, its numbers with their limits, or a text."""
+    if choices := choices_of(field):
+        return click.Choice(choices)
+    written = written_type(field)
+    kind = get_args(written)[0] if get_origin(written) is Annotated else written
+    limits = {
+        name: value
+        for one in field.metadata
+        for name in ("ge", "gt", "le")
+        if (value := getattr(one, name, None)) is not None
     }
+    low, is_open = limits.get("ge", limits.get("gt")), "gt" in limits
+    if kind is int:
+        return click.IntRange(low, limits.get("le"), min_open=is_open)
+    if kind is float:
+        return Number(low, limits.get("le"), min_open=is_open)
+    return JsonObject() if get_origin(kind) is dict else click.BOOL if kind is bool else click.STRING
 
 
-def check_typed(definitions: Definitions, catalogue: Catalogue, asked: dict[str, Any]) -> None:
+def _word(value: object) -> str:
+    """A default as a person would say it."""
+    return ("no", "yes")[value] if isinstance(value, bool) else str(value)
+
+
+def check_typed(definitions: Definitions, catalogue: Catalogue, request: ConsultRequest | DefinitionRequest) -> None:
     """Raise UsageError where a definition that was typed breaks a rule; that of a saved one is no wrong usage."""
-    if not asked["models"]:
+    if not request.models:
         return
     try:
-        check_rules(definitions.resolve(catalogue, **asked)[1])
+        if isinstance(request, ConsultRequest):
+            check_rules(definitions.resolve(catalogue, request)[1])
+        else:
+            check_rules(definitions.define(catalogue, request))
     except InvalidConsortiumError as error:
         raise click.UsageError(plain(str(error))) from error
-
-
-def text_or_file(value: str | None) -> str | None:
-    """The text itself, or what the file of that name says."""
-    # Of a text that no path can be, for its length or a character, Path.is_file() would raise.
-    if value is None or not os.path.isfile(value):
-        return value
-    try:
-        return Path(value).read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConsortiumError(f"The system prompt file {value!r} cannot be read: {error}.") from error

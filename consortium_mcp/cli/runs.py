@@ -10,13 +10,14 @@ from typing import get_args
 import click
 from click.core import ParameterSource
 
-from consortium_mcp.cli.completion import complete_consortiums, complete_judging_methods, complete_models, complete_runs
+from consortium_mcp.cli.completion import complete_consortiums, complete_runs
 from consortium_mcp.cli.consult import work_on
-from consortium_mcp.cli.options import COUNT, Number, json_option, known_judging_method, output_option
+from consortium_mcp.cli.options import COUNT, Number, field_option, json_option, output_option
 from consortium_mcp.cli.run_ids import find_run_id
 from consortium_mcp.cli.screen import count, is_terminal, print_run, say, write_file
 from consortium_mcp.errors import ConsortiumError
 from consortium_mcp.records import LONGEST_NOTE, Rating, Run, Status
+from consortium_mcp.records.request import ConsultRequest
 from consortium_mcp.reports.html import page
 from consortium_mcp.reports.markdown import transcript
 from consortium_mcp.service.replay import open_replay
@@ -181,22 +182,17 @@ def rate(run_id: str, correct: bool, wrong: bool, score: float | None, note: str
 
 @runs.command()
 @run_argument
-@click.option("--arbiter", help="Another arbiter.", shell_complete=complete_models)
-@click.option(
-    "--judging-method",
-    callback=known_judging_method,
-    help="Another judging method; see `strategies`.",
-    shell_complete=complete_judging_methods,
-)
+@field_option("arbiter", ConsultRequest, "Another arbiter.")
+@field_option("judging_method", ConsultRequest, "Another judging method; see `strategies`.")
 @click.option("--without", multiple=True, help="A model or an instance whose responses are left out.")
-@click.option("--threshold", type=Number(0, 100), help="Another confidence threshold.")
+@field_option("confidence_threshold", ConsultRequest, "Another confidence threshold.")
 @json_option
 def replay(
     run_id: str,
     arbiter: str | None,
     judging_method: str | None,
     without: tuple[str, ...],
-    threshold: float | None,
+    confidence_threshold: float | None,
     as_json: bool,
 ) -> None:
     """Judge the responses of RUN again, as a new run; no member is asked."""
@@ -207,7 +203,7 @@ def replay(
             arbiter=arbiter,
             judging_method=judging_method,
             without=without,
-            confidence_threshold=threshold,
+            confidence_threshold=confidence_threshold,
         )
         run = work_on(service, opened.run_id)
     print_run(answered(run), as_json=as_json)

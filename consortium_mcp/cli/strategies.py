@@ -15,8 +15,8 @@ from consortium_mcp.records.roles import ROLES
 def strategies(as_json: bool) -> None:
     """List strategies, judging methods and roles, each with one sentence."""
     listed = {
-        "strategies": {name: strategy.sentence for name, strategy in known_strategies().items()},
-        "judging_methods": {name: method.sentence for name, method in judging_methods().items()},
+        "strategies": {name: strategy.description for name, strategy in known_strategies().items()},
+        "judging_methods": {name: method.description for name, method in judging_methods().items()},
         "roles": ROLES,
     }
     if as_json:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
+from consortium_mcp.errors import InvalidConsortiumError
 from consortium_mcp.text.masking import masked
 
 logger = logging.getLogger(__name__)
@@ -43,6 +44,12 @@ class Registry(Mapping[str, T]):
 
     def __len__(self) -> int:
         return len(self.usable)
+
+    def find(self, name: str) -> T:
+        """The thing of that name. Raises InvalidConsortiumError, which names those that there are."""
+        if name not in self.usable:
+            raise InvalidConsortiumError(self.why_missing(name))
+        return self.usable[name]
 
     def why_missing(self, name: str) -> str:
         """Why there is nothing of that name, and what there is."""

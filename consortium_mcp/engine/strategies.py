@@ -30,7 +30,7 @@ class Strategy:
     name: str
     """What a consortium calls it."""
 
-    sentence: str
+    description: str
     """What it does."""
 
     plan: Callable[[Run], list[Ask]]
@@ -38,6 +38,9 @@ class Strategy:
 
     needs_ranking: bool = False
     """Whether the judging method must order the responses."""
+
+    min_instances: int = 1
+    """How many instances it takes at the least."""
 
 
 def plan(run: Run) -> list[Ask]:
@@ -97,6 +100,7 @@ _OWN = (
         "As refine, but the lowest-ranked instance leaves before each iteration, never below two.",
         eliminate,
         needs_ranking=True,
+        min_instances=3,
     ),
 )
 

@@ -7,38 +7,22 @@ from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
 import llm
-from pydantic import Field
 
 from consortium_mcp._util.lazy import LazyModule
 from consortium_mcp.errors import ConsortiumError
 from consortium_mcp.models.local import LOCAL_MODEL_ALIAS
 from consortium_mcp.models.local.model import AsyncLocalModel, LocalModel
-from consortium_mcp.settings import MOST, MOST_SECONDS, llm_user_path, load_settings
+from consortium_mcp.settings import llm_user_path, load_settings
 from consortium_mcp.store.llm_consortium_files import saved_names
 
 if TYPE_CHECKING:
+    import consortium_mcp.llm_plugin.options as llm_options
     import consortium_mcp.llm_plugin.replies as llm_replies
 else:
+    llm_options = LazyModule("consortium_mcp.llm_plugin.options")
     llm_replies = LazyModule("consortium_mcp.llm_plugin.replies")
 
 logger = logging.getLogger(__name__)
-
-
-class ConsortiumOptions(llm.Model.Options):
-    """What can be set for one prompt; what is not set is as it was saved."""
-
-    confidence_threshold: float | None = Field(
-        default=None, ge=0, le=100, description="Confidence at which to stop, 0-1 or a percentage."
-    )
-    max_iterations: int | None = Field(default=None, ge=1, description="Ask the members at most so often.")
-    min_iterations: int | None = Field(default=None, ge=1, description="Ask them at least so often.")
-    strategy: str | None = Field(default=None, description="Who is asked what in each iteration.")
-    judging_method: str | None = Field(default=None, description="How responses become a verdict.")
-    deadline_seconds: float | None = Field(
-        default=None, gt=0, le=MOST_SECONDS, description="Seconds that the whole run may take."
-    )
-    max_cost_usd: float | None = Field(default=None, gt=0, le=MOST, description="The most US dollars that it may cost.")
-    system_prompt: str | None = Field(default=None, description="For the members; --system wins over it.")
 
 
 class Registered:
@@ -52,6 +36,13 @@ class Registered:
         except ConsortiumError as error:
             _warn(str(error))
             return {}
+
+
+class _LazyOptions:
+    """What can be set for one prompt, imported when llm asks for it: most commands never do."""
+
+    def __get__(self, model: object, kind: type) -> type[llm.Options]:
+        return llm_options.ConsortiumOptions
 
 
 class _Consortium:
@@ -74,7 +65,7 @@ class _Consortium:
 class ConsortiumModel(_Consortium, llm.Model):
     """A saved consortium as a synchronous llm model."""
 
-    Options = ConsortiumOptions
+    Options = _LazyOptions()  # type: ignore[assignment]  # a class, as soon as it is read
 
     def execute(
         self, prompt: llm.Prompt, stream: bool, response: llm.Response, conversation: llm.Conversation | None
@@ -86,7 +77,7 @@ class ConsortiumModel(_Consortium, llm.Model):
 class AsyncConsortiumModel(_Consortium, llm.AsyncModel):
     """A saved consortium as an asynchronous llm model."""
 
-    Options = ConsortiumOptions
+    Options = _LazyOptions()  # type: ignore[assignment]  # as above
 
     async def execute(
         self,

@@ -12,7 +12,7 @@ from llm.parts import ReasoningPart, TextPart
 from consortium_mcp.api import Event, consult_events, iterate
 from consortium_mcp.errors import ConsortiumError
 from consortium_mcp.models.catalogue import load_catalogue
-from consortium_mcp.records import AnswerPiece, Budget, Progress, Run, Turn
+from consortium_mcp.records import AnswerPiece, Progress, Run, Turn
 from consortium_mcp.reports.markdown import answer_text
 from consortium_mcp.service.service import ConsortiumService
 from consortium_mcp.text.templates import fill
@@ -106,12 +106,10 @@ def _asked(name: str, prompt: llm.Prompt) -> tuple[str, dict[str, Any]]:
     said = [(message.role, _text(message)) for message in prompt.messages]
     if not said or said[-1][0] != "user":
         raise ConsortiumError("A consortium answers a user's prompt: the last message must be one.")
-    options = prompt.options.model_dump(exclude_none=True)
-    budget = Budget(max_cost_usd=options.pop("max_cost_usd", None))
-    terms = {"consortium": name, "budget": budget, "history": _turns(said[:-1]), **options}
-    terms["output_schema"] = prompt.schema
+    terms = prompt.options.model_dump(exclude_none=True)
+    terms |= {"consortium": name, "history": _turns(said[:-1]), "output_schema": prompt.schema}
     earlier = [text for role, text in said if role == "system"]
-    if system := prompt.system or options.get("system_prompt") or "".join(earlier[-1:]):
+    if system := prompt.system or terms.get("system_prompt") or "".join(earlier[-1:]):
         # As a member of another consortium it is told what every member is; its own system prompt says more.
         terms["system_prompt"] = None if system == fill("member_system") else system
     return said[-1][1], terms

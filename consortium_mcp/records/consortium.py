@@ -2,24 +2,21 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, Self
+from typing import Any, Self
 
-from pydantic import Field, JsonValue, ValidationError, field_validator, model_validator
+from pydantic import Field, JsonValue, ValidationError, model_validator
 
 from consortium_mcp._util.frozen_model import FrozenModel
 from consortium_mcp.errors import InvalidConsortiumError
+from consortium_mcp.records.rules import Rules
 
 MAX_INSTANCES = 256
-MAX_ITERATIONS = 100
 
 CLIENT = "client"
 """What a member or arbiter is called that is the calling client's own model."""
 
 OWN_ANSWER = "own_answer"
 """What stands for the model of the caller's own answer."""
-
-StopOn = Literal["arbiter", "agreement", "both"]
-"""What can be looked at to see whether an answer is good enough."""
 
 THEIR_NAMES = {"default": None, "elimination": "eliminate"}
 """What later releases of llm-consortium call strategies and judging methods of ours; None is our default."""
@@ -50,41 +47,11 @@ class Member(FrozenModel):
         return f"{self.model}:{self.count}" + (f" as {self.role}" if self.role else "")
 
 
-class Consortium(FrozenModel):
-    """Who is asked, who judges, and when the answer is good enough."""
+class Consortium(Rules):
+    """Who is asked, and under which rules."""
 
     members: tuple[Member, ...]
     """In the order in which their responses are shown."""
-
-    arbiter: str | None = None
-    """The model (or `"model|backup"`) that reads the responses; None means the first member's."""
-
-    system_prompt: str | None = None
-    """Sent to every member; None means our own short one, which also asks for the member's confidence."""
-
-    confidence_threshold: float = Field(default=0.8, ge=0, le=1)
-    """The confidence at which the run stops, 0.0-1.0; a value above 1 and up to 100 is read as a percentage."""
-
-    max_iterations: int = Field(default=3, ge=1, le=MAX_ITERATIONS)
-    """How often the members are asked at most."""
-
-    min_iterations: int = Field(default=1, ge=1, le=MAX_ITERATIONS)
-    """How often the members are asked at least; where it is above `max_iterations`, it wins, as in llm-consortium."""
-
-    strategy: str = "refine"
-    """Decides who is asked what in each iteration."""
-
-    judging_method: str = "synthesize"
-    """Decides how responses become a verdict."""
-
-    stop_on: StopOn = "arbiter"
-    """What must reach the threshold: the arbiter's confidence, the members' measured agreement, or both."""
-
-    check_order: bool = True
-    """Whether an arbiter whose confidence is close to the threshold is asked again, the responses reversed."""
-
-    embedding_model: str | None = Field(default=None, min_length=1)
-    """The llm embedding model by which a vote sees that answers mean the same; None means by their wording alone."""
 
     description: str | None = None
     """What it is for, in the words of whoever saved it."""
@@ -101,14 +68,6 @@ class Consortium(FrozenModel):
         if isinstance(data.get("models"), dict) and "members" not in data:
             data["members"] = [{"model": model, "count": count} for model, count in data.pop("models").items()]
         return data
-
-    @field_validator("confidence_threshold", mode="before")
-    @classmethod
-    def _fraction(cls, value: Any) -> Any:
-        """Read a percentage above 1 as a fraction, wherever it comes in."""
-        if isinstance(value, int | float) and not isinstance(value, bool) and 1 < value <= 100:
-            return value / 100
-        return value
 
     @model_validator(mode="after")
     def _someone_is_asked(self) -> Self:
@@ -132,6 +91,10 @@ class Consortium(FrozenModel):
     def iteration_limit(self) -> int:
         """After how many iterations the run ends, whatever the confidence."""
         return max(self.max_iterations, self.min_iterations)
+
+    def with_rules(self, rules: Mapping[str, Any]) -> "Consortium":
+        """The same under other rules; those that are not named stay. Raises InvalidConsortiumError."""
+        return define(**{**self.model_dump(), **rules}) if rules else self
 
     def saved_form(self) -> dict[str, Any]:
         """The row's JSON: every field of ours, and those by which llm-consortium reads the same row."""

@@ -52,13 +52,13 @@ class Budget(FrozenModel):
     """What may be spent; None means no limit."""
 
     max_calls: int | None = Field(default=None, ge=1, le=MOST)
-    """Model calls, every attempt counted."""
+    """The most model calls that may be made, each attempt counted."""
 
     max_tokens: int | None = Field(default=None, ge=1, le=MOST)
-    """Tokens of questions and replies together."""
+    """The most tokens, questions and replies together."""
 
     max_cost_usd: float | None = Field(default=None, gt=0, le=MOST)
-    """US dollars."""
+    """The most US dollars that may be spent."""
 
 
 class Parent(FrozenModel):

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 from consortium_mcp._util.caller import current_caller
 from consortium_mcp.engine.judging import judging_methods
@@ -19,8 +18,8 @@ from consortium_mcp.records.consortium import (
     define,
     find_cycle,
     models_of,
-    parse_members,
 )
+from consortium_mcp.records.request import ConsultRequest, DefinitionRequest
 from consortium_mcp.settings import Settings
 from consortium_mcp.store import Store
 
@@ -45,45 +44,36 @@ class Definitions:
     store: Store
     settings: Settings
 
-    def resolve(
-        self,
-        catalogue: Catalogue,
-        *,
-        consortium: str | Consortium | None = None,
-        models: Sequence[str] | None = None,
-        count: int = 1,
-        **rules: Any,
-    ) -> tuple[str | None, Consortium]:
-        """The definition that a caller means, its arbiter resolved, and its name when it is a saved one.
+    def resolve(self, catalogue: Catalogue, request: ConsultRequest) -> tuple[str | None, Consortium]:
+        """The definition that a caller means, and its name when it is a saved one.
 
-        Args:
-            consortium: a saved name, or a definition.
-            models: `"model"`, `"model:count"` or `"model|backup"` each, instead of a consortium.
-            count: instances of a model that is named without a count.
-            rules: fields of Consortium that win over the definition's own; None leaves them.
+        The rules that the caller gives win over the definition's own.
 
         Raises:
             NotFoundError, InvalidConsortiumError, ModelUnavailableError: with what to do.
         """
-        if consortium is not None and models:
+        consortium = request.consortium
+        if consortium is not None and request.models:
             raise InvalidConsortiumError("Give either a consortium or models, not both.")
         name = consortium if isinstance(consortium, str) else None
         if isinstance(consortium, Consortium):
             base = consortium
         elif name is not None:
             base = self.store.consortiums.load.sync(name)
-        elif models:
-            base = self.inline(catalogue, models, count)
+        elif request.models:
+            base = request.inline(self._names(catalogue))
         else:
-            name, base = self._default(catalogue)
-        given = {field: value for field, value in rules.items() if value is not None}
-        return name, define(**{**base.model_dump(), **given}) if given else base
+            name, base = self.default(catalogue)
+        return name, base.with_rules(request.given_rules())
 
-    def inline(self, catalogue: Catalogue, models: Sequence[str], count: int = 1) -> Consortium:
-        """A consortium of models, with the rules that nobody changed."""
+    def define(self, catalogue: Catalogue, request: DefinitionRequest) -> Consortium:
+        """The definition that a caller describes; nothing is saved. Raises InvalidConsortiumError."""
+        return request.define(self._names(catalogue))
+
+    def _names(self, catalogue: Catalogue) -> Callable[[str], bool]:
+        """Tells whether a text is the name of a model or of a saved consortium."""
         saved_names = set(self.store.consortiums.list_names.sync())
-        members = parse_members(models, lambda text: catalogue.knows(text) or text in saved_names, count)
-        return define(members=[member.model_dump() for member in members])
+        return lambda text: catalogue.knows(text) or text in saved_names
 
     def check(
         self, name: str | None, consortium: Consortium, catalogue: Catalogue, inside: tuple[str, ...] = ()
@@ -213,7 +203,7 @@ class Definitions:
         except ModelUnavailableError as error:
             raise ModelUnavailableError(f"The consortium {name!r} in it cannot run: {error}") from error
 
-    def _default(self, catalogue: Catalogue) -> tuple[str | None, Consortium]:
+    def default(self, catalogue: Catalogue) -> tuple[str | None, Consortium]:
         """Whom to ask when the caller names nobody; the order is part of the contract."""
         names = self.store.consortiums.list_names.sync()
         if wanted := self.settings.default:
@@ -254,22 +244,19 @@ def client_problems(consortium: Consortium, has_client: bool) -> list[str]:
 
 def check_rules(consortium: Consortium) -> None:
     """Raise InvalidConsortiumError where a strategy or method is unknown, or they do not fit together, or so few."""
-    if consortium.strategy not in strategies():
-        raise InvalidConsortiumError(strategies().why_missing(consortium.strategy))
-    if consortium.judging_method not in judging_methods():
-        raise InvalidConsortiumError(judging_methods().why_missing(consortium.judging_method))
-    ranking = [method.name for method in judging_methods().values() if method.ranks]
-    if strategies()[consortium.strategy].needs_ranking and consortium.judging_method not in ranking:
+    strategy = strategies().find(consortium.strategy)
+    method = judging_methods().find(consortium.judging_method)
+    if strategy.needs_ranking and not method.ranks:
+        ranking = " or ".join(one.name for one in judging_methods().values() if one.ranks)
         raise InvalidConsortiumError(
-            f"The strategy {consortium.strategy!r} needs a judging method that ranks: {' or '.join(ranking)}, not "
-            f"{consortium.judging_method!r}."
+            f"The strategy {strategy.name!r} needs a judging method that ranks: {ranking}, not {method.name!r}."
         )
-    if consortium.strategy == "eliminate" and consortium.instance_count < 3:
-        raise InvalidConsortiumError("The strategy 'eliminate' needs at least three instances, since two always stay.")
-    if consortium.judging_method == "peer_rank" and consortium.instance_count < 3:
-        raise InvalidConsortiumError(
-            "The judging method 'peer_rank' needs at least three instances: each ranks the others."
-        )
+    for what, needed in ((f"strategy {strategy.name!r}", strategy), (f"judging method {method.name!r}", method)):
+        if consortium.instance_count < needed.min_instances:
+            raise InvalidConsortiumError(
+                f"The {what} needs at least {needed.min_instances} instances, and there are "
+                f"{consortium.instance_count}. Name more models, or a count, as in 'model:3'."
+            )
 
 
 def _complaint(check: Callable[[], object]) -> str | None:

@@ -20,6 +20,7 @@ from consortium_mcp.models.prices import price_usd
 from consortium_mcp.records import Budget, Run, Turn, now_utc
 from consortium_mcp.records.consortium import Consortium, with_own_answer, without_own_answer
 from consortium_mcp.records.outer_call import outer_call
+from consortium_mcp.records.request import ConsultRequest
 from consortium_mcp.service.definitions import Definitions, check_schema_use, client_problems, with_arbiter
 from consortium_mcp.service.estimate import Estimate, budget_problems, make_estimate, nested_problems
 from consortium_mcp.service.live_run import LiveRun, LiveRuns
@@ -62,100 +63,70 @@ class RunOpener:
         self.live_runs = live_runs
         self._opening = anyio.CapacityLimiter(OPENED_AT_ONCE)
 
-    def plan(
-        self,
-        prompt: str,
-        *,
-        budget: Budget | None = None,
-        follow_up_to: str | None = None,
-        own_answer: str | None = None,
-        has_client: bool = False,
-        **definition: Any,
-    ) -> Estimate:
+    def plan(self, request: ConsultRequest, *, has_client: bool = False) -> Estimate:
         """What a consult would do and cost, and what would stop it; nothing is asked, nothing is written."""
         catalogue = load_catalogue()
-        earlier = self._earlier(follow_up_to)
-        name, consortium = self._consortium(catalogue, earlier, own_answer, **definition)
+        earlier = self._earlier(request)
+        name, consortium = self._consortium(catalogue, earlier, request)
         problems = self.definitions.problems(name, consortium, catalogue)
         models = {} if problems else self.definitions.check(name, consortium, catalogue)
         problems += client_problems(consortium, has_client)
-        if not prompt.strip():
+        if not request.prompt.strip():
             problems.append("The prompt is empty.")
-        problems += self.definitions.long_texts({"prompt": prompt, "own answer": own_answer})
-        budget = budget or Budget()
-        problems += nested_problems(budget, models) + budget_problems(consortium, budget, models)
+        problems += self._long_texts(request)
+        problems += nested_problems(request.budget, models) + budget_problems(consortium, request.budget, models)
         problems += self._problems_today(consortium, models)
-        said = [turn.text for turn in _conversation(earlier)]
-        return make_estimate("".join([*said, prompt]), consortium, models, problems)
+        said = [turn.text for turn in _conversation(request, earlier)]
+        return make_estimate("".join([*said, request.prompt]), consortium, models, problems)
 
-    def open_run(
-        self,
-        prompt: str,
-        history: Sequence[Turn] = (),
-        *,
-        budget: Budget | None = None,
-        deadline_seconds: float | None = None,
-        join: bool = False,
-        follow_up_to: str | None = None,
-        own_answer: str | None = None,
-        has_client: bool = False,
-        output_schema: dict[str, Any] | None = None,
-        **definition: Any,
-    ) -> Run:
+    def open_run(self, request: ConsultRequest, *, join: bool = False, has_client: bool = False) -> Run:
         """Resolve and check everything, and write the run, before anything is paid for.
 
         In a call of another run it belongs to that call, and the same call made again gets the same run.
 
         Args:
-            budget: what the run may spend; None means no limit of its own.
-            deadline_seconds: how long it may take; None means the setting.
             join: return the run of the same call where one is under way, or ended without anyone having received it.
-            follow_up_to: the run whose conversation goes on; its consortium is asked where none is named.
-            own_answer: the caller's, judged as one more anonymous response; None means there is none.
             has_client: whether the caller is a client that lends its own model where `client` is asked.
-            output_schema: the JSON schema that the answer must follow; None means free text.
-            definition: what `Definitions.resolve` takes.
 
         Raises:
             ConsortiumError: whatever would keep the run from working, with what to do.
         """
         if self.live_runs.leaving:
             raise BusyError("This server is about to end and takes no new runs; ask again in a minute.")
-        if not prompt.strip():
+        if not request.prompt.strip():
             raise InvalidConsortiumError("The prompt is empty; say what the consortium is to answer.")
-        budget = budget or Budget()
-        if problems := self.definitions.long_texts({"prompt": prompt, "own answer": own_answer}):
+        if problems := self._long_texts(request):
             raise InvalidConsortiumError(" ".join(problems))
-        earlier = self._earlier(follow_up_to)
-        history = (*history, *_conversation(earlier))
+        earlier = self._earlier(request)
+        history = _conversation(request, earlier)
 
         def resolve(catalogue: Catalogue) -> tuple[str | None, Consortium, Models]:
-            name, consortium = self._consortium(catalogue, earlier, own_answer, **definition)
+            name, consortium = self._consortium(catalogue, earlier, request)
             return name, consortium, self.definitions.check(name, consortium, catalogue)
 
         name, consortium, models = self.catalogue.use(resolve)
-        problems = client_problems(consortium, has_client) + nested_problems(budget, models)
-        if problems := problems + budget_problems(consortium, budget, models):
+        problems = client_problems(consortium, has_client) + nested_problems(request.budget, models)
+        if problems := problems + budget_problems(consortium, request.budget, models):
             raise InvalidConsortiumError(" ".join(problems))
-        if output_schema:
+        if request.output_schema:
             check_schema_use(consortium, models)
-        fingerprint = _fingerprint(prompt, history, consortium, budget, output_schema)
+        fingerprint = _fingerprint(request, history, consortium)
         since = datetime.now(UTC) - timedelta(minutes=JOIN_MINUTES)
         outer = outer_call()
         run = Run(
             run_id=str(ULID()).lower(),
             status="running",
-            prompt=storable(prompt),
+            prompt=storable(request.prompt),
             history=history,
-            output_schema=output_schema,
+            output_schema=request.output_schema,
             follow_up_to=earlier.run_id if earlier else None,
             parent=outer.parent if outer else None,
             consortium_name=name,
             consortium=consortium,
             shuffle_seed=secrets.randbits(48),
             fence_token=secrets.token_hex(6),
-            **self.deadline(deadline_seconds),
-            budget=budget,
+            **self.deadline(request.deadline_seconds),
+            budget=request.budget,
             caller=current_caller(),
             created_utc=now_utc(),
         )
@@ -171,9 +142,10 @@ class RunOpener:
         self.live_runs.add(LiveRun(run.run_id, run, models))
         return run
 
-    async def opened(self, prompt: str, **asked: Any) -> Run:
+    async def opened(self, request: ConsultRequest, *, join: bool = False, has_client: bool = False) -> Run:
         """The same for callers in an event loop; more than a few at once would only wait for each other."""
-        return await anyio.to_thread.run_sync(partial(self.open_run, prompt, **asked), limiter=self._opening)
+        open_run = partial(self.open_run, request, join=join, has_client=has_client)
+        return await anyio.to_thread.run_sync(open_run, limiter=self._opening)
 
     async def find_models(self, run: Run) -> Models:
         """Every model that a run may call, ready to be called. Raises ConsortiumError."""
@@ -191,8 +163,13 @@ class RunOpener:
             self.clients.use_in(entry)
             price_usd(entry, 1, 1)
 
-    def _earlier(self, run_id: str | None) -> Run | None:
+    def _long_texts(self, request: ConsultRequest) -> list[str]:
+        """Which texts of a request are too long; empty when none is."""
+        return self.definitions.long_texts({"prompt": request.prompt, "own answer": request.own_answer})
+
+    def _earlier(self, request: ConsultRequest) -> Run | None:
         """The run that is followed up; None when there is none. Raises NotFoundError, and where it has no answer."""
+        run_id = request.follow_up_to
         if run_id is None:
             return None
         earlier = self.store.runs.load.sync(run_id)
@@ -201,21 +178,21 @@ class RunOpener:
         return earlier
 
     def _consortium(
-        self, catalogue: Catalogue, earlier: Run | None, own_answer: str | None, **definition: Any
+        self, catalogue: Catalogue, earlier: Run | None, request: ConsultRequest
     ) -> tuple[str | None, Consortium]:
         """Who is asked: those named, else those of the earlier run, else the default; and its name when it is saved."""
         name = None
-        if earlier is not None and not (definition.get("consortium") or definition.get("models")):
+        if earlier is not None and not (request.consortium or request.models):
             name = earlier.consortium_name
-            definition["consortium"] = without_own_answer(earlier.consortium)
-        found, consortium = self.definitions.resolve(catalogue, **definition)
+            request = request.model_copy(update={"consortium": without_own_answer(earlier.consortium)})
+        found, consortium = self.definitions.resolve(catalogue, request)
         consortium = with_arbiter(consortium)
-        if own_answer is not None:
-            if not own_answer.strip():
+        if request.own_answer is not None:
+            if not request.own_answer.strip():
                 raise InvalidConsortiumError(
                     "own_answer is empty; leave it out, or give the answer that is to be judged."
                 )
-            consortium = with_own_answer(consortium, storable(own_answer))
+            consortium = with_own_answer(consortium, storable(request.own_answer))
         return found or name, consortium
 
     def deadline(self, seconds: float | None = None) -> dict[str, Any]:
@@ -254,18 +231,17 @@ def from_now(seconds: float) -> str:
     return (datetime.now(UTC) + timedelta(seconds=seconds)).isoformat(timespec="milliseconds")
 
 
-def _conversation(earlier: Run | None) -> list[Turn]:
-    """What was said up to the end of a run; nothing where there is none."""
+def _conversation(request: ConsultRequest, earlier: Run | None) -> tuple[Turn, ...]:
+    """What was said before the prompt, the run that is followed up included."""
     if earlier is None:
-        return []
+        return tuple(request.history)
     said = [Turn(role="user", text=earlier.prompt), Turn(role="assistant", text=earlier.answer or "")]
-    return [*earlier.history, *said]
+    return (*request.history, *earlier.history, *said)
 
 
-def _fingerprint(
-    prompt: str, history: Sequence[Turn], consortium: Consortium, budget: Budget, schema: dict[str, Any] | None
-) -> str:
+def _fingerprint(request: ConsultRequest, history: Sequence[Turn], consortium: Consortium) -> str:
     """What makes two calls the same: what is asked of whom, by whom, under which rules."""
     turns = [turn.model_dump() for turn in history]
-    asked = [current_caller(), prompt, turns, consortium.model_dump(mode="json"), budget.model_dump(), schema]
+    rules = [consortium.model_dump(mode="json"), request.budget.model_dump(), request.output_schema]
+    asked = [current_caller(), request.prompt, turns, *rules]
     return hashlib.sha256(json.dumps(asked, sort_keys=True).encode("utf-8", "surrogatepass")).hexdigest()

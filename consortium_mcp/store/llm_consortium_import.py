@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from consortium_mcp.errors import ConsortiumError
-from consortium_mcp.records.consortium import MAX_ITERATIONS, Consortium, load_saved_form
+from consortium_mcp.records.consortium import Consortium, load_saved_form
+from consortium_mcp.records.rules import MAX_ITERATIONS
 from consortium_mcp.store import Store
 from consortium_mcp.store.llm_consortium_files import FILES, GLANCE_SECONDS, saved_rows
 

@@ -28,7 +28,7 @@ class JudgingMethod:
     name: str
     """What a consortium calls it."""
 
-    sentence: str
+    description: str
     """What it does."""
 
     judge: Judge
@@ -41,6 +41,9 @@ class JudgingMethod:
 
     ranks: bool = False
     """Whether its verdict orders all responses."""
+
+    min_instances: int = 1
+    """How many instances it takes at the least."""
 
     decided: Callable[[Run, Collection[CallResult], int], bool] | None = None
     """Tells from the results so far, and how many were asked, that the rest cannot change the outcome; None never."""
@@ -83,6 +86,7 @@ _OWN = (
         needs_arbiter=False,
         calls=lambda instances: instances,
         ranks=True,
+        min_instances=3,
     ),
     JudgingMethod(
         "vote",

@@ -52,7 +52,7 @@ async def call_models() -> list[Check]:
 def _hosted(service: ConsortiumService, catalogue: Catalogue) -> list[ModelEntry]:
     """The usable models, neither embedded nor consortiums themselves, that saved consortiums name, or the default."""
     saved, _ = service.store.consortiums.list_all.sync()
-    named: list[Consortium] = list(saved.values()) or [service.definitions.resolve(catalogue)[1]]
+    named: list[Consortium] = list(saved.values()) or [service.definitions.default(catalogue)[1]]
     allowed = service.settings.allowed_models
     found: dict[str, ModelEntry] = {}
     for name in (name for consortium in named for name in models_of(with_arbiter(consortium))):

@@ -82,7 +82,7 @@ def check_consortiums() -> Iterator[Check]:
         if ready := sorted(set(loaded) - set(problems)):
             yield Check(about="Consortiums", state="ok", found=f"ready: {', '.join(ready)}")
         try:
-            default_name, default = service.definitions.resolve(catalogue)
+            default_name, default = service.definitions.default(catalogue)
         except ConsortiumError as error:
             yield Check(about="Default", state="warning", found=f"A consult that names nobody cannot run: {error}")
         else:

@@ -8,11 +8,11 @@ from mcp.server.mcpserver import AcceptedElicitation, Context, Elicit, Elicitati
 from pydantic import BaseModel, Field
 
 from consortium_mcp.errors import ConsortiumError
-from consortium_mcp.records import Budget
+from consortium_mcp.records.request import ConsultRequest
 from consortium_mcp.reports.markdown import plan_text
-from consortium_mcp.server.tools.parameters import Rules, gather_asked
+from consortium_mcp.server.tools.parameters import gatherer
 from consortium_mcp.server.tools.results import definition_text
-from consortium_mcp.server.tools.sampling import follows_run
+from consortium_mcp.server.tools.sampling import follows_run, lends_its_model
 from consortium_mcp.service.estimate import Estimate
 from consortium_mcp.service.runner import Runner
 
@@ -25,6 +25,13 @@ class Confirmation(BaseModel):
 
 Outcome = ElicitationResult[Confirmation]
 """What became of a question; accepted without a Confirmation where there was nothing to ask."""
+
+
+CONSULTED = ("prompt",)
+"""What a consult cannot do without."""
+
+gather_consult = gatherer(ConsultRequest, CONSULTED)
+"""The request of a consult, gathered once for the question before it and for itself."""
 
 
 def overwriting(runner: Runner) -> Callable[..., Awaitable[Elicit[Confirmation] | None]]:
@@ -47,17 +54,13 @@ def spending(runner: Runner) -> Callable[..., Awaitable[Elicit[Confirmation] | N
 
     async def confirm_spending(
         ctx: Context[Any, Any],
-        asked: Annotated[Rules, Resolve(gather_asked)],
-        prompt: str,
-        max_calls: int | None,
-        max_cost_usd: float | None,
+        request: Annotated[ConsultRequest, Resolve(gather_consult)],
         dry_run: bool,
     ) -> Elicit[Confirmation] | None:
-        limit = service.settings.confirm_cost_usd
-        if limit is None or dry_run or follows_run(ctx) or (max_cost_usd is not None and max_cost_usd <= limit):
+        limit, own_limit = service.settings.confirm_cost_usd, request.max_cost_usd
+        if limit is None or dry_run or follows_run(ctx) or (own_limit is not None and own_limit <= limit):
             return None
-        budget = Budget(max_calls=max_calls, max_cost_usd=max_cost_usd)
-        plan = await anyio.to_thread.run_sync(lambda: service.opener.plan(prompt, budget=budget, **asked))
+        plan = await anyio.to_thread.run_sync(lambda: service.opener.plan(request, has_client=lends_its_model(ctx)))
         if plan.problems or (plan.cost_usd is not None and plan.cost_usd[1] <= limit):
             return None
         if not _can_ask(ctx):

@@ -8,33 +8,14 @@ from mcp.server.mcpserver import Context, Resolve
 from mcp_types import CallToolResult
 from pydantic import Field
 
-from consortium_mcp.records import Budget, Progress
+from consortium_mcp.records import Progress
+from consortium_mcp.records.request import ConsultRequest
 from consortium_mcp.server.base.mcp_server import StrictServer
 from consortium_mcp.server.tools.cancellation import Cancellations
-from consortium_mcp.server.tools.confirming import Outcome, spending, was_asked
-from consortium_mcp.server.tools.parameters import (
-    Arbiter,
-    CheckOrder,
-    Deadline,
-    EmbeddingModel,
-    JudgingMethod,
-    MaxCalls,
-    MaxCost,
-    MaxIterations,
-    MinIterations,
-    ModelNames,
-    Rules,
-    RunId,
-    Stop,
-    Strategy,
-    SystemPrompt,
-    Threshold,
-    Wait,
-    gather_asked,
-    hints,
-)
+from consortium_mcp.server.tools.confirming import CONSULTED, Outcome, gather_consult, spending, was_asked
+from consortium_mcp.server.tools.parameters import RunId, Wait, hints, takes
 from consortium_mcp.server.tools.results import ConsultResult, consult_result, plan_result
-from consortium_mcp.server.tools.sampling import lent_model, take_answers
+from consortium_mcp.server.tools.sampling import lends_its_model, lent_model, take_answers
 from consortium_mcp.service.runner import Runner
 
 
@@ -49,33 +30,12 @@ def _add_consult(server: StrictServer, runner: Runner, cancellations: Cancellati
     service = runner.service
 
     @server.tool(title="Consult a consortium", annotations=hints("Consult a consortium", world=True))
+    @takes(ConsultRequest, required=CONSULTED)
     async def consult_consortium(
         ctx: Context[Any, Any],
-        asked: Annotated[Rules, Resolve(gather_asked)],
+        request: Annotated[ConsultRequest, Resolve(gather_consult)],
         confirmed: Annotated[Outcome, Resolve(spending(runner))],
-        prompt: Annotated[str, Field(min_length=1, description="The question, complete in itself.")],
-        consortium: Annotated[str | None, Field(description="A saved consortium.")] = None,
-        models: ModelNames = None,
-        arbiter: Arbiter = None,
-        system_prompt: SystemPrompt = None,
-        confidence_threshold: Threshold = None,
-        max_iterations: MaxIterations = None,
-        min_iterations: MinIterations = None,
-        strategy: Strategy = None,
-        judging_method: JudgingMethod = None,
-        stop_on: Stop = None,
-        check_order: CheckOrder = None,
-        embedding_model: EmbeddingModel = None,
-        follow_up_to: Annotated[
-            str | None, Field(description="Run id: continue its conversation, with its consortium unless one is named.")
-        ] = None,
-        own_answer: Annotated[
-            str | None, Field(description="Your own answer, judged anonymously beside the members'.")
-        ] = None,
         wait_seconds: Wait = None,
-        deadline_seconds: Deadline = None,
-        max_calls: MaxCalls = None,
-        max_cost_usd: MaxCost = None,
         dry_run: Annotated[bool, Field(description="Only say what it would do and cost.")] = False,
     ) -> Annotated[CallToolResult, ConsultResult]:
         """Ask several language models one question and get one answer with its confidence and dissent.
@@ -88,12 +48,12 @@ def _add_consult(server: StrictServer, runner: Runner, cancellations: Cancellati
         if run_id := take_answers(ctx, service.sampling_queue):
             with cancellations.following(ctx.request_context, run_id):
                 return await _follow(ctx, runner, run_id, wait_seconds)
-        budget = Budget(max_calls=max_calls, max_cost_usd=max_cost_usd)
+        has_client = lends_its_model(ctx)
         if dry_run:
             return plan_result(
-                await anyio.to_thread.run_sync(lambda: service.opener.plan(prompt, budget=budget, **asked))
+                await anyio.to_thread.run_sync(lambda: service.opener.plan(request, has_client=has_client))
             )
-        run = await service.opener.opened(prompt, budget=budget, deadline_seconds=deadline_seconds, join=True, **asked)
+        run = await service.opener.opened(request, join=True, has_client=has_client)
         runner.submit(run)
         with cancellations.following(ctx.request_context, run.run_id):
             return await _follow(ctx, runner, run.run_id, wait_seconds)

@@ -11,25 +11,12 @@ from consortium_mcp.engine.judging import judging_methods
 from consortium_mcp.engine.strategies import strategies
 from consortium_mcp.models.catalogue import load_catalogue
 from consortium_mcp.records.consortium import Consortium
+from consortium_mcp.records.request import DefinitionRequest
 from consortium_mcp.records.roles import ROLES
 from consortium_mcp.records.uris import CONSORTIUMS, MODELS, consortium_uri
 from consortium_mcp.server.base.mcp_server import StrictServer
 from consortium_mcp.server.tools.confirming import Outcome, overwriting, was_asked
-from consortium_mcp.server.tools.parameters import (
-    Arbiter,
-    CheckOrder,
-    EmbeddingModel,
-    JudgingMethod,
-    MaxIterations,
-    MinIterations,
-    Rules,
-    Stop,
-    Strategy,
-    SystemPrompt,
-    Threshold,
-    gather_rules,
-    hints,
-)
+from consortium_mcp.server.tools.parameters import gatherer, hints, takes
 from consortium_mcp.server.tools.results import (
     Choice,
     ConsortiumList,
@@ -41,6 +28,11 @@ from consortium_mcp.server.tools.results import (
     result,
 )
 from consortium_mcp.service.runner import Runner
+
+SAVED = ("models",)
+"""What a definition cannot do without."""
+
+gather_definition = gatherer(DefinitionRequest, SAVED)
 
 
 def add_definitions(server: StrictServer, runner: Runner) -> None:
@@ -55,22 +47,11 @@ def _add_save(server: StrictServer, runner: Runner) -> None:
     definitions, store = runner.service.definitions, runner.service.store
 
     @server.tool(title="Save a consortium", annotations=hints("Save a consortium", destroys=True, again=True))
+    @takes(DefinitionRequest, required=SAVED)
     async def save_consortium(
-        rules: Annotated[Rules, Resolve(gather_rules)],
+        request: Annotated[DefinitionRequest, Resolve(gather_definition)],
         confirmed: Annotated[Outcome, Resolve(overwriting(runner))],
         name: Annotated[str, Field(min_length=1, max_length=100, description="What to consult it by.")],
-        models: Annotated[list[str], Field(min_length=1, description="As in consult_consortium.")],
-        arbiter: Arbiter = None,
-        system_prompt: SystemPrompt = None,
-        confidence_threshold: Threshold = None,
-        max_iterations: MaxIterations = None,
-        min_iterations: MinIterations = None,
-        strategy: Strategy = None,
-        judging_method: JudgingMethod = None,
-        stop_on: Stop = None,
-        check_order: CheckOrder = None,
-        embedding_model: EmbeddingModel = None,
-        description: Annotated[str | None, Field(description="What it is for.")] = None,
         overwrite: Annotated[bool, Field(description="Replace a saved one of the same name.")] = False,
     ) -> Annotated[CallToolResult, SavedConsortium]:
         """Save a consortium of models under a name, for later consults."""
@@ -79,7 +60,7 @@ def _add_save(server: StrictServer, runner: Runner) -> None:
         def save() -> tuple[Consortium, bool, str | None]:
             catalogue = load_catalogue()
             hides = name in store.consortiums.list_names.sync() and name not in store.consortiums.list_own_names.sync()
-            _, consortium = definitions.resolve(catalogue, models=models, description=description, **rules)
+            consortium = definitions.define(catalogue, request)
             definitions.save(name, consortium, catalogue, overwrite=overwrite or agreed)
             return consortium, hides, definitions.problem(name, consortium, catalogue)
 
@@ -112,7 +93,7 @@ def _list_text(listed: ConsortiumList) -> str:
         ("Judging methods", listed.judging_methods),
         ("Roles", listed.roles),
     ):
-        lines += ["", f"{what}:", *(f"{one.name}: {one.sentence}" for one in choices)]
+        lines += ["", f"{what}:", *(f"{one.name}: {one.description}" for one in choices)]
     return "\n".join(lines)
 
 
@@ -151,9 +132,9 @@ def list_saved(runner: Runner) -> ConsortiumList:
     ]
     return ConsortiumList(
         consortiums=tuple(sorted(summaries, key=lambda one: one.name)),
-        strategies=tuple(Choice(name=one.name, sentence=one.sentence) for one in strategies().values()),
-        judging_methods=tuple(Choice(name=one.name, sentence=one.sentence) for one in judging_methods().values()),
-        roles=tuple(Choice(name=name, sentence=text) for name, text in ROLES.items()),
+        strategies=tuple(Choice(name=one.name, description=one.description) for one in strategies().values()),
+        judging_methods=tuple(Choice(name=one.name, description=one.description) for one in judging_methods().values()),
+        roles=tuple(Choice(name=name, description=text) for name, text in ROLES.items()),
     )
 
 

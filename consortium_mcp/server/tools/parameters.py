@@ -1,41 +1,22 @@
-"""What several tools take: the rules of a consortium, how long to wait, what may be spent."""
+"""What several tools take: the fields of a request, how long to wait, and what each tool says of itself."""
 
-from typing import Annotated, Any
+import inspect
+from collections.abc import Awaitable, Callable, Collection
+from functools import wraps
+from typing import Annotated, Any, TypeVar, cast
 
-from mcp.server.mcpserver import Context, Resolve
 from mcp_types import ToolAnnotations
 from pydantic import Field
+from pydantic.fields import FieldInfo
 
-from consortium_mcp.records.consortium import StopOn
-from consortium_mcp.server.tools.sampling import lends_its_model
-from consortium_mcp.settings import MOST, MOST_SECONDS
+from consortium_mcp.records.request import ConsultRequest, DefinitionRequest, read_request, written_type
 
-ModelNames = Annotated[
-    list[str] | None,
-    Field(
-        description='Who is asked: "model", "model:count", "model|backup", "model as role"; "client" is your own model.'
-    ),
-]
-Arbiter = Annotated[str | None, Field(description="Model that judges the responses; default: the first member's.")]
-SystemPrompt = Annotated[str | None, Field(description="System prompt for the members.")]
-Threshold = Annotated[
-    float | None,
-    Field(ge=0, le=100, description="Confidence at which to stop: 0-1, or a percentage above 1. Default 0.8."),
-]
-MaxIterations = Annotated[int | None, Field(ge=1, le=100, description="Ask the members at most so often. Default 3.")]
-MinIterations = Annotated[int | None, Field(ge=1, le=100, description="Ask them at least so often. Default 1.")]
-Strategy = Annotated[str | None, Field(description="Who is asked what in each iteration; default refine.")]
-JudgingMethod = Annotated[str | None, Field(description="How responses become a verdict; default synthesize.")]
-Stop = Annotated[
-    StopOn | None,
-    Field(description="Whose confidence must reach the threshold: the arbiter's (default), the members' agreement."),
-]
-CheckOrder = Annotated[
-    bool | None, Field(description="Judge a close verdict again with the responses reversed. Default true.")
-]
-EmbeddingModel = Annotated[
-    str | None, Field(description="llm embedding model by which vote sees that answers mean the same.")
-]
+Request = TypeVar("Request", DefinitionRequest, ConsultRequest)
+Tool = TypeVar("Tool", bound=Callable[..., Awaitable[Any]])
+
+NOT_IN_TOOLS = ("history",)
+"""Fields that no tool takes: an MCP client continues a conversation by `follow_up_to`."""
+
 Wait = Annotated[
     float | None,
     Field(
@@ -44,45 +25,76 @@ Wait = Annotated[
         description="Seconds to wait for the answer before returning status running. Default 45 unless set otherwise.",
     ),
 ]
-Deadline = Annotated[
-    float | None,
-    Field(gt=0, le=MOST_SECONDS, description="Seconds the whole run may take. Default 600 unless set otherwise."),
-]
-MaxCalls = Annotated[int | None, Field(ge=1, le=MOST, description="The most model calls that the run may make.")]
-MaxCost = Annotated[float | None, Field(gt=0, le=MOST, description="The most US dollars that the run may cost.")]
 RunId = Annotated[str, Field(description="From consult_consortium or list_runs.")]
 
-Rules = dict[str, Any]
-"""Fields of a Consortium by name; None leaves the field as it is."""
+
+def takes(kind: type[Request], required: Collection[str]) -> Callable[[Tool], Tool]:
+    """Give a tool the fields of a request as parameters; the tool itself gets the request from `gatherer`'s resolver.
+
+    Args:
+        required: fields that a call must give.
+    """
+    fields = _parameters(kind, required)
+    names = {one.name for one in fields}
+
+    def decorate(tool: Tool) -> Tool:
+        @wraps(tool)
+        async def called(**arguments: Any) -> Any:
+            return await tool(**{name: value for name, value in arguments.items() if name not in names})
+
+        _set_signature(called, _ordered([*inspect.signature(tool).parameters.values()], fields))
+        return cast(Tool, called)
+
+    return decorate
 
 
-async def gather_rules(
-    arbiter: str | None,
-    system_prompt: str | None,
-    confidence_threshold: float | None,
-    max_iterations: int | None,
-    min_iterations: int | None,
-    strategy: str | None,
-    judging_method: str | None,
-    stop_on: str | None,
-    check_order: bool | None,
-    embedding_model: str | None,
-) -> Rules:
-    """The rules that a call gives, gathered by the SDK from its arguments of the same names."""
-    return dict(locals())
+def gatherer(kind: type[Request], required: Collection[str]) -> Callable[..., Awaitable[Request]]:
+    """The resolver that gathers a tool's arguments into its request. An empty list is nothing, as clients mean it."""
+
+    async def gather_request(**arguments: Any) -> Request:
+        return read_request(kind, {name: value for name, value in arguments.items() if value != []})
+
+    _set_signature(gather_request, _parameters(kind, required))
+    return gather_request
 
 
-async def gather_asked(
-    ctx: Context[Any, Any],
-    rules: Annotated[Rules, Resolve(gather_rules)],
-    consortium: str | None,
-    models: list[str] | None,
-    follow_up_to: str | None,
-    own_answer: str | None,
-) -> Rules:
-    """Who a consult asks, and under which rules, gathered in the same way."""
-    who = {"consortium": consortium, "models": models, "follow_up_to": follow_up_to, "own_answer": own_answer}
-    return {**who, **rules, "has_client": lends_its_model(ctx)}
+def _parameters(kind: type[Request], required: Collection[str]) -> list[inspect.Parameter]:
+    """A parameter for each field."""
+    return [
+        inspect.Parameter(
+            name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=inspect.Parameter.empty if name in required else None,
+            annotation=_annotation(field, name in required),
+        )
+        for name, field in kind.model_fields.items()
+        if name not in NOT_IN_TOOLS
+    ]
+
+
+def _annotation(field: FieldInfo, is_required: bool) -> Any:
+    """The type of a field with its sentence; what may be left out may be null, and says what it is then."""
+    known = "" if field.is_required() or field.default is None else f" Default {str(field.default).lower()}."
+    kind = written_type(field)
+    return Annotated[kind if is_required else kind | None, Field(description=f"{field.description}{known}")]
+
+
+def _ordered(own: list[inspect.Parameter], fields: list[inspect.Parameter]) -> list[inspect.Parameter]:
+    """A tool's own parameters around the fields, those that a call must give first."""
+
+    def has_default(parameter: inspect.Parameter) -> bool:
+        return parameter.default is not inspect.Parameter.empty
+
+    needed = [one for one in own if not has_default(one)]
+    return sorted([*needed, *fields, *(one for one in own if has_default(one))], key=has_default)
+
+
+def _set_signature(function: Any, parameters: list[inspect.Parameter]) -> None:
+    """Give a function these keyword parameters, where the SDK looks for them."""
+    keywords = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in parameters]
+    returns = inspect.signature(function).return_annotation
+    function.__signature__ = inspect.Signature(keywords, return_annotation=returns)
+    function.__annotations__ = {one.name: one.annotation for one in keywords} | {"return": returns}
 
 
 def hints(

@@ -106,7 +106,7 @@ class Choice(FrozenModel):
     name: str
     """What it is chosen by."""
 
-    sentence: str
+    description: str
     """What it does."""
 
 

@@ -1,0 +1,150 @@
+"""What a caller can ask for: who, under which rules, within which budget, on which terms.
+
+Every door takes its parameters from these fields: tools, commands, `llm -o`, the Python API.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from types import NoneType
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
+
+from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic.fields import FieldInfo
+
+from consortium_mcp._util.frozen_model import FrozenModel
+from consortium_mcp.errors import InvalidConsortiumError
+from consortium_mcp.records.call import Turn
+from consortium_mcp.records.consortium import MAX_INSTANCES, Consortium, define, parse_members
+from consortium_mcp.records.rules import Rules
+from consortium_mcp.records.run import Budget
+from consortium_mcp.settings import MOST_SECONDS
+
+
+class Question(FrozenModel):
+    """What is asked, and of which saved consortium."""
+
+    prompt: str
+    """The question, complete in itself."""
+
+    consortium: str | Consortium | None = None
+    """A saved consortium."""
+
+
+class Who(FrozenModel):
+    """Who is asked, where that is not a saved consortium."""
+
+    models: Sequence[str] | None = None
+    """Who is asked: "model", "model:count", "model|backup", "model as role"; "client" is the MCP client's model."""
+
+    count: int = Field(default=1, ge=1, le=MAX_INSTANCES)
+    """Instances of a model that is named without a number."""
+
+    def inline(self, is_model: Callable[[str], bool]) -> Consortium:
+        """A consortium of the models that are named, under the default rules. Raises InvalidConsortiumError.
+
+        Args:
+            is_model: tells whether a text is a known model id or alias.
+        """
+        members = parse_members(self.models or (), is_model, self.count)
+        return define(members=[member.model_dump() for member in members])
+
+    @field_validator("models")
+    @classmethod
+    def _at_least_one(cls, models: Sequence[str] | None) -> Sequence[str] | None:
+        """Refuse an empty list; the doors whose callers send one for nothing leave it out."""
+        if models is not None and not models:
+            raise ValueError("name at least one model")
+        return models
+
+    @model_validator(mode="before")
+    @classmethod
+    def _leave_out_none(cls, data: Any) -> Any:
+        """None is the same as nothing, at every door."""
+        return {name: value for name, value in data.items() if value is not None} if isinstance(data, dict) else data
+
+
+class DefinitionRequest(Rules, Who):
+    """Everything that a caller can ask to have saved."""
+
+    description: str | None = None
+    """What it is for."""
+
+    def define(self, is_model: Callable[[str], bool]) -> Consortium:
+        """The definition that is described. Raises InvalidConsortiumError.
+
+        Args:
+            is_model: tells whether a text is a known model id or alias.
+        """
+        named = {"description": self.description} if self.description is not None else {}
+        return self.inline(is_model).with_rules(self.given_rules() | named)
+
+
+class ConsultRequest(Budget, Rules, Who, Question):
+    """Everything that a caller can ask for in a consult."""
+
+    follow_up_to: str | None = None
+    """Run id: continue its conversation, with its consortium unless one is named."""
+
+    own_answer: str | None = None
+    """Your own answer, judged anonymously beside the members'."""
+
+    history: Sequence[Turn] = ()
+    """Earlier turns of the conversation, oldest first."""
+
+    output_schema: dict[str, Any] | None = None
+    """JSON schema that the answer must follow."""
+
+    deadline_seconds: float | None = Field(default=None, gt=0, le=MOST_SECONDS)
+    """Seconds the whole run may take; default 600 unless set otherwise."""
+
+    @property
+    def budget(self) -> Budget:
+        """What the run may spend."""
+        return Budget(**{name: getattr(self, name) for name in Budget.model_fields})
+
+
+Request = TypeVar("Request", DefinitionRequest, ConsultRequest)
+
+_TAKES = {
+    "prompt": "it takes a text",
+    "models": 'it takes a list of one or more, as in ["gpt-5:2", "claude-opus-5"]',
+    "count": f"it takes a whole number from 1 to {MAX_INSTANCES}",
+    "confidence_threshold": "it must be between 0 and 1, or a percentage up to 100",
+    "history": 'it takes a list of turns, as in [Turn(role="user", text="…")]',
+    "deadline_seconds": f"it takes a number above 0, and {MOST_SECONDS} at most",
+}
+"""What a field takes, where pydantic's own words would say little to a caller."""
+
+
+def read_request(kind: type[Request], fields: Mapping[str, Any]) -> Request:
+    """The request that a door's arguments make; None leaves a field out.
+
+    Raises:
+        InvalidConsortiumError: a field is unknown, or not of its kind; one sentence says which.
+    """
+    try:
+        return kind.model_validate(dict(fields))
+    except ValidationError as error:
+        problem = error.errors()[0]
+    name = str(problem["loc"][0])
+    if problem["type"] == "missing":
+        raise InvalidConsortiumError(f"{name} is missing.")
+    rule = _TAKES.get(name, str(problem["msg"]).removeprefix("Value error, "))
+    raise InvalidConsortiumError(f"{name} is {repr(fields[name])[:80]}: {rule}.")
+
+
+def written_type(field: FieldInfo) -> Any:
+    """What a caller writes for a field, with its limits: a definition is named there, not given."""
+    arms = [arm for arm in _arms(field.annotation) if arm not in (NoneType, Consortium)]
+    kind: Any = Union[tuple(arms)]  # noqa: UP007 - of arms that are known only now
+    return Annotated[(kind, *field.metadata)] if field.metadata else kind
+
+
+def choices_of(field: FieldInfo) -> tuple[str, ...]:
+    """The words of which a field takes one; empty where it takes others too."""
+    return next((get_args(arm) for arm in _arms(field.annotation) if get_origin(arm) is Literal), ())
+
+
+def _arms(annotation: Any) -> tuple[Any, ...]:
+    """The types of which one may be given."""
+    is_union = isinstance(annotation, type(int | str)) or get_origin(annotation) is Union
+    return get_args(annotation) if is_union else (annotation,)

@@ -1,0 +1,58 @@
+"""The rules of a consortium. A rule is defined here once; every door, the saved definition and the docs read it."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field
+
+from consortium_mcp._util.frozen_model import FrozenModel
+
+MAX_ITERATIONS = 100
+
+StopOn = Literal["arbiter", "agreement", "both"]
+"""What can be looked at to see whether an answer is good enough."""
+
+
+def _fraction(value: float) -> float:
+    """Read what is above 1 as a percentage."""
+    return value / 100 if value > 1 else value
+
+
+class Rules(FrozenModel):
+    """Who judges, how often the members are asked, and when the answer is good enough.
+
+    The sentence under a field is its help text at every door.
+    """
+
+    arbiter: str | None = None
+    """Model that judges the responses, or "model|backup"; default: the first member's."""
+
+    system_prompt: str | None = None
+    """System prompt for the members; default: a short one of ours."""
+
+    confidence_threshold: Annotated[float, Field(ge=0, le=100), AfterValidator(_fraction)] = 0.8
+    """Confidence at which to stop: 0-1, or a percentage above 1."""
+
+    max_iterations: int = Field(default=3, ge=1, le=MAX_ITERATIONS)
+    """Ask the members at most this often."""
+
+    min_iterations: int = Field(default=1, ge=1, le=MAX_ITERATIONS)
+    """Ask the members at least this often, even above max_iterations."""
+
+    strategy: str = "refine"
+    """Who is asked what in each iteration."""
+
+    judging_method: str = "synthesize"
+    """How responses become a verdict."""
+
+    stop_on: StopOn = "arbiter"
+    """What must reach the threshold: the arbiter's confidence, the members' agreement, or both."""
+
+    check_order: bool = True
+    """Judge a verdict near the threshold again with the responses reversed."""
+
+    embedding_model: str | None = Field(default=None, min_length=1)
+    """llm embedding model by which vote sees that answers mean the same."""
+
+    def given_rules(self) -> dict[str, Any]:
+        """The rules that were given, without those that stand at their default because nothing was said."""
+        return {name: getattr(self, name) for name in Rules.model_fields if name in self.model_fields_set}

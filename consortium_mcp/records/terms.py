@@ -1,0 +1,96 @@
+"""Generated from request.py by `python -m tests.test_snapshots`: what Python callers give by keyword."""
+
+from collections.abc import Sequence
+from typing import Any, Literal, TypedDict
+
+from consortium_mcp.records.call import Turn
+from consortium_mcp.records.consortium import Consortium
+
+
+class ConsultTerms(TypedDict, total=False):
+    """What `consult` takes beside the prompt."""
+
+    consortium: str | Consortium | None
+    """A saved consortium."""
+
+    models: Sequence[str] | None
+    """Who is asked: "model", "model:count", "model|backup", "model as role"; "client" is the MCP client's model."""
+
+    count: int | None
+    """Instances of a model that is named without a number."""
+
+    arbiter: str | None
+    """Model that judges the responses, or "model|backup"; default: the first member's."""
+
+    system_prompt: str | None
+    """System prompt for the members; default: a short one of ours."""
+
+    confidence_threshold: float | None
+    """Confidence at which to stop: 0-1, or a percentage above 1."""
+
+    max_iterations: int | None
+    """Ask the members at most this often."""
+
+    min_iterations: int | None
+    """Ask the members at least this often, even above max_iterations."""
+
+    strategy: str | None
+    """Who is asked what in each iteration."""
+
+    judging_method: str | None
+    """How responses become a verdict."""
+
+    stop_on: Literal["arbiter", "agreement", "both"] | None
+    """What must reach the threshold: the arbiter's confidence, the members' agreement, or both."""
+
+    check_order: bool | None
+    """Judge a verdict near the threshold again with the responses reversed."""
+
+    embedding_model: str | None
+    """llm embedding model by which vote sees that answers mean the same."""
+
+    max_calls: int | None
+    """The most model calls that may be made, each attempt counted."""
+
+    max_tokens: int | None
+    """The most tokens, questions and replies together."""
+
+    max_cost_usd: float | None
+    """The most US dollars that may be spent."""
+
+    follow_up_to: str | None
+    """Run id: continue its conversation, with its consortium unless one is named."""
+
+    own_answer: str | None
+    """Your own answer, judged anonymously beside the members'."""
+
+    history: Sequence[Turn] | None
+    """Earlier turns of the conversation, oldest first."""
+
+    output_schema: dict[str, Any] | None
+    """JSON schema that the answer must follow."""
+
+    deadline_seconds: float | None
+    """Seconds the whole run may take; default 600 unless set otherwise."""
+
+
+class FurtherRules(TypedDict, total=False):
+    """What `create_consortium` takes beside llm-consortium's parameters."""
+
+    strategy: str | None
+    """Who is asked what in each iteration."""
+
+    judging_method: str | None
+    """How responses become a verdict."""
+
+    stop_on: Literal["arbiter", "agreement", "both"] | None
+    """What must reach the threshold: the arbiter's confidence, the members' agreement, or both."""
+
+    check_order: bool | None
+    """Judge a verdict near the threshold again with the responses reversed."""
+
+    embedding_model: str | None
+    """llm embedding model by which vote sees that answers mean the same."""
+
+    description: str | None
+    """What it is for."""
