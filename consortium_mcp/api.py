@@ -146,6 +146,7 @@ def create_consortium(
     *,
     strategy: str | None = None,
     judging_method: str | None = None,
+    settings: Settings | None = None,
 ) -> Consortium:
     """A definition to consult, with the parameters of llm-consortium; nothing is saved.
 
@@ -154,12 +155,13 @@ def create_consortium(
         arbiter: None means the first of the models.
         default_count: instances of a model that is named without a count.
         raw: has no effect, as in llm-consortium.
+        settings: say which models there are; None reads the environment.
 
     Raises:
         InvalidConsortiumError: a rule is broken.
     """
     _checked("", {"models": models or None, "count": default_count})
-    catalogue = load_catalogue()
+    catalogue = load_catalogue(settings)
     members = parse_members(models or [catalogue.default_model], catalogue.knows, default_count)
     return define(
         members=[member.model_dump() for member in members],

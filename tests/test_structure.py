@@ -26,7 +26,7 @@ RULES: dict[str, set[str]] = {
     "reports": {"text", "records", "engine", "service"},
     "installation": FOUNDATION | {"models", "models.local", "engine", "service"},
     "api": {"errors", "settings", "records", "models", "service"},
-    "server.base": {"_util", "errors", "text", "models", "engine"},
+    "server.base": {"_util", "errors", "settings", "text", "models", "engine"},
     "server.tools": FOUNDATION | {"models", "engine", "service", "reports", "server.base"},
     "server.resources": FOUNDATION | {"store", "service", "reports", "server.base", "server.tools"},
     "server.network": {"_util", "errors", "settings", "models", "service", "server.base", "server"},

@@ -50,7 +50,7 @@ class RunOpener:
         self.leaving = False
         """Whether this process takes no new runs any more."""
         self.definitions = Definitions(store, settings)
-        self.catalogue = RecentCatalogue()
+        self.catalogue = RecentCatalogue(settings)
         self.clients = KeptClients()
         self.ready: dict[str, Models] = {}
         """The models of runs that were opened here and not begun yet, ready to be called."""
@@ -67,7 +67,7 @@ class RunOpener:
         **definition: Any,
     ) -> Estimate:
         """What a consult would do and cost, and what would stop it; nothing is asked, nothing is written."""
-        catalogue = load_catalogue()
+        catalogue = load_catalogue(self.settings)
         earlier = self._earlier(follow_up_to)
         name, consortium = self._consortium(catalogue, earlier, own_answer, **definition)
         problems = self.definitions.problems(name, consortium, catalogue)
@@ -207,7 +207,7 @@ class RunOpener:
 
     def check(self, run: Run) -> None:
         """Raise where a run's models or rules do not do, for a caller that lends no model."""
-        models = self.definitions.check(run.consortium_name, run.consortium, load_catalogue())
+        models = self.definitions.check(run.consortium_name, run.consortium, load_catalogue(self.settings))
         if run.output_schema:
             check_schema_use(run.consortium, models)
         if problems := client_problems(run.consortium, has_client=False):

@@ -28,7 +28,7 @@ from consortium_mcp.records.tracing import describe_run, run_span
 from consortium_mcp.service.opening import RunOpener, from_now
 from consortium_mcp.service.run_calls import RunCalls, seconds_until
 from consortium_mcp.service.stats import Stats, make_stats
-from consortium_mcp.settings import Settings, llm_user_path, load_settings
+from consortium_mcp.settings import Settings, current_settings, llm_user_path, using
 from consortium_mcp.store import LEASE_SECONDS, Store
 from consortium_mcp.store.llm_consortium_import import take_over
 from consortium_mcp.text.masking import masked
@@ -45,7 +45,7 @@ class ConsortiumService(RunOpener):
 
     def __init__(self, settings: Settings | None = None) -> None:
         """Open the store; a new one takes over what llm-consortium saved. Raises StoreUnusableError."""
-        settings = settings or load_settings()
+        settings = settings or current_settings()
         super().__init__(settings, Store(settings.database_path, settings.shared), _owner())
         self.limits = ConcurrencyLimits(self.settings.max_concurrent_calls)
         self.sampling_queue = SamplingQueue()
@@ -95,7 +95,7 @@ class ConsortiumService(RunOpener):
         self.unclosed.pop(run_id, None)
         with anyio.CancelScope(shield=True):  # from here on a cancelled run is closed as such
             opened = await self.store.loaded(self.store.load_run, run) if isinstance(run, str) else run
-        with calling(opened.caller):
+        with calling(opened.caller), using(self.settings):
             await self._perform(opened, models, on_change, on_text)
 
     async def load(self, run_id: str) -> Run:

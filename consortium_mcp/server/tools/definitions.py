@@ -77,7 +77,7 @@ def _add_save(server: StrictServer, runner: Runner) -> None:
         agreed = was_asked(confirmed, f"{name!r} stays as it was saved.")
 
         def save() -> tuple[Consortium, bool, str | None]:
-            catalogue = load_catalogue()
+            catalogue = load_catalogue(runner.service.settings)
             hides = name in store.list_consortium_names() and name not in store.list_own_names()
             _, consortium = definitions.resolve(catalogue, models=models, description=description, **rules)
             definitions.save(name, consortium, catalogue, overwrite=overwrite or agreed)
@@ -143,7 +143,7 @@ def _add_list_models(server: StrictServer, runner: Runner) -> None:
 def list_saved(runner: Runner) -> ConsortiumList:
     """Every saved consortium with its problem, damaged rows included, and what a new one can be made of."""
     service = runner.service
-    catalogue = load_catalogue()
+    catalogue = load_catalogue(service.settings)
     loaded, _ = service.store.list_consortiums()
     summaries = [
         ConsortiumSummary(name=name, problem=problem, definition=loaded.get(name))
@@ -160,7 +160,7 @@ def list_saved(runner: Runner) -> ConsortiumList:
 def list_known_models(runner: Runner, query: str | None = None) -> ModelList:
     """The models whose id or an alias contains the query, usable ones first."""
     service = runner.service
-    catalogue = load_catalogue()
+    catalogue = load_catalogue(service.settings)
     found = catalogue.search(query, service.settings.allowed_models, service.definitions.list_problems(catalogue))
     summaries = [
         ModelSummary(model=entry.model_id, aliases=entry.aliases, plugin=entry.plugin, problem=problem)
