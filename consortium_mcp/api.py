@@ -1,8 +1,9 @@
-"""The Python API: a consult as one call, as events, and for callers without an event loop."""
+"""The Python API: a consult as one call, as events, and for callers without an event loop; and the runs of before."""
 
 import asyncio
 import math
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterable, Sequence
+from contextlib import closing
 from functools import partial
 from queue import SimpleQueue
 from typing import Annotated, Any, Required, TypeVar, Unpack
@@ -14,11 +15,14 @@ from typing_extensions import TypedDict  # typing's own is none that pydantic re
 
 from consortium_mcp.errors import ConsortiumError, InvalidConsortiumError
 from consortium_mcp.models.catalogue import load_catalogue
-from consortium_mcp.records import AnswerPiece, Budget, Iteration, Progress, Run, Turn
+from consortium_mcp.records import AnswerPiece, Budget, Iteration, Progress, Run, Status, Turn
 from consortium_mcp.records.consortium import Consortium, define, parse_members
+from consortium_mcp.reports.export import ExportFormat, exported
 from consortium_mcp.service.runner import Runner
-from consortium_mcp.service.service import ConsortiumService, answered
-from consortium_mcp.settings import MOST_SECONDS, Settings
+from consortium_mcp.service.service import answered
+from consortium_mcp.service.sharing import shared_service
+from consortium_mcp.settings import MOST_SECONDS, Settings, current_settings
+from consortium_mcp.store import Store
 
 T = TypeVar("T")
 
@@ -175,6 +179,53 @@ def create_consortium(
     )
 
 
+def load_run(run_id: str, *, settings: Settings | None = None) -> Run:
+    """A run with all that was said in it. Raises NotFoundError."""
+    with _history(settings) as store:
+        return store.load_run(run_id)
+
+
+def list_runs(
+    query: str | None = None,
+    *,
+    consortium: str | None = None,
+    status: Status | None = None,
+    limit: int | None = 20,
+    settings: Settings | None = None,
+) -> list[Run]:
+    """Past runs, newest first, without their iterations.
+
+    Args:
+        query: words that must stand in the prompt or the answer; None means all.
+        consortium: the saved name that was consulted; None means all.
+        status: None means all.
+        limit: how many at most; None means all.
+    """
+    with _history(settings) as store:
+        return store.list_runs(query, consortium, status, limit)
+
+
+def export(
+    run_ids: Iterable[str] | None = None, format: ExportFormat = "jsonl", *, settings: Settings | None = None
+) -> str:
+    """Runs as a text: JSON lines, Markdown (`md`), or one HTML page that needs nothing else (`html`).
+
+    Args:
+        run_ids: None means all, newest first.
+
+    Raises:
+        NotFoundError: there is no such run.
+    """
+    with _history(settings) as store:
+        chosen = store.list_run_ids() if run_ids is None else run_ids
+        return "".join(exported(map(store.load_run, chosen), format))
+
+
+def _history(settings: Settings | None) -> closing[Store]:
+    settings = settings or current_settings()
+    return closing(Store(settings.database_path, settings.shared))
+
+
 def iterate(events: Callable[[], AsyncIterator[T]]) -> Generator[T, None, None]:
     """What an asynchronous iterator yields, read in a thread of its own; leaving the loop cancels it."""
     queue: SimpleQueue[T | None] = SimpleQueue()
@@ -222,9 +273,9 @@ async def _consult(
     def open_run() -> Run:
         return service.open_run(prompt, history, budget=budget, deadline_seconds=deadline_seconds, **definition)
 
-    with await anyio.to_thread.run_sync(ConsortiumService, settings) as service:
+    async with shared_service(settings) as service:
         opened = await anyio.to_thread.run_sync(open_run)
-        async with Runner(service) as runner:
+        async with Runner(service, keep_clients=True) as runner:
             runner.submit(opened, on_text)
             await _tell_progress(runner, opened.run_id, tell)
             run = await runner.load(opened.run_id)

@@ -47,7 +47,7 @@ class Settings(FrozenModel):
     """How long one model call may take."""
 
     max_concurrent_calls: int = Field(default=64, ge=1, le=MOST_AT_ONCE)
-    """How many model calls this process has in flight at once, over all runs; consults inside a consult not counted."""
+    """How many model calls this process has in flight at once, over all runs, those inside another run included."""
 
     max_concurrent_runs: int = Field(default=16, ge=1, le=MOST_AT_ONCE)
     """How many runs this process works on at once; further ones wait."""

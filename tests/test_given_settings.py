@@ -26,6 +26,11 @@ def elsewhere(tmp_path: Path) -> Settings:
     return Settings(database=tmp_path / "elsewhere.db")
 
 
+def is_unused(database: Path) -> bool:
+    """Whether there is no such database."""
+    return not database.exists()
+
+
 async def save(service: ConsortiumService, name: str, *models: str, arbiter: str = "arbiter") -> None:
     """Save a consortium as a client does."""
     async with in_process("auto", service) as client:
@@ -49,7 +54,7 @@ async def test_a_consortium_inside_a_consortium_is_looked_up_in_the_database_of_
     run = await consult("Capital?", consortium="outer", settings=elsewhere)
 
     assert (run.answer, run.degraded, provider.count("b")) == ("Paris", (), 1)
-    assert not path.exists()
+    assert is_unused(path)
 
 
 async def test_a_server_looks_members_up_in_its_own_database(
@@ -63,7 +68,7 @@ async def test_a_server_looks_members_up_in_its_own_database(
 
     assert listed and [one["model"] for one in listed["models"]] == ["inner"]
     assert done and (done["answer"], done["degraded"]) == ("Paris", [])
-    assert not path.exists()
+    assert is_unused(path)
 
 
 async def test_what_is_saved_in_the_environments_database_is_no_member_under_other_settings(
@@ -100,7 +105,7 @@ async def test_a_consult_inside_a_call_has_the_settings_of_the_run_that_asks(
     add_model(None, Asking())
     run = await consult("Capital?", models=["asking"], arbiter="arbiter", settings=elsewhere)
 
-    assert (run.answer, run.degraded) == ("Paris", ()) and not path.exists()
+    assert (run.answer, run.degraded) == ("Paris", ()) and is_unused(path)
 
 
 @pytest.mark.parametrize("is_given", [True, False])

@@ -25,7 +25,7 @@ RULES: dict[str, set[str]] = {
     "service": FOUNDATION | {"models", "models.local", "store", "engine"},
     "reports": {"text", "records", "engine", "service"},
     "installation": FOUNDATION | {"models", "models.local", "engine", "service"},
-    "api": {"errors", "settings", "records", "models", "service"},
+    "api": {"errors", "settings", "records", "models", "store", "service", "reports"},
     "server.base": {"_util", "errors", "settings", "text", "models", "engine"},
     "server.tools": FOUNDATION | {"models", "engine", "service", "reports", "server.base"},
     "server.resources": FOUNDATION | {"store", "service", "reports", "server.base", "server.tools"},

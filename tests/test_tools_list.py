@@ -63,7 +63,7 @@ async def test_strategies_and_judging_methods_are_enums_with_those_of_other_pack
     info = tmp_path / "solo_plugin-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: solo-plugin\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[consortium_mcp.engine.strategies]\nsolo = solo_plugin:SOLO\n")
+    (info / "entry_points.txt").write_text("[consortium_mcp.strategies]\nsolo = solo_plugin:SOLO\n")
     monkeypatch.syspath_prepend(tmp_path)
     strategies.cache_clear()
     try:

@@ -13,7 +13,7 @@ from consortium_mcp.records.consortium import Consortium, Member, alternatives
 from consortium_mcp.records.roles import role_text
 from consortium_mcp.text.templates import clip, fill
 
-ENTRY_POINTS = "consortium_mcp.engine.strategies"
+ENTRY_POINTS = "consortium_mcp.strategies"
 """The group in which another package names its Strategy objects."""
 
 SYNTHESIS_LIMIT = 12_000

@@ -15,11 +15,12 @@ import anyio.to_thread
 from opentelemetry.trace import Span
 
 from consortium_mcp._util.caller import calling
+from consortium_mcp._util.places import Places
 from consortium_mcp.engine.answer_stream import AnswerStream
 from consortium_mcp.engine.loop import iterations
 from consortium_mcp.engine.outcome import closed, ended
 from consortium_mcp.errors import ConsortiumError, RunFailedError, StoreUnusableError
-from consortium_mcp.models.calling import ChunkSink, ConcurrencyLimits, ignore, take_place
+from consortium_mcp.models.calling import ChunkSink, ignore, limits_of, take_place
 from consortium_mcp.models.catalogue import Models
 from consortium_mcp.models.llm_log import LlmLog
 from consortium_mcp.models.sampling_queue import SamplingQueue
@@ -47,12 +48,12 @@ class ConsortiumService(RunOpener):
         """Open the store; a new one takes over what llm-consortium saved. Raises StoreUnusableError."""
         settings = settings or current_settings()
         super().__init__(settings, Store(settings.database_path, settings.shared), _owner())
-        self.limits = ConcurrencyLimits(self.settings.max_concurrent_calls)
+        self.limits = limits_of(settings)
         self.sampling_queue = SamplingQueue()
         self.llm_log = LlmLog()
         self.unclosed: dict[str, Run] = {}
         """Runs as they ended, or cannot go on, whose records still say that they run."""
-        self._runs: anyio.CapacityLimiter | None = None
+        self._under_way: set[str] = set()
         take_over(self.store, llm_user_path())
 
     def close(self) -> None:
@@ -95,8 +96,14 @@ class ConsortiumService(RunOpener):
         self.unclosed.pop(run_id, None)
         with anyio.CancelScope(shield=True):  # from here on a cancelled run is closed as such
             opened = await self.store.loaded(self.store.load_run, run) if isinstance(run, str) else run
-        with calling(opened.caller), using(self.settings):
-            await self._perform(opened, models, on_change, on_text)
+        if run_id in self._under_way:  # another consult here asked the same in the same call, and has it
+            return
+        self._under_way.add(run_id)
+        try:
+            with calling(opened.caller), using(self.settings):
+                await self._perform(opened, models, on_change, on_text)
+        finally:
+            self._under_way.discard(run_id)
 
     async def load(self, run_id: str) -> Run:
         """The run as it stands: from the store, or, where that could not be written until now, as it ended here.
@@ -124,13 +131,13 @@ class ConsortiumService(RunOpener):
         if models is None and not await self.store.saved(self.store.claim_run, run_id, self.owner, deadline):
             return
         failure: BaseException | None = None
-        self._runs = self._runs or anyio.CapacityLimiter(self.settings.max_concurrent_runs)
+        places = self.limits.runs if run.parent is None else Places(1)  # the run that asks it has one already
         async with anyio.create_task_group() as group:
             group.start_soon(self._hold, run_id, group.cancel_scope)
             try:
-                if await take_place(self._runs, seconds_until(deadline)):
+                if await take_place(places, seconds_until(deadline)):
                     with ExitStack() as held:
-                        held.callback(self._runs.release)
+                        held.callback(places.release)
                         span = held.enter_context(run_span(run))
                         await self._work_on(run, models, on_change, on_text, group)
                         await self._describe(span, run_id)
