@@ -5,12 +5,13 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import anyio
+import llm
 import pytest
 
 from consortium_mcp import Progress, Run, RunFailedError, Settings, consult, consult_events, consult_sync
@@ -93,6 +94,24 @@ def _save_inner(settings: Settings) -> None:
     subprocess.run([sys.executable, "-m", "consortium_mcp", *words], check=True, env=environment, capture_output=True)
 
 
+async def test_a_question_that_one_call_asks_twice_at_once_is_worked_on_once(
+    provider: Provider, add_model: Callable[..., None]
+) -> None:
+    provider.on("arbiter", verdict("Paris"))
+
+    class AskingTwice(llm.AsyncModel):
+        model_id = "asking-twice"
+
+        async def execute(self, *_: Any, **__: Any) -> Any:
+            runs = await asyncio.gather(consult("Capital?", **ASKED), consult("Capital?", **ASKED))
+            yield ", ".join(str(run.answer) for run in runs)
+
+    add_model(None, AskingTwice())
+    run = await consult("Capital?", models=["asking-twice"], judging_method="vote")
+
+    assert (run.answer, provider.count("a")) == ("Paris, Paris", 1)
+
+
 async def test_one_of_several_consults_can_be_cancelled_and_the_others_go_on(provider: Provider) -> None:
     provider.on("a", [Fault.hang(), "Paris", "Paris"])
     provider.on("arbiter", verdict("Paris"))
@@ -127,9 +146,9 @@ SCRIPTS = {
         "threads = [threading.Thread(target=lambda: consult_sync('?', **ASKED)) for _ in range(2)]\n"
         "[thread.start() for thread in threads], [thread.join() for thread in threads]"
     ),
-    "a loop run by hand and closed": (
-        "loop = asyncio.new_event_loop(); loop.run_until_complete(ask()); loop.close(); del loop\n"
-        "asyncio.run(ask()); gc.collect()"
+    "a loop run by hand": (
+        "loop = asyncio.new_event_loop()\n"
+        "loop.run_until_complete(ask()), loop.run_until_complete(loop.shutdown_asyncgens()), loop.close()"
     ),
     "a loop that never ends": "loop = asyncio.new_event_loop(); loop.run_until_complete(ask())",
     "cancelled": (
@@ -163,10 +182,11 @@ SCRIPTS = {
 }
 
 
-@pytest.mark.parametrize("script", SCRIPTS.values(), ids=SCRIPTS)
-def test_everything_is_closed_when_the_event_loop_or_the_process_ends(script: str, kept_alive: Provider) -> None:
-    kept_alive.on("c", Fault.wrong_key())
-    kept_alive.write_llm_config(Path(os.environ["LLM_USER_PATH"]), ["a", "c"], schema=["arbiter"])
+def said_by(script: str, provider: Provider, *options: str) -> str:
+    """What an interpreter says on stderr that runs a script to its end."""
+    provider.on("c", Fault.wrong_key())
+    home = provider.write_llm_config(Path(os.environ["LLM_USER_PATH"]), ["a", "c"], schema=["arbiter"])
+    (home / "logs-off").touch()  # a slow disk would be told of
     code = (
         "import asyncio, gc, os, sys, threading, traceback\n"
         "from consortium_mcp import RunFailedError, consult, consult_sync\n"
@@ -176,15 +196,24 @@ def test_everything_is_closed_when_the_event_loop_or_the_process_ends(script: st
         f"{script}\n"
         "gc.collect()\n"
     )
+    done = subprocess.run([sys.executable, *options, "-c", code], capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0, done.stderr
+    return done.stderr
 
-    done = subprocess.run(
-        [sys.executable, "-X", "dev", "-W", "error::ResourceWarning", "-W", "ignore::DeprecationWarning", "-c", code],
-        capture_output=True,
-        text=True,
-        timeout=100,
+
+@pytest.mark.parametrize("script", SCRIPTS.values(), ids=SCRIPTS)
+def test_everything_is_closed_when_the_event_loop_or_the_process_ends(script: str, kept_alive: Provider) -> None:
+    assert said_by(script, kept_alive, "-W", "error::ResourceWarning") == ""
+
+
+def test_a_service_whose_loop_was_closed_before_its_end_is_closed_by_the_next_consult(kept_alive: Provider) -> None:
+    script = (
+        "loop = asyncio.new_event_loop(); loop.run_until_complete(ask()); loop.close(); del loop\n"
+        "asyncio.run(ask()); gc.collect()\n"
+        "assert not [one for one in threading.enumerate() if one.name == 'consortium-store']"
     )
 
-    assert (done.returncode, done.stderr) == (0, "")
+    assert said_by(script, kept_alive) == ""
 
 
 async def test_a_run_that_fails_leaves_the_service_for_the_next(provider: Provider) -> None:

@@ -111,8 +111,8 @@ def _kept_here(settings: Settings) -> _KeptService:
 
 def _close_those_of_closed_loops() -> None:
     for kept in list(_kept):
-        if kept.loop.is_closed() and kept.process == os.getpid():
-            kept.close()
+        if kept.loop.is_closed():
+            _close(kept)
 
 
 @cache
@@ -122,5 +122,11 @@ def _at_exit() -> None:
 
 def _close_all() -> None:
     for kept in list(_kept):
-        if kept.process == os.getpid():
+        _close(kept)
+
+
+def _close(kept: _KeptService) -> None:
+    if kept.process == os.getpid():
+        with suppress(KeyError):  # another thread was faster
+            _kept.remove(kept)
             kept.close()
