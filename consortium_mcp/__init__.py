@@ -5,8 +5,22 @@ from typing import TYPE_CHECKING
 from consortium_mcp._util.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from consortium_mcp.api import Event, consult, consult_events, consult_sync, create_consortium
+    from consortium_mcp.api import (
+        Event,
+        consult,
+        consult_events,
+        consult_sync,
+        create_consortium,
+        export,
+        list_runs,
+        load_run,
+    )
+    from consortium_mcp.engine.judging import JudgingMethod, ReadsSchema
+    from consortium_mcp.engine.judging.methods import Judge
+    from consortium_mcp.engine.members import CallModel
+    from consortium_mcp.engine.strategies import Strategy
     from consortium_mcp.errors import (
+        BusyError,
         ConsortiumError,
         InvalidConsortiumError,
         ModelUnavailableError,
@@ -16,57 +30,103 @@ if TYPE_CHECKING:
     )
     from consortium_mcp.records import (
         AnswerPiece,
+        Ask,
         Budget,
+        CallProgress,
+        CallResult,
+        CallSpec,
+        Claim,
+        ErrorKind,
         Iteration,
+        Measures,
         MemberResponse,
+        Parent,
         Progress,
         Run,
+        Status,
         Turn,
         Usage,
         Verdict,
+        Votes,
     )
     from consortium_mcp.records.consortium import Consortium, Member
     from consortium_mcp.records.request import ConsultRequest
+    from consortium_mcp.reports.export import ExportFormat
     from consortium_mcp.service.runner import Runner
     from consortium_mcp.service.service import ConsortiumService
     from consortium_mcp.settings import Settings, load_settings
 
 __all__ = [
     "AnswerPiece",
+    "Ask",
     "Budget",
+    "BusyError",
+    "CallModel",
+    "CallProgress",
+    "CallResult",
+    "CallSpec",
+    "Claim",
     "Consortium",
     "ConsortiumError",
     "ConsortiumService",
     "ConsultRequest",
+    "ErrorKind",
     "Event",
+    "ExportFormat",
     "InvalidConsortiumError",
     "Iteration",
+    "Judge",
+    "JudgingMethod",
+    "Measures",
     "Member",
     "MemberResponse",
     "ModelUnavailableError",
     "NotFoundError",
+    "Parent",
     "Progress",
+    "ReadsSchema",
     "Run",
     "RunFailedError",
     "Runner",
     "Settings",
+    "Status",
     "StoreUnusableError",
+    "Strategy",
     "Turn",
     "Usage",
     "Verdict",
+    "Votes",
     "consult",
     "consult_events",
     "consult_sync",
     "create_consortium",
+    "export",
+    "list_runs",
+    "load_run",
     "load_settings",
 ]
 
 _HOMES = {  # imported when one of their names is first used: every `llm` command imports us
-    "api": ("Event", "consult", "consult_events", "consult_sync", "create_consortium"),
-    "records.consortium": ("Consortium", "Member"),
+    "api": (
+        "Event",
+        "consult",
+        "consult_events",
+        "consult_sync",
+        "create_consortium",
+        "export",
+        "list_runs",
+        "load_run",
+    ),
+    "engine.judging": (
+        "JudgingMethod",
+        "ReadsSchema",
+    ),
+    "engine.judging.methods": ("Judge",),
+    "engine.members": ("CallModel",),
+    "engine.strategies": ("Strategy",),
     "records.request": ("ConsultRequest",),
-    "service.service": ("ConsortiumService",),
     "errors": (
+        "BusyError",
         "ConsortiumError",
         "InvalidConsortiumError",
         "ModelUnavailableError",
@@ -76,17 +136,36 @@ _HOMES = {  # imported when one of their names is first used: every `llm` comman
     ),
     "records": (
         "AnswerPiece",
+        "Ask",
         "Budget",
+        "CallProgress",
+        "CallResult",
+        "CallSpec",
+        "Claim",
+        "ErrorKind",
         "Iteration",
+        "Measures",
         "MemberResponse",
+        "Parent",
         "Progress",
         "Run",
+        "Status",
         "Turn",
         "Usage",
         "Verdict",
+        "Votes",
     ),
+    "records.consortium": (
+        "Consortium",
+        "Member",
+    ),
+    "reports.export": ("ExportFormat",),
     "service.runner": ("Runner",),
-    "settings": ("Settings", "load_settings"),
+    "service.service": ("ConsortiumService",),
+    "settings": (
+        "Settings",
+        "load_settings",
+    ),
 }
 
 __getattr__ = lazy_names(__name__, _HOMES)

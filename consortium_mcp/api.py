@@ -1,8 +1,9 @@
-"""The Python API: a consult as one call, as events, and for callers without an event loop."""
+"""The Python API: a consult as one call, as events, and for callers without an event loop; and the runs of before."""
 
 import asyncio
 import math
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterable, Sequence
+from contextlib import closing
 from functools import partial
 from queue import SimpleQueue
 from typing import Any, TypeVar, Unpack
@@ -12,13 +13,16 @@ from anyio.from_thread import start_blocking_portal
 
 from consortium_mcp.errors import ConsortiumError, InvalidConsortiumError
 from consortium_mcp.models.catalogue import load_catalogue
-from consortium_mcp.records import AnswerPiece, Budget, Iteration, Progress, Run
+from consortium_mcp.records import AnswerPiece, Budget, Iteration, Progress, Run, Status
 from consortium_mcp.records.consortium import Consortium
 from consortium_mcp.records.request import ConsultRequest, DefinitionRequest, read_request
 from consortium_mcp.records.terms import ConsultTerms, FurtherRules
+from consortium_mcp.reports.export import ExportFormat, exported
 from consortium_mcp.service.runner import Runner
-from consortium_mcp.service.service import ConsortiumService, answered
-from consortium_mcp.settings import Settings
+from consortium_mcp.service.service import answered
+from consortium_mcp.service.sharing import shared_service
+from consortium_mcp.settings import Settings, current_settings
+from consortium_mcp.store import Store
 
 T = TypeVar("T")
 
@@ -89,6 +93,8 @@ def create_consortium(
     system_prompt: str | None = None,
     default_count: int = 1,
     raw: bool = False,
+    *,
+    settings: Settings | None = None,
     **further: Unpack[FurtherRules],
 ) -> Consortium:
     """A definition to consult, with the parameters of llm-consortium and every further rule; nothing is saved.
@@ -98,11 +104,12 @@ def create_consortium(
         arbiter: None means the first of the models.
         default_count: the name that llm-consortium gave to `count`.
         raw: has no effect, as in llm-consortium.
+        settings: say which models there are; None reads the environment.
 
     Raises:
         InvalidConsortiumError: a rule is broken.
     """
-    catalogue = load_catalogue()
+    catalogue = load_catalogue(settings)
     named: dict[str, Any] = {
         "models": models or [catalogue.default_model],
         "count": default_count,
@@ -114,6 +121,53 @@ def create_consortium(
     }
     request = read_request(DefinitionRequest, {**named, **further})
     return request.define(catalogue.knows)
+
+
+def load_run(run_id: str, *, settings: Settings | None = None) -> Run:
+    """A run with all that was said in it. Raises NotFoundError."""
+    with _history(settings) as store:
+        return store.runs.load.sync(run_id)
+
+
+def list_runs(
+    query: str | None = None,
+    *,
+    consortium: str | None = None,
+    status: Status | None = None,
+    limit: int | None = 20,
+    settings: Settings | None = None,
+) -> list[Run]:
+    """Past runs, newest first, without their iterations.
+
+    Args:
+        query: words that must stand in the prompt or the answer; None means all.
+        consortium: the saved name that was consulted; None means all.
+        status: None means all.
+        limit: how many at most; None means all.
+    """
+    with _history(settings) as store:
+        return store.runs.find.sync(query, consortium, status, limit)
+
+
+def export(
+    run_ids: Iterable[str] | None = None, format: ExportFormat = "jsonl", *, settings: Settings | None = None
+) -> str:
+    """Runs as a text: JSON lines, Markdown (`md`), or one HTML page that needs nothing else (`html`).
+
+    Args:
+        run_ids: None means all, newest first.
+
+    Raises:
+        NotFoundError: there is no such run.
+    """
+    with _history(settings) as store:
+        chosen = store.outlines.list_ids.sync() if run_ids is None else run_ids
+        return "".join(exported(map(store.runs.load.sync, chosen), format))
+
+
+def _history(settings: Settings | None) -> closing[Store]:
+    settings = settings or current_settings()
+    return closing(Store(settings.database_path, settings.shared))
 
 
 def iterate(events: Callable[[], AsyncIterator[T]]) -> Generator[T, None, None]:
@@ -155,9 +209,9 @@ async def _consult(
     tell: Callable[[Event], None],
     on_text: Callable[[str], None] | None = None,
 ) -> Run:
-    with await anyio.to_thread.run_sync(ConsortiumService, settings) as service:
+    async with shared_service(settings) as service:
         opened = await anyio.to_thread.run_sync(service.opener.open_run, request)
-        async with Runner(service) as runner:
+        async with Runner(service, keep_clients=True) as runner:
             runner.submit(opened, on_text)
             await _tell_progress(runner, opened.run_id, tell)
             run = await runner.load(opened.run_id)

@@ -1,7 +1,9 @@
 """The environment, read once: database, default consortium, waiting times, limits, and how a server is reached."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Literal
 
@@ -45,7 +47,7 @@ class Settings(FrozenModel):
     """How long one model call may take."""
 
     max_concurrent_calls: int = Field(default=64, ge=1, le=MOST_AT_ONCE)
-    """How many model calls this process has in flight at once, over all runs; consults inside a consult not counted."""
+    """How many model calls this process has in flight at once, over all runs, those inside another run included."""
 
     max_concurrent_runs: int = Field(default=16, ge=1, le=MOST_AT_ONCE)
     """How many runs this process works on at once; further ones wait."""
@@ -179,6 +181,33 @@ def load_settings(environ: Mapping[str, str] | None = None, **flags: object) -> 
         raise ConsortiumError(
             f"The setting {PREFIX}{field.upper()} is {problem['input']!r}: {problem['msg']}. Correct or unset it."
         ) from error
+
+
+_in_use: ContextVar[Settings | None] = ContextVar("settings", default=None)
+
+
+def settings_in_use() -> Settings | None:
+    """The settings that were given for what is done here; None means that the environment holds."""
+    return _in_use.get()
+
+
+def current_settings() -> Settings:
+    """The settings in use, else the environment's. Raises ConsortiumError as `load_settings` does."""
+    return settings_in_use() or load_settings()
+
+
+@contextmanager
+def using(settings: Settings | None) -> Iterator[None]:
+    """Do what is inside with these settings, tasks and threads with a copy of the context included.
+
+    Args:
+        settings: None changes nothing.
+    """
+    token = _in_use.set(settings or settings_in_use())
+    try:
+        yield
+    finally:
+        _in_use.reset(token)
 
 
 def llm_user_path() -> Path:

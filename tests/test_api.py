@@ -6,11 +6,12 @@ import re
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from contextlib import aclosing
 from functools import partial
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import anyio
 import pytest
@@ -19,19 +20,26 @@ from pydantic import BaseModel
 
 import consortium_mcp
 from consortium_mcp import (
+    CallModel,
     ConsortiumError,
     InvalidConsortiumError,
     Iteration,
+    JudgingMethod,
+    NotFoundError,
     Progress,
     Run,
     RunFailedError,
+    Settings,
+    Strategy,
     consult,
     consult_events,
     consult_sync,
     create_consortium,
-    load_settings,
+    errors,
+    export,
+    list_runs,
+    load_run,
 )
-from consortium_mcp.store import Store
 from tests.provider import Fault, Provider, verdict
 
 ROOT = Path(__file__).parent.parent
@@ -47,16 +55,38 @@ class Kennel(BaseModel):
 
 def statuses() -> list[str]:
     """How the stored runs stand, newest first."""
-    store = Store(load_settings().database_path)
-    found: list[str] = [run.status for run in store.runs.find.sync()]
-    store.close()
-    return found
+    return [run.status for run in list_runs()]
 
 
 def test_every_name_of_the_contents_is_there() -> None:
     for name in consortium_mcp.__all__:
         assert getattr(consortium_mcp, name) is not None
     assert sorted(consortium_mcp.__all__) == consortium_mcp.__all__ == dir(consortium_mcp)
+
+
+def test_every_error_that_can_be_raised_is_there() -> None:
+    assert {name for name, one in vars(errors).items() if isinstance(one, type)} <= set(consortium_mcp.__all__)
+
+
+def parts(annotation: Any) -> Iterator[Any]:
+    """What an annotation is made of."""
+    inner = annotation if isinstance(annotation, list) else get_args(annotation)
+    if not inner:
+        yield annotation
+    for one in inner:
+        yield from parts(one)
+
+
+def test_every_type_that_an_extension_or_a_result_is_made_of_is_there() -> None:
+    waiting: list[Any] = [Strategy, JudgingMethod, CallModel, Run, Progress]
+    ours: dict[str, Any] = {}
+    while waiting:
+        for one in parts(waiting.pop()):
+            if isinstance(one, type) and one.__module__.startswith("consortium_mcp") and one.__name__ not in ours:
+                ours[one.__name__] = one
+                waiting += get_type_hints(one).values()
+
+    assert {"Ask", "CallSpec", "CallResult", "Verdict", "Member"} <= set(ours) <= set(consortium_mcp.__all__)
 
 
 def test_the_package_says_that_it_is_typed() -> None:
@@ -76,6 +106,15 @@ def test_the_script_in_the_documentation_runs_without_a_key_from_asyncio_a_threa
     for begin in ("asyncio: ", "event: ", "in a running loop: ", "thread: "):
         assert re.search(rf"^{begin}\S", done.stdout, re.MULTILINE)
     assert len(statuses()) == 4
+
+
+def test_the_other_examples_in_the_documentation_run(provider: Provider, tmp_path: Path) -> None:
+    examples = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "python.md").read_text(), re.DOTALL)[1:]
+
+    for example in examples:
+        done = subprocess.run([sys.executable, "-c", example], capture_output=True, text=True, cwd=tmp_path)
+        assert (done.returncode, done.stderr) == (0, "")
+    assert len(examples) == 2 and (tmp_path / "team.db").exists()
 
 
 async def test_events_tell_progress_each_iteration_and_the_run(provider: Provider) -> None:
@@ -101,11 +140,9 @@ async def test_an_answer_follows_a_schema_whose_parts_refer_to_each_other(provid
     run = await consult("Invent", models=["a"], arbiter="arbiter", output_schema=Kennel.model_json_schema())
 
     asked = json.dumps(provider.requests_to("arbiter")[0].response_format)
-    store = Store(load_settings().database_path)
     assert json.loads(run.answer or "") == answer
-    assert store.runs.load.sync(run.run_id).output_schema == Kennel.model_json_schema()
+    assert load_run(run.run_id).output_schema == Kennel.model_json_schema()
     assert '"$ref": "#/$defs/Dog"' in asked and asked.count('"$defs"') == 1 and '"synthesis": {"properties"' in asked
-    store.close()
 
 
 async def test_leaving_the_events_early_cancels_the_run(provider: Provider) -> None:
@@ -246,3 +283,31 @@ def test_B33_no_model_is_named_by_default_but_llms_own(provider: Provider, llm_h
     sources = "".join(path.read_text() for path in (ROOT / "consortium_mcp").rglob("*.py"))
     for dead in ("gemini-2.0-flash", "claude-3-opus", "gemini-pro", '"gpt-4"'):
         assert dead not in sources
+
+
+# the runs of before
+
+
+async def test_history_is_found_loaded_and_exported(provider: Provider) -> None:
+    provider.on("arbiter", [verdict("Paris"), verdict("Berlin")])
+    first = await consult("Capital of France?", models=["a"], arbiter="arbiter")
+    second = await consult("Capital of Germany?", models=["a"], arbiter="arbiter")
+
+    assert [run.run_id for run in list_runs()] == [second.run_id, first.run_id]
+    assert [run.answer for run in list_runs("France", status="converged")] == ["Paris"]
+    assert list_runs(limit=1)[0].run_id == second.run_id
+    assert load_run(first.run_id).iterations[0].responses == first.iterations[0].responses
+    assert [json.loads(line)["answer"] for line in export().splitlines()] == ["Berlin", "Paris"]
+    assert "Capital of France?" in export([first.run_id], "md")
+    assert export([first.run_id], "html").startswith("<!DOCTYPE html>")
+
+
+async def test_history_is_that_of_the_settings(provider: Provider, tmp_path: Path) -> None:
+    elsewhere = Settings(database=tmp_path / "elsewhere.db")
+    provider.on("arbiter", verdict("Paris"))
+    run = await consult("Capital?", models=["a"], arbiter="arbiter", settings=elsewhere)
+
+    assert [one.run_id for one in list_runs(settings=elsewhere)] == [run.run_id] and list_runs() == []
+    assert load_run(run.run_id, settings=elsewhere).answer == "Paris" and "Paris" in export(settings=elsewhere)
+    with pytest.raises(NotFoundError, match=f"No run '{run.run_id}'"):
+        load_run(run.run_id)

@@ -14,6 +14,7 @@ import llm
 import pytest
 
 from consortium_mcp.errors import ConsortiumError
+from consortium_mcp.models.local import LOCAL_MODEL_ID
 from consortium_mcp.models.local import engine as engine_module
 from consortium_mcp.models.local import model as model_module
 from consortium_mcp.models.local import weights as weights_module
@@ -224,11 +225,11 @@ def test_missing_weights_are_one_sentence_that_says_how_to_fetch_them(
         LocalModel().prompt("Hello").text()
 
 
-def test_the_environment_chooses_the_file_at_each_prompt(
+def test_the_environment_chooses_the_file_of_the_model_that_llm_gets(
     local_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model = LocalModel()
     monkeypatch.setenv("CONSORTIUM_LOCAL_MODEL", str(tmp_path / "absent.gguf"))
+    model = llm.get_model(LOCAL_MODEL_ID)
     with pytest.raises(llm.ModelError, match=r"CONSORTIUM_LOCAL_MODEL names .*absent\.gguf, which cannot be read"):
         model.prompt("Hello").text()
 

@@ -69,7 +69,7 @@ CONSULTING: dict[str, tuple[Callable[[], set[str]], set[str]]] = {
     "consult_consortium": (lambda: tool("consult_consortium"), {"history"}),
     "consortium-mcp consult": (lambda: command("consult"), {"history"}),
     "consult()": (lambda: {*inspect.signature(consult).parameters, *inspect.get_annotations(Terms)}, set()),
-    "llm -m panel -o": (lambda: set(ConsortiumModel("panel", Registered()).Options.model_fields), set(OWN_WAY)),
+    "llm -m panel -o": (lambda: set(ConsortiumModel("panel", Registered(None)).Options.model_fields), set(OWN_WAY)),
 }
 """How a consult's fields are found at each door, and which of them it takes in a way of its own."""
 

@@ -18,6 +18,7 @@ from consortium_mcp.models import catalogue
 from consortium_mcp.server.base.choices import SchemaChoices
 from consortium_mcp.server.resources.listeners import Listeners
 from consortium_mcp.service.service import ConsortiumService
+from consortium_mcp.settings import Settings
 from tests.in_process import as_sent, in_process, tokens
 from tests.provider import Provider
 from tests.scripted import panel
@@ -191,9 +192,9 @@ def listed_first(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
     """Models are looked up only once this is set."""
     listed, load = threading.Event(), catalogue.load_catalogue
 
-    def load_later() -> catalogue.Catalogue:
+    def load_later(settings: Settings) -> catalogue.Catalogue:
         listed.wait()
-        return load()
+        return load(settings)
 
     monkeypatch.setattr(catalogue, "load_catalogue", load_later)
     yield listed
@@ -217,7 +218,7 @@ async def test_a_list_that_came_before_the_models_were_known_is_announced_again(
 async def test_models_that_become_known_are_announced_where_somebody_was_shown_a_list_without_them(
     was_listed: bool, provider: Provider
 ) -> None:
-    menu = SchemaChoices(list, allowed_models=())
+    menu = SchemaChoices(list, Settings())
     if was_listed:
         await menu.choices()
 

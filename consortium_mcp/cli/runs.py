@@ -2,7 +2,6 @@
 
 import json
 import sys
-from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import get_args
@@ -16,20 +15,13 @@ from consortium_mcp.cli.options import COUNT, Number, field_option, json_option,
 from consortium_mcp.cli.run_ids import find_run_id
 from consortium_mcp.cli.screen import count, is_terminal, print_run, say, write_file
 from consortium_mcp.errors import ConsortiumError
-from consortium_mcp.records import LONGEST_NOTE, Rating, Run, Status
+from consortium_mcp.records import LONGEST_NOTE, Rating, Status
 from consortium_mcp.records.request import ConsultRequest
-from consortium_mcp.reports.html import page
+from consortium_mcp.reports.export import EXPORT_FORMATS, ExportFormat, exported
 from consortium_mcp.reports.markdown import transcript
 from consortium_mcp.service.replay import open_replay
 from consortium_mcp.service.service import ConsortiumService, answered
 from consortium_mcp.settings import MOST
-
-FORMS: dict[str, Callable[[Iterable[Run]], Iterable[str]]] = {
-    "jsonl": lambda runs: (f"{run.model_dump_json()}\n" for run in runs),
-    "md": lambda runs: (f"{transcript(run)}\n\n" for run in runs),
-    "html": lambda runs: [page(runs)],
-}
-"""How runs are exported, piece by piece."""
 
 MOST_DAYS = 36_500
 """How old the runs may be that are to be pruned: no date lies before the year 1."""
@@ -102,9 +94,9 @@ def resume(run_id: str, as_json: bool) -> None:
 
 @runs.command()
 @click.argument("run_ids", metavar="[RUN]...", nargs=-1, shell_complete=complete_runs)
-@click.option("--format", "form", type=click.Choice(list(FORMS)), default="jsonl", help="What is written. [jsonl]")
+@click.option("--format", "form", type=click.Choice(EXPORT_FORMATS), default="jsonl", help="What is written. [jsonl]")
 @output_option("Write to this file instead of stdout.")
-def export(run_ids: tuple[str, ...], form: str, output: Path | None) -> None:
+def export(run_ids: tuple[str, ...], form: ExportFormat, output: Path | None) -> None:
     """Export each RUN, or all of them, newest first.
 
     As JSON lines, as Markdown, or as one HTML page that needs nothing else.
@@ -113,7 +105,7 @@ def export(run_ids: tuple[str, ...], form: str, output: Path | None) -> None:
         store = service.store
         named = [find_run_id(store, run_id) for run_id in run_ids]
         chosen = dict.fromkeys(named or store.outlines.list_ids.sync())
-        pieces = FORMS[form](store.runs.load.sync(run_id) for run_id in chosen)
+        pieces = exported((store.runs.load.sync(run_id) for run_id in chosen), form)
         if output is None:
             for piece in pieces:
                 say(piece, nl=False)

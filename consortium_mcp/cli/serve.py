@@ -2,7 +2,6 @@
 
 import gc
 import logging
-import os
 import sys
 
 import click
@@ -10,7 +9,7 @@ from pydantic import ValidationError
 
 import consortium_mcp.server as server
 from consortium_mcp.errors import ConsortiumError
-from consortium_mcp.settings import Settings, load_settings
+from consortium_mcp.settings import Settings, load_settings, using
 
 
 def settings_flags(command: click.Command) -> click.Command:
@@ -40,10 +39,12 @@ def _checked(_: click.Context, param: click.Parameter, value: str | bool | None)
 def serve(**flags: str | bool | None) -> None:
     """Run the MCP server until its client closes stdin, or until Ctrl-C."""
     settings = load_settings(None, **flags)
-    for name, value in flags.items():
-        if value is not None:  # the embedded model and a consortium inside a consortium look there
-            os.environ[f"CONSORTIUM_{name.upper()}"] = str(value)
     logging.getLogger().setLevel(settings.log_level)  # logging is configured already, as the environment alone says
+    with using(settings):
+        _serve(settings)
+
+
+def _serve(settings: Settings) -> None:
     if settings.transport != ("stdio",):
         server.serve_http(settings)
         return

@@ -12,7 +12,8 @@ from consortium_mcp._util.lazy import LazyModule
 from consortium_mcp.errors import ConsortiumError
 from consortium_mcp.models.local import LOCAL_MODEL_ALIAS
 from consortium_mcp.models.local.model import AsyncLocalModel, LocalModel
-from consortium_mcp.settings import llm_user_path, load_settings
+from consortium_mcp.models.local.weights import chosen_weights
+from consortium_mcp.settings import Settings, current_settings, llm_user_path, settings_in_use
 from consortium_mcp.store.llm_consortium_files import saved_names
 
 if TYPE_CHECKING:
@@ -28,11 +29,15 @@ logger = logging.getLogger(__name__)
 class Registered:
     """The consortiums that are registered together; why one of them cannot run is found out for all at once."""
 
+    def __init__(self, settings: Settings | None) -> None:
+        self.settings = settings
+        """Those under which they are consulted; None means those of the moment."""
+
     @cached_property
     def problems(self) -> Mapping[str, str | None]:
         """Why each cannot run now; nothing is known of them where the database cannot be read."""
         try:
-            return llm_replies.list_problems()
+            return llm_replies.list_problems(self.settings)
         except ConsortiumError as error:
             _warn(str(error))
             return {}
@@ -71,7 +76,7 @@ class ConsortiumModel(_Consortium, llm.Model):
         self, prompt: llm.Prompt, stream: bool, response: llm.Response, conversation: llm.Conversation | None
     ) -> Iterator[str]:
         """Consult it; progress goes to stderr where that is a terminal."""
-        yield from llm_replies.reply(self.model_id, prompt, response)
+        yield from llm_replies.reply(self.model_id, prompt, response, self._saved.settings)
 
 
 class AsyncConsortiumModel(_Consortium, llm.AsyncModel):
@@ -87,20 +92,22 @@ class AsyncConsortiumModel(_Consortium, llm.AsyncModel):
         conversation: llm.AsyncConversation | None,
     ) -> AsyncGenerator[str, None]:
         """Consult it."""
-        async for piece in llm_replies.async_reply(self.model_id, prompt, response):
+        async for piece in llm_replies.async_reply(self.model_id, prompt, response, self._saved.settings):
             yield piece
 
 
 def register(register: Callable[..., None], model_aliases: list[Any]) -> None:
-    """Register the embedded model and each saved consortium; whatever is broken of ours costs llm nothing.
+    """Register the embedded model and each saved consortium, by the settings in use; llm pays for none of our faults.
 
     Args:
         model_aliases: the models of the other plugins; a consortium must not hide one of them.
     """
-    register(LocalModel(), AsyncLocalModel(), aliases=(LOCAL_MODEL_ALIAS,))
+    settings = settings_in_use()
+    weights = settings.local_model if settings else chosen_weights()
+    register(LocalModel(weights), AsyncLocalModel(weights), aliases=(LOCAL_MODEL_ALIAS,))
     others = [(one.model or one.async_model, one.aliases) for one in model_aliases]
     taken = {name for model, aliases in others if not _is_llm_consortiums(model) for name in (model.model_id, *aliases)}
-    saved = Registered()
+    saved = Registered(settings)
     for name in _saved_names():
         if name in taken:
             _warn(f"The consortium {name!r} is no llm model, because it would hide the model of that name: rename it.")
@@ -115,7 +122,7 @@ def _is_llm_consortiums(model: object) -> bool:
 
 def _saved_names() -> list[str]:
     try:
-        return saved_names(load_settings().database_path, llm_user_path())
+        return saved_names(current_settings().database_path, llm_user_path())
     except (ConsortiumError, sqlite3.Error, OSError) as error:
         _warn(f"Saved consortiums are not listed: {error}")
         return []

@@ -15,18 +15,19 @@ from consortium_mcp.models.catalogue import load_catalogue
 from consortium_mcp.records import AnswerPiece, Progress, Run, Turn
 from consortium_mcp.reports.markdown import answer_text
 from consortium_mcp.service.service import ConsortiumService
+from consortium_mcp.settings import Settings
 from consortium_mcp.text.templates import fill
 
 WITHDRAWN = "[What stands above broke off; this is the answer.]"
 """Said where pieces of an answer were shown that turned out not to be its beginning."""
 
 
-def reply(name: str, prompt: llm.Prompt, response: llm.Response) -> Iterator[str]:
+def reply(name: str, prompt: llm.Prompt, response: llm.Response, settings: Settings | None) -> Iterator[str]:
     """The answer in pieces, for a caller that waits in its thread; progress goes to stderr where that is a terminal."""
     answer = _Answer(response)
     try:
         question, terms = _asked(name, prompt)
-        with closing(iterate(lambda: consult_events(question, **terms))) as events:
+        with closing(iterate(lambda: consult_events(question, settings=settings, **terms))) as events:
             for event in events:
                 if isinstance(event, Progress) and not answer.shown and sys.stderr.isatty():
                     click.echo(event.message, err=True)
@@ -36,12 +37,14 @@ def reply(name: str, prompt: llm.Prompt, response: llm.Response) -> Iterator[str
         raise llm.ModelError(str(error)) from error
 
 
-async def async_reply(name: str, prompt: llm.Prompt, response: llm.AsyncResponse) -> AsyncIterator[str]:
+async def async_reply(
+    name: str, prompt: llm.Prompt, response: llm.AsyncResponse, settings: Settings | None
+) -> AsyncIterator[str]:
     """The answer in pieces."""
     answer = _Answer(response)
     try:
         question, terms = _asked(name, prompt)
-        async with aclosing(consult_events(question, **terms)) as events:
+        async with aclosing(consult_events(question, settings=settings, **terms)) as events:
             async for event in events:
                 if piece := answer.piece(event):
                     yield piece
@@ -49,10 +52,10 @@ async def async_reply(name: str, prompt: llm.Prompt, response: llm.AsyncResponse
         raise llm.ModelError(str(error)) from error
 
 
-def list_problems() -> Mapping[str, str | None]:
+def list_problems(settings: Settings | None) -> Mapping[str, str | None]:
     """Why each saved consortium cannot run now; None for one that can. Raises ConsortiumError."""
-    with ConsortiumService() as service:
-        return service.definitions.list_problems(load_catalogue())
+    with ConsortiumService(settings) as service:
+        return service.definitions.list_problems(load_catalogue(settings))
 
 
 class _Answer:

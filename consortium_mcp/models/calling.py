@@ -2,21 +2,25 @@
 
 import asyncio
 import math
+import os
 import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
+from weakref import WeakValueDictionary
 
 import anyio
+from anyio.lowlevel import RunVar
 
 from consortium_mcp._util.lazy import llm
+from consortium_mcp._util.places import Places
 from consortium_mcp._util.threads import in_thread
 from consortium_mcp.models.catalogue import ModelEntry
 from consortium_mcp.models.failures import Failure, classify, find_finish_reason, find_model, reply_failure
 from consortium_mcp.records import CallResult, CallSpec, now_utc
-from consortium_mcp.settings import MOST
+from consortium_mcp.settings import MOST, Settings
 from consortium_mcp.text.templates import storable
 
 ResponseSink = Callable[[Any], None]
@@ -34,44 +38,48 @@ def ignore(chunk: str) -> None:
     """The ChunkSink of a reply that nobody reads along."""
 
 
-@dataclass
 class ConcurrencyLimits:
-    """How many calls may be in flight: over all models, and for each model that cannot take more at once."""
+    """How much may be under way at once, over all event loops of the process."""
 
-    max_concurrent_calls: int
-    """Over all models."""
+    def __init__(self, max_concurrent_calls: int, max_concurrent_runs: int = 1) -> None:
+        self.runs = Places(max_concurrent_runs)
+        """For each run that is worked on, but for those inside others."""
+        self.consults = Places(max_concurrent_runs)
+        """For each consult of the Python API, which waits before its run is opened, but for those inside others."""
+        self._calls = Places(max_concurrent_calls)
+        self._of_model: dict[str, Places] = {}
 
-    _all: anyio.CapacityLimiter | None = None
-    _of_model: dict[str, anyio.CapacityLimiter] = field(default_factory=dict)
-    _turn: anyio.Semaphore = field(default_factory=lambda: anyio.Semaphore(1, fast_acquire=True))
+    def of(self, entry: ModelEntry) -> list[Places]:
+        """Those of which a call of the model takes one each, in the order in which it waits for them.
 
-    async def turn(self) -> None:
-        """Wait for a turn of the event loop in which no other call begins; a call that is cancelled gets none.
-
-        What is written in a turn is sent at its end: calls that begin in the same one all wait for the last of them,
-        and their replies come all at once, where each could have been read while the next one was under way.
+        A consortium takes none: what it asks does, and must not wait for the call in which it is asked.
         """
-        await self._turn.acquire()
-        asyncio.get_running_loop().call_soon(self._turn.release)
-
-    def of(self, entry: ModelEntry) -> list[anyio.CapacityLimiter]:
-        """Those of which a call of the model takes a place each, in the order in which it waits for them."""
-        self._all = self._all or anyio.CapacityLimiter(self.max_concurrent_calls)
+        if entry.is_consortium:
+            return []
         if entry.max_parallel_calls is None:
-            return [self._all]
-        own = self._of_model.setdefault(entry.model_id, anyio.CapacityLimiter(entry.max_parallel_calls))
-        return [own, self._all]
+            return [self._calls]
+        return [self._of_model.setdefault(entry.model_id, Places(entry.max_parallel_calls)), self._calls]
 
 
-async def take_place(limiter: anyio.CapacityLimiter, seconds: float) -> bool:
+_limits: WeakValueDictionary[tuple[Settings, int], ConcurrencyLimits] = WeakValueDictionary()
+_finding = threading.Lock()
+
+
+def limits_of(settings: Settings) -> ConcurrencyLimits:
+    """The limits of all that this process does with these settings, for as long as somebody has them."""
+    key = (settings, os.getpid())  # a process that was forked has places of its own
+    with _finding:
+        if (limits := _limits.get(key)) is None:
+            limits = ConcurrencyLimits(settings.max_concurrent_calls, settings.max_concurrent_runs)
+            _limits[key] = limits
+        return limits
+
+
+async def take_place(places: Places, seconds: float) -> bool:
     """Take a place, at once where one is free; False when none came free in time."""
-    try:
-        limiter.acquire_nowait()
-    except anyio.WouldBlock:
-        with anyio.move_on_after(seconds) as waiting:
-            await limiter.acquire()
-        return not waiting.cancelled_caught
-    return True
+    with anyio.move_on_after(seconds) as waiting:
+        await places.take()
+    return not waiting.cancelled_caught
 
 
 async def make_call(
@@ -99,7 +107,7 @@ async def make_call(
             if not await take_place(limiter, over - time.monotonic()):
                 return CallResult(error_kind="timeout", error="It was not its turn before the run's time was up.")
             held.callback(limiter.release)
-        await limits.turn()
+        await _turn()
         on_turn()
         timeout_seconds = min(timeout_seconds, over - time.monotonic())
         began, started = now_utc(), time.monotonic()
@@ -120,6 +128,21 @@ async def make_call(
         if failure is None and collected.response is not None:
             log(collected.response)
         return _as_result(collected, failure, began, duration_ms)
+
+
+_turns: RunVar[anyio.Semaphore] = RunVar("turns")
+
+
+async def _turn() -> None:
+    """Wait for a turn of the event loop in which no other call begins; a call that is cancelled gets none.
+
+    What is written in a turn is sent at its end: calls that begin in the same one all wait for the last of them,
+    and their replies come all at once, where each could have been read while the next one was under way.
+    """
+    turns = _turns.get(None) or anyio.Semaphore(1, fast_acquire=True)
+    _turns.set(turns)
+    await turns.acquire()
+    asyncio.get_running_loop().call_soon(turns.release)
 
 
 def _is_cancelled() -> bool:

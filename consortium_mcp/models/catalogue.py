@@ -19,6 +19,7 @@ from pydantic import JsonValue, ValidationError
 from consortium_mcp._util.lazy import llm, llm_plugins
 from consortium_mcp.errors import ConsortiumError, ModelUnavailableError
 from consortium_mcp.records.consortium import CLIENT
+from consortium_mcp.settings import Settings, using
 from consortium_mcp.text.masking import masked
 
 if TYPE_CHECKING:
@@ -215,11 +216,19 @@ class Catalogue:
         return {**known, CLIENT: CLIENT_ENTRY}
 
 
-def load_catalogue() -> Catalogue:
+def load_catalogue(settings: Settings | None = None) -> Catalogue:
     """Ask every llm plugin for its models; what a broken plugin raises is kept beside those of the others.
 
     llm's own lookup ends at the first plugin that raises, and asks all of them again for each model.
+
+    Args:
+        settings: say which consortiums are saved and which weights the embedded model has; None means those in use.
     """
+    with using(settings):
+        return _load_catalogue()
+
+
+def _load_catalogue() -> Catalogue:
     broken = _load_plugins()
     found: list[ModelEntry] = []
     extra_aliases = _configured_aliases()
@@ -240,7 +249,8 @@ class RecentCatalogue:
     Nobody is refused by one that may be out of date. Safe to use from several threads.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, settings: Settings | None = None) -> None:
+        self._settings = settings
         self._lock = threading.Lock()
         self._catalogue: Catalogue | None = None
         self._loaded_at = 0.0
@@ -253,13 +263,13 @@ class RecentCatalogue:
         except ConsortiumError:
             if is_new:
                 raise
-        return work(load_catalogue())
+        return work(load_catalogue(self._settings))
 
     def _find(self) -> tuple[Catalogue, bool]:
         with self._lock:
             if self._catalogue is not None and time.monotonic() - self._loaded_at < RECENT_SECONDS:
                 return self._catalogue, False
-            self._catalogue, self._loaded_at = load_catalogue(), time.monotonic()
+            self._catalogue, self._loaded_at = load_catalogue(self._settings), time.monotonic()
             return self._catalogue, True
 
 

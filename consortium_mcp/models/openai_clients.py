@@ -84,9 +84,13 @@ class KeptClients:
             )
         return self._sessions[here]
 
-    async def aclose(self) -> None:
-        """Close the clients of the running event loop; others may still be in use."""
-        here = id(asyncio.get_running_loop())
+    async def aclose(self, loop: asyncio.AbstractEventLoop | None = None) -> None:
+        """Close the clients of an event loop; others may still be in use.
+
+        Args:
+            loop: None means the one that runs here.
+        """
+        here = id(loop or asyncio.get_running_loop())
         with self._lock:
             mine = [self._clients.pop(identity) for identity in list(self._clients) if identity[-1] == here]
             session = self._sessions.pop(here, None)

@@ -28,7 +28,7 @@ def build_server(runner: Runner, *before: ServerMiddleware[Any]) -> StrictServer
         before: what stands before everything else that a client asks.
     """
     service, listeners = runner.service, Listeners()
-    menu = SchemaChoices(service.store.consortiums.list_names.sync, service.settings.allowed_models)
+    menu = SchemaChoices(service.store.consortiums.list_names.sync, service.settings)
     watch = Changes(service.store, listeners)
     front = Front(menu, listeners, before, service.settings.log_level, watch.lifespan)
     attach_tools(front, runner)

@@ -65,7 +65,7 @@ class RunOpener:
 
     def plan(self, request: ConsultRequest, *, has_client: bool = False) -> Estimate:
         """What a consult would do and cost, and what would stop it; nothing is asked, nothing is written."""
-        catalogue = load_catalogue()
+        catalogue = load_catalogue(self.settings)
         earlier = self._earlier(request)
         name, consortium = self._consortium(catalogue, earlier, request)
         problems = self.definitions.problems(name, consortium, catalogue)
@@ -202,7 +202,7 @@ class RunOpener:
 
     def check(self, run: Run) -> None:
         """Raise where a run's models or rules do not do, for a caller that lends no model."""
-        models = self.definitions.check(run.consortium_name, run.consortium, load_catalogue())
+        models = self.definitions.check(run.consortium_name, run.consortium, load_catalogue(self.settings))
         if run.output_schema:
             check_schema_use(run.consortium, models)
         if problems := client_problems(run.consortium, has_client=False):

@@ -35,8 +35,14 @@ MOST_RECOVERED = 1000
 class Runner:
     """Works on runs in the background for as long as it is entered; leaving it cancels what is still running."""
 
-    def __init__(self, service: ConsortiumService) -> None:
+    def __init__(self, service: ConsortiumService, keep_clients: bool = False) -> None:
+        """Work with a service.
+
+        Args:
+            keep_clients: leave the service's clients open at the end, for others in this event loop.
+        """
         self.service = service
+        self._keep_clients = keep_clients
         self._group: anyio.abc.TaskGroup | None = None
         self._runs: dict[str, LiveRun] = {}
         """Those that are worked on here, by their ids."""
@@ -53,8 +59,9 @@ class Runner:
         try:
             return await self._group.__aexit__(kind, error, trace)
         finally:
-            with anyio.CancelScope(shield=True):
-                await self.service.clients.aclose()
+            if not self._keep_clients:
+                with anyio.CancelScope(shield=True):
+                    await self.service.clients.aclose()
 
     def submit(self, run: Run | str, on_text: Callable[[str], None] | None = None) -> None:
         """Begin to work on a run, or go on with an interrupted one; nothing happens when we do so already, or leave.

@@ -14,10 +14,11 @@ import anyio.to_thread
 from opentelemetry.trace import Span
 
 from consortium_mcp._util.caller import calling
+from consortium_mcp._util.places import Places
 from consortium_mcp.engine.loop import iterations
 from consortium_mcp.engine.outcome import closed, ended
 from consortium_mcp.errors import ConsortiumError, RunFailedError, StoreUnusableError
-from consortium_mcp.models.calling import ConcurrencyLimits, take_place
+from consortium_mcp.models.calling import limits_of, take_place
 from consortium_mcp.models.catalogue import Models, RecentCatalogue
 from consortium_mcp.models.llm_log import LlmLog
 from consortium_mcp.models.openai_clients import KeptClients
@@ -29,7 +30,7 @@ from consortium_mcp.service.ledger import Ledger
 from consortium_mcp.service.live_run import LiveRun, LiveRuns
 from consortium_mcp.service.opening import RunOpener, from_now
 from consortium_mcp.service.run_calls import ModelDoor, RunCalls, seconds_until
-from consortium_mcp.settings import Settings, llm_user_path, load_settings
+from consortium_mcp.settings import Settings, current_settings, llm_user_path, using
 from consortium_mcp.store import LEASE_SECONDS, Store
 from consortium_mcp.store.llm_consortium_import import take_over
 from consortium_mcp.text.masking import masked
@@ -46,19 +47,19 @@ class ConsortiumService:
 
     def __init__(self, settings: Settings | None = None) -> None:
         """Open the store; a new one takes over what llm-consortium saved. Raises StoreUnusableError."""
-        self.settings = settings or load_settings()
+        self.settings = settings or current_settings()
         self.store = Store(self.settings.database_path, self.settings.shared)
         self.owner = _owner()
         """What this process is called in the runs that it holds."""
         self.definitions = Definitions(self.store, self.settings)
-        self.catalogue = RecentCatalogue()
+        self.catalogue = RecentCatalogue(self.settings)
         self.clients = KeptClients()
-        self.limits = ConcurrencyLimits(self.settings.max_concurrent_calls)
+        self.limits = limits_of(self.settings)
         self.sampling_queue = SamplingQueue()
         self.llm_log = LlmLog()
         self.live_runs = LiveRuns()
         self.opener = RunOpener(self.store, self.owner, self.definitions, self.catalogue, self.clients, self.live_runs)
-        self._runs: anyio.CapacityLimiter | None = None
+        self._under_way: set[str] = set()
         take_over(self.store, llm_user_path())
 
     def close(self) -> None:
@@ -95,11 +96,17 @@ class ConsortiumService:
             return
         with anyio.CancelScope(shield=True):  # from here on a cancelled run is closed as such
             run = live.record or await self.store.runs.load(live.run_id)
+        if run.run_id in self._under_way:  # another consult here asked the same in the same call, and has it
+            return
+        self._under_way.add(run.run_id)
         deadline = from_now(run.deadline_seconds) if run.status == "interrupted" else run.deadline_utc
         live.record = run.model_copy(update={"deadline_utc": deadline})
-        with calling(run.caller):
-            if live.models is not None or await self.store.leases.claim(run.run_id, self.owner, deadline):
-                await self._in_turn(live, live.run)
+        try:
+            with calling(run.caller), using(self.settings):
+                if live.models is not None or await self.store.leases.claim(run.run_id, self.owner, deadline):
+                    await self._in_turn(live, live.run)
+        finally:
+            self._under_way.discard(run.run_id)
 
     async def load(self, run_id: str) -> Run:
         """The run as it stands: from the store, or, where that could not be written until now, as it ended here.
@@ -116,13 +123,13 @@ class ConsortiumService:
     async def _in_turn(self, live: LiveRun, run: Run) -> None:
         """Work on a run that is ours, as soon as there is a place for it, and close it whatever happens."""
         failure: BaseException | None = None
-        self._runs = self._runs or anyio.CapacityLimiter(self.settings.max_concurrent_runs)
+        places = self.limits.runs if run.parent is None else Places(1)  # the run that asks it has one already
         async with anyio.create_task_group() as group:
             group.start_soon(self._hold, run.run_id, group.cancel_scope)
             try:
-                if await take_place(self._runs, seconds_until(run.deadline_utc)):
+                if await take_place(places, seconds_until(run.deadline_utc)):
                     with ExitStack() as held:
-                        held.callback(self._runs.release)
+                        held.callback(places.release)
                         span = held.enter_context(run_span(run))
                         await self._iterate(live, run, group)
                         await self._describe(span, run.run_id)

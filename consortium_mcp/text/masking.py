@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
-from consortium_mcp.settings import llm_user_path
+from consortium_mcp.settings import llm_user_path, settings_in_use
 
 LEAST_CHARACTERS = 8
 """A shorter value is no key, and may stand in any word."""
@@ -23,9 +23,9 @@ def masked(text: str, *secrets: str | None) -> str:
     """The text with an ellipsis for each secret in it.
 
     Args:
-        secrets: values that are known to be some beside llm's keys and the environment's; None is none.
+        secrets: values that are known to be some beside llm's keys, the environment's and the settings'; None is none.
     """
-    known = {*_stored_keys(), *_environment_secrets(), *filter(None, secrets)}
+    known = {*_stored_keys(), *_environment_secrets(), *_token(), *filter(None, secrets)}
     for secret in sorted(known, key=len, reverse=True):
         if len(secret) >= LEAST_CHARACTERS:
             text = text.replace(secret, "…")
@@ -34,6 +34,12 @@ def masked(text: str, *secrets: str | None) -> str:
 
 def _environment_secrets() -> Iterator[str]:
     return (value for name, value in os.environ.items() if _SECRET_NAME.search(name))
+
+
+def _token() -> Iterator[str]:
+    settings = settings_in_use()
+    if settings and settings.token:
+        yield settings.token.get_secret_value()
 
 
 def _stored_keys() -> tuple[str, ...]:

@@ -70,7 +70,7 @@ def check_database() -> Iterator[Check]:
 
 def check_local_model() -> Check:
     """Whether the embedded model could be loaded."""
-    problem = local_model_problem() or _import_problem()
+    problem = local_model_problem(load_settings().local_model) or _import_problem()
     if problem:
         return Check(about="Local model", state="warning", found=problem)
     return Check(about="Local model", state="ok", found="ready")

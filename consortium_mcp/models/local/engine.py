@@ -19,7 +19,7 @@ from pydantic import JsonValue
 
 from consortium_mcp._util.frozen_model import FrozenModel
 from consortium_mcp.errors import ConsortiumError, ModelUnavailableError
-from consortium_mcp.models.local.weights import chosen_weights, weights_status
+from consortium_mcp.models.local.weights import weights_status
 
 SLOTS = 4
 """How many replies are written at once; further ones wait."""
@@ -76,11 +76,11 @@ def local_model_problem(weights: Path | None = None) -> str | None:
     """Why the local model cannot be used now and what to do; None when it can. Loads nothing.
 
     Args:
-        weights: a GGUF file; None means the one that CONSORTIUM_LOCAL_MODEL names, else the fetched weights.
+        weights: a GGUF file; None means the fetched weights.
     """
     if find_spec("xllamacpp") is None:
         return "The local model needs llama.cpp: `pip install 'consortium-mcp[local]'` installs it."
-    return weights_status(weights or chosen_weights()).problem
+    return weights_status(weights).problem
 
 
 class Reply:
@@ -93,7 +93,7 @@ class Reply:
         schema: dict[str, Any] | None,
         deliver: Callable[[Event], None],
     ) -> None:
-        self.weights = weights or chosen_weights()
+        self.weights = weights
         self.request = request
         self.schema = schema
         self._deliver = deliver

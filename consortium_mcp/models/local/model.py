@@ -41,7 +41,7 @@ class _Shared:
         """Loads nothing.
 
         Args:
-            weights: a GGUF file; None means what CONSORTIUM_LOCAL_MODEL names at each prompt, else the fetched one.
+            weights: a GGUF file; None means the fetched weights.
         """
         self._weights = weights
 

@@ -11,6 +11,7 @@ from consortium_mcp._util.lazy import LazyModule
 from consortium_mcp.errors import ConsortiumError
 from consortium_mcp.server.base.result_size import most_tokens
 from consortium_mcp.server.base.tool_schemas import Schema
+from consortium_mcp.settings import Settings
 from consortium_mcp.text.masking import masked
 from consortium_mcp.text.templates import plain
 
@@ -33,15 +34,15 @@ MOST_TOKENS = 80
 class SchemaChoices:
     """What can be chosen: the saved names as they are now, all else as it was when it was last looked up."""
 
-    def __init__(self, list_saved: Callable[[], Sequence[str]], allowed_models: tuple[str, ...]) -> None:
+    def __init__(self, list_saved: Callable[[], Sequence[str]], settings: Settings) -> None:
         """A menu that has yet to look up what takes its time.
 
         Args:
             list_saved: the names of the saved consortiums now; called in a thread.
-            allowed_models: patterns of the model ids that callers may use; empty means all.
+            settings: say which models there are, and which of them callers may use.
         """
         self._list_saved = list_saved
-        self._allowed_models = allowed_models
+        self._settings = settings
         self._models: list[str] = []
         self._rules: dict[str, Schema] = {}
         self._was_shown = False
@@ -89,8 +90,9 @@ class SchemaChoices:
             "judging_method": {"enum": list(arbiter.judging_methods())},
         }
         try:
-            found = catalogue.load_catalogue()
-            return sorted(found.usable_ids(self._allowed_models), key=lambda model: model != found.default_model), rules
+            found = catalogue.load_catalogue(self._settings)
+            usable = found.usable_ids(self._settings.allowed_models)
+            return sorted(usable, key=lambda model: model != found.default_model), rules
         except Exception as error:  # of llm, its files or its plugins; the tools that need models say what is wrong
             logger.warning("The models cannot be looked up: %s: %s", type(error).__name__, masked(str(error)))
             return self._models, rules

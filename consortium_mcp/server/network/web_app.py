@@ -103,7 +103,7 @@ class Readiness:
         except StoreUnusableError:
             return "the database cannot be written; the log says more"
         try:
-            usable = load_catalogue().usable_ids(service.settings.allowed_models)
+            usable = load_catalogue(service.settings).usable_ids(service.settings.allowed_models)
         except ConsortiumError:
             return "llm's configuration cannot be read; the log says more"
         if not usable:

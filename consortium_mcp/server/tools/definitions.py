@@ -58,7 +58,7 @@ def _add_save(server: StrictServer, runner: Runner) -> None:
         agreed = was_asked(confirmed, f"{name!r} stays as it was saved.")
 
         def save() -> tuple[Consortium, bool, str | None]:
-            catalogue = load_catalogue()
+            catalogue = load_catalogue(runner.service.settings)
             hides = name in store.consortiums.list_names.sync() and name not in store.consortiums.list_own_names.sync()
             consortium = definitions.define(catalogue, request)
             definitions.save(name, consortium, catalogue, overwrite=overwrite or agreed)
@@ -124,7 +124,7 @@ def _add_list_models(server: StrictServer, runner: Runner) -> None:
 def list_saved(runner: Runner) -> ConsortiumList:
     """Every saved consortium with its problem, damaged rows included, and what a new one can be made of."""
     service = runner.service
-    catalogue = load_catalogue()
+    catalogue = load_catalogue(service.settings)
     loaded, _ = service.store.consortiums.list_all.sync()
     summaries = [
         ConsortiumSummary(name=name, problem=problem, definition=loaded.get(name))
@@ -141,7 +141,7 @@ def list_saved(runner: Runner) -> ConsortiumList:
 def list_known_models(runner: Runner, query: str | None = None) -> ModelList:
     """The models whose id or an alias contains the query, usable ones first."""
     service = runner.service
-    catalogue = load_catalogue()
+    catalogue = load_catalogue(service.settings)
     found = catalogue.search(query, service.settings.allowed_models, service.definitions.list_problems(catalogue))
     summaries = [
         ModelSummary(model=entry.model_id, aliases=entry.aliases, plugin=entry.plugin, problem=problem)
