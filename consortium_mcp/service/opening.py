@@ -51,7 +51,7 @@ class RunOpener:
         """Whether this process takes no new runs any more."""
         self.definitions = Definitions(store, settings)
         self.catalogue = RecentCatalogue()
-        self.clients = KeptClients()
+        self.clients = KeptClients(settings.direct_streaming)
         self.ready: dict[str, Models] = {}
         """The models of runs that were opened here and not begun yet, ready to be called."""
         self._opening = anyio.CapacityLimiter(OPENED_AT_ONCE)
