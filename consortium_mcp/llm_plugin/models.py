@@ -11,8 +11,7 @@ from pydantic import Field
 
 from consortium_mcp._util.lazy import LazyModule
 from consortium_mcp.errors import ConsortiumError
-from consortium_mcp.models.local import LOCAL_MODEL_ALIAS
-from consortium_mcp.models.local.model import AsyncLocalModel, LocalModel
+from consortium_mcp.models.local import register_local_model
 from consortium_mcp.settings import MOST, MOST_SECONDS, llm_user_path, load_settings
 from consortium_mcp.store.llm_consortium_files import saved_names
 
@@ -106,7 +105,7 @@ def register(register: Callable[..., None], model_aliases: list[Any]) -> None:
     Args:
         model_aliases: the models of the other plugins; a consortium must not hide one of them.
     """
-    register(LocalModel(), AsyncLocalModel(), aliases=(LOCAL_MODEL_ALIAS,))
+    register_local_model(register)
     others = [(one.model or one.async_model, one.aliases) for one in model_aliases]
     taken = {name for model, aliases in others if not _is_llm_consortiums(model) for name in (model.model_id, *aliases)}
     saved = Registered()
