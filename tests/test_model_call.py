@@ -1,7 +1,6 @@
 """One call to one model over real HTTP: what is sent, what is recorded, how many go out at once, and how it is cut."""
 
 import asyncio
-import json
 import threading
 from collections.abc import AsyncGenerator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -428,46 +427,6 @@ async def test_models_that_many_runs_share_are_given_one_client_whoever_comes_fi
     await clients.aclose()
 
     assert len(found) == 1
-
-
-AS_IT_COMES = {
-    "truncated": Reply("an answer in some pieces", finish_reason="length", input_tokens=7, output_tokens=5),
-    "empty, without usage": Reply("", reports_usage=False),
-    "rate limit": Fault.rate_limit(7),
-    "unknown model": Fault.unknown_model(),
-    "garbled stream": Fault.garbled_stream(),
-    "error in stream": Fault.error_in_stream(),
-    "a page": Fault.garbage(),
-    "no stream": Fault.garbage(b'{"choices": []}', "application/json"),
-    "strange pieces": Fault.garbage(b'data: {"object": "x"}\n\ndata: [1]\n\ndata: [DONE]\n\n', "text/event-stream"),
-}
-"""What a provider may send, right and wrong."""
-
-
-@pytest.mark.parametrize("answer", AS_IT_COMES.values(), ids=AS_IT_COMES)
-async def test_a_kept_client_says_and_hears_what_llms_own_does(provider: Provider, answer: Reply | Fault) -> None:
-    each = {"id", "created"}  # of each answer its own
-    schema = {"type": "object", "properties": {"synthesis": {"type": "string"}}}
-    asked = {"system": "be brief", "schema": schema, "options": {"temperature": 0.5, "max_tokens": 9}}
-    provider.on("arbiter", answer.without_sdk_retries() if isinstance(answer, Fault) else answer)
-
-    async def outcome(model: Any) -> tuple[Any, ...]:
-        response = model.prompt("why?", **asked)
-        try:
-            pieces: Any = [piece async for piece in response]
-        except Exception as error:
-            pieces = type(error), str(error)
-        payload = {name: value for name, value in (response.response_json or {}).items() if name not in each}
-        return pieces, payload, response.input_tokens, response.output_tokens, response.resolved_model
-
-    plain, kept = entry_of("arbiter"), entry_of("arbiter")
-    clients = KeptClients()
-    clients.use_in(kept)
-    heard = [await outcome(plain.async_model), await outcome(kept.async_model)]
-    await clients.aclose()
-
-    sent = [(json.loads(request.body), dict(request.headers)) for request in provider.requests]
-    assert heard[0] == heard[1] and sent[0] == sent[1]
 
 
 class Odd(llm.Model):

@@ -17,8 +17,7 @@ from consortium_mcp.cli.local_model import show_fetch
 from consortium_mcp.cli.options import json_option
 from consortium_mcp.cli.screen import say
 from consortium_mcp.errors import ConsortiumError
-from consortium_mcp.models.local import LOCAL_MODEL_ID
-from consortium_mcp.models.local.weights import chosen_weights
+from consortium_mcp.models.local import LOCAL_MODEL_ID, chosen_weights
 
 QUESTION = "What is the capital of France?"
 

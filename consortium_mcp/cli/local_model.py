@@ -7,7 +7,8 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 
 from consortium_mcp.cli.options import json_option
-from consortium_mcp.models.local.weights import WeightsProgress, chosen_weights, fetch_weights, weights_status
+from consortium_mcp.errors import ConsortiumError
+from consortium_mcp.models.local import LocalModelError, WeightsProgress, chosen_weights, fetch_weights, weights_status
 
 
 @click.group(name="local-model")
@@ -39,7 +40,7 @@ def status(as_json: bool) -> None:
 
 
 def show_fetch() -> None:
-    """Fetch the weights unless they are there, with a progress bar on stderr."""
+    """Fetch the weights unless they are there, with a progress bar on stderr; raises ConsortiumError."""
     columns = (TextColumn("Fetching the local model"), BarColumn(), DownloadColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("fetch", total=None, visible=False)
@@ -47,4 +48,7 @@ def show_fetch() -> None:
         def report(progress: WeightsProgress) -> None:
             bar.update(task, completed=progress.done_bytes, total=progress.total_bytes, visible=True)
 
-        fetch_weights(report)
+        try:
+            fetch_weights(report)
+        except LocalModelError as error:
+            raise ConsortiumError(str(error)) from error

@@ -10,9 +10,7 @@ import llm
 
 from consortium_mcp._util.lazy import LazyModule
 from consortium_mcp.errors import ConsortiumError
-from consortium_mcp.models.local import LOCAL_MODEL_ALIAS
-from consortium_mcp.models.local.model import AsyncLocalModel, LocalModel
-from consortium_mcp.models.local.weights import chosen_weights
+from consortium_mcp.models.local import chosen_weights, register_local_model
 from consortium_mcp.settings import Settings, current_settings, llm_user_path, settings_in_use
 from consortium_mcp.store.llm_consortium_files import saved_names
 
@@ -103,8 +101,7 @@ def register(register: Callable[..., None], model_aliases: list[Any]) -> None:
         model_aliases: the models of the other plugins; a consortium must not hide one of them.
     """
     settings = settings_in_use()
-    weights = settings.local_model if settings else chosen_weights()
-    register(LocalModel(weights), AsyncLocalModel(weights), aliases=(LOCAL_MODEL_ALIAS,))
+    register_local_model(register, settings.local_model if settings else chosen_weights())
     others = [(one.model or one.async_model, one.aliases) for one in model_aliases]
     taken = {name for model, aliases in others if not _is_llm_consortiums(model) for name in (model.model_id, *aliases)}
     saved = Registered(settings)

@@ -3,7 +3,7 @@
 llm builds a new client for every prompt (30-60 ms of work and a new connection each), never closes it, and the SDK
 then tries failed calls twice more by itself, beside our own attempts and unseen by budget and journal. Asynchronous
 clients talk through aiohttp, which the SDK offers for it: with httpx's transport a call takes twice the processor time.
-Their streamed calls go to it past the SDK (`streaming.py`).
+Their streamed calls go to aiohttp directly (`openai_streaming.py`). `CONSORTIUM_DIRECT_STREAMING=0` turns both off.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from typing import Any
 
 from consortium_mcp._util.lazy import aiohttp, httpx2, openai
 from consortium_mcp.models.catalogue import ModelEntry
-from consortium_mcp.models.openai_streaming import stream_quickly
+from consortium_mcp.models.openai_streaming import stream_directly
 
 _Key = tuple[Any, ...]
 
@@ -31,7 +31,13 @@ _LONGEST_HEADER = 65_536
 class KeptClients:
     """The clients of one process; safe to use from several threads."""
 
-    def __init__(self) -> None:
+    def __init__(self, direct_streaming: bool = True) -> None:
+        """Nothing is built before the first call.
+
+        Args:
+            direct_streaming: whether streamed replies bypass the SDK; False also leaves the SDK its own transport.
+        """
+        self._direct_streaming = direct_streaming
         self._lock = threading.Lock()
         self._clients: dict[_Key, Any] = {}
         self._sessions: dict[int, Any] = {}
@@ -62,10 +68,10 @@ class KeptClients:
                 if identity not in self._clients:
                     client = build(key, async_=async_).with_options(max_retries=0)
                     # aiohttp takes no key beside a name and a password in the address.
-                    if async_ and not _SHOWS_RESPONSES and not client.base_url.userinfo:
+                    if async_ and self._direct_streaming and not _SHOWS_RESPONSES and not client.base_url.userinfo:
                         transport = openai.DefaultAioHttpClient(verify=self._trusted)
                         client = client.with_options(http_client=transport)
-                        stream_quickly(client, self._session())
+                        stream_directly(client, self._session())
                     self._clients[identity] = client
                 return self._clients[identity]
 

@@ -53,7 +53,7 @@ class ConsortiumService:
         """What this process is called in the runs that it holds."""
         self.definitions = Definitions(self.store, self.settings)
         self.catalogue = RecentCatalogue(self.settings)
-        self.clients = KeptClients()
+        self.clients = KeptClients(self.settings.direct_streaming)
         self.limits = limits_of(self.settings)
         self.sampling_queue = SamplingQueue()
         self.llm_log = LlmLog()

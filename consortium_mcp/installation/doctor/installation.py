@@ -11,7 +11,7 @@ from packaging.requirements import Requirement
 
 from consortium_mcp.installation.doctor.check import Check
 from consortium_mcp.models.llm_log import log_state
-from consortium_mcp.models.local.engine import local_model_problem
+from consortium_mcp.models.local import local_model_problem
 from consortium_mcp.service.service import ConsortiumService
 from consortium_mcp.settings import PREFIX, Settings, load_settings
 

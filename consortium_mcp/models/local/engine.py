@@ -10,6 +10,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,8 +18,7 @@ from typing import Any
 
 from pydantic import JsonValue
 
-from consortium_mcp._util.frozen_model import FrozenModel
-from consortium_mcp.errors import ConsortiumError, ModelUnavailableError
+from consortium_mcp.models.local.errors import LocalModelError
 from consortium_mcp.models.local.weights import weights_status
 
 SLOTS = 4
@@ -46,16 +46,8 @@ _GRAMMAR_STYLE: dict[str, JsonValue] = {
 }
 
 
-class LocalModelError(ConsortiumError):
-    """The local model could not answer this prompt."""
-
-    def __init__(self, message: str, code: str | None = None) -> None:
-        super().__init__(message)
-        self.code = code
-        """The kind, in the words of OpenAI's error bodies; None when it has no name there."""
-
-
-class Finished(FrozenModel):
+@dataclass(frozen=True)
+class Finished:
     """How a reply ended."""
 
     finish_reason: str | None
@@ -293,7 +285,7 @@ def _loaded_server(weights: Path | None) -> Any:
     with _loading:
         if path not in _servers:
             if problem := local_model_problem(weights):
-                raise ModelUnavailableError(problem)
+                raise LocalModelError(problem)
             if not _servers:
                 atexit.register(_servers.clear)  # llama.cpp's threads end while the interpreter is whole
             _servers[path] = _load(path)
@@ -301,7 +293,7 @@ def _loaded_server(weights: Path | None) -> Any:
 
 
 def _load(path: Path) -> Any:
-    import xllamacpp  # licensed here: an optional extra, and 100 MB that most processes never need
+    import xllamacpp  # allowed here: an optional extra, and 100 MB that most processes never need
 
     params = xllamacpp.CommonParams()
     params.model.path = str(path)
@@ -317,7 +309,7 @@ def _load(path: Path) -> Any:
     try:
         return xllamacpp.Server(params)
     except (RuntimeError, ValueError) as error:
-        raise ModelUnavailableError(
+        raise LocalModelError(
             f"llama.cpp could not load {path}: {error} `consortium-mcp local-model fetch` checks the default weights; "
             "another GGUF file must be one that this version of xllamacpp supports."
         ) from error
@@ -343,7 +335,7 @@ def idle_cores() -> int:
 
 
 def _grammar(schema: dict[str, Any]) -> str:
-    import xllamacpp  # licensed as above
+    import xllamacpp  # allowed as above
 
     styled = _kept_short(schema) | {"x-guidance": _GRAMMAR_STYLE}
     return str(xllamacpp.json_schema_to_grammar(styled))

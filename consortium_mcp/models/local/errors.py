@@ -1,0 +1,10 @@
+"""What can go wrong with the embedded model; each message says what happened and what to do next."""
+
+
+class LocalModelError(Exception):
+    """The weights cannot be fetched or used, or the model could not answer a prompt."""
+
+    def __init__(self, message: str, code: str | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        """The kind, in the words of OpenAI's error bodies; None when it has no name there."""
