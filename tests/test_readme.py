@@ -263,6 +263,7 @@ def extras(plugin_folder: Path) -> None:
     install_plugin(plugin_folder, "panel_extras", source, "\n".join(lines))
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.usefixtures("extras")
 @pytest.mark.parametrize("page", EXAMPLES, ids=lambda page: page.name)
 def test_the_examples_for_the_shell_run(page: Path, provider: Provider, llm_home: Path) -> None:
@@ -311,10 +312,11 @@ def test_the_kinds_of_error_in_the_docs_are_those_of_the_code() -> None:
     assert {kind: retried == "yes" for kind, retried in rows} == {kind: kind in RETRIED for kind in get_args(ErrorKind)}
 
 
+@pytest.mark.timeout(300)
 def test_the_python_example_runs(local_weights: Path) -> None:
     (example,) = _blocks(README, "python")
 
-    done = subprocess.run([sys.executable, "-c", example], capture_output=True, text=True, timeout=100)
+    done = subprocess.run([sys.executable, "-c", example], capture_output=True, text=True, timeout=250)
 
     assert (done.returncode, done.stderr) == (0, "") and done.stdout.strip()
 
