@@ -9,7 +9,7 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import anyio
 import click
@@ -18,6 +18,8 @@ import pytest
 from consortium_mcp.cli import main
 from consortium_mcp.engine.judging import judging_methods
 from consortium_mcp.engine.strategies import strategies
+from consortium_mcp.models.failures import RETRIED
+from consortium_mcp.records import ErrorKind
 from consortium_mcp.records.roles import ROLES
 from consortium_mcp.server import build_server
 from consortium_mcp.server.base import mcp_server
@@ -25,7 +27,7 @@ from consortium_mcp.service.runner import Runner
 from consortium_mcp.service.service import ConsortiumService
 from consortium_mcp.settings import Settings
 from tests.plugins import install_plugin
-from tests.provider import Provider, verdict
+from tests.provider import Fault, Provider, verdict
 from tests.test_cli import run_command
 from tests.test_structure import MODULES, ORDER, PACKAGE, RULES
 
@@ -261,6 +263,7 @@ def extras(plugin_folder: Path) -> None:
     install_plugin(plugin_folder, "panel_extras", source, "\n".join(lines))
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.usefixtures("extras")
 @pytest.mark.parametrize("page", EXAMPLES, ids=lambda page: page.name)
 def test_the_examples_for_the_shell_run(page: Path, provider: Provider, llm_home: Path) -> None:
@@ -292,10 +295,28 @@ def test_the_strategy_and_the_judging_method_of_the_docs_do_what_they_say(provid
     assert [request.prompt for request in provider.requests_to("a")] == ["Why?", "Why?"]
 
 
+def test_a_partial_answer_says_what_the_docs_show(provider: Provider, llm_home: Path) -> None:
+    (shown,) = _blocks(DOCS / "reliability.md", "text")
+    provider.write_llm_config(llm_home, ["gpt-5", "claude-opus-5"], schema=["gemini-pro"])
+    provider.on("claude-opus-5", Fault.billing())
+    provider.on("gemini-pro", verdict("Only if the request is idempotent.", confidence=0.86))
+
+    done = run_command("consult", "Retry?", "-m", "gpt-5:2", "-m", "claude-opus-5", "--arbiter", "gemini-pro")
+
+    assert done.stdout == shown
+
+
+def test_the_kinds_of_error_in_the_docs_are_those_of_the_code() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| [^|]+ \| (yes|no) \|$", (DOCS / "reliability.md").read_text(), re.MULTILINE)
+
+    assert {kind: retried == "yes" for kind, retried in rows} == {kind: kind in RETRIED for kind in get_args(ErrorKind)}
+
+
+@pytest.mark.timeout(300)
 def test_the_python_example_runs(local_weights: Path) -> None:
     (example,) = _blocks(README, "python")
 
-    done = subprocess.run([sys.executable, "-c", example], capture_output=True, text=True, timeout=100)
+    done = subprocess.run([sys.executable, "-c", example], capture_output=True, text=True, timeout=250)
 
     assert (done.returncode, done.stderr) == (0, "") and done.stdout.strip()
 
