@@ -164,7 +164,7 @@ def test_a_strategy_of_another_package_that_is_broken_is_a_warning(
     provider: Provider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "site").mkdir()
-    added = "[consortium_mcp.engine.strategies]\nwait = ill:wait\n"
+    added = "[consortium_mcp.strategies]\nwait = ill:wait\n"
     install_plugin(tmp_path / "site", "ill", "raise ValueError('it is ill')", added)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"))
 

@@ -1071,7 +1071,7 @@ refine_again = Strategy("refine", "Takes our name.", shout)
 """
 
 ENTRY_POINTS = """
-[consortium_mcp.engine.strategies]
+[consortium_mcp.strategies]
 loud = loud_plugin:loud
 refine = loud_plugin:refine_again
 [consortium_mcp.judging_methods]
@@ -1080,7 +1080,7 @@ last = loud_plugin:last
 
 
 BROKEN = """
-[consortium_mcp.engine.strategies]
+[consortium_mcp.strategies]
 gone = broken_plugin.no_such_module:gone
 number = broken_plugin:number
 debate = broken_plugin:taken
