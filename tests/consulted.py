@@ -20,7 +20,9 @@ Play = Answer | Callable[[Request], Answer]
 async def consulted(service: ConsortiumService, *models: str, prompt: str = "Why?", **arguments: Any) -> Run:
     """The run of a consult when it has ended, answered or not; judged by `arbiter` unless told otherwise."""
     opened = await anyio.to_thread.run_sync(
-        lambda: service.opener.open_run(asking(prompt, models=list(models), **{"arbiter": "arbiter", **arguments}))
+        lambda: service.opener.open_run(
+            asking(prompt, models=list(models) or None, **{"arbiter": "arbiter", **arguments})
+        )
     )
     return await performed(service, opened.run_id)
 

@@ -19,6 +19,7 @@ from consortium_mcp.engine.judging.partial_reader import beginning_of_synthesis
 from consortium_mcp.llm_plugin.replies import WITHDRAWN
 from consortium_mcp.models.catalogue import Catalogue, load_catalogue
 from consortium_mcp.service.service import ConsortiumService
+from consortium_mcp.settings import Settings
 from tests.consulted import interrupt
 from tests.provider import Answer, Fault, Provider, Reply, completions, tagged_verdict, verdict
 from tests.scripted import asking, read_verdict
@@ -93,8 +94,8 @@ async def test_B21_a_single_iterations_answer_comes_in_chunks(
 
 
 async def test_B21_a_synchronous_arbiter_streams_too(provider: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
-    def without_async_models() -> Catalogue:
-        found = load_catalogue()
+    def without_async_models(settings: Settings) -> Catalogue:
+        found = load_catalogue(settings)
         return replace(found, entries=tuple(replace(entry, async_model=None) for entry in found.entries))
 
     monkeypatch.setattr("consortium_mcp.models.catalogue.load_catalogue", without_async_models)

@@ -144,8 +144,8 @@ REFUSED = [
     ({"strategy": strategy, "judging_method": method}, f"ranks: rank or peer_rank, not '{method}'")
     for strategy, method in SENSELESS
 ] + [
-    ({"strategy": "eliminate", "judging_method": "rank", "models": ["a", "b"]}, "at least three instances"),
-    ({"judging_method": "peer_rank", "models": ["a:2"]}, "at least three instances"),
+    ({"strategy": "eliminate", "judging_method": "rank", "models": ["a", "b"]}, "at least 3 instances"),
+    ({"judging_method": "peer_rank", "models": ["a:2"]}, "at least 3 instances"),
     ({"strategy": "argue"}, "no strategy 'argue'. There are: refine, debate, eliminate"),
     ({"judging_method": "best"}, "no judging method 'best'. There are: synthesize, pick, rank, peer_rank, vote"),
 ]

@@ -265,7 +265,7 @@ async def test_a_replay_can_be_replayed(provider: Provider, service: ConsortiumS
         ({"without": ["x"]}, "No 'x' was asked in the run"),
         ({"without": ["a#1", "a#3"]}, "there were: a#1, b#1"),
         ({"judging_method": "best"}, "no judging method 'best'"),
-        ({"judging_method": "peer_rank"}, "at least three instances"),
+        ({"judging_method": "peer_rank"}, "at least 3 instances"),
         ({"confidence_threshold": 101}, "must be between 0 and 1"),
     ],
 )

@@ -3,6 +3,7 @@
 import inspect
 import json
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import anyio.to_thread
@@ -258,9 +259,9 @@ def test_a_client_that_sends_an_empty_list_means_none(provider: Provider, servic
 
 
 def test_python_takes_a_budget_whole_and_a_limit_of_its_own_wins(provider: Provider) -> None:
-    asked: Terms = {"models": ["a", "b"], "arbiter": "arbiter", "budget": Budget(max_calls=1)}
+    ask = partial(consult_sync, "?", models=["a", "b"], arbiter="arbiter", budget=Budget(max_calls=1))
 
     with pytest.raises(InvalidConsortiumError, match="max_calls=1 "):
-        consult_sync("?", **asked)
+        ask()
     with pytest.raises(InvalidConsortiumError, match="max_calls=2 "):
-        consult_sync("?", **(asked | {"max_calls": 2}))
+        ask(max_calls=2)

@@ -37,7 +37,7 @@ def examine(*, live: bool = False) -> Iterator[Check]:
     yield from check_additions()
     if live:
         yield from _caught("Live calls", lambda: anyio.run(call_models))
-    yield check_local_model()
+    yield from _caught("Local model", lambda: [check_local_model()], "warning")
     for client in client_files().values():
         yield from _caught(client.title, partial(check_client, client), "warning")
     yield check_log()
