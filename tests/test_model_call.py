@@ -522,10 +522,10 @@ async def test_what_nobody_foresaw_in_one_call_costs_its_own_response_and_no_oth
 ) -> None:
     settle = service.store.journal.settle_attempt.sync
 
-    def cannot_settle(run_id: str, call_id: str, *settled: Any) -> CallResult:
+    def cannot_settle(run_id: str, call_id: str, *settled: Any, **more: Any) -> CallResult:
         if call_id == "i1/m2":
             raise OverflowError("nobody foresaw it")
-        return settle(run_id, call_id, *settled)
+        return settle(run_id, call_id, *settled, **more)
 
     replace_method(monkeypatch, service.store.journal, "settle_attempt", cannot_settle)
     provider.on("arbiter", verdict("Paris"))
