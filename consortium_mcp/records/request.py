@@ -36,7 +36,7 @@ class Who(FrozenModel):
     """Who is asked: "model", "model:count", "model|backup", "model as role"; "client" is the MCP client's model."""
 
     count: int = Field(default=1, ge=1, le=MAX_INSTANCES)
-    """Instances of a model that is named without a number."""
+    """Instances of each model without a count."""
 
     def inline(self, is_model: Callable[[str], bool]) -> Consortium:
         """A consortium of the models that are named, under the default rules. Raises InvalidConsortiumError.

@@ -24,19 +24,19 @@ class Rules(FrozenModel):
     """
 
     arbiter: str | None = None
-    """Model that judges the responses, or "model|backup"; default: the first member's."""
+    """Model that judges, or "model|backup"; default: the first member's."""
 
     system_prompt: str | None = None
-    """System prompt for the members; default: a short one of ours."""
+    """System prompt for the members; default: a built-in one."""
 
     confidence_threshold: Annotated[float, Field(ge=0, le=100), AfterValidator(_fraction)] = 0.8
-    """Confidence at which to stop: 0-1, or a percentage above 1."""
+    """Confidence that ends the run: 0-1, or a percentage above 1."""
 
     max_iterations: int = Field(default=3, ge=1, le=MAX_ITERATIONS)
-    """Ask the members at most this often."""
+    """Maximum iterations."""
 
     min_iterations: int = Field(default=1, ge=1, le=MAX_ITERATIONS)
-    """Ask the members at least this often, even above max_iterations."""
+    """Minimum iterations, even above max_iterations."""
 
     strategy: str = "refine"
     """Who is asked what in each iteration."""
@@ -48,10 +48,10 @@ class Rules(FrozenModel):
     """What must reach the threshold: the arbiter's confidence, the members' agreement, or both."""
 
     check_order: bool = True
-    """Judge a verdict near the threshold again with the responses reversed."""
+    """Near the threshold, judge again in reversed order."""
 
     embedding_model: str | None = Field(default=None, min_length=1)
-    """llm embedding model by which vote sees that answers mean the same."""
+    """llm embedding model; vote compares meanings with it."""
 
     def given_rules(self) -> dict[str, Any]:
         """The rules that were given, without those that stand at their default because nothing was said."""

@@ -17,22 +17,22 @@ class ConsultTerms(TypedDict, total=False):
     """Who is asked: "model", "model:count", "model|backup", "model as role"; "client" is the MCP client's model."""
 
     count: int | None
-    """Instances of a model that is named without a number."""
+    """Instances of each model without a count."""
 
     arbiter: str | None
-    """Model that judges the responses, or "model|backup"; default: the first member's."""
+    """Model that judges, or "model|backup"; default: the first member's."""
 
     system_prompt: str | None
-    """System prompt for the members; default: a short one of ours."""
+    """System prompt for the members; default: a built-in one."""
 
     confidence_threshold: float | None
-    """Confidence at which to stop: 0-1, or a percentage above 1."""
+    """Confidence that ends the run: 0-1, or a percentage above 1."""
 
     max_iterations: int | None
-    """Ask the members at most this often."""
+    """Maximum iterations."""
 
     min_iterations: int | None
-    """Ask the members at least this often, even above max_iterations."""
+    """Minimum iterations, even above max_iterations."""
 
     strategy: str | None
     """Who is asked what in each iteration."""
@@ -44,10 +44,10 @@ class ConsultTerms(TypedDict, total=False):
     """What must reach the threshold: the arbiter's confidence, the members' agreement, or both."""
 
     check_order: bool | None
-    """Judge a verdict near the threshold again with the responses reversed."""
+    """Near the threshold, judge again in reversed order."""
 
     embedding_model: str | None
-    """llm embedding model by which vote sees that answers mean the same."""
+    """llm embedding model; vote compares meanings with it."""
 
     max_calls: int | None
     """The most model calls that may be made, each attempt counted."""
@@ -87,10 +87,10 @@ class FurtherRules(TypedDict, total=False):
     """What must reach the threshold: the arbiter's confidence, the members' agreement, or both."""
 
     check_order: bool | None
-    """Judge a verdict near the threshold again with the responses reversed."""
+    """Near the threshold, judge again in reversed order."""
 
     embedding_model: str | None
-    """llm embedding model by which vote sees that answers mean the same."""
+    """llm embedding model; vote compares meanings with it."""
 
     description: str | None
     """What it is for."""
