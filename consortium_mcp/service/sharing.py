@@ -65,14 +65,13 @@ class _KeptService:
 
     def close(self) -> None:
         """Close it from outside of its loop, which did not end as asyncio ends loops, or does not end at all."""
-        if self.loop.is_closed():
-            closing = self._end.aclose()
-            with suppress(StopIteration):
-                closing.send(None)  # without a loop there is nothing to wait for
-        elif self.loop.is_running():
-            self._close()
-        else:
+        if not (self.loop.is_closed() or self.loop.is_running()):
             self.loop.run_until_complete(self._end.aclose())
+            return
+        if self.loop.is_closed():
+            with suppress(StopIteration, RuntimeError):  # as far as it comes without a loop
+                self._end.aclose().send(None)
+        self._close()
 
     async def _close_with_loop(self) -> AsyncGenerator[None, None]:
         """Wait for the end: a loop that ends closes every asynchronous generator that was begun in it."""
