@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, cast, get_args, get_origin
+from typing import Any, TypeVar, cast, get_origin
 
 import click
 from click.types import StringParamType
@@ -24,7 +24,7 @@ from consortium_mcp.engine.registry import Registry
 from consortium_mcp.engine.strategies import strategies
 from consortium_mcp.errors import ConsortiumError, InvalidConsortiumError
 from consortium_mcp.models.catalogue import Catalogue
-from consortium_mcp.records.request import ConsultRequest, DefinitionRequest, choices_of, written_type
+from consortium_mcp.records.request import ConsultRequest, DefinitionRequest, bare_type, choices_of
 from consortium_mcp.service.definitions import Definitions, check_rules
 from consortium_mcp.settings import MOST
 from consortium_mcp.text.templates import plain
@@ -182,8 +182,7 @@ def _type_of(field: FieldInfo) -> "click.ParamType[Any]":
     """How click reads a field: its words, its numbers with their limits, or a text."""
     if choices := choices_of(field):
         return click.Choice(choices)
-    written = written_type(field)
-    kind = get_args(written)[0] if get_origin(written) is Annotated else written
+    kind = bare_type(field)
     limits = {
         name: value
         for one in field.metadata

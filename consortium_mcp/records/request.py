@@ -134,9 +134,14 @@ def read_request(kind: type[Request], fields: Mapping[str, Any]) -> Request:
 
 def written_type(field: FieldInfo) -> Any:
     """What a caller writes for a field, with its limits: a definition is named there, not given."""
-    arms = [arm for arm in _arms(field.annotation) if arm not in (NoneType, Consortium)]
-    kind: Any = Union[tuple(arms)]  # noqa: UP007 - of arms that are known only now
+    kind = bare_type(field)
     return Annotated[(kind, *field.metadata)] if field.metadata else kind
+
+
+def bare_type(field: FieldInfo) -> Any:
+    """The type that a caller writes for a field, without its limits."""
+    arms = [arm for arm in _arms(field.annotation) if arm not in (NoneType, Consortium)]
+    return Union[tuple(arms)]  # noqa: UP007 - the arms are known only at run time
 
 
 def choices_of(field: FieldInfo) -> tuple[str, ...]:
