@@ -23,7 +23,7 @@ class Timing:
     """The wait before the second attempt, if the provider names none. Each further wait is twice as long."""
 
     retry_jitter: float = 0.5
-    """The most that is added to a wait at random, so that calls that failed together do not come back together."""
+    """The most that is added to a wait at random: calls that failed together are spread."""
 
     arbiter_share: float = 0.2
     """The share of a run's time that is kept for the arbiter (0.0-1.0); see `most_for_arbiter`."""
