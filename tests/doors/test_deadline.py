@@ -6,14 +6,14 @@ from datetime import UTC, datetime, timedelta
 import anyio
 import pytest
 
+from consortium_mcp._util.timing import Timing
 from consortium_mcp.engine import members
 from consortium_mcp.models.catalogue import load_catalogue
 from consortium_mcp.records import Run
-from consortium_mcp.service import run_calls as calls
 from consortium_mcp.service.service import ConsortiumService
 from consortium_mcp.service.stats import load_stats
 from consortium_mcp.store import run_scope
-from tests.consulted import consulted, interrupt, kinds, member, performed, without_waits
+from tests.consulted import WITHOUT_WAITS, consulted, interrupt, kinds, member, performed
 from tests.provider import Answer, Fault, Provider, Request, verdict
 from tests.scripted import asking
 
@@ -169,14 +169,15 @@ async def test_where_members_hang_the_arbiter_judges_what_is_there_before_the_de
 
 
 async def test_a_deadline_that_comes_between_iterations_returns_the_best_so_far(
-    provider: Provider, service: ConsortiumService, monkeypatch: pytest.MonkeyPatch
+    provider: Provider, service: ConsortiumService
 ) -> None:
+    service.timing = timing = Timing()  # of this test alone: it changes during the run
     replies = [verdict("good", confidence=0.7), verdict("worse", confidence=0.2)]
 
     def judge(request: Request) -> Answer:
         if request.model_number == 2:  # what is left is the arbiter's: no member can be asked again
-            monkeypatch.setattr(calls, "ARBITER_SHARE", 2.0)
-            monkeypatch.setattr(calls, "MAX_ARBITER_SECONDS", HOUR)
+            object.__setattr__(timing, "arbiter_share", 2.0)
+            object.__setattr__(timing, "most_for_arbiter", HOUR)
         return replies[request.model_number - 1]
 
     provider.on("arbiter", judge)
@@ -212,9 +213,9 @@ async def test_a_member_cut_at_the_deadline_does_not_keep_the_arbiters_backup_fr
 
 
 async def test_nothing_is_waited_for_beyond_the_deadline_before_a_further_attempt(
-    provider: Provider, service: ConsortiumService, monkeypatch: pytest.MonkeyPatch
+    provider: Provider, service: ConsortiumService
 ) -> None:
-    without_waits(monkeypatch)
+    service.timing = WITHOUT_WAITS
     provider.on("arbiter", Fault.rate_limit(30))
 
     run = await consulted(service, "a", "b", deadline_seconds=25)
@@ -247,10 +248,10 @@ async def test_a_run_that_waits_for_a_free_place_ends_at_its_deadline_all_the_sa
 
 
 async def test_what_a_call_waits_for_its_turn_costs_it_no_further_attempt(
-    provider: Provider, open_service: OpenService, monkeypatch: pytest.MonkeyPatch
+    provider: Provider, open_service: OpenService
 ) -> None:
-    without_waits(monkeypatch)
     service = open_service(max_concurrent_calls=1, call_timeout_seconds=1)
+    service.timing = WITHOUT_WAITS
     provider.on("a", [Fault.rate_limit(), "Blue."])
     provider.on("arbiter", verdict())
     ended: list[Run] = []
