@@ -6,9 +6,9 @@ from datetime import UTC, datetime, timedelta
 import anyio
 import pytest
 
-from consortium_mcp.engine import members
 from consortium_mcp.models.catalogue import load_catalogue
 from consortium_mcp.records import Run
+from consortium_mcp.service import patience
 from consortium_mcp.service import run_calls as calls
 from consortium_mcp.service.service import ConsortiumService
 from consortium_mcp.service.stats import load_stats
@@ -24,14 +24,15 @@ HOUR = 3600.0
 
 @pytest.fixture
 def short_grace(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Once there is a quorum, the others get a tenth of a second."""
-    monkeypatch.setattr(members, "GRACE_FACTOR", 0)
-    monkeypatch.setattr(members, "MIN_GRACE_SECONDS", 0.1)
+    """Once there is a quorum, the others may be silent for a tenth of a second."""
+    monkeypatch.setattr(patience, "UNKNOWN_SECONDS", 0.1)
+    monkeypatch.setattr(patience, "LEAST_SECONDS", 0.1)
 
 
 def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """From now on the others get as long as they need."""
-    monkeypatch.setattr(members, "MIN_GRACE_SECONDS", HOUR)
+    monkeypatch.setattr(patience, "UNKNOWN_SECONDS", HOUR)
+    monkeypatch.setattr(patience, "LEAST_SECONDS", HOUR)
 
 
 # quorum and grace
@@ -48,7 +49,10 @@ async def test_B23_a_hung_member_holds_up_nobody_and_the_answer_says_who_is_miss
     run = await consulted(service, "a", "b", "c")
 
     assert (run.answer, run.status, run.iterations[0].responses[2].late) == ("of a and b", "converged", True)
-    assert run.degraded == ("1 of 3 instances gave no response (c#1: timeout, Not there when the iteration went on).",)
+    assert run.degraded == (
+        "1 of 3 instances gave no response (c#1: timeout, The iteration went on without its response).",
+        "No longer waited for, because silent: c#1.",
+    )
     assert "answer of c" not in provider.requests_to("arbiter")[0].prompt
     shown = {call.label: call for call in service.store.progress.load.sync(run.run_id).calls}
     assert shown["c#1"].state == "late" and (shown["c#1"].duration_ms or 0) > 0
@@ -71,8 +75,7 @@ async def test_a_call_that_nobody_needs_any_more_is_cut_when_the_run_ends(
 async def test_without_a_quorum_the_others_are_waited_for(
     provider: Provider, service: ConsortiumService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(members, "MIN_GRACE_SECONDS", 0)
-    monkeypatch.setattr(members, "GRACE_FACTOR", 0)
+    monkeypatch.setattr(patience, "UNKNOWN_SECONDS", 0)
     provider.on("arbiter", verdict())
     gate = provider.gate("b")
 

@@ -583,7 +583,7 @@ def test_a_run_whose_process_died_before_it_heard_of_its_cancellation_asks_nobod
 # late responses
 
 IMPATIENT = (
-    "from consortium_mcp.engine import members; members.MIN_GRACE_SECONDS = 0.05; members.GRACE_FACTOR = 0\n"
+    "from consortium_mcp.service import patience; patience.UNKNOWN_SECONDS = patience.LEAST_SECONDS = 0.05\n"
     "from consortium_mcp.cli import main; main()"
 )
 """The command, whose quorum waits for nobody: what takes 5 s otherwise."""
