@@ -4,19 +4,11 @@ import time
 from collections.abc import Mapping, Sequence
 from statistics import median
 
+from consortium_mcp._util.timing import Timing
 from consortium_mcp.errors import StoreUnusableError
 from consortium_mcp.records import CallId, CallSpec, Run
 from consortium_mcp.service.live_run import LiveCall
 from consortium_mcp.store import Store
-
-HISTORY_FACTOR = 3
-"""How many times longer than usual a model may be silent."""
-
-LEAST_SECONDS = 20
-"""The least that a model with a history may be silent, however quick it was."""
-
-UNKNOWN_SECONDS = 60
-"""How long a model without a history may be silent."""
 
 MOST_REPLIES = 20
 """How many of a model's latest replies are looked at."""
@@ -25,15 +17,17 @@ MOST_REPLIES = 20
 class Patience:
     """How much longer the silent calls of one run are worth waiting for; a call that sends is never silent for long."""
 
-    def __init__(self, run: Run, calls: Mapping[CallId, LiveCall]) -> None:
+    def __init__(self, run: Run, calls: Mapping[CallId, LiveCall], timing: Timing) -> None:
         """Measure the calls of a run.
 
         Args:
             calls: every call that was asked for in the run; it grows.
+            timing: how long is waited where no rule says it.
         """
         self._seconds = run.consortium.patience_seconds
         self._models = {member.model for member in run.consortium.members if member.response is None}
         self._calls = calls
+        self._timing = timing
         self._first_pieces: Mapping[str, Sequence[int]] = {}
 
     async def read_history(self, store: Store) -> None:
@@ -61,5 +55,5 @@ class Patience:
         if self._seconds is not None:
             return self._seconds
         if not (known := self._first_pieces.get(model)):
-            return UNKNOWN_SECONDS
-        return max(LEAST_SECONDS, HISTORY_FACTOR * median(known) / 1000)
+            return self._timing.unknown_patience
+        return max(self._timing.least_patience, self._timing.patience_factor * median(known) / 1000)

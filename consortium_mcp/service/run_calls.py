@@ -11,6 +11,7 @@ import anyio
 import anyio.abc
 import anyio.lowlevel
 
+from consortium_mcp._util.timing import Timing
 from consortium_mcp.engine.judging import judging_methods
 from consortium_mcp.errors import StoreUnusableError
 from consortium_mcp.models.calling import ChunkSink, ConcurrencyLimits, ResponseSink, make_call
@@ -28,11 +29,6 @@ from consortium_mcp.store import AlreadyPaid, LeaseLost, OverBudget
 from consortium_mcp.text.masking import masked
 
 logger = logging.getLogger(__name__)
-
-ARBITER_SHARE = 0.2
-"""Which part of a run's time, at most `MAX_ARBITER_SECONDS`, is kept for the arbiter."""
-
-MAX_ARBITER_SECONDS = 60
 
 
 @dataclass
@@ -63,6 +59,9 @@ class ModelDoor:
     log: ResponseSink
     owner: str
     """This process, as it is called in the runs that it holds."""
+
+    timing: Timing
+    """How long is waited before a further attempt, and what of a run's time is kept for the arbiter."""
 
     async def ask(
         self,
@@ -179,7 +178,7 @@ class RunCalls:
         began = time.monotonic()
         deadline = CallDeadline(began + min(left, self._timeout_seconds), over=began + left)
         attempt = partial(self._attempt, entry, spec, deadline, is_backup=is_backup)
-        outcome = await with_retries(attempt, deadline.seconds_left)
+        outcome = await with_retries(attempt, deadline.seconds_left, self._door.timing)
         if outcome.was_asked and outcome.result.error_kind == "timeout" and time.monotonic() >= deadline.over:
             self._live.note_stopped(spec, "deadline")
         return outcome
@@ -246,7 +245,8 @@ class RunCalls:
 
     def _seconds_left(self, *, for_arbiter: bool) -> float:
         """How long a call may still take: members leave the arbiter its share."""
-        kept = 0.0 if for_arbiter else min(self._given_seconds * ARBITER_SHARE, MAX_ARBITER_SECONDS)
+        timing = self._door.timing
+        kept = 0.0 if for_arbiter else min(self._given_seconds * timing.arbiter_share, timing.most_for_arbiter)
         return seconds_until(self._live.run.deadline_utc) - kept
 
 
