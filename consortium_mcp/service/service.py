@@ -30,6 +30,7 @@ from consortium_mcp.service.definitions import Definitions
 from consortium_mcp.service.ledger import Ledger
 from consortium_mcp.service.live_run import LiveRun, LiveRuns
 from consortium_mcp.service.opening import RunOpener, from_now
+from consortium_mcp.service.patience import Patience
 from consortium_mcp.service.run_calls import ModelDoor, RunCalls, seconds_until
 from consortium_mcp.settings import Settings, current_settings, llm_user_path, using
 from consortium_mcp.store import Store
@@ -167,8 +168,10 @@ class ConsortiumService:
         def reads_schema(model: str) -> bool:
             return all(entry.supports_schema for entry in models[model])
 
+        patience = Patience(run, live.calls, self.timing)
+        group.start_soon(patience.read_history, self.store)
         last = live.record = run.model_copy(update={"iterations": ()})
-        async for last in iterations(run, calls, reads_schema, calls.stop, save):
+        async for last in iterations(run, calls, reads_schema, calls.stop, save, patience):
             live.record = last
             if last.status == "running":  # the last one is written with the run's end
                 await save(last.iterations[-1])
