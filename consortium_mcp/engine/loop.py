@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from functools import partial
 
 from consortium_mcp.engine.judging import JudgingMethod, ReadsSchema, judging_methods, shown_order
-from consortium_mcp.engine.measures import measured, overall_agreement, reaches_threshold
+from consortium_mcp.engine.measures import measured, overall_agreement, prepare_comparing, reaches_threshold
 from consortium_mcp.engine.members import CallModel, Patience, ask_all, specs_of, why_too_few
 from consortium_mcp.engine.outcome import brings_nothing
 from consortium_mcp.records import CallId, CallSpec, Iteration, MemberResponse, Run, Status
@@ -56,6 +56,7 @@ async def iterations(
             if order:
                 if save_asked:
                     await save_asked(iteration)
+                await prepare_comparing()
                 iteration = measured(await method.judge(run, iteration, call, reads_schema))
         run = run.model_copy(update={"iterations": (*run.iterations, iteration)})
         run = run.model_copy(update={"status": status_after(run)})

@@ -70,6 +70,11 @@ def load_names() -> None:
     months()
 
 
+def names_are_loaded() -> bool:
+    """Whether the locale data were read."""
+    return _known.cache_info().currsize > 0
+
+
 def meaning_of(name: str) -> str | None:
     """What a name names, the same in every language; None for a name that is not known."""
     name = name.casefold().strip(" .")
