@@ -19,9 +19,11 @@ from consortium_mcp._util.places import Places
 from consortium_mcp._util.threads import in_thread
 from consortium_mcp.models.catalogue import ModelEntry
 from consortium_mcp.models.failures import Failure, classify, find_finish_reason, find_model, reply_failure
+from consortium_mcp.models.reply_reader import ReplyReader, Watch, watching
 from consortium_mcp.records import CallResult, CallSpec, now_utc
 from consortium_mcp.settings import MOST, Settings
 from consortium_mcp.text.templates import storable
+from consortium_mcp.text.thinking import Split, is_json, split_thinking
 
 ResponseSink = Callable[[Any], None]
 """Takes each finished llm response, for llm's own log."""
@@ -113,6 +115,8 @@ async def make_call(
         began, started = now_utc(), time.monotonic()
         collected = _Collected(hear)
         failure: Failure | None = None
+        watch = Watch()
+        watching.set(watch)
         try:
             with anyio.move_on_after(timeout_seconds) as scope:
                 await _collect(entry, _within(entry, spec, timeout_seconds), collected)
@@ -123,11 +127,11 @@ async def make_call(
         except (Exception, SystemExit, asyncio.CancelledError) as error:
             if isinstance(error, asyncio.CancelledError) and _is_cancelled():
                 raise
-            failure = classify(error, _key_of(entry))
+            failure = classify(error, _key_of(entry), entry.plugin)
         duration_ms = round((time.monotonic() - started) * 1000)
         if failure is None and collected.response is not None:
             log(collected.response)
-        return _as_result(collected, failure, began, duration_ms)
+        return _as_result(spec, collected, watch.reader, failure, began, duration_ms)
 
 
 _turns: RunVar[anyio.Semaphore] = RunVar("turns")
@@ -157,11 +161,16 @@ class _Collected:
 
     hear: ChunkSink
     chunks: list[str] = field(default_factory=list)
+    thoughts: list[str] = field(default_factory=list)
     response: Any = None
 
-    def add(self, chunk: str) -> None:
-        self.chunks.append(chunk)
-        self.hear(chunk)
+    def note(self, event: Any) -> None:
+        """Keep the text and the thinking of one of llm's stream events."""
+        if event.type == "text":
+            self.chunks.append(event.chunk)
+            self.hear(event.chunk)
+        elif event.type == "reasoning":
+            self.thoughts.append(event.chunk)
 
     @property
     def text(self) -> str:
@@ -171,31 +180,31 @@ class _Collected:
 async def _collect(entry: ModelEntry, spec: CallSpec, collected: _Collected) -> None:
     if entry.async_model is not None:
         collected.response = response = entry.async_model.prompt(**_arguments(entry.async_model, spec))
-        async for chunk in response:
-            collected.add(chunk)
+        async for event in response.astream_events():
+            collected.note(event)
         return
     assert entry.sync_model is not None
     stop = threading.Event()
     loop = asyncio.get_running_loop()
 
-    def add(chunk: str) -> None:
-        loop.call_soon_threadsafe(collected.add, chunk)
+    def note(event: Any) -> None:
+        loop.call_soon_threadsafe(collected.note, event)
 
     try:
-        collected.response = await in_thread(lambda: _read_in_thread(entry.sync_model, spec, add, stop))
+        collected.response = await in_thread(lambda: _read_in_thread(entry.sync_model, spec, note, stop))
     finally:
         stop.set()
 
 
-def _read_in_thread(model: Any, spec: CallSpec, add: ChunkSink, stop: threading.Event) -> Any:
+def _read_in_thread(model: Any, spec: CallSpec, note: Callable[[Any], None], stop: threading.Event) -> Any:
     """The reply of a synchronous model, read to its end; before each chunk it looks whether anybody still wants it."""
     if stop.is_set():
         return None
     response = model.prompt(**_arguments(model, spec))
-    for chunk in response:
+    for event in response.stream_events():
         if stop.is_set():
             return None
-        add(chunk)
+        note(event)
     return response
 
 
@@ -236,15 +245,23 @@ def _key_of(entry: ModelEntry) -> str | None:
         return None
 
 
-def _as_result(collected: _Collected, failure: Failure | None, began: str, duration_ms: int) -> CallResult:
+def _as_result(
+    spec: CallSpec,
+    collected: _Collected,
+    reader: ReplyReader | None,
+    failure: Failure | None,
+    began: str,
+    duration_ms: int,
+) -> CallResult:
     response = collected.response
-    text = storable(collected.text)
     payload = getattr(response, "response_json", None)
-    finish_reason = _text_or_none(find_finish_reason(payload))
+    finish_reason = _text_or_none(find_finish_reason(payload) or (reader and reader.finish_reason))
+    thinking, text = _said(spec, collected, reader)
     if failure is None:
-        failure = reply_failure(payload, finish_reason, text)
+        failure = reply_failure(payload, finish_reason, text, reader, thinking)
     return CallResult(
         text=text or None,
+        thinking=thinking or None,
         error_kind=failure.kind if failure else None,
         error=storable(failure.message) if failure else None,
         finish_reason=finish_reason,
@@ -255,6 +272,18 @@ def _as_result(collected: _Collected, failure: Failure | None, began: str, durat
         datetime_utc=began,
         duration_ms=duration_ms,
     )
+
+
+def _said(spec: CallSpec, collected: _Collected, reader: ReplyReader | None) -> Split:
+    """The reply and its thinking, whether that stood beside it or in it."""
+    beside = "".join(collected.thoughts) or (reader.thinking if reader else "")
+    text = storable(collected.text)
+    inside, rest = Split("", text) if is_json(text) else split_thinking(text)
+    if rest.strip() == text.strip():
+        rest = text
+    if not rest and spec.output_schema is not None and reader is not None and reader.tool_arguments:
+        rest = storable(reader.tool_arguments)  # some servers give what a schema asks for as a tool's arguments
+    return Split(storable("\n\n".join(filter(None, (beside.strip(), inside)))), rest)
 
 
 def _text_or_none(value: Any) -> str | None:

@@ -15,7 +15,7 @@ from consortium_mcp.engine.judging import judging_methods
 from consortium_mcp.errors import StoreUnusableError
 from consortium_mcp.models.calling import ChunkSink, ConcurrencyLimits, ResponseSink, make_call
 from consortium_mcp.models.catalogue import ModelEntry, Models
-from consortium_mcp.models.failures import RETRIED
+from consortium_mcp.models.failures import INTERNAL
 from consortium_mcp.models.sampling_queue import SamplingQueue, call_client
 from consortium_mcp.records import CallResult, CallSpec, ErrorKind, Parent, Run, Status, now_utc
 from consortium_mcp.records.consortium import CLIENT
@@ -23,9 +23,8 @@ from consortium_mcp.records.outer_call import OuterCall, within_call
 from consortium_mcp.records.tracing import call_span, describe_call
 from consortium_mcp.service.ledger import BudgetUnheld, Ledger
 from consortium_mcp.service.live_run import LiveCall, LiveRun
-from consortium_mcp.service.retry import Outcome, with_retries
+from consortium_mcp.service.retry import Outcome, further_attempts, with_retries
 from consortium_mcp.store import AlreadyPaid, LeaseLost, OverBudget
-from consortium_mcp.text.masking import masked
 
 logger = logging.getLogger(__name__)
 
@@ -201,7 +200,7 @@ class RunCalls:
             result = result.model_copy(update={"answered_by": entry.model_id})
         result = await self._ledger.settle(entry, spec, begun.attempt, result)
         self._live.tell()
-        return Outcome(result, may_pass=result.error_kind in RETRIED)
+        return Outcome(result, further_attempts=further_attempts(result.error_kind))
 
     async def _made(
         self, entry: ModelEntry, spec: CallSpec, deadline: CallDeadline, attempt: int
@@ -230,7 +229,7 @@ class RunCalls:
     def _unforeseen(self, spec: CallSpec, error: Exception) -> CallResult:
         """What becomes of a call in which something happened that nobody foresaw."""
         logger.exception("The call %s of %s failed", spec.call_id, self._live.run_id)
-        return CallResult(error_kind="internal", error=masked(f"{type(error).__name__}: {error}"))
+        return CallResult(error_kind="internal", error=INTERNAL)
 
     def _seconds_left(self, *, for_arbiter: bool) -> float:
         """How long a call may still take: members leave the arbiter its share."""

@@ -289,3 +289,10 @@ def m010_tokens_of_attempts(db: Database) -> None:
         "WHERE calls.run_id = attempts.run_id AND calls.call_id = attempts.call_id "
         "AND calls.attempts = attempts.attempt)"
     )
+
+
+@migrations(name="m011_thinking")
+def m011_thinking(db: Database) -> None:
+    """What a model thought, apart from its reply, and what had to be changed in its question."""
+    db.execute("ALTER TABLE calls ADD COLUMN thinking TEXT")  # null when it showed nothing
+    db.execute("ALTER TABLE calls ADD COLUMN note TEXT")  # one sentence; null when nothing was changed
