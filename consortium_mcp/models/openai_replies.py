@@ -5,7 +5,11 @@ from collections.abc import AsyncIterator, Iterable, Iterator
 from typing import Any
 
 from consortium_mcp._util.lazy import httpx2
+from consortium_mcp.models.reply_faults import redirected
 from consortium_mcp.models.reply_reader import ReplyPart, ReplyReader, new_reader
+
+REDIRECTS = (301, 302, 303)
+"""Statuses at which clients go on with GET, and without the question."""
 
 _COUNTS = ("prompt_tokens", "completion_tokens", "total_tokens")
 
@@ -21,23 +25,25 @@ def read(response: Any) -> None:
     Replies with an error's status, and those to other questions than chat completions, stay as they are.
     """
     request = response.request
+    if response.status_code in REDIRECTS and request.method == "POST" and "location" in response.headers:
+        raise redirected(response.headers["location"])
     if not 200 <= response.status_code < 300 or not request.url.path.endswith("/chat/completions"):
         return
     streams = bool(json.loads(request.content).get("stream"))
     # A response of its own undoes the content's encoding.
     arriving = httpx2.Response(response.status_code, headers=response.headers, stream=response.stream, request=request)
-    response.stream = _stream_of(arriving, streams)
+    response.stream = _stream_of(arriving, new_reader(), streams)
     for name in ("content-encoding", "content-length"):
         response.headers.pop(name, None)
     response.headers["content-type"] = "text/event-stream" if streams else "application/json"
 
 
-def _stream_of(arriving: Any, streams: bool) -> Any:
+def _stream_of(arriving: Any, reader: ReplyReader, streams: bool) -> Any:
     """A stream for httpx clients of both kinds; httpx is imported where the first one is needed."""
 
     class ReadStream(httpx2.SyncByteStream, httpx2.AsyncByteStream):
         def __iter__(self) -> Iterator[bytes]:
-            reader, pieces = new_reader(), _Pieces(streams)
+            pieces = _Pieces(streams)
             try:
                 for chunk in arriving.iter_bytes():
                     yield from pieces.sent(reader.feed(chunk))
@@ -50,7 +56,7 @@ def _stream_of(arriving: Any, streams: bool) -> Any:
             yield pieces.end()
 
         async def __aiter__(self) -> AsyncIterator[bytes]:
-            reader, pieces = new_reader(), _Pieces(streams)
+            pieces = _Pieces(streams)
             try:
                 async for chunk in arriving.aiter_bytes():
                     for sent in pieces.sent(reader.feed(chunk)):

@@ -16,6 +16,8 @@ from urllib.request import getproxies
 import anyio
 
 from consortium_mcp._util.lazy import aiohttp, httpx2, openai
+from consortium_mcp.models.openai_replies import REDIRECTS
+from consortium_mcp.models.reply_faults import redirected
 from consortium_mcp.models.reply_reader import new_reader
 
 _OPTIONS = ("extra_headers", "extra_query", "timeout")
@@ -23,6 +25,9 @@ _OPTIONS = ("extra_headers", "extra_query", "timeout")
 
 _OF_THE_TRANSPORT = ("accept-encoding", "content-encoding", "content-length", "host", "transfer-encoding")
 """Headers that whoever carries a request or a reply writes."""
+
+_MOVED = (307, 308)
+"""Statuses at which the same question is asked at another address."""
 
 _END_SECONDS = 0.1
 """How long a reply may take to end after its last piece, before its connection is given up."""
@@ -52,6 +57,9 @@ def stream_directly(client: Any, session: Any) -> None:
             composed.append(await _compose(client))
         further = given.pop("extra_body", None) or {}
         reply = await _send(client, session, composed[0], {"stream": True, **given, **further})
+        if reply.status in _MOVED:  # the SDK follows
+            reply.close()
+            return await create(stream=stream, **parameters)
         return _pieces(composed[0], reply)
 
     completions.create = direct_create
@@ -89,9 +97,13 @@ async def _send(client: Any, session: Any, composed: _Composed, body: dict[str, 
     """The reply to such a request with this body, yet to be read; raises what the SDK raises."""
     content = json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
     with _as_the_sdk_says(composed):
-        reply = await session.post(composed.url, data=content, headers=composed.headers, timeout=composed.timeout)
-        if 200 <= reply.status < 300:
+        reply = await session.post(
+            composed.url, data=content, headers=composed.headers, timeout=composed.timeout, allow_redirects=False
+        )
+        if 200 <= reply.status < 300 or reply.status in _MOVED:
             return reply
+        if reply.status in REDIRECTS and "location" in reply.headers:
+            raise redirected(reply.headers["location"])
         why = await reply.read()
     await _rehearse(client, lambda _: httpx2.Response(reply.status, headers=_told(reply.headers), content=why))
 

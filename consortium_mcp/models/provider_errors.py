@@ -17,7 +17,7 @@ _EXCERPT = 300
 
 _AGAIN_IN = re.compile(
     r"(?:try again|retry|available|wait|reset)\w*\s+(?:in|after|for)\s+(?:about\s+)?"
-    r"(?P<span>(?:\d+(?:\.\d+)?\s*(?:ms|milliseconds?|s|secs?|seconds?|m|mins?|minutes?|h|hours?)\b\s*)+)",
+    r"(?P<span>(?:\d+(?:\.\d+)?\s*(?:ms|milliseconds?|s|secs?|seconds?|m|mins?|minutes?|h|hours?)(?![a-z])\s*)+)",
     re.IGNORECASE,
 )
 _TIME = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|milli|s|m|h)", re.IGNORECASE)
@@ -128,11 +128,11 @@ def _number(text: str) -> float | None:
 
 def _parts(body: Any, depth: int = 0) -> Iterator[dict[str, Any]]:
     """The objects in an error's body: itself, its `error`, and their details."""
-    if isinstance(body, dict) and depth < 4:
+    if isinstance(body, dict) and depth < 7:
         yield body
         for name in ("error", "details", "metadata"):
             yield from _parts(body.get(name), depth + 1)
-    elif isinstance(body, list) and depth < 4:
+    elif isinstance(body, list) and depth < 7:
         for one in body[:10]:
             yield from _parts(one, depth + 1)
 

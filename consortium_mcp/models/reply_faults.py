@@ -62,6 +62,12 @@ def reported(error: Any) -> ReplyFault:
     return ReplyFault(words or "The provider reported an error without words.", body={"error": error})
 
 
+def redirected(address: str) -> ReplyFault:
+    """The provider names another address, and following it would turn the question into a request for a page."""
+    sentence = f"The model's address redirects to {address}. Name that address in api_base."
+    return ReplyFault(sentence, "invalid_request")
+
+
 def words_of(error: Any) -> str | None:
     """What an error says in words, at whatever depth; None when it says nothing."""
     if isinstance(error, str):

@@ -12,6 +12,8 @@ from typing import Any
 
 from consortium_mcp.models.reply_events import EventReader
 from consortium_mcp.models.reply_faults import broken_off, not_a_reply, reported
+from consortium_mcp.settings import MOST
+from consortium_mcp.text.templates import storable
 
 _PARTS = frozenset(
     "arguments choices content created delta finish_reason function function_call id index logprobs model name object "
@@ -86,6 +88,8 @@ class ReplyReader:
         """The bytes of a reply that is no stream of events; None while it may be one."""
         self._has_choices = self._is_garbled = False
         self._characters = 0
+        self._half = ""
+        """The first half of a character whose second one has not arrived."""
         self._thinking: list[str] = []
         self._refusal: list[str] = []
         self._calls: dict[Any, list[str]] = {}
@@ -200,11 +204,14 @@ class ReplyReader:
             if not self.is_whole:
                 raise reported(error)
             return
-        piece["choices"] = [self._of_choice(choice) for choice in _objects(piece.get("choices"))[:1]]
+        choices = _objects(piece.get("choices"))[:1]
+        piece["choices"] = [self._of_choice(choice) for choice in choices]
         usage = piece.pop("usage", None)
         if isinstance(usage, dict) and usage:
-            piece["usage"] = ReplyPart({**dict.fromkeys(_COUNTS), **usage})
+            piece["usage"] = ReplyPart({**usage, **{name: _count(usage.get(name)) for name in _COUNTS}})
         yield piece
+        for choice in choices:
+            self._take_finish(choice)
 
     def _of_choice(self, choice: dict[str, Any]) -> ReplyPart:
         self._has_choices = True
@@ -215,20 +222,25 @@ class ReplyReader:
         content = self._content_of(delta)
         if content:
             self.finish_reason = None  # some servers say it with each piece
+            content = self._joined(content)
         said = ReplyPart(content=content)
         if isinstance(role := delta.get("role"), str):
             said["role"] = role
-        reason = choice.get("finish_reason")
-        reason = reason if isinstance(reason, str) and reason else None
-        self._take_finish(choice, reason)
-        return ReplyPart(index=0, delta=said, finish_reason=reason, logprobs=choice.get("logprobs"))
+        return ReplyPart(index=0, delta=said, finish_reason=_reason_in(choice), logprobs=choice.get("logprobs"))
+
+    def _joined(self, content: str) -> str:
+        """The content as UTF-8 can hold it: half a character waits for its other half in the next piece."""
+        content, self._half = self._half + content, ""
+        if "\ud800" <= content[-1] <= "\udbff":
+            content, self._half = content[:-1], content[-1]
+        return storable(content)
 
     def _content_of(self, delta: dict[str, Any]) -> str | None:
         """The text of a delta; what else it has is noted."""
         content = delta.get("content")
         if content is not None and not isinstance(content, str):
             content = self._text_of_parts(content)
-        if len(delta) > 1:
+        if len(delta) > ("content" in delta):
             self._take_others(delta)
         self._characters += len(content or "")
         return content
@@ -265,12 +277,13 @@ class ReplyReader:
                 is_object = isinstance(arguments, dict)
                 self._arguments.append(json.dumps(arguments) if is_object else _flat(arguments))
 
-    def _take_finish(self, choice: dict[str, Any], reason: str | None) -> None:
+    def _take_finish(self, choice: dict[str, Any]) -> None:
         """Note why the model stopped; raises ReplyFault where it was not done."""
         if self.finish_reason is not None:
             return
         if error := choice.get("error"):
             raise reported(error)
+        reason = _reason_in(choice)
         if reason and is_broken(reason):
             raise broken_off(self._characters, reason)
         self.finish_reason = reason
@@ -305,6 +318,17 @@ def _error_in(piece: dict[str, Any]) -> Any:
     if error := piece.get("error"):
         return error
     return piece if "error" in (piece.get("object"), piece.get("type")) else None
+
+
+def _reason_in(choice: dict[str, Any]) -> str | None:
+    reason = choice.get("finish_reason")
+    return reason if isinstance(reason, str) and reason else None
+
+
+def _count(value: Any) -> int | None:
+    """A number of tokens; None where it is none."""
+    is_whole = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= MOST
+    return int(value) if is_whole and value == int(value) else None
 
 
 def _objects(value: Any) -> list[dict[str, Any]]:
