@@ -5,10 +5,9 @@ from collections.abc import Callable
 from typing import Any
 
 import anyio.to_thread
-import pytest
 
+from consortium_mcp._util.timing import Timing
 from consortium_mcp.records import Run
-from consortium_mcp.service import retry
 from consortium_mcp.service.service import ConsortiumService
 from tests.provider import Answer, Request, verdict
 from tests.scripted import asking
@@ -61,10 +60,8 @@ def interrupt(service: ConsortiumService, run: Run) -> None:
     service.store.database.write(lambda connection: connection.execute(sql, [run.run_id]) and None)
 
 
-def without_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let further attempts follow at once, unless the provider says otherwise."""
-    monkeypatch.setattr(retry, "WAIT_INITIAL_SECONDS", 0.0)
-    monkeypatch.setattr(retry, "WAIT_JITTER_SECONDS", 0.0)
+WITHOUT_WAITS = Timing(first_retry=0.0, retry_jitter=0.0)
+"""Further attempts follow at once, unless the provider says otherwise."""
 
 
 def is_judging(request: Request) -> bool:

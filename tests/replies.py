@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from unittest import mock
 
-from consortium_mcp.service import retry
+from consortium_mcp._util.timing import Timing
 from consortium_mcp.service.service import ConsortiumService
 from consortium_mcp.settings import load_settings
 from tests.consulted import performed
@@ -26,6 +26,14 @@ CASES = Path(__file__).parent / "cases" / "replies.jsonl"
 
 WAYS = {"direct": "1", "by the SDK": "0"}
 """The two ways of streaming, and the switch that chooses each."""
+
+
+async def _no_pause(seconds: float) -> None:
+    await asyncio.sleep(0)
+
+
+AT_ONCE = Timing(pause=_no_pause)
+"""Attempts follow at once, however long the provider asks us to wait."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +92,7 @@ async def _made_of(battery: list[Case]) -> dict[str, Made]:
     server = await asyncio.start_server(endpoint.serve, "127.0.0.1", 0)
     models = [f"m{number}" for number in range(len(battery))]
     _write_config(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1", [*models, *_GOOD])
-    with ConsortiumService(load_settings(None)) as service:
+    with ConsortiumService(load_settings(None), timing=AT_ONCE) as service:
         opened = await asyncio.to_thread(
             service.opener.open_run, asking("Why?", models=[*models, "whole"], arbiter="arbiter", max_iterations=1)
         )
@@ -110,16 +118,11 @@ _GOOD = {"whole": _streamed("Answer: 42"), "arbiter": _streamed(verdict("It is 4
 
 @contextmanager
 def _llm_of_its_own(way: str) -> Iterator[None]:
-    """A folder for llm and our store, the switch of the way, and attempts that follow at once."""
+    """A folder for llm and our store, and the switch of the way."""
     known = {name: value for name, value in os.environ.items() if not name.startswith("CONSORTIUM_")}
     with tempfile.TemporaryDirectory() as folder, mock.patch.dict(os.environ, known, clear=True):
         os.environ |= {"LLM_USER_PATH": folder, "CONSORTIUM_DIRECT_STREAMING": WAYS[way], "NO_PROXY": "127.0.0.1"}
-        with mock.patch.object(retry, "pause", _no_pause):
-            yield
-
-
-async def _no_pause(seconds: float) -> None:
-    await asyncio.sleep(0)
+        yield
 
 
 def _write_config(url: str, models: list[str]) -> None:

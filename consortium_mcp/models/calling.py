@@ -21,6 +21,7 @@ from consortium_mcp.models.catalogue import ModelEntry
 from consortium_mcp.models.failures import Failure, classify, find_finish_reason, find_model, reply_failure
 from consortium_mcp.models.reply_reader import ReplyReader, Watch, watching
 from consortium_mcp.records import CallResult, CallSpec, now_utc
+from consortium_mcp.records.outer_call import give_sign_of_life
 from consortium_mcp.settings import MOST, Settings
 from consortium_mcp.text.templates import storable
 from consortium_mcp.text.thinking import Split, is_json, split_thinking
@@ -131,7 +132,9 @@ async def make_call(
         duration_ms = round((time.monotonic() - started) * 1000)
         if failure is None and collected.response is not None:
             log(collected.response)
-        return _as_result(spec, collected, watch.reader, failure, began, duration_ms)
+        first_piece_ms = round((collected.first_at - started) * 1000) if collected.first_at else None
+        result = _as_result(spec, collected, watch.reader, failure, began, duration_ms)
+        return result.model_copy(update={"first_piece_ms": first_piece_ms})
 
 
 _turns: RunVar[anyio.Semaphore] = RunVar("turns")
@@ -163,9 +166,13 @@ class _Collected:
     chunks: list[str] = field(default_factory=list)
     thoughts: list[str] = field(default_factory=list)
     response: Any = None
+    first_at: float | None = None
+    """When its first piece came (`time.monotonic()`); None while none has."""
 
     def note(self, event: Any) -> None:
-        """Keep the text and the thinking of one of llm's stream events."""
+        """Keep the text and the thinking of one of llm's stream events; each is a sign of life."""
+        self.first_at = self.first_at or time.monotonic()
+        give_sign_of_life()
         if event.type == "text":
             self.chunks.append(event.chunk)
             self.hear(event.chunk)

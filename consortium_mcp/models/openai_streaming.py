@@ -19,6 +19,7 @@ from consortium_mcp._util.lazy import aiohttp, httpx2, openai
 from consortium_mcp.models.openai_replies import REDIRECTS
 from consortium_mcp.models.reply_faults import redirected
 from consortium_mcp.models.reply_reader import new_reader
+from consortium_mcp.records.outer_call import give_sign_of_life
 
 _OPTIONS = ("extra_headers", "extra_query", "timeout")
 """What a caller of the SDK may say that changes more than the body."""
@@ -114,6 +115,7 @@ async def _pieces(composed: _Composed, reply: Any) -> AsyncIterator[Any]:
     try:
         with _as_the_sdk_says(composed):
             async for chunk in reply.content.iter_any():
+                give_sign_of_life()
                 for piece in reader.feed(chunk):
                     yield piece
                 if reader.has_ended:

@@ -39,7 +39,8 @@ def status_of(error: BaseException) -> int | None:
 
 def codes_of(error: BaseException) -> Iterator[str]:
     """The codes in an exception and its body, as lower-case words."""
-    yield from _codes(getattr(error, "code", None), getattr(error, "type", None))
+    own = vars(error)  # a property may be deprecated, and warn
+    yield from _codes(own.get("code"), own.get("type"), own.get("status"))
     for part in _parts(getattr(error, "body", None)):
         yield from _codes(*(part.get(name) for name in ("code", "type", "status", "reason")))
 

@@ -4,19 +4,12 @@ import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
-import anyio
-
+from consortium_mcp._util.timing import Timing
 from consortium_mcp.models.failures import RETRIED, RETRIED_ONCE
 from consortium_mcp.records import CallResult, ErrorKind
 
 ATTEMPTS = 3
 """How often a call is tried at most, where its failure can pass by itself."""
-
-WAIT_INITIAL_SECONDS = 0.5
-"""What is waited before the second attempt where the provider does not say; before each further one, twice as long."""
-
-WAIT_JITTER_SECONDS = 0.5
-"""At most so much is added to each wait, so that calls that failed together do not come back together."""
 
 
 @dataclass(frozen=True)
@@ -32,10 +25,6 @@ class Outcome:
     """How many further attempts its failure is worth: none where it cannot pass by itself."""
 
 
-pause = anyio.sleep
-"""Waits before a further attempt."""
-
-
 def further_attempts(kind: ErrorKind | None) -> int:
     """How many further attempts a failure of this kind is worth."""
     if kind in RETRIED:
@@ -43,22 +32,25 @@ def further_attempts(kind: ErrorKind | None) -> int:
     return 1 if kind in RETRIED_ONCE else 0
 
 
-async def with_retries(attempt: Callable[[], Awaitable[Outcome]], seconds_left: Callable[[], float]) -> Outcome:
+async def with_retries(
+    attempt: Callable[[], Awaitable[Outcome]], seconds_left: Callable[[], float], timing: Timing
+) -> Outcome:
     """The outcome of the last of at most `ATTEMPTS` attempts.
 
     Args:
         seconds_left: how long the call is still waited for.
+        timing: how long is waited where the provider does not say.
     """
-    backoff = WAIT_INITIAL_SECONDS
+    backoff = timing.first_retry
     outcome = await attempt()
     for made in range(1, ATTEMPTS):
         if outcome.further_attempts < made:
             break
         asked = outcome.result.retry_after_seconds
-        wait = (backoff if asked is None else asked) + random.uniform(0, WAIT_JITTER_SECONDS)
+        wait = (backoff if asked is None else asked) + random.uniform(0, timing.retry_jitter)
         if wait >= seconds_left():
             return _not_waited_for(outcome) if asked else outcome
-        await pause(wait)
+        await timing.pause(wait)
         backoff *= 2
         outcome = await attempt()
     return outcome

@@ -93,8 +93,13 @@ def strip_thinking(text: str) -> str:
     return split_thinking(text).text
 
 
+def outside_thinking(reply: str) -> str:
+    """The reply without its thinking; one that is JSON as a whole has none, whatever its strings speak of."""
+    return reply if is_json(reply) else strip_thinking(reply)
+
+
 def is_json(reply: str) -> bool:
-    """Whether a reply is JSON as a whole: it has no thinking then, whatever its strings speak of."""
+    """Whether a reply is JSON as a whole."""
     if not reply.lstrip().startswith(("{", "[")):
         return False
     try:

@@ -1,17 +1,18 @@
 """Every fault of a provider, over real HTTP, as a member and as the arbiter: what is read, stored and counted."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import anyio
 import pytest
 
 from consortium_mcp import consult
+from consortium_mcp._util.timing import Timing
 from consortium_mcp.errors import RunFailedError
 from consortium_mcp.records import ErrorKind
-from consortium_mcp.service import retry
 from consortium_mcp.service.service import ConsortiumService
-from tests.consulted import attempts, consulted, kinds, member, stored_kind, without_waits
+from tests.consulted import WITHOUT_WAITS, attempts, consulted, kinds, member, stored_kind
 from tests.provider import Fault, Provider, verdict
 from tests.server_process import connected, said, structured
 
@@ -74,24 +75,21 @@ FAULTS = [
 by_fault = pytest.mark.parametrize("row", FAULTS, ids=str)
 
 
-@pytest.fixture(autouse=True)
-def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test of this module waits, unless its provider asks for it."""
-    without_waits(monkeypatch)
+@pytest.fixture
+def waits() -> list[float]:
+    """How long each further attempt was waited for, in seconds."""
+    return []
 
 
 @pytest.fixture
-def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """How long each further attempt was waited for, in seconds."""
-    waited: list[float] = []
-    pause = retry.pause
+def timing(waits: list[float]) -> Timing:
+    """Further attempts follow at once, unless a provider asks for a wait; `waits` has each."""
 
     async def note(seconds: float) -> None:
-        waited.append(seconds)
-        await pause(seconds)
+        waits.append(seconds)
+        await anyio.sleep(seconds)
 
-    monkeypatch.setattr(retry, "pause", note)
-    return waited
+    return replace(WITHOUT_WAITS, pause=note)
 
 
 def broken_model(provider: Provider, llm_home: Path, model: str, row: Row) -> str:
@@ -252,10 +250,9 @@ async def test_B6_retry_after_is_honoured(provider: Provider, service: Consortiu
 
 
 async def test_B6_a_wait_grows_and_varies_where_the_provider_does_not_say(
-    provider: Provider, service: ConsortiumService, waits: list[float], monkeypatch: pytest.MonkeyPatch
+    provider: Provider, service: ConsortiumService, waits: list[float]
 ) -> None:
-    monkeypatch.setattr(retry, "WAIT_INITIAL_SECONDS", 0.02)
-    monkeypatch.setattr(retry, "WAIT_JITTER_SECONDS", 0.01)
+    service.timing = replace(service.timing, first_retry=0.02, retry_jitter=0.01)
     provider.on("a", Fault.server_error())
     provider.on("arbiter", verdict())
 

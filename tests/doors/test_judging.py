@@ -239,7 +239,7 @@ async def test_what_is_asked_for_in_tags_is_read_back(form: str) -> None:
     main = {"pick": "best", "rank": "ranking"}[form]
 
     def reply(spec: CallSpec) -> str:
-        asked = re.search(r"<synthesis_output>.*</synthesis_output>", spec.prompt, re.DOTALL)
+        asked = re.search(r"<verdict .*</verdict>", spec.prompt, re.DOTALL)
         assert asked is not None
         numbers = ranked(spec.prompt)[: 1 if form == "pick" else 3]
         text = re.sub(f"<{main}>.*</{main}>", f"<{main}>{', '.join(map(str, numbers))}</{main}>", asked[0])

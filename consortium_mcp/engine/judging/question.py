@@ -1,12 +1,13 @@
 """What an arbiter is asked: prompt, responses and what came before, fenced, anonymous, in a shuffled order."""
 
+import hashlib
 import random
 from collections.abc import Sequence
 from typing import Any
 
-from consortium_mcp.engine.judging.reader import outside_thinking
 from consortium_mcp.records import CallId, CallSpec, Iteration, MemberResponse, Run
 from consortium_mcp.text.templates import clip, fill
+from consortium_mcp.text.thinking import outside_thinking
 
 EARLIER_LIMIT = 6_000
 """Characters of all that the arbiter sees of earlier iterations."""
@@ -25,6 +26,11 @@ def shown_order(seed: int, number: int, responses: Sequence[MemberResponse]) -> 
     return tuple(places)
 
 
+def verdict_mark(run: Run, call_id: CallId) -> str:
+    """The word that a verdict carries, known only to who is asked by this call; the same on replay of the call."""
+    return hashlib.sha256(f"{run.shuffle_seed}/{run.fence_token}/{call_id}".encode()).hexdigest()[:12]
+
+
 def question(
     run: Run, iteration: Iteration, shown: Sequence[int], form: str, schema: dict[str, Any] | None, **call: str
 ) -> CallSpec:
@@ -36,8 +42,10 @@ def question(
         schema: what the reply must follow; None asks for tags.
         call: `role` (the end of the call id), `model`, and `label`.
     """
+    call_id = CallId.of(iteration.number, call["role"])
+    mark = verdict_mark(run, call_id)
     return CallSpec(
-        call_id=CallId.of(iteration.number, call["role"]),
+        call_id=call_id,
         iteration=iteration.number,
         label=call["label"],
         model=call["model"],
@@ -51,29 +59,36 @@ def question(
                 for name, place in enumerate(shown, start=1)
             ),
             earlier=_earlier(run),
-            form=_form(run, form, schema is not None),
+            form=_form(run, form, schema is not None, mark),
         ),
         history=run.history,
-        output_schema=schema,
+        output_schema=schema and _marked(schema, mark),
     )
 
 
 def repair(run: Run, asked: CallSpec, form: str, reply: str, problem: str) -> CallSpec:
     """The same model asked once more, for the form alone."""
+    mark = verdict_mark(run, asked.call_id)
     prompt = fill(
         "arbiter_repair",
         problem=_unmarked(problem, run),
         mark=run.fence_token,
         prompt=_unmarked(clip(run.prompt, REPAIR_LIMIT), run),
-        reply=_unmarked(clip(outside_thinking(reply) or reply, REPAIR_LIMIT), run),
-        form=_form(run, form, asked.output_schema is not None),
+        reply=_unmarked(clip(outside_thinking(reply) or reply, REPAIR_LIMIT).replace(mark, "[mark]"), run),
+        form=_form(run, form, asked.output_schema is not None, mark),
     )
     return asked.model_copy(update={"call_id": asked.call_id.then("repair1"), "prompt": prompt, "history": ()})
 
 
-def _form(run: Run, form: str, reads_schema: bool) -> str:
+def _form(run: Run, form: str, reads_schema: bool, mark: str) -> str:
     prompt = _unmarked(clip(run.prompt, REMINDER_LIMIT), run)
-    return fill(f"{form}_json" if reads_schema else f"{form}_tags", prompt=prompt)
+    return fill(f"{form}_json" if reads_schema else f"{form}_tags", prompt=prompt, verdict_mark=mark)
+
+
+def _marked(schema: dict[str, Any], mark: str) -> dict[str, Any]:
+    """The schema with the mark as its first field, which can have no other value."""
+    properties = {"mark": {"type": "string", "enum": [mark]}, **schema["properties"]}
+    return {**schema, "properties": properties, "required": ["mark", *schema["required"]]}
 
 
 def _instructions(run: Run) -> str:
