@@ -17,10 +17,11 @@ from anyio.lowlevel import RunVar
 from consortium_mcp._util.lazy import llm
 from consortium_mcp._util.places import Places
 from consortium_mcp._util.threads import in_thread
+from consortium_mcp.models.adapting import STREAM, adaptations_of, adapted, learn, note_of
 from consortium_mcp.models.catalogue import ModelEntry
 from consortium_mcp.models.failures import Failure, classify, find_finish_reason, find_model, reply_failure
 from consortium_mcp.models.reply_reader import ReplyReader, Watch, watching
-from consortium_mcp.records import CallResult, CallSpec, now_utc
+from consortium_mcp.records import CallResult, CallSpec, ErrorKind, now_utc
 from consortium_mcp.records.outer_call import give_sign_of_life
 from consortium_mcp.settings import MOST, Settings
 from consortium_mcp.text.templates import storable
@@ -29,6 +30,9 @@ from consortium_mcp.text.thinking import Split, is_json, split_thinking
 ResponseSink = Callable[[Any], None]
 """Takes each finished llm response, for llm's own log."""
 
+
+_REJECTIONS: frozenset[ErrorKind] = frozenset({"invalid_request", "invalid_reply", "auth"})
+"""Kinds in whose words a provider may name what it rejects of a request."""
 
 NESTED_SHARE = 0.9
 """Which part of a call's time a consortium inside a consortium may use."""
@@ -116,11 +120,12 @@ async def make_call(
         began, started = now_utc(), time.monotonic()
         collected = _Collected(hear)
         failure: Failure | None = None
-        watch = Watch()
+        asked = adapted(entry, spec)
+        watch = Watch(adaptations_of(entry))
         watching.set(watch)
         try:
             with anyio.move_on_after(timeout_seconds) as scope:
-                await _collect(entry, _within(entry, spec, timeout_seconds), collected)
+                await _collect(entry, _within(entry, asked, timeout_seconds), collected)
             if scope.cancelled_caught:
                 within = f"{round(timeout_seconds, 2):g} seconds"
                 failure = Failure(kind="timeout", message=f"No full reply within {within}.")
@@ -129,12 +134,14 @@ async def make_call(
             if isinstance(error, asyncio.CancelledError) and _is_cancelled():
                 raise
             failure = classify(error, _key_of(entry), entry.plugin)
+            if failure.kind in _REJECTIONS:
+                learn(entry, asked, failure.message)
         duration_ms = round((time.monotonic() - started) * 1000)
         if failure is None and collected.response is not None:
             log(collected.response)
         first_piece_ms = round((collected.first_at - started) * 1000) if collected.first_at else None
         result = _as_result(spec, collected, watch.reader, failure, began, duration_ms)
-        return result.model_copy(update={"first_piece_ms": first_piece_ms})
+        return result.model_copy(update={"first_piece_ms": first_piece_ms, "note": note_of(entry, spec)})
 
 
 _turns: RunVar[anyio.Semaphore] = RunVar("turns")
@@ -186,7 +193,7 @@ class _Collected:
 
 async def _collect(entry: ModelEntry, spec: CallSpec, collected: _Collected) -> None:
     if entry.async_model is not None:
-        collected.response = response = entry.async_model.prompt(**_arguments(entry.async_model, spec))
+        collected.response = response = entry.async_model.prompt(**_arguments(entry, spec))
         async for event in response.astream_events():
             collected.note(event)
         return
@@ -198,16 +205,17 @@ async def _collect(entry: ModelEntry, spec: CallSpec, collected: _Collected) -> 
         loop.call_soon_threadsafe(collected.note, event)
 
     try:
-        collected.response = await in_thread(lambda: _read_in_thread(entry.sync_model, spec, note, stop))
+        collected.response = await in_thread(lambda: _read_in_thread(entry, spec, note, stop))
     finally:
         stop.set()
 
 
-def _read_in_thread(model: Any, spec: CallSpec, note: Callable[[Any], None], stop: threading.Event) -> Any:
+def _read_in_thread(entry: ModelEntry, spec: CallSpec, note: Callable[[Any], None], stop: threading.Event) -> Any:
     """The reply of a synchronous model, read to its end; before each chunk it looks whether anybody still wants it."""
     if stop.is_set():
         return None
-    response = model.prompt(**_arguments(model, spec))
+    assert entry.sync_model is not None
+    response = entry.sync_model.prompt(**_arguments(entry, spec))
     for event in response.stream_events():
         if stop.is_set():
             return None
@@ -222,7 +230,7 @@ def _within(entry: ModelEntry, spec: CallSpec, timeout_seconds: float) -> CallSp
     return spec.model_copy(update={"options": {"deadline_seconds": timeout_seconds * NESTED_SHARE, **spec.options}})
 
 
-def _arguments(model: Any, spec: CallSpec) -> dict[str, Any]:
+def _arguments(entry: ModelEntry, spec: CallSpec) -> dict[str, Any]:
     """What `model.prompt()` is called with.
 
     Earlier turns go as llm messages; then the system prompt stands among them too, because llm sends the messages
@@ -233,7 +241,7 @@ def _arguments(model: Any, spec: CallSpec) -> dict[str, Any]:
         "system": spec.system,
         "options": dict(spec.options),
         # llm's library streams whatever the model can do; only its command line looks.
-        "stream": bool(model.can_stream),
+        "stream": bool(entry.model.can_stream) and STREAM not in adaptations_of(entry),
     }
     if spec.output_schema is not None:
         arguments["schema"] = spec.output_schema

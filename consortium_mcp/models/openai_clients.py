@@ -14,6 +14,7 @@ from functools import cache
 from typing import Any
 
 from consortium_mcp._util.lazy import aiohttp, httpx2, openai
+from consortium_mcp.models.adapting import adapted_parameters
 from consortium_mcp.models.catalogue import ModelEntry
 from consortium_mcp.models.openai_replies import read, read_async
 from consortium_mcp.models.openai_streaming import stream_directly
@@ -68,7 +69,7 @@ class KeptClients:
             identity = (type(model), model.get_key(key), model.api_base, repr(model.headers), loop)
             with self._lock:
                 if identity not in self._clients:
-                    self._clients[identity] = self._kept(build(key, async_=async_), async_)
+                    self._clients[identity] = _adapting(self._kept(build(key, async_=async_), async_), async_)
                 return self._clients[identity]
 
         return get_client
@@ -135,3 +136,15 @@ def _certificates(file: str | None, folder: str | None) -> Any:
         folder: `SSL_CERT_DIR`.
     """
     return httpx2.create_ssl_context()
+
+
+def _adapting(client: Any, async_: bool) -> Any:
+    """The client, which leaves out or renames what a provider was found to reject."""
+    completions = client.chat.completions
+    create = completions.create
+
+    async def create_async(**parameters: Any) -> Any:
+        return await create(**adapted_parameters(parameters))
+
+    completions.create = create_async if async_ else lambda **parameters: create(**adapted_parameters(parameters))
+    return client

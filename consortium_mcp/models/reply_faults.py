@@ -75,6 +75,9 @@ def words_of(error: Any) -> str | None:
     if isinstance(error, list):
         return next((words for one in error[:10] if (words := words_of(one))), None)
     if isinstance(error, dict):
+        where = error.get("loc")
+        if isinstance(where, list) and len(where) > 1 and isinstance(error.get("msg"), str):
+            return f"{where[-1]}: {error['msg']}"
         names = ("message", "error", "detail", "msg", "error_description", "description", "title")
         return next((words for name in names if (words := words_of(error.get(name)))), None)
     return None

@@ -295,10 +295,13 @@ def is_broken(finish_reason: str) -> bool:
 
 
 class Watch:
-    """Where a call finds the reader of its reply."""
+    """What a call and its client know of each other."""
 
-    def __init__(self) -> None:
+    def __init__(self, adaptations: tuple[str, ...] = ()) -> None:
+        self.adaptations = adaptations
+        """What the provider rejects of a request."""
         self.reader: ReplyReader | None = None
+        """Who reads the reply; None before it begins."""
 
 
 watching: ContextVar[Watch | None] = ContextVar("watching", default=None)

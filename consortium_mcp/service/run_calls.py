@@ -14,6 +14,7 @@ import anyio.lowlevel
 from consortium_mcp._util.timing import Timing
 from consortium_mcp.engine.judging import judging_methods
 from consortium_mcp.errors import StoreUnusableError
+from consortium_mcp.models.adapting import adaptations_of
 from consortium_mcp.models.calling import ChunkSink, ConcurrencyLimits, ResponseSink, make_call
 from consortium_mcp.models.catalogue import ModelEntry, Models
 from consortium_mcp.models.failures import INTERNAL
@@ -24,7 +25,7 @@ from consortium_mcp.records.outer_call import OuterCall, outer_call, within_call
 from consortium_mcp.records.tracing import call_span, describe_call
 from consortium_mcp.service.ledger import BudgetUnheld, Ledger
 from consortium_mcp.service.live_run import LiveCall, LiveRun
-from consortium_mcp.service.retry import Outcome, further_attempts, with_retries
+from consortium_mcp.service.retry import ATTEMPTS, Outcome, further_attempts, with_retries
 from consortium_mcp.store import AlreadyPaid, LeaseLost, OverBudget
 
 logger = logging.getLogger(__name__)
@@ -197,6 +198,7 @@ class RunCalls:
         if isinstance(begun, OverBudget):
             self._live.note_stopped(spec, "budget")
             return _not_asked("cancelled", begun.why)
+        known = adaptations_of(entry)
         result, had_turn = await self._made(entry, spec, deadline, begun.attempt)
         if not had_turn:
             await self._ledger.withdraw(spec, begun.attempt)
@@ -207,6 +209,8 @@ class RunCalls:
             result = result.model_copy(update={"answered_by": entry.model_id})
         result = await self._ledger.settle(entry, spec, begun.attempt, result)
         self._live.tell()
+        if adaptations_of(entry) != known:  # what was rejected is not sent again
+            return Outcome(result, further_attempts=ATTEMPTS)
         return Outcome(result, further_attempts=further_attempts(result.error_kind))
 
     async def _made(

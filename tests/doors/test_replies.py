@@ -12,7 +12,11 @@ from hypothesis import strategies as st
 from consortium_mcp.models.reply_faults import ReplyFault
 from consortium_mcp.models.reply_reader import ReplyReader
 from consortium_mcp.records import ErrorKind
-from tests.replies import WAYS, Made, cases, made_of
+from consortium_mcp.reports.markdown import transcript
+from consortium_mcp.service.service import ConsortiumService
+from tests.consulted import consulted
+from tests.provider import Provider, Reply, verdict
+from tests.replies import AT_ONCE, WAYS, Made, cases, made_of
 
 BATTERY = {case.name: case for case in cases()}
 
@@ -110,3 +114,33 @@ def test_no_value_makes_the_reader_raise_anything_but_a_fault(value: object) -> 
         list(reader.end())
     except ReplyFault as fault:
         assert str(fault)
+
+
+# what the caller is told
+
+
+async def test_a_reply_that_broke_off_is_kept_in_part_and_the_answer_says_so(
+    provider: Provider, service: ConsortiumService
+) -> None:
+    service.timing = AT_ONCE
+    provider.on("a", Reply("The answer is for", finish_reason="error"))
+    provider.on("arbiter", verdict("from b alone"))
+
+    run = await consulted(service, "a", "b")
+
+    kept = run.iterations[0].responses[0]
+    assert (kept.text, kept.ok, run.answer, provider.count("a")) == ("The answer is for", False, "from b alone", 3)
+    assert run.degraded[1] == "Broken off, kept in part and not judged: a#1."
+    assert "The answer is for" not in provider.requests_to("arbiter")[0].prompt
+
+
+async def test_thinking_is_shown_in_a_block_of_its_own_and_never_judged(
+    provider: Provider, service: ConsortiumService
+) -> None:
+    provider.on("a", "<think>Perhaps 41?</think>It is 42.")
+    provider.on("arbiter", verdict("It is 42."))
+
+    run = await consulted(service, "a")
+
+    assert "Perhaps" not in provider.requests_to("arbiter")[0].prompt
+    assert "### a#1" in transcript(run) and "\n\n#### Thinking\n\nPerhaps 41?" in transcript(run)
