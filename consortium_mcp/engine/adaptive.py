@@ -7,7 +7,8 @@ from consortium_mcp.engine.judging import judging_methods
 from consortium_mcp.engine.judging.vote import count_votes, margin
 from consortium_mcp.records import CallSpec, Iteration, MemberResponse, Run, Verdict, Votes
 from consortium_mcp.records.consortium import OWN_ANSWER, Consortium
-from consortium_mcp.text.comparing import final_answer, without_confidence
+from consortium_mcp.text.comparing import final_answer
+from consortium_mcp.text.confidence_line import without_confidence
 
 T = TypeVar("T")
 

@@ -50,14 +50,11 @@ def plan_text(plan: Estimate) -> str:
     lines = [
         f"Would ask: {who}.",
         f"Calls: {plan.min_calls} to {plan.max_calls}; tokens: {plan.tokens[0]} to {plan.tokens[1]}; cost: {cost}.",
-        *(
-            f"First only {', '.join(names)}; further calls only on disagreement."
-            for names in [plan.asked_first]
-            if names
-        ),
         *(f"Not counted: what the consortium {row.model} asks." for row in plan.calls if row.role == "consortium"),
         *(f"It cannot run: {problem}" for problem in plan.problems),
     ]
+    if plan.asked_first:
+        lines.insert(1, f"First only {', '.join(plan.asked_first)}; further calls only on disagreement.")
     return "\n".join(lines)
 
 

@@ -96,9 +96,8 @@ def make_estimate(
     calls = calls_per_iteration(consortium)
     tokens = sum(tokens for tokens, _ in cheap) * least
     min_calls = calls * least
-    if (
-        first and least == 1 and agreed_confidence(len(first)) >= consortium.confidence_threshold
-    ):  # all of them agree, and nobody judges
+    can_settle = agreed_confidence(len(first)) >= consortium.confidence_threshold
+    if first and least == 1 and can_settle:  # all of them agree, and nothing is judged
         spared = _usage_of(first, models, rows)
         tokens, min_calls = spared[0], len(first)
         cost = (spared[1], cost[1]) if cost else None
