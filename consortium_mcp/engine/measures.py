@@ -1,5 +1,6 @@
 """What can be measured of an iteration beside the arbiter's own figure; each has its name, none is blended."""
 
+import threading
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 
@@ -29,6 +30,12 @@ def measured(iteration: Iteration) -> Iteration:
         order_held=iteration.measures.order_held if iteration.measures else None,
     )
     return iteration.model_copy(update={"measures": measures})
+
+
+def begin_to_prepare() -> None:
+    """Begin to read what comparing answers needs, in a thread, while the members are asked."""
+    if not names_are_loaded():
+        threading.Thread(target=load_names, name="consortium-names", daemon=True).start()
 
 
 async def prepare_comparing() -> None:
