@@ -77,7 +77,7 @@ class MemberStats(FrozenModel):
     """How often no other response agreed with it while the others agreed among themselves."""
 
     wrong: int | None
-    """In rated runs: how often it gave a wrong answer, or another than the right one; None when none was compared."""
+    """In rated runs: how often it gave a wrong answer, or missed the right one. None: none was compared."""
 
     not_comparable: int
     """In rated runs: how often its answer and the run's could not be compared; they are not in `wrong`."""

@@ -61,7 +61,8 @@ async def test_finding_1_a_vote_counts_what_the_answers_say(
 async def test_finding_1_a_member_that_failed_lowers_the_share(provider: Provider, service: ConsortiumService) -> None:
     found = await voted(provider, service, ["Answer: 7", "", ""])
 
-    assert (found.confidence, found.analysis.endswith("2 of 3 cast no vote.")) == (pytest.approx(1 / 3), True)
+    assert found.confidence == pytest.approx(1 / 3)
+    assert found.analysis.endswith("2 of 3 cast no vote.")
 
 
 # 2: measured agreement is inverted on free text
@@ -127,7 +128,8 @@ async def test_finding_12_refusals_win_no_vote_and_thoughts_stay_out_of_the_answ
     refusal = "I'm sorry, but I can't help with that."
     found = await voted(provider, service, [refusal, refusal, "<think>Or 8?</think>Answer: 7\nConfidence: 10%"])
 
-    assert (found.synthesis, found.confidence) == ("Answer: 7", pytest.approx(1 / 3))
+    assert found.synthesis == "Answer: 7"
+    assert found.confidence == pytest.approx(1 / 3)
 
 
 # issue 19, 12: stats inverts its column `wrong` for prose
