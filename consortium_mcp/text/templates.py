@@ -14,6 +14,9 @@ _INVISIBLE = re.compile(
     r"|[\U000e0000-\U000e007f]"  # tags: letters that people do not see and models read
 )
 
+SHORT_TEXTS = "short"
+"""The folder in `templates/` with the texts for models that announce `needs_short_texts`."""
+
 
 @cache
 def load_template(name: str) -> Template:
@@ -28,9 +31,13 @@ def load_template(name: str) -> Template:
     return Template(text)
 
 
-def fill(name: str, **values: str) -> str:
-    """Fill a template; the values are never read for placeholders again, and a missing name raises KeyError."""
-    return load_template(name).substitute(values)
+def fill(name: str, short: bool = False, /, **values: str) -> str:
+    """Fill a template; the values are never read for placeholders again, and a missing name raises KeyError.
+
+    Args:
+        short: whether the short text is taken, which a very small model can follow.
+    """
+    return load_template(f"{SHORT_TEXTS}/{name}" if short else name).substitute(values)
 
 
 def storable(text: str) -> str:
@@ -48,4 +55,4 @@ def clip(text: str, limit: int) -> str:
     if len(text) <= limit:
         return text
     head, tail = limit * 2 // 3, limit // 3
-    return f"{text[:head]}\n[… {len(text) - head - tail} characters cut …]\n{text[-tail:]}"
+    return f"{text[:head]}\n[… {len(text) - head - tail} characters cut …]\n{text[len(text) - tail :]}"
