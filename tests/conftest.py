@@ -1,5 +1,6 @@
 """What tests share: an llm of their own, models behind real HTTP, a store in a temporary folder."""
 
+import importlib.util
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -9,6 +10,7 @@ import llm
 import pytest
 from llm.plugins import pm
 
+from consortium_mcp._util.timing import DEFAULT_TIMING, Timing
 from consortium_mcp.models.local.weights import fetch_weights
 from consortium_mcp.service.service import ConsortiumService
 from consortium_mcp.settings import load_settings
@@ -20,12 +22,20 @@ from tests.seed_defects import pytest_terminal_summary as pytest_terminal_summar
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as in a job that a shell runs in the background
     signal.signal(signal.SIGINT, signal.default_int_handler)  # else no command that a test starts could be interrupted
 
+HAS_LOCAL_EXTRA = importlib.util.find_spec("xllamacpp") is not None
+
 MODELS = ("a", "b", "c", "d", "e", "arbiter", "plain-arbiter", "llama3:8b", "vendor/model:free")
 """Models that every test's llm knows; `arbiter` supports schemas, `plain-arbiter` and the members do not."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what takes minutes, for which everything else would wait at the end."""
+    """Mark each test with its folder, skip what needs an extra that is missing, and begin with what takes minutes."""
+    for item in items:
+        item.add_marker(item.path.parent.name)
+        if "local_weights" in getattr(item, "fixturenames", ()):
+            item.add_marker("local")
+        if item.get_closest_marker("local") and not HAS_LOCAL_EXTRA:
+            item.add_marker(pytest.mark.skip(reason="needs the extra [local]"))
     items.sort(key=lambda item: item.path.name != "test_soak.py")
 
 
@@ -83,12 +93,18 @@ def store(path: Path) -> Iterator[Store]:
 
 
 @pytest.fixture
-def open_service() -> Iterator[Callable[..., ConsortiumService]]:
+def timing() -> Timing:
+    """The waiting times of the services that a test opens; a module with others has a fixture of its own."""
+    return DEFAULT_TIMING
+
+
+@pytest.fixture
+def open_service(timing: Timing) -> Iterator[Callable[..., ConsortiumService]]:
     """Opens services on the test's database, and closes them afterwards; takes settings as keywords."""
     opened: list[ConsortiumService] = []
 
     def open_one(**flags: object) -> ConsortiumService:
-        opened.append(ConsortiumService(load_settings(None, **flags)))
+        opened.append(ConsortiumService(load_settings(None, **flags), timing))
         return opened[-1]
 
     yield open_one

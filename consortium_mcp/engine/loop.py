@@ -5,7 +5,7 @@ from functools import partial
 
 from consortium_mcp.engine.judging import JudgingMethod, ReadsSchema, judging_methods, shown_order
 from consortium_mcp.engine.measures import measured, overall_agreement, reaches_threshold
-from consortium_mcp.engine.members import CallModel, ask_all, specs_of
+from consortium_mcp.engine.members import CallModel, Patience, ask_all, specs_of, why_too_few
 from consortium_mcp.engine.outcome import brings_nothing
 from consortium_mcp.records import CallId, CallSpec, Iteration, MemberResponse, Run, Status
 from consortium_mcp.records.consortium import Consortium
@@ -21,6 +21,7 @@ async def iterations(
     reads_schema: ReadsSchema,
     stop: Stop | None = None,
     save_asked: Callable[[Iteration], Awaitable[None]] | None = None,
+    patience: Patience | None = None,
 ) -> AsyncIterator[Run]:
     """Yield the run with each further iteration, until it is good enough or nothing more may be asked.
 
@@ -33,6 +34,7 @@ async def iterations(
         call: where calls are made.
         stop: asked before each iteration that was not begun before; None lets them all begin.
         save_asked: told of an iteration between its responses and the arbiter's question.
+        patience: how long an instance may be silent once there is a quorum; None waits for all.
     """
     method = judging_methods()[run.consortium.judging_method]
     recorded = {iteration.number: iteration for iteration in run.iterations}
@@ -46,9 +48,11 @@ async def iterations(
             yield run.model_copy(update={"status": reason})
             return
         with iteration_span(run, number):
-            responses = await _responses(run, specs, call, method, recorded.get(number))
-            order = shown_order(run.shuffle_seed, number, responses)
-            iteration = Iteration(number=number, responses=tuple(responses), shown_order=order)
+            responses = await _responses(run, specs, call, method, recorded.get(number), patience)
+            refusal = _why_not_judged(run, responses)
+            order = () if refusal else shown_order(run.shuffle_seed, number, responses)
+            answered = tuple(responses)
+            iteration = Iteration(number=number, responses=answered, shown_order=order, arbiter_error=refusal)
             if order:
                 if save_asked:
                     await save_asked(iteration)
@@ -66,19 +70,29 @@ async def _reason_to_stop(run: Run, specs: Sequence[CallSpec], stop: Stop | None
 
 
 async def _responses(
-    run: Run, specs: Sequence[CallSpec], call: CallModel, method: JudgingMethod, recorded: Iteration | None
+    run: Run,
+    specs: Sequence[CallSpec],
+    call: CallModel,
+    method: JudgingMethod,
+    recorded: Iteration | None,
+    patience: Patience | None,
 ) -> Sequence[MemberResponse]:
     """What the members say in the next iteration; in a replay, what they said."""
     if run.replay_of and recorded is not None:
         return recorded.responses
-    decided = partial(method.decided, run) if method.decided else None
-    return await ask_all(specs, call, _late(recorded), decided)
+    decided = partial(method.decided, run) if method.decided and run.consortium.on_partial == "answer" else None
+    return await ask_all(specs, call, _late(recorded), decided, run.consortium.quorum, patience)
+
+
+def _why_not_judged(run: Run, responses: Sequence[MemberResponse]) -> str | None:
+    """Why too few responses are not judged; None where there are enough, or the run answers all the same."""
+    return why_too_few(run, responses) if run.consortium.on_partial == "fail" else None
 
 
 def status_after(run: Run) -> Status:
     """How a run stands after its last iteration; `running` means that the members are asked again."""
     last = run.iterations[-1]
-    if not any(response.ok for response in last.responses):
+    if not any(response.ok for response in last.responses) or _why_not_judged(run, last.responses):
         return "failed" if len(run.iterations) == 1 else "exhausted"
     enough = last.number >= run.consortium.min_iterations
     if enough and _is_good(last, run.consortium):

@@ -2,7 +2,7 @@
 
 For each call the SDK transforms the request, composes address and headers, and builds a pydantic model for each piece
 of the reply. That takes 2 ms of processor for a short reply; this module takes a tenth. The SDK composes the headers
-once, and it raises every error. `tests/test_streaming_contract.py` compares both ways.
+once, and it raises every error. `tests/doors/test_streaming_contract.py` compares both ways.
 """
 
 import json
@@ -15,6 +15,7 @@ from urllib.request import getproxies
 import anyio
 
 from consortium_mcp._util.lazy import aiohttp, httpx2, openai
+from consortium_mcp.records.outer_call import give_sign_of_life
 
 _OPTIONS = ("extra_headers", "extra_query", "timeout")
 """What a caller of the SDK may say that changes more than the body."""
@@ -167,6 +168,7 @@ async def _pieces(client: Any, composed: _Composed, reply: Any) -> AsyncIterator
     try:
         with _as_the_sdk_says(composed):
             async for chunk in reply.content.iter_any():
+                give_sign_of_life()
                 for data in reader.feed(chunk):
                     if data.startswith(_DONE):
                         await _drain(reply)

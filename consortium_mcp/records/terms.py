@@ -1,4 +1,4 @@
-"""Generated from request.py by `python -m tests.test_snapshots`: what Python callers give by keyword."""
+"""Generated from request.py by `make generate`: what Python callers give by keyword."""
 
 from collections.abc import Sequence
 from typing import Any, Literal, TypedDict
@@ -49,6 +49,18 @@ class ConsultTerms(TypedDict, total=False):
     embedding_model: str | None
     """llm embedding model; vote compares meanings with it."""
 
+    quorum: int | None
+    """Responses before silence counts; default: more than half."""
+
+    patience_seconds: float | None
+    """Silence that ends the wait for a member; default: by its history."""
+
+    min_responses: int | None
+    """Fewest responses of a full answer; default: all."""
+
+    on_partial: Literal["answer", "fail"] | None
+    """With fewer: answer and say so, or fail."""
+
     max_calls: int | None
     """The most model calls that may be made, each attempt counted."""
 
@@ -91,6 +103,18 @@ class FurtherRules(TypedDict, total=False):
 
     embedding_model: str | None
     """llm embedding model; vote compares meanings with it."""
+
+    quorum: int | None
+    """Responses before silence counts; default: more than half."""
+
+    patience_seconds: float | None
+    """Silence that ends the wait for a member; default: by its history."""
+
+    min_responses: int | None
+    """Fewest responses of a full answer; default: all."""
+
+    on_partial: Literal["answer", "fail"] | None
+    """With fewer: answer and say so, or fail."""
 
     description: str | None
     """What it is for."""

@@ -19,13 +19,18 @@ SHORT_TEXTS = "short"
 
 
 @cache
-def load_template(name: str) -> Template:
+def load_template(name: str, short: bool = False) -> Template:
     """Load `templates/<name>.txt`; placeholders are written `$name`.
+
+    Args:
+        short: whether the short text is taken, which a very small model can follow; where there is none, the full one.
 
     Raises:
         ValueError: the file is empty: a question without words would still be paid for.
     """
-    text = resources.files("consortium_mcp").joinpath("templates", f"{name}.txt").read_text(encoding="utf-8").strip()
+    folder = resources.files("consortium_mcp") / "templates"
+    short = short and (folder / SHORT_TEXTS / f"{name}.txt").is_file()
+    text = (folder / SHORT_TEXTS if short else folder).joinpath(f"{name}.txt").read_text(encoding="utf-8").strip()
     if not text:
         raise ValueError(f"The template {name}.txt is empty; reinstall consortium-mcp.")
     return Template(text)
@@ -35,9 +40,9 @@ def fill(name: str, short: bool = False, /, **values: str) -> str:
     """Fill a template; the values are never read for placeholders again, and a missing name raises KeyError.
 
     Args:
-        short: whether the short text is taken, which a very small model can follow.
+        short: whether the short text is taken.
     """
-    return load_template(f"{SHORT_TEXTS}/{name}" if short else name).substitute(values)
+    return load_template(name, short).substitute(values)
 
 
 def storable(text: str) -> str:

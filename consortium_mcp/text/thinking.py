@@ -1,5 +1,6 @@
 """Thinking blocks, which some models put before their reply, and the reply without them."""
 
+import json
 import re
 
 _TAG = re.compile(r"<(/?)(think|thinking|thought|reasoning|scratchpad)\b[^<>]*>", re.IGNORECASE)
@@ -27,3 +28,12 @@ def strip_thinking(text: str) -> str:
     if depth == 0:
         kept.append(text[position:])
     return "".join(kept).strip()
+
+
+def outside_thinking(reply: str) -> str:
+    """The reply without its thinking; one that is JSON as a whole has none, whatever its strings speak of."""
+    try:
+        json.loads(reply, strict=False)
+    except (ValueError, RecursionError):
+        return strip_thinking(reply)
+    return reply

@@ -1,15 +1,16 @@
 """What an arbiter is asked: prompt, responses and what came before, fenced, anonymous, in a shuffled order."""
 
+import hashlib
 import random
 from collections.abc import Sequence
 from typing import Any
 
-from consortium_mcp.engine.judging.reader import outside_thinking
 from consortium_mcp.engine.quoting import cut_to, fenced, limit_of, unmarked
 from consortium_mcp.records import CallId, CallSpec, Iteration, MemberResponse, Run
 from consortium_mcp.records.consortium import Member, alternatives, instances
 from consortium_mcp.records.roles import role_text
 from consortium_mcp.text.templates import fill
+from consortium_mcp.text.thinking import outside_thinking
 
 _INDEPENDENT = "Each model wrote its response without seeing the others."
 _INFLUENCED = "The models may have seen answers of earlier iterations, so that they agree says less."
@@ -20,6 +21,11 @@ def shown_order(seed: int, number: int, responses: Sequence[MemberResponse]) -> 
     places = [place for place, response in enumerate(responses) if response.ok]
     random.Random(f"{seed}/{number}").shuffle(places)
     return tuple(places)
+
+
+def verdict_mark(run: Run, call_id: CallId) -> str:
+    """The word that a verdict carries, known only to who is asked by this call; the same on replay of the call."""
+    return hashlib.sha256(f"{run.shuffle_seed}/{run.fence_token}/{call_id}".encode()).hexdigest()[:12]
 
 
 def question(
@@ -41,8 +47,10 @@ def question(
         *_responses(run, iteration, shown, short),
         *_earlier(run, short),
     ]
+    call_id = CallId.of(iteration.number, call["role"])
+    mark = verdict_mark(run, call_id)
     return CallSpec(
-        call_id=CallId.of(iteration.number, call["role"]),
+        call_id=call_id,
         iteration=iteration.number,
         label=call["label"],
         model=call["model"],
@@ -52,29 +60,36 @@ def question(
             mark=run.fence_token,
             seen=_INFLUENCED if run.iterations else _INDEPENDENT,
             quoted="\n".join(text for text in quoted if text),
-            form=_form(form, schema is not None, short),
+            form=_form(form, schema is not None, short, mark),
         ),
-        output_schema=schema,
+        output_schema=schema and _marked(schema, mark),
     )
 
 
 def repair(run: Run, asked: CallSpec, form: str, reply: str, problem: str) -> CallSpec:
     """The same model asked once more, for the form alone."""
+    mark = verdict_mark(run, asked.call_id)
     short = run.gets_short_texts(asked.model)
-    (reply,) = cut_to(limit_of(short), [outside_thinking(reply) or reply])
+    (reply,) = cut_to(limit_of(short), [(outside_thinking(reply) or reply).replace(mark, "[mark]")])
     prompt = fill(
         "arbiter_repair",
         short,
         problem=unmarked(problem, run),
         mark=run.fence_token,
         quoted="\n".join([fenced("prompt", run.prompt, run), fenced("verdict", reply, run)]),
-        form=_form(form, asked.output_schema is not None, short),
+        form=_form(form, asked.output_schema is not None, short, mark),
     )
     return asked.model_copy(update={"call_id": asked.call_id.then("repair1"), "prompt": prompt})
 
 
-def _form(form: str, reads_schema: bool, short: bool) -> str:
-    return fill(f"{form}_json" if reads_schema else f"{form}_tags", short)
+def _form(form: str, reads_schema: bool, short: bool, mark: str) -> str:
+    return fill(f"{form}_json" if reads_schema else f"{form}_tags", short, verdict_mark=mark)
+
+
+def _marked(schema: dict[str, Any], mark: str) -> dict[str, Any]:
+    """The schema with the mark as its first field, which can have no other value."""
+    properties = {"mark": {"type": "string", "enum": [mark]}, **schema["properties"]}
+    return {**schema, "properties": properties, "required": ["mark", *schema["required"]]}
 
 
 def _conversation(run: Run, short: bool) -> list[str]:
