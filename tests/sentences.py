@@ -11,6 +11,9 @@ DOORS = ("cli", "server/tools", "server/resources")
 
 _NEW_LINE = re.compile(r"(?<![:>\n-])\n(?=[A-Za-z`])(?!\w+:)")
 
+WORD_LISTS = "text/answers/"
+"""A folder that shows no sentences: its strings are words that are looked for."""
+
 _END = re.compile(r"(?<=[.!?])\s+|\n\s*\n")
 
 
@@ -19,6 +22,8 @@ def sentences() -> dict[str, list[str]]:
     found = {}
     for path in sorted(PACKAGE.rglob("*.py")):
         name = path.relative_to(PACKAGE).as_posix()
+        if name.startswith(WORD_LISTS):
+            continue
         if texts := [
             " ".join(one.split()) for text in _texts(name, ast.parse(path.read_text())) for one in _split(text)
         ]:
