@@ -23,12 +23,8 @@ from consortium_mcp.records.roles import ROLES
 from consortium_mcp.server import build_server
 from consortium_mcp.service.runner import Runner
 from consortium_mcp.service.service import ConsortiumService
-<<<<<<< HEAD
 from consortium_mcp.text.answers import compare, final_answer, may_mean_the_same
-=======
-from consortium_mcp.text.comparing import agreement, final_answer, may_mean_the_same, same_answer
 from consortium_mcp.text.templates import fill
->>>>>>> main
 from tests.consulted import consulted, is_judging
 from tests.doors.test_cli import run_command
 from tests.plugins import install_plugin
