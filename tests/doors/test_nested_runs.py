@@ -15,8 +15,8 @@ import anyio
 import anyio.to_thread
 import pytest
 
+from consortium_mcp._util.iterating import iterate
 from consortium_mcp._util.threads import in_thread
-from consortium_mcp.api import iterate
 from consortium_mcp.errors import BusyError
 from consortium_mcp.records import CallId, Parent
 from consortium_mcp.records.consortium import define
