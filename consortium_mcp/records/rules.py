@@ -20,6 +20,9 @@ def _fraction(value: float) -> float:
     return value / 100 if value > 1 else value
 
 
+Asking = Literal["all", "adaptive"]
+"""How many instances can be asked in the first iteration: all, or as many as it takes."""
+
 OnPartial = Literal["answer", "fail"]
 """What can become of an iteration with too few responses."""
 
@@ -71,6 +74,9 @@ class Rules(FrozenModel):
 
     on_partial: OnPartial = "answer"
     """With fewer: answer and say so, or fail."""
+
+    ask: Asking = "all"
+    """All at once, or the cheapest first and more only on disagreement."""
 
     def given_rules(self) -> dict[str, Any]:
         """The rules that were given, without those that stand at their default because nothing was said."""

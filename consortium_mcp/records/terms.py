@@ -61,6 +61,9 @@ class ConsultTerms(TypedDict, total=False):
     on_partial: Literal["answer", "fail"] | None
     """With fewer: answer and say so, or fail."""
 
+    ask: Literal["all", "adaptive"] | None
+    """All at once, or the cheapest first and more only on disagreement."""
+
     max_calls: int | None
     """The most model calls that may be made, each attempt counted."""
 
@@ -115,6 +118,9 @@ class FurtherRules(TypedDict, total=False):
 
     on_partial: Literal["answer", "fail"] | None
     """With fewer: answer and say so, or fail."""
+
+    ask: Literal["all", "adaptive"] | None
+    """All at once, or the cheapest first and more only on disagreement."""
 
     description: str | None
     """What it is for."""

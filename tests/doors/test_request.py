@@ -43,6 +43,7 @@ GIVEN: dict[str, Any] = {
     "patience_seconds": 33.0,
     "min_responses": 1,
     "on_partial": "fail",
+    "ask": "adaptive",
 }
 """A value of each rule that is not its default; an embedding model has to be installed to be of use."""
 
