@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from consortium_mcp._util.lazy import LazyModule
-from consortium_mcp._util.output import UNWRITABLE, discard_stdout
 from consortium_mcp.errors import ConsortiumError
 from consortium_mcp.text.templates import plain
 
 if TYPE_CHECKING:
+    import consortium_mcp._util.output as output
     import consortium_mcp.cli.logs as logs
 else:
+    output = LazyModule("consortium_mcp._util.output")
     logs = LazyModule("consortium_mcp.cli.logs")
 
 _COMMANDS = {
@@ -143,9 +144,9 @@ def llm_group() -> None:
 
 def _refuse_output(error: OSError) -> click.ClickException:
     """What is said of a stdout that takes no more; raises any other error again."""
-    if error.errno not in UNWRITABLE or error.filename is not None:
+    if error.errno not in output.UNWRITABLE or error.filename is not None:
         raise error
-    discard_stdout()
+    output.discard_stdout()
     return click.ClickException(f"stdout cannot be written: {error.strerror}.")
 
 

@@ -158,7 +158,7 @@ async def test_a_server_that_leaves_leaves_the_run_inside_to_be_gone_on_with_too
     assert (resumed, answered(provider)) == ("Paris\n", EACH_ONCE)
 
 
-def test_a_run_that_is_interrupted_leaves_the_run_inside_it_to_be_resumed(
+def test_a_run_that_is_interrupted_leaves_the_one_inside_it_open(
     provider: Provider, service: ConsortiumService
 ) -> None:
     gate = provider.gate("c")
