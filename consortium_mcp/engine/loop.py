@@ -7,7 +7,8 @@ from consortium_mcp.engine.judging import JudgingMethod, ReadsSchema, judging_me
 from consortium_mcp.engine.measures import measured, overall_agreement, reaches_threshold
 from consortium_mcp.engine.members import CallModel, ask_all, specs_of
 from consortium_mcp.engine.outcome import brings_nothing
-from consortium_mcp.records import CallId, CallSpec, Iteration, MemberResponse, Run, Status
+from consortium_mcp.engine.trust import with_trust
+from consortium_mcp.records import CallId, CallSpec, Iteration, MemberResponse, Run, Status, TrackRecord
 from consortium_mcp.records.consortium import Consortium
 from consortium_mcp.records.tracing import iteration_span
 
@@ -21,6 +22,7 @@ async def iterations(
     reads_schema: ReadsSchema,
     stop: Stop | None = None,
     save_asked: Callable[[Iteration], Awaitable[None]] | None = None,
+    record: TrackRecord | None = None,
 ) -> AsyncIterator[Run]:
     """Yield the run with each further iteration, until it is good enough or nothing more may be asked.
 
@@ -33,7 +35,9 @@ async def iterations(
         call: where calls are made.
         stop: asked before each iteration that was not begun before; None lets them all begin.
         save_asked: told of an iteration between its responses and the arbiter's question.
+        record: what the consortium's rated runs say; None when none is rated.
     """
+    record = record or TrackRecord()
     method = judging_methods()[run.consortium.judging_method]
     recorded = {iteration.number: iteration for iteration in run.iterations}
     run = run.model_copy(update={"status": "running", "iterations": ()})
@@ -53,6 +57,7 @@ async def iterations(
                 if save_asked:
                     await save_asked(iteration)
                 iteration = measured(await method.judge(run, iteration, call, reads_schema))
+                iteration = with_trust(run, iteration, record)
         run = run.model_copy(update={"iterations": (*run.iterations, iteration)})
         run = run.model_copy(update={"status": status_after(run)})
         yield run
@@ -100,4 +105,4 @@ def _is_good(iteration: Iteration, consortium: Consortium) -> bool:
     verdict = iteration.verdict
     if verdict is None or verdict.needs_iteration:
         return False
-    return reaches_threshold(consortium, verdict.confidence, overall_agreement(iteration.measures))
+    return reaches_threshold(consortium, iteration.confidence, overall_agreement(iteration.measures))

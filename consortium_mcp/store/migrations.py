@@ -289,3 +289,11 @@ def m010_tokens_of_attempts(db: Database) -> None:
         "WHERE calls.run_id = attempts.run_id AND calls.call_id = attempts.call_id "
         "AND calls.attempts = attempts.attempt)"
     )
+
+
+@migrations(name="m011_trust")
+def m011_trust(db: Database) -> None:
+    """How far an iteration's answer is to be trusted."""
+    db.execute(
+        "ALTER TABLE iterations ADD COLUMN trust TEXT"  # JSON: what was measured, and the bounded confidence
+    )

@@ -5,6 +5,7 @@ from itertools import combinations
 
 from consortium_mcp.engine.judging.asking import ReadsSchema
 from consortium_mcp.engine.members import CallModel
+from consortium_mcp.engine.trust import earned
 from consortium_mcp.errors import ModelUnavailableError
 from consortium_mcp.models.embeddings import cosine, embed
 from consortium_mcp.records import CallResult, Iteration, Run, Verdict, Votes
@@ -106,11 +107,14 @@ def is_decided(run: Run, results: Collection[CallResult], asked: int) -> bool:
         return False
     largest = len(groups[0].response_ids)
     cast = sum(len(group.response_ids) for group in groups)
-    return margin(groups) > out and _is_settled(run, largest / (cast + out), (largest + out) / (cast + out))
+    return margin(groups) > out and _is_settled(run, largest, cast, out)
 
 
-def _is_settled(run: Run, least: float, most: float) -> bool:
-    """Whether a share of the votes somewhere between these ends, or goes on, in the same way."""
-    rules = run.consortium
-    reaches = [share >= rules.confidence_threshold for share in (least, most)]
-    return rules.stop_on == "arbiter" and reaches[0] == reaches[1]
+def _is_settled(run: Run, largest: int, cast: int, out: int) -> bool:
+    """Whether the run ends, or goes on, in the same way now as with any votes that are still out."""
+    rules, in_all = run.consortium, cast + out
+    now = min(largest / in_all, earned(largest, cast))
+    least = min(largest / in_all, earned(largest, in_all))
+    most = min((largest + out) / in_all, earned(largest + out, in_all))
+    reaches = {figure >= rules.confidence_threshold for figure in (now, least, most)}
+    return rules.stop_on == "arbiter" and len(reaches) == 1
