@@ -5,10 +5,12 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 OLDEST_VENV ?= .venv-oldest
 OLDEST_INSTALLED := $(OLDEST_VENV)/.installed
-OLDEST_TESTS ?= $(addprefix tests/test_,$(addsuffix .py,streaming_contract streaming supported_versions model_call \
-	llm_log plugin api server prompts sampling http))
+OLDEST_TESTS ?= tests/unit/test_supported_versions.py $(addprefix tests/doors/test_,$(addsuffix .py,streaming_contract \
+	streaming model_call llm_log plugin api server prompts sampling http))
+BARE_VENV ?= .venv-without-local
+BARE_INSTALLED := $(BARE_VENV)/.installed
 
-.PHONY: demo test test-oldest test-clients check docs format bench bench-compare bench-startup bench-consulting bench-history \
+.PHONY: demo test test-quick test-without-local test-oldest test-clients coverage generate check docs format bench bench-compare bench-startup bench-consulting bench-history \
 	bench-local-model bench-waiting bench-ending bench-quality bench-soak clean
 
 demo: $(INSTALLED)
@@ -16,6 +18,20 @@ demo: $(INSTALLED)
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest --numprocesses=auto --dist=worksteal
+
+# A contributor's loop: what needs no process, no endpoint and no weights.
+test-quick: $(INSTALLED)
+	$(BIN)/python -m pytest --numprocesses=auto --dist=worksteal -m unit
+
+# Without the extra: the pure parts, and what says that the embedded model is not installed; the rest of the suite is the same.
+test-without-local: $(BARE_INSTALLED)
+	$(BARE_VENV)/bin/python -m pytest --numprocesses=auto --dist=worksteal -m "unit or without_local"
+
+coverage: $(INSTALLED)
+	$(BIN)/python -m pytest --numprocesses=auto --dist=worksteal --cov=consortium_mcp --cov-branch --cov-report=term-missing:skip-covered
+
+generate: $(INSTALLED)
+	$(BIN)/python -m tests.generate
 
 # The oldest versions that pyproject.toml allows, in an environment of their own: the contract of direct streaming, and
 # what meets mcp, llm, openai, uvicorn and SQLite most.
@@ -75,7 +91,7 @@ bench-soak: $(INSTALLED)
 	$(BIN)/python -m benchmarks.soak
 
 clean:
-	rm -rf $(VENV) $(OLDEST_VENV)
+	rm -rf $(VENV) $(OLDEST_VENV) $(BARE_VENV)
 
 $(INSTALLED): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -87,4 +103,10 @@ $(OLDEST_INSTALLED): pyproject.toml constraints/oldest.txt
 	$(PYTHON) -m venv $(OLDEST_VENV)
 	$(OLDEST_VENV)/bin/pip install --quiet --upgrade 'pip>=25.1'
 	$(OLDEST_VENV)/bin/pip install --quiet --constraint constraints/oldest.txt --editable '.[local]' --group dev
+	touch $@
+
+$(BARE_INSTALLED): pyproject.toml
+	$(PYTHON) -m venv $(BARE_VENV)
+	$(BARE_VENV)/bin/pip install --quiet --upgrade 'pip>=25.1'
+	$(BARE_VENV)/bin/pip install --quiet --editable . --group dev
 	touch $@

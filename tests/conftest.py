@@ -1,5 +1,6 @@
 """What tests share: an llm of their own, models behind real HTTP, a store in a temporary folder."""
 
+import importlib.util
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -20,12 +21,20 @@ from tests.seed_defects import pytest_terminal_summary as pytest_terminal_summar
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as in a job that a shell runs in the background
     signal.signal(signal.SIGINT, signal.default_int_handler)  # else no command that a test starts could be interrupted
 
+HAS_LOCAL_EXTRA = importlib.util.find_spec("xllamacpp") is not None
+
 MODELS = ("a", "b", "c", "d", "e", "arbiter", "plain-arbiter", "llama3:8b", "vendor/model:free")
 """Models that every test's llm knows; `arbiter` supports schemas, `plain-arbiter` and the members do not."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what takes minutes, for which everything else would wait at the end."""
+    """Mark each test with its folder, skip what needs an extra that is missing, and begin with what takes minutes."""
+    for item in items:
+        item.add_marker(item.path.parent.name)
+        if "local_weights" in getattr(item, "fixturenames", ()):
+            item.add_marker("local")
+        if item.get_closest_marker("local") and not HAS_LOCAL_EXTRA:
+            item.add_marker(pytest.mark.skip(reason="needs the extra [local]"))
     items.sort(key=lambda item: item.path.name != "test_soak.py")
 
 

@@ -1,4 +1,4 @@
-"""The request's fields as keyword arguments of the Python API: `python -m tests.test_snapshots` writes the module."""
+"""The request's fields as keyword arguments of the Python API: `make generate` writes the module."""
 
 import inspect
 import json
@@ -10,7 +10,7 @@ from pydantic.fields import FieldInfo
 from consortium_mcp import api
 from consortium_mcp.records.request import ConsultRequest, DefinitionRequest
 
-HEAD = '"""Generated from request.py by `python -m tests.test_snapshots`: what Python callers give by keyword."""'
+HEAD = '"""Generated from request.py by `make generate`: what Python callers give by keyword."""'
 
 Names = set[tuple[str, str]]
 """What has to be imported: (module, name)."""

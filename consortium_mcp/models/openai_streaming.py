@@ -2,7 +2,7 @@
 
 For each call the SDK transforms the request, composes address and headers, and builds a pydantic model for each piece
 of the reply. That takes 2 ms of processor for a short reply; this module takes a tenth. The SDK composes the headers
-once, and it raises every error. `tests/test_streaming_contract.py` compares both ways.
+once, and it raises every error. `tests/doors/test_streaming_contract.py` compares both ways.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Generated from request.py by `python -m tests.test_snapshots`: what Python callers give by keyword."""
+"""Generated from request.py by `make generate`: what Python callers give by keyword."""
 
 from collections.abc import Sequence
 from typing import Any, Literal, TypedDict

@@ -1,0 +1,74 @@
+"""The real local model through the real server: what a newcomer sees first."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.paths import ROOT
+from tests.server_process import connected, structured
+
+CONFIG = ROOT / "claude_desktop_config.example.json"
+
+
+@pytest.mark.parametrize("transport", ["", "http"])
+def test_the_demo_shows_answer_confidence_dissent_times_and_the_run(
+    local_weights: Path, monkeypatch: pytest.MonkeyPatch, transport: str
+) -> None:
+    monkeypatch.setenv("CONSORTIUM_TRANSPORT", transport)
+    monkeypatch.setenv("CONSORTIUM_PORT", "0")
+
+    done = subprocess.run(
+        [sys.executable, "-m", "consortium_mcp", "demo"],
+        capture_output=True,
+        text=True,
+        timeout=100,
+        env=dict(os.environ),
+    )
+
+    assert done.returncode == 0, done.stderr
+    for part in ("Answer:", "Confidence:", "Dissent:", "consortium-local#3: ok", "consortium://runs/"):
+        assert part in done.stdout
+
+
+def test_a_demo_whose_server_cannot_start_says_so(
+    local_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "broken.db").write_bytes(b"no database" * 500)
+    monkeypatch.setenv("CONSORTIUM_DATABASE", str(tmp_path / "broken.db"))
+
+    done = subprocess.run([sys.executable, "-m", "consortium_mcp", "demo"], capture_output=True, text=True, timeout=60)
+
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert "broken.db" in done.stderr and done.stderr.endswith("what it said stands above.\n")
+
+
+@pytest.mark.parametrize("mode", ["auto", "legacy"])
+async def test_without_a_key_the_local_model_is_the_default_consortium(
+    mode: str, local_weights: Path, tmp_path: Path
+) -> None:
+    async with connected(mode, tmp_path / "stderr") as client:
+        arguments: dict[str, Any] = {
+            "prompt": "What is the capital of France?",
+            "max_iterations": 1,
+            "wait_seconds": 100,
+        }
+        result = structured(await client.call_tool("consult_consortium", arguments))
+
+    assert [one["label"] for one in result["responses"]] == [f"consortium-local#{n}" for n in (1, 2, 3)]
+    assert result["confidence"] is not None and result["answer"]
+
+
+async def test_the_example_configuration_for_claude_desktop_starts_the_server(tmp_path: Path) -> None:
+    entry = json.loads(CONFIG.read_text())["mcpServers"]["consortium"]
+    # uvx would fetch the published package; what it then runs is the last argument, here from this checkout.
+    assert entry["command"] == "uvx" and entry["args"][:2] == ["--from", "consortium-mcp[local]"]
+    command = Path(sys.executable).with_name(entry["args"][2])
+    assert command.exists()
+
+    async with connected("auto", tmp_path / "stderr", command=str(command), **entry.get("env", {})) as client:
+        assert "consult_consortium" in [tool.name for tool in (await client.list_tools()).tools]

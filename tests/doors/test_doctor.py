@@ -1,0 +1,228 @@
+"""`doctor`: what works and what does not, in a line each, with the remedy."""
+
+import json
+import os
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from consortium_mcp.records.consortium import define
+from consortium_mcp.service.service import ConsortiumService
+from consortium_mcp.settings import load_settings
+from tests.doors.test_cli import run_command
+from tests.plugins import install_plugin
+from tests.provider import Fault, Provider
+
+Line = dict[str, str]
+"""A check as JSON; where there is no remedy, that is null."""
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home of the test's own, without any client and without the local model's weights."""
+    for name in ("XDG_CONFIG_HOME", "CLAUDE_CONFIG_DIR", "CODEX_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    folder = tmp_path / "home"
+    folder.mkdir()
+    monkeypatch.setenv("HOME", str(folder))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
+    return folder
+
+
+def examined(*options: str) -> tuple[int, list[Line]]:
+    """The exit status and the lines."""
+    done = run_command("doctor", "--json", *options)
+    assert "Traceback" not in done.stderr
+    return done.returncode, json.loads(done.stdout)
+
+
+def about(name: str, *options: str) -> list[Line]:
+    """The lines about one thing."""
+    return [line for line in examined(*options)[1] if line["about"] == name]
+
+
+def test_a_sound_installation_has_no_problem(provider: Provider) -> None:
+    Path(os.environ["LLM_USER_PATH"], "keys.json").chmod(0o600)
+    run_command("save", "default", "-m", "a:2", "--arbiter", "arbiter")
+
+    status, lines = examined()
+
+    states = {line["about"]: line["state"] for line in lines}
+    assert status == 0 and states.pop("Local model") == "warning" and set(states.values()) == {"ok"}
+    expected = ["Python", "Packages", "Settings", "Database", "Keys", "Models", "Consortiums", "Default"]
+    assert list(states) == [*expected, "Claude Desktop", "Claude Code", "VS Code", "Cursor", "Codex", "llm logs"]
+    assert provider.count() == 0
+
+
+@pytest.mark.local
+def test_the_lines_for_people_say_the_same(provider: Provider) -> None:
+    done = run_command("doctor")
+
+    assert done.returncode == 0
+    assert (
+        "warning Local model: The local model's weights are not in" in done.stdout
+        and "\nok      Database: " in done.stdout
+    )
+
+
+def test_no_usable_model_is_a_problem_with_its_remedy() -> None:
+    status, lines = examined()
+
+    (models,) = [line for line in lines if line["about"] == "Models"]
+    assert status == 1 and models["state"] == "problem" and "llm keys set" in models["remedy"]
+
+
+WAYS = ("in CONSORTIUM_DEFAULT; ", "save default -m MODEL", "llm keys set openai", "local-model fetch")
+
+
+@pytest.mark.parametrize("model_names", [[], ["a", "b"], ["a", "b", "c", "d", "e", "f"]])
+def test_without_a_default_it_names_the_four_ways_to_one_and_some_models_that_can_be_named(
+    model_names: list[str], service: ConsortiumService, llm_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LLM_MODEL", "gpt-4o-mini")
+    service.store.consortiums.save.sync("saved-panel", define(members=[{"model": "a"}]))
+    with Provider() as provider:
+        provider.write_llm_config(llm_home, model_names)
+        (default,) = about("Default")
+
+    named = f"Models to name: {', '.join(model_names[:5])}{', …' if len(model_names) > 5 else ''}. "
+    assert (named if model_names else "No model can be used. ") in default["found"]
+    assert default["state"] == "warning" and all(way in default["found"] for way in WAYS)
+
+
+def test_a_setting_that_is_wrong_or_unknown_is_named(provider: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CONSORTIUM_DEADLINE", "60")
+    (unknown,) = about("Settings")
+    monkeypatch.setenv("CONSORTIUM_WAIT_SECONDS", "soon")
+    wrong = about("Settings")[0]
+
+    assert (unknown["state"], unknown["found"]) == ("warning", "There is no setting CONSORTIUM_DEADLINE.")
+    assert wrong["state"] == "problem" and "CONSORTIUM_WAIT_SECONDS is 'soon'" in wrong["found"]
+
+
+def no_database(path: Path) -> None:
+    path.write_bytes(b"this is no database, whatever its name says" * 100)
+
+
+def damaged(path: Path) -> None:
+    with sqlite3.connect(path) as connection:
+        connection.execute("CREATE INDEX newer ON runs (answer)")
+        connection.execute("PRAGMA writable_schema = ON")
+        connection.execute("UPDATE sqlite_master SET rootpage = 2 WHERE name = 'newer'")
+    connection.close()
+
+
+def newer(path: Path) -> None:
+    with sqlite3.connect(path) as connection:
+        connection.execute("INSERT INTO _sqlite_migrations VALUES (999, 'consortium_mcp', 'm999', '2030')")
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    ("break_it", "said"), [(no_database, "no SQLite file"), (damaged, "damaged"), (newer, "newer release")]
+)
+def test_a_database_that_cannot_be_used_is_a_problem(
+    provider: Provider, break_it: Callable[[Path], None], said: str
+) -> None:
+    run_command("list")
+    break_it(load_settings().database_path)
+
+    status, lines = examined()
+
+    database = next(line for line in lines if line["about"] == "Database")
+    assert status == 1 and database["state"] == "problem" and said in database["found"]
+
+
+def test_keys_that_others_can_read_and_a_file_that_is_damaged(provider: Provider, llm_home: Path) -> None:
+    (llm_home / "keys.json").chmod(0o644)
+    readable = about("Keys")[0]
+    (llm_home / "keys.json").write_text("{")
+    (models,) = about("Models")
+
+    assert readable["state"] == "warning" and "chmod 600" in readable["remedy"]
+    assert models["state"] == "problem" and "keys.json cannot be read" in models["found"]
+
+
+def test_a_consortium_that_cannot_run_and_a_broken_plugin_are_warnings(
+    provider: Provider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "site").mkdir()
+    install_plugin(tmp_path / "site", "ill_plugin", "raise ValueError('it is ill')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"))
+    run_command("save", "panel", "-m", "nobody-knows-this")
+    monkeypatch.setenv("CONSORTIUM_DEFAULT", "nothing")
+
+    _, lines = examined()
+
+    warnings = {line["about"]: line["found"] for line in lines if line["state"] == "warning"}
+    assert "'panel' cannot run: llm knows no model" in warnings["Consortiums"]
+    assert "ill_plugin is broken" in warnings["Models"] and "CONSORTIUM_DEFAULT names 'nothing'" in warnings["Default"]
+
+
+def test_a_strategy_of_another_package_that_is_broken_is_a_warning(
+    provider: Provider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "site").mkdir()
+    added = "[consortium_mcp.strategies]\nwait = ill:wait\n"
+    install_plugin(tmp_path / "site", "ill", "raise ValueError('it is ill')", added)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"))
+
+    (addition,) = about("Additions")
+
+    assert addition["state"] == "warning" and "The strategy 'wait' of ill is left out" in addition["found"]
+
+
+def test_a_clients_entry_is_checked_down_to_its_command(provider: Provider, home: Path) -> None:
+    run_command("install", "codex")
+    run_command("install", "cursor", "--name", "panel")
+    (home / ".claude.json").write_text('{"mcpServers": {"other": {"command": "npx"}}}')
+    (home / ".config" / "Claude").mkdir(parents=True)
+    (home / ".config" / "Claude" / "claude_desktop_config.json").write_text("{")
+    cursor = json.loads((home / ".cursor" / "mcp.json").read_text())
+    cursor["mcpServers"]["panel"]["command"] = "/gone/consortium-mcp"
+    (home / ".cursor" / "mcp.json").write_text(json.dumps(cursor))
+
+    status, lines = examined()
+
+    found = {line["about"]: line for line in lines}
+    assert status == 1 and found["Codex"]["state"] == "ok"
+    assert found["Cursor"]["state"] == "problem" and "'/gone/consortium-mcp' is not there" in (
+        found["Cursor"]["found"] or ""
+    )
+    assert found["Cursor"]["remedy"] == "`consortium-mcp install cursor --name panel` writes it anew."
+    assert "`consortium-mcp install claude-code` adds it" in found["Claude Code"]["found"]
+    assert found["Claude Desktop"]["state"] == "warning"
+
+
+def test_a_command_that_only_a_shell_finds_is_a_warning(provider: Provider, home: Path) -> None:
+    (home / ".claude.json").write_text('{"mcpServers": {"panel": {"command": "sh", "args": ["consortium-mcp"]}}}')
+
+    (line,) = about("Claude Code")
+
+    assert line["state"] == "warning" and "'sh' is no whole path" in line["found"]
+
+
+def test_live_calls_each_hosted_model_that_would_be_asked_once(provider: Provider) -> None:
+    provider.on("b", Fault.wrong_key())
+    run_command("save", "panel", "-m", "a:3", "-m", "b|c", "--arbiter", "arbiter")
+    run_command("save", "outer", "-m", "panel", "-m", "a", "--arbiter", "arbiter")
+
+    status, lines = examined("--live")
+
+    live = {line["about"]: line for line in lines if line["about"].startswith("Live")}
+    assert sorted(live) == ["Live: a", "Live: arbiter", "Live: b", "Live: c"]
+    assert status == 1 and live["Live: b"]["state"] == "problem" and "llm keys set" in live["Live: b"]["remedy"]
+    assert sorted(request.model for request in provider.requests) == ["a", "arbiter", "b", "c"]
+    assert live["Live: a"]["state"] == "ok" and live["Live: a"]["found"].startswith("answered in ")
+
+
+def test_llms_log_is_looked_at(provider: Provider, llm_home: Path) -> None:
+    (llm_home / "logs.db").write_bytes(b"no database" * 500)
+    (broken,) = about("llm logs")
+    (llm_home / "logs-off").touch()
+    (off,) = about("llm logs")
+
+    assert broken["state"] == "warning" and "llm logs off" in broken["remedy"]
+    assert off["state"] == "ok"

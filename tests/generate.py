@@ -1,0 +1,11 @@
+"""Write every generated file: `python -m tests.generate`. Tests hold each file to what is generated here."""
+
+import subprocess
+import sys
+
+STEPS = ("tests.doors.test_snapshots", "tests.doors.test_readme", "tests.unit.test_sentences")
+"""The modules that write: tool definitions and Python signatures; tables in the docs; the snapshot of sentences."""
+
+if __name__ == "__main__":
+    for step in STEPS:
+        subprocess.run([sys.executable, "-m", step], check=True)
