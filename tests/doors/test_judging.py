@@ -817,9 +817,7 @@ async def order_checked(confidence: float, again: str, **rules: Any) -> tuple[bo
     return measures.order_held, call
 
 
-@pytest.mark.parametrize(
-    ("synthesis", "held"), [("It is  blue, because of scattering.", True), ("Green.", None)]
-)
+@pytest.mark.parametrize(("synthesis", "held"), [("It is  blue, because of scattering.", True), ("Green.", None)])
 async def test_a_verdict_close_to_the_threshold_is_asked_for_again_in_reversed_order(
     synthesis: str, held: bool | None
 ) -> None:
