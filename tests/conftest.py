@@ -10,6 +10,7 @@ import llm
 import pytest
 from llm.plugins import pm
 
+from consortium_mcp._util.timing import DEFAULT_TIMING, Timing
 from consortium_mcp.models.local.weights import fetch_weights
 from consortium_mcp.service.service import ConsortiumService
 from consortium_mcp.settings import load_settings
@@ -92,12 +93,18 @@ def store(path: Path) -> Iterator[Store]:
 
 
 @pytest.fixture
-def open_service() -> Iterator[Callable[..., ConsortiumService]]:
+def timing() -> Timing:
+    """The waiting times of the services that a test opens; a module with others has a fixture of its own."""
+    return DEFAULT_TIMING
+
+
+@pytest.fixture
+def open_service(timing: Timing) -> Iterator[Callable[..., ConsortiumService]]:
     """Opens services on the test's database, and closes them afterwards; takes settings as keywords."""
     opened: list[ConsortiumService] = []
 
     def open_one(**flags: object) -> ConsortiumService:
-        opened.append(ConsortiumService(load_settings(None, **flags)))
+        opened.append(ConsortiumService(load_settings(None, **flags), timing))
         return opened[-1]
 
     yield open_one

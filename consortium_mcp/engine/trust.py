@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from consortium_mcp.records import (
     Iteration,
@@ -14,7 +14,7 @@ from consortium_mcp.records import (
     Verdict,
 )
 from consortium_mcp.records.trust import Measurement
-from consortium_mcp.text.comparing import Comparable, comparable, same_answer
+from consortium_mcp.text.answers import Comparison, compare
 
 BANDS = ((0.0, 0.5), (0.5, 0.7), (0.7, 0.8), (0.8, 0.9), (0.9, 1.01))
 """The bands of confidence in which ratings are counted."""
@@ -24,8 +24,6 @@ PRIOR_RATINGS = 4.0
 
 ENOUGH_RATINGS = 10
 """From how many ratings in its band the confidence is bounded by them; fewer are only shown."""
-
-Comparison = Literal["same", "different", "not comparable"]
 
 
 class Bound(NamedTuple):
@@ -125,18 +123,6 @@ def _compared(verdict: Verdict, response: MemberResponse) -> Comparison:
     if verdict.chosen == response.response_id:
         return "same"
     return compare(response.text or "", verdict.synthesis)
-
-
-def compare(one: str, other: str) -> Comparison:
-    """Whether two responses come to the same answer."""
-    mine, its = comparable(one), comparable(other)
-    if same_answer(mine.answer, its.answer):
-        return "same"
-    return "different" if _is_short(mine) and _is_short(its) else "not comparable"
-
-
-def _is_short(answer: Comparable) -> bool:
-    return answer.is_marked and len(answer.answer) < 40
 
 
 def _bounded(trust: Trust) -> Trust:

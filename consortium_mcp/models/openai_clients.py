@@ -10,10 +10,13 @@ import asyncio
 import os
 import threading
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 from consortium_mcp._util.lazy import aiohttp, httpx2, openai
+from consortium_mcp.models.adapting import adapted_parameters
 from consortium_mcp.models.catalogue import ModelEntry
+from consortium_mcp.models.openai_replies import read, read_async
 from consortium_mcp.models.openai_streaming import stream_directly
 
 _Key = tuple[Any, ...]
@@ -43,7 +46,7 @@ class KeptClients:
         self._sessions: dict[int, Any] = {}
         """By event loop."""
         self._trusted: Any = None
-        """The certificates that all clients trust; reading them takes 30 ms."""
+        """The certificates that all clients trust."""
 
     def use_in(self, entry: ModelEntry) -> None:
         """Make a model's calls use kept clients; models that are built otherwise stay as they are.
@@ -54,7 +57,7 @@ class KeptClients:
         with self._lock:  # runs that come together share their models
             for model in (entry.async_model, entry.sync_model):
                 if hasattr(model, "get_client") and not hasattr(model, "_consortium_keeps_clients"):
-                    self._trusted = self._trusted or httpx2.create_ssl_context()
+                    self._trusted = _certificates(os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
                     aiohttp.ClientSession  # noqa: B018 - imported here, where no event loop waits for it
                     model.get_client = self._keeping(model, model.get_client)  # type: ignore[union-attr]
                     model._consortium_keeps_clients = True  # type: ignore[union-attr]
@@ -66,16 +69,27 @@ class KeptClients:
             identity = (type(model), model.get_key(key), model.api_base, repr(model.headers), loop)
             with self._lock:
                 if identity not in self._clients:
-                    client = build(key, async_=async_).with_options(max_retries=0)
-                    # aiohttp takes no key beside a name and a password in the address.
-                    if async_ and self._direct_streaming and not _SHOWS_RESPONSES and not client.base_url.userinfo:
-                        transport = openai.DefaultAioHttpClient(verify=self._trusted)
-                        client = client.with_options(http_client=transport)
-                        stream_directly(client, self._session())
-                    self._clients[identity] = client
+                    self._clients[identity] = _adapting(self._kept(build(key, async_=async_), async_), async_)
                 return self._clients[identity]
 
         return get_client
+
+    def _kept(self, client: Any, async_: bool) -> Any:
+        """A client of ours instead of llm's: its replies are read by our reader."""
+        client = client.with_options(max_retries=0)
+        if _SHOWS_RESPONSES:
+            return client
+        if not async_:
+            hooks: dict[str, Any] = {"response": [read]}
+            return client.with_options(http_client=openai.DefaultHttpxClient(verify=self._trusted, event_hooks=hooks))
+        hooks = {"response": [read_async]}
+        # aiohttp takes no key beside a name and a password in the address.
+        if not self._direct_streaming or client.base_url.userinfo:
+            transport = openai.DefaultAsyncHttpxClient(verify=self._trusted, event_hooks=hooks)
+            return client.with_options(http_client=transport)
+        client = client.with_options(http_client=openai.DefaultAioHttpClient(verify=self._trusted, event_hooks=hooks))
+        stream_directly(client, self._session())
+        return client
 
     def _session(self) -> Any:
         """aiohttp's, by which the streamed calls of the running event loop go."""
@@ -111,3 +125,26 @@ class KeptClients:
             mine = [self._clients.pop(identity) for identity in list(self._clients) if identity[-1] is None]
         for client in mine:
             client.close()
+
+
+@cache
+def _certificates(file: str | None, folder: str | None) -> Any:
+    """The certificates that clients trust, read once in a process, which takes 30-60 ms.
+
+    Args:
+        file: `SSL_CERT_FILE`; with other variables they are read again.
+        folder: `SSL_CERT_DIR`.
+    """
+    return httpx2.create_ssl_context()
+
+
+def _adapting(client: Any, async_: bool) -> Any:
+    """The client, which leaves out or renames what a provider was found to reject."""
+    completions = client.chat.completions
+    create = completions.create
+
+    async def create_async(**parameters: Any) -> Any:
+        return await create(**adapted_parameters(parameters))
+
+    completions.create = create_async if async_ else lambda **parameters: create(**adapted_parameters(parameters))
+    return client

@@ -1,16 +1,15 @@
 """The definition: Member, Consortium, their rules, and how `model:count` is read."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Self
 
 from pydantic import Field, JsonValue, ValidationError, model_validator
 
 from consortium_mcp._util.frozen_model import FrozenModel
 from consortium_mcp.errors import InvalidConsortiumError
-from consortium_mcp.records.rules import Rules
-
-MAX_INSTANCES = 256
+from consortium_mcp.records.rules import MAX_INSTANCES, Rules
 
 CLIENT = "client"
 """What a member or arbiter is called that is the calling client's own model."""
@@ -196,6 +195,15 @@ def without_own_answer(consortium: Consortium) -> Consortium:
 def alternatives(model: str) -> list[str]:
     """The model and its backups, in the order in which they are tried: `"a|b"` is a, then b."""
     return [name.strip() for name in model.split("|") if name.strip()]
+
+
+def instances(consortium: Consortium) -> Iterator[tuple[Member, int]]:
+    """Every instance in the declared order, numbered from 1 for each model."""
+    asked: Counter[str] = Counter()
+    for member in consortium.members:
+        for _ in range(member.count):
+            asked[alternatives(member.model)[0]] += 1
+            yield member, asked[alternatives(member.model)[0]]
 
 
 def models_of(consortium: Consortium) -> list[str]:

@@ -64,6 +64,8 @@ def plan_text(plan: Estimate) -> str:
         *(f"Not counted: what the consortium {row.model} asks." for row in plan.calls if row.role == "consortium"),
         *(f"It cannot run: {problem}" for problem in plan.problems),
     ]
+    if plan.asked_first:
+        lines.insert(1, f"First only {', '.join(plan.asked_first)}; further calls only on disagreement.")
     return "\n".join(lines)
 
 
@@ -229,6 +231,10 @@ def _iteration_sections(iteration: Iteration) -> Iterator[Section]:
     for response in iteration.responses:
         heading = f"{response.label} ({outcome_text(response)})"
         yield Section(3, heading, response.text or response.error or "no text")
+        if response.text and response.error:
+            yield Section(4, "Why it is not whole", response.error)
+        if response.thinking:
+            yield Section(4, "Thinking", response.thinking)
     if iteration.verdict is not None:
         yield from _verdict_sections(iteration, iteration.verdict)
     if iteration.verdict is None and iteration.arbiter_error:

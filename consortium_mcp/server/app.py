@@ -29,7 +29,7 @@ def build_server(runner: Runner, *before: ServerMiddleware[Any]) -> StrictServer
     """
     service, listeners = runner.service, Listeners()
     menu = SchemaChoices(service.store.consortiums.list_names.sync, service.settings)
-    watch = Changes(service.store, listeners)
+    watch = Changes(service.store, listeners, service.timing)
     front = Front(menu, listeners, before, service.settings.log_level, watch.lifespan)
     attach_tools(front, runner)
     return front.server

@@ -75,7 +75,7 @@ class Later:
             self._failure = error
             self._ready.set()
             return
-        watch = changes.Changes(service.store, front.listeners)
+        watch = changes.Changes(service.store, front.listeners, service.timing)
         with service:
             async with runners.Runner(service) as self.runner, watch.lifespan(front.server):
                 await anyio.to_thread.run_sync(app.attach_tools, front, self.runner, abandon_on_cancel=True)

@@ -11,28 +11,24 @@ import anyio
 import anyio.abc
 import anyio.lowlevel
 
+from consortium_mcp._util.timing import Timing
 from consortium_mcp.engine.judging import judging_methods
 from consortium_mcp.errors import StoreUnusableError
+from consortium_mcp.models.adapting import adaptations_of
 from consortium_mcp.models.calling import ChunkSink, ConcurrencyLimits, ResponseSink, make_call
 from consortium_mcp.models.catalogue import ModelEntry, Models
-from consortium_mcp.models.failures import RETRIED
+from consortium_mcp.models.failures import INTERNAL
 from consortium_mcp.models.sampling_queue import SamplingQueue, call_client
 from consortium_mcp.records import CallResult, CallSpec, ErrorKind, Parent, Run, Status, now_utc
 from consortium_mcp.records.consortium import CLIENT
-from consortium_mcp.records.outer_call import OuterCall, within_call
+from consortium_mcp.records.outer_call import OuterCall, outer_call, within_call
 from consortium_mcp.records.tracing import call_span, describe_call
 from consortium_mcp.service.ledger import BudgetUnheld, Ledger
 from consortium_mcp.service.live_run import LiveCall, LiveRun
-from consortium_mcp.service.retry import Outcome, with_retries
+from consortium_mcp.service.retry import ATTEMPTS, Outcome, further_attempts, with_retries
 from consortium_mcp.store import AlreadyPaid, LeaseLost, OverBudget
-from consortium_mcp.text.masking import masked
 
 logger = logging.getLogger(__name__)
-
-ARBITER_SHARE = 0.2
-"""Which part of a run's time, at most `MAX_ARBITER_SECONDS`, is kept for the arbiter."""
-
-MAX_ARBITER_SECONDS = 60
 
 
 @dataclass
@@ -64,6 +60,9 @@ class ModelDoor:
     owner: str
     """This process, as it is called in the runs that it holds."""
 
+    timing: Timing
+    """How long is waited before a further attempt, and what of a run's time is kept for the arbiter."""
+
     async def ask(
         self,
         run: Run,
@@ -72,13 +71,21 @@ class ModelDoor:
         deadline: CallDeadline,
         hear: ChunkSink,
         on_turn: Callable[[], None],
+        heard: Callable[[], None],
     ) -> CallResult:
-        """What a model says; `on_turn` is told when it is asked."""
+        """What a model says; `on_turn` is told when it is asked, and `heard` of each sign that it is sending."""
         timeout_seconds = max(0.001, deadline.seconds_left())
         if entry.model_id == CLIENT:
             on_turn()
             return await call_client(self.sampling_queue, run.run_id, spec, timeout_seconds)
-        with within_call(OuterCall(Parent(run_id=run.run_id, call_id=spec.call_id), self.owner)):
+        around = outer_call()
+
+        def heard_inside() -> None:
+            heard()
+            if around:
+                around.heard()
+
+        with within_call(OuterCall(Parent(run_id=run.run_id, call_id=spec.call_id), self.owner, heard_inside)):
             return await make_call(entry, spec, self.limits, timeout_seconds, self.log, deadline.over, hear, on_turn)
 
 
@@ -171,7 +178,7 @@ class RunCalls:
         began = time.monotonic()
         deadline = CallDeadline(began + min(left, self._timeout_seconds), over=began + left)
         attempt = partial(self._attempt, entry, spec, deadline, is_backup=is_backup)
-        outcome = await with_retries(attempt, deadline.seconds_left)
+        outcome = await with_retries(attempt, deadline.seconds_left, self._door.timing)
         if outcome.was_asked and outcome.result.error_kind == "timeout" and time.monotonic() >= deadline.over:
             self._live.note_stopped(spec, "deadline")
         return outcome
@@ -191,6 +198,7 @@ class RunCalls:
         if isinstance(begun, OverBudget):
             self._live.note_stopped(spec, "budget")
             return _not_asked("cancelled", begun.why)
+        known = adaptations_of(entry)
         result, had_turn = await self._made(entry, spec, deadline, begun.attempt)
         if not had_turn:
             await self._ledger.withdraw(spec, begun.attempt)
@@ -201,7 +209,9 @@ class RunCalls:
             result = result.model_copy(update={"answered_by": entry.model_id})
         result = await self._ledger.settle(entry, spec, begun.attempt, result)
         self._live.tell()
-        return Outcome(result, may_pass=result.error_kind in RETRIED)
+        if adaptations_of(entry) != known:  # what was rejected is not sent again
+            return Outcome(result, further_attempts=ATTEMPTS)
+        return Outcome(result, further_attempts=further_attempts(result.error_kind))
 
     async def _made(
         self, entry: ModelEntry, spec: CallSpec, deadline: CallDeadline, attempt: int
@@ -209,32 +219,37 @@ class RunCalls:
         """What an attempt gave that was noted, and whether it had its turn."""
         waited_since = time.monotonic()
         had_turn = False
+        call = self._live.calls[spec.call_id]
 
         def on_turn() -> None:
             nonlocal had_turn
             had_turn = True
+            call.hear()
             deadline.add(time.monotonic() - waited_since)
 
         run = self._live.run
         try:
             with call_span(run, spec, entry.model_id, attempt) as span:
-                result = await self._door.ask(run, entry, spec, deadline, self._live.listen(spec), on_turn)
+                result = await self._door.ask(run, entry, spec, deadline, self._live.listen(spec), on_turn, call.hear)
                 describe_call(span, result)
         except anyio.get_cancelled_exc_class():
             await (self._ledger.cancel if had_turn else self._ledger.withdraw)(spec, attempt)
             raise
         except Exception as error:  # nothing foreseen: this attempt is settled like any other
             result = self._unforeseen(spec, error)
+        finally:
+            call.heard_at = None  # what follows is no silence of its model's
         return result, had_turn
 
     def _unforeseen(self, spec: CallSpec, error: Exception) -> CallResult:
         """What becomes of a call in which something happened that nobody foresaw."""
         logger.exception("The call %s of %s failed", spec.call_id, self._live.run_id)
-        return CallResult(error_kind="internal", error=masked(f"{type(error).__name__}: {error}"))
+        return CallResult(error_kind="internal", error=INTERNAL)
 
     def _seconds_left(self, *, for_arbiter: bool) -> float:
         """How long a call may still take: members leave the arbiter its share."""
-        kept = 0.0 if for_arbiter else min(self._given_seconds * ARBITER_SHARE, MAX_ARBITER_SECONDS)
+        timing = self._door.timing
+        kept = 0.0 if for_arbiter else min(self._given_seconds * timing.arbiter_share, timing.most_for_arbiter)
         return seconds_until(self._live.run.deadline_utc) - kept
 
 

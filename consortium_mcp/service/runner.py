@@ -14,13 +14,9 @@ from consortium_mcp.errors import ConsortiumError, StoreUnusableError
 from consortium_mcp.records import Progress, Run, Status
 from consortium_mcp.service.live_run import LiveRun
 from consortium_mcp.service.service import ConsortiumService
-from consortium_mcp.store import LEASE_SECONDS
 from consortium_mcp.text.masking import masked
 
 logger = logging.getLogger(__name__)
-
-HEARTBEAT_SECONDS = 4.5
-"""The longest silence while a run is followed; also how often a run of another process is looked at."""
 
 PACE_SECONDS = 0.25
 """The shortest time between two looks at a run that somebody follows, but for its end, which is told at once."""
@@ -120,7 +116,7 @@ class Runner:
     async def recover(self) -> None:
         """Go on with every interrupted run; of several processes that try, one gets each.
 
-        What is interrupted later is found within `LEASE_SECONDS`: a process that was killed just now holds its runs
+        What is interrupted later is found within `Timing.recovery`: a process that was killed just now holds its runs
         for so long.
         """
         assert self._group is not None
@@ -133,9 +129,9 @@ class Runner:
         return run.model_copy(update={"status": self._seen(run_id, run.status)})
 
     async def follow(self, run_id: str, wait_seconds: float) -> AsyncGenerator[Progress, None]:
-        """Yield how far a run is: soon, after changes, and at least every `HEARTBEAT_SECONDS`.
+        """Yield how far a run is: soon, after changes, and at least every `Timing.heartbeat`.
 
-        A run that is worked on here is looked at when it has changed, any other one every `HEARTBEAT_SECONDS`. It ends
+        A run that is worked on here is looked at when it has changed, any other one every `Timing.heartbeat`. It ends
         after `wait_seconds`, or when the run has ended; raises NotFoundError for a run that is not stored.
         """
         ends = time.monotonic() + wait_seconds
@@ -151,7 +147,7 @@ class Runner:
                 yield progress
                 said = progress
             while progress.status == "running" and (remaining := ends - time.monotonic()) > 0:
-                beat = anyio.current_time() + min(HEARTBEAT_SECONDS, remaining)
+                beat = anyio.current_time() + min(self.service.timing.heartbeat, remaining)
                 if live is None or changed is None:  # another process's: nothing tells us of it
                     await anyio.sleep_until(beat)
                     said = None
@@ -202,7 +198,7 @@ class Runner:
 
     async def _keep_recovering(self) -> None:
         while True:
-            await anyio.sleep(LEASE_SECONDS)
+            await anyio.sleep(self.service.timing.recovery)
             try:
                 await self._submit_interrupted()
             except StoreUnusableError as error:

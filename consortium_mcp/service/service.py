@@ -6,6 +6,7 @@ import secrets
 import socket
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
+from functools import partial
 from typing import Self
 
 import anyio
@@ -15,11 +16,12 @@ from opentelemetry.trace import Span
 
 from consortium_mcp._util.caller import calling
 from consortium_mcp._util.places import Places
+from consortium_mcp._util.timing import DEFAULT_TIMING, Timing
 from consortium_mcp.engine.loop import iterations
 from consortium_mcp.engine.outcome import closed, ended
 from consortium_mcp.errors import ConsortiumError, RunFailedError, StoreUnusableError
 from consortium_mcp.models.calling import limits_of, take_place
-from consortium_mcp.models.catalogue import Models, RecentCatalogue
+from consortium_mcp.models.catalogue import Models, RecentCatalogue, with_short_texts
 from consortium_mcp.models.llm_log import LlmLog
 from consortium_mcp.models.openai_clients import KeptClients
 from consortium_mcp.models.sampling_queue import SamplingQueue
@@ -29,9 +31,11 @@ from consortium_mcp.service.definitions import Definitions
 from consortium_mcp.service.ledger import Ledger
 from consortium_mcp.service.live_run import LiveRun, LiveRuns
 from consortium_mcp.service.opening import RunOpener, from_now
+from consortium_mcp.service.patience import Patience
 from consortium_mcp.service.run_calls import ModelDoor, RunCalls, seconds_until
+from consortium_mcp.service.spending import typical_price
 from consortium_mcp.settings import Settings, current_settings, llm_user_path, using
-from consortium_mcp.store import LEASE_SECONDS, Store
+from consortium_mcp.store import Store
 from consortium_mcp.store.llm_consortium_import import take_over
 from consortium_mcp.text.masking import masked
 
@@ -45,9 +49,10 @@ class _CannotResumeError(Exception):
 class ConsortiumService:
     """Everything that consults need in this process: settings, store, limits, llm's log."""
 
-    def __init__(self, settings: Settings | None = None) -> None:
+    def __init__(self, settings: Settings | None = None, timing: Timing = DEFAULT_TIMING) -> None:
         """Open the store; a new one takes over what llm-consortium saved. Raises StoreUnusableError."""
         self.settings = settings or current_settings()
+        self.timing = timing
         self.store = Store(self.settings.database_path, self.settings.shared)
         self.owner = _owner()
         """What this process is called in the runs that it holds."""
@@ -155,7 +160,7 @@ class ConsortiumService:
         """Go through a run's iterations, those of before a crash once more, and close it."""
         models = live.models = live.models or await self._found_models(run)
         ledger = Ledger(live, self.store, self.settings, self.owner)
-        door = ModelDoor(self.limits, self.sampling_queue, self.llm_log.write, self.owner)
+        door = ModelDoor(self.limits, self.sampling_queue, self.llm_log.write, self.owner, self.timing)
         calls = RunCalls(live, models, ledger, door, self.settings.call_timeout_seconds, group)
 
         async def save(iteration: Iteration) -> None:
@@ -165,8 +170,12 @@ class ConsortiumService:
         def reads_schema(model: str) -> bool:
             return all(entry.supports_schema for entry in models[model])
 
+        run = run.model_copy(update={"short_text_models": with_short_texts(models)})
+        price_of = partial(typical_price, models)
+        patience = Patience(run, live.calls, self.timing)
+        group.start_soon(patience.read_history, self.store)
         last = live.record = run.model_copy(update={"iterations": ()})
-        async for last in iterations(run, calls, reads_schema, calls.stop, save):
+        async for last in iterations(run, calls, reads_schema, calls.stop, save, patience, price_of):
             live.record = last
             if last.status == "running":  # the last one is written with the run's end
                 await save(last.iterations[-1])
@@ -230,7 +239,7 @@ class ConsortiumService:
     async def _hold(self, run_id: str, scope: anyio.CancelScope) -> None:
         """Renew the run's lease as long as we work on it; without it, somebody else does, or wants it cancelled."""
         while True:
-            await anyio.sleep(LEASE_SECONDS / 4)
+            await anyio.sleep(self.timing.lease_renewal)
             try:
                 if not await self.store.leases.renew(run_id, self.owner):
                     scope.cancel()

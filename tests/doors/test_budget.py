@@ -14,6 +14,7 @@ import llm
 import pytest
 from mcp_types import CallToolResult
 
+from consortium_mcp._util.timing import Timing
 from consortium_mcp.errors import InvalidConsortiumError
 from consortium_mcp.models.catalogue import ModelEntry, load_catalogue
 from consortium_mcp.models.local import LOCAL_MODEL_ID
@@ -24,7 +25,7 @@ from consortium_mcp.service.service import ConsortiumService
 from consortium_mcp.service.spending import ASSUMED_OUTPUT_TOKENS
 from consortium_mcp.service.stats import load_stats
 from consortium_mcp.store import day_scope, run_scope
-from tests.consulted import consulted, interrupt, is_judging, kinds, member, performed, without_waits
+from tests.consulted import WITHOUT_WAITS, consulted, interrupt, is_judging, kinds, member, performed
 from tests.provider import Answer, Fault, Provider, Reply, Request, verdict
 from tests.ready import python
 from tests.scripted import asking
@@ -36,10 +37,10 @@ PRICED = "gpt-4o-mini"
 """A model that the price lists know."""
 
 
-@pytest.fixture(autouse=True)
-def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Further attempts follow at once."""
-    without_waits(monkeypatch)
+@pytest.fixture
+def timing() -> Timing:
+    """Further attempts follow at once, unless a provider asks for a wait."""
+    return WITHOUT_WAITS
 
 
 @pytest.fixture

@@ -20,9 +20,9 @@ from mcp import Client
 from mcp.client.sse import sse_client
 from mcp.shared.exceptions import MCPError
 
+from consortium_mcp._util.timing import DEFAULT_TIMING, Timing
 from consortium_mcp.records import Progress, Run
 from consortium_mcp.server import build_server
-from consortium_mcp.service import runner as runner_module
 from consortium_mcp.service.runner import Runner
 from consortium_mcp.service.service import ConsortiumService
 from consortium_mcp.store import LEASE_SECONDS
@@ -579,9 +579,9 @@ async def test_over_sse_a_users_stop_does_not_touch_another_clients_run(provider
 
 
 async def test_while_nothing_happens_a_client_still_hears_of_the_run(
-    client: Client, provider: Provider, monkeypatch: pytest.MonkeyPatch
+    client: Client, provider: Provider, service: ConsortiumService
 ) -> None:
-    monkeypatch.setattr(runner_module, "HEARTBEAT_SECONDS", 0.01)
+    service.timing = Timing(heartbeat=0.01)
     gate = provider.gate("a", "b")
     heard: list[tuple[float, str | None]] = []
 
@@ -598,9 +598,9 @@ async def test_while_nothing_happens_a_client_still_hears_of_the_run(
 async def test_only_a_run_of_another_process_is_looked_at_while_nothing_happens(
     provider: Provider, open_service: Callable[..., ConsortiumService], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runner_module, "HEARTBEAT_SECONDS", 0.01)
     gate = provider.gate("a")
     here, elsewhere = open_service(), open_service()
+    here.timing = elsewhere.timing = Timing(heartbeat=0.01)
     looks: dict[ConsortiumService, int] = {here: 0, elsewhere: 0}
 
     def count_looks(service: ConsortiumService) -> None:
@@ -635,7 +635,7 @@ async def test_only_a_run_of_another_process_is_looked_at_while_nothing_happens(
 
 
 def test_the_silence_between_heartbeats_is_less_than_five_seconds() -> None:
-    assert runner_module.HEARTBEAT_SECONDS < 5
+    assert DEFAULT_TIMING.heartbeat < 5
 
 
 async def test_the_same_call_joins_its_run_until_its_answer_was_received(client: Client, provider: Provider) -> None:

@@ -29,6 +29,7 @@ from mcp.shared.subscriptions import (
 from mcp_types import INVALID_PARAMS, ServerNotification
 
 from consortium_mcp._util.caller import calling
+from consortium_mcp._util.timing import DEFAULT_TIMING, Timing
 from consortium_mcp.records import Rating
 from consortium_mcp.records.consortium import Consortium, Member
 from consortium_mcp.records.uris import LONGEST_URI, consortium_uri
@@ -118,10 +119,9 @@ def mode(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-async def runner(service: ConsortiumService, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Runner]:
+async def runner(service: ConsortiumService) -> AsyncIterator[Runner]:
     """A runner whose server looks often."""
-    monkeypatch.setattr(changes, "BUSY_SECONDS", 0.01)
-    monkeypatch.setattr(changes, "IDLE_SECONDS", 0.01)
+    service.timing = Timing(look_busy=0.01, look_idle=0.01)
     async with Runner(service) as runner:
         yield runner
 
@@ -292,7 +292,7 @@ async def test_a_caller_who_left_while_a_run_was_under_way_keeps_nobody_looking_
     ann_leaves()
     pauses.append(announced._pause())
 
-    assert pauses == [changes.BUSY_SECONDS, changes.IDLE_SECONDS]
+    assert pauses == [DEFAULT_TIMING.look_busy, DEFAULT_TIMING.look_idle]
 
 
 async def test_a_stream_that_is_left_twice_is_left_once(service: ConsortiumService) -> None:

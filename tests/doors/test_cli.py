@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from sqlite_utils import Database
 
+from tests.consulted import own_system
 from tests.provider import Fault, Provider, Reply, verdict
 from tests.ready import python
 
@@ -171,7 +172,7 @@ def test_a_system_prompt_may_be_a_file(provider: Provider, tmp_path: Path) -> No
 
     run_command("consult", "?", "-m", "a", "--arbiter", "arbiter", "--system", str(tmp_path / "system.txt"))
 
-    assert provider.requests_to("a")[0].system == "Be brief."
+    assert own_system(provider.requests_to("a")[0]) == "Be brief."
 
 
 @pytest.mark.parametrize("system", ["Be brief. " * 30, "Be brief. " * 600, "Sei knapp: " + "ü" * 200])
@@ -236,7 +237,17 @@ def test_a_consult_can_change_what_its_consortium_stops_on(provider: Provider) -
     provider.on("arbiter", verdict("Paris or Rome, by the century", confidence=0.78))
     provider.on("a", "Answer: Paris")
     provider.on("b", "Answer: Rome")
-    saved = ["--arbiter", "arbiter", "--max-iterations", "2", "--confidence-threshold", "0.75", "--stop-on", "agreement", "--no-check-order"]
+    saved = [
+        "--arbiter",
+        "arbiter",
+        "--max-iterations",
+        "2",
+        "--confidence-threshold",
+        "0.75",
+        "--stop-on",
+        "agreement",
+        "--no-check-order",
+    ]
     run_command("save", "panel", "-m", "a", "-m", "b", *saved)
 
     as_saved = json.loads(run_command("consult", "?", "--consortium", "panel", "--json").stdout)

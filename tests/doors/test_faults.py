@@ -1,17 +1,18 @@
 """Every fault of a provider, over real HTTP, as a member and as the arbiter: what is read, stored and counted."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import anyio
 import pytest
 
 from consortium_mcp import consult
+from consortium_mcp._util.timing import Timing
 from consortium_mcp.errors import RunFailedError
 from consortium_mcp.records import ErrorKind
-from consortium_mcp.service import retry
 from consortium_mcp.service.service import ConsortiumService
-from tests.consulted import attempts, consulted, kinds, member, stored_kind, without_waits
+from tests.consulted import WITHOUT_WAITS, attempts, consulted, kinds, member, stored_kind
 from tests.provider import Fault, Provider, verdict
 from tests.server_process import connected, said, structured
 
@@ -60,10 +61,10 @@ FAULTS = [
     Row("hang",                Fault.hang(),                       "timeout",           1, "No full reply", SHORT),
     Row("hang mid-stream",     Fault.hang(after_chunks=2),         "timeout",           1, "No full reply", SHORT),
     Row("one byte a second",   Fault.slow(),                       "timeout",           1, "No full reply", SHORT),
-    Row("garbage",             Fault.garbage(),                    "invalid_reply",     1, "not in the form"),
-    Row("garbled stream",      Fault.garbled_stream(),             "invalid_reply",     1, "invalid_reply, "),
+    Row("garbage",             Fault.garbage(),                    "invalid_reply",     2, "sent a web page"),
+    Row("garbled stream",      Fault.garbled_stream(),             "invalid_reply",     2, "invalid_reply, "),
     Row("error in the stream", Fault.error_in_stream(),            "server",            3, "Provider disconnected"),
-    Row("empty answer",        Fault.empty(),                      "empty",             1, "gave an empty reply"),
+    Row("empty answer",        Fault.empty(),                      "empty",             2, "gave an empty reply"),
     Row("content filter",      Fault.content_filter("half of it"), "content_filter",    1, "withheld the reply"),
     Row("wrong key",           Fault.wrong_key(),                  "auth",              1, "Incorrect API key"),
     Row("unknown model",       Fault.unknown_model(),              "model_unavailable", 1, "does not exist"),
@@ -74,24 +75,21 @@ FAULTS = [
 by_fault = pytest.mark.parametrize("row", FAULTS, ids=str)
 
 
-@pytest.fixture(autouse=True)
-def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test of this module waits, unless its provider asks for it."""
-    without_waits(monkeypatch)
+@pytest.fixture
+def waits() -> list[float]:
+    """How long each further attempt was waited for, in seconds."""
+    return []
 
 
 @pytest.fixture
-def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """How long each further attempt was waited for, in seconds."""
-    waited: list[float] = []
-    pause = retry.pause
+def timing(waits: list[float]) -> Timing:
+    """Further attempts follow at once, unless a provider asks for a wait; `waits` has each."""
 
     async def note(seconds: float) -> None:
-        waited.append(seconds)
-        await pause(seconds)
+        waits.append(seconds)
+        await anyio.sleep(seconds)
 
-    monkeypatch.setattr(retry, "pause", note)
-    return waited
+    return replace(WITHOUT_WAITS, pause=note)
 
 
 def broken_model(provider: Provider, llm_home: Path, model: str, row: Row) -> str:
@@ -252,10 +250,9 @@ async def test_B6_retry_after_is_honoured(provider: Provider, service: Consortiu
 
 
 async def test_B6_a_wait_grows_and_varies_where_the_provider_does_not_say(
-    provider: Provider, service: ConsortiumService, waits: list[float], monkeypatch: pytest.MonkeyPatch
+    provider: Provider, service: ConsortiumService, waits: list[float]
 ) -> None:
-    monkeypatch.setattr(retry, "WAIT_INITIAL_SECONDS", 0.02)
-    monkeypatch.setattr(retry, "WAIT_JITTER_SECONDS", 0.01)
+    service.timing = replace(service.timing, first_retry=0.02, retry_jitter=0.01)
     provider.on("a", Fault.server_error())
     provider.on("arbiter", verdict())
 
@@ -265,7 +262,7 @@ async def test_B6_a_wait_grows_and_varies_where_the_provider_does_not_say(
     assert 0.02 <= first <= 0.03 and 0.04 <= second <= 0.05
 
 
-@pytest.mark.parametrize("seconds", [3600, 61])
+@pytest.mark.parametrize("seconds", [3600, 39600])
 async def test_a_provider_that_asks_for_long_is_not_waited_for_and_the_record_says_when_to_come_back(
     provider: Provider, service: ConsortiumService, waits: list[float], seconds: int
 ) -> None:
@@ -275,7 +272,7 @@ async def test_a_provider_that_asks_for_long_is_not_waited_for_and_the_record_sa
     run = await consulted(service, "a", "b")
 
     assert run.iterations[0].responses[0].retry_after_seconds == seconds
-    assert f"Try again in {seconds} seconds" in run.degraded[0]
+    assert f"Try again in {seconds} seconds. That is longer than this call can wait" in run.degraded[0]
     assert (waits, provider.count("a")) == ([], 1)
 
 
@@ -294,7 +291,7 @@ async def test_a_wait_that_does_not_fit_into_the_calls_time_is_not_begun(
 
 
 @pytest.mark.parametrize(
-    ("fault", "tried"), [(Fault.wrong_key(), 1), (Fault.server_error(), 3), (Fault.empty(), 1)], ids=str
+    ("fault", "tried"), [(Fault.wrong_key(), 1), (Fault.server_error(), 3), (Fault.empty(), 2)], ids=str
 )
 async def test_a_backup_answers_where_the_first_cannot_and_the_response_says_so(
     provider: Provider, service: ConsortiumService, fault: Fault, tried: int

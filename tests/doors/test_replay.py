@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 from mcp import Client
 
+from consortium_mcp._util.timing import Timing
 from consortium_mcp.cli import main
 from consortium_mcp.errors import ConsortiumError, InvalidConsortiumError, NotFoundError
 from consortium_mcp.records import Budget, Run, Usage
@@ -18,7 +19,7 @@ from consortium_mcp.server import build_server
 from consortium_mcp.service.replay import open_replay
 from consortium_mcp.service.runner import Runner
 from consortium_mcp.service.service import ConsortiumService
-from tests.consulted import consulted, is_judging, performed, without_waits
+from tests.consulted import WITHOUT_WAITS, consulted, is_judging, performed
 from tests.provider import Fault, Provider, Reply, Request
 from tests.scripted import asking, verdict_text
 from tests.server_process import read
@@ -28,17 +29,22 @@ pytestmark = pytest.mark.anyio
 MEMBERS = ("a", "b", "c", "d", "e", "llama3:8b")
 
 
+@pytest.fixture
+def timing() -> Timing:
+    """Further attempts follow at once, unless a provider asks for a wait."""
+    return WITHOUT_WAITS
+
+
 @pytest.fixture(autouse=True)
-def honest_arbiters(provider: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
+def honest_arbiters(provider: Provider) -> None:
     """Arbiters whose verdict depends on nothing but the question, and gets surer with each iteration."""
-    without_waits(monkeypatch)
     provider.on("arbiter", lambda request: judgement(request, "arbiter"))
     provider.on("plain-arbiter", lambda request: judgement(request, "plain-arbiter"))
 
 
 def judgement(request: Request, name: str) -> str:
     """A verdict in every form: the responses in the order in which they are shown."""
-    number = request.prompt.count("your synthesis in iteration") // 2 + 1
+    number = request.prompt.count("--- answer after iteration") + 1
     shown = request.prompt.count("--- end of response")
     fields: dict[str, Any] = {"best": 1, "ranking": list(range(1, shown + 1))}
     return verdict_text(f"{name} in {number} of {shown} responses", number / 4, **fields)

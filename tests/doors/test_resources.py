@@ -302,7 +302,7 @@ async def test_a_consult_whose_answers_are_five_megabytes_returns_their_beginnin
         answer = structured(result)
         came = await piece_at(client, f"{answer['run_uri']}/responses/i1-m1", len(LONG) // 2)
 
-    first = said(result).splitlines()[0]
+    first = said(result)[:500]
     assert answer["status"] == "exhausted" and LONG[:5_000] in answer["answer"]
     assert answer["run_uri"] in first and len(said(result)) < 30_000, first
     assert came

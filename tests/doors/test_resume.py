@@ -1,6 +1,5 @@
 """Runs that were killed go on where they stood: nothing finished is asked twice, and one process has each run."""
 
-import importlib
 import json
 import random
 import re
@@ -21,9 +20,9 @@ import anyio
 import anyio.to_thread
 import pytest
 
+from consortium_mcp._util.timing import Timing
 from consortium_mcp.errors import NotFoundError
 from consortium_mcp.records import Budget, CallResult, Run, Usage
-from consortium_mcp.service import runner as runner_module
 from consortium_mcp.service.runner import Runner
 from consortium_mcp.service.service import ConsortiumService
 from consortium_mcp.store import Store
@@ -397,9 +396,9 @@ async def test_two_runners_in_one_process_that_resume_a_run_make_each_call_once(
     provider: Provider,
     interrupted: str,
     open_service: Callable[..., ConsortiumService],
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(runner_module, "HEARTBEAT_SECONDS", 0.05)  # how soon the one hears of the other's end
+    one_service, other_service = open_service(), open_service()
+    one_service.timing = other_service.timing = Timing(heartbeat=0.05)  # how soon the one hears of the other's end
     gate = provider.gate(*MEMBERS)
     answers: list[str | None] = []
 
@@ -410,8 +409,8 @@ async def test_two_runners_in_one_process_that_resume_a_run_make_each_call_once(
         answers.append((await runner.load(interrupted)).answer)
 
     async with (
-        Runner(open_service()) as one,
-        Runner(open_service()) as other,
+        Runner(one_service) as one,
+        Runner(other_service) as other,
         anyio.create_task_group() as group,
     ):
         group.start_soon(resume, one)
@@ -551,9 +550,9 @@ async def test_the_tool_of_another_server_cancels_a_run(provider: Provider, path
 
 
 async def test_calls_in_flight_are_cut_when_the_lease_is_looked_at(
-    provider: Provider, service: ConsortiumService, monkeypatch: pytest.MonkeyPatch
+    provider: Provider, service: ConsortiumService
 ) -> None:
-    monkeypatch.setattr(importlib.import_module("consortium_mcp.service.service"), "LEASE_SECONDS", 0.2)
+    service.timing = Timing(lease_renewal=0.05)
     gate = provider.gate("a")
     run = service.opener.open_run(asking("Capital?", models=["a"], **ONCE))
     async with anyio.create_task_group() as group:
@@ -582,19 +581,13 @@ def test_a_run_whose_process_died_before_it_heard_of_its_cancellation_asks_nobod
 
 # late responses
 
-IMPATIENT = (
-    "from consortium_mcp.engine import members; members.MIN_GRACE_SECONDS = 0.05; members.GRACE_FACTOR = 0\n"
-    "from consortium_mcp.cli import main; main()"
-)
-"""The command, whose quorum waits for nobody: what takes 5 s otherwise."""
-
 
 def test_who_was_late_is_late_after_a_resume_and_joins_the_next_iteration(provider: Provider, path: Path) -> None:
     provider.on("arbiter", answer)
     for model in MEMBERS:
         provider.on(model, answer)
     hanging, judging = provider.gate("d"), provider.gate("arbiter")
-    process = start(*consult_command("Capital?", "--max-iterations", "2"), program=("-c", IMPATIENT))
+    process = start(*consult_command("Capital?", "--max-iterations", "2", "--patience-seconds", "1"))
     judging.wait_for(1)
     process.kill()
     ended(process)
@@ -661,9 +654,9 @@ async def test_get_run_goes_on_with_an_interrupted_run_and_says_that_it_runs(
 
 
 async def test_a_server_goes_on_with_all_interrupted_runs_and_with_those_that_are_interrupted_later(
-    provider: Provider, service: ConsortiumService, path: Path, monkeypatch: pytest.MonkeyPatch
+    provider: Provider, service: ConsortiumService, path: Path
 ) -> None:
-    monkeypatch.setattr(runner_module, "LEASE_SECONDS", 0.05)
+    service.timing = Timing(recovery=0.05)
     provider.on("arbiter", verdict("Paris"))
     opened = [service.opener.open_run(asking(f"Question {number}", models=["a"], **ONCE)) for number in range(26)]
     still_held = opened[-1].run_id

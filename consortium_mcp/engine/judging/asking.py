@@ -4,12 +4,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from consortium_mcp.engine.judging.origin import Origin, origin_of
 from consortium_mcp.engine.judging.question import question, repair
-from consortium_mcp.engine.judging.reader import outside_thinking, read_fields, text_of
+from consortium_mcp.engine.judging.reader import read_fields, text_of
 from consortium_mcp.engine.members import CallModel
 from consortium_mcp.engine.trust import order_held
 from consortium_mcp.records import CallResult, CallSpec, Iteration, Measures, Run, Verdict
 from consortium_mcp.records.consortium import OWN_ANSWER, alternatives
+from consortium_mcp.text.thinking import outside_thinking
 
 ReadsSchema = Callable[[str], bool]
 """Whether the model of that name supports schemas."""
@@ -29,8 +31,8 @@ class Form:
     schema: Callable[[int], dict[str, Any]]
     """What is asked of models that support schemas, about so many responses; descriptions stand in for words."""
 
-    read: Callable[[str, Iteration], Verdict | None]
-    """Reads a reply; None when it holds no verdict in this form."""
+    read: Callable[[str, Iteration, Origin], Verdict | None]
+    """Reads a reply of an author of whom this is known; None when it holds no verdict in this form."""
 
     takes_text: bool = True
     """Whether a reply without the form is taken as the synthesis itself."""
@@ -68,7 +70,7 @@ async def _verdict_of(
     if not result.ok:
         return iteration.model_copy(update={"arbiter_error": result.error, "raw_verdict": result.text})
     reply = result.text or ""
-    verdict = form.read(reply, iteration)
+    verdict = form.read(reply, iteration, origin_of(run, iteration, asked.call_id))
     if verdict is None or verdict.confidence is None:
         verdict = await _repaired(run, iteration, asked, reply, verdict, call, form)
     if verdict and verdict.problem and result.error_kind == "truncated":
@@ -100,9 +102,10 @@ async def _repaired(
     """The verdict after the second asking: the first one's text wins where it could be read."""
     problem = verdict.problem if verdict and verdict.problem else "no verdict in the form asked for"
     result: CallResult = await call(repair(run, asked, form.template, reply, problem))
-    second = form.read(result.text or "", iteration) if result.ok else None
+    origin = origin_of(run, iteration, asked.call_id)
+    second = form.read(result.text or "", iteration, origin) if result.ok else None
     if verdict is None:
-        is_form = read_fields(reply, "synthesis", iteration.responses) is not None  # in form, but not valid
+        is_form = read_fields(reply, "synthesis", origin) is not None  # in form, but not valid
         text = text_of(outside_thinking(reply)) if form.takes_text and not is_form else ""
         problem = "the arbiter's reply is not in the form asked for; its text is taken as it is"
         return second or (Verdict(synthesis=text, problem=problem) if text else None)

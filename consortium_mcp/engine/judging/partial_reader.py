@@ -7,7 +7,7 @@ from pydantic_core import from_json
 from consortium_mcp.engine.judging.reader import text_of
 from consortium_mcp.text.thinking import strip_thinking
 
-_OPENING = re.compile(r"\s*<synthesis_output>\s*<synthesis>", re.IGNORECASE)
+_OPENING = re.compile(r"\s*<(?:verdict|synthesis_output)\b[^<>]*>\s*<synthesis>", re.IGNORECASE)
 _TAG = re.compile(r"<(?:/?[a-z_]|/?$)", re.IGNORECASE)
 
 

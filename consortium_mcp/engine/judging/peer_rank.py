@@ -6,6 +6,7 @@ from fractions import Fraction
 import anyio
 
 from consortium_mcp.engine.judging.asking import ReadsSchema
+from consortium_mcp.engine.judging.origin import origin_of
 from consortium_mcp.engine.judging.pick_and_rank import ballot_schema
 from consortium_mcp.engine.judging.question import question
 from consortium_mcp.engine.judging.reader import numbers_of, read_fields
@@ -71,7 +72,7 @@ async def _ballot(
         run, iteration, others, "rank", schema, role=f"peer{place}", model=voter.model, label=f"{voter.label} (peer)"
     )
     result = await call(asked)
-    fields = read_fields(result.text or "", "ranking", iteration.responses) if result.ok else None
+    fields = read_fields(result.text or "", "ranking", origin_of(run, iteration, asked.call_id)) if result.ok else None
     numbers = list(dict.fromkeys(numbers_of(fields["ranking"]))) if fields else []
     if not all(1 <= number <= len(others) for number in numbers):
         return []

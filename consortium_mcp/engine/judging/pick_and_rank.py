@@ -3,6 +3,7 @@
 from typing import Any
 
 from consortium_mcp.engine.judging.asking import Form
+from consortium_mcp.engine.judging.origin import Origin
 from consortium_mcp.engine.judging.reader import (
     areas_of,
     confidence_of,
@@ -22,16 +23,16 @@ def _schema(main: str, definition: dict[str, Any]) -> dict[str, Any]:
     return {**VERDICT_SCHEMA, "properties": {main: definition, **others}, "required": [main, *others]}
 
 
-def read_pick(reply: str, iteration: Iteration) -> Verdict | None:
+def read_pick(reply: str, iteration: Iteration, origin: Origin) -> Verdict | None:
     """Read which response was picked; a number that was not shown makes the verdict invalid."""
-    fields = read_fields(reply, "best", iteration.responses)
+    fields = read_fields(reply, "best", origin)
     numbers = numbers_of(fields.get("best")) if fields else []
     return _verdict(fields or {}, iteration, numbers[:1]) if len(numbers) == 1 else None
 
 
-def read_ranking(reply: str, iteration: Iteration) -> Verdict | None:
+def read_ranking(reply: str, iteration: Iteration, origin: Origin) -> Verdict | None:
     """Read the order of the responses, best first; each that was shown must stand in it once, and no other."""
-    fields = read_fields(reply, "ranking", iteration.responses)
+    fields = read_fields(reply, "ranking", origin)
     numbers = numbers_of(fields.get("ranking")) if fields else []
     complete = sorted(numbers) == list(range(1, len(iteration.shown_order) + 1))
     return _verdict(fields or {}, iteration, numbers) if complete else None

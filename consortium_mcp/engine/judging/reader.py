@@ -3,16 +3,16 @@
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
-from consortium_mcp.records import MemberResponse
+from consortium_mcp.engine.judging.origin import Origin
 from consortium_mcp.text.confidence import Confidence, read_confidence
-from consortium_mcp.text.templates import load_template, storable
-from consortium_mcp.text.thinking import strip_thinking
+from consortium_mcp.text.templates import storable
+from consortium_mcp.text.thinking import outside_thinking
 
 _FIELDS = "synthesis|best|ranking|confidence|analysis|dissent|needs_iteration|refinement_areas"
-_BLOCK = re.compile(r"<(?P<closing>/?)(?P<name>synthesis_output)\b[^<>]*>", re.IGNORECASE)
+_BLOCK = re.compile(r"<(?P<closing>/?)(?P<name>verdict|synthesis_output)\b[^<>]*>", re.IGNORECASE)
 _FIELD = re.compile(rf"<(?P<closing>/?)(?P<name>{_FIELDS})\b[^<>]*>", re.IGNORECASE)
 # What stands between the tags ends at the next opening one, so that a thousand unclosed ones are read but once.
 _AREA = re.compile(r"<area>((?:(?!<area>).)*?)</area>", re.IGNORECASE | re.DOTALL)
@@ -43,39 +43,21 @@ class TagPair(NamedTuple):
 T = TypeVar("T", Span, TagPair)
 
 
-def read_fields(reply: str, main: str, responses: Sequence[MemberResponse] = ()) -> dict[str, Any] | None:
-    """The fields of the last well-formed verdict; None when there is none.
+def read_fields(reply: str, main: str, origin: Origin) -> dict[str, Any] | None:
+    """The fields of the last verdict that carries the mark, else of the last one of the author's own; None without.
 
-    What stands word for word in one of the responses is a quotation of it, and what stands so in our own question an
-    echo; both are passed over, single fields among tags too. What stands inside a verdict's fields is text, never a
-    further verdict.
+    What stands in the same words in a text that the author read is a quotation of it, and what stands so in our own
+    question an echo; both are passed over, single fields among tags too. What stands inside a verdict's fields is text,
+    never a further verdict.
 
     Args:
         main: the field without which it is no verdict: `synthesis`, `best` or `ranking`.
-        responses: those that the arbiter was shown.
     """
     reply = outside_thinking(reply)
-    said = [squeezed(response.text or "") for response in responses]
-    said += [squeezed(load_template(f"{form}_tags").template) for form in ("verdict", "pick", "rank")]
-
-    def is_quoted(text: str) -> bool:
-        text = squeezed(text)
-        return any(text in one for one in said)
-
-    for found in reversed(_outermost([*_json_verdicts(reply, main), *_tagged_verdicts(reply, main, is_quoted)])):
-        if not is_quoted(reply[found.start : found.end]):
-            fields: dict[str, Any] = found.fields
-            return fields
-    return None
-
-
-def outside_thinking(reply: str) -> str:
-    """The reply without its thinking; one that is JSON as a whole has none, whatever its strings speak of."""
-    try:
-        _DECODER.decode(reply)
-    except (ValueError, RecursionError):
-        return strip_thinking(reply)
-    return reply
+    found = _outermost([*_json_verdicts(reply, main), *_tagged_verdicts(reply, main, origin)])
+    marked = [one for one in found if origin.is_marked(reply[one.start : one.end])]
+    own = marked or [one for one in found if not origin.is_quoted(reply[one.start : one.end])]
+    return own[-1].fields if own else None
 
 
 def _json_verdicts(reply: str, main: str) -> list[Span]:
@@ -94,8 +76,8 @@ def _json_verdicts(reply: str, main: str) -> list[Span]:
     return found
 
 
-def _tagged_verdicts(reply: str, main: str, is_quoted: Callable[[str], bool]) -> list[Span]:
-    """Every outermost `<synthesis_output>` block with the main field; without such a block, the bare fields.
+def _tagged_verdicts(reply: str, main: str, origin: Origin) -> list[Span]:
+    """Every outermost block with the main field; without such a block, the bare fields.
 
     Bare fields are the arbiter's only where they are not quoted; a block is somebody else's when all of it is, up to
     its main field and its confidence.
@@ -104,18 +86,19 @@ def _tagged_verdicts(reply: str, main: str, is_quoted: Callable[[str], bool]) ->
     for block in _pairs(_BLOCK, reply)[-_MOST_PAIRS:]:
         pairs = _pairs(_FIELD, reply, block.inside)[-_MOST_PAIRS:]
         decisive = [pair.end for pair in pairs if pair.name in (main, "confidence")]
-        if decisive and not is_quoted(reply[block.start : max(decisive)]):
-            verdicts.append(Span(block.start, block.end, _fields(reply, pairs, is_quoted)))
+        is_own = decisive and not origin.is_quoted(reply[block.start : max(decisive)])
+        if is_own or origin.is_marked(reply[block.start : block.inside.start]):
+            verdicts.append(Span(block.start, block.end, _fields(reply, pairs, origin)))
     bare = [] if verdicts else _pairs(_FIELD, reply)[-_MOST_PAIRS:]
-    if pairs := [pair for pair in bare if not is_quoted(reply[pair.start : pair.end])]:
-        verdicts = [Span(pairs[0].start, pairs[-1].end, _fields(reply, pairs, is_quoted))]
+    if pairs := [pair for pair in bare if not origin.is_quoted(reply[pair.start : pair.end])]:
+        verdicts = [Span(pairs[0].start, pairs[-1].end, _fields(reply, pairs, origin))]
     return [verdict for verdict in verdicts if verdict.fields.get(main)]
 
 
-def _fields(reply: str, pairs: Sequence[TagPair], is_quoted: Callable[[str], bool]) -> dict[str, Any]:
+def _fields(reply: str, pairs: Sequence[TagPair], origin: Origin) -> dict[str, Any]:
     """The text of each field; of one that stands there twice, the last one that is not quoted."""
     repeated = {name for name, count in Counter(pair.name for pair in pairs).items() if count > 1}
-    own = [pair for pair in pairs if pair.name not in repeated or not is_quoted(reply[pair.start : pair.end])]
+    own = [pair for pair in pairs if pair.name not in repeated or not origin.is_quoted(reply[pair.start : pair.end])]
     return {pair.name: reply[pair.inside].strip() for pair in own}
 
 

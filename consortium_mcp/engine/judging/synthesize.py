@@ -3,6 +3,7 @@
 from typing import Any
 
 from consortium_mcp.engine.judging.asking import Form
+from consortium_mcp.engine.judging.origin import Origin
 from consortium_mcp.engine.judging.partial_reader import beginning_of_synthesis
 from consortium_mcp.engine.judging.reader import (
     areas_of,
@@ -65,13 +66,13 @@ VERDICT_SCHEMA: dict[str, Any] = {
 """What is asked of models that support schemas; the descriptions stand in for words in the question."""
 
 
-def read_verdict(reply: str, iteration: Iteration, kind: type = str) -> Verdict | None:
+def read_verdict(reply: str, iteration: Iteration, origin: Origin, kind: type = str) -> Verdict | None:
     """Read the last well-formed verdict of a reply; None when there is none.
 
     Args:
         kind: what the synthesis must be: text, or `dict` where it follows a schema of the caller's.
     """
-    fields = read_fields(reply, "synthesis", iteration.responses)
+    fields = read_fields(reply, "synthesis", origin)
     if fields is None or not isinstance(fields["synthesis"], kind):
         return None
     confidence = confidence_of(fields)
@@ -128,6 +129,6 @@ def following(schema: dict[str, Any]) -> Form:
     return Form(
         template="verdict",
         schema=lambda shown: verdict,
-        read=lambda reply, iteration: read_verdict(reply, iteration, dict),
+        read=lambda reply, iteration, origin: read_verdict(reply, iteration, origin, dict),
         takes_text=False,
     )

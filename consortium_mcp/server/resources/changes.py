@@ -8,6 +8,7 @@ import anyio
 from mcp.server.subscriptions import ResourcesListChanged, ResourceUpdated, ServerEvent, ToolsListChanged
 
 from consortium_mcp._util.caller import calling
+from consortium_mcp._util.timing import DEFAULT_TIMING, Timing
 from consortium_mcp.errors import StoreUnusableError
 from consortium_mcp.records.uris import CONSORTIUMS, RUNS, STATS, consortium_uri, iteration_uri, run_uri, transcript_uri
 from consortium_mcp.server.resources.listeners import Listeners
@@ -16,19 +17,14 @@ from consortium_mcp.store.change_markers import NOTHING, ChangeMarkers
 
 logger = logging.getLogger(__name__)
 
-BUSY_SECONDS = 0.5
-"""How often the database is looked at while somebody listens and a run is under way."""
-
-IDLE_SECONDS = 2.0
-"""How often while somebody listens and none is."""
-
 
 class Changes:
     """Looks at the database while somebody listens, and announces what is new."""
 
-    def __init__(self, store: Store, listeners: Listeners) -> None:
+    def __init__(self, store: Store, listeners: Listeners, timing: Timing = DEFAULT_TIMING) -> None:
         self.listeners = listeners
         self._store = store
+        self._timing = timing
         self._turn = anyio.Lock()
         self._version = 0
         self._seen: dict[str | None, ChangeMarkers] = {}
@@ -53,7 +49,7 @@ class Changes:
     def _pause(self) -> float:
         """How long until the next look; runs count only of callers who still listen."""
         seen = [self._seen.get(caller, NOTHING) for caller in self.listeners.callers()]
-        return BUSY_SECONDS if any(marks.under_way for marks in seen) else IDLE_SECONDS
+        return self._timing.look_busy if any(marks.under_way for marks in seen) else self._timing.look_idle
 
     async def _look(self) -> None:
         """Announce what was written since the last look; what nobody listened to then is said late, not lost."""
