@@ -164,6 +164,8 @@ def field_option(name: str, kind: type[Request], help_text: str | None = None) -
     """
     field = kind.model_fields[name]
     flag = f"--{name.replace('_', '-')}"
+    if name == "llm_options":
+        return _llm_options(help_text or str(field.description))
     spellings = _SPELLINGS.get(name, (flag,))
     known = "" if field.default is None else f" [{_word(field.default)}]"
     return click.option(
@@ -176,6 +178,15 @@ def field_option(name: str, kind: type[Request], help_text: str | None = None) -
         shell_complete=_COMPLETIONS.get(name),
         help=help_text or f"{field.description}{known}",
     )
+
+
+def _llm_options(help_text: str) -> Callable[[F], F]:
+    """`-o NAME VALUE`, as often as there are options; each model's own option class reads the value, as in llm."""
+
+    def gather(_: click.Context, __: click.Parameter, pairs: tuple[tuple[str, str], ...]) -> dict[str, str] | None:
+        return dict(pairs) or None
+
+    return click.option("-o", "--option", "llm_options", nargs=2, multiple=True, callback=gather, help=help_text)
 
 
 def _type_of(field: FieldInfo) -> "click.ParamType[Any]":

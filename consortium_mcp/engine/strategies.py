@@ -23,6 +23,10 @@ OTHERS_LIMIT = 24_000
 """Characters of all the others' responses that a member is shown in a debate."""
 
 
+MOST_SEEDS = 2**31
+"""Seeds are below it: models take 32 bits with a sign."""
+
+
 @dataclass(frozen=True)
 class Strategy:
     """Who is asked what."""
@@ -119,7 +123,8 @@ def _asks(run: Run, prompt_of: Callable[[str], str]) -> list[Ask]:
             model=member.model,
             prompt="",
             system=system_text(run.consortium, member, run.output_schema),
-            options=member.options,
+            options=run.consortium.options_of(member),
+            seed=(run.shuffle_seed + instance) % MOST_SEEDS if member.count > 1 else None,
             response=member.response,
         )
         for member, instance in instances(run.consortium)

@@ -124,6 +124,9 @@ class Ask(FrozenModel):
     options: dict[str, JsonValue]
     """llm options for this call."""
 
+    seed: int | None = None
+    """What tells it from the other instances of its member, for a model that takes a seed; None for a single one."""
+
     response: str | None = None
     """What it says, where nobody has to be asked; None asks the model."""
 
@@ -159,6 +162,9 @@ class CallSpec(FrozenModel):
 
     options: dict[str, JsonValue] = {}
     """llm options for this call."""
+
+    seed: int | None = None
+    """The seed, where the model takes one and the options name none; None leaves it to the model."""
 
     output_schema: dict[str, Any] | None = None
     """The JSON schema that the reply must follow; None means free text."""
