@@ -154,9 +154,11 @@ def _missing(run: Run, responses: Sequence[MemberResponse]) -> list[str]:
         sentences.append(f"Only {why}.")
     if silent := [response.label for response in failed if response.late]:
         sentences.append(f"No longer waited for, because silent: {', '.join(silent)}.")
+    if broken_off := [response.label for response in failed if response.error_kind == "broken_off" and response.text]:
+        sentences.append(f"Broken off, kept in part and not judged: {', '.join(broken_off)}.")
     if cut:
         sentences.append(f"Cut at their length limit: {', '.join(cut)}.")
-    return sentences
+    return [*sentences, *(f"{response.label}: {response.note}" for response in responses if response.note)]
 
 
 def _unread(run: Run, verdict: Verdict) -> list[str]:

@@ -226,6 +226,10 @@ def _iteration_sections(iteration: Iteration) -> Iterator[Section]:
     for response in iteration.responses:
         heading = f"{response.label}{_options_text(response.options)} ({outcome_text(response)})"
         yield Section(3, heading, response.text or response.error or "no text")
+        if response.text and response.error:
+            yield Section(4, "Why it is not whole", response.error)
+        if response.thinking:
+            yield Section(4, "Thinking", response.thinking)
     if iteration.verdict is not None:
         yield from _verdict_sections(iteration, iteration.verdict)
     if iteration.verdict is None and iteration.arbiter_error:
