@@ -186,7 +186,9 @@ def _llm_options(help_text: str) -> Callable[[F], F]:
     def gather(_: click.Context, __: click.Parameter, pairs: tuple[tuple[str, str], ...]) -> dict[str, str] | None:
         return dict(pairs) or None
 
-    return click.option("-o", "--option", "llm_options", nargs=2, multiple=True, callback=gather, help=help_text)
+    return click.option(
+        "-o", "--option", "llm_options", metavar="NAME VALUE", nargs=2, multiple=True, callback=gather, help=help_text
+    )
 
 
 def _type_of(field: FieldInfo) -> "click.ParamType[Any]":

@@ -127,7 +127,7 @@ class Ask(FrozenModel):
     """llm options for this call."""
 
     seed: int | None = None
-    """What tells it from the other instances of its member, for a model that takes a seed; None for a single one."""
+    """The instance's seed, for a model that takes one; None for the only instance of its member."""
 
     response: str | None = None
     """What it says, where nobody has to be asked; None asks the model."""
