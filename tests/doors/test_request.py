@@ -44,6 +44,7 @@ GIVEN: dict[str, Any] = {
     "min_responses": 1,
     "on_partial": "fail",
     "ask": "adaptive",
+    "llm_options": {"stop": "END"},
 }
 """A value of each rule that is not its default; an embedding model has to be installed to be of use."""
 
@@ -114,6 +115,9 @@ def options(fields: dict[str, Any]) -> list[str]:
     """Fields as a person types them."""
     typed: list[str] = []
     for name, value in fields.items():
+        if isinstance(value, dict):
+            typed += [word for option, given in value.items() for word in ("-o", option, str(given))]
+            continue
         flag = name.replace("_", "-")
         typed += [f"--{flag}", str(value)] if not isinstance(value, bool) else [f"--{'' if value else 'no-'}{flag}"]
     return typed
@@ -133,7 +137,8 @@ async def by_command(service: ConsortiumService, fields: dict[str, Any]) -> None
 
 
 async def by_llm(service: ConsortiumService, fields: dict[str, Any]) -> None:
-    words = [word for name, value in fields.items() for word in ("-o", name, str(value))]
+    said = {name: json.dumps(value) if isinstance(value, dict) else str(value) for name, value in fields.items()}
+    words = [word for name, value in said.items() for word in ("-o", name, value)]
     done = await anyio.to_thread.run_sync(lambda: run_llm("-m", "panel", "Capital?", *words))
     assert done.returncode == 0, done.stderr
 

@@ -63,7 +63,8 @@ class StrictServer(MCPServer[Any]):
         """The tools as short as they can be said, as JSON: what our file must hold."""
         await self.menu.look_up()
         rules = self.menu.rules()
-        spelled_out = {"Consortium"}  # its fields are those that save_consortium takes
+        # A consortium's fields are those that save_consortium takes, and a plan's text says all of it.
+        spelled_out = {"Consortium", "Estimate"}
         short = [
             tool.model_copy(
                 update={
