@@ -9,14 +9,16 @@ import click
 import llm
 from llm.parts import ReasoningPart, TextPart
 
-from consortium_mcp.api import Event, consult_events, iterate
+from consortium_mcp._util.iterating import UnreadError, iterate
+from consortium_mcp._util.output import has_no_reader
+from consortium_mcp.api import Event, consult_events
 from consortium_mcp.errors import ConsortiumError
 from consortium_mcp.models.catalogue import load_catalogue
 from consortium_mcp.records import AnswerPiece, Progress, Run, Turn
 from consortium_mcp.reports.markdown import answer_text
 from consortium_mcp.service.service import ConsortiumService
 from consortium_mcp.settings import Settings
-from consortium_mcp.text.templates import fill
+from consortium_mcp.text.member_system import own_system_prompt
 
 WITHDRAWN = "[What stands above broke off; this is the answer.]"
 """Said where pieces of an answer were shown that turned out not to be its beginning."""
@@ -27,7 +29,8 @@ def reply(name: str, prompt: llm.Prompt, response: llm.Response, settings: Setti
     answer = _Answer(response)
     try:
         question, terms = _asked(name, prompt)
-        with closing(iterate(lambda: consult_events(question, settings=settings, **terms))) as events:
+        consulted = iterate(lambda: consult_events(question, settings=settings, **terms), _is_unread)
+        with closing(consulted) as events:
             for event in events:
                 if isinstance(event, Progress) and not answer.shown and sys.stderr.isatty():
                     click.echo(event.message, err=True)
@@ -35,6 +38,10 @@ def reply(name: str, prompt: llm.Prompt, response: llm.Response, settings: Setti
                     yield piece
     except ConsortiumError as error:
         raise llm.ModelError(str(error)) from error
+    except UnreadError as error:
+        raise llm.ModelError(
+            "The reader of stdout has left. The run is kept: `consortium-mcp runs --status interrupted` lists it."
+        ) from error
 
 
 async def async_reply(
@@ -50,6 +57,11 @@ async def async_reply(
                     yield piece
     except ConsortiumError as error:
         raise llm.ModelError(str(error)) from error
+
+
+def _is_unread() -> bool:
+    """Whether this is a command that prints what llm gives it, and the reader of its stdout has left."""
+    return click.get_current_context(silent=True) is not None and has_no_reader(sys.stdout)
 
 
 def list_problems(settings: Settings | None) -> Mapping[str, str | None]:
@@ -114,7 +126,7 @@ def _asked(name: str, prompt: llm.Prompt) -> tuple[str, dict[str, Any]]:
     earlier = [text for role, text in said if role == "system"]
     if system := prompt.system or terms.get("system_prompt") or "".join(earlier[-1:]):
         # As a member of another consortium it is told what every member is; its own system prompt says more.
-        terms["system_prompt"] = None if system == fill("member_system") else system
+        terms["system_prompt"] = own_system_prompt(system)
     return said[-1][1], terms
 
 

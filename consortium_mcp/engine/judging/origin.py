@@ -48,5 +48,5 @@ def origin_of(run: Run, iteration: Iteration, call_id: CallId) -> Origin:
 
 def read_texts(texts: list[str]) -> tuple[str, ...]:
     """What `unquoted` leaves of each text that was read, and of our own question."""
-    asked = [load_template(f"{form}_tags").template for form in FORMS]
+    asked = [load_template(f"{form}_tags", short).template for form in FORMS for short in (False, True)]
     return tuple(unquoted(text) for text in (*texts, *asked) if text)
