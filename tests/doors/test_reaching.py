@@ -112,5 +112,5 @@ def test_doctor_says_live_which_servers_accept_connections(provider: Provider, l
     models: list[dict[str, Any]] = json.loads((llm_home / "extra-openai-models.yaml").read_text())
     hosts = {line["model_id"]: line["api_base"].split("/")[2] for line in models}
 
-    assert [line["state"] for line in about(f"Live: {hosts['a']}", "--live")] == ["ok"]
-    assert [line["state"] for line in about(f"Live: {hosts['gone']}", "--live")] == ["warning"]
+    assert [line["state"] for line in about(f"Server: {hosts['a']}", "--live")] == ["ok"]
+    assert [line["state"] for line in about(f"Server: {hosts['gone']}", "--live")] == ["warning"]

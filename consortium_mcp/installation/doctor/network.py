@@ -44,7 +44,7 @@ async def reach_servers() -> list[Check]:
 
 
 async def _reached(host: str, port: int) -> Check:
-    about = f"Live: {host}:{port}"
+    about = f"Server: {host}:{port}"
     try:
         with anyio.fail_after(REACH_SECONDS):
             stream = await anyio.connect_tcp(host, port)
