@@ -1,8 +1,9 @@
 """A run as text for people and models: the short answer, and the whole transcript as Markdown."""
 
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from consortium_mcp.engine.judging import judging_methods
 from consortium_mcp.engine.judging.vote import margin
@@ -45,7 +46,9 @@ def answer_text(run: Run, between: str = "\n") -> str:
 
 def plan_text(plan: Estimate) -> str:
     """A plan in a few lines."""
-    who = ", ".join(f"{row.model} ({row.role}) {row.per_iteration}x per iteration" for row in plan.calls)
+    who = ", ".join(
+        f"{row.model}{_options_text(row.options)} ({row.role}) {row.per_iteration}x per iteration" for row in plan.calls
+    )
     cost = "unknown" if plan.cost_usd is None else f"${plan.cost_usd[0]:.4f} to ${plan.cost_usd[1]:.4f}"
     lines = [
         f"Would ask: {who}.",
@@ -56,6 +59,11 @@ def plan_text(plan: Estimate) -> str:
     if plan.asked_first:
         lines.insert(1, f"First only {', '.join(plan.asked_first)}; further calls only on disagreement.")
     return "\n".join(lines)
+
+
+def _options_text(options: Mapping[str, Any]) -> str:
+    """llm options as they are written after a model's name; empty without any."""
+    return f" {json.dumps(options, ensure_ascii=False)}" if options else ""
 
 
 def about_answer(run: Run) -> str:
@@ -225,7 +233,7 @@ def sections(run: Run) -> Iterator[Section]:
 def _iteration_sections(iteration: Iteration) -> Iterator[Section]:
     yield Section(2, f"Iteration {iteration.number}", "")
     for response in iteration.responses:
-        heading = f"{response.label} ({outcome_text(response)})"
+        heading = f"{response.label}{_options_text(response.options)} ({outcome_text(response)})"
         yield Section(3, heading, response.text or response.error or "no text")
         if response.text and response.error:
             yield Section(4, "Why it is not whole", response.error)

@@ -71,7 +71,8 @@ def _response_of(row: sqlite3.Row, late: bool, until: str | None = None) -> Memb
     result = result_of(row) if has_result else None
     waited_ms = ms_between(row["begun_utc"], until)
     call_id, label, model = CallId(row["call_id"]), row["label"], row["model"]
-    return MemberResponse.of(call_id, label, model, result, late, row["cost_usd"], waited_ms)
+    response = MemberResponse.of(call_id, label, model, result, late, row["cost_usd"], waited_ms)
+    return response.model_copy(update={"options": json.loads(row["options"])})
 
 
 def _response_in(calls: dict[str, sqlite3.Row], call_id: str, late: bool, until: str | None) -> MemberResponse:
