@@ -18,6 +18,7 @@ from pydantic import JsonValue, ValidationError
 
 from consortium_mcp._util.lazy import llm, llm_plugins
 from consortium_mcp.errors import ConsortiumError, ModelUnavailableError
+from consortium_mcp.models.default_options import load_default_options
 from consortium_mcp.records.consortium import CLIENT
 from consortium_mcp.settings import Settings, using
 from consortium_mcp.text.masking import masked
@@ -100,10 +101,30 @@ class ModelEntry:
             return f"llm's keys in {llm.user_dir() / 'keys.json'} cannot be read ({error}); correct the file."
         return None
 
-    def check_options(self, options: dict[str, JsonValue]) -> None:
-        """Raise ModelUnavailableError where the model does not take these options."""
+    @cached_property
+    def default_options(self) -> dict[str, JsonValue]:
+        """What `llm models options set` says of the model."""
+        return load_default_options(self.model_id)
+
+    def options_for(self, options: Mapping[str, JsonValue], seed: int | None = None) -> dict[str, JsonValue]:
+        """The options of a call, as the model's option class reads them: llm's defaults, then those that are named.
+
+        Args:
+            seed: for a model that takes one, where neither names it; None leaves it to the model.
+        """
+        named = {**self.default_options, **options}
+        if seed is not None and "seed" in self.model.Options.model_fields:
+            named = {"seed": seed, **named}
         try:
-            self.model.Options(**options)
+            read: dict[str, JsonValue] = self.model.Options(**named).model_dump(mode="json", include=set(named))
+        except ValidationError:  # of a plugin that has changed since; the model itself says so when it is asked
+            return named
+        return read
+
+    def check_options(self, options: dict[str, JsonValue]) -> None:
+        """Raise ModelUnavailableError where the model does not take these options, llm's defaults among them."""
+        try:
+            self.model.Options(**{**self.default_options, **options})
         except ValidationError as error:
             wrong = error.errors()[0]
             name = ".".join(str(part) for part in wrong["loc"])
@@ -115,6 +136,10 @@ class ModelEntry:
 
 class ClientEntry(ModelEntry):
     """The calling client's own model: no model of llm's, asked over the connection by which its caller reaches us."""
+
+    def options_for(self, options: Mapping[str, JsonValue], seed: int | None = None) -> dict[str, JsonValue]:
+        """What the call names; a client takes no seed."""
+        return dict(options)
 
     supports_schema = False
     max_parallel_calls = None

@@ -78,6 +78,9 @@ class Rules(FrozenModel):
     ask: Asking = "all"
     """All at once, or the cheapest first and more only on disagreement."""
 
+    llm_options: dict[str, Any] | None = None
+    """Options of all members and the arbiter; a member's own win."""
+
     def given_rules(self) -> dict[str, Any]:
         """The rules that were given, without those that stand at their default because nothing was said."""
         return {name: getattr(self, name) for name in Rules.model_fields if name in self.model_fields_set}

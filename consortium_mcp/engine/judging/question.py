@@ -5,6 +5,8 @@ import random
 from collections.abc import Sequence
 from typing import Any
 
+from pydantic import JsonValue
+
 from consortium_mcp.engine.quoting import cut_to, fenced, limit_of, unmarked
 from consortium_mcp.records import CallId, CallSpec, Iteration, MemberResponse, Run
 from consortium_mcp.records.consortium import Member, alternatives, instances
@@ -58,8 +60,15 @@ def question(
             quoted="\n".join(text for text in _quoted(run, iteration, shown, short) if text),
             form=_form(form, schema is not None, short, mark),
         ),
+        options=_options(run, call["model"]),
         output_schema=schema and (_decision_first(schema) if short else _marked(schema, mark)),
     )
+
+
+def _options(run: Run, model: str) -> dict[str, JsonValue]:
+    """The arbiter's llm options; of a member that judges, those of all."""
+    rules = run.consortium
+    return rules.options_of(None) if model == rules.arbiter else dict(rules.llm_options or {})
 
 
 def repair(run: Run, asked: CallSpec, form: str, reply: str, problem: str) -> CallSpec:
