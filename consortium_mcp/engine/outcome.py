@@ -19,7 +19,7 @@ def closed(run: Run) -> Run:
         answer: dict[str, Any] = {
             "selected_iteration": best.number,
             "answer": best.verdict.synthesis,
-            "confidence": best.verdict.confidence,
+            "confidence": best.confidence,
             "dissent": best.verdict.dissent,
             "degraded": (
                 *_stopped(run),

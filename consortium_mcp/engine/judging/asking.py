@@ -9,9 +9,9 @@ from consortium_mcp.engine.judging.question import question, repair
 from consortium_mcp.engine.judging.reader import read_fields, text_of
 from consortium_mcp.engine.judging.shortening import asked_in_full_or_shortened
 from consortium_mcp.engine.members import CallModel
+from consortium_mcp.engine.trust import order_held
 from consortium_mcp.records import CallResult, CallSpec, Iteration, Measures, Run, Verdict
 from consortium_mcp.records.consortium import OWN_ANSWER, alternatives
-from consortium_mcp.text.comparing import agreement
 from consortium_mcp.text.thinking import outside_thinking
 
 ReadsSchema = Callable[[str], bool]
@@ -20,9 +20,6 @@ ReadsSchema = Callable[[str], bool]
 
 ORDER_MARGIN = 0.05
 """How close to the threshold a confidence must be for the order of the responses to be worth a further call."""
-
-ORDER_AGREEMENT = 0.8
-"""How far two syntheses must agree to count as the same verdict."""
 
 
 @dataclass(frozen=True)
@@ -106,8 +103,7 @@ async def _with_order_checked(
     again = await _verdict_of(run, reversed_order, arbiter, "arbiter/reversed", call, reads_schema, form)
     if again.verdict is None:
         return judged
-    same = agreement(again.verdict.synthesis, verdict.synthesis) >= ORDER_AGREEMENT
-    return judged.model_copy(update={"measures": Measures(order_held=same)})
+    return judged.model_copy(update={"measures": Measures(order_held=order_held(verdict, again.verdict))})
 
 
 async def _repaired(

@@ -11,8 +11,11 @@ from consortium_mcp.engine.quoting import cut_to, fenced, limit_of, unmarked
 from consortium_mcp.records import CallId, CallSpec, Iteration, MemberResponse, Run
 from consortium_mcp.records.consortium import Member, alternatives, instances
 from consortium_mcp.records.roles import role_text
-from consortium_mcp.text.templates import fill
+from consortium_mcp.text.templates import clip, fill
 from consortium_mcp.text.thinking import outside_thinking
+
+REMINDER_LIMIT = 400
+"""Characters of the prompt that a very small model reads once more."""
 
 _INDEPENDENT = "Each model wrote its response without seeing the others."
 _INFLUENCED = "The models may have seen answers of earlier iterations, so that they agree says less."
@@ -50,13 +53,6 @@ def question(
     """
     short = run.gets_short_texts(call["model"])
     limit = limit_of(short) if most is None else min(most, limit_of(short))
-    quoted = [
-        *_conversation(run, limit),
-        fenced("prompt", run.prompt, run),
-        *_instructions(run, iteration, shown, short),
-        *_responses(run, iteration, shown, limit),
-        *_earlier(run, limit),
-    ]
     call_id = CallId.of(iteration.number, call["role"])
     mark = verdict_mark(run, call_id)
     return CallSpec(
@@ -69,11 +65,11 @@ def question(
             short,
             mark=run.fence_token,
             seen=_INFLUENCED if run.iterations else _INDEPENDENT,
-            quoted="\n".join(text for text in quoted if text),
+            quoted="\n".join(text for text in _quoted(run, iteration, shown, short, limit) if text),
             form=_form(form, schema is not None, short, mark),
         ),
         options=_options(run, call["model"]),
-        output_schema=schema and _marked(schema, mark),
+        output_schema=schema and (_decision_first(schema) if short else _marked(schema, mark)),
     )
 
 
@@ -99,6 +95,18 @@ def repair(run: Run, asked: CallSpec, form: str, reply: str, problem: str) -> Ca
     return asked.model_copy(update={"call_id": asked.call_id.then("repair1"), "prompt": prompt})
 
 
+def _quoted(run: Run, iteration: Iteration, shown: Sequence[int], short: bool, limit: int) -> list[str]:
+    """All that the question quotes, fenced; a very small model reads the prompt once more, near the end."""
+    return [
+        *_conversation(run, limit),
+        fenced("prompt", run.prompt, run),
+        *_instructions(run, iteration, shown, short),
+        *_responses(run, iteration, shown, limit),
+        *_earlier(run, limit),
+        *([fenced("prompt", clip(run.prompt, REMINDER_LIMIT), run)] if short else []),
+    ]
+
+
 def _form(form: str, reads_schema: bool, short: bool, mark: str) -> str:
     return fill(f"{form}_json" if reads_schema else f"{form}_tags", short, verdict_mark=mark)
 
@@ -107,6 +115,13 @@ def _marked(schema: dict[str, Any], mark: str) -> dict[str, Any]:
     """The schema with the mark as its first field, which can have no other value."""
     properties = {"mark": {"type": "string", "enum": [mark]}, **schema["properties"]}
     return {**schema, "properties": properties, "required": ["mark", *schema["required"]]}
+
+
+def _decision_first(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema without reasons before the decision, in which a very small model loses its way; without a mark too."""
+    later = [name for name in ("analysis", "claims") if name in schema["properties"]]
+    names = [*(name for name in schema["properties"] if name not in later), *later]
+    return {**schema, "properties": {name: schema["properties"][name] for name in names}}
 
 
 def _conversation(run: Run, limit: int) -> list[str]:
