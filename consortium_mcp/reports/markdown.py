@@ -10,6 +10,7 @@ from consortium_mcp.engine.judging.vote import margin
 from consortium_mcp.engine.measures import overall_agreement, reaches_threshold, why_unknown
 from consortium_mcp.records import Claim, Iteration, Measures, MemberResponse, Run, Usage, Verdict, Votes
 from consortium_mcp.records.consortium import Consortium, alternatives
+from consortium_mcp.reports.trust import trust_line
 from consortium_mcp.service.estimate import Estimate
 from consortium_mcp.service.stats import MemberStats, Stats
 from consortium_mcp.text.templates import clip, plain
@@ -30,7 +31,9 @@ _STRUCTURE = re.compile(rf"{_BEFORE}(?:#|```|~~~|<|([-=*_])[ \t]*(?:\1[ \t]*)*$)
 
 def short_report(run: Run) -> str:
     """The answer and what is known about it, for a model that will use it."""
-    return f"{answer_text(run)}\n\n{about_answer(run)}"
+    trust = trust_line(run)
+    lines = [*_incomplete(run), *([trust, ""] if trust else []), _answer(run), "", about_answer(run)]
+    return "\n".join(lines)
 
 
 def answer_text(run: Run, between: str = "\n") -> str:
@@ -39,9 +42,17 @@ def answer_text(run: Run, between: str = "\n") -> str:
     Args:
         between: what ends each of these; Markdown takes only an empty line for an end.
     """
-    lines = [f"Incomplete: {sentence}" for sentence in run.degraded]
-    lines.append(run.error or f"The run is {run.status}; it has no answer." if run.answer is None else run.answer)
-    return between.join(lines)
+    return between.join([*_incomplete(run), _answer(run)])
+
+
+def _incomplete(run: Run) -> list[str]:
+    return [f"Incomplete: {sentence}" for sentence in run.degraded]
+
+
+def _answer(run: Run) -> str:
+    if run.answer is None:
+        return run.error or f"The run is {run.status}; it has no answer."
+    return run.answer
 
 
 def plan_text(plan: Estimate) -> str:
@@ -226,6 +237,8 @@ def sections(run: Run) -> Iterator[Section]:
         yield from _iteration_sections(iteration)
     if run.answer is not None:
         yield Section(2, f"Answer (confidence {confidence_text(run)})", run.answer)
+    if trust := trust_line(run):
+        yield Section(3, "Trust", trust)
     if run.error:
         yield Section(2, "No answer", run.error)
 

@@ -14,6 +14,7 @@ from consortium_mcp.records import (
     MemberResponse,
     Parent,
     Run,
+    Trust,
     Turn,
     Usage,
     Verdict,
@@ -98,6 +99,7 @@ def iteration_of(row: sqlite3.Row, calls: dict[str, sqlite3.Row], ended_utc: str
         verdict=Verdict.model_validate_json(row["verdict"]) if row["verdict"] else None,
         judged_by=row["judged_by"],
         measures=Measures.model_validate_json(row["measures"]) if row["measures"] else None,
+        trust=Trust.model_validate_json(row["trust"]) if row["trust"] else None,
         arbiter_error=row["arbiter_error"],
         raw_verdict=row["raw_verdict"],
     )
