@@ -85,7 +85,7 @@ class Verdict(FrozenModel):
     """All judged responses, the best first; empty when they were not ordered."""
 
     votes: tuple[Votes, ...] = ()
-    """Who came to the same answer, the largest group first; empty when nobody counted."""
+    """Who came to the same answer, the largest group first; empty without a count."""
 
     ballots: Ballots | None = None
     """The ballots of members that ranked each other; None when none was asked for."""
