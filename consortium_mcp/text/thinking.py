@@ -93,6 +93,14 @@ def split_thinking(text: str) -> Split:
     return Split("".join(thought).strip(), without_end_marks("".join(kept)))
 
 
+def told_apart(reply: str) -> Split:
+    """A whole reply and its thinking; one that has no marks, or is JSON, stays as it is."""
+    if is_json(reply):
+        return Split("", reply)
+    found = split_thinking(reply)
+    return found if found.thinking or found.text != reply.strip() else Split("", reply)
+
+
 def strip_thinking(text: str) -> str:
     """The reply without its thinking."""
     return split_thinking(text).text
