@@ -127,9 +127,12 @@ def without_end_marks(text: str) -> str:
     if following := _NEXT_TURN.search(text):
         text = text[: following.start()]
     text = text.strip()
-    while mark := next((mark for mark in _END_MARKS if text.endswith(mark)), None):
-        text = text.removesuffix(mark).rstrip()
-    return text
+    end = len(text)
+    while mark := next((mark for mark in _END_MARKS if text.endswith(mark, 0, end)), None):
+        end -= len(mark)
+        while end and text[end - 1].isspace():
+            end -= 1
+    return text[:end]
 
 
 def _closes(mark: re.Match[str]) -> bool:
