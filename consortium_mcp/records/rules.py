@@ -1,5 +1,6 @@
 """The rules of a consortium. A rule is defined here once; every door, the saved definition and the docs read it."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
@@ -74,6 +75,9 @@ class Rules(FrozenModel):
 
     on_partial: OnPartial = "answer"
     """With fewer: answer and say so, or fail."""
+
+    choices: Sequence[str] | None = Field(default=None, min_length=2, max_length=26)
+    """Options of the judging method choose."""
 
     ask: Asking = "all"
     """All at once, or the cheapest first and more only on disagreement."""

@@ -19,6 +19,9 @@ class ConsultTerms(TypedDict, total=False):
     count: int | None
     """Instances of each model without a count."""
 
+    preset: Literal["self_consistency", "panel", "vote", "choose", "review"] | None
+    """Rules that work together; a rule that is given wins."""
+
     arbiter: str | None
     """Model that judges, or "model|backup"; default: the first member's."""
 
@@ -61,6 +64,9 @@ class ConsultTerms(TypedDict, total=False):
     on_partial: Literal["answer", "fail"] | None
     """With fewer: answer and say so, or fail."""
 
+    choices: Sequence[str] | None
+    """Options of the judging method choose."""
+
     ask: Literal["all", "adaptive"] | None
     """All at once, or the cheapest first and more only on disagreement."""
 
@@ -95,6 +101,9 @@ class ConsultTerms(TypedDict, total=False):
 class FurtherRules(TypedDict, total=False):
     """What `create_consortium` takes beside llm-consortium's parameters."""
 
+    preset: Literal["self_consistency", "panel", "vote", "choose", "review"] | None
+    """Rules that work together; a rule that is given wins."""
+
     strategy: str | None
     """Who is asked what in each iteration."""
 
@@ -121,6 +130,9 @@ class FurtherRules(TypedDict, total=False):
 
     on_partial: Literal["answer", "fail"] | None
     """With fewer: answer and say so, or fail."""
+
+    choices: Sequence[str] | None
+    """Options of the judging method choose."""
 
     ask: Literal["all", "adaptive"] | None
     """All at once, or the cheapest first and more only on disagreement."""
