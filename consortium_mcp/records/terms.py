@@ -44,7 +44,7 @@ class ConsultTerms(TypedDict, total=False):
     """How responses become a verdict."""
 
     stop_on: Literal["arbiter", "agreement", "both"] | None
-    """What must reach the threshold: the arbiter's confidence, the members' agreement, or both."""
+    """What must reach the threshold."""
 
     check_order: bool | None
     """Near the threshold, judge again in reversed order."""
@@ -56,7 +56,7 @@ class ConsultTerms(TypedDict, total=False):
     """Responses before silence counts; default: more than half."""
 
     patience_seconds: float | None
-    """Silence that ends the wait for a member; default: by its history."""
+    """Silence that ends the wait; default: by the model's history."""
 
     min_responses: int | None
     """Fewest responses of a full answer; default: all."""
@@ -68,7 +68,7 @@ class ConsultTerms(TypedDict, total=False):
     """Options of the judging method choose."""
 
     ask: Literal["all", "adaptive"] | None
-    """All at once, or the cheapest first and more only on disagreement."""
+    """All at once, or the cheapest first and more on disagreement."""
 
     llm_options: dict[str, Any] | None
     """Options of all members and the arbiter; a member's own win."""
@@ -111,7 +111,7 @@ class FurtherRules(TypedDict, total=False):
     """How responses become a verdict."""
 
     stop_on: Literal["arbiter", "agreement", "both"] | None
-    """What must reach the threshold: the arbiter's confidence, the members' agreement, or both."""
+    """What must reach the threshold."""
 
     check_order: bool | None
     """Near the threshold, judge again in reversed order."""
@@ -123,7 +123,7 @@ class FurtherRules(TypedDict, total=False):
     """Responses before silence counts; default: more than half."""
 
     patience_seconds: float | None
-    """Silence that ends the wait for a member; default: by its history."""
+    """Silence that ends the wait; default: by the model's history."""
 
     min_responses: int | None
     """Fewest responses of a full answer; default: all."""
@@ -135,7 +135,7 @@ class FurtherRules(TypedDict, total=False):
     """Options of the judging method choose."""
 
     ask: Literal["all", "adaptive"] | None
-    """All at once, or the cheapest first and more only on disagreement."""
+    """All at once, or the cheapest first and more on disagreement."""
 
     llm_options: dict[str, Any] | None
     """Options of all members and the arbiter; a member's own win."""
