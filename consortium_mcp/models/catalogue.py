@@ -19,6 +19,7 @@ from pydantic import JsonValue, ValidationError
 from consortium_mcp._util.lazy import llm, llm_plugins
 from consortium_mcp.errors import ConsortiumError, ModelUnavailableError
 from consortium_mcp.models.default_options import load_default_options
+from consortium_mcp.models.reaching import address_problem, key_problem
 from consortium_mcp.records.consortium import CLIENT
 from consortium_mcp.settings import Settings, using
 from consortium_mcp.text.masking import masked
@@ -83,7 +84,7 @@ class ModelEntry:
     def problem(self) -> str | None:
         """Why it cannot be called now and what to do about it; None when it can."""
         try:
-            return self._own_problem() or self._key_problem()
+            return self._own_problem() or self._key_problem() or self._address_problem()
         except Exception as error:  # a plugin is somebody else's code: whatever it raises keeps its model from us
             why = masked(f"{type(error).__name__}: {error}")
             return f"{self.model_id} ({self.plugin}) cannot be looked at: {why}; update the plugin or remove it."
@@ -94,12 +95,16 @@ class ModelEntry:
 
     def _key_problem(self) -> str | None:
         try:
-            self.model.get_key()
+            key = self.model.get_key()
         except llm.NeedsKeyException as error:
             return f"{self.model_id} ({self.plugin}): {error}."
         except (json.JSONDecodeError, UnicodeDecodeError) as error:
             return f"llm's keys in {llm.user_dir() / 'keys.json'} cannot be read ({error}); correct the file."
-        return None
+        name = getattr(self.model, "needs_key", None) or self.model_id
+        return key_problem(str(name), key) if isinstance(key, str) else None
+
+    def _address_problem(self) -> str | None:
+        return address_problem(self.model_id, getattr(self.model, "api_base", None))
 
     @cached_property
     def default_options(self) -> dict[str, JsonValue]:

@@ -103,9 +103,17 @@ class Consortium(Rules):
         return max(self.max_iterations, self.min_iterations)
 
     def with_rules(self, rules: Mapping[str, Any]) -> "Consortium":
-        """The same under other rules; those that are not named stay. Raises InvalidConsortiumError."""
+        """The same under other rules; those that are not named stay.
+
+        Raises InvalidConsortiumError for a broken rule, and for a minimum above a maximum if both were stated.
+        """
+        if not rules:
+            return self
         own = self.model_dump(exclude={"arbiter_options"} if "arbiter" in rules else None)
-        return define(**{**own, **rules}) if rules else self
+        changed = define(**{**own, **rules})
+        if rules.keys() & _ITERATIONS and self.model_fields_set | rules.keys() >= _ITERATIONS:
+            _refuse_contradiction(changed)
+        return changed
 
     def options_of(self, member: Member | None) -> dict[str, JsonValue]:
         """The llm options that a member's calls have, or the arbiter's where it is None."""
@@ -117,6 +125,18 @@ class Consortium(Rules):
         for member in self.members:
             counts[member.model] = counts.get(member.model, 0) + member.count
         return self.model_dump(mode="json") | {"models": counts, "minimum_iterations": self.min_iterations}
+
+
+_ITERATIONS = {"min_iterations", "max_iterations"}
+
+
+def _refuse_contradiction(consortium: Consortium) -> None:
+    """Raise InvalidConsortiumError for a minimum above the maximum: one of the two is there to bound spending."""
+    if consortium.min_iterations > consortium.max_iterations:
+        raise InvalidConsortiumError(
+            f"min_iterations is {consortium.min_iterations} and max_iterations is {consortium.max_iterations}: "
+            "give a minimum that is not above the maximum."
+        )
 
 
 def define(**fields: Any) -> Consortium:

@@ -41,7 +41,7 @@ class Iteration(FrozenModel):
     """The backup or member that gave the verdict in the arbiter's place; None when it was the arbiter."""
 
     arbiter_error: str | None = None
-    """Why the arbiter gave no verdict, in one sentence; None when it did."""
+    """Why the arbiter gave no verdict, or what it did not see, in one sentence; None when neither is so."""
 
     raw_verdict: str | None = None
     """The arbiter's reply, untouched; None when there was none."""

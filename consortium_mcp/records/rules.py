@@ -47,7 +47,7 @@ class Rules(FrozenModel):
     """Maximum iterations."""
 
     min_iterations: int = Field(default=1, ge=1, le=MAX_ITERATIONS)
-    """Minimum iterations, even above max_iterations."""
+    """Minimum iterations; raises the default maximum."""
 
     strategy: str = "refine"
     """Who is asked what in each iteration."""

@@ -35,7 +35,7 @@ class ConsultTerms(TypedDict, total=False):
     """Maximum iterations."""
 
     min_iterations: int | None
-    """Minimum iterations, even above max_iterations."""
+    """Minimum iterations; raises the default maximum."""
 
     strategy: str | None
     """Who is asked what in each iteration."""

@@ -12,7 +12,7 @@ from consortium_mcp.engine.strategies import strategies
 from consortium_mcp.errors import ConsortiumError, InvalidConsortiumError, ModelUnavailableError, NotFoundError
 from consortium_mcp.models.catalogue import Catalogue, ModelEntry, Models
 from consortium_mcp.models.embeddings import load_embedding_model
-from consortium_mcp.models.local import LOCAL_MODEL_ID
+from consortium_mcp.models.local import LOCAL_MODEL_ID, local_model_problem
 from consortium_mcp.records.consortium import (
     CLIENT,
     Consortium,
@@ -225,7 +225,9 @@ class Definitions:
         if usable := catalogue.usable_ids(self.settings.allowed_models):
             named = ", ".join([*usable[:NAMED_MODELS], *(["…"] if len(usable) > NAMED_MODELS else [])])
             raise ModelUnavailableError(f"No model is named, and there is no default. Models to name: {named}. {ways}")
-        raise ModelUnavailableError(f"No model can be used. {ways}")
+        chosen = self.settings.local_model
+        cause = f" {problem}" if chosen and (problem := local_model_problem(chosen)) else ""
+        raise ModelUnavailableError(f"No model can be used.{cause} {ways}")
 
 
 def with_arbiter(consortium: Consortium) -> Consortium:

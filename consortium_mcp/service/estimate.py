@@ -23,7 +23,10 @@ from consortium_mcp.service.spending import (
 )
 
 FORM_TOKENS = 100
-"""What our own words around a question have, about."""
+"""What our own words around a question to a member have, about."""
+
+JUDGING_TOKENS = 700
+"""What our own words and the schema in a question to an arbiter or a peer have, about."""
 
 
 class PlannedCalls(FrozenModel):
@@ -198,7 +201,7 @@ def _rows(prompt: str, consortium: Consortium, models: Models, response_tokens: 
         system = system_text(consortium, member, short=member.model in with_short_texts(models))
         systems[member.model] = max(systems.get(member.model, 0), _tokens(system))
     question = _tokens(prompt) + FORM_TOKENS
-    heard = question + _tokens(consortium.system_prompt or "") + len(asked) * response_tokens
+    heard = _tokens(prompt) + JUDGING_TOKENS + _tokens(consortium.system_prompt or "") + len(asked) * response_tokens
     heard += sum(_tokens(member.response) for member in consortium.members if member.response is not None)
     nested = {model for model in models_asked if any(entry.is_consortium for entry in models.get(model, ()))}
     rows = [

@@ -7,6 +7,7 @@ from typing import Any
 from consortium_mcp.engine.judging.origin import Origin, origin_of
 from consortium_mcp.engine.judging.question import question, repair
 from consortium_mcp.engine.judging.reader import read_fields, text_of
+from consortium_mcp.engine.judging.shortening import asked_in_full_or_shortened
 from consortium_mcp.engine.members import CallModel
 from consortium_mcp.engine.trust import order_held
 from consortium_mcp.records import CallResult, CallSpec, Iteration, Measures, Run, Verdict
@@ -65,8 +66,12 @@ async def _verdict_of(
     """The iteration with a model's verdict, or the reason why there is none; an unreadable one is asked for again."""
     schema = form.schema(len(iteration.shown_order)) if reads_schema(model) else None
     label = f"{model} (arbiter)"
-    asked = question(run, iteration, iteration.shown_order, form.template, schema, role=role, model=model, label=label)
-    result = await call(asked)
+
+    def build(role: str, most: int | None) -> CallSpec:
+        shown = iteration.shown_order
+        return question(run, iteration, shown, form.template, schema, most, role=role, model=model, label=label)
+
+    asked, result, lacks = await asked_in_full_or_shortened(call, iteration, role, build)
     if not result.ok:
         return iteration.model_copy(update={"arbiter_error": result.error, "raw_verdict": result.text})
     reply = result.text or ""
@@ -76,7 +81,12 @@ async def _verdict_of(
     if verdict and verdict.problem and result.error_kind == "truncated":
         verdict = verdict.model_copy(update={"problem": f"{verdict.problem}; the reply was cut at its length limit"})
     problem = None if verdict else "its reply holds neither a verdict nor any text outside its thinking"
-    judged = {"verdict": verdict, "judged_by": result.answered_by, "arbiter_error": problem, "raw_verdict": reply}
+    judged = {
+        "verdict": verdict,
+        "judged_by": result.answered_by,
+        "arbiter_error": problem or lacks,
+        "raw_verdict": reply,
+    }
     return iteration.model_copy(update=judged)
 
 

@@ -8,7 +8,7 @@ from consortium_mcp.records import CallId, Iteration, Run
 from consortium_mcp.text.templates import load_template
 
 _QUOTING = re.compile(r"^[ \t]*>[> \t]*|[\s\"'“”‘’„«»`*\\]+", re.MULTILINE)
-FORMS = ("verdict", "pick", "rank")
+FORMS = ("verdict", "pick", "rank", "ballot")
 """The templates that ask for a verdict, without `_tags`."""
 
 

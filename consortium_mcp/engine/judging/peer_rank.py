@@ -69,7 +69,7 @@ async def _ballot(
     place = iteration.responses.index(voter) + 1
     schema = ballot_schema(len(others)) if reads_schema(voter.model) else None
     asked = question(
-        run, iteration, others, "rank", schema, role=f"peer{place}", model=voter.model, label=f"{voter.label} (peer)"
+        run, iteration, others, "ballot", schema, role=f"peer{place}", model=voter.model, label=f"{voter.label} (peer)"
     )
     result = await call(asked)
     fields = read_fields(result.text or "", "ranking", origin_of(run, iteration, asked.call_id)) if result.ok else None
