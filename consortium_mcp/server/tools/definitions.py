@@ -9,6 +9,7 @@ from pydantic import Field
 
 from consortium_mcp.engine.judging import judging_methods
 from consortium_mcp.engine.strategies import strategies
+from consortium_mcp.engine.trust import why_unreachable
 from consortium_mcp.models.catalogue import load_catalogue
 from consortium_mcp.records.consortium import Consortium
 from consortium_mcp.records.presets import PRESETS
@@ -69,6 +70,8 @@ def _add_save(server: StrictServer, runner: Runner) -> None:
         text = f"Saved {definition_text(name, consortium)}."
         if hides:
             text += " For you it stands before the server's of this name, which remove_consortium brings back."
+        if unreachable := why_unreachable(consortium):
+            text += f" Note: {unreachable}"
         if problem:
             text += f" It cannot run yet: {problem}"
         return result(text, SavedConsortium(name=name, definition=consortium), _rest(name))
