@@ -96,6 +96,8 @@ def test_prose_without_a_mark_is_the_same_where_its_words_are_equal_and_never_di
     [
         ("I add them up.\nAnswer: 42", "number", True),
         ("I add them up.\n\n42", "number", True),
+        ("Answer: 42\n\nThis shows that the answer is correct.", "number", True),
+        ("Answer: 41\nNo, wait: the answer is yes.", "yes or no", True),
         ("42", "number", False),
         ("The sum is 42.", "number", False),
         ("**Final answer:**\n\n(B) Paris", "option", True),
