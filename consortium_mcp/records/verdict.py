@@ -108,6 +108,9 @@ class Verdict(FrozenModel):
     ranking: tuple[str, ...] = ()
     """All judged responses, the best first; empty when they were not ordered."""
 
+    by_agreement: bool = False
+    """Whether nothing was judged, since all responses that were asked for agree."""
+
     votes: tuple[Votes, ...] = ()
     """Who came to the same answer, the largest group first; empty when nobody counted."""
 

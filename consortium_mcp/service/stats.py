@@ -127,6 +127,8 @@ def _judge(run: Run) -> str:
     if method is not None and not method.needs_arbiter:
         return method.name
     chosen = run.iterations[(run.selected_iteration or 1) - 1] if run.iterations else None
+    if chosen and chosen.verdict and chosen.verdict.by_agreement:
+        return "agreement"
     return (chosen.judged_by if chosen else None) or run.consortium.arbiter or run.consortium.judging_method
 
 

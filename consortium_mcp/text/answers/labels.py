@@ -7,7 +7,7 @@ _KINDS = r"(?:final |correct |right |short |best |overall |ultimate )?"
 _ENGLISH = re.compile(
     rf"(?:^|(?<=[.!?,;:(] ))(?:(?:so|thus|therefore|hence|then|and|in conclusion),? )?(?:the |my |our )?{_KINDS}answer"
     r"(?: to (?:the|this|your) (?:question|problem|puzzle|riddle))?(?: here)?"
-    r"(?: ?[:=] ?| is(?![\w']):? ?| would be:? ?| should be:? ?| was:? ?| must be:? ?| comes to ?|$)",
+    r"(?: ?[:=] ?| is(?![\w']):? ?| would be:? ?| should be:? ?| was:? ?| must be:? ?| comes to ?| - |$)",
     re.IGNORECASE,
 )
 _LEADING = re.compile(
@@ -22,7 +22,7 @@ _WORDS = (
     "الجواب|الإجابة|תשובה|उत्तर|đáp án|trả lời|câu trả lời"
 )
 _FOREIGN = re.compile(
-    rf"(?:{_WORDS})(?: ?[:：=] ?|"
+    rf"(?:{_WORDS})(?: correcta| correcte| corretta| correta| esatta)?(?: ?[:：=] ?|"
     r" (?:ist|lautet|est|es|è|é|is|jest|je|to|är|er|on|adalah|là|это|равен|है)(?: ?: ?| )|$)(.*)",
     re.IGNORECASE,
 )
