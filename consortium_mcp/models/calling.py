@@ -47,7 +47,7 @@ ChunkSink = Callable[[str], None]
 
 
 def ignore(chunk: str) -> None:
-    """The ChunkSink of a reply that nobody reads along."""
+    """The ChunkSink of a reply that no reader follows."""
 
 
 class ConcurrencyLimits:
