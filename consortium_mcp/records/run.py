@@ -108,7 +108,7 @@ class Run(FrozenModel):
     """The run whose responses are judged again; None for a run of its own."""
 
     parent: Parent | None = None
-    """The call in which it was opened, and with which it goes on and ends; None for a run that a caller asked for."""
+    """The call that opened it, with which it continues and ends; None for a run of a caller."""
 
     deadline_utc: str
     """When it must have ended, ISO 8601 in UTC; later for one that is resumed."""
