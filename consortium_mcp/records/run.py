@@ -186,7 +186,7 @@ class RunOutline(FrozenModel):
     """The saved consortium that was consulted; None for one given inline."""
 
     confidence: float | None
-    """The arbiter's trust in the answer, 0.0-1.0; None when unknown."""
+    """How far to trust the answer, 0.0-1.0, bounded by what was measured; None when unknown."""
 
     created_utc: str
     """When it was opened, ISO 8601 in UTC."""
