@@ -55,7 +55,7 @@ def question(
             prompt=_unmarked(run.prompt, run),
             instructions=_instructions(run),
             responses="\n".join(
-                _fenced(f"response {name}", iteration.responses[place].text or "", run)
+                _fenced(f"response {name}", outside_thinking(iteration.responses[place].text or ""), run)
                 for name, place in enumerate(shown, start=1)
             ),
             earlier=_earlier(run),
