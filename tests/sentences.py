@@ -9,6 +9,9 @@ PACKAGE = Path(__file__).parent.parent / "consortium_mcp"
 DOORS = ("cli", "server/tools", "server/resources")
 """Folders whose functions' docstrings are shown: by `--help`, in tools/list, in the lists of resources and prompts."""
 
+WORD_LISTS = "text/answers/"
+"""A folder that shows no sentences: its strings are words that are looked for."""
+
 _END = re.compile(r"(?<=[.!?])\s+|\n\s*\n")
 
 
@@ -17,6 +20,8 @@ def sentences() -> dict[str, list[str]]:
     found = {}
     for path in sorted(PACKAGE.rglob("*.py")):
         name = path.relative_to(PACKAGE).as_posix()
+        if name.startswith(WORD_LISTS):
+            continue
         if texts := [
             " ".join(one.split()) for text in _texts(name, ast.parse(path.read_text())) for one in _split(text)
         ]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 __all__ = [
     "LazyModule",
     "aiohttp",
+    "babel",
     "genai_prices",
     "httpx2",
     "lazy_names",
@@ -45,6 +46,7 @@ def lazy_names(package: str, homes: Mapping[str, tuple[str, ...]]) -> Callable[[
 
 if TYPE_CHECKING:
     import aiohttp
+    import babel
     import genai_prices
     import httpx2
     import llm
@@ -53,6 +55,7 @@ if TYPE_CHECKING:
     import openai
 else:
     aiohttp = LazyModule("aiohttp")
+    babel = LazyModule("babel")
     genai_prices = LazyModule("genai_prices")
     httpx2 = LazyModule("httpx2")
     llm = LazyModule("llm")

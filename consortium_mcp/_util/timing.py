@@ -31,6 +31,15 @@ class Timing:
     most_for_arbiter: float = 60
     """The most that is kept of a run's time for the arbiter."""
 
+    patience_factor: float = 3
+    """How many times longer than usual a model may be silent once there is a quorum."""
+
+    least_patience: float = 20
+    """The least that a model with a history may be silent, even if it was always quick."""
+
+    unknown_patience: float = 60
+    """The time for which a model without a history may be silent."""
+
     look_busy: float = 0.5
     """The time between two looks for changes while a client listens and a run is under way."""
 

@@ -3,9 +3,10 @@
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from functools import partial
 
+from consortium_mcp.engine.adaptive import AskThese, PriceOf, agreed, ask_adaptively, is_adaptive
 from consortium_mcp.engine.judging import JudgingMethod, ReadsSchema, judging_methods, shown_order
 from consortium_mcp.engine.measures import measured, overall_agreement, reaches_threshold
-from consortium_mcp.engine.members import CallModel, ask_all, specs_of
+from consortium_mcp.engine.members import CallModel, Patience, ask_all, specs_of, why_too_few
 from consortium_mcp.engine.outcome import brings_nothing
 from consortium_mcp.records import CallId, CallSpec, Iteration, MemberResponse, Run, Status
 from consortium_mcp.records.consortium import Consortium
@@ -21,6 +22,8 @@ async def iterations(
     reads_schema: ReadsSchema,
     stop: Stop | None = None,
     save_asked: Callable[[Iteration], Awaitable[None]] | None = None,
+    patience: Patience | None = None,
+    price_of: PriceOf = lambda model: None,
 ) -> AsyncIterator[Run]:
     """Yield the run with each further iteration, until it is good enough or nothing more may be asked.
 
@@ -33,6 +36,8 @@ async def iterations(
         call: where calls are made.
         stop: asked before each iteration that was not begun before; None lets them all begin.
         save_asked: told of an iteration between its responses and the arbiter's question.
+        patience: how long an instance may be silent once there is a quorum; None waits for all.
+        price_of: what a question costs, for those who are asked the cheapest first.
     """
     method = judging_methods()[run.consortium.judging_method]
     recorded = {iteration.number: iteration for iteration in run.iterations}
@@ -46,13 +51,17 @@ async def iterations(
             yield run.model_copy(update={"status": reason})
             return
         with iteration_span(run, number):
-            responses = await _responses(run, specs, call, method, recorded.get(number))
-            order = shown_order(run.shuffle_seed, number, responses)
-            iteration = Iteration(number=number, responses=tuple(responses), shown_order=order)
+            ask = _asking(run, call, method, recorded.get(number), patience)
+            responses = await _responses(run, specs, ask, recorded.get(number), price_of)
+            refusal = _why_not_judged(run, responses)
+            order = () if refusal else shown_order(run.shuffle_seed, number, responses)
+            answered = tuple(responses)
+            iteration = Iteration(number=number, responses=answered, shown_order=order, arbiter_error=refusal)
             if order:
                 if save_asked:
                     await save_asked(iteration)
-                iteration = measured(await method.judge(run, iteration, call, reads_schema))
+                shared = agreed(run, iteration) if is_adaptive(run) else None
+                iteration = measured(shared or await method.judge(run, iteration, call, reads_schema))
         run = run.model_copy(update={"iterations": (*run.iterations, iteration)})
         run = run.model_copy(update={"status": status_after(run)})
         yield run
@@ -66,19 +75,44 @@ async def _reason_to_stop(run: Run, specs: Sequence[CallSpec], stop: Stop | None
 
 
 async def _responses(
-    run: Run, specs: Sequence[CallSpec], call: CallModel, method: JudgingMethod, recorded: Iteration | None
+    run: Run, specs: Sequence[CallSpec], ask: AskThese, recorded: Iteration | None, price_of: PriceOf
 ) -> Sequence[MemberResponse]:
     """What the members say in the next iteration; in a replay, what they said."""
-    if run.replay_of and recorded is not None:
+    if recorded is not None and run.replay_of:
         return recorded.responses
-    decided = partial(method.decided, run) if method.decided else None
-    return await ask_all(specs, call, _late(recorded), decided)
+    if not is_adaptive(run):
+        return await ask(specs)
+    if recorded is not None and recorded.shown_order:
+        known = {response.response_id for response in recorded.responses}
+        return await ask([spec for spec in specs if spec.call_id in known])
+    return await ask_adaptively(run, specs, ask, price_of)
+
+
+def _asking(
+    run: Run, call: CallModel, method: JudgingMethod, recorded: Iteration | None, patience: Patience | None
+) -> AskThese:
+    """How instances of the next iteration are asked."""
+    rules = run.consortium
+    waits_for_all = method.decided is None or rules.on_partial == "fail" or is_adaptive(run)
+    decided = None if waits_for_all or method.decided is None else partial(method.decided, run)
+
+    async def ask(specs: Sequence[CallSpec]) -> Sequence[MemberResponse]:
+        # Of few that are asked first, half are a quorum: the next ones stand in for who is silent.
+        quorum = max(1, len(specs) // 2) if is_adaptive(run) and rules.quorum is None else rules.quorum
+        return await ask_all(specs, call, _late(recorded), decided, quorum, patience)
+
+    return ask
+
+
+def _why_not_judged(run: Run, responses: Sequence[MemberResponse]) -> str | None:
+    """Why too few responses are not judged; None where there are enough, or the run answers all the same."""
+    return why_too_few(run, responses) if run.consortium.on_partial == "fail" else None
 
 
 def status_after(run: Run) -> Status:
     """How a run stands after its last iteration; `running` means that the members are asked again."""
     last = run.iterations[-1]
-    if not any(response.ok for response in last.responses):
+    if not any(response.ok for response in last.responses) or _why_not_judged(run, last.responses):
         return "failed" if len(run.iterations) == 1 else "exhausted"
     enough = last.number >= run.consortium.min_iterations
     if enough and _is_good(last, run.consortium):

@@ -1,4 +1,4 @@
-"""Asks all instances at once; a failure becomes a response, a late one holds up nobody, the order is as declared."""
+"""Asks all instances at once; a failure becomes a response, silence is not waited for, the order is as declared."""
 
 import math
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
@@ -8,6 +8,7 @@ import anyio
 
 from consortium_mcp.engine.strategies import plan
 from consortium_mcp.records import Ask, CallId, CallResult, CallSpec, MemberResponse, Run
+from consortium_mcp.records.consortium import OWN_ANSWER
 
 CallModel = Callable[[CallSpec], Awaitable[CallResult]]
 """Makes one model call, or finds that it was made or is under way; never raises for a failure of the model.
@@ -15,11 +16,8 @@ CallModel = Callable[[CallSpec], Awaitable[CallResult]]
 Cancelling it stops the waiting, not the call: the next one who asks for the same call gets its result.
 """
 
-GRACE_FACTOR = 4
-"""How much longer than the quorum's own time the rest may take: a model that thinks is slow, not hung."""
-
-MIN_GRACE_SECONDS = 5
-"""The least that the rest gets, however fast the quorum was."""
+Patience = Callable[[CallSpec, float], float]
+"""How many seconds longer a call is waited for if it stays silent, when its silence has counted for so many seconds."""
 
 
 async def ask_all(
@@ -27,15 +25,19 @@ async def ask_all(
     call: CallModel,
     late: Collection[str] | None = None,
     decided: Callable[[Collection[CallResult], int], bool] | None = None,
+    quorum: int | None = None,
+    patience: Patience | None = None,
 ) -> list[MemberResponse]:
     """Ask every instance at the same time; the responses stand in the order of the specs.
 
-    Once more than half have given a response, the others get `GRACE_FACTOR` times as long as that took; then the
-    iteration goes on without them, and their responses are marked late.
+    Once a quorum has given a response, silence counts. When all that are missing have been silent for longer than
+    they may, the iteration goes on without them, and their responses are marked late.
 
     Args:
         late: the call ids that were late when this iteration was asked before a crash; None lets the clock decide.
         decided: tells from the results so far that the rest cannot matter; None never. What `late` says wins.
+        quorum: how many responses; None means more than half of the instances.
+        patience: how long each may be silent; None waits for all.
     """
     results: dict[str, CallResult] = {}
     arrived = anyio.Event()
@@ -48,22 +50,37 @@ async def ask_all(
 
     awaited = [spec for spec in specs if late is None or spec.call_id not in late]
     began = anyio.current_time()
-    ends = math.inf
+    counts_from: float | None = None
     async with anyio.create_task_group() as group:
         for spec in awaited:
             group.start_soon(ask, spec)
-        while len(results) < len(awaited):
-            with anyio.move_on_at(ends) as patience:
-                await arrived.wait()
-            if patience.cancelled_caught or (late is None and decided and decided(results.values(), len(specs))):
+        # Between this look at the results and the waiting nothing else runs, so that no arrival is missed.
+        while missing := [spec for spec in awaited if spec.call_id not in results]:
+            if late is None and results and decided and decided(results.values(), len(specs)):
                 break
-            if ends == math.inf and _is_quorum(results, specs):
-                now = anyio.current_time()
-                ends = now + max(MIN_GRACE_SECONDS, GRACE_FACTOR * (now - began))
-        if len(results) < len(awaited):
-            group.cancel_scope.cancel()
+            if counts_from is None and _is_quorum(results, specs, quorum):
+                counts_from = anyio.current_time()
+            left = math.inf
+            if patience and counts_from is not None:
+                counted = anyio.current_time() - counts_from
+                left = max(patience(spec, counted) for spec in missing)
+            if left <= 0:
+                break
+            with anyio.move_on_after(left):
+                await arrived.wait()
+        group.cancel_scope.cancel()
     waited_ms = round((anyio.current_time() - began) * 1000)
     return [_response(spec, results.get(spec.call_id), waited_ms) for spec in specs]
+
+
+def why_too_few(run: Run, responses: Sequence[MemberResponse]) -> str | None:
+    """Why an iteration has fewer responses than the run's rule wants; None when it has as many."""
+    asked = [response for response in responses if response.model != OWN_ANSWER]
+    wanted = min(run.consortium.min_responses or len(asked), len(asked))
+    given = sum(response.ok for response in asked)
+    if given >= wanted:
+        return None
+    return f"{given} of {len(asked)} instances gave a response, and min_responses is {wanted}"
 
 
 def specs_of(run: Run, earlier: Mapping[CallId, CallSpec] = MappingProxyType({})) -> list[CallSpec]:
@@ -98,9 +115,10 @@ def _spec(run: Run, number: int, place: int, ask: Ask) -> CallSpec:
     )
 
 
-def _is_quorum(results: Mapping[str, CallResult], specs: Sequence[CallSpec]) -> bool:
+def _is_quorum(results: Mapping[str, CallResult], specs: Sequence[CallSpec], quorum: int | None) -> bool:
     asked = [spec.call_id for spec in specs if spec.response is None]
-    return sum(results[call_id].ok for call_id in asked if call_id in results) * 2 > len(asked)
+    needed = len(asked) // 2 + 1 if quorum is None else min(quorum, len(asked))
+    return sum(results[call_id].ok for call_id in asked if call_id in results) >= needed
 
 
 def _response(spec: CallSpec, result: CallResult | None, waited_ms: int) -> MemberResponse:

@@ -5,6 +5,7 @@ from typing import Any
 
 from consortium_mcp.engine.judging import judging_methods
 from consortium_mcp.engine.measures import COMPARED_PAIRS
+from consortium_mcp.engine.members import why_too_few
 from consortium_mcp.records import CallId, Iteration, MemberResponse, Run, Status, Verdict, now_utc
 from consortium_mcp.records.consortium import alternatives
 from consortium_mcp.text.comparing import agree, comparable, same_text
@@ -27,6 +28,8 @@ def closed(run: Run) -> Run:
                 *_lost_after(run, best),
             ),
         }
+    elif run.iterations and run.consortium.on_partial == "fail" and why_too_few(run, run.iterations[-1].responses):
+        return ended(run, "failed", _why_failed(run))
     elif (last := _last_answered(run)) is not None and run.output_schema:
         why = (
             f"{_judge(run)} gave no verdict ({_clause(last.arbiter_error)}), and no response alone follows the schema."
@@ -147,6 +150,10 @@ def _missing(run: Run, responses: Sequence[MemberResponse]) -> list[str]:
     sentences = []
     if failed:
         sentences.append(f"{len(failed)} of {len(responses)} instances gave no response ({_reasons(failed)}).")
+    if run.consortium.min_responses and (why := why_too_few(run, responses)):
+        sentences.append(f"Only {why}.")
+    if silent := [response.label for response in failed if response.late]:
+        sentences.append(f"No longer waited for, because silent: {', '.join(silent)}.")
     if cut:
         sentences.append(f"Cut at their length limit: {', '.join(cut)}.")
     return sentences
@@ -175,7 +182,10 @@ def _lost_after(run: Run, selected: Iteration) -> list[str]:
 def _why_failed(run: Run) -> str:
     if not run.iterations:
         return f"The run ended at its {run.status} before anybody could be asked."
-    reasons = _reasons(run.iterations[-1].responses)
+    responses = run.iterations[-1].responses
+    reasons = _reasons([response for response in responses if not response.ok])
+    if any(response.ok for response in responses):
+        return f"{why_too_few(run, responses)}, so the run failed as on_partial says ({reasons})."
     return f"No member gave a response, so the arbiter was not asked ({reasons})."
 
 

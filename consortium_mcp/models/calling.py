@@ -20,6 +20,7 @@ from consortium_mcp._util.threads import in_thread
 from consortium_mcp.models.catalogue import ModelEntry
 from consortium_mcp.models.failures import Failure, classify, find_finish_reason, find_model, reply_failure
 from consortium_mcp.records import CallResult, CallSpec, now_utc
+from consortium_mcp.records.outer_call import give_sign_of_life
 from consortium_mcp.settings import MOST, Settings
 from consortium_mcp.text.templates import storable
 
@@ -127,7 +128,9 @@ async def make_call(
         duration_ms = round((time.monotonic() - started) * 1000)
         if failure is None and collected.response is not None:
             log(collected.response)
-        return _as_result(collected, failure, began, duration_ms)
+        first_piece_ms = round((collected.first_at - started) * 1000) if collected.first_at else None
+        result = _as_result(collected, failure, began, duration_ms)
+        return result.model_copy(update={"first_piece_ms": first_piece_ms})
 
 
 _turns: RunVar[anyio.Semaphore] = RunVar("turns")
@@ -158,10 +161,16 @@ class _Collected:
     hear: ChunkSink
     chunks: list[str] = field(default_factory=list)
     response: Any = None
+    first_at: float | None = None
+    """When its first piece came (`time.monotonic()`); None while none has."""
 
-    def add(self, chunk: str) -> None:
-        self.chunks.append(chunk)
-        self.hear(chunk)
+    def note(self, event: Any) -> None:
+        """Keep the text of one of llm's stream events; a thought is only a sign of life."""
+        self.first_at = self.first_at or time.monotonic()
+        give_sign_of_life()
+        if event.type == "text":
+            self.chunks.append(event.chunk)
+            self.hear(event.chunk)
 
     @property
     def text(self) -> str:
@@ -171,31 +180,31 @@ class _Collected:
 async def _collect(entry: ModelEntry, spec: CallSpec, collected: _Collected) -> None:
     if entry.async_model is not None:
         collected.response = response = entry.async_model.prompt(**_arguments(entry.async_model, spec))
-        async for chunk in response:
-            collected.add(chunk)
+        async for event in response.astream_events():
+            collected.note(event)
         return
     assert entry.sync_model is not None
     stop = threading.Event()
     loop = asyncio.get_running_loop()
 
-    def add(chunk: str) -> None:
-        loop.call_soon_threadsafe(collected.add, chunk)
+    def note(event: Any) -> None:
+        loop.call_soon_threadsafe(collected.note, event)
 
     try:
-        collected.response = await in_thread(lambda: _read_in_thread(entry.sync_model, spec, add, stop))
+        collected.response = await in_thread(lambda: _read_in_thread(entry.sync_model, spec, note, stop))
     finally:
         stop.set()
 
 
-def _read_in_thread(model: Any, spec: CallSpec, add: ChunkSink, stop: threading.Event) -> Any:
+def _read_in_thread(model: Any, spec: CallSpec, note: Callable[[Any], None], stop: threading.Event) -> Any:
     """The reply of a synchronous model, read to its end; before each chunk it looks whether anybody still wants it."""
     if stop.is_set():
         return None
     response = model.prompt(**_arguments(model, spec))
-    for chunk in response:
+    for event in response.stream_events():
         if stop.is_set():
             return None
-        add(chunk)
+        note(event)
     return response
 
 

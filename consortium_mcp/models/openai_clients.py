@@ -10,6 +10,7 @@ import asyncio
 import os
 import threading
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 from consortium_mcp._util.lazy import aiohttp, httpx2, openai
@@ -43,7 +44,7 @@ class KeptClients:
         self._sessions: dict[int, Any] = {}
         """By event loop."""
         self._trusted: Any = None
-        """The certificates that all clients trust; reading them takes 30 ms."""
+        """The certificates that all clients trust."""
 
     def use_in(self, entry: ModelEntry) -> None:
         """Make a model's calls use kept clients; models that are built otherwise stay as they are.
@@ -54,7 +55,7 @@ class KeptClients:
         with self._lock:  # runs that come together share their models
             for model in (entry.async_model, entry.sync_model):
                 if hasattr(model, "get_client") and not hasattr(model, "_consortium_keeps_clients"):
-                    self._trusted = self._trusted or httpx2.create_ssl_context()
+                    self._trusted = _certificates(os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
                     aiohttp.ClientSession  # noqa: B018 - imported here, where no event loop waits for it
                     model.get_client = self._keeping(model, model.get_client)  # type: ignore[union-attr]
                     model._consortium_keeps_clients = True  # type: ignore[union-attr]
@@ -111,3 +112,14 @@ class KeptClients:
             mine = [self._clients.pop(identity) for identity in list(self._clients) if identity[-1] is None]
         for client in mine:
             client.close()
+
+
+@cache
+def _certificates(file: str | None, folder: str | None) -> Any:
+    """The certificates that clients trust, read once in a process, which takes 30-60 ms.
+
+    Args:
+        file: `SSL_CERT_FILE`; with other variables they are read again.
+        folder: `SSL_CERT_DIR`.
+    """
+    return httpx2.create_ssl_context()

@@ -15,6 +15,7 @@ from urllib.request import getproxies
 import anyio
 
 from consortium_mcp._util.lazy import aiohttp, httpx2, openai
+from consortium_mcp.records.outer_call import give_sign_of_life
 
 _OPTIONS = ("extra_headers", "extra_query", "timeout")
 """What a caller of the SDK may say that changes more than the body."""
@@ -167,6 +168,7 @@ async def _pieces(client: Any, composed: _Composed, reply: Any) -> AsyncIterator
     try:
         with _as_the_sdk_says(composed):
             async for chunk in reply.content.iter_any():
+                give_sign_of_life()
                 for data in reader.feed(chunk):
                     if data.startswith(_DONE):
                         await _drain(reply)

@@ -207,6 +207,9 @@ class CallResult(FrozenModel):
     retry_after_seconds: float | None = None
     """How long the provider asks us to wait; None when it does not say."""
 
+    first_piece_ms: int | None = None
+    """From sending to the first piece of the reply, thinking included, in milliseconds; None when there was none."""
+
     duration_ms: int = 0
     """From sending to the last chunk, in milliseconds."""
 

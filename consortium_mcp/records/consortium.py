@@ -8,9 +8,7 @@ from pydantic import Field, JsonValue, ValidationError, model_validator
 
 from consortium_mcp._util.frozen_model import FrozenModel
 from consortium_mcp.errors import InvalidConsortiumError
-from consortium_mcp.records.rules import Rules
-
-MAX_INSTANCES = 256
+from consortium_mcp.records.rules import MAX_INSTANCES, Rules
 
 CLIENT = "client"
 """What a member or arbiter is called that is the calling client's own model."""

@@ -1,6 +1,6 @@
 """The call in which something is done: a consortium that is asked there opens its run inside the run that asks."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -18,6 +18,9 @@ class OuterCall:
     owner: str
     """The process that holds the run, as the store knows it."""
 
+    heard: Callable[[], None] = lambda: None
+    """Told, in any thread, of each sign that the call's model is still sending."""
+
 
 _call: ContextVar[OuterCall | None] = ContextVar("outer_call", default=None)
 
@@ -25,6 +28,12 @@ _call: ContextVar[OuterCall | None] = ContextVar("outer_call", default=None)
 def outer_call() -> OuterCall | None:
     """The call that is being made here; None outside of every run."""
     return _call.get()
+
+
+def give_sign_of_life() -> None:
+    """Tell the call that is being made here that its model is still sending; outside of every run nothing happens."""
+    if call := _call.get():
+        call.heard()
 
 
 @contextmanager

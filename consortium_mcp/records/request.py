@@ -13,8 +13,8 @@ from pydantic.fields import FieldInfo
 from consortium_mcp._util.frozen_model import FrozenModel
 from consortium_mcp.errors import InvalidConsortiumError
 from consortium_mcp.records.call import Turn
-from consortium_mcp.records.consortium import MAX_INSTANCES, Consortium, define, parse_members
-from consortium_mcp.records.rules import Rules
+from consortium_mcp.records.consortium import Consortium, define, parse_members
+from consortium_mcp.records.rules import MAX_INSTANCES, Rules
 from consortium_mcp.records.run import Budget
 from consortium_mcp.settings import MOST_SECONDS
 

@@ -43,7 +43,7 @@ class MemberResponse(CallResult):
     ) -> "MemberResponse":
         """What the reader of a run sees of one call to an instance; a result of None was awaited for `waited_ms`."""
         late_result = CallResult(
-            error_kind="timeout", error="Not there when the iteration went on.", duration_ms=waited_ms
+            error_kind="timeout", error="The iteration went on without its response.", duration_ms=waited_ms
         )
         result = result or late_result
         stated = find_confidence(result.text).value if result.ok and result.text else None

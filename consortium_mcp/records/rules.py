@@ -5,8 +5,11 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field
 
 from consortium_mcp._util.frozen_model import FrozenModel
+from consortium_mcp.settings import MOST_SECONDS
 
 MAX_ITERATIONS = 100
+
+MAX_INSTANCES = 256
 
 StopOn = Literal["arbiter", "agreement", "both"]
 """What can be looked at to see whether an answer is good enough."""
@@ -15,6 +18,13 @@ StopOn = Literal["arbiter", "agreement", "both"]
 def _fraction(value: float) -> float:
     """Read what is above 1 as a percentage."""
     return value / 100 if value > 1 else value
+
+
+Asking = Literal["all", "adaptive"]
+"""How many instances can be asked in the first iteration: all, or as many as it takes."""
+
+OnPartial = Literal["answer", "fail"]
+"""What can become of an iteration with too few responses."""
 
 
 class Rules(FrozenModel):
@@ -52,6 +62,21 @@ class Rules(FrozenModel):
 
     embedding_model: str | None = Field(default=None, min_length=1)
     """llm embedding model; vote compares meanings with it."""
+
+    quorum: int | None = Field(default=None, ge=1, le=MAX_INSTANCES)
+    """Responses before silence counts; default: more than half."""
+
+    patience_seconds: float | None = Field(default=None, gt=0, le=MOST_SECONDS)
+    """Silence that ends the wait for a member; default: by its history."""
+
+    min_responses: int | None = Field(default=None, ge=1, le=MAX_INSTANCES)
+    """Fewest responses of a full answer; default: all."""
+
+    on_partial: OnPartial = "answer"
+    """With fewer: answer and say so, or fail."""
+
+    ask: Asking = "all"
+    """All at once, or the cheapest first and more only on disagreement."""
 
     def given_rules(self) -> dict[str, Any]:
         """The rules that were given, without those that stand at their default because nothing was said."""

@@ -49,6 +49,21 @@ class ConsultTerms(TypedDict, total=False):
     embedding_model: str | None
     """llm embedding model; vote compares meanings with it."""
 
+    quorum: int | None
+    """Responses before silence counts; default: more than half."""
+
+    patience_seconds: float | None
+    """Silence that ends the wait for a member; default: by its history."""
+
+    min_responses: int | None
+    """Fewest responses of a full answer; default: all."""
+
+    on_partial: Literal["answer", "fail"] | None
+    """With fewer: answer and say so, or fail."""
+
+    ask: Literal["all", "adaptive"] | None
+    """All at once, or the cheapest first and more only on disagreement."""
+
     max_calls: int | None
     """The most model calls that may be made, each attempt counted."""
 
@@ -91,6 +106,21 @@ class FurtherRules(TypedDict, total=False):
 
     embedding_model: str | None
     """llm embedding model; vote compares meanings with it."""
+
+    quorum: int | None
+    """Responses before silence counts; default: more than half."""
+
+    patience_seconds: float | None
+    """Silence that ends the wait for a member; default: by its history."""
+
+    min_responses: int | None
+    """Fewest responses of a full answer; default: all."""
+
+    on_partial: Literal["answer", "fail"] | None
+    """With fewer: answer and say so, or fail."""
+
+    ask: Literal["all", "adaptive"] | None
+    """All at once, or the cheapest first and more only on disagreement."""
 
     description: str | None
     """What it is for."""

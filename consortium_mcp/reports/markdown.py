@@ -53,6 +53,8 @@ def plan_text(plan: Estimate) -> str:
         *(f"Not counted: what the consortium {row.model} asks." for row in plan.calls if row.role == "consortium"),
         *(f"It cannot run: {problem}" for problem in plan.problems),
     ]
+    if plan.asked_first:
+        lines.insert(1, f"First only {', '.join(plan.asked_first)}; further calls only on disagreement.")
     return "\n".join(lines)
 
 

@@ -251,6 +251,11 @@ def check_rules(consortium: Consortium) -> None:
         raise InvalidConsortiumError(
             f"The strategy {strategy.name!r} needs a judging method that ranks: {ranking}, not {method.name!r}."
         )
+    for name in ("quorum", "min_responses"):
+        if (getattr(consortium, name) or 0) > consortium.asked_count:
+            raise InvalidConsortiumError(
+                f"{name} is {getattr(consortium, name)}, and only {consortium.asked_count} instances are asked."
+            )
     for what, needed in ((f"strategy {strategy.name!r}", strategy), (f"judging method {method.name!r}", method)):
         if consortium.instance_count < needed.min_instances:
             raise InvalidConsortiumError(

@@ -2,18 +2,22 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from consortium_mcp._util.frozen_model import FrozenModel
+from consortium_mcp.engine.adaptive import agreed_confidence, cheapest_first, first_count
 from consortium_mcp.engine.judging import judging_methods
 from consortium_mcp.engine.strategies import instances, system_text
 from consortium_mcp.models.catalogue import Models
 from consortium_mcp.models.prices import price_usd
 from consortium_mcp.records import Budget
 from consortium_mcp.records.consortium import Consortium
-from consortium_mcp.service.spending import ASSUMED_OUTPUT_TOKENS, calls_per_iteration
-
-TYPICAL_OUTPUT_TOKENS = 300
-"""What a short reply has."""
+from consortium_mcp.service.spending import (
+    ASSUMED_OUTPUT_TOKENS,
+    TYPICAL_OUTPUT_TOKENS,
+    calls_per_iteration,
+    typical_price,
+)
 
 FORM_TOKENS = 100
 """What our own words around a question have, about."""
@@ -47,6 +51,9 @@ class Estimate(FrozenModel):
     calls: tuple[PlannedCalls, ...]
     """Who is asked how often, when the arbiter's first verdict is enough."""
 
+    asked_first: tuple[str, ...] = ()
+    """The models of the instances that are asked first, the cheapest first; empty when all are asked at once."""
+
     min_calls: int
     """Calls when the first iteration is enough."""
 
@@ -76,6 +83,7 @@ def make_estimate(
         problems: everything that would stop it, a sentence each.
     """
     least, most = consortium.min_iterations, consortium.iteration_limit
+    first = _asked_first(consortium, models)
     rows = _rows(prompt, consortium, models, TYPICAL_OUTPUT_TOKENS)
     cheap = [_usage(models, row, TYPICAL_OUTPUT_TOKENS) for row in rows]
     further = _most_asked(consortium) - 1
@@ -86,15 +94,38 @@ def make_estimate(
     low, high = [usd for _, usd in cheap if usd is not None], [usd for _, usd in dear if usd is not None]
     cost = (sum(low) * least, sum(high) * most) if len(low) == len(rows) else None
     calls = calls_per_iteration(consortium)
+    tokens = sum(tokens for tokens, _ in cheap) * least
+    min_calls = calls * least
+    can_settle = agreed_confidence(len(first)) >= consortium.confidence_threshold
+    if first and least == 1 and can_settle:  # all of them agree, and nothing is judged
+        spared = _usage_of(first, models, rows)
+        tokens, min_calls = spared[0], len(first)
+        cost = (spared[1], cost[1]) if cost else None
     return Estimate(
         consortium=consortium,
         calls=tuple(rows),
-        min_calls=calls * least,
+        asked_first=first,
+        min_calls=min_calls,
         max_calls=(calls + further) * most,
-        tokens=(sum(tokens for tokens, _ in cheap) * least, sum(tokens for tokens, _ in dear) * most),
+        tokens=(tokens, sum(tokens for tokens, _ in dear) * most),
         cost_usd=cost,
         problems=tuple(problems),
     )
+
+
+def _asked_first(consortium: Consortium, models: Models) -> tuple[str, ...]:
+    """The models of the instances that are asked at once, where the others are asked only on disagreement."""
+    if consortium.ask != "adaptive":
+        return ()
+    asked = [member.model for member, _ in instances(consortium) if member.response is None]
+    return tuple(cheapest_first(asked, partial(typical_price, models))[: first_count(consortium)])
+
+
+def _usage_of(asked: Sequence[str], models: Models, rows: Sequence[PlannedCalls]) -> tuple[int, float]:
+    """Tokens and US dollars of one call to each of these models, an unknown price counted as nothing."""
+    row_of = {row.model: row.model_copy(update={"per_iteration": 1}) for row in reversed(rows)}
+    usage = [_usage(models, row_of[model], TYPICAL_OUTPUT_TOKENS) for model in asked]
+    return sum(tokens for tokens, _ in usage), sum(usd or 0.0 for _, usd in usage)
 
 
 def budget_problems(

@@ -1,6 +1,7 @@
 """Live runs: what this process knows of a run that it opened, works on or could not close; one object for each."""
 
 import logging
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -24,6 +25,12 @@ class LiveCall:
 
     done: anyio.Event = field(default_factory=anyio.Event)
     result: CallResult | None = None
+    heard_at: float | None = None
+    """When its model was asked, or last sent something (`time.monotonic()`); None while it is not being asked."""
+
+    def hear(self) -> None:
+        """Note that its model was just asked, or sent something."""
+        self.heard_at = time.monotonic()
 
 
 @dataclass(eq=False)

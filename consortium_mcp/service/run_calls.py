@@ -20,7 +20,7 @@ from consortium_mcp.models.failures import RETRIED
 from consortium_mcp.models.sampling_queue import SamplingQueue, call_client
 from consortium_mcp.records import CallResult, CallSpec, ErrorKind, Parent, Run, Status, now_utc
 from consortium_mcp.records.consortium import CLIENT
-from consortium_mcp.records.outer_call import OuterCall, within_call
+from consortium_mcp.records.outer_call import OuterCall, outer_call, within_call
 from consortium_mcp.records.tracing import call_span, describe_call
 from consortium_mcp.service.ledger import BudgetUnheld, Ledger
 from consortium_mcp.service.live_run import LiveCall, LiveRun
@@ -71,13 +71,21 @@ class ModelDoor:
         deadline: CallDeadline,
         hear: ChunkSink,
         on_turn: Callable[[], None],
+        heard: Callable[[], None],
     ) -> CallResult:
-        """What a model says; `on_turn` is told when it is asked."""
+        """What a model says; `on_turn` is told when it is asked, and `heard` of each sign that it is sending."""
         timeout_seconds = max(0.001, deadline.seconds_left())
         if entry.model_id == CLIENT:
             on_turn()
             return await call_client(self.sampling_queue, run.run_id, spec, timeout_seconds)
-        with within_call(OuterCall(Parent(run_id=run.run_id, call_id=spec.call_id), self.owner)):
+        around = outer_call()
+
+        def heard_inside() -> None:
+            heard()
+            if around:
+                around.heard()
+
+        with within_call(OuterCall(Parent(run_id=run.run_id, call_id=spec.call_id), self.owner, heard_inside)):
             return await make_call(entry, spec, self.limits, timeout_seconds, self.log, deadline.over, hear, on_turn)
 
 
@@ -208,22 +216,26 @@ class RunCalls:
         """What an attempt gave that was noted, and whether it had its turn."""
         waited_since = time.monotonic()
         had_turn = False
+        call = self._live.calls[spec.call_id]
 
         def on_turn() -> None:
             nonlocal had_turn
             had_turn = True
+            call.hear()
             deadline.add(time.monotonic() - waited_since)
 
         run = self._live.run
         try:
             with call_span(run, spec, entry.model_id, attempt) as span:
-                result = await self._door.ask(run, entry, spec, deadline, self._live.listen(spec), on_turn)
+                result = await self._door.ask(run, entry, spec, deadline, self._live.listen(spec), on_turn, call.hear)
                 describe_call(span, result)
         except anyio.get_cancelled_exc_class():
             await (self._ledger.cancel if had_turn else self._ledger.withdraw)(spec, attempt)
             raise
         except Exception as error:  # nothing foreseen: this attempt is settled like any other
             result = self._unforeseen(spec, error)
+        finally:
+            call.heard_at = None  # what follows is no silence of its model's
         return result, had_turn
 
     def _unforeseen(self, spec: CallSpec, error: Exception) -> CallResult:

@@ -6,6 +6,7 @@ import secrets
 import socket
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
+from functools import partial
 from typing import Self
 
 import anyio
@@ -30,7 +31,9 @@ from consortium_mcp.service.definitions import Definitions
 from consortium_mcp.service.ledger import Ledger
 from consortium_mcp.service.live_run import LiveRun, LiveRuns
 from consortium_mcp.service.opening import RunOpener, from_now
+from consortium_mcp.service.patience import Patience
 from consortium_mcp.service.run_calls import ModelDoor, RunCalls, seconds_until
+from consortium_mcp.service.spending import typical_price
 from consortium_mcp.settings import Settings, current_settings, llm_user_path, using
 from consortium_mcp.store import Store
 from consortium_mcp.store.llm_consortium_import import take_over
@@ -167,8 +170,11 @@ class ConsortiumService:
         def reads_schema(model: str) -> bool:
             return all(entry.supports_schema for entry in models[model])
 
+        price_of = partial(typical_price, models)
+        patience = Patience(run, live.calls, self.timing)
+        group.start_soon(patience.read_history, self.store)
         last = live.record = run.model_copy(update={"iterations": ()})
-        async for last in iterations(run, calls, reads_schema, calls.stop, save):
+        async for last in iterations(run, calls, reads_schema, calls.stop, save, patience, price_of):
             live.record = last
             if last.status == "running":  # the last one is written with the run's end
                 await save(last.iterations[-1])

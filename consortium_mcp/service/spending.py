@@ -3,7 +3,7 @@
 import json
 
 from consortium_mcp.engine.judging import judging_methods
-from consortium_mcp.models.catalogue import ModelEntry
+from consortium_mcp.models.catalogue import ModelEntry, Models
 from consortium_mcp.models.prices import price_usd
 from consortium_mcp.records import Budget, CallResult, CallSpec
 from consortium_mcp.records.consortium import Consortium
@@ -13,6 +13,12 @@ from consortium_mcp.store import Reservation
 ASSUMED_OUTPUT_TOKENS = 4_096
 """What is reserved for a reply where no option bounds it."""
 
+
+TYPICAL_INPUT_TOKENS = 300
+"""What a short question has."""
+
+TYPICAL_OUTPUT_TOKENS = 300
+"""What a short reply has."""
 
 _OUTPUT_LIMITS = ("max_tokens", "max_output_tokens", "max_completion_tokens", "num_predict")
 """What models call the option that bounds a reply."""
@@ -27,6 +33,12 @@ def calls_per_iteration(consortium: Consortium) -> int:
     """How many calls an iteration takes when nothing is tried again."""
     instances = consortium.asked_count
     return instances + judging_methods()[consortium.judging_method].calls(instances)
+
+
+def typical_price(models: Models, model: str) -> float | None:
+    """US dollars of a typical question to a model, by the name that the consortium uses; None when it is unknown."""
+    entries = models.get(model, ())
+    return price_usd(entries[0], TYPICAL_INPUT_TOKENS, TYPICAL_OUTPUT_TOKENS) if entries else None
 
 
 def reservation_of(entry: ModelEntry, spec: CallSpec) -> Reservation:

@@ -192,6 +192,17 @@ class Journal(Part):
         self.database.write(forget)
 
     @reads
+    def load_first_pieces(self, models: Collection[str], most: int) -> dict[str, list[int]]:
+        """How soon the latest replies of each model began, in milliseconds, newest first, at most so many of each."""
+        sql = (
+            "SELECT first_piece_ms FROM calls WHERE model = ? AND first_piece_ms IS NOT NULL "
+            "ORDER BY rowid DESC LIMIT ?"
+        )
+        return {
+            model: [row["first_piece_ms"] for row in self.database.read(sql, [model, most])] for model in set(models)
+        }
+
+    @reads
     def load_spending(self, scope: str) -> tuple[int, int, float]:
         """Calls, tokens and US dollars that a scope has used and reserved."""
         rows = self.database.read("SELECT calls, tokens, cost_usd FROM spending WHERE scope = ?", [scope])

@@ -289,3 +289,10 @@ def m010_tokens_of_attempts(db: Database) -> None:
         "WHERE calls.run_id = attempts.run_id AND calls.call_id = attempts.call_id "
         "AND calls.attempts = attempts.attempt)"
     )
+
+
+@migrations(name="m011_first_pieces")
+def m011_first_pieces(db: Database) -> None:
+    """How soon each call's reply began, so that a model is waited for as long as it has taken before."""
+    db.execute("ALTER TABLE calls ADD COLUMN first_piece_ms INTEGER")  # null when nothing came, or it was not measured
+    db.execute("CREATE INDEX calls_by_model ON calls (model) WHERE first_piece_ms IS NOT NULL")

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from rapidfuzz import fuzz
 
+from consortium_mcp.text.confidence_line import without_confidence
 from consortium_mcp.text.thinking import strip_thinking
 
 NEAR_EQUAL = 92.0
@@ -15,9 +16,6 @@ _LABELLED = re.compile(r"(?:final\s+)?answer\s*(?:is\b|[:=])\s*(.+)", re.IGNOREC
 _BOXED = re.compile(r"\\boxed\{([^{}]{1,200})\}")
 # What stands between the tags ends at the next opening one, so that a thousand unclosed ones are read but once.
 _TAGGED = re.compile(r"<answer>((?:(?!<answer>).){1,2000}?)</answer>", re.IGNORECASE | re.DOTALL)
-_CONFIDENCE_LINE = re.compile(
-    r"^[^\w\n<]*(?:<confidence>|confidence\b[^\n:=]{0,40}(?:[:=]|\bis\b)).*$", re.IGNORECASE | re.MULTILINE
-)
 _BOUND = re.compile(r"[<>≤≥≠]|\b(?:not|less|more|fewer|under|over|below|above|least|most)\b")
 _NEGATION = re.compile(r"\b(?:no|never|none|nor|neither|cannot|without)\b|n['’]t\b")
 _NUMBER = re.compile(r"[+-]?\d{1,3}(?:,\d{3})+(?:\.\d+)?|[+-]?\d+(?:\.\d+)?")
@@ -138,11 +136,6 @@ def _plain(number: str) -> str:
     whole, _, fraction = number.replace(",", "").lstrip("+-").partition(".")
     value = (whole.lstrip("0") or "0") + (f".{fraction.rstrip('0')}" if fraction.rstrip("0") else "")
     return f"-{value}" if number.startswith("-") and value != "0" else value
-
-
-def without_confidence(text: str) -> str:
-    """The text without the line that states the member's own confidence."""
-    return _CONFIDENCE_LINE.sub("", text).strip()
 
 
 def agreement(one: str, other: str) -> float:

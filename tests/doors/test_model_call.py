@@ -65,6 +65,7 @@ async def test_text_usage_ending_and_model_are_recorded(provider: Provider, llm_
         resolved_model="a-2026-11-01",
         input_tokens=11,
         output_tokens=7,
+        first_piece_ms=result.first_piece_ms,
         duration_ms=result.duration_ms,
         datetime_utc=result.datetime_utc,
     )

@@ -20,6 +20,7 @@ from consortium_mcp.engine.judging import judging_methods
 from consortium_mcp.engine.strategies import strategies
 from consortium_mcp.models.failures import RETRIED
 from consortium_mcp.records import ErrorKind
+from consortium_mcp.records.request import ConsultRequest
 from consortium_mcp.records.roles import ROLES
 from consortium_mcp.server import build_server
 from consortium_mcp.server.base import mcp_server
@@ -85,7 +86,8 @@ def _tools() -> str:
         required = tool["inputSchema"].get("required", [])
         for name, schema in parameters.items():
             needed = " (required)" if name in required else ""
-            lines.append(f"| `{name}`{needed} | {_type_text(schema)} | {_cell(schema.get('description', ''))} |")
+            kind = _type_text(schema) + _bounds(name)
+            lines.append(f"| `{name}`{needed} | {kind} | {_cell(schema.get('description', ''))} |")
         lines.append("")
     return "\n".join(lines).rstrip()
 
@@ -96,11 +98,22 @@ def _type_text(schema: dict[str, Any]) -> str:
         return ", ".join(f"`{value}`" for value in schema["enum"])
     if schema["type"] == "array":
         return f"list of {_type_text(schema['items'])}"
-    bounds = ""
-    if "maximum" in schema:
-        low = f"{schema['minimum']:,}" if "minimum" in schema else f"above {schema['exclusiveMinimum']:,}"
-        bounds = f", {low} to {schema['maximum']:,}"
-    return f"{schema['type']}{bounds}"
+    return str(schema["type"])
+
+
+def _bounds(name: str) -> str:
+    """Between what a field of a request must be; empty where there is no limit, or it is no such field."""
+    field = ConsultRequest.model_fields.get(name)
+    limits = {
+        kind: getattr(one, kind)
+        for one in (field.metadata if field else ())
+        for kind in ("ge", "gt", "le")
+        if hasattr(one, kind)
+    }
+    if "le" not in limits:
+        return ""
+    low = f"{limits['ge']:,}" if "ge" in limits else f"above {limits['gt']:,}"
+    return f", {low} to {limits['le']:,}"
 
 
 async def _resources(database: Path) -> str:

@@ -39,6 +39,11 @@ GIVEN: dict[str, Any] = {
     "judging_method": "vote",
     "stop_on": "both",
     "check_order": False,
+    "quorum": 2,
+    "patience_seconds": 33.0,
+    "min_responses": 1,
+    "on_partial": "fail",
+    "ask": "adaptive",
 }
 """A value of each rule that is not its default; an embedding model has to be installed to be of use."""
 

@@ -581,19 +581,13 @@ def test_a_run_whose_process_died_before_it_heard_of_its_cancellation_asks_nobod
 
 # late responses
 
-IMPATIENT = (
-    "from consortium_mcp.engine import members; members.MIN_GRACE_SECONDS = 0.05; members.GRACE_FACTOR = 0\n"
-    "from consortium_mcp.cli import main; main()"
-)
-"""The command, whose quorum waits for nobody: what takes 5 s otherwise."""
-
 
 def test_who_was_late_is_late_after_a_resume_and_joins_the_next_iteration(provider: Provider, path: Path) -> None:
     provider.on("arbiter", answer)
     for model in MEMBERS:
         provider.on(model, answer)
     hanging, judging = provider.gate("d"), provider.gate("arbiter")
-    process = start(*consult_command("Capital?", "--max-iterations", "2"), program=("-c", IMPATIENT))
+    process = start(*consult_command("Capital?", "--max-iterations", "2", "--patience-seconds", "1"))
     judging.wait_for(1)
     process.kill()
     ended(process)

@@ -12,7 +12,6 @@ from pydantic import ValidationError
 
 from consortium_mcp.errors import InvalidConsortiumError
 from consortium_mcp.records.consortium import (
-    MAX_INSTANCES,
     Consortium,
     Member,
     define,
@@ -20,7 +19,7 @@ from consortium_mcp.records.consortium import (
     load_saved_form,
     parse_members,
 )
-from consortium_mcp.records.rules import MAX_ITERATIONS
+from consortium_mcp.records.rules import MAX_INSTANCES, MAX_ITERATIONS
 from tests.scripted import panel
 from tests.seed import SEED_CONSORTIUM, SEED_ROW, SeedConfig
 

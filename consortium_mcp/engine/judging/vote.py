@@ -8,7 +8,8 @@ from consortium_mcp.engine.members import CallModel
 from consortium_mcp.errors import ModelUnavailableError
 from consortium_mcp.models.embeddings import cosine, embed
 from consortium_mcp.records import CallResult, Iteration, Run, Verdict, Votes
-from consortium_mcp.text.comparing import final_answer, may_mean_the_same, same_answer, without_confidence
+from consortium_mcp.text.comparing import final_answer, may_mean_the_same, same_answer
+from consortium_mcp.text.confidence_line import without_confidence
 
 SAME_MEANING = 0.9
 """From which cosine of their vectors two answers mean the same: what is merely about the same thing stays below it."""

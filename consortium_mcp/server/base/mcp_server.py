@@ -62,7 +62,7 @@ class StrictServer(MCPServer[Any]):
         """The tools as short as they can be said, as JSON: what our file must hold."""
         await self.menu.look_up()
         rules = self.menu.rules()
-        spelled_out: set[str] = set()
+        spelled_out = {"Consortium"}  # its fields are those that save_consortium takes
         short = [
             tool.model_copy(
                 update={

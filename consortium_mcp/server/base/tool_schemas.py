@@ -5,6 +5,9 @@ from typing import Any
 
 Schema = dict[str, Any]
 
+_INPUT_KEYS = ("type", "enum", "items", "description", "default", "anyOf", "additionalProperties")
+"""What is said of an argument: a limit costs tokens in every session, and a value beyond it is refused in words."""
+
 _OUTPUT_KEYS = ("type", "enum", "items", "prefixItems", "properties")
 
 
@@ -40,7 +43,7 @@ def _short_argument(schema: Schema) -> Schema:
     return {
         key: _short_argument(value) if key == "items" else value
         for key, value in given.items()
-        if key != "title" and (key, value) != ("default", None)
+        if key in _INPUT_KEYS and (key, value) != ("default", None)
     }
 
 

@@ -1,0 +1,110 @@
+"""Adaptive asking: the cheapest instances first, one more while the result is open, no arbiter where all agree."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
+
+from consortium_mcp.engine.judging import judging_methods
+from consortium_mcp.engine.judging.vote import count_votes, margin
+from consortium_mcp.records import CallSpec, Iteration, MemberResponse, Run, Verdict, Votes
+from consortium_mcp.records.consortium import OWN_ANSWER, Consortium
+from consortium_mcp.text.comparing import final_answer
+from consortium_mcp.text.confidence_line import without_confidence
+
+T = TypeVar("T")
+
+PriceOf = Callable[[str], float | None]
+"""What a question to a model costs, by the name that the consortium uses; None when its price is unknown."""
+
+AskThese = Callable[[Sequence[CallSpec]], Awaitable[Sequence[MemberResponse]]]
+"""Asks instances; one that was asked before gives the same response again."""
+
+
+def is_adaptive(run: Run) -> bool:
+    """Whether the next iteration asks some instances only if they are needed: the first one, where the rule says so."""
+    return run.consortium.ask == "adaptive" and not run.iterations
+
+
+async def ask_adaptively(
+    run: Run, specs: Sequence[CallSpec], ask: AskThese, price_of: PriceOf
+) -> Sequence[MemberResponse]:
+    """The responses of those who were needed, in the order of the specs.
+
+    Args:
+        specs: every instance that may be asked.
+    """
+    there = [spec for spec in specs if spec.response is not None]
+    waiting = cheapest_first([spec for spec in specs if spec.response is None], lambda spec: price_of(spec.model))
+    count = first_count(run.consortium)
+    while True:
+        asked = [*there, *waiting[:count]]
+        responses = await ask([spec for spec in specs if spec in asked])
+        unasked = len(waiting) - count
+        if unasked <= 0 or not _is_open(run, responses, unasked):
+            return responses
+        count += 1
+
+
+def cheapest_first(these: Sequence[T], price: Callable[[T], float | None]) -> list[T]:
+    """The same by their price; those of an unknown price come last, and equals as they are declared."""
+
+    def rank(one: T) -> tuple[bool, float]:
+        known = price(one)
+        return known is None, known or 0.0
+
+    return sorted(these, key=rank)
+
+
+def first_count(consortium: Consortium) -> int:
+    """How many instances are asked at once: fewer could not settle the result, even if all of them agreed."""
+    most = consortium.asked_count
+    least = max(most // 2 + 1, consortium.min_responses or 1, consortium.quorum or 1)
+    return next((n for n in range(least, most) if agreed_confidence(n) >= consortium.confidence_threshold), most)
+
+
+def agreed_confidence(count: int) -> float:
+    """The confidence in an answer that so many independent responses share: Krichevsky and Trofimov's estimator.
+
+    R. Krichevsky, V. Trofimov: The performance of universal encoding. IEEE Transactions on Information Theory, 1981.
+    """
+    return (count + 0.5) / (count + 1)
+
+
+def agreed(run: Run, iteration: Iteration) -> Iteration | None:
+    """The iteration with the answer that all responses share; None where it has to be judged."""
+    usable = [response for response in iteration.responses if response.ok]
+    asked = [response for response in usable if response.model != OWN_ANSWER]
+    groups = _groups(usable)
+    confidence = agreed_confidence(len(asked))
+    is_shared = len(asked) > 1 and len(groups) == 1 and len(groups[0].response_ids) == len(usable)
+    if not is_shared or confidence < run.consortium.confidence_threshold or not _saves_calls(run, len(usable)):
+        return None
+    unasked = run.consortium.instance_count - len(iteration.responses)
+    spared = f"the arbiter and {unasked} more were" if unasked else "the arbiter was"
+    verdict = Verdict(
+        synthesis=without_confidence(asked[0].text or ""),
+        confidence=confidence,
+        analysis=f"All {len(asked)} responses agree, so {spared} not asked.",
+        dissent="",
+        chosen=asked[0].response_id,
+        votes=tuple(groups),
+    )
+    return iteration.model_copy(update={"verdict": verdict})
+
+
+def _saves_calls(run: Run, responses: int) -> bool:
+    """Whether the judging would take a call, and an answer without one is in the form that is asked for."""
+    method = judging_methods()[run.consortium.judging_method]
+    return run.output_schema is None and method.calls(responses) > 0
+
+
+def _is_open(run: Run, responses: Sequence[MemberResponse], unasked: int) -> bool:
+    """Whether one more response could change which answer leads, or whether agreement is enough by itself."""
+    groups = _groups([response for response in responses if response.ok])
+    if not groups or margin(groups) <= unasked:
+        return True
+    votes = len(groups[0].response_ids)
+    return len(groups) == 1 and agreed_confidence(votes) < run.consortium.confidence_threshold
+
+
+def _groups(usable: Sequence[MemberResponse]) -> list[Votes]:
+    return count_votes([(one.response_id, final_answer(one.text or "")) for one in usable])

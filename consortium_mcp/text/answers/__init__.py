@@ -1,0 +1,15 @@
+"""Answers of responses: found, read as what they are, and compared."""
+
+from consortium_mcp.text.answers.comparison import Answer, compare, compare_answers, final_answer
+from consortium_mcp.text.answers.verdicts import DIFFERENT, NOT_COMPARABLE, SAME, Comparison
+
+__all__ = [
+    "DIFFERENT",
+    "NOT_COMPARABLE",
+    "SAME",
+    "Answer",
+    "Comparison",
+    "compare",
+    "compare_answers",
+    "final_answer",
+]

@@ -1,0 +1,171 @@
+"""Code, compared by its tokens: layout, comments and names of local variables do not count."""
+
+import ast
+import json
+import re
+import warnings
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+
+from consortium_mcp.text.answers.verdicts import DIFFERENT, NOT_COMPARABLE, SAME, Comparison
+
+_TOKEN = re.compile(
+    r"\"(?:[^\"\\\n]|\\.){0,2000}\"|'(?:[^'\\\n]|\\.){0,2000}'|[^\W\d]\w*|\d[\w.]*|[=!<>]=|&&|\|\||->|=>|::|\*\*|[^\w\s]"
+)
+_HASH_COMMENT = re.compile(r"(?:^|(?<=\s))#[^\n]*", re.MULTILINE)
+_SLASH_COMMENT = re.compile(r"(?<!:)//[^\n]*|/\*(?:[^*]|\*(?!/)){0,2000}\*/")
+_DASH_COMMENT = re.compile(r"--[^\n]*")
+_COMMENTS = {
+    **dict.fromkeys(
+        ("python", "py", "sh", "bash", "shell", "yaml", "yml", "ruby", "rb", "r", "toml", "perl"), _HASH_COMMENT
+    ),
+    **dict.fromkeys(("js", "javascript", "ts", "typescript", "java", "c", "cpp", "c++", "go", "rust"), _SLASH_COMMENT),
+    **dict.fromkeys(("cs", "csharp", "kotlin", "swift", "scala", "php", "css", "jsx", "tsx"), _SLASH_COMMENT),
+    **dict.fromkeys(("sql", "lua", "haskell", "ada", "elm"), _DASH_COMMENT),
+}
+_PYTHON = ("python", "py", "python3", "")
+_SQL = re.compile(
+    r"(?:select\b.{1,400}?\bfrom\b|insert\s+into\b|update\b.{1,200}?\bset\b.{1,200}?=|delete\s+from\b|"
+    r"create\s+(?:table|index|view)\b|alter\s+table\b|drop\s+table\b|with\s+\w+\s+as\s*\()",
+    re.IGNORECASE | re.DOTALL,
+)
+_STATEMENT = re.compile(
+    r"(?:def|class|function|func|fn|const|let|var|public|private|static|import|from|return|for|while|if|#include|"
+    r"async|export|lambda|print|console\.log|System\.out|echo|git|npm|pip|docker|curl|sudo)\b"
+)
+_STATED = re.compile(
+    r"\b(?:prints?|outputs?|returns?|result is|output is|output:|evaluates to)[:\s]+[\"'`]?([^\s\"'`]+)", re.I
+)
+_MOST_DIFFERENCES = 3
+_LONGEST_PARSED = 20_000
+
+
+@dataclass(frozen=True)
+class Code:
+    """The code of an answer."""
+
+    tokens: tuple[str, ...]
+    """In their order, without comments."""
+
+    shape: Hashable
+    """Its syntax tree with local names numbered, where it is Python; else the tokens."""
+
+    output: str | None
+    """What it prints, where it only prints a constant or the text beside it says so; None where that is unknown."""
+
+    is_constant: bool = False
+    """Whether it only prints a constant."""
+
+
+def code_of(blocks: Sequence[tuple[str, str]], beside: str) -> Code:
+    """The code of fenced blocks, each with its language, and of what the text beside them says of the output."""
+    tokens: list[str] = []
+    shapes: list[Hashable] = []
+    constant: str | None = None
+    for language, source in blocks:
+        its_tokens = _tokens(language, source)
+        tree = _tree(language, source)
+        tokens += its_tokens
+        shapes.append(its_tokens if tree is None else _shape(tree))
+        constant = _printed(tree) if tree is not None and len(blocks) == 1 else None
+    stated = _STATED.findall(beside[-2_000:])
+    output = constant if constant is not None else (stated[-1].rstrip(".,;") if stated else None)
+    return Code(tuple(tokens), tuple(shapes), output, constant is not None)
+
+
+def is_code(text: str) -> bool:
+    """Whether a text without a fence is code: a statement of SQL, or a line with the words and signs of a program."""
+    text = text.strip()
+    if _SQL.match(text):
+        return text.endswith(";") or any(sign in text for sign in "=<>*(,") or text[:6].isupper()
+    signs = sum(text.count(sign) for sign in "(){}=;<>[]:")
+    return _STATEMENT.match(text) is not None and signs >= 2 and text[-1:] in ");}:]\"'" and "? " not in text
+
+
+def compare_code(one: Code, other: Code) -> Comparison:
+    """The same by tokens or by syntax tree; different where a few tokens differ; else not comparable.
+
+    Programs that are written in different ways can do the same, so they are not called different.
+    """
+    if one.tokens == other.tokens or one.shape == other.shape:
+        return SAME
+    if one.output is not None and other.output is not None and (one.is_constant or other.is_constant):
+        return SAME if one.output == other.output else DIFFERENT
+    if len(one.tokens) != len(other.tokens):
+        return NOT_COMPARABLE
+    differences = sum(first != second for first, second in zip(one.tokens, other.tokens, strict=True))
+    return DIFFERENT if differences <= _MOST_DIFFERENCES else NOT_COMPARABLE
+
+
+def data_in(text: str) -> str | None:
+    """JSON as one spelling, the order of its keys set aside; None for a text that is no JSON object or list."""
+    text = text.strip()
+    if text[:1] not in ("{", "[") or text[-1:] not in ("}", "]") or len(text) > _LONGEST_PARSED:
+        return None
+    try:
+        return json.dumps(json.loads(text), sort_keys=True)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _tokens(language: str, source: str) -> tuple[str, ...]:
+    comment = _COMMENTS.get(language)
+    if comment is not None:
+        source = comment.sub(" ", source)
+    found = _TOKEN.findall(source)
+    while found and found[-1] == ";":
+        found.pop()
+    is_sql = language == "sql" or (not language and _SQL.match(source.strip()) is not None)
+    if is_sql:
+        found = [token if token[0] in "\"'" else token.casefold() for token in found]
+    return tuple(found)
+
+
+def _tree(language: str, source: str) -> ast.Module | None:
+    """The syntax tree of Python; None where it is none, or too long to be worth it."""
+    if language not in _PYTHON or len(source) > _LONGEST_PARSED:
+        return None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return ast.parse(source)
+    except (SyntaxError, ValueError, MemoryError, RecursionError):
+        return None
+
+
+def _shape(tree: ast.Module) -> str:
+    """The tree in one spelling, arguments and local variables as `v1`, `v2` in the order in which they appear."""
+    names: dict[str, str] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef):
+            node.body = [part for part in node.body if not _is_text(part)] or node.body
+        if isinstance(node, ast.arg):
+            names.setdefault(node.arg, f"v{len(names) + 1}")
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            names.setdefault(node.id, f"v{len(names) + 1}")
+    for node in ast.walk(tree):
+        if isinstance(node, ast.arg):
+            node.arg, node.annotation = names[node.arg], None
+        elif isinstance(node, ast.Name) and node.id in names:
+            node.id = names[node.id]
+    try:
+        return ast.dump(tree)
+    except RecursionError:
+        return ""
+
+
+def _is_text(statement: ast.stmt) -> bool:
+    """Whether a statement is a docstring, or a text that stands for a comment."""
+    is_constant = isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
+    return is_constant and isinstance(statement.value.value, str)  # type: ignore[attr-defined]
+
+
+def _printed(tree: ast.Module) -> str | None:
+    """The constant that a program prints and does nothing else; None for every other one."""
+    if len(tree.body) != 1 or not isinstance(statement := tree.body[0], ast.Expr):
+        return None
+    call = statement.value
+    is_print = isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "print"
+    if is_print and isinstance(call, ast.Call) and len(call.args) == 1 and isinstance(call.args[0], ast.Constant):
+        return str(call.args[0].value)
+    return None

@@ -1,0 +1,211 @@
+"""The answers of two responses compared: the same, different, or not comparable."""
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+
+from consortium_mcp.text.answers.choices import Option
+from consortium_mcp.text.answers.code import Code, compare_code
+from consortium_mcp.text.answers.dates import Date, compare_dates, compare_times
+from consortium_mcp.text.answers.finding import ANSWER_CHARACTERS, found_in
+from consortium_mcp.text.answers.plain import plain
+from consortium_mcp.text.answers.quantities import Quantity, compare_quantities
+from consortium_mcp.text.answers.reading import Kind, Reading, Sequenced, code_reading, readings_of
+from consortium_mcp.text.answers.verdicts import (
+    DIFFERENT,
+    NOT_COMPARABLE,
+    SAME,
+    Comparison,
+    equal_or_different,
+    together,
+)
+from consortium_mcp.text.answers.wording import compare_wording, contradicts, names_agree, words_of
+
+LONGEST_UNMARKED = 20
+"""Of how many words a text may be to be read as an answer where nothing marks it as one."""
+
+_SHOWN_CHARACTERS = 200
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a response comes to."""
+
+    text: str
+    """The answer as it is written, on one line; shortened where it is long."""
+
+    kind: Kind
+    """What it is."""
+
+    value: Hashable
+    """What it says, in a form in which equal answers of one spelling are equal."""
+
+    is_marked: bool
+    """Whether the response marks it as its answer, as `Answer: 7` does."""
+
+    readings: tuple[Reading, ...]
+    """Every way to understand it; empty for prose."""
+
+    words: tuple[str, ...]
+    """The words of the whole response, without thinking, confidence and pleasantries, code included."""
+
+
+def final_answer(text: str) -> Answer:
+    """The answer that a response comes to.
+
+    What is marked as the answer counts, the last of it; else a short text as a whole, code, or a last line that is
+    only a number, a letter, or emphasised. A longer text without a mark is `prose`.
+    """
+    found = found_in(text)
+    words = words_of(found.beside) + tuple(f"{name}{source}" for name, source in found.blocks)
+    if found.blocks and (found.is_marked or len(words) <= 60 + len(found.blocks)):
+        readings = code_reading(found.blocks, found.beside)
+        return _answer(found.blocks[0][1], found.is_marked, readings, words)
+    if not found.is_marked and (_length(found.beside) > LONGEST_UNMARKED or found.blocks):
+        return Answer(_shown(found.beside), "prose", words, False, (), words)
+    content = found.text[:ANSWER_CHARACTERS]
+    if not content.strip():
+        return Answer("", "none", None, False, (), words)
+    return _answer(content, found.is_marked, readings_of(content, is_marked=found.is_marked), words)
+
+
+def _length(text: str) -> int:
+    """How many words a text has; in scripts without blanks, half as many as letters."""
+    return max(len(text.split()), sum("\u3040" <= letter <= "\u9fff" for letter in text) // 2)
+
+
+def _answer(text: str, is_marked: bool, readings: tuple[Reading, ...], words: tuple[str, ...]) -> Answer:
+    first = readings[0] if readings else Reading("text", text)
+    value = words_of(first.value) if first.kind == "text" and isinstance(first.value, str) else first.value
+    return Answer(_shown(plain(text) or text), first.kind, value, is_marked, readings, words)
+
+
+def _shown(text: str) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[: _SHOWN_CHARACTERS - 1]}…"
+
+
+def compare(one: str, other: str) -> Comparison:
+    """Whether two responses give the same answer; see `compare_answers`."""
+    return compare_answers(final_answer(one), final_answer(other))
+
+
+def compare_answers(one: Answer, other: Answer) -> Comparison:
+    """Whether two answers are the same, different, or not comparable without knowing what they mean.
+
+    Answers of one kind are compared as what they are: numbers by value and unit, dates by day, options by letter,
+    lists by item, code by token, short texts by word. Prose is the same where its words are equal, and is never
+    different.
+    """
+    if one.kind == "none" or other.kind == "none":
+        return NOT_COMPARABLE
+    result: Comparison = NOT_COMPARABLE
+    if "prose" not in (one.kind, other.kind):
+        result = _compare_readings(one.readings, other.readings, are_marked=one.is_marked and other.is_marked)
+    return SAME if result == NOT_COMPARABLE and one.words == other.words else result
+
+
+def _compare_readings(one: tuple[Reading, ...], other: tuple[Reading, ...], *, are_marked: bool = True) -> Comparison:
+    """Of all readings: different where the texts contradict each other, the same where one kind says so."""
+    texts, other_texts = _texts(one), _texts(other)
+    if any(contradicts(first, second) for first in texts[:3] for second in other_texts[:3]):
+        return DIFFERENT
+    results = [
+        _compare_values(first.kind, first.value, second.value)
+        for first in one
+        for second in other
+        if first.kind == second.kind != "text"
+    ]
+    if SAME in results:
+        return SAME
+    if DIFFERENT in results:
+        return DIFFERENT
+    return _compare_texts(texts, other_texts, one, other, are_marked) if not results else NOT_COMPARABLE
+
+
+def _texts(readings: tuple[Reading, ...]) -> list[str]:
+    return [str(reading.value) for reading in readings if reading.kind == "text"]
+
+
+def _compare_values(kind: Kind, one: Hashable, other: Hashable) -> Comparison:
+    if isinstance(one, Quantity) and isinstance(other, Quantity):
+        return compare_quantities(one, other)
+    if isinstance(one, Date) and isinstance(other, Date):
+        return compare_dates(one, other)
+    if isinstance(one, frozenset) and isinstance(other, frozenset):
+        return compare_times(one, other)
+    if isinstance(one, Option) and isinstance(other, Option):
+        return _compare_options(one, other)
+    if isinstance(one, Code) and isinstance(other, Code):
+        return compare_code(one, other)
+    if isinstance(one, Sequenced) and isinstance(other, Sequenced):
+        return _compare_sequences(one, other)
+    if kind == "range" and isinstance(one, tuple) and isinstance(other, tuple):
+        return together(_compare_values("number", first, second) for first, second in zip(one, other, strict=True))
+    return equal_or_different(one, other)
+
+
+def _compare_options(one: Option, other: Option) -> Comparison:
+    """By letter; where both texts are there and say something else, the letters are of different lists."""
+    texts = compare_wording(one.text, other.text, are_marked=True) if one.text and other.text else None
+    if one.letter == other.letter:
+        return SAME if texts in (None, SAME) else NOT_COMPARABLE
+    return NOT_COMPARABLE if texts == SAME else DIFFERENT
+
+
+def _compare_sequences(one: Sequenced, other: Sequenced) -> Comparison:
+    if one.labels != other.labels:
+        return NOT_COMPARABLE
+    if len(one.items) != len(other.items):
+        return DIFFERENT if not one.labels else NOT_COMPARABLE
+    if one.brackets != other.brackets and one.brackets and other.brackets:
+        intervals = {"[)", "(]"}
+        return DIFFERENT if intervals & {one.brackets, other.brackets} else NOT_COMPARABLE
+    in_place = together(_compare_readings(*pair) for pair in zip(one.items, other.items, strict=True))
+    if in_place == SAME or one.labels:
+        return in_place
+    if not _is_permuted(one, other):
+        return in_place
+    if one.is_ordered and other.is_ordered:
+        return DIFFERENT if one.brackets or other.brackets else NOT_COMPARABLE
+    return SAME
+
+
+def _is_permuted(one: Sequenced, other: Sequenced) -> bool:
+    """Whether each item of one list is the same as one of the other's."""
+    left = list(other.items)
+    for item in one.items:
+        place = next((at for at, its in enumerate(left) if _compare_readings(item, its) == SAME), None)
+        if place is None:
+            return False
+        left.pop(place)
+    return True
+
+
+def _compare_texts(
+    texts: list[str], others: list[str], one: tuple[Reading, ...], other: tuple[Reading, ...], are_marked: bool
+) -> Comparison:
+    """Of answers that share no kind: by their words, an option by what it says."""
+    texts = [*_option_texts(one), *texts]
+    others = [*_option_texts(other), *others]
+    pairs = [(first, second) for first in texts for second in others]
+    if any(_say_one_name(*pair) for pair in pairs):
+        return SAME
+    kinds = {reading.kind for reading in (*one, *other)} - {"text", "option"}
+    if kinds or not texts or not others or _is_letter_alone(one) or _is_letter_alone(other):
+        return NOT_COMPARABLE
+    results = [compare_wording(*pair, are_marked=are_marked) for pair in zip(texts[-1:], others[-1:], strict=True)]
+    results.append(compare_wording(texts[0], others[0], are_marked=are_marked))
+    return DIFFERENT if DIFFERENT in results else NOT_COMPARABLE
+
+
+def _say_one_name(one: str, other: str) -> bool:
+    return words_of(one) == words_of(other) != () or names_agree(one, other)
+
+
+def _is_letter_alone(readings: tuple[Reading, ...]) -> bool:
+    return any(reading.kind == "option" for reading in readings) and not _option_texts(readings)
+
+
+def _option_texts(readings: tuple[Reading, ...]) -> list[str]:
+    values = [reading.value for reading in readings if reading.kind == "option"]
+    return [value.text for value in values if isinstance(value, Option) and value.text]

@@ -1,0 +1,197 @@
+"""Where a response gives its answer: what is marked as the answer, else all of it."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from consortium_mcp.text.answers.labels import is_pleasantry, labelled, weakly_labelled
+from consortium_mcp.text.answers.plain import plain
+from consortium_mcp.text.confidence_line import without_confidence
+from consortium_mcp.text.thinking import strip_thinking
+
+SEARCHED_CHARACTERS = 20_000
+"""In how much of a response's end its answer is looked for."""
+
+ANSWER_CHARACTERS = 2_000
+"""How long what is read of an answer is at most, beside code."""
+
+_SENTENCE_END = re.compile(r"(?<=[^\W_]{3}[.!?])\s+(?=[^\W_a-z(\"'*]|\()|(?<=\d[.!?])\s+(?=[A-Z])|(?<=[。！？])")
+_BOXED = "\\boxed"
+_ITEM = re.compile(r"(?:[-*•]|\(?(?:\d{1,2}|[a-hA-H]|[ivx]{1,4})[.):]|part \w+:?|step \d+:?)\s", re.IGNORECASE)
+_FENCE = re.compile(r"(```+|~~~+)\s?([\w+#-]*)[^`]*")
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of a response, or a block of code in it."""
+
+    text: str
+    """As it is written, without blanks at its ends; the source of a block."""
+
+    language: str | None = None
+    """The language of a block, empty where its fence names none; None for a line of text."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """The answer of a response, as it is written."""
+
+    text: str
+    """A few lines; empty where the answer is code."""
+
+    is_marked: bool
+    """Whether the response says that this is its answer."""
+
+    blocks: tuple[tuple[str, str], ...]
+    """The language and the source of each block of code, where the answer is code."""
+
+    beside: str
+    """The response's text beside its code, without thinking, confidence and pleasantries."""
+
+
+def found_in(response: str) -> Found:
+    """Where a response gives its answer; the last one that is marked, where several are."""
+    response = without_confidence(strip_thinking(response)[-SEARCHED_CHARACTERS:])
+    lines = _without_pleasantries(_lines(response))
+    beside = "\n".join(line.text for line in lines if line.language is None and line.text)
+    marked = _marked(lines, beside)
+    if marked is not None:
+        return marked if marked.blocks else Found(marked.text, True, (), beside)
+    blocks = tuple((line.language, line.text) for line in lines if line.language is not None and line.text)
+    if blocks:
+        return Found("", False, blocks, beside)
+    last = _last_alone(beside)
+    return Found(last or beside, last is not None, (), beside)
+
+
+def _lines(text: str) -> list[Line]:
+    """The lines, and each fenced block as one; a fence that is never closed reaches to the end."""
+    lines: list[Line] = []
+    block: list[str] = []
+    fence, language = "", ""
+    for raw in text.splitlines():
+        stripped = raw.strip()
+        if fence:
+            if stripped.startswith(fence) and not stripped.strip("`~"):
+                lines.append(Line("\n".join(block), language))
+                fence, block = "", []
+            else:
+                block.append(raw)
+        elif (opening := _FENCE.fullmatch(stripped)) is not None:
+            fence, language = opening[1], opening[2].lower()
+        else:
+            lines.append(Line(" ".join(stripped.split())))
+    if fence and block:
+        lines.append(Line("\n".join(block), language))
+    return lines
+
+
+def _without_pleasantries(lines: Sequence[Line]) -> list[Line]:
+    kept = list(lines)
+    while kept and (kept[-1].language is None):
+        sentences = sentences_of(kept[-1].text)
+        while sentences and (is_pleasantry(sentences[-1]) or not sentences[-1].strip("-*_ ")):
+            sentences.pop()
+        if sentences:
+            if len(kept) == 1 or " ".join(sentences) != kept[-1].text:
+                kept[-1] = Line(" ".join(sentences))
+            break
+        kept.pop()
+    return kept or list(lines)
+
+
+def sentences_of(text: str) -> list[str]:
+    """The sentences of a line; initials and short abbreviations end none."""
+    return [sentence for sentence in _SENTENCE_END.split(text) if sentence]
+
+
+def _marked(lines: Sequence[Line], beside: str) -> Found | None:
+    """The last answer that is marked by a tag, a box or a label."""
+    tagged = _tagged(beside)
+    if tagged is not None:
+        return Found(tagged, True, (), beside)
+    end = max((at for at, line in enumerate(lines) if line.text), default=-1)
+    for at in range(len(lines) - 1, -1, -1):
+        line = lines[at]
+        if line.language is not None:
+            continue
+        if _BOXED in line.text:
+            return Found(_boxed(line.text), True, (), beside)
+        bare = line.text.replace("**", "").replace("__", "").lstrip("#>-*•_ ").rstrip("*_ ")
+        content = labelled(bare)
+        if content is None and at >= end - 2:
+            content = weakly_labelled(bare)
+        if content is not None and (found := _after_label(content, lines[at + 1 :], beside)) is not None:
+            return found
+    return None
+
+
+def _tagged(text: str) -> str | None:
+    lower = text.lower()
+    end = lower.rfind("</answer>")
+    start = lower.rfind("<answer>", 0, end) if end >= 0 else -1
+    return text[start + len("<answer>") : end].strip() or None if start >= 0 else None
+
+
+def _boxed(line: str) -> str:
+    """What the boxes of a line hold, the boxes of several answers as a list."""
+    held: list[str] = []
+    position = line.find(_BOXED)
+    while position >= 0 and len(held) < 20:
+        start = line.find("{", position)
+        if start < 0:
+            break
+        end, depth = start, 0
+        while end < len(line):
+            depth += (line[end] == "{") - (line[end] == "}")
+            end += 1
+            if depth == 0:
+                break
+        held.append(line[start + 1 : end - 1 if depth == 0 else end])
+        position = line.find(_BOXED, end)
+    return ", ".join(held)
+
+
+def _after_label(content: str, following: Sequence[Line], beside: str) -> Found | None:
+    """What a label marks: the rest of its line, with the items below it; else the paragraph or the code below it."""
+    content = content.strip("*_ ")
+    if content:
+        if _ITEM.match(content):
+            content = "\n".join([content, *_items(following)])
+        return Found(content, True, (), beside)
+    rest = list(following)
+    while rest and not rest[0].text:
+        rest.pop(0)
+    if not rest:
+        return None
+    if rest[0].language is not None:
+        return Found("", True, ((rest[0].language, rest[0].text),), beside)
+    paragraph: list[str] = []
+    for line in rest:
+        if not line.text or line.language is not None:
+            break
+        paragraph.append(line.text)
+    return Found("\n".join(paragraph), True, (), beside)
+
+
+def _items(following: Sequence[Line]) -> list[str]:
+    items: list[str] = []
+    for line in following:
+        if line.language is not None or not _ITEM.match(line.text):
+            break
+        items.append(line.text)
+    return items
+
+
+def _last_alone(text: str) -> str | None:
+    """The last line where it is an answer alone: emphasised as a whole, or only a number or a letter."""
+    lines = [line for line in text.splitlines() if line]
+    if not lines:
+        return None
+    last = lines[-1]
+    bare = last.strip("*_` .")
+    is_emphasised = last[:2] in ("**", "__") and last.rstrip(".")[-2:] in ("**", "__") and "**" not in bare
+    is_bare = len(lines) > 1 and len(plain(last[:80])) <= 12 and (any(one.isdigit() for one in bare) or len(bare) == 1)
+    if not (is_emphasised or is_bare) or _ITEM.match(last) or not bare:
+        return None
+    return last

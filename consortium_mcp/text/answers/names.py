@@ -1,0 +1,91 @@
+"""Names that many languages spell in their own way: countries, languages, months, days of the week, large cities.
+
+They are Unicode's locale data (CLDR), which babel holds; it is read at the first comparison that needs it.
+"""
+
+from collections.abc import Iterator
+from functools import cache
+
+from consortium_mcp._util.lazy import babel
+
+LOCALES = "en de fr es it pt nl ru zh ja ko ar".split()
+"""The languages in which names are known."""
+
+_SHORT = {
+    **dict.fromkeys(("usa", "us", "united states of america", "america", "states"), "territory US"),
+    **dict.fromkeys(("uk", "great britain", "britain", "united kingdom of great britain"), "territory GB"),
+    **dict.fromkeys(("uae", "emirates"), "territory AE"),
+    **dict.fromkeys(("holland",), "territory NL"),
+    **dict.fromkeys(("czech republic",), "territory CZ"),
+    **dict.fromkeys(("burma",), "territory MM"),
+    **dict.fromkeys(("prc", "people's republic of china"), "territory CN"),
+    **dict.fromkeys(("russian federation",), "territory RU"),
+    **dict.fromkeys(("republic of korea",), "territory KR"),
+    **dict.fromkeys(("nyc", "new york city"), "city New_York"),
+    **dict.fromkeys(("la", "l.a."), "city Los_Angeles"),
+    **dict.fromkeys(("cologne", "köln", "colonia"), "city Cologne"),
+    **dict.fromkeys(("munich", "münchen", "monaco di baviera", "múnich"), "city Munich"),
+    **dict.fromkeys(("nuremberg", "nürnberg"), "city Nuremberg"),
+    **dict.fromkeys(("florence", "firenze", "florenz", "florencia"), "city Florence"),
+    **dict.fromkeys(("venice", "venezia", "venedig", "venise", "venecia"), "city Venice"),
+    **dict.fromkeys(("milan", "milano", "mailand", "milán"), "city Milan"),
+    **dict.fromkeys(("naples", "napoli", "neapel", "nápoles"), "city Naples"),
+    **dict.fromkeys(("turin", "torino", "turín"), "city Turin"),
+    **dict.fromkeys(("geneva", "genf", "genève", "ginevra", "ginebra"), "city Geneva"),
+    **dict.fromkeys(("seville", "sevilla", "séville", "siviglia"), "city Seville"),
+    **dict.fromkeys(("mumbai", "bombay"), "city Mumbai"),
+    **dict.fromkeys(("beijing", "peking", "pékin", "pekín", "pechino", "北京"), "city Beijing"),
+}
+"""Names in daily use that the locale data lack."""
+
+
+@cache
+def _known() -> dict[str, str]:
+    """What each name names, by the name in lower case; of two meanings the first locale's."""
+    found: dict[str, str] = {}
+    for code in LOCALES:
+        for name, meaning in _named_in(babel.Locale(code)):
+            found.setdefault(name.casefold(), meaning)
+    return found | _SHORT
+
+
+def _named_in(locale: "babel.Locale") -> Iterator[tuple[str, str]]:
+    for kind, names in (("territory", locale.territories), ("language", locale.languages)):
+        for code, name in names.items():
+            if len(code) <= 3:
+                yield str(name), f"{kind} {code}"
+    for day, name in locale.days["format"]["wide"].items():
+        yield str(name), f"day {day}"
+    for zone, data in locale.time_zones.items():
+        city = data.get("city") if hasattr(data, "get") else None
+        if city:
+            yield str(city), f"city {zone.rpartition('/')[2]}"
+        elif "/" in zone:
+            yield zone.rpartition("/")[2].replace("_", " "), f"city {zone.rpartition('/')[2]}"
+
+
+def load_names() -> None:
+    """Read the locale data, which takes a tenth of a second, before the first comparison needs them."""
+    _known()
+    months()
+
+
+def meaning_of(name: str) -> str | None:
+    """What a name names, the same in every language; None for a name that is not known."""
+    name = name.casefold().strip(" .")
+    known = _known()
+    found = known.get(name) or known.get(name.removeprefix("the "))
+    return found or known.get(name.replace(".", ""))
+
+
+@cache
+def months() -> dict[str, int]:
+    """The numbers of the months, by their names and abbreviations in lower case."""
+    found: dict[str, int] = {"sept": 9}
+    for code in LOCALES:
+        named = babel.Locale(code).months
+        for form in ("format", "stand-alone"):
+            for width in ("wide", "abbreviated"):
+                for number, name in named[form].get(width, {}).items():
+                    found.setdefault(str(name).casefold().strip("."), int(number))
+    return found

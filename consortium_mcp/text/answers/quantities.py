@@ -1,0 +1,286 @@
+"""Quantities: a number with its bound, its sign, its currency or unit; and when two are the same."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+from consortium_mcp.text.answers.expressions import number_of
+from consortium_mcp.text.answers.numbers import Number, leading_number
+from consortium_mcp.text.answers.units import Dimensions, Unit, units_named
+from consortium_mcp.text.answers.verdicts import DIFFERENT, NOT_COMPARABLE, SAME, Comparison
+
+_BOUNDS = (
+    (re.compile(r"(?:at most|up to|no more than|not more than|a maximum of|maximum of) |(?:≤|<=) ?"), "≤"),
+    (re.compile(r"(?:at least|no less than|no fewer than|not less than|a minimum of|minimum of) |(?:≥|>=) ?"), "≥"),
+    (re.compile(r"(?:less than|fewer than|smaller than|lower than|under|below) |< ?"), "<"),
+    (re.compile(r"(?:more than|greater than|larger than|higher than|over|above) |> ?"), ">"),
+    (re.compile(r"not |(?:≠|!=) ?"), "≠"),
+    (
+        re.compile(r"(?:about|around|approximately|approx\.?|roughly|nearly|almost|circa|ca\.?|etwa|environ) |[~≈] ?"),
+        "≈",
+    ),
+)
+_BEHIND = {"or more": "≥", "or over": "≥", "+": "≥", "and above": "≥", "or less": "≤", "or fewer": "≤", "...": "≈"}
+_EQUALS = re.compile(r"(?:[^\W\d]{1,12}(?:\([a-z]\))? ?(?==|≈|≤|≥|<|>)|= ?)")
+_FILLING = frozenset(
+    "a all also an and are be equal equals exactly has have in is it it's its just makes of only precisely result so "
+    "that the there therefore thus total value we you get hence was will altogether left remaining each total: sum "
+    "long wide tall high old deep away ago later far heavy worth".split()
+)
+"""Words beside a number that leave the answer what it is."""
+
+_FIRST_WORD = re.compile(r"([^\W\d_][\w']{0,12})[ ,:]+")
+_CURRENCY = re.compile(r"(US\$|CA\$|AU\$|A\$|[$€£¥₹₽₩₿]|(?:USD|EUR|GBP|JPY|CHF|INR)(?= ?[\d.]))\s?")
+_NOT_BEFORE_WORDS = frozenset("in a an as at so h d t s m g l mi st ore ora".split())
+"""Units that are words or letters with other meanings where something follows them."""
+
+_DECADE = re.compile(r"1[0-9]{2}0s|20[0-9]0s")
+_BEGINS_FORMULA = re.compile(r" ?[*/^+(√]| ?-(?= ?[\d(])| ?(?:pi|sqrt|e)\b")
+_PERCENT: Dimensions = (("percent", 0),)
+_CALENDAR = ({"time"}, {"month"})
+_FEWEST_DIGITS = 3
+"""How many digits a decimal needs to stand for a fraction, a root, or a measurement in another unit."""
+
+_MOST_WORDS = 4
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """A number that an answer gives, and of what."""
+
+    value: Fraction
+    """In base units."""
+
+    written: Fraction
+    """As it is written, before the unit's factor."""
+
+    step: Fraction | None = None
+    """The value of the last decimal place in base units; None for an exact number."""
+
+    digits: int = 0
+    """How many digits are written; 0 for an exact number."""
+
+    bound: str = ""
+    """`<`, `>`, `≤`, `≥`, `≠`, or `≈` for about; empty for the number itself."""
+
+    dimensions: Dimensions | None = None
+    """Of what its unit is; None without a unit."""
+
+    factor: Fraction = Fraction(1)
+    """How many base units its unit is."""
+
+    noun: str = ""
+    """What is counted, where that is no unit."""
+
+    is_irrational: bool = False
+    """Whether it is a root or a multiple of pi, so that no decimal is exact."""
+
+
+def quantities(text: str) -> tuple[Quantity, ...]:
+    """What a text says when it says one quantity and nothing else; several where its unit has several meanings.
+
+    Args:
+        text: in plain characters (`plain`).
+    """
+    text = text.strip().strip("\"'")
+    if not text.endswith("..."):
+        text = text.rstrip(".!?;: ")
+    if not text or len(text) > 200:
+        return ()
+    text, bound = _without_beginning(text)
+    text, is_negative = _signed(text)
+    text, currency = _after_currency(text)
+    if currency and not is_negative:
+        text, is_negative = _signed(text)
+    found = leading_number(text)
+    if _DECADE.fullmatch(text):
+        return ()
+    if found is None or (not currency and _BEGINS_FORMULA.match(found[1])):
+        return _computed(text, is_negative, bound)
+    number, rest = found
+    return _measured(number, rest.strip(), bound, -1 if is_negative else 1, currency)
+
+
+def _without_beginning(text: str) -> tuple[str, str]:
+    """The text from its number on, and the bound before it."""
+    bound = ""
+    for _ in range(8):
+        if found := _EQUALS.match(text):
+            text = text[found.end() :]
+            continue
+        for pattern, sign in _BOUNDS:
+            if found := pattern.match(text[:40].lower()):
+                text, bound = text[found.end() :], bound or sign
+                break
+        else:
+            word = _FIRST_WORD.match(text)
+            if word is None or word[1].lower() not in _FILLING or leading_number(text.lower()):
+                break
+            text = text[word.end() :]
+    return text, bound
+
+
+def _signed(text: str) -> tuple[str, bool]:
+    for sign, is_negative in (("+", False), ("-", True), ("minus ", True), ("negative ", True), ("moins ", True)):
+        if text[: len(sign)].lower() == sign:
+            return text[len(sign) :].lstrip(), is_negative
+    return text, False
+
+
+def _after_currency(text: str) -> tuple[str, str]:
+    found = _CURRENCY.match(text)
+    return (text[found.end() :], found[1]) if found else (text, "")
+
+
+def _computed(text: str, is_negative: bool, bound: str) -> tuple[Quantity, ...]:
+    """A quantity that is written as a formula without variables, as `2^10` or `sqrt(2)`."""
+    found = number_of(text)
+    if found is None:
+        return ()
+    value, is_irrational = found
+    value = -value if is_negative else value
+    return (Quantity(value, value, bound=bound, is_irrational=is_irrational),)
+
+
+def _measured(number: Number, rest: str, bound: str, sign: int, currency: str) -> tuple[Quantity, ...]:
+    """The quantity of a number and what follows it: a unit, a bound, or what is counted."""
+    if rest.endswith(")") and "(" in rest:
+        rest = rest[: rest.index("(")].rstrip()
+    for ending, behind in _BEHIND.items():
+        if rest.lower().endswith(ending):
+            rest, bound = rest[: -len(ending)].rstrip(), bound or behind
+    units, rest = _unit(currency or "", rest) if currency else _unit(rest.lstrip("-"), "")
+    if units and rest and (more := _second(rest, units[0])) is not None:
+        return (_quantity(number, units[0], bound, sign, more=more),)
+    words = [word for word in rest.replace(",", " ").split() if word.lower() not in _FILLING]
+    if len(words) > _MOST_WORDS or any(one.isdigit() for word in words for one in word):
+        return ()
+    noun = " ".join(word.casefold().strip("\"'.") for word in words)
+    return tuple(_quantity(number, unit, bound, sign, noun) for unit in units or (None,))
+
+
+def _unit(text: str, rest: str) -> tuple[tuple[Unit, ...], str]:
+    """The unit with which a text begins, and what follows; no unit where it begins with none."""
+    words = text.split()
+    for count in range(min(len(words), _MOST_WORDS), 0, -1):
+        named = units_named(" ".join(words[:count]).rstrip(","))
+        follows = " ".join([*words[count:], *rest.split()])
+        if named and not (
+            follows and count == 1 and words[0].lower() in _NOT_BEFORE_WORDS and not follows[0].isdigit()
+        ):
+            return named, follows
+    return (), " ".join([text, rest]).strip()
+
+
+def _second(rest: str, unit: Unit) -> Fraction | None:
+    """The smaller part of a measurement in two units, in base units, as in `5 ft 10 in`; None where there is none."""
+    following = rest.removeprefix("and ").removeprefix(", ")
+    found = leading_number(following)
+    if found is None:
+        return None
+    smaller, behind = _unit(found[1].strip(), "")
+    if not smaller or behind or smaller[0].dimensions != unit.dimensions or smaller[0].factor >= unit.factor:
+        return None
+    return found[0].value * smaller[0].factor
+
+
+def _quantity(
+    number: Number, unit: Unit | None, bound: str, sign: int, noun: str = "", more: Fraction = Fraction(0)
+) -> Quantity:
+    factor = unit.factor if unit else Fraction(1)
+    offset = unit.offset if unit else Fraction(0)
+    return Quantity(
+        value=sign * (number.value * factor + more) + offset,
+        written=sign * number.value,
+        step=None if number.step is None else number.step * factor,
+        digits=number.digits,
+        bound=bound,
+        dimensions=unit.dimensions if unit else None,
+        factor=factor,
+        noun=noun,
+    )
+
+
+def compare_quantities(one: Quantity, other: Quantity) -> Comparison:
+    """Whether two quantities are the same; see `_FEWEST_DIGITS` for when a decimal is taken as rounded.
+
+    A missing unit is taken as the other's. Bounds are part of the answer: less than 5 is not 5.
+    """
+    if {one.bound, other.bound} - {"≈"} and one.bound.strip("≈") != other.bound.strip("≈"):
+        return DIFFERENT
+    if one.dimensions is None or other.dimensions is None:
+        return _with_a_unit_missing(one, other)
+    if one.dimensions != other.dimensions:
+        bases = [{base for base, _ in each.dimensions or ()} for each in (one, other)]
+        return NOT_COMPARABLE if bases in (list(_CALENDAR), list(_CALENDAR)[::-1]) else DIFFERENT
+    return _same_value(one, other)
+
+
+def _with_a_unit_missing(one: Quantity, other: Quantity) -> Comparison:
+    percent = _PERCENT in (one.dimensions, other.dimensions)
+    if percent and one.value == other.value:
+        return SAME
+    if one.written == other.written:
+        if percent:
+            return NOT_COMPARABLE  # 50 % beside 50: of a hundred, or fifty times
+        return _same_noun(one, other)
+    if one.dimensions is None and other.dimensions is None:
+        return _same_value(one, other)
+    return NOT_COMPARABLE if percent or _is_power_of_ten(one.written, other.written) else DIFFERENT
+
+
+def _same_noun(one: Quantity, other: Quantity) -> Comparison:
+    """Of equal numbers: one may say what it counts, but not something else."""
+    nouns = [each.noun for each in (one, other)]
+    if any(each.dimensions is not None for each in (one, other)) and all(
+        each.noun or each.dimensions is not None for each in (one, other)
+    ):
+        return NOT_COMPARABLE
+    return SAME if not all(nouns) or nouns[0].rstrip("s") == nouns[1].rstrip("s") else NOT_COMPARABLE
+
+
+def _is_power_of_ten(one: Fraction, other: Fraction) -> bool:
+    """Whether two numbers differ as the same measurement in units with prefixes does."""
+    if not one or not other:
+        return False
+    ratio = max(one / other, other / one)
+    return ratio.denominator == 1 and len(str(ratio.numerator).strip("0")) == 1 and str(ratio.numerator)[0] == "1"
+
+
+def _same_value(one: Quantity, other: Quantity) -> Comparison:
+    if one.value == other.value:
+        return _same_noun(one, other) if one.dimensions is None else SAME
+    about = "≈" in (one.bound, other.bound)
+    step = max((each.step for each in (one, other) if each.step is not None), default=None)
+    distance = abs(one.value - other.value)
+    if (about or _may_be_rounded(one, other)) and step is not None and 2 * distance <= step:
+        return SAME
+    largest = max(abs(one.value), abs(other.value))
+    if (about and 20 * distance <= largest) or (one.factor != other.factor and 100 * distance <= largest):
+        return NOT_COMPARABLE
+    return NOT_COMPARABLE if _may_round(one, other) and 100 * distance <= largest else DIFFERENT
+
+
+def _may_be_rounded(one: Quantity, other: Quantity) -> bool:
+    """Whether the one with the decimal has digits enough to stand for the other, which no decimal gives exactly."""
+    return any(exact_needed and rounded.digits >= _FEWEST_DIGITS for exact_needed, rounded in _rounding(one, other))
+
+
+def _may_round(one: Quantity, other: Quantity) -> bool:
+    return any(exact_needed and rounded.digits for exact_needed, rounded in _rounding(one, other))
+
+
+def _rounding(one: Quantity, other: Quantity) -> Sequence[tuple[bool, Quantity]]:
+    return [(_has_no_decimal(one, other), other), (_has_no_decimal(other, one), one)]
+
+
+def _has_no_decimal(exact: Quantity, rounded: Quantity) -> bool:
+    """Whether a number's decimal never ends: a root, a third; or it is a measurement in another unit."""
+    if exact.is_irrational or exact.factor != rounded.factor:
+        return True
+    divisor = exact.value.denominator
+    for prime in (2, 5):
+        while divisor % prime == 0:
+            divisor //= prime
+    return exact.step is None and divisor != 1

@@ -1,0 +1,202 @@
+"""A short answer read as what it is: a number, a date, an option, a list …; a text can be several of them."""
+
+import re
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Literal
+
+from consortium_mcp.text.answers.choices import option_in, yes_or_no
+from consortium_mcp.text.answers.code import Code, code_of, data_in, is_code
+from consortium_mcp.text.answers.dates import date_in, time_in
+from consortium_mcp.text.answers.expressions import formula_of
+from consortium_mcp.text.answers.finding import sentences_of
+from consortium_mcp.text.answers.plain import plain
+from consortium_mcp.text.answers.quantities import Quantity, quantities
+from consortium_mcp.text.answers.sequences import Items, Parts, items_in, parts_in
+
+_Read = Literal["code", "data", "parts", "list", "date", "time", "option", "yes or no", "number", "range", "ratio"]
+Kind = _Read | Literal["formula", "text", "prose", "none"]
+"""What an answer is; `prose` is not read further, and `none` is no answer."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One way to understand an answer."""
+
+    kind: Kind
+    """As what it is read."""
+
+    value: Hashable
+    """What it says, in a form in which equal answers are equal, as far as one form can do that."""
+
+
+@dataclass(frozen=True)
+class Sequenced:
+    """A list or parts, each item with its readings."""
+
+    items: tuple[tuple[Reading, ...], ...]
+    """The readings of each item."""
+
+    labels: tuple[str, ...] = ()
+    """The labels of parts, as `a`; empty for a list."""
+
+    is_ordered: bool = True
+    """Whether the order counts."""
+
+    brackets: str = ""
+    """The brackets around it, as `[)`; empty without."""
+
+
+_RATIO = re.compile(r"(\d{1,9}(?:\.\d+)?) ?(?::| to | zu ) ?(\d{1,9}(?:\.\d+)?)")
+_RANGE = re.compile(r"(?:between |from )?(.{1,40}?)(?: ?- ?(?=[\d$€£])| to | and | bis | through )(.{1,40})")
+_COPULA = re.compile(
+    r"(?:so |thus |therefore |hence |then )?,?\s?([^:;]{1,100}?) "
+    r"(?:is|are|was|were|equals|would be|will be|ist|est|es|è|é) "
+    r"(?:called |named |exactly |simply |just )?(.{1,120})"
+)
+_IS = re.compile(r"\b(it|that|this|he|she|there|answer)'s\b", re.IGNORECASE)
+_BY_THE_WAY = re.compile(
+    r",? (?:because|since|as|which|who|where|due to|while|although)\b| [-—–] |; |, (?:because|so)\b"
+)
+_QUOTED_CODE = re.compile(r"`[^`\n]{1,200}[^\w`\n][^`\n]{0,200}`")
+_DEEPEST = 2
+_LONGEST_CLAUSE = 300
+
+
+def readings_of(text: str, *, is_marked: bool, depth: int = 0) -> tuple[Reading, ...]:
+    """Every reading of an answer's text, the most telling kind first; the text itself is the last.
+
+    Args:
+        text: as it is written, a few lines.
+        depth: in how many lists it stands.
+    """
+    if is_code(text.strip("` ")):
+        return (Reading("code", code_of([("", text.strip("` "))], "")),)
+    if _QUOTED_CODE.fullmatch(text.strip().rstrip(".")):
+        return (Reading("code", code_of([("", text.strip("`. "))], "")), Reading("text", text.strip("`. ")))
+    if (data := data_in(text)) is not None and ":" in data:
+        return (Reading("data", data),)
+    text = plain(text)
+    found: dict[Kind, Reading] = {}
+    if depth < _DEEPEST:
+        found |= {reading.kind: reading for reading in _sequences(text, depth)}
+    clauses = list(clauses_of(text, is_marked=is_marked))
+    if found:  # an item's number is not the list's
+        clauses = clauses[:1]
+    several: list[Reading] = []
+    for clause in clauses:
+        for kind, read in _READERS:
+            if kind not in found:
+                values = read(clause)
+                several += [Reading(kind, value) for value in values[1:]]
+                if values:
+                    found[kind] = Reading(kind, values[0])
+    ordered = [found[kind] for kind in ("parts", "list", *(kind for kind, _ in _READERS)) if kind in found]
+    return (*ordered, *several, *(Reading("text", clause) for clause in clauses))
+
+
+def clauses_of(text: str, *, is_marked: bool) -> Iterator[str]:
+    """The texts that can hold the answer: all of it, its first sentence, what it says of its subject.
+
+    Args:
+        text: in plain characters.
+    """
+    seen: set[str] = set()
+    text = _IS.sub(r"\1 is", text)
+    line = " ".join(text.split())
+    sentences = [sentence for each in text.splitlines() for sentence in sentences_of(each)]
+    main = (sentences[0] if is_marked else sentences[-1]) if sentences else ""
+    short = _BY_THE_WAY.split(main, maxsplit=1)[0] if len(main) < _LONGEST_CLAUSE else main
+    bare = short.split(" (")[0] if short.rstrip(".").endswith(")") else short
+    said = _COPULA.fullmatch(bare.rstrip(".")) if len(bare) < _LONGEST_CLAUSE else None
+    result = bare.rpartition(" = ")[2] if " = " in bare else ""
+    behind = bare.rpartition(": ")[2] if ": " in bare else ""
+    for one in (line, main, short, bare, said[2] if said else "", result, behind):
+        clause = one.strip().strip("\"'").rstrip(".!。;,").strip("\"' ")
+        if clause and clause not in seen:
+            seen.add(clause)
+            yield clause
+
+
+def _sequences(text: str, depth: int) -> Iterator[Reading]:
+    if (parts := parts_in(text)) is not None:
+        yield Reading("parts", _read_parts(parts, depth))
+    elif (items := items_in(text)) is not None:
+        yield Reading("list", _read_items(items, depth))
+
+
+def _read_parts(parts: Parts, depth: int) -> Sequenced:
+    items = tuple(readings_of(text, is_marked=True, depth=depth + 1) for text in parts.texts)
+    return Sequenced(items, labels=parts.labels)
+
+
+def _read_items(items: Items, depth: int) -> Sequenced:
+    read = tuple(readings_of(text, is_marked=True, depth=depth + 1) for text in items.texts)
+    return Sequenced(read, is_ordered=items.is_ordered, brackets=items.brackets)
+
+
+def _dates(text: str) -> Sequence[Hashable]:
+    date = date_in(text)
+    return [] if date is None else [date]
+
+
+def _times(text: str) -> Sequence[Hashable]:
+    time = time_in(text)
+    return [] if time is None else [time]
+
+
+def _options(text: str) -> Sequence[Hashable]:
+    option = option_in(text)
+    return [] if option is None else [option]
+
+
+def _yes_or_no(text: str) -> Sequence[Hashable]:
+    said = yes_or_no(text)
+    return [] if said is None else [said]
+
+
+def _ratios(text: str) -> Sequence[Hashable]:
+    found = _RATIO.fullmatch(text.rstrip("."))
+    return [Fraction(found[1]) / Fraction(found[2])] if found and Fraction(found[2]) else []
+
+
+def _ranges(text: str) -> Sequence[Hashable]:
+    """A range as its two ends; the unit of the second one is the first one's too."""
+    found = _RANGE.fullmatch(text) if len(text) <= 90 else None
+    if found is None:
+        return []
+    ends = [quantities(end) for end in found.groups()]
+    if not all(ends) or (" and " in text and not text.lower().startswith("between")):
+        return []
+    low, high = ends[0][0], ends[1][0]
+    if low.dimensions is None and high.dimensions is not None:
+        low = Quantity(low.written * high.factor, low.written, dimensions=high.dimensions, factor=high.factor)
+    return [(low, high)]
+
+
+def _formulas(text: str) -> Sequence[Hashable]:
+    formula = formula_of(text)
+    return [] if formula is None else [formula]
+
+
+_READERS: tuple[tuple[Kind, Callable[[str], Sequence[Hashable]]], ...] = (
+    ("date", _dates),
+    ("time", _times),
+    ("option", _options),
+    ("yes or no", _yes_or_no),
+    ("number", quantities),
+    ("range", _ranges),
+    ("ratio", _ratios),
+    ("formula", _formulas),
+)
+
+
+def code_reading(blocks: Sequence[tuple[str, str]], beside: str) -> tuple[Reading, ...]:
+    """The reading of an answer that is code; a block that holds one short line without code is that line."""
+    if len(blocks) == 1 and "\n" not in blocks[0][1].strip() and len(blocks[0][1]) < 200:
+        found = readings_of(blocks[0][1].strip(), is_marked=True)
+        if found and found[0].kind not in ("text", "code", "formula", "yes or no") and not blocks[0][0]:
+            return found
+    code: Code = code_of(blocks, beside)
+    return (Reading("code", code),)

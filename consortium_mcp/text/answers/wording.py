@@ -1,0 +1,287 @@
+"""Short texts, compared word by word: spelling, abbreviations, negations, opposites."""
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from functools import lru_cache
+
+from consortium_mcp.text.answers.names import meaning_of
+from consortium_mcp.text.answers.numbers import leading_number, ordinal
+from consortium_mcp.text.answers.verdicts import DIFFERENT, NOT_COMPARABLE, SAME, Comparison
+
+_WORD = re.compile(r"[^\W_]+(?:['’.&][^\W_]+)*\+{0,2}#?|[<>=≤≥≠±$€£¥₹%^]|-(?=\d)")
+_ARTICLES = frozenset("a an the".split())
+_NEGATIONS = frozenset(
+    "not no never none nor neither without cannot nicht kein keine ne pas non нет не nie 不 没 niet".split()
+)
+_PREFIXES = ("un", "in", "im", "il", "ir", "non", "dis", "de", "a", "anti", "mis", "ab", "counter", "en", "ex", "re")
+_OPPOSITES = (
+    "increase decrease|raise lower|rise fall|more less|more fewer|up down|left right|buy sell|"
+    "before after|always never|true false|yes no|high low|higher lower|hot cold|north south|east west|"
+    "positive negative|maximum minimum|first last|open close|open closed|accept reject|allow forbid|"
+    "allow deny|allowed forbidden|above below|gain lose|win lose|success failure|succeed fail|start stop|"
+    "begin end|enable disable|include exclude|import export|internal external|inside outside|old new|"
+    "big small|large small|larger smaller|good bad|better worse|best worst|hard easy|fast slow|"
+    "faster slower|early late|earlier later|odd even|all none|convex concave|male female|day night|"
+    "over under|with without|increases decreases|increasing decreasing|expand contract|"
+    "expansion contraction|local global|sync async|push pull|safe dangerous|correct wrong|right wrong|"
+    "cause effect|finite infinite|possible impossible|greater less|can cannot|strong weak|stronger weaker|"
+    "endothermic exothermic|clockwise counterclockwise|ascending descending|public private|must should|"
+    "stay leave|keep remove|add remove|add subtract|multiply divide|love hate|rich poor|young old"
+)
+_PREFIX_PAIRS = [
+    pair.split()
+    for pair in (
+        "in de|in ex|en dis|im ex|hyper hypo|pre post|over under|intro extro|intra inter|homo hetero|macro micro|"
+        "max min|endo exo"
+    ).split("|")
+]
+_LIKE = "elder older|big large|quick fast|begin start|finish end|car automobile|film movie|everybody everyone|ok okay"
+_COMPASS = frozenset(
+    "north south east west new old upper lower great northern southern eastern western central non anti sub "
+    "super inner outer left right high low first second third young younger senior junior jr sr "
+    "hydro di tri mono poly".split()
+)
+"""Words that make another thing of a name: South Korea is not Korea."""
+
+_SUFFIXES = (
+    ("isation", "ization"),
+    ("ise", "ize"),
+    ("ising", "izing"),
+    ("ised", "ized"),
+    ("our", "or"),
+    ("tre", "ter"),
+)
+_CONTRACTIONS = {"can't": "cannot", "cant": "cannot", "won't": "will not", "isnt": "is not"}
+_SHORTEST_MISSPELT = 8
+_ABBREVIATED = {"mt": "mount", "st": "saint", "dr": "doctor", "prof": "professor", "vs": "versus"}
+_NAME_WORDS = 4
+_SHORT_WORDS = 3
+
+
+def words_of(text: str) -> tuple[str, ...]:
+    """The words of a text in lower case and one spelling, without articles; numbers in digits, signs as words."""
+    return tuple(word for word in _canonical(text) if word not in _ARTICLES)
+
+
+def _canonical(text: str) -> list[str]:
+    text = unicodedata.normalize("NFKC", text).casefold().replace("’", "'")
+    found: list[str] = []
+    for word in _WORD.findall(text):
+        found += _spelled(word)
+    return found
+
+
+@lru_cache(maxsize=20_000)
+def _spelled(word: str) -> Sequence[str]:
+    if word in _CONTRACTIONS:
+        return _CONTRACTIONS[word].split()
+    if word.endswith("n't"):
+        return (word[:-3], "not")
+    word = word.removesuffix("'s")
+    if "." in word and not any(one.isdigit() for one in word):
+        word = word.replace(".", "")
+    word = _without_accents(word)
+    if len(word) > 2 and word.isascii() and word.isalpha() and (number := leading_number(word)) and not number[1]:
+        return (str(number[0].value),)
+    for british, american in _SUFFIXES:
+        if len(word) > len(british) + 2 and word.endswith(british):
+            word = word.removesuffix(british) + american
+    if word in _ABBREVIATED:
+        return (_ABBREVIATED[word],)
+    if word != "second" and (place := ordinal(word)) is not None:
+        return (f"{place}th",)
+    if len(word) > 3 and word.endswith("s") and not word[0].isdigit() and not word.endswith(("ss", "us", "is", "os")):
+        word = word[:-1]
+    return (word,)
+
+
+def _without_accents(word: str) -> str:
+    if word.isascii():
+        return word
+    apart = unicodedata.normalize("NFD", word)
+    if not all(one < "\u0370" for one in apart):
+        return word  # marks of other scripts are letters
+    return "".join(one for one in apart if not unicodedata.combining(one)).replace("ø", "o").replace("ł", "l")
+
+
+def _is_latin(text: str) -> bool:
+    return all(letter < "\u0370" or not letter.isalpha() for letter in unicodedata.normalize("NFD", text))
+
+
+def names_agree(one: str, other: str) -> bool:
+    """Whether two short texts are one name: in two languages, abbreviated, in full, or slightly misspelt."""
+    words, others = words_of(one), words_of(other)
+    if not words or not others:
+        return False
+    if words == others or "".join(words) == "".join(others):
+        return True
+    if max(len(words), len(others)) > 8:
+        return False
+    meaning = meaning_of(one)
+    if meaning is not None and meaning == meaning_of(other):
+        return True
+    return _is_acronym(one, other) or _is_acronym(other, one) or _alike(words, others) or _one_in_full(one, other)
+
+
+def _is_acronym(short: str, long: str) -> bool:
+    letters = short.strip().replace(".", "")
+    initials = [word[0] for word in re.findall(r"[^\W\d_]+", long) if word.lower() not in ("of", "the", "and", "for")]
+    return len(letters) >= 3 and letters.isupper() and letters == "".join(initials).upper()
+
+
+def _alike(words: Sequence[str], others: Sequence[str]) -> bool:
+    """Whether the words are equal one by one, but for a letter that is missing, doubled or out of place."""
+    initials = len(words) > 1
+    return len(words) == len(others) and all(
+        one == other or _misspelt(one, other) or (initials and _is_initial(one, other)) or _is_pair(one, other, _LIKE)
+        for one, other in zip(words, others, strict=True)
+    )
+
+
+def _is_initial(one: str, other: str) -> bool:
+    return min(len(one), len(other)) == 1 and one[0] == other[0] and (one + other).isalpha()
+
+
+def _misspelt(one: str, other: str) -> bool:
+    short, long = sorted((one, other), key=len)
+    if len(long) < _SHORTEST_MISSPELT or short[:2] != long[:2] or any(letter.isdigit() for letter in one + other):
+        return False
+    start = next(
+        (at for at, (first, second) in enumerate(zip(short, long, strict=False)) if first != second), len(short)
+    )
+    if len(long) == len(short):
+        return short[start + 2 :] == long[start + 2 :] and short[start : start + 2] == long[start : start + 2][::-1]
+    is_dropped = len(long) == len(short) + 1 and short[start:] == long[start + 1 :]
+    return (
+        is_dropped and (long[-1] not in "nsdl" or start < len(short)) and not (long[-1] == "a" and start == len(short))
+    )
+
+
+def _one_in_full(one: str, other: str) -> bool:
+    """Whether one is a proper name and the other the same with a first name, or with the place that it lies in."""
+    short, long = sorted((one, other), key=lambda text: len(words_of(text)))
+    words, others = words_of(short), words_of(long)
+    if not is_name(short) or not is_name(long) or len(others) > 6:
+        return False
+    more = others[: len(others) - len(words)]
+    if others[-len(words) :] == words and len(words) <= 2:
+        return not set(more) & (_COMPASS | _NEGATIONS) and len(more) <= 3
+    if len(words) == len(others):  # the last name first
+        return "," in one + other and sorted(words) == sorted(others)
+    behind = long[long.find(",") :] if "," in long else ""
+    return bool(behind) and words_of(long[: long.find(",")]) == words
+
+
+def is_name(text: str) -> bool:
+    """Whether each word but the small ones begins with a capital letter or a digit, as in a proper name."""
+    found = [
+        word for word in re.findall(r"[^\W_]+", text) if word.lower() not in ("of", "the", "and", "de", "van", "von")
+    ]
+    return 0 < len(found) <= _NAME_WORDS + 1 and all(word[0].isupper() or word[0].isdigit() for word in found)
+
+
+def compare_wording(one: str, other: str, *, are_marked: bool) -> Comparison:
+    """Whether two answers in words say the same.
+
+    They differ where the same words stand around a name, a number, a negation or an opposite, and where both are
+    marked as answers, are of at most three words, and have none in common.
+    """
+    words, others = words_of(one), words_of(other)
+    if words == others:
+        return SAME if words else NOT_COMPARABLE
+    if contradicts(one, other):
+        return DIFFERENT
+    if names_agree(one, other):
+        return SAME
+    middle, its_middle, common = _unequal(one, other)
+    if common >= 2 and _may_replace(middle, its_middle):
+        return DIFFERENT
+    are_names = is_name(one) and is_name(other)
+    if one.isascii() != other.isascii() and not (_is_latin(one) and _is_latin(other)):
+        return NOT_COMPARABLE  # one name in two scripts
+    is_short = max(len(words), len(others)) <= _SHORT_WORDS
+    if (are_marked or are_names) and is_short and not set(words) & set(others):
+        return DIFFERENT
+    if are_marked and are_names and _differ_in_last(words, others):
+        return DIFFERENT
+    return NOT_COMPARABLE
+
+
+def _differ_in_last(words: Sequence[str], others: Sequence[str]) -> bool:
+    """Whether two names are of two things: neither holds all of the other, and the last words differ."""
+    if set(words) <= set(others) or set(others) <= set(words):
+        return False
+    return len(words) == len(others) or (min(len(words), len(others)) > 1 and words[-1] != others[-1])
+
+
+def contradicts(one: str, other: str) -> bool:
+    """Whether two texts differ in nothing but a negation or an opposite."""
+    words, others = words_of(one), words_of(other)
+    if not words or not others or words == others:
+        return False
+    start = _shared(words, others)
+    end = _shared(words[start:][::-1], others[start:][::-1])
+    middle, its_middle = words[start : len(words) - end], others[start : len(others) - end]
+    if start + end == 0:
+        return len(words) == len(others) == 1 and (_is_pair(*words, *others, _OPPOSITES) or _turns(words[0], others[0]))
+    if not middle or not its_middle:
+        return len(set(middle + its_middle) & _NEGATIONS) > 0 and len(middle + its_middle) <= 2
+    if len(middle) == len(its_middle) <= 2:
+        pairs = [(first, second) for first, second in zip(middle, its_middle, strict=True) if first != second]
+        return any(_opposed(*pair) for pair in pairs)
+    return len(middle) + len(its_middle) <= 3 and (set(middle) & _NEGATIONS) != (set(its_middle) & _NEGATIONS)
+
+
+def _opposed(one: str, other: str) -> bool:
+    if _is_pair(one, other, _OPPOSITES) or (one in _NEGATIONS) != (other in _NEGATIONS):
+        return True
+    return _turns(one, other)
+
+
+def _turns(one: str, other: str) -> bool:
+    return _turned(one, other) or _turned(other, one)
+
+
+def _turned(one: str, other: str) -> bool:
+    """Whether a word is the other with a prefix that turns it around, or the two have opposite prefixes."""
+    if any(one == prefix + other and len(other) > 3 for prefix in _PREFIXES if prefix not in ("re", "en")):
+        return True
+    return any(
+        one.startswith(first) and other.startswith(second) and one[len(first) :] == other[len(second) :] != ""
+        for first, second in _PREFIX_PAIRS
+    )
+
+
+def _is_pair(one: str, other: str, pairs: str) -> bool:
+    return f"|{one} {other}|" in f"|{pairs}|" or f"|{other} {one}|" in f"|{pairs}|"
+
+
+def _shared(words: Sequence[str], others: Sequence[str]) -> int:
+    """With how many equal words two texts begin."""
+    count = 0
+    for first, second in zip(words, others, strict=False):
+        if first != second:
+            break
+        count += 1
+    return count
+
+
+def _unequal(one: str, other: str) -> tuple[list[str], list[str], int]:
+    """What stands between the equal words at both ends, as it is written, and how many equal ones there are."""
+    tokens = [re.findall(r"[^\W_]+(?:['’.&+#-][^\W_]+)*", text) for text in (one, other)]
+    folded = [[token.casefold() for token in each] for each in tokens]
+    start = _shared(folded[0], folded[1])
+    end = _shared(folded[0][start:][::-1], folded[1][start:][::-1])
+    first, second = (each[start : len(each) - end] for each in tokens)
+    return first, second, start + end
+
+
+def _may_replace(one: Sequence[str], other: Sequence[str]) -> bool:
+    """Whether what differs is a name or a number on both sides, so that the sentences say different things."""
+    if not 0 < len(one) <= _SHORT_WORDS or not 0 < len(other) <= _SHORT_WORDS:
+        return False
+    first, second = " ".join(one), " ".join(other)
+    if names_agree(first, second):
+        return False
+    return all(is_name(each) or any(letter.isdigit() for letter in each) for each in (first, second))

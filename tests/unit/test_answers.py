@@ -1,0 +1,148 @@
+"""Answers are found in responses, read as what they are, and compared: the same, different, or not comparable."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from consortium_mcp.text.answers import compare, final_answer
+from consortium_mcp.text.answers.finding import ANSWER_CHARACTERS, SEARCHED_CHARACTERS, found_in
+
+JUDGED = [json.loads(line) for line in (Path(__file__).parents[1] / "cases" / "answers.jsonl").read_text().splitlines()]
+"""Pairs of responses, and whether a person calls their answers the same."""
+
+PIECES = st.sampled_from(
+    [
+        "Answer: ",
+        "\\boxed{",
+        "}",
+        "{",
+        "\\frac{1}{",
+        "$",
+        "**",
+        "```",
+        "```python\n",
+        "\n",
+        " ",
+        "42",
+        "1,5",
+        "3/4",
+        "^",
+    ]
+    + ["1e9", "km", "%", "(a) ", "(", ")", "[", "]", "yes", "not ", "July 4, 1776", "B) ", "Paris", "=", "x", "sqrt("]
+    + ["½", "⁹", "四十二", "४२", "\ud800", "\x00", "<answer>", "</answer>", "<think>", "- ", "1. ", '"', "'", "\\", "½"]
+)
+
+
+@pytest.mark.parametrize("pair", JUDGED, ids=lambda pair: f"{pair['kind']} {pair['one']} {pair['other']}"[:60])
+def test_a_judged_pair_is_compared_as_a_person_does(pair: dict[str, Any]) -> None:
+    expected = "same" if pair["same"] else "different"
+
+    assert (compare(pair["one"], pair["other"]), compare(pair["other"], pair["one"])) == (expected, expected)
+
+
+def test_the_error_on_judged_pairs_is_below_a_tenth_and_no_same_is_false() -> None:
+    found = [(compare(pair["one"], pair["other"]) == "same", pair["same"]) for pair in JUDGED]
+
+    wrong = sum(said != right for said, right in found)
+    false_same = sum(said and not right for said, right in found)
+    assert (len(found), wrong / len(found) < 0.1, false_same) == (114, True, 0)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("It depends on the load. Take a queue if it grows.", "A queue is a good choice, as long as writes are rare."),
+        ("Answer: use a mutex", "Answer: use a semaphore"),
+        ("Answer: 50", "Answer: 50%"),
+        ("Answer: 04/07/1776", "Answer: 07/04/1776"),
+        ("Answer: July 1776", "Answer: July 4, 1776"),
+        ("Answer: 365 days", "Answer: 1 year"),
+        ("Answer: B", "Answer: Paris"),
+        ("Answer: 5 apples", "Answer: 5 pears"),
+        ("Answer: Москва", "Answer: Petersburg"),
+        ("", "Answer: 5"),
+        ("```python\nreturn sum(x)\n```", "```python\nt = 0\nfor y in x:\n    t += y\nreturn t\n```"),
+    ],
+)
+def test_what_cannot_be_told_is_not_comparable(one: str, other: str) -> None:
+    assert (compare(one, other), compare(other, one)) == ("not comparable", "not comparable")
+
+
+PROSE = "The load is low at night, so the batch can run then, and in the morning all of its results are there for {}."
+
+
+def test_prose_without_a_mark_is_the_same_where_its_words_are_equal_and_never_different() -> None:
+    one, other = PROSE.format("Anna"), PROSE.format("Berta")
+
+    assert compare(one, f"  {one.upper()}\n") == "same"
+    assert compare(one, other) == "not comparable"
+    assert compare(f"{one} No.", f"{one} Yes.") == "not comparable"
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "marked"),
+    [
+        ("I add them up.\nAnswer: 42", "number", True),
+        ("I add them up.\n\n42", "number", True),
+        ("42", "number", False),
+        ("The sum is 42.", "number", False),
+        ("**Final answer:**\n\n(B) Paris", "option", True),
+        ("Yes, because it is prime.", "yes or no", False),
+        ("Answer: 4 July 1776", "date", True),
+        ("Answer:\n- red\n- green", "list", True),
+        ("(a) 4 (b) 7", "parts", False),
+        ("```python\nx = 1\n```\nLet me know if it works!", "code", False),
+        ("Answer:\n```python\nx = 1\n```", "code", True),
+        ("Answer: Paris", "text", True),
+        (PROSE, "prose", False),
+        ("<think>Answer: 5</think>", "none", False),
+        ("Answer: between 5 and 10", "range", True),
+        ("\\boxed{2x + 1}", "formula", True),
+    ],
+)
+def test_a_final_answer_has_its_kind_and_says_whether_it_was_marked(text: str, kind: str, marked: bool) -> None:
+    answer = final_answer(text)
+
+    assert (answer.kind, answer.is_marked) == (kind, marked)
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.lists(PIECES, max_size=30).map("".join) | st.text(max_size=80), st.lists(PIECES, max_size=30).map("".join))
+def test_no_text_raises_and_the_order_of_two_does_not_count(one: str, other: str) -> None:
+    assert compare(one, other) == compare(other, one)
+    assert compare(one, one) != "different"
+
+
+HOSTILE = [
+    unit * (40_000 // len(unit))
+    for unit in (" ", "\t", "\n", "(", "[", "{", "\\boxed{", "$", "`", "'", '"', "\\", '"\\', "/*", "<answer>", "**")
+] + [
+    unit * (40_000 // len(unit))
+    for unit in (
+        "Answer: ",
+        "answer is ",
+        "1,",
+        "1 ",
+        "(a) ",
+        "\\frac{",
+        "a = ",
+        "- x\n",
+        "one ",
+        "if you have ",
+        "^",
+        "x+",
+    )
+]
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=lambda text: repr(text[:10]))
+def test_hostile_texts_are_read_up_to_a_bound(text: str) -> None:
+    answer = final_answer(f"{text}\nAnswer: {text}")
+
+    assert len(answer.text) <= 200 and sum(len(word) for word in answer.words) <= SEARCHED_CHARACTERS
+    assert len(found_in(text).beside) <= SEARCHED_CHARACTERS > ANSWER_CHARACTERS
+    assert compare(text, f"{text}x") in ("same", "different", "not comparable")
