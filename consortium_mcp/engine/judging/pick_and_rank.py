@@ -8,7 +8,7 @@ from consortium_mcp.engine.judging.origin import Origin
 from consortium_mcp.engine.judging.reader import Found, joined, read_fields
 from consortium_mcp.engine.judging.synthesize import VERDICT_SCHEMA
 from consortium_mcp.records import Iteration, MemberResponse, Verdict
-from consortium_mcp.text.comparing import without_confidence
+from consortium_mcp.text.confidence_line import without_confidence
 from consortium_mcp.text.thinking import outside_thinking
 
 

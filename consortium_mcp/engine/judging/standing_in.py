@@ -3,8 +3,11 @@
 from consortium_mcp.engine.judging.reader import imitates_form
 from consortium_mcp.records import Iteration, MemberResponse
 from consortium_mcp.records.consortium import OWN_ANSWER, alternatives
-from consortium_mcp.text.comparing import agree, comparable
+from consortium_mcp.text.answers import NOT_COMPARABLE, SAME, Answer, compare_answers, final_answer
 from consortium_mcp.text.refusals import is_refusal
+
+MOST_COMPARED = 30
+"""With how many others a response is compared: more would cost more than they say."""
 
 
 def stand_in(iteration: Iteration, arbiter: str) -> str | None:
@@ -19,14 +22,25 @@ def stand_in(iteration: Iteration, arbiter: str) -> str | None:
         for one in usable
         if failed.isdisjoint(alternatives(one.model)) and not imitates_form(one.text or "") and not _refuses(one)
     ]
-    compared = {one.response_id: comparable(one.text or "") for one in usable}
+    if len(able) < 2:
+        return able[0].model if able else None
+    answers = {one.response_id: final_answer(one.text or "") for one in usable}
+    heard = usable[:: len(usable) // MOST_COMPARED + 1]
 
     def agreement_of_others(response: MemberResponse) -> float:
-        own = compared[response.response_id]
-        return sum(agree(own, other) for response_id, other in compared.items() if response_id != response.response_id)
+        own = answers[response.response_id]
+        return sum(_agreement(own, answers[other.response_id]) for other in heard if other is not response)
 
-    best = max(able, key=agreement_of_others, default=None) if len(able) > 1 else next(iter(able), None)
-    return best.model if best else None
+    return max(able, key=agreement_of_others).model
+
+
+def _agreement(one: Answer, other: Answer) -> float:
+    """1.0 for the same answer, 0.0 for another one; where that cannot be told, half of the share of common words."""
+    compared = compare_answers(one, other)
+    if compared != NOT_COMPARABLE:
+        return float(compared == SAME)
+    words, others = set(one.words), set(other.words)
+    return len(words & others) / (2 * len(words | others) or 1)
 
 
 def refuses(text: str, iteration: Iteration) -> bool:
