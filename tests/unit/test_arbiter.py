@@ -576,7 +576,7 @@ async def test_an_arbiter_that_fails_is_not_asked_again_but_a_member_is() -> Non
 
 async def test_an_arbiter_that_only_thinks_is_stood_in_for_and_the_iteration_says_why() -> None:
     iteration, _ = await judged("<think>hm")
-    assert iteration.judged_by == "model1" and "no verdict that can be read" in (iteration.arbiter_error or "")
+    assert iteration.judged_by == "model1" and "neither a verdict nor any text" in (iteration.arbiter_error or "")
 
 
 async def test_the_arbiters_reply_is_kept_as_it_came() -> None:

@@ -82,9 +82,17 @@ async def _verdict_of(
         verdict = await _repaired(run, iteration, asked, reply, verdict, call, form)
     if verdict and verdict.problem and result.error_kind == "truncated":
         verdict = verdict.model_copy(update={"problem": f"{verdict.problem}; the reply was cut at its length limit"})
-    problem = None if verdict else "it refused to judge" if refused else "its reply holds no verdict that can be read"
+    problem = None if verdict else _why_none(reply, refused)
     judged = {"verdict": verdict, "judged_by": result.answered_by, "arbiter_error": problem, "raw_verdict": reply}
     return iteration.model_copy(update=judged)
+
+
+def _why_none(reply: str, refused: bool) -> str:
+    if refused:
+        return "it refused to judge"
+    if not outside_thinking(reply):
+        return "its reply holds neither a verdict nor any text outside its thinking"
+    return "its reply holds no verdict that can be read"
 
 
 async def _with_order_checked(
@@ -113,7 +121,7 @@ async def _repaired(
     origin = origin_of(run, iteration, asked.call_id)
     second = form.read(result.text or "", iteration, origin) if result.ok else None
     if verdict is None:
-        return second or (_text_alone(reply) if form.takes_text else None)
+        return second or (_text_alone(reply, origin) if form.takes_text else None)
     if second is None or second.confidence is None:
         return verdict
     if CUT_SYNTHESIS in problem:
@@ -122,10 +130,10 @@ async def _repaired(
     return verdict.model_copy(update={"confidence": second.confidence, "problem": others})
 
 
-def _text_alone(reply: str) -> Verdict | None:
+def _text_alone(reply: str, origin: Origin) -> Verdict | None:
     """A reply that is no verdict as the synthesis, where it is a text for people; None where it is not."""
     text = text_of(outside_thinking(reply))
-    if not text or looks_like_form(text):
+    if not text or looks_like_form(text) or origin.repeats_the_question(text):
         return None
     return Verdict(
         synthesis=text, problem="the arbiter's reply is not in the form asked for; its text is taken as it is"

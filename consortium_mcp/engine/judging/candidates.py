@@ -16,8 +16,14 @@ class Candidate(NamedTuple):
     decided: int
     """Where its main field and its confidence end; what follows may be somebody else's words."""
 
+    mark: str = ""
+    """The mark that it carries, or the opening tag in which that would stand; empty where it carries none."""
+
     cut_in: str | None = None
     """The field in which the reply ends; empty where that is between fields; None for a whole verdict."""
+
+    is_mended: bool = False
+    """Whether only a lenient reader reads it, so that it may hold more than it should."""
 
 
 class TagPair(NamedTuple):
@@ -30,6 +36,15 @@ class TagPair(NamedTuple):
 
 
 T = TypeVar("T", Candidate, TagPair)
+
+
+def without_overlaps(candidates: Iterable[Candidate]) -> list[Candidate]:
+    """The outermost of those that are well-formed, and of the others what touches none of these, in their order."""
+    every = list(candidates)
+    kept = outermost(one for one in every if not one.is_mended)
+    mended = outermost(one for one in every if one.is_mended)
+    kept += [one for one in mended if not any(one.start < other.end and other.start < one.end for other in kept)]
+    return sorted(kept, key=lambda one: one.start)
 
 
 def outermost(spans: Iterable[T]) -> list[T]:

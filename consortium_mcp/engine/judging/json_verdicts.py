@@ -35,7 +35,7 @@ def json_verdicts(reply: str, main: str) -> list[Candidate]:
             continue
         decoded.append((opening.start(), position))
         if fields := verdict_in(value, main):
-            found.append(Candidate(opening.start(), position, _restored(fields), position))
+            found.append(Candidate(opening.start(), position, _restored(fields), position, text_of(fields.get("mark"))))
     return [*found, *_lenient(reply, main, decoded)]
 
 
@@ -61,7 +61,8 @@ def _lenient(reply: str, main: str, decoded: list[tuple[int, int]]) -> list[Cand
         fields = verdict_in(parsed.value, main)
         if fields and not _FURTHER_VERDICT.search(text_of(fields[main])):
             position = parsed.end
-            found.append(Candidate(start, position, _restored(fields), _decided(parsed, main), _cut_field(parsed)))
+            mark, decided = text_of(fields.get("mark")), _decided(parsed, main)
+            found.append(Candidate(start, position, _restored(fields), decided, mark, _cut_field(parsed), True))
     return found
 
 

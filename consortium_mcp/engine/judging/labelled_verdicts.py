@@ -36,7 +36,7 @@ def labelled_verdicts(reply: str, main: str) -> list[Candidate]:
     words_before = reply[: labels[0].start()].strip(" \n`-#*:yamljson")
     if words_before and all(one["name"].lower() in _WEAK for one in labels if name_of(one["name"]) == main):
         return []  # "So 6 x 7 is it.\nAnswer: 42": what stands before belongs to the answer
-    return [Candidate(labels[0].start(), len(reply), fields, decided)]
+    return [Candidate(labels[0].start(), len(reply), fields, decided, fields.get("mark", ""))]
 
 
 def _is_label(found: re.Match[str]) -> bool:

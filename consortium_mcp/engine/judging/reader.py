@@ -4,12 +4,12 @@ import re
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from consortium_mcp.engine.judging.candidates import Candidate, outermost
+from consortium_mcp.engine.judging.candidates import Candidate, outermost, without_overlaps
 from consortium_mcp.engine.judging.fields import text_of
 from consortium_mcp.engine.judging.json_verdicts import decoded_once, json_verdicts
 from consortium_mcp.engine.judging.labelled_verdicts import labelled_verdicts
 from consortium_mcp.engine.judging.origin import Origin
-from consortium_mcp.engine.judging.tagged_verdicts import tagged_verdicts, unclosed_verdicts, unescaped
+from consortium_mcp.engine.judging.tagged_verdicts import ends_in_a_field, tagged_verdicts, unclosed_verdicts, unescaped
 from consortium_mcp.text.thinking import outside_thinking
 
 _INVISIBLE = "\ufeff\u200b\u200c\u200d\u2060 \t\r\n"
@@ -26,7 +26,7 @@ _IMITATES_FORM = re.compile(
     r"<\s*/?\s*(?:synthesis_output|synthesis|verdict|best|ranking|needs_iteration)\b"
     r"|&lt;\s*/?\s*(?:synthesis_output|synthesis|verdict|best|ranking)\b"
     r"|[\"'“]\\?(?:synthesis|best|ranking|needs_iteration)\\?[\"'”]\s*:"
-    r"|^\W{0,8}(?:synthesis|ranking)\W{0,4}:",
+    r"|^\W{0,8}(?:synthesis|ranking)\W{0,4}(?::|$)",
     re.IGNORECASE | re.MULTILINE,
 )
 
@@ -62,7 +62,7 @@ def read_fields(reply: str, main: str, origin: Origin) -> Found | None:
     """
     reply = outside_thinking(reply.strip(_INVISIBLE)).strip(_INVISIBLE)
     found = _chosen(_in_form(reply, main, origin))
-    if found and found.fields.get("confidence") is not None:
+    if found and found.fields.get("confidence") is not None and not ends_in_a_field(reply):
         return found
     otherwise = _chosen(list(_otherwise(reply, main, origin)))
     if found and otherwise and text_of(otherwise.fields[main]) != text_of(found.fields[main]):
@@ -72,7 +72,7 @@ def read_fields(reply: str, main: str, origin: Origin) -> Found | None:
 
 def looks_like_form(reply: str) -> bool:
     """Whether a reply is, or was to be, in the form asked for: then it is no text for people."""
-    return _LOOKS_LIKE_FORM.search(reply.lstrip(_INVISIBLE)) is not None
+    return _LOOKS_LIKE_FORM.search(reply.lstrip(_INVISIBLE)) is not None or imitates_form(reply)
 
 
 def imitates_form(text: str) -> bool:
@@ -94,8 +94,9 @@ class _Judged(NamedTuple):
 
 
 def _in_form(reply: str, main: str, origin: Origin) -> list[_Judged]:
-    found = outermost([*json_verdicts(reply, main), *tagged_verdicts(reply, main, origin)])
-    return [_judged(reply, one, origin) for one in found]
+    every = [*json_verdicts(reply, main), *tagged_verdicts(reply, main, origin)]
+    marked = outermost(one for one in every if origin.is_marked(one.mark))
+    return [_judged(reply, one, origin) for one in marked or without_overlaps(every)]
 
 
 def _otherwise(reply: str, main: str, origin: Origin) -> Iterable[_Judged]:
@@ -108,8 +109,7 @@ def _otherwise(reply: str, main: str, origin: Origin) -> Iterable[_Judged]:
 
 
 def _judged(reply: str, one: Candidate, origin: Origin) -> _Judged:
-    is_marked = origin.is_marked(reply[one.start : one.end])
-    return _Judged(one, is_marked, not origin.is_quoted(reply[one.start : one.decided]))
+    return _Judged(one, origin.is_marked(one.mark), not origin.is_quoted(reply[one.start : one.decided]))
 
 
 def _chosen(judged: list[_Judged]) -> Found | None:

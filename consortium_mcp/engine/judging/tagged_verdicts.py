@@ -52,6 +52,12 @@ def unclosed_verdicts(reply: str, main: str, origin: Origin) -> list[Candidate]:
     return [found._replace(cut_in=last.name if is_cut else None)] if found.fields.get(main) else []
 
 
+def ends_in_a_field(reply: str) -> bool:
+    """Whether the last tag of a reply opens a field that nothing closes."""
+    tags = list(_FIELD.finditer(reply))
+    return bool(tags) and not tags[-1]["closing"]
+
+
 def unescaped(reply: str) -> str | None:
     """A reply whose tags were escaped, without the escapes; None for any other."""
     return html.unescape(reply) if _ESCAPED_TAG.search(reply) else None
@@ -77,7 +83,9 @@ def _candidate(reply: str, start: int, end: int, pairs: Sequence[TagPair], main:
     """The fields among tags; of one that stands there twice, the last one that is not quoted."""
     repeated = {name for name, count in Counter(pair.name for pair in pairs).items() if count > 1}
     own = [pair for pair in pairs if pair.name not in repeated or not origin.is_quoted(reply[pair.start : pair.end])]
-    return Candidate(start, end, {pair.name: _value(reply[pair.inside]) for pair in own}, _decided(pairs, main) or end)
+    fields = {pair.name: _value(reply[pair.inside]) for pair in own}
+    opening = _BLOCK.match(reply, start)
+    return Candidate(start, end, fields, _decided(pairs, main) or end, opening[0] if opening else "")
 
 
 def _decided(pairs: Sequence[TagPair], main: str) -> int:
