@@ -10,7 +10,7 @@ OLDEST_TESTS ?= tests/unit/test_supported_versions.py $(addprefix tests/doors/te
 BARE_VENV ?= .venv-without-local
 BARE_INSTALLED := $(BARE_VENV)/.installed
 
-.PHONY: demo test test-quick test-without-local test-oldest test-clients coverage generate check docs format bench bench-compare bench-startup bench-consulting bench-history \
+.PHONY: demo test test-quick test-without-local test-oldest test-clients test-replies coverage generate check docs format bench bench-compare bench-startup bench-consulting bench-history \
 	bench-local-model bench-waiting bench-ending bench-quality bench-soak clean
 
 demo: $(INSTALLED)
@@ -18,6 +18,10 @@ demo: $(INSTALLED)
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest --numprocesses=auto --dist=worksteal
+
+# Every reply of the battery in both ways of streaming, as a table: what came of it, and where that is wrong.
+test-replies: $(INSTALLED)
+	$(BIN)/python -W ignore -m tests.replies
 
 # A contributor's loop: what needs no process, no endpoint and no weights.
 test-quick: $(INSTALLED)

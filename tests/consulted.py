@@ -1,5 +1,6 @@
 """What tests of faults, time and money share: a run worked on in this process, and what its journal says."""
 
+import re
 import sqlite3
 from collections.abc import Callable
 from typing import Any
@@ -9,11 +10,16 @@ import anyio.to_thread
 from consortium_mcp._util.timing import Timing
 from consortium_mcp.records import Run
 from consortium_mcp.service.service import ConsortiumService
+from consortium_mcp.text.member_system import own_system_prompt
 from tests.provider import Answer, Request, verdict
 from tests.scripted import asking
 
 Play = Answer | Callable[[Request], Answer]
 """One answer for every request, or a function of the request."""
+
+_CONVERSATION = re.compile(
+    r"^--- conversation before the prompt (?P<mark>\w+) ---\n(?P<turns>.*?)\n--- end of .* (?P=mark) ---$", re.M | re.S
+)
 
 
 async def consulted(service: ConsortiumService, *models: str, prompt: str = "Why?", **arguments: Any) -> Run:
@@ -67,6 +73,18 @@ WITHOUT_WAITS = Timing(first_retry=0.0, retry_jitter=0.0)
 def is_judging(request: Request) -> bool:
     """Whether a model is asked to judge, and not to answer."""
     return "--- prompt " in request.prompt
+
+
+def own_system(request: Request) -> str | None:
+    """What a member's system text says beside our own sentences."""
+    return own_system_prompt(request.system)
+
+
+def said_before(request: Request) -> list[str]:
+    """What both sides said before the prompt: in messages, or fenced in the question to an arbiter."""
+    if fenced := _CONVERSATION.search(request.prompt):
+        return [turn.partition(": ")[2] for turn in fenced["turns"].split("\n\n")]
+    return [message["content"] for message in request.messages if message["role"] != "system"][:-1]
 
 
 def member(answer: Play, judging: Play | None = None) -> Callable[[Request], Answer]:

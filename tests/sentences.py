@@ -9,6 +9,8 @@ PACKAGE = Path(__file__).parent.parent / "consortium_mcp"
 DOORS = ("cli", "server/tools", "server/resources")
 """Folders whose functions' docstrings are shown: by `--help`, in tools/list, in the lists of resources and prompts."""
 
+_NEW_LINE = re.compile(r"(?<![:>\n-])\n(?=[A-Za-z`])(?!\w+:)")
+
 WORD_LISTS = "text/answers/"
 """A folder that shows no sentences: its strings are words that are looked for."""
 
@@ -16,7 +18,7 @@ _END = re.compile(r"(?<=[.!?])\s+|\n\s*\n")
 
 
 def sentences() -> dict[str, list[str]]:
-    """The sentences of each file that has any, in the order of the source; templates line by line."""
+    """The sentences of each file that has any, in the order of the source."""
     found = {}
     for path in sorted(PACKAGE.rglob("*.py")):
         name = path.relative_to(PACKAGE).as_posix()
@@ -27,8 +29,14 @@ def sentences() -> dict[str, list[str]]:
         ]:
             found[name] = list(dict.fromkeys(texts))
     for path in sorted(PACKAGE.rglob("*.txt")):
-        found[path.relative_to(PACKAGE).as_posix()] = [line for line in path.read_text().splitlines() if line.strip()]
+        found[path.relative_to(PACKAGE).as_posix()] = _of_template(path.read_text())
     return found
+
+
+def _of_template(text: str) -> list[str]:
+    """The sentences of a template: a line goes on in the next one, unless that begins an item, a tag or a label."""
+    joined = _NEW_LINE.sub(" ", text)
+    return [" ".join(one.split()) for line in joined.splitlines() for one in _END.split(line) if one.strip()]
 
 
 def words(sentence: str) -> int:

@@ -4,10 +4,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 from consortium_mcp.engine.judging import judging_methods
-from consortium_mcp.engine.judging.vote import count_votes, margin
+from consortium_mcp.engine.judging.vote import count_votes, margin, votes_cast
 from consortium_mcp.records import CallSpec, Iteration, MemberResponse, Run, Verdict, Votes
 from consortium_mcp.records.consortium import OWN_ANSWER, Consortium
-from consortium_mcp.text.comparing import final_answer
 from consortium_mcp.text.confidence_line import without_confidence
 
 T = TypeVar("T")
@@ -107,4 +106,4 @@ def _is_open(run: Run, responses: Sequence[MemberResponse], unasked: int) -> boo
 
 
 def _groups(usable: Sequence[MemberResponse]) -> list[Votes]:
-    return count_votes([(one.response_id, final_answer(one.text or "")) for one in usable])
+    return count_votes(votes_cast([(one.response_id, one.text or "") for one in usable]))

@@ -5,7 +5,13 @@ from functools import partial
 
 from consortium_mcp.engine.adaptive import AskThese, PriceOf, agreed, ask_adaptively, is_adaptive
 from consortium_mcp.engine.judging import JudgingMethod, ReadsSchema, judging_methods, shown_order
-from consortium_mcp.engine.measures import measured, overall_agreement, reaches_threshold
+from consortium_mcp.engine.measures import (
+    begin_to_prepare,
+    measured,
+    overall_agreement,
+    prepare_comparing,
+    reaches_threshold,
+)
 from consortium_mcp.engine.members import CallModel, Patience, ask_all, specs_of, why_too_few
 from consortium_mcp.engine.outcome import brings_nothing
 from consortium_mcp.records import CallId, CallSpec, Iteration, MemberResponse, Run, Status
@@ -40,6 +46,7 @@ async def iterations(
         price_of: what a question costs, for those who are asked the cheapest first.
     """
     method = judging_methods()[run.consortium.judging_method]
+    begin_to_prepare()
     recorded = {iteration.number: iteration for iteration in run.iterations}
     run = run.model_copy(update={"status": "running", "iterations": ()})
     asked: dict[CallId, CallSpec] = {}
@@ -60,6 +67,7 @@ async def iterations(
             if order:
                 if save_asked:
                     await save_asked(iteration)
+                await prepare_comparing()
                 shared = agreed(run, iteration) if is_adaptive(run) else None
                 iteration = measured(shared or await method.judge(run, iteration, call, reads_schema))
         run = run.model_copy(update={"iterations": (*run.iterations, iteration)})

@@ -1,11 +1,15 @@
 """What can be measured of an iteration beside the arbiter's own figure; each has its name, none is blended."""
 
+import threading
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 
+from anyio import to_thread
+
 from consortium_mcp.records import CallId, Iteration, Measures, MemberResponse
 from consortium_mcp.records.consortium import Consortium
-from consortium_mcp.text.comparing import Comparable, agree, comparable
+from consortium_mcp.text.answers import NOT_COMPARABLE, SAME, Answer, compare_answers, final_answer
+from consortium_mcp.text.answers.names import load_names, names_are_loaded
 
 COMPARED_PAIRS = 2_000
 """How many pairs of responses are compared at most, evenly spread over all: 256 instances make 32,640."""
@@ -14,18 +18,38 @@ COMPARED_PAIRS = 2_000
 def measured(iteration: Iteration) -> Iteration:
     """The iteration with its measures."""
     usable = [response for response in iteration.responses if response.ok]
-    texts = {one.response_id: comparable(one.text or "") for one in usable}
+    answers = {one.response_id: final_answer(one.text or "") for one in usable}
     pairs = list(combinations(usable, 2))
     within = [pair for pair in pairs if pair[0].model == pair[1].model]
     across = [pair for pair in pairs if pair[0].model != pair[1].model]
     stated = [one.stated_confidence for one in usable if one.stated_confidence is not None]
     measures = Measures(
-        agreement_within=_mean_agreement(within, texts),
-        agreement_across=_mean_agreement(across, texts),
+        agreement_within=_mean_agreement(within, answers),
+        agreement_across=_mean_agreement(across, answers),
         stated_confidence=sum(stated) / len(stated) if stated else None,
         order_held=iteration.measures.order_held if iteration.measures else None,
     )
     return iteration.model_copy(update={"measures": measures})
+
+
+def begin_to_prepare() -> None:
+    """Begin to read what comparing answers needs, in a thread, while the members are asked."""
+    if not names_are_loaded():
+        threading.Thread(target=load_names, name="consortium-names", daemon=True).start()
+
+
+async def prepare_comparing() -> None:
+    """Read what comparing answers needs, once in a process, without blocking the event loop."""
+    if not names_are_loaded():
+        await to_thread.run_sync(load_names)
+
+
+def why_unknown(iteration: Iteration) -> str | None:
+    """Why the agreement is unknown although several responded, as a clause; None where it is known."""
+    measures, responded = iteration.measures, sum(one.ok for one in iteration.responses)
+    if measures is None or responded < 2 or overall_agreement(measures) is not None:
+        return None
+    return "no two answers can be compared without knowing what they mean"
 
 
 def overall_agreement(measures: Measures | None) -> float | None:
@@ -41,7 +65,9 @@ def reaches_threshold(consortium: Consortium, confidence: float | None, agreemen
     return all(figure is not None and figure >= consortium.confidence_threshold for figure in figures)
 
 
-def _mean_agreement(pairs: Sequence[Sequence[MemberResponse]], texts: Mapping[CallId, Comparable]) -> float | None:
+def _mean_agreement(pairs: Sequence[Sequence[MemberResponse]], answers: Mapping[CallId, Answer]) -> float | None:
+    """The share of pairs that gave the same answer, of those that can be compared; None where none can."""
     some = pairs[:: len(pairs) // COMPARED_PAIRS + 1]
-    values = [agree(texts[one.response_id], texts[other.response_id]) for one, other in some]
-    return sum(values) / len(values) if values else None
+    compared = [compare_answers(answers[one.response_id], answers[other.response_id]) for one, other in some]
+    known = [result == SAME for result in compared if result != NOT_COMPARABLE]
+    return sum(known) / len(known) if known else None

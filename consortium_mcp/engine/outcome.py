@@ -8,7 +8,8 @@ from consortium_mcp.engine.measures import COMPARED_PAIRS
 from consortium_mcp.engine.members import why_too_few
 from consortium_mcp.records import CallId, Iteration, MemberResponse, Run, Status, Verdict, now_utc
 from consortium_mcp.records.consortium import alternatives
-from consortium_mcp.text.comparing import agree, comparable, same_text
+from consortium_mcp.text.answers import SAME, compare_answers, final_answer
+from consortium_mcp.text.same_text import same_text
 
 
 def closed(run: Run) -> Run:
@@ -82,7 +83,7 @@ def will_be_answer(run: Run, call_id: CallId) -> bool:
 
 
 def brings_nothing(run: Run) -> bool:
-    """Whether the last iteration's synthesis says the same as the one before it."""
+    """Whether the last iteration's synthesis is the text of the one before it; blanks and case count in code alone."""
     before, last = ([one.verdict for one in run.iterations[-2:]] + [None, None])[:2]
     return before is not None and last is not None and same_text(before.synthesis, last.synthesis)
 
@@ -95,12 +96,12 @@ def _last_answered(run: Run) -> Iteration | None:
 def _most_agreed(iteration: Iteration) -> MemberResponse:
     """The response with which the others agree most; of equals the one that trusts itself most, or the first."""
     usable = [response for response in iteration.responses if response.ok]
-    compared = {response.response_id: comparable(response.text or "") for response in usable}
-    some = list(compared.values())[:: len(usable) ** 2 // COMPARED_PAIRS + 1]
+    answers = {response.response_id: final_answer(response.text or "") for response in usable}
+    some = list(answers.values())[:: len(usable) ** 2 // COMPARED_PAIRS + 1]
 
-    def agreement(response: MemberResponse) -> float:
-        own = compared[response.response_id]
-        return sum(agree(own, other) for other in some if other is not own)
+    def agreement(response: MemberResponse) -> int:
+        own = answers[response.response_id]
+        return sum(compare_answers(own, other) == SAME for other in some if other is not own)
 
     return max(usable, key=lambda response: (agreement(response), response.stated_confidence or 0.0))
 
@@ -154,9 +155,11 @@ def _missing(run: Run, responses: Sequence[MemberResponse]) -> list[str]:
         sentences.append(f"Only {why}.")
     if silent := [response.label for response in failed if response.late]:
         sentences.append(f"No longer waited for, because silent: {', '.join(silent)}.")
+    if broken_off := [response.label for response in failed if response.error_kind == "broken_off" and response.text]:
+        sentences.append(f"Broken off, kept in part and not judged: {', '.join(broken_off)}.")
     if cut:
         sentences.append(f"Cut at their length limit: {', '.join(cut)}.")
-    return sentences
+    return [*sentences, *(f"{response.label}: {response.note}" for response in responses if response.note)]
 
 
 def _unread(run: Run, verdict: Verdict) -> list[str]:

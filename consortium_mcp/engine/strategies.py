@@ -1,26 +1,21 @@
 """Strategies decide who is asked what in the next iteration; they are pure functions of what has happened."""
 
 import json
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from consortium_mcp.engine.quoting import cut_to, fenced, limit_of
 from consortium_mcp.engine.registry import Registry, load_registry
-from consortium_mcp.records import Ask, Iteration, MemberResponse, Run
-from consortium_mcp.records.consortium import Consortium, Member, alternatives
+from consortium_mcp.records import Ask, Iteration, MemberResponse, Run, Verdict
+from consortium_mcp.records.consortium import Consortium, Member, instances
 from consortium_mcp.records.roles import role_text
-from consortium_mcp.text.templates import clip, fill
+from consortium_mcp.text.member_system import member_system
+from consortium_mcp.text.templates import fill
 
 ENTRY_POINTS = "consortium_mcp.strategies"
 """The group in which another package names its Strategy objects."""
-
-SYNTHESIS_LIMIT = 12_000
-"""Characters of the last synthesis that members are shown."""
-
-OTHERS_LIMIT = 24_000
-"""Characters of all the others' responses that a member is shown in a debate."""
 
 
 @dataclass(frozen=True)
@@ -46,25 +41,22 @@ class Strategy:
 def plan(run: Run) -> list[Ask]:
     """Who is asked what in the iteration that follows `run.iterations`.
 
-    In the first one everybody is asked independently, whatever the strategy: nobody sees another's response before
-    having given one.
+    In the first one every instance is asked independently, whatever the strategy.
     """
-    return strategies()[run.consortium.strategy].plan(run) if run.iterations else _asks(run, lambda label: run.prompt)
+    return strategies()[run.consortium.strategy].plan(run) if run.iterations else _asks(run, lambda ask: run.prompt)
 
 
 def refine(run: Run) -> list[Ask]:
-    """Everybody gets the last synthesis and what it should work on."""
-    prompt = _refined(run)
-    return _asks(run, lambda label: prompt)
+    """Each instance gets the last answer, its own last response, the dissent, and what to work on."""
+    return _asks(run, lambda ask: _refined(run, ask))
 
 
 def debate(run: Run) -> list[Ask]:
-    """Everybody gets its own last response and the others', anonymous, and may keep or change its own.
+    """Each instance gets its own last response and the others', anonymous, and may keep or change its own.
 
-    Who has given none yet is asked as in the first iteration.
+    An instance that has given none yet is asked as in the first iteration.
     """
-    last = run.iterations[-1]
-    return _asks(run, lambda label: _debated(run, last, label))
+    return _asks(run, lambda ask: _debated(run, ask))
 
 
 def eliminate(run: Run) -> list[Ask]:
@@ -73,27 +65,20 @@ def eliminate(run: Run) -> list[Ask]:
     return [ask for ask in refine(run) if ask.label not in gone]
 
 
-def instances(consortium: Consortium) -> Iterator[tuple[Member, int]]:
-    """Every instance in the declared order, numbered from 1 for each model."""
-    asked: Counter[str] = Counter()
-    for member in consortium.members:
-        for _ in range(member.count):
-            asked[alternatives(member.model)[0]] += 1
-            yield member, asked[alternatives(member.model)[0]]
-
-
-def system_text(consortium: Consortium, member: Member, output_schema: dict[str, Any] | None = None) -> str:
-    """The member's system prompt, and after it its role and the form that the answer will have."""
-    parts = [member.system_prompt or consortium.system_prompt or fill("member_system")]
-    if member.role:
-        parts.append(role_text(member.role))
+def system_text(
+    consortium: Consortium, member: Member, output_schema: dict[str, Any] | None = None, short: bool = False
+) -> str:
+    """The member's system prompt, then its role, the form that the answer will have, and the form of its reply."""
+    told = [role_text(member.role)] if member.role else []
     if output_schema:
-        parts.append(fill("answer_schema", schema=json.dumps(output_schema)))
-    return "\n\n".join(parts)
+        told.append(fill("answer_schema", schema=json.dumps(output_schema)))
+    return member_system(member.system_prompt or consortium.system_prompt, told, short)
 
 
 _OWN = (
-    Strategy("refine", "Members get the last synthesis and its open points, and improve on it.", refine),
+    Strategy(
+        "refine", "Members get the last answer, its open points and their own response, and improve on them.", refine
+    ),
     Strategy("debate", "Members see the others' last responses, anonymous, and may keep or change their own.", debate),
     Strategy(
         "eliminate",
@@ -111,51 +96,79 @@ def strategies() -> Registry[Strategy]:
     return load_registry("strategy", _OWN, ENTRY_POINTS)
 
 
-def _asks(run: Run, prompt_of: Callable[[str], str]) -> list[Ask]:
-    """One ask for each instance; what it is told depends on its label."""
+def _asks(run: Run, prompt_of: Callable[[Ask], str]) -> list[Ask]:
+    """One ask for each instance; what it is told depends on who it is."""
     asks = [
         Ask(
             instance=instance,
             model=member.model,
             prompt="",
-            system=system_text(run.consortium, member, run.output_schema),
+            system=system_text(run.consortium, member, run.output_schema, run.gets_short_texts(member.model)),
             options=member.options,
             response=member.response,
         )
         for member, instance in instances(run.consortium)
     ]
-    return [ask.model_copy(update={"prompt": prompt_of(ask.label)}) for ask in asks]
+    return [ask.model_copy(update={"prompt": prompt_of(ask)}) for ask in asks]
 
 
-def _refined(run: Run) -> str:
-    verdict = run.iterations[-1].verdict
+def _refined(run: Run, ask: Ask) -> str:
+    last = run.iterations[-1]
+    verdict = last.verdict
     if verdict is None:
         return run.prompt
-    return fill(
-        "refine",
-        prompt=run.prompt,
-        synthesis=clip(verdict.synthesis, SYNTHESIS_LIMIT),
-        confidence="unknown" if verdict.confidence is None else f"{verdict.confidence:.2f}",
-        refinement_areas="\n".join(f"- {area}" for area in verdict.refinement_areas) or "- whatever you find",
-        dissent=clip(verdict.dissent, SYNTHESIS_LIMIT // 4) or "none",
-    )
+    own = _last_response(run, ask.label)
+    texts = {
+        "earlier answer": verdict.synthesis,
+        "your earlier response": own.text or "" if own and own.response_id != verdict.chosen else "",
+        "what other responses hold against it": verdict.dissent,
+        "what to work on": "\n".join(f"- {area}" for area in verdict.refinement_areas),
+    }
+    return _filled("refine", run, ask, list(texts.items()), source=_source(last, verdict, own), confidence=_of(verdict))
 
 
-def _debated(run: Run, last: Iteration, label: str) -> str:
-    heard = [response for response in last.responses if response.ok]
-    given = [one for iteration in run.iterations for one in iteration.responses if one.ok and one.label == label]
-    others = [response for response in heard if response.label != label]
-    if not given or not others:
+def _debated(run: Run, ask: Ask) -> str:
+    own = _last_response(run, ask.label)
+    others = [one for one in run.iterations[-1].responses if one.ok and one.label != ask.label]
+    if own is None or not others:
         return run.prompt
-    share = OTHERS_LIMIT // len(others)
-    return fill(
-        "debate",
-        prompt=run.prompt,
-        own=clip(given[-1].text or "", SYNTHESIS_LIMIT),
-        others="\n\n".join(
-            f"Response {number}:\n{clip(other.text or '', share)}" for number, other in enumerate(others, start=1)
-        ),
-    )
+    texts = [("your response", own.text or "")]
+    texts += [(f"other response {number}", one.text or "") for number, one in enumerate(others, start=1)]
+    return _filled("debate", run, ask, texts)
+
+
+def _filled(template: str, run: Run, ask: Ask, texts: list[tuple[str, str]], **values: str) -> str:
+    """A later question: the prompt, what was written before, fenced, and what to do with it."""
+    short = run.gets_short_texts(ask.model)
+    shown = cut_to(limit_of(short), [text for _, text in texts])
+    quoted = [fenced(name, text, run) for (name, _), text in zip(texts, shown, strict=True) if text]
+    return fill(template, short, prompt=run.prompt, mark=run.fence_token, quoted="\n".join(quoted), **values)
+
+
+def _last_response(run: Run, label: str) -> MemberResponse | None:
+    """What an instance said last; None when it has said nothing yet."""
+    given = (one for iteration in reversed(run.iterations) for one in iteration.responses)
+    return next((one for one in given if one.ok and one.label == label), None)
+
+
+def _source(iteration: Iteration, verdict: Verdict, own: MemberResponse | None) -> str:
+    """Where the answer comes from that a member is shown, in sentences that are true of every judging method."""
+    if verdict.chosen is None:
+        combined = "A model read all responses and combined them into the answer below."
+        return combined if iteration.raw_verdict else "The answer below was made from all responses."
+    if iteration.raw_verdict:
+        source = "A model read all responses and judged the one below to be the best."
+    elif verdict.votes:
+        source = "No answer was given more often than that of the response below."
+    elif verdict.ranking:
+        source = "The models ranked each other's responses, and none came before the one below."
+    else:
+        source = "One of the responses was taken as the answer; it stands below."
+    return f"{source} It is your own." if own and own.response_id == verdict.chosen else source
+
+
+def _of(verdict: Verdict) -> str:
+    return "unknown" if verdict.confidence is None else f"{verdict.confidence:.2f}"
 
 
 def _eliminated(run: Run) -> set[str]:

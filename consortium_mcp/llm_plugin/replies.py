@@ -16,7 +16,7 @@ from consortium_mcp.records import AnswerPiece, Progress, Run, Turn
 from consortium_mcp.reports.markdown import answer_text
 from consortium_mcp.service.service import ConsortiumService
 from consortium_mcp.settings import Settings
-from consortium_mcp.text.templates import fill
+from consortium_mcp.text.member_system import own_system_prompt
 
 WITHDRAWN = "[What stands above broke off; this is the answer.]"
 """Said where pieces of an answer were shown that turned out not to be its beginning."""
@@ -114,7 +114,7 @@ def _asked(name: str, prompt: llm.Prompt) -> tuple[str, dict[str, Any]]:
     earlier = [text for role, text in said if role == "system"]
     if system := prompt.system or terms.get("system_prompt") or "".join(earlier[-1:]):
         # As a member of another consortium it is told what every member is; its own system prompt says more.
-        terms["system_prompt"] = None if system == fill("member_system") else system
+        terms["system_prompt"] = own_system_prompt(system)
     return said[-1][1], terms
 
 

@@ -17,16 +17,22 @@ from anyio.lowlevel import RunVar
 from consortium_mcp._util.lazy import llm
 from consortium_mcp._util.places import Places
 from consortium_mcp._util.threads import in_thread
+from consortium_mcp.models.adapting import STREAM, adaptations_of, adapted, learn, note_of
 from consortium_mcp.models.catalogue import ModelEntry
 from consortium_mcp.models.failures import Failure, classify, find_finish_reason, find_model, reply_failure
-from consortium_mcp.records import CallResult, CallSpec, now_utc
+from consortium_mcp.models.reply_reader import ReplyReader, Watch, watching
+from consortium_mcp.records import CallResult, CallSpec, ErrorKind, now_utc
 from consortium_mcp.records.outer_call import give_sign_of_life
 from consortium_mcp.settings import MOST, Settings
 from consortium_mcp.text.templates import storable
+from consortium_mcp.text.thinking import Split, is_json, split_thinking
 
 ResponseSink = Callable[[Any], None]
 """Takes each finished llm response, for llm's own log."""
 
+
+_REJECTIONS: frozenset[ErrorKind] = frozenset({"invalid_request", "invalid_reply", "auth"})
+"""Kinds in whose words a provider may name what it rejects of a request."""
 
 NESTED_SHARE = 0.9
 """Which part of a call's time a consortium inside a consortium may use."""
@@ -114,9 +120,12 @@ async def make_call(
         began, started = now_utc(), time.monotonic()
         collected = _Collected(hear)
         failure: Failure | None = None
+        asked = adapted(entry, spec)
+        watch = Watch(adaptations_of(entry))
+        watching.set(watch)
         try:
             with anyio.move_on_after(timeout_seconds) as scope:
-                await _collect(entry, _within(entry, spec, timeout_seconds), collected)
+                await _collect(entry, _within(entry, asked, timeout_seconds), collected)
             if scope.cancelled_caught:
                 within = f"{round(timeout_seconds, 2):g} seconds"
                 failure = Failure(kind="timeout", message=f"No full reply within {within}.")
@@ -124,13 +133,15 @@ async def make_call(
         except (Exception, SystemExit, asyncio.CancelledError) as error:
             if isinstance(error, asyncio.CancelledError) and _is_cancelled():
                 raise
-            failure = classify(error, _key_of(entry))
+            failure = classify(error, _key_of(entry), entry.plugin)
+            if failure.kind in _REJECTIONS:
+                learn(entry, asked, failure.message)
         duration_ms = round((time.monotonic() - started) * 1000)
         if failure is None and collected.response is not None:
             log(collected.response)
         first_piece_ms = round((collected.first_at - started) * 1000) if collected.first_at else None
-        result = _as_result(collected, failure, began, duration_ms)
-        return result.model_copy(update={"first_piece_ms": first_piece_ms})
+        result = _as_result(spec, collected, watch.reader, failure, began, duration_ms)
+        return result.model_copy(update={"first_piece_ms": first_piece_ms, "note": note_of(entry, spec)})
 
 
 _turns: RunVar[anyio.Semaphore] = RunVar("turns")
@@ -160,17 +171,20 @@ class _Collected:
 
     hear: ChunkSink
     chunks: list[str] = field(default_factory=list)
+    thoughts: list[str] = field(default_factory=list)
     response: Any = None
     first_at: float | None = None
     """When its first piece came (`time.monotonic()`); None while none has."""
 
     def note(self, event: Any) -> None:
-        """Keep the text of one of llm's stream events; a thought is only a sign of life."""
+        """Keep the text and the thinking of one of llm's stream events; each is a sign of life."""
         self.first_at = self.first_at or time.monotonic()
         give_sign_of_life()
         if event.type == "text":
             self.chunks.append(event.chunk)
             self.hear(event.chunk)
+        elif event.type == "reasoning":
+            self.thoughts.append(event.chunk)
 
     @property
     def text(self) -> str:
@@ -179,7 +193,7 @@ class _Collected:
 
 async def _collect(entry: ModelEntry, spec: CallSpec, collected: _Collected) -> None:
     if entry.async_model is not None:
-        collected.response = response = entry.async_model.prompt(**_arguments(entry.async_model, spec))
+        collected.response = response = entry.async_model.prompt(**_arguments(entry, spec))
         async for event in response.astream_events():
             collected.note(event)
         return
@@ -191,16 +205,17 @@ async def _collect(entry: ModelEntry, spec: CallSpec, collected: _Collected) -> 
         loop.call_soon_threadsafe(collected.note, event)
 
     try:
-        collected.response = await in_thread(lambda: _read_in_thread(entry.sync_model, spec, note, stop))
+        collected.response = await in_thread(lambda: _read_in_thread(entry, spec, note, stop))
     finally:
         stop.set()
 
 
-def _read_in_thread(model: Any, spec: CallSpec, note: Callable[[Any], None], stop: threading.Event) -> Any:
+def _read_in_thread(entry: ModelEntry, spec: CallSpec, note: Callable[[Any], None], stop: threading.Event) -> Any:
     """The reply of a synchronous model, read to its end; before each chunk it looks whether anybody still wants it."""
     if stop.is_set():
         return None
-    response = model.prompt(**_arguments(model, spec))
+    assert entry.sync_model is not None
+    response = entry.sync_model.prompt(**_arguments(entry, spec))
     for event in response.stream_events():
         if stop.is_set():
             return None
@@ -215,7 +230,7 @@ def _within(entry: ModelEntry, spec: CallSpec, timeout_seconds: float) -> CallSp
     return spec.model_copy(update={"options": {"deadline_seconds": timeout_seconds * NESTED_SHARE, **spec.options}})
 
 
-def _arguments(model: Any, spec: CallSpec) -> dict[str, Any]:
+def _arguments(entry: ModelEntry, spec: CallSpec) -> dict[str, Any]:
     """What `model.prompt()` is called with.
 
     Earlier turns go as llm messages; then the system prompt stands among them too, because llm sends the messages
@@ -226,7 +241,7 @@ def _arguments(model: Any, spec: CallSpec) -> dict[str, Any]:
         "system": spec.system,
         "options": dict(spec.options),
         # llm's library streams whatever the model can do; only its command line looks.
-        "stream": bool(model.can_stream),
+        "stream": bool(entry.model.can_stream) and STREAM not in adaptations_of(entry),
     }
     if spec.output_schema is not None:
         arguments["schema"] = spec.output_schema
@@ -245,15 +260,23 @@ def _key_of(entry: ModelEntry) -> str | None:
         return None
 
 
-def _as_result(collected: _Collected, failure: Failure | None, began: str, duration_ms: int) -> CallResult:
+def _as_result(
+    spec: CallSpec,
+    collected: _Collected,
+    reader: ReplyReader | None,
+    failure: Failure | None,
+    began: str,
+    duration_ms: int,
+) -> CallResult:
     response = collected.response
-    text = storable(collected.text)
     payload = getattr(response, "response_json", None)
-    finish_reason = _text_or_none(find_finish_reason(payload))
+    finish_reason = _text_or_none(find_finish_reason(payload) or (reader and reader.finish_reason))
+    thinking, text = _said(spec, collected, reader)
     if failure is None:
-        failure = reply_failure(payload, finish_reason, text)
+        failure = reply_failure(payload, finish_reason, text, reader, thinking)
     return CallResult(
         text=text or None,
+        thinking=thinking or None,
         error_kind=failure.kind if failure else None,
         error=storable(failure.message) if failure else None,
         finish_reason=finish_reason,
@@ -264,6 +287,18 @@ def _as_result(collected: _Collected, failure: Failure | None, began: str, durat
         datetime_utc=began,
         duration_ms=duration_ms,
     )
+
+
+def _said(spec: CallSpec, collected: _Collected, reader: ReplyReader | None) -> Split:
+    """The reply and its thinking, whether that stood beside it or in it."""
+    beside = "".join(collected.thoughts) or (reader.thinking if reader else "")
+    text = storable(collected.text)
+    inside, rest = Split("", text) if is_json(text) else split_thinking(text)
+    if rest.strip() == text.strip():
+        rest = text
+    if not rest and spec.output_schema is not None and reader is not None and reader.tool_arguments:
+        rest = storable(reader.tool_arguments)  # some servers give what a schema asks for as a tool's arguments
+    return Split(storable("\n\n".join(filter(None, (beside.strip(), inside)))), rest)
 
 
 def _text_or_none(value: Any) -> str | None:

@@ -70,6 +70,11 @@ class ModelEntry:
         return bool(getattr(self.async_model or self.sync_model, "is_consortium", False))
 
     @property
+    def needs_short_texts(self) -> bool:
+        """Whether it is a very small model, which announces that it follows only short texts."""
+        return bool(getattr(self.async_model or self.sync_model, "needs_short_texts", False))
+
+    @property
     def max_parallel_calls(self) -> int | None:
         """How many calls it can answer at once; None means as many as come."""
         return getattr(self.model, "max_parallel_calls", None)
@@ -129,6 +134,11 @@ CLIENT_ENTRY = ClientEntry(CLIENT, (), "MCP client", None, None)
 
 Models = Mapping[str, Sequence[ModelEntry]]
 """Models that can be called, each with its backups, by the name that a consortium uses."""
+
+
+def with_short_texts(models: Models) -> frozenset[str]:
+    """The names under which only models are called that need the short texts."""
+    return frozenset(name for name, entries in models.items() if all(one.needs_short_texts for one in entries))
 
 
 @dataclass(frozen=True)

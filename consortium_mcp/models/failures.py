@@ -1,65 +1,145 @@
-"""Failures of model calls by kind, found from exception types, status codes and error bodies, never from messages."""
+"""Failures of model calls by kind: by status, then by the provider's codes and words, then by the exception's type."""
 
 import math
 import re
-import time
+import ssl
 from collections.abc import Iterator
-from email.utils import parsedate_to_datetime
+from pathlib import Path
 from typing import Any
 
 from consortium_mcp._util.frozen_model import FrozenModel
 from consortium_mcp._util.lazy import llm
+from consortium_mcp.models.provider_errors import codes_of, said_by, status_of, wait_of
+from consortium_mcp.models.reply_faults import ReplyFault, broken_off, words_of
+from consortium_mcp.models.reply_reader import ReplyReader, is_broken
 from consortium_mcp.records import ErrorKind
 from consortium_mcp.text.masking import masked
 
 _BY_STATUS: dict[int, ErrorKind] = {
     401: "auth",
     402: "billing",
-    403: "auth",
     404: "model_unavailable",
+    405: "invalid_request",
     408: "timeout",
     409: "server",
+    410: "model_unavailable",
     413: "context_length",
     425: "server",
-    429: "rate_limit",
+    498: "rate_limit",
 }
+"""Statuses that say by themselves what is wrong; those of 500 and above are the server's."""
+
+_UNLESS_SAID: dict[int, ErrorKind] = {403: "auth", 429: "rate_limit"}
+"""What other statuses mean where neither a code nor words say more."""
 
 # Codes in providers' error bodies: OpenAI's and those of its kind, Anthropic's, Gemini's, Mistral's, OpenRouter's.
 _BY_CODE: dict[str, ErrorKind] = {
     "insufficient_quota": "billing",
+    "insufficient_balance": "billing",
     "billing_error": "billing",
     "billing_hard_limit_reached": "billing",
+    "billing_not_active": "billing",
     "invalid_api_key": "auth",
+    "api_key_invalid": "auth",
     "authentication_error": "auth",
     "permission_error": "auth",
     "permission_denied": "auth",
     "unauthenticated": "auth",
+    "unsupported_country_region_territory": "model_unavailable",
     "model_not_found": "model_unavailable",
+    "model_decommissioned": "model_unavailable",
+    "model_terms_required": "model_unavailable",
     "not_found_error": "model_unavailable",
     "context_length_exceeded": "context_length",
+    "exceed_context_size_error": "context_length",
     "string_above_max_length": "context_length",
     "request_too_large": "context_length",
     "content_filter": "content_filter",
     "content_policy_violation": "content_filter",
+    "moderation_blocked": "content_filter",
     "rate_limit_exceeded": "rate_limit",
     "rate_limit_error": "rate_limit",
+    "too_many_requests": "rate_limit",
     "resource_exhausted": "rate_limit",
+    "capacity_exceeded": "rate_limit",
     "overloaded_error": "server",
     "server_error": "server",
     "internal_server_error": "server",
     "api_error": "server",
     "internal": "server",
     "unavailable": "server",
+    "unavailable_error": "server",
     "deadline_exceeded": "timeout",
     "timeout_error": "timeout",
 }
 
+_BY_WORDS: tuple[tuple[str, ErrorKind], ...] = (
+    (
+        r"credit balance|insufficient (credit|balance|fund|quota)|out of credit|billing|payment required|"
+        r"(requires|need) more credits|spend(ing)? limit",
+        "billing",
+    ),
+    (
+        r"(maximum|max|available) (context|model)|context (length|window|size)|prompt is too long|too many tokens|"
+        r"input (token count|is too long|length)|exceeds? the (maximum|model).{0,40}(tokens|length)|"
+        r"reduce the length|max_model_len|maximum prompt length|request too large",
+        "context_length",
+    ),
+    (
+        r"moderation|flagged|content (management )?(policy|filter)|content_filter|safety (system|filter|polic)|"
+        r"usage polic",
+        "content_filter",
+    ),
+    (
+        r"(country|region|territory|location).{0,40}(not |un)(supported|available|allowed)|"
+        r"not (supported|available) in your (country|region)",
+        "model_unavailable",
+    ),
+    (
+        r"api[ _-]?key|unauthori[sz]ed|authenticat|permission",
+        "auth",
+    ),
+    (
+        r"model.{0,120}(not (found|exist|available|supported)|does not exist|unknown|decommissioned|deprecated)|"
+        r"(no such|unknown|invalid) model|not a valid model|try pulling it|no endpoints found|no allowed providers|"
+        r"not found.{0,20}model",
+        "model_unavailable",
+    ),
+    (
+        r"rate.?limit|too many requests|quota|requests per|tokens per",
+        "rate_limit",
+    ),
+    (
+        r"overloaded|unavailable|bad gateway|internal (server )?error|capacity|loading model|try again later",
+        "server",
+    ),
+    (
+        r"timed? ?out|deadline exceeded",
+        "timeout",
+    ),
+)
+"""What providers write where no code says it, the more certain first."""
+
 # Finish reasons: OpenAI's, Anthropic's and Gemini's words for the same two things.
 _TRUNCATED = {"length", "max_tokens", "maxtokens", "max_output_tokens", "model_length"}
-_FILTERED = {"content_filter", "safety", "refusal", "recitation", "blocklist", "prohibited_content"}
+_FILTERED = {"content_filter", "safety", "refusal", "recitation", "blocklist", "prohibited_content", "spii"}
 
-RETRIED: frozenset[ErrorKind] = frozenset({"rate_limit", "timeout", "network", "server"})
+RETRIED: frozenset[ErrorKind] = frozenset({"rate_limit", "timeout", "network", "server", "broken_off"})
 """Kinds that can pass by themselves."""
+
+RETRIED_ONCE: frozenset[ErrorKind] = frozenset({"empty", "invalid_reply"})
+"""Kinds that a second attempt often repairs, and a third one seldom."""
+
+_PYTHON = re.compile(
+    r"object (is not|has no|does not)|has no attribute|NoneType|positional argument|keyword argument|Traceback|"
+    r"<class |unhashable|\bnot subscriptable|list index out of range|validation errors? for|must be str|\w+Error\b"
+)
+"""How Python words its own errors, which tell a user nothing."""
+
+INTERNAL = "An error in consortium-mcp itself; the log on stderr explains it."
+"""All that a user is told of a fault of ours."""
+
+_OURS = Path(__file__).parents[1]
 
 
 class Failure(FrozenModel):
@@ -75,44 +155,64 @@ class Failure(FrozenModel):
     """How long the provider asks us to wait; None when it does not say."""
 
 
-def classify(error: BaseException, key: str | None = None) -> Failure:
+def classify(error: BaseException, key: str | None = None, plugin: str = "llm") -> Failure:
     """The failure that an exception stands for.
 
     Args:
         key: the model's key, which no message may show.
+        plugin: the llm plugin that raised it.
     """
     chain = list(_chain(error))
+    told = next((one for one in chain if isinstance(one, ReplyFault)), None)
+    if told is not None:
+        chain = [told]
     kinds = [kind for kind in map(_kind, chain) if kind]
     # What could not be read may have been the body of an error, which then tells more.
-    kind = next((kind for kind in kinds if kind != "invalid_reply"), kinds[0] if kinds else "internal")
-    if unreachable := next(filter(_is_unreachable, chain), None):
-        kind, error = "network", ConnectionError(f"Connection error: {unreachable or type(unreachable).__name__}.")
-    message = masked(" ".join(str(error).split()), key)[:500] or type(error).__name__
-    if kind == "invalid_reply" and isinstance(error, (AttributeError, LookupError)):
-        message = f"The reply lacks what its plugin looks for ({type(error).__name__}: {message})."
-    retry_after = _retry_after(chain)
-    if retry_after:
-        message += f" Try again in {math.ceil(retry_after)} seconds."
-    return Failure(kind=kind, message=message, retry_after_seconds=retry_after)
+    kind = next((kind for kind in kinds if kind != "invalid_reply"), kinds[0] if kinds else _unknown(error))
+    wait = next((wait for one in chain if (wait := wait_of(one)) is not None), None)
+    message = masked(" ".join(_sentence(chain, kind, plugin).split()), key)[:500]
+    if wait:
+        message = f"{message.rstrip('.')}. Try again in {math.ceil(wait)} seconds."
+    return Failure(kind=kind, message=message, retry_after_seconds=wait)
 
 
-def reply_failure(payload: Any, finish_reason: str | None, text: str) -> Failure | None:
+def reply_failure(
+    payload: Any, finish_reason: str | None, text: str, reader: ReplyReader | None = None, thinking: str = ""
+) -> Failure | None:
     """What was wrong with a reply that raised nothing; None when it ended as it should.
 
     Args:
         payload: the provider's response as llm keeps it, or None.
+        reader: who read it; None where a plugin did.
+        thinking: what the model thought.
     """
     reason = (finish_reason or "").lower()
     if reason in _FILTERED:
         return Failure(kind="content_filter", message=f"The provider withheld the reply ({finish_reason}).")
     if reason in _TRUNCATED:
-        return Failure(kind="truncated", message=f"The reply was cut at its length limit ({finish_reason}).")
+        where = "" if text.strip() or not thinking else " while the model was still thinking"
+        return Failure(kind="truncated", message=f"The reply was cut at its length limit{where} ({finish_reason}).")
+    if finish_reason and is_broken(finish_reason):
+        return Failure(kind="broken_off", message=str(broken_off(len(text), finish_reason)))
     # llm reads a body that is no stream of events as a stream without any, and leaves just this.
-    if payload == {"content": ""} and not text:
+    if payload == {"content": ""} and not text and reader is None:
         return Failure(kind="invalid_reply", message="The provider's reply is not in the form of a model's reply.")
-    if not text.strip():
-        return Failure(kind="empty", message="The model gave an empty reply.")
-    return None
+    if text.strip():
+        return None
+    return _why_empty(reader, thinking)
+
+
+def _why_empty(reader: ReplyReader | None, thinking: str) -> Failure:
+    """What a reply without text has instead of it."""
+    if reader is not None and reader.refusal:
+        refusal = masked(" ".join(reader.refusal.split()))[:300]
+        return Failure(kind="content_filter", message=f"The model refused to answer: {refusal}")
+    if reader is not None and reader.tools:
+        tool = " ".join(reader.tools[0].split())[:60] or "without a name"
+        return Failure(kind="invalid_reply", message=f"The model called a tool ({tool}) and gave no answer.")
+    if thinking:
+        return Failure(kind="empty", message="The model thought, and gave no answer.")
+    return Failure(kind="empty", message="The model gave an empty reply.")
 
 
 def find_model(payload: Any) -> str | None:
@@ -149,74 +249,101 @@ def _is_unreachable(error: BaseException) -> bool:
 def _kind(error: BaseException) -> ErrorKind | None:
     if isinstance(error, llm.NeedsKeyException):
         return "auth"
-    for code in _codes(error):
-        if code in _BY_CODE:
-            return _BY_CODE[code]
-    status = _status(error)
+    if isinstance(error, ReplyFault) and error.kind:
+        return error.kind
+    if _is_unreachable(error):
+        return "network"
+    status, said = status_of(error), words_of(getattr(error, "body", None)) or ""
+    if status is not None:
+        return _of_status(status, error, said)
+    if found := _said(error, said):
+        return found
+    return "server" if isinstance(error, ReplyFault) else _of_type(error)
+
+
+def _of_status(status: int, error: BaseException, said: str) -> ErrorKind:
+    """The status decides where it says enough; else the codes do, and the words."""
+    if status >= 500:
+        return "server"
     if status in _BY_STATUS:
         return _BY_STATUS[status]
-    if status is not None:
-        return "server" if status >= 500 else "invalid_reply" if status < 400 else "internal"
-    return _kind_of_type(error)
+    if status < 300:
+        return _said(error, said) or "invalid_reply"
+    if status == 429:  # of money, or passing
+        return "billing" if _said(error, said) == "billing" else "rate_limit"
+    return _said(error, said or said_by(error)) or _UNLESS_SAID.get(status, "invalid_request")
 
 
-def _kind_of_type(error: BaseException) -> ErrorKind | None:
+def _said(error: BaseException, said: str) -> ErrorKind | None:
+    """What the codes say, or the words where they say nothing."""
+    for code in codes_of(error):
+        if code in _BY_CODE:
+            return _BY_CODE[code]
+    return next((kind for words, kind in _BY_WORDS if re.search(words, said, re.IGNORECASE)), None)
+
+
+def _of_type(error: BaseException) -> ErrorKind | None:
     """By the exception's class: our own timeout, and the transports' (httpx, urllib3, requests share these names)."""
     if isinstance(error, TimeoutError):
         return "timeout"
-    if isinstance(error, ConnectionError):
+    if isinstance(error, ConnectionError | ssl.SSLError):
         return "network"
     names = {one.__name__ for one in type(error).__mro__}
     if names & {"TimeoutException", "APITimeoutError", "Timeout", "ConnectTimeout", "ReadTimeout"}:
         return "timeout"
+    if names & {"TooManyRedirects", "UnsupportedProtocol", "InvalidURL", "InvalidUrlClientError"}:
+        return "invalid_request"
     if names & {"TransportError", "APIConnectionError", "ConnectError", "NetworkError", "RemoteProtocolError"}:
         return "network"
     if names & {"JSONDecodeError", "APIResponseValidationError", "DecodingError"}:
         return "invalid_reply"
+    if isinstance(error, NotImplementedError):
+        return "invalid_request"
+    if isinstance(error, ImportError):
+        return "model_unavailable"
     # A plugin reached for a field that the reply does not have, as on a proxy's login page.
-    if isinstance(error, (AttributeError, LookupError)):
+    if isinstance(error, AttributeError | LookupError | TypeError) and not _is_ours(error):
         return "invalid_reply"
     return None
 
 
-def _status(error: BaseException) -> int | None:
-    for holder in (error, getattr(error, "response", None)):
-        status = getattr(holder, "status_code", None)
-        if isinstance(status, int):
-            return status
-    # An error in the middle of a stream has its status only as a code, as text.
-    return next((int(code) for code in _codes(error) if re.fullmatch(r"[45]\d\d", code)), None)
+def _unknown(error: BaseException) -> ErrorKind:
+    """What no rule knows: a fault of ours, what our own models report, or a plugin's."""
+    if isinstance(error, llm.ModelError) and _is_raised_here(error):
+        return "model_unavailable"
+    return "internal" if _is_ours(error) else "invalid_reply"
 
 
-def _codes(error: BaseException) -> Iterator[str]:
-    """The codes in an exception and its body, as lower-case words."""
-    yield from _words(getattr(error, "code", None), getattr(error, "type", None))
-    body = getattr(error, "body", None)
-    inner = body.get("error", body) if isinstance(body, dict) else None
-    if isinstance(inner, dict):
-        yield from _words(inner.get("code"), inner.get("type"), inner.get("status"))
+def _is_ours(error: BaseException) -> bool:
+    """Whether it is a fault in the code of this package."""
+    return _is_raised_here(error) and not isinstance(error, llm.ModelError)
 
 
-def _words(*values: object) -> Iterator[str]:
-    return (value.lower() for value in values if isinstance(value, str))
+def _is_raised_here(error: BaseException) -> bool:
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace is not None and Path(trace.tb_frame.f_code.co_filename).is_relative_to(_OURS)
 
 
-def _retry_after(chain: list[BaseException]) -> float | None:
-    for error in chain:
-        headers = getattr(getattr(error, "response", None), "headers", None)
-        value = headers.get("retry-after") if headers is not None else None
-        if value:
-            return _seconds(value)
-    return None
-
-
-def _seconds(retry_after: str) -> float | None:
-    """A Retry-After header as seconds from now: it says so many seconds, or a date; None where it says neither."""
-    try:
-        seconds = float(retry_after)
-    except ValueError:
-        try:
-            seconds = parsedate_to_datetime(retry_after).timestamp() - time.time()
-        except (ValueError, OverflowError):
-            return None
-    return max(0.0, seconds) if math.isfinite(seconds) else None
+def _sentence(chain: list[BaseException], kind: ErrorKind, plugin: str) -> str:
+    """What happened, in the provider's words where it has some, and never in Python's."""
+    error = chain[0]
+    if isinstance(error, ReplyFault):
+        return str(error)
+    if untrusted := next((one for one in chain if isinstance(one, ssl.SSLCertVerificationError)), None):
+        why = untrusted.verify_message
+        return f"Connection error: the server's certificate is not trusted ({why}). SSL_CERT_FILE can name another one."
+    if unreachable := next(filter(_is_unreachable, chain), None):
+        return f"Connection error: {unreachable}." if str(unreachable) else "Connection error."
+    for one in chain:
+        if said := said_by(one):
+            return said
+    if kind == "internal":
+        return INTERNAL
+    words = str(error).strip()
+    if isinstance(error, AttributeError | LookupError | TypeError) or _PYTHON.search(words):
+        return f"The plugin {plugin} cannot read the provider's reply. `llm install -U {plugin}` may repair it."
+    if isinstance(error, ValueError) and type(error).__name__ == "JSONDecodeError":
+        return "The provider's reply is not valid JSON."
+    return words or f"The plugin {plugin} failed, and gave no reason."

@@ -14,7 +14,9 @@ from functools import cache
 from typing import Any
 
 from consortium_mcp._util.lazy import aiohttp, httpx2, openai
+from consortium_mcp.models.adapting import adapted_parameters
 from consortium_mcp.models.catalogue import ModelEntry
+from consortium_mcp.models.openai_replies import read, read_async
 from consortium_mcp.models.openai_streaming import stream_directly
 
 _Key = tuple[Any, ...]
@@ -67,16 +69,27 @@ class KeptClients:
             identity = (type(model), model.get_key(key), model.api_base, repr(model.headers), loop)
             with self._lock:
                 if identity not in self._clients:
-                    client = build(key, async_=async_).with_options(max_retries=0)
-                    # aiohttp takes no key beside a name and a password in the address.
-                    if async_ and self._direct_streaming and not _SHOWS_RESPONSES and not client.base_url.userinfo:
-                        transport = openai.DefaultAioHttpClient(verify=self._trusted)
-                        client = client.with_options(http_client=transport)
-                        stream_directly(client, self._session())
-                    self._clients[identity] = client
+                    self._clients[identity] = _adapting(self._kept(build(key, async_=async_), async_), async_)
                 return self._clients[identity]
 
         return get_client
+
+    def _kept(self, client: Any, async_: bool) -> Any:
+        """A client of ours instead of llm's: its replies are read by our reader."""
+        client = client.with_options(max_retries=0)
+        if _SHOWS_RESPONSES:
+            return client
+        if not async_:
+            hooks: dict[str, Any] = {"response": [read]}
+            return client.with_options(http_client=openai.DefaultHttpxClient(verify=self._trusted, event_hooks=hooks))
+        hooks = {"response": [read_async]}
+        # aiohttp takes no key beside a name and a password in the address.
+        if not self._direct_streaming or client.base_url.userinfo:
+            transport = openai.DefaultAsyncHttpxClient(verify=self._trusted, event_hooks=hooks)
+            return client.with_options(http_client=transport)
+        client = client.with_options(http_client=openai.DefaultAioHttpClient(verify=self._trusted, event_hooks=hooks))
+        stream_directly(client, self._session())
+        return client
 
     def _session(self) -> Any:
         """aiohttp's, by which the streamed calls of the running event loop go."""
@@ -123,3 +136,15 @@ def _certificates(file: str | None, folder: str | None) -> Any:
         folder: `SSL_CERT_DIR`.
     """
     return httpx2.create_ssl_context()
+
+
+def _adapting(client: Any, async_: bool) -> Any:
+    """The client, which leaves out or renames what a provider was found to reject."""
+    completions = client.chat.completions
+    create = completions.create
+
+    async def create_async(**parameters: Any) -> Any:
+        return await create(**adapted_parameters(parameters))
+
+    completions.create = create_async if async_ else lambda **parameters: create(**adapted_parameters(parameters))
+    return client

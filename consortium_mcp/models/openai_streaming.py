@@ -2,11 +2,12 @@
 
 For each call the SDK transforms the request, composes address and headers, and builds a pydantic model for each piece
 of the reply. That takes 2 ms of processor for a short reply; this module takes a tenth. The SDK composes the headers
-once, and it raises every error. `tests/doors/test_streaming_contract.py` compares both ways.
+once, and it raises the error of each status. `reply_reader.py` reads the reply, here and in the SDK's own way
+(`openai_replies.py`). `tests/doors/test_streaming_contract.py` compares both.
 """
 
 import json
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,9 @@ from urllib.request import getproxies
 import anyio
 
 from consortium_mcp._util.lazy import aiohttp, httpx2, openai
+from consortium_mcp.models.openai_replies import REDIRECTS
+from consortium_mcp.models.reply_faults import redirected
+from consortium_mcp.models.reply_reader import new_reader
 from consortium_mcp.records.outer_call import give_sign_of_life
 
 _OPTIONS = ("extra_headers", "extra_query", "timeout")
@@ -23,16 +27,8 @@ _OPTIONS = ("extra_headers", "extra_query", "timeout")
 _OF_THE_TRANSPORT = ("accept-encoding", "content-encoding", "content-length", "host", "transfer-encoding")
 """Headers that whoever carries a request or a reply writes."""
 
-_PARTS = frozenset(
-    "arguments choices content created delta finish_reason function function_call id index logprobs model name object "
-    "refusal role service_tier system_fingerprint tool_calls type usage".split()
-)
-"""What the pieces of a streamed completion may have, by the SDK's types of them."""
-
-_DONE = "[DONE]"
-
-_COUNTS = ("prompt_tokens", "completion_tokens", "total_tokens")
-"""What a usage has in the SDK's type of it, whether or not the provider says it."""
+_MOVED = (307, 308)
+"""Statuses at which the same question is asked at another address."""
 
 _END_SECONDS = 0.1
 """How long a reply may take to end after its last piece, before its connection is given up."""
@@ -62,65 +58,12 @@ def stream_directly(client: Any, session: Any) -> None:
             composed.append(await _compose(client))
         further = given.pop("extra_body", None) or {}
         reply = await _send(client, session, composed[0], {"stream": True, **given, **further})
-        return _pieces(client, composed[0], reply)
+        if reply.status in _MOVED:  # the SDK follows
+            reply.close()
+            return await create(stream=stream, **parameters)
+        return _pieces(composed[0], reply)
 
     completions.create = direct_create
-
-
-class ReplyPart(dict[str, Any]):
-    """A part of a reply, read like the SDK's own: what it may have and has not is None."""
-
-    def __getattr__(self, name: str) -> Any:
-        try:
-            return self[name]
-        except KeyError:
-            if name in _PARTS:
-                return None
-            raise AttributeError(name) from None
-
-    def model_dump(self) -> dict[str, Any]:
-        """The part as it came."""
-        return dict(self)
-
-
-_decode = json.JSONDecoder(object_hook=ReplyPart).decode
-
-
-class EventReader:
-    """Reads server-sent events out of what arrives, however that is cut.
-
-    See https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation.
-    """
-
-    def __init__(self) -> None:
-        self._rest: list[bytes] = []
-        """What has arrived of a line whose end has not: pieces, because a line may be long."""
-        self._data: list[bytes] = []
-        """The data lines of an event whose end has not arrived."""
-
-    def feed(self, chunk: bytes) -> Iterator[str]:
-        """The data of each event that is complete now, one by one; raises UnicodeDecodeError at one that is no text."""
-        self._rest.append(chunk)
-        if b"\n" in chunk or b"\r" in chunk:
-            lines = b"".join(self._rest).splitlines(keepends=True)
-            # What ends in CR may go on with LF.
-            self._rest = [] if lines[-1].endswith(b"\n") else [lines.pop()]
-            yield from self._events(lines)
-
-    def end(self) -> Iterator[str]:
-        """The same where nothing more arrives; an event that is not complete is none."""
-        lines = b"".join(self._rest).splitlines(keepends=True)
-        yield from self._events(line for line in lines if line.endswith(b"\r"))
-
-    def _events(self, ended_lines: Iterable[bytes]) -> Iterator[str]:
-        for ended_line in ended_lines:
-            line = ended_line.rstrip(b"\r\n")
-            name, _, value = line.partition(b":")
-            if name == b"data":
-                self._data.append(value.removeprefix(b" "))
-            elif not line and self._data:
-                yield b"\n".join(self._data).decode()
-                self._data = []
 
 
 @dataclass(frozen=True)
@@ -155,28 +98,34 @@ async def _send(client: Any, session: Any, composed: _Composed, body: dict[str, 
     """The reply to such a request with this body, yet to be read; raises what the SDK raises."""
     content = json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
     with _as_the_sdk_says(composed):
-        reply = await session.post(composed.url, data=content, headers=composed.headers, timeout=composed.timeout)
-        if 200 <= reply.status < 300:
+        reply = await session.post(
+            composed.url, data=content, headers=composed.headers, timeout=composed.timeout, allow_redirects=False
+        )
+        if 200 <= reply.status < 300 or reply.status in _MOVED:
             return reply
+        if reply.status in REDIRECTS and "location" in reply.headers:
+            raise redirected(reply.headers["location"])
         why = await reply.read()
     await _rehearse(client, lambda _: httpx2.Response(reply.status, headers=_told(reply.headers), content=why))
 
 
-async def _pieces(client: Any, composed: _Composed, reply: Any) -> AsyncIterator[Any]:
-    """The parts of a reply as they come; raises what the SDK raises where it is none, or breaks off."""
-    reader = EventReader()
+async def _pieces(composed: _Composed, reply: Any) -> AsyncIterator[Any]:
+    """The parts of a reply as they come; raises ReplyFault where it is none, and what the SDK raises at a break."""
+    reader = new_reader()
     try:
         with _as_the_sdk_says(composed):
             async for chunk in reply.content.iter_any():
                 give_sign_of_life()
-                for data in reader.feed(chunk):
-                    if data.startswith(_DONE):
-                        await _drain(reply)
-                        return
-                    yield await _piece(client, data)
-            for data in reader.end():
-                if not data.startswith(_DONE):
-                    yield await _piece(client, data)
+                for piece in reader.feed(chunk):
+                    yield piece
+                if reader.has_ended:
+                    await _drain(reply)
+                    return
+        for piece in reader.end():
+            yield piece
+    except openai.APIConnectionError:
+        if not reader.is_whole:
+            raise
     finally:
         reply.close()
 
@@ -186,17 +135,6 @@ async def _drain(reply: Any) -> None:
     if not reply.content.at_eof():
         with suppress(aiohttp.ClientError, OSError), anyio.move_on_after(_END_SECONDS, shield=True):
             await reply.read()
-
-
-async def _piece(client: Any, data: str) -> Any:
-    piece = _decode(data)
-    if isinstance(piece, dict):
-        if piece.get("error"):
-            await _rehearse(client, lambda _: httpx2.Response(200, content=f"data: {json.dumps(piece)}\n\n"))
-        if isinstance(usage := piece.get("usage"), dict):
-            for name in _COUNTS:
-                usage.setdefault(name, None)
-    return piece
 
 
 @contextmanager

@@ -22,14 +22,16 @@ ErrorKind = Literal[
     "content_filter",
     "empty",
     "truncated",
+    "broken_off",
     "invalid_reply",
+    "invalid_request",
     "cancelled",
     "internal",
 ]
 """Why a call gave no usable text."""
 
 
-_REFUSALS = ("auth", "billing", "rate_limit", "server", "model_unavailable", "context_length")
+_REFUSALS = ("auth", "billing", "rate_limit", "server", "model_unavailable", "context_length", "invalid_request")
 
 
 class CallId(str):
@@ -178,7 +180,7 @@ class CallSpec(FrozenModel):
 
 
 class CallResult(FrozenModel):
-    """What one model call gave: text, or an error with its kind; a truncated reply has both."""
+    """What one model call gave: text, or an error with its kind; a reply that was cut or broke off has both."""
 
     text: str | None = None
     """The reply; None when there was none."""
@@ -188,6 +190,12 @@ class CallResult(FrozenModel):
 
     error: str | None = None
     """The error in one sentence; None when there was none."""
+
+    thinking: str | None = None
+    """What the model thought before it replied, never judged; None when it showed nothing."""
+
+    note: str | None = None
+    """What had to be changed in the question for this model, in one sentence; None when nothing had."""
 
     finish_reason: str | None = None
     """The provider's own word for why it stopped; None when it gave none."""

@@ -1,7 +1,8 @@
 """The definition: Member, Consortium, their rules, and how `model:count` is read."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Self
 
 from pydantic import Field, JsonValue, ValidationError, model_validator
@@ -194,6 +195,15 @@ def without_own_answer(consortium: Consortium) -> Consortium:
 def alternatives(model: str) -> list[str]:
     """The model and its backups, in the order in which they are tried: `"a|b"` is a, then b."""
     return [name.strip() for name in model.split("|") if name.strip()]
+
+
+def instances(consortium: Consortium) -> Iterator[tuple[Member, int]]:
+    """Every instance in the declared order, numbered from 1 for each model."""
+    asked: Counter[str] = Counter()
+    for member in consortium.members:
+        for _ in range(member.count):
+            asked[alternatives(member.model)[0]] += 1
+            yield member, asked[alternatives(member.model)[0]]
 
 
 def models_of(consortium: Consortium) -> list[str]:

@@ -9,10 +9,10 @@ class Measures(FrozenModel):
     """What was measured of an iteration, beside the arbiter's own figure."""
 
     agreement_within: float | None = None
-    """How far the instances of one model agree, 0.0-1.0; None when no model has two."""
+    """The share of pairs of one model's instances with the same answer, 0.0-1.0; None when no pair can be compared."""
 
     agreement_across: float | None = None
-    """How far different models agree, 0.0-1.0; None when there is only one."""
+    """The share of pairs of different models with the same answer, 0.0-1.0; None when no pair can be compared."""
 
     stated_confidence: float | None = None
     """The mean of the members' own trust in their responses, 0.0-1.0; None when none stated it."""

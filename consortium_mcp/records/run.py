@@ -152,6 +152,13 @@ class Run(FrozenModel):
     ended_utc: str | None = None
     """When it was closed; None while it is open."""
 
+    short_text_models: frozenset[str] = Field(default=frozenset(), exclude=True)
+    """The models that get the short texts, as the consortium names them; known while the run is worked on."""
+
+    def gets_short_texts(self, model: str) -> bool:
+        """Whether a model, as the consortium names it, gets the short texts."""
+        return model in self.short_text_models
+
     @property
     def uri(self) -> str:
         """The MCP resource that holds this record."""

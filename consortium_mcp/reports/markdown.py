@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from consortium_mcp.engine.judging import judging_methods
 from consortium_mcp.engine.judging.vote import margin
-from consortium_mcp.engine.measures import overall_agreement, reaches_threshold
+from consortium_mcp.engine.measures import overall_agreement, reaches_threshold, why_unknown
 from consortium_mcp.records import Claim, Iteration, Measures, MemberResponse, Run, Usage, Verdict, Votes
 from consortium_mcp.records.consortium import Consortium, alternatives
 from consortium_mcp.service.estimate import Estimate
@@ -94,8 +94,14 @@ def _member_text(member: MemberStats) -> str:
     stated = "" if member.stated_confidence is None else f", trusts itself {member.stated_confidence:.2f}"
     return (
         f"{member.model}: {member.responses} responses{failed}, {seconds}, {cost}{stated}, "
-        f"chosen {member.chosen}, alone {member.alone}, wrong {member.wrong}"
+        f"chosen {member.chosen}, alone {member.alone}, {_wrong(member)}"
     )
+
+
+def _wrong(member: MemberStats) -> str:
+    """How often a member was wrong in rated runs, and how often that cannot be told."""
+    wrong = "wrong unknown" if member.wrong is None else f"wrong {member.wrong}"
+    return f"{wrong} ({member.not_comparable} not comparable)" if member.not_comparable else wrong
 
 
 def confidence_text(run: Run) -> str:
@@ -111,14 +117,17 @@ def confidence_text(run: Run) -> str:
         by = method.name.replace("_", " ")
     agreement = overall_agreement(selected.measures) if selected else None
     met = "reached" if reaches_threshold(run.consortium, run.confidence, agreement) else "not reached"
-    return f"{stated}, by {by} in {rounds}; the threshold of {threshold} was {met}{_by_what(run.consortium, agreement)}"
+    return f"{stated}, by {by} in {rounds}; the threshold of {threshold} was {met}{_by_what(run.consortium, selected)}"
 
 
-def _by_what(consortium: Consortium, agreement: float | None) -> str:
+def _by_what(consortium: Consortium, selected: Iteration | None) -> str:
     """Which figures the threshold is for, where that is not the confidence alone."""
     if consortium.stop_on == "arbiter":
         return ""
-    measured = f"the agreement, {'unknown' if agreement is None else f'{agreement:.2f}'}"
+    agreement = overall_agreement(selected.measures) if selected else None
+    reason = why_unknown(selected) if selected else None
+    unknown = f"unknown, because {reason}" if reason else "unknown"
+    measured = f"the agreement, {unknown if agreement is None else f'{agreement:.2f}'}"
     return f" by {measured}" if consortium.stop_on == "agreement" else f" by the confidence and {measured}"
 
 
@@ -218,13 +227,17 @@ def _iteration_sections(iteration: Iteration) -> Iterator[Section]:
     for response in iteration.responses:
         heading = f"{response.label} ({outcome_text(response)})"
         yield Section(3, heading, response.text or response.error or "no text")
+        if response.text and response.error:
+            yield Section(4, "Why it is not whole", response.error)
+        if response.thinking:
+            yield Section(4, "Thinking", response.thinking)
     if iteration.verdict is not None:
         yield from _verdict_sections(iteration, iteration.verdict)
     if iteration.verdict is None and iteration.arbiter_error:
         yield Section(3, "No verdict", iteration.arbiter_error)
     if iteration.verdict is None and iteration.raw_verdict:
         yield Section(4, "The arbiter's reply", iteration.raw_verdict)
-    if iteration.measures and (measured := "\n".join(_measure_lines(iteration.measures))):
+    if iteration.measures and (measured := "\n".join(_measure_lines(iteration, iteration.measures))):
         yield Section(3, "Measured", measured)
 
 
@@ -266,13 +279,15 @@ def _claim_lines(claim: Claim) -> Iterator[str]:
         yield f"  - {side} by {', '.join(who) or 'nobody'}" + (f": {_quoted(quote)}" if quote else "")
 
 
-def _measure_lines(measures: Measures) -> Iterator[str]:
+def _measure_lines(iteration: Iteration, measures: Measures) -> Iterator[str]:
     figures = (
         ("agreement within a model", measures.agreement_within),
         ("agreement across models", measures.agreement_across),
         ("the members' stated confidence", measures.stated_confidence),
     )
     yield from (f"- {what}: {figure:.2f}" for what, figure in figures if figure is not None)
+    if reason := why_unknown(iteration):
+        yield f"- agreement: unknown, because {reason}"
     if measures.order_held is not None:
         yield f"- the verdict with the responses in reversed order: {'the same' if measures.order_held else 'another'}"
 

@@ -7,11 +7,11 @@ from functools import partial
 from consortium_mcp._util.frozen_model import FrozenModel
 from consortium_mcp.engine.adaptive import agreed_confidence, cheapest_first, first_count
 from consortium_mcp.engine.judging import judging_methods
-from consortium_mcp.engine.strategies import instances, system_text
-from consortium_mcp.models.catalogue import Models
+from consortium_mcp.engine.strategies import system_text
+from consortium_mcp.models.catalogue import Models, with_short_texts
 from consortium_mcp.models.prices import price_usd
 from consortium_mcp.records import Budget
-from consortium_mcp.records.consortium import Consortium
+from consortium_mcp.records.consortium import Consortium, instances
 from consortium_mcp.service.spending import (
     ASSUMED_OUTPUT_TOKENS,
     TYPICAL_OUTPUT_TOKENS,
@@ -188,7 +188,8 @@ def _rows(prompt: str, consortium: Consortium, models: Models, response_tokens: 
     counts = Counter(member.model for member in asked)
     systems: dict[str, int] = {}
     for member in asked:
-        systems[member.model] = max(systems.get(member.model, 0), _tokens(system_text(consortium, member)))
+        system = system_text(consortium, member, short=member.model in with_short_texts(models))
+        systems[member.model] = max(systems.get(member.model, 0), _tokens(system))
     question = _tokens(prompt) + FORM_TOKENS
     heard = question + _tokens(consortium.system_prompt or "") + len(asked) * response_tokens
     heard += sum(_tokens(member.response) for member in consortium.members if member.response is not None)

@@ -7,10 +7,9 @@ from collections.abc import Collection
 from ulid import ULID
 
 from consortium_mcp._util.caller import current_caller
-from consortium_mcp.engine.strategies import instances
 from consortium_mcp.errors import ConsortiumError, InvalidConsortiumError
 from consortium_mcp.records import Iteration, Run, now_utc
-from consortium_mcp.records.consortium import Consortium, alternatives, define
+from consortium_mcp.records.consortium import Consortium, alternatives, define, instances
 from consortium_mcp.service.service import ConsortiumService
 
 

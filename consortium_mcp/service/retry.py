@@ -2,16 +2,14 @@
 
 import random
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from consortium_mcp._util.timing import Timing
-from consortium_mcp.records import CallResult
+from consortium_mcp.models.failures import RETRIED, RETRIED_ONCE
+from consortium_mcp.records import CallResult, ErrorKind
 
 ATTEMPTS = 3
 """How often a call is tried at most, where its failure can pass by itself."""
-
-MAX_RETRY_AFTER_SECONDS = 60
-"""A provider that asks us to stay away for longer is not waited for."""
 
 
 @dataclass(frozen=True)
@@ -23,8 +21,15 @@ class Outcome:
     was_asked: bool = True
     """False where the model was not asked, for want of time or budget; a resumed run may ask it."""
 
-    may_pass: bool = False
-    """Whether it failed in a way that can pass by itself."""
+    further_attempts: int = 0
+    """How many further attempts its failure is worth: none where it cannot pass by itself."""
+
+
+def further_attempts(kind: ErrorKind | None) -> int:
+    """How many further attempts a failure of this kind is worth."""
+    if kind in RETRIED:
+        return ATTEMPTS - 1
+    return 1 if kind in RETRIED_ONCE else 0
 
 
 async def with_retries(
@@ -37,14 +42,21 @@ async def with_retries(
         timing: how long is waited where the provider does not say.
     """
     backoff = timing.first_retry
-    for _ in range(ATTEMPTS - 1):
-        outcome = await attempt()
-        if not outcome.may_pass:
-            return outcome
+    outcome = await attempt()
+    for made in range(1, ATTEMPTS):
+        if outcome.further_attempts < made:
+            break
         asked = outcome.result.retry_after_seconds
         wait = (backoff if asked is None else asked) + random.uniform(0, timing.retry_jitter)
-        if (asked or 0) > MAX_RETRY_AFTER_SECONDS or wait >= seconds_left():
-            return outcome
+        if wait >= seconds_left():
+            return _not_waited_for(outcome) if asked else outcome
         await timing.pause(wait)
         backoff *= 2
-    return await attempt()
+        outcome = await attempt()
+    return outcome
+
+
+def _not_waited_for(outcome: Outcome) -> Outcome:
+    """The outcome, which says why there was no further attempt."""
+    error = f"{outcome.result.error} That is longer than this call can wait."
+    return replace(outcome, result=outcome.result.model_copy(update={"error": error}))

@@ -14,9 +14,10 @@ import anyio.lowlevel
 from consortium_mcp._util.timing import Timing
 from consortium_mcp.engine.judging import judging_methods
 from consortium_mcp.errors import StoreUnusableError
+from consortium_mcp.models.adapting import adaptations_of
 from consortium_mcp.models.calling import ChunkSink, ConcurrencyLimits, ResponseSink, make_call
 from consortium_mcp.models.catalogue import ModelEntry, Models
-from consortium_mcp.models.failures import RETRIED
+from consortium_mcp.models.failures import INTERNAL
 from consortium_mcp.models.sampling_queue import SamplingQueue, call_client
 from consortium_mcp.records import CallResult, CallSpec, ErrorKind, Parent, Run, Status, now_utc
 from consortium_mcp.records.consortium import CLIENT
@@ -24,9 +25,8 @@ from consortium_mcp.records.outer_call import OuterCall, outer_call, within_call
 from consortium_mcp.records.tracing import call_span, describe_call
 from consortium_mcp.service.ledger import BudgetUnheld, Ledger
 from consortium_mcp.service.live_run import LiveCall, LiveRun
-from consortium_mcp.service.retry import Outcome, with_retries
+from consortium_mcp.service.retry import ATTEMPTS, Outcome, further_attempts, with_retries
 from consortium_mcp.store import AlreadyPaid, LeaseLost, OverBudget
-from consortium_mcp.text.masking import masked
 
 logger = logging.getLogger(__name__)
 
@@ -198,6 +198,7 @@ class RunCalls:
         if isinstance(begun, OverBudget):
             self._live.note_stopped(spec, "budget")
             return _not_asked("cancelled", begun.why)
+        known = adaptations_of(entry)
         result, had_turn = await self._made(entry, spec, deadline, begun.attempt)
         if not had_turn:
             await self._ledger.withdraw(spec, begun.attempt)
@@ -208,7 +209,9 @@ class RunCalls:
             result = result.model_copy(update={"answered_by": entry.model_id})
         result = await self._ledger.settle(entry, spec, begun.attempt, result)
         self._live.tell()
-        return Outcome(result, may_pass=result.error_kind in RETRIED)
+        if adaptations_of(entry) != known:  # what was rejected is not sent again
+            return Outcome(result, further_attempts=ATTEMPTS)
+        return Outcome(result, further_attempts=further_attempts(result.error_kind))
 
     async def _made(
         self, entry: ModelEntry, spec: CallSpec, deadline: CallDeadline, attempt: int
@@ -241,7 +244,7 @@ class RunCalls:
     def _unforeseen(self, spec: CallSpec, error: Exception) -> CallResult:
         """What becomes of a call in which something happened that nobody foresaw."""
         logger.exception("The call %s of %s failed", spec.call_id, self._live.run_id)
-        return CallResult(error_kind="internal", error=masked(f"{type(error).__name__}: {error}"))
+        return CallResult(error_kind="internal", error=INTERNAL)
 
     def _seconds_left(self, *, for_arbiter: bool) -> float:
         """How long a call may still take: members leave the arbiter its share."""

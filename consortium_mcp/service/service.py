@@ -21,7 +21,7 @@ from consortium_mcp.engine.loop import iterations
 from consortium_mcp.engine.outcome import closed, ended
 from consortium_mcp.errors import ConsortiumError, RunFailedError, StoreUnusableError
 from consortium_mcp.models.calling import limits_of, take_place
-from consortium_mcp.models.catalogue import Models, RecentCatalogue
+from consortium_mcp.models.catalogue import Models, RecentCatalogue, with_short_texts
 from consortium_mcp.models.llm_log import LlmLog
 from consortium_mcp.models.openai_clients import KeptClients
 from consortium_mcp.models.sampling_queue import SamplingQueue
@@ -170,6 +170,7 @@ class ConsortiumService:
         def reads_schema(model: str) -> bool:
             return all(entry.supports_schema for entry in models[model])
 
+        run = run.model_copy(update={"short_text_models": with_short_texts(models)})
         price_of = partial(typical_price, models)
         patience = Patience(run, live.calls, self.timing)
         group.start_soon(patience.read_history, self.store)

@@ -8,13 +8,10 @@ from consortium_mcp.engine.judging import judging_methods
 from consortium_mcp.engine.outcome import was_decided
 from consortium_mcp.records import Iteration, MemberResponse, Rating, Run
 from consortium_mcp.store import Store
-from consortium_mcp.text.comparing import agreement
+from consortium_mcp.text.answers import DIFFERENT, NOT_COMPARABLE, SAME, Comparison, compare
 
 BINS = ((0.0, 0.5), (0.5, 0.7), (0.7, 0.8), (0.8, 0.9), (0.9, 1.01))
 """The bands of stated confidence in a reliability table."""
-
-AGREES = 0.8
-"""From which agreement on a response counts as saying what the answer says."""
 
 
 class Reliability(FrozenModel):
@@ -79,8 +76,11 @@ class MemberStats(FrozenModel):
     alone: int
     """How often no other response agreed with it while the others agreed among themselves."""
 
-    wrong: int
-    """In rated runs: how often it said what a wrong answer said, or not what a right one did."""
+    wrong: int | None
+    """In rated runs: how often it gave a wrong answer, or missed the right one. None: none was compared."""
+
+    not_comparable: int
+    """In rated runs: how often its answer and the run's could not be compared; they are not in `wrong`."""
 
 
 class Stats(FrozenModel):
@@ -160,6 +160,8 @@ def _member(model: str, given: Sequence[_Given], scores: dict[str, float]) -> Me
     awaited = len(heard) + len(_missed(given))
     calls = {(run.run_id, response.response_id): response.cost_usd for run, _, response in given}  # a late one is twice
     costs = [cost for cost in calls.values() if cost is not None]
+    rated = [_is_wrong(run, response, scores[run.run_id]) for run, _, response in usable if run.run_id in scores]
+    known = [is_wrong for is_wrong in rated if is_wrong is not None]
     duration = _mean(response.duration_ms for _, _, response in usable)
     return MemberStats(
         model=model,
@@ -173,7 +175,8 @@ def _member(model: str, given: Sequence[_Given], scores: dict[str, float]) -> Me
         ),
         chosen=sum(_is_chosen(*one) for one in usable),
         alone=sum(_is_alone(iteration, response) for _, iteration, response in usable),
-        wrong=sum(_is_wrong(run, response, scores[run.run_id]) for run, _, response in usable if run.run_id in scores),
+        wrong=sum(known) if known else None,
+        not_comparable=len(rated) - len(known),
     )
 
 
@@ -196,15 +199,16 @@ def _is_chosen(run: Run, iteration: Iteration, response: MemberResponse) -> bool
 
 def _is_alone(iteration: Iteration, response: MemberResponse) -> bool:
     others = [one for one in iteration.responses if one.ok and one is not response]
-    if len(others) < 2 or any(_agree(response, other) for other in others):
+    if len(others) < 2 or any(_compared(others[0], other) != SAME for other in others[1:]):
         return False
-    return all(_agree(others[0], other) for other in others[1:])
+    return all(_compared(response, other) == DIFFERENT for other in others)
 
 
-def _is_wrong(run: Run, response: MemberResponse, score: float) -> bool:
-    says_the_answer = agreement(response.text or "", run.answer or "") >= AGREES
-    return says_the_answer != (score >= 0.5)
+def _is_wrong(run: Run, response: MemberResponse, score: float) -> bool | None:
+    """Whether a rated run shows a response to be wrong; None where its answer and the run's cannot be compared."""
+    result = compare(response.text or "", run.answer or "")
+    return None if result == NOT_COMPARABLE else (result == SAME) != (score >= 0.5)
 
 
-def _agree(one: MemberResponse, other: MemberResponse) -> bool:
-    return agreement(one.text or "", other.text or "") >= AGREES
+def _compared(one: MemberResponse, other: MemberResponse) -> Comparison:
+    return compare(one.text or "", other.text or "")

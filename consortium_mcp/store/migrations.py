@@ -296,3 +296,10 @@ def m011_first_pieces(db: Database) -> None:
     """How soon each call's reply began, so that a model is waited for as long as it has taken before."""
     db.execute("ALTER TABLE calls ADD COLUMN first_piece_ms INTEGER")  # null when nothing came, or it was not measured
     db.execute("CREATE INDEX calls_by_model ON calls (model) WHERE first_piece_ms IS NOT NULL")
+
+
+@migrations(name="m012_thinking")
+def m012_thinking(db: Database) -> None:
+    """What a model thought, apart from its reply, and what had to be changed in its question."""
+    db.execute("ALTER TABLE calls ADD COLUMN thinking TEXT")  # null when it showed nothing
+    db.execute("ALTER TABLE calls ADD COLUMN note TEXT")  # one sentence; null when nothing was changed

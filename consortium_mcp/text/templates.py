@@ -14,23 +14,35 @@ _INVISIBLE = re.compile(
     r"|[\U000e0000-\U000e007f]"  # tags: letters that people do not see and models read
 )
 
+SHORT_TEXTS = "short"
+"""The folder in `templates/` with the texts for models that announce `needs_short_texts`."""
+
 
 @cache
-def load_template(name: str) -> Template:
+def load_template(name: str, short: bool = False) -> Template:
     """Load `templates/<name>.txt`; placeholders are written `$name`.
+
+    Args:
+        short: whether the short text is taken, which a very small model can follow; where there is none, the full one.
 
     Raises:
         ValueError: the file is empty: a question without words would still be paid for.
     """
-    text = resources.files("consortium_mcp").joinpath("templates", f"{name}.txt").read_text(encoding="utf-8").strip()
+    folder = resources.files("consortium_mcp") / "templates"
+    short = short and (folder / SHORT_TEXTS / f"{name}.txt").is_file()
+    text = (folder / SHORT_TEXTS if short else folder).joinpath(f"{name}.txt").read_text(encoding="utf-8").strip()
     if not text:
         raise ValueError(f"The template {name}.txt is empty; reinstall consortium-mcp.")
     return Template(text)
 
 
-def fill(name: str, **values: str) -> str:
-    """Fill a template; the values are never read for placeholders again, and a missing name raises KeyError."""
-    return load_template(name).substitute(values)
+def fill(name: str, short: bool = False, /, **values: str) -> str:
+    """Fill a template; the values are never read for placeholders again, and a missing name raises KeyError.
+
+    Args:
+        short: whether the short text is taken.
+    """
+    return load_template(name, short).substitute(values)
 
 
 def storable(text: str) -> str:
@@ -48,4 +60,4 @@ def clip(text: str, limit: int) -> str:
     if len(text) <= limit:
         return text
     head, tail = limit * 2 // 3, limit // 3
-    return f"{text[:head]}\n[… {len(text) - head - tail} characters cut …]\n{text[-tail:]}"
+    return f"{text[:head]}\n[… {len(text) - head - tail} characters cut …]\n{text[len(text) - tail :]}"

@@ -1,39 +1,123 @@
-"""Thinking blocks, which some models put before their reply, and the reply without them."""
+"""Thinking in a reply, in the forms in which models and their servers write it, and the reply without it."""
 
 import json
 import re
+from typing import NamedTuple
 
-_TAG = re.compile(r"<(/?)(think|thinking|thought|reasoning|scratchpad)\b[^<>]*>", re.IGNORECASE)
+_TAGS = "think|thinking|thought|reasoning|scratchpad|seed:think|antthinking|inner_monologue"
+
+_MARK = re.compile(
+    r"(?<!`)(?:"  # a mark in a line of code is spoken of
+    rf"(?P<tag></?(?:{_TAGS})\b[^<>]*>)"
+    r"|(?P<opens>\[THINK\]|◁think▷|<\|(?:start_thinking|begin_of_thought|thinking)\|>|<unused94>(?:thought)?"
+    r"|<\|channel\|>\s*(?:analysis|commentary|thought|thinking)\b[^<>]{0,80}<\|message\|>|<\|channel>\s*thought\b)"
+    r"|(?P<closes>\[/THINK\]|◁/think▷|<\|(?:end_thinking|end_of_thought|/thinking)\|>|<unused95>|<channel\|>)"
+    r"|(?P<answers><\|channel\|>\s*final\b[^<>]{0,80}<\|message\|>"
+    r"|<\|(?:start_response|end_response|begin_of_solution|end_of_solution)\|>)"
+    r"|(?P<ends><\|end\|>|<\|return\|>|<\|call\|>)(?:\s{0,9}<\|start\|>\s{0,9}assistant)?"
+    r"|(?P<starts><\|start\|>\s{0,9}assistant)"
+    r")",
+    re.IGNORECASE,
+)
+
+_HARMONY_WITHOUT_MARKS = re.compile(r"\s*analysis(?=\S)(?P<thinking>.*?)assistantfinal", re.DOTALL)
+"""The Harmony form of gpt-oss, where a server has left its marks out."""
+
+_END_MARKS = (
+    "<|im_end|>",
+    "<|eot_id|>",
+    "<|eom_id|>",
+    "<|endoftext|>",
+    "<|end_of_text|>",
+    "<|end|>",
+    "<|return|>",
+    "<|eot|>",
+    "<end_of_turn>",
+    "<eos>",
+    "</s>",
+    "<\uff5cend\u2581of\u2581sentence\uff5c>",
+)
+"""What a server leaves behind the reply that should have ended it."""
+
+_NEXT_TURN = re.compile(
+    r"(?:<\|im_end\|>|<\|eot_id\|>|<end_of_turn>)\s{0,9}(?:<\|im_start\|>|<\|start_h|<start_of_turn>)"
+)
+"""Where a server went on with a turn that the model made up."""
+
+
+class Split(NamedTuple):
+    """A reply, in two."""
+
+    thinking: str
+    """What the model thought; empty where it shows nothing."""
+
+    text: str
+    """The reply without that, and without the marks of its end."""
+
+
+def split_thinking(text: str) -> Split:
+    """The reply and its thinking, nested blocks included.
+
+    A block that is never closed reaches to the end; a closing tag whose opening is missing (some chat templates
+    swallow it) ends a block that began with the text. Marks in a line of code are text.
+    """
+    if plain := _HARMONY_WITHOUT_MARKS.match(text):
+        return Split(plain["thinking"].strip(), without_end_marks(text[plain.end() :]))
+    kept: list[str] = []
+    thought: list[str] = []
+    depth = position = 0
+    for mark in _MARK.finditer(text):
+        (thought if depth else kept).append(text[position : mark.start()])
+        position = mark.end()
+        if _closes(mark):
+            if depth == 0:
+                thought += kept
+                kept.clear()
+            depth = max(0, depth - 1)
+        elif mark["answers"]:
+            depth = 0
+        elif mark["ends"]:
+            if depth == 0:
+                kept.append(mark["ends"])
+            depth = 0
+        elif mark["opens"] or (mark["tag"] and not mark[0].endswith("/>")):
+            depth += 1
+        elif mark["tag"]:
+            (thought if depth else kept).append(mark[0])
+    (thought if depth else kept).append(text[position:])
+    return Split("".join(thought).strip(), without_end_marks("".join(kept)))
 
 
 def strip_thinking(text: str) -> str:
-    """The reply without its thinking blocks, nested ones included.
-
-    A block that is never closed reaches to the end; a closing tag whose opening is missing (some chat templates
-    swallow it) ends a block that began with the text.
-    """
-    kept: list[str] = []
-    depth = 0
-    position = 0
-    for tag in _TAG.finditer(text):
-        if tag[1]:
-            if depth == 0:
-                kept.clear()
-            depth = max(0, depth - 1)
-            position = tag.end()
-        elif not tag[0].endswith("/>"):
-            if depth == 0:
-                kept.append(text[position : tag.start()])
-            depth += 1
-    if depth == 0:
-        kept.append(text[position:])
-    return "".join(kept).strip()
+    """The reply without its thinking."""
+    return split_thinking(text).text
 
 
 def outside_thinking(reply: str) -> str:
     """The reply without its thinking; one that is JSON as a whole has none, whatever its strings speak of."""
+    return reply if is_json(reply) else strip_thinking(reply)
+
+
+def is_json(reply: str) -> bool:
+    """Whether a reply is JSON as a whole."""
+    if not reply.lstrip().startswith(("{", "[")):
+        return False
     try:
         json.loads(reply, strict=False)
     except (ValueError, RecursionError):
-        return strip_thinking(reply)
-    return reply
+        return False
+    return True
+
+
+def without_end_marks(text: str) -> str:
+    """The reply without the marks of its end, and without turns that follow them."""
+    if following := _NEXT_TURN.search(text):
+        text = text[: following.start()]
+    text = text.strip()
+    while mark := next((mark for mark in _END_MARKS if text.endswith(mark)), None):
+        text = text.removesuffix(mark).rstrip()
+    return text
+
+
+def _closes(mark: re.Match[str]) -> bool:
+    return bool(mark["closes"]) or bool(mark["tag"] and mark["tag"].startswith("</"))

@@ -1,5 +1,6 @@
 """Every way in which a provider fails has its kind, found over real HTTP, and no message shows a key."""
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,10 +14,13 @@ from consortium_mcp.errors import RunFailedError
 from consortium_mcp.models.calling import ConcurrencyLimits, make_call
 from consortium_mcp.models.catalogue import load_catalogue
 from consortium_mcp.models.failures import RETRIED, classify, find_finish_reason
+from consortium_mcp.models.reply_events import EventReader
 from consortium_mcp.records import CallId, CallResult, CallSpec
 from consortium_mcp.records.consortium import define
 from consortium_mcp.service.service import ConsortiumService
 from tests.provider import API_KEY, Fault, Provider
+
+UNREADABLE = "The plugin llm-x cannot read the provider's reply. `llm install -U llm-x` may repair it."
 
 SPEC = CallSpec(call_id=CallId("i1/m1"), iteration=1, label="a#1", model="a", prompt="why?")
 
@@ -208,7 +212,7 @@ def while_handling(outer: Exception, inner: Exception) -> Exception:
         (TimeoutError(), "timeout"),
         (ConnectionResetError(), "network"),
         (KeyError("choices"), "invalid_reply"),
-        (ValueError("its own reason"), "internal"),
+        (ValueError("its own reason"), "invalid_reply"),
     ],
     ids=str,
 )
@@ -218,7 +222,7 @@ def test_B6_kinds_are_found_in_types_codes_and_bodies(error: Exception, kind: st
 
 @pytest.mark.parametrize("make", [ValueError, RuntimeError, llm.ModelError])
 def test_B6_the_words_of_a_message_decide_nothing(make: Callable[[str], Exception]) -> None:
-    assert classify(make("RateLimitError: 429 timeout, insufficient_quota")).kind == "internal"
+    assert classify(make("RateLimitError: 429 timeout, insufficient_quota")).kind == "invalid_reply"
 
 
 def test_B35_an_llm_error_of_a_consortium_keeps_its_cause(provider: Provider, service: ConsortiumService) -> None:
@@ -231,8 +235,34 @@ def test_B35_an_llm_error_of_a_consortium_keeps_its_cause(provider: Provider, se
     assert isinstance(caught.value.__cause__, RunFailedError)
 
 
-def test_a_failure_without_words_is_named_by_its_type() -> None:
-    assert classify(ValueError()).message == "ValueError"
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (ValueError(), "The plugin llm-x failed, and gave no reason."),
+        (ValueError("its own reason"), "its own reason"),
+        (KeyError("choices"), UNREADABLE),
+        (TypeError("'NoneType' object is not subscriptable"), UNREADABLE),
+        (RuntimeError("'Message' object has no attribute 'text'"), UNREADABLE),
+        (json.JSONDecodeError("Expecting value", "<html>", 0), "The provider's reply is not valid JSON."),
+    ],
+    ids=str,
+)
+def test_what_a_plugin_raises_is_said_without_the_words_of_python(error: Exception, message: str) -> None:
+    failure = classify(error, plugin="llm-x")
+
+    assert (failure.kind, failure.message) == ("invalid_reply", message)
+
+
+def test_a_fault_in_our_own_code_is_internal_and_only_that() -> None:
+    with pytest.raises(TypeError) as caught:
+        find_model_of_nothing()
+
+    assert classify(caught.value).kind == "internal"
+
+
+def find_model_of_nothing() -> None:
+    """A fault in code of ours, which takes what was given for an event."""
+    EventReader().feed(None).__next__()  # type: ignore[arg-type]
 
 
 # finish reasons

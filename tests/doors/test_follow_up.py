@@ -8,6 +8,7 @@ from mcp import Client
 from consortium_mcp.server import build_server
 from consortium_mcp.service.runner import Runner
 from consortium_mcp.service.service import ConsortiumService
+from tests.consulted import said_before
 from tests.provider import Fault, Provider, verdict
 from tests.server_process import said, structured
 
@@ -37,8 +38,7 @@ async def test_members_and_arbiter_hear_what_was_said_before(client: Client, pro
 
     assert third["answer"] == "Rising"
     for model in ("a", "b", "arbiter"):
-        asked = provider.requests_to(model)[-1].messages
-        assert [message["content"] for message in asked if message["role"] != "system"][:-1] == [
+        assert said_before(provider.requests_to(model)[-1]) == [
             "Capital of France?",
             "Paris",
             "How many live there?",

@@ -13,7 +13,7 @@ from mcp import Client
 from consortium_mcp.cli import main
 from consortium_mcp.engine.judging import judging_methods, shown_order
 from consortium_mcp.engine.judging.peer_rank import borda
-from consortium_mcp.engine.judging.vote import count_votes, is_decided, judge_by_vote
+from consortium_mcp.engine.judging.vote import count_votes, is_decided, judge_by_vote, votes_cast
 from consortium_mcp.engine.measures import COMPARED_PAIRS, measured
 from consortium_mcp.engine.members import ask_all, specs_of
 from consortium_mcp.engine.outcome import closed
@@ -23,12 +23,13 @@ from consortium_mcp.records.roles import ROLES
 from consortium_mcp.server import build_server
 from consortium_mcp.service.runner import Runner
 from consortium_mcp.service.service import ConsortiumService
-from consortium_mcp.text.comparing import agreement, final_answer, may_mean_the_same, same_answer
+from consortium_mcp.text.answers import compare, final_answer, may_mean_the_same
+from consortium_mcp.text.templates import fill
 from tests.consulted import consulted, is_judging
 from tests.doors.test_cli import run_command
 from tests.plugins import install_plugin
 from tests.provider import Provider, Request, verdict
-from tests.scripted import ScriptedCalls, failed, last_state, new_run, panel, response, verdict_text
+from tests.scripted import MARK, ScriptedCalls, failed, last_state, new_run, panel, response, verdict_text
 from tests.server_process import read, said, structured
 
 pytestmark = pytest.mark.anyio
@@ -37,6 +38,7 @@ OURS = ("refine", "debate", "eliminate"), ("synthesize", "pick", "rank", "peer_r
 SENSELESS = [("eliminate", method) for method in ("synthesize", "pick", "vote")]
 SENSIBLE = [(strategy, method) for strategy in OURS[0] for method in OURS[1] if (strategy, method) not in SENSELESS]
 
+QUOTED = re.compile(rf"--- ([a-z0-9' ]+) {MARK} ---\n(.*?)\n--- end of \1 {MARK} ---", re.DOTALL)
 SHOWN = re.compile(r"--- response (\d+) \w+ ---\n(.*?)\n--- end of response", re.DOTALL)
 
 
@@ -183,8 +185,8 @@ async def test_a_role_given_with_a_model_reaches_it(client: Client, provider: Pr
     models = ["a as skeptic", "b:2 as expert in tax law"]
     await client.call_tool("consult_consortium", {"prompt": "?", "models": models, "arbiter": "arbiter"})
 
-    assert provider.requests_to("a")[0].system.endswith(ROLES["skeptic"])
-    assert [one.system.endswith("Your role: expert in tax law.") for one in provider.requests_to("b")] == [True, True]
+    assert f"\n\n{ROLES['skeptic']}\n\n" in provider.requests_to("a")[0].system
+    assert ["\n\nYour role: expert in tax law.\n\n" in one.system for one in provider.requests_to("b")] == [True, True]
 
 
 # roles
@@ -194,7 +196,8 @@ async def test_a_role_given_with_a_model_reaches_it(client: Client, provider: Pr
 async def test_a_ready_role_stands_after_the_system_prompt(role: str) -> None:
     consortium = panel(members=[{"model": "a", "role": role}, {"model": "b"}], system_prompt="Be brief.")
     systems = [spec.system for spec in specs_of(new_run(consortium=consortium))]
-    assert systems == [f"Be brief.\n\n{ROLES[role]}", "Be brief."]
+    request = fill("member_form")
+    assert systems == [f"Be brief.\n\n{ROLES[role]}\n\n{request}", f"Be brief.\n\n{request}"]
 
 
 async def test_a_role_stays_in_later_iterations() -> None:
@@ -319,7 +322,7 @@ async def test_a_peer_sees_every_response_but_its_own_and_no_name() -> None:
     await judged("peer_rank", three("red", "green", "blue"), call)
     shown = {spec.model: sorted(shown_in(spec.prompt)) for spec in call.asked}
     assert shown == {"model1": ["blue", "green"], "model2": ["blue", "red"], "model3": ["green", "red"]}
-    assert not any("model" in spec.prompt.replace("Several models", "") for spec in call.asked)
+    assert not any(re.search(r"model\d", spec.prompt) for spec in call.asked)
     assert sorted(call.ids) == ["i1/peer1", "i1/peer2", "i1/peer3"]
 
 
@@ -429,106 +432,8 @@ async def test_an_elimination_by_peers_goes_on_to_the_last_two() -> None:
 # vote
 
 
-@pytest.mark.parametrize(
-    ("text", "answer"),
-    [
-        ("42", "42"),
-        ("Let me think.\n\nAnswer: 42", "42"),
-        ("The answer is 42.", "42"),
-        ("**Final answer:** 42", "42"),
-        ("Answer:\n42", "42"),
-        ("Answer: 41\nNo.\nAnswer: 42", "42"),
-        (r"So \boxed{42}. Done, 7.", "42"),
-        (r"\boxed{41}, no, \boxed{42}", "42"),
-        ("<answer>\n42\n</answer> and 7", "42"),
-        ("<answer>unclosed <answer>42</answer>", "42"),
-        ("42.0", "42"),
-        ("042", "42"),
-        ("+42", "42"),
-        ("$42", "42 $"),
-        ("x = 42", "42"),
-        ("42 km", "42 km"),
-        ("about 42.50 kg", "42.5 kg"),
-        ("42km", "42 km"),
-        ("42%", "42 %"),
-        ("42 (km)", "42 km"),
-        ("42 km/h", "42 km/h"),
-        ("42°C", "42 °c"),
-        ("1,234,567", "1234567"),
-        ("1234567", "1234567"),
-        ("1234568", "1234568"),
-        ("0.1000", "0.1"),
-        ("-0", "0"),
-        ("-3.50", "-3.5"),
-        ("\uff14\uff12", "42"),
-        ("9" * 400, "9" * 400),
-        ("42\nConfidence: 80%", "42"),
-        ("42\n**Confidence**: high", "42"),
-        ("<think>Answer: 41</think>Answer: 42", "42"),
-        ("less than 42", "less than 42"),
-        ("> 42", "> 42"),
-        ("not 42", "not 42"),
-        ("It is 42.", "42"),
-        ("x = 42", "42"),
-        ("There are about 42 apples in total", "42 apples"),
-        ("14 April", "14 april"),
-        ("The answer isn't 5, as one may think.\nIt is 7.", "7"),
-        ("B", "b"),
-        ("Answer: (B)", "b"),
-        ("Answer: **B.**", "b"),
-        ("B) Paris", "b"),
-        ("Answer: (B) Paris, on the Seine", "b"),
-        ("**(B) Paris**", "b"),
-        ("B. Obama", "b. obama"),
-        ("“Paris”", "paris"),
-        ("  PARIS \n\n", "paris"),
-        ("New\u00a0 York", "new york"),
-        ("Confidence intervals overlap.", "confidence intervals overlap"),
-        ("Confidence: 80%", ""),
-        ("<think>never closed", ""),
-        ("", ""),
-    ],
-)
-def test_a_final_answer_is_normalised(text: str, answer: str) -> None:
-    assert final_answer(text) == answer
-
-
-@pytest.mark.parametrize(
-    ("one", "other"),
-    [
-        ("April 14", "May 14"),
-        ("up 5%", "down 5%"),
-        ("before 1912", "after 1912"),
-        ("loses 100", "gains 100"),
-        ("Apollo 11", "Soyuz 11"),
-        ("Layer 2", "Level 2"),
-    ],
-)
-def test_what_stands_beside_a_number_keeps_answers_apart(one: str, other: str) -> None:
-    answers = [("one", final_answer(one)), ("other", final_answer(f"Answer: {other}"))]
-
-    assert [len(group.response_ids) for group in count_votes(answers)] == [1, 1] and agreement(one, other) < 1
-
-
-LONG = "the second world war ended in the year 1945 in europe"
-
-
-@pytest.mark.parametrize(
-    ("one", "other", "same"),
-    [
-        (LONG, LONG.replace("ended in the", "ended in"), True),
-        (LONG, LONG.replace("1945", "1946"), False),
-        (LONG, LONG.replace("1945", "1,945"), True),
-        (LONG, "something quite different from it", False),
-        ("paris", "pariss", False),
-        ("b", "c", False),
-        ("a" * 1_000_000, "a" * 999_999, False),
-    ],
-)
-def test_answers_are_the_same_when_long_ones_are_nearly_equal_and_their_digits_equal(
-    one: str, other: str, same: bool
-) -> None:
-    assert same_answer(one, other) is same
+FIRST = "the first one is shown."
+ONE_OF_ONE = "Majority: 1 of 1 votes, a margin of 1."
 
 
 @pytest.mark.parametrize(
@@ -536,11 +441,18 @@ def test_answers_are_the_same_when_long_ones_are_nearly_equal_and_their_digits_e
     [
         (("1", "1", "2"), "1", 2 / 3, "Majority: 2 of 3 votes, a margin of 1.", "1 for '2'"),
         (("2", "1", "1", "3"), "1", 0.5, "Plurality: 2 of 4 votes, a margin of 1.", "1 for '2'; 1 for '3'"),
-        (("2", "1"), "2", 0.5, "Plurality: 1 of 2 votes, a margin of 0.", "1 for '1'"),
-        (("1", "2", "2", "1"), "1", 0.5, "Plurality: 2 of 4 votes, a margin of 0.", "2 for '2'"),
+        (("2", "1"), "2", 0.5, f"Tie: 2 answers have 1 of 2 votes each; {FIRST}", "1 for '1' (a tie)"),
+        (("1", "2", "2", "1"), "1", 0.5, f"Tie: 2 answers have 2 of 4 votes each; {FIRST}", "2 for '2' (a tie)"),
         (("7",), "7", 1.0, "Majority: 1 of 1 votes, a margin of 1.", ""),
         (("Answer: 7", "it is 7", "x = 7.0", "so\n7"), "Answer: 7", 1.0, "Majority: 4 of 4 votes, a margin of 4.", ""),
-        (("Confidence: 9", "5", "<think>"), "5", 1.0, "Majority: 1 of 1 votes, a margin of 1.", ""),
+        (("Confidence: 9", "5", "<think>"), "5", 1 / 3, f"{ONE_OF_ONE} 2 of 3 cast no vote.", ""),
+        (
+            ("5", "I can't help with that.", "Sorry, I cannot answer."),
+            "5",
+            1 / 3,
+            f"{ONE_OF_ONE} 2 of 3 cast no vote.",
+            "",
+        ),
     ],
 )
 async def test_the_largest_group_wins_and_majority_and_margin_are_told(
@@ -558,8 +470,8 @@ async def test_a_vote_without_any_answer_is_no_verdict() -> None:
 
 
 def test_votes_are_grouped_with_whoever_cast_them() -> None:
-    groups = count_votes([("m1", "x"), ("m2", "y"), ("m3", "y"), ("m4", "")])
-    assert [(group.answer, group.response_ids) for group in groups] == [("y", ("m2", "m3")), ("x", ("m1",))]
+    groups = count_votes(votes_cast([("m1", "Rome"), ("m2", "Oslo"), ("m3", "Oslo"), ("m4", "")]))
+    assert [(group.answer, group.response_ids) for group in groups] == [("Oslo", ("m2", "m3")), ("Rome", ("m1",))]
 
 
 @pytest.mark.parametrize(
@@ -575,7 +487,7 @@ def test_votes_are_grouped_with_whoever_cast_them() -> None:
         ("AAABC", 6, {"confidence_threshold": 0.9}, True),  # below it either way
         ("AAABC", 6, {"confidence_threshold": 0.9, "stop_on": "both"}, False),
         ("A-", 3, {"max_iterations": 1}, False),
-        ("AA-", 4, {"max_iterations": 1}, False),
+        ("AA-", 4, {"max_iterations": 1}, True),  # without the failed one, 0.8 cannot be reached
         ("---", 3, {}, False),
         ("", 3, {}, False),
     ],
@@ -646,27 +558,36 @@ async def debated(*scripts: dict[str, str], members: str = "abc") -> ScriptedCal
     return call
 
 
+def quoted_in(prompt: str) -> dict[str, str]:
+    """The fenced texts of a question by their names."""
+    return dict(QUOTED.findall(prompt))
+
+
 async def test_in_a_debate_everybody_sees_its_own_response_and_the_others_without_names() -> None:
     call = await debated({"a": "red", "b": "green", "c": "blue"}, {})
     prompt = call.question("i2/m2").prompt
-    assert "Your response:\ngreen\n\nResponse 1:\nred\n\nResponse 2:\nblue" in prompt
+    assert quoted_in(prompt) == {"your response": "green", "other response 1": "red", "other response 2": "blue"}
     assert prompt.count("green") == 1 and "#1" not in prompt and "synthesis 1" not in prompt
 
 
 async def test_in_a_debate_nobody_sees_the_others_before_having_given_a_response() -> None:
     call = await debated({"a": "red", "b": "green"}, {"a": "red", "b": "green", "c": "blue"}, {"c": "blue"})
     assert [call.question(f"i{number}/m3").prompt for number in (1, 2)] == ["Why is the sky blue?"] * 2
-    assert "Your response:\nblue\n\nResponse 1:\nred" in call.question("i3/m3").prompt
+    assert list(quoted_in(call.question("i3/m3").prompt).values()) == ["blue", "red", "green"]
 
 
 async def test_in_a_debate_one_that_failed_once_keeps_its_earlier_response() -> None:
     call = await debated({"a": "red", "b": "green", "c": "blue"}, {"a": "rot", "b": "gruen"}, {})
-    assert "Your response:\nblue\n\nResponse 1:\nrot\n\nResponse 2:\ngruen" in call.question("i3/m3").prompt
+    assert quoted_in(call.question("i3/m3").prompt) == {
+        "your response": "blue",
+        "other response 1": "rot",
+        "other response 2": "gruen",
+    }
 
 
 async def test_in_a_debate_a_failed_response_is_not_shown() -> None:
     call = await debated({"a": "red", "b": "green"}, {})
-    assert "Your response:\nred\n\nResponse 1:\ngreen" in call.question("i2/m1").prompt
+    assert quoted_in(call.question("i2/m1").prompt) == {"your response": "red", "other response 1": "green"}
     assert "It is down" not in call.question("i2/m1").prompt
 
 
@@ -779,30 +700,29 @@ async def test_a_single_response_has_no_agreement_to_stop_on() -> None:
 
 
 def test_agreement_is_measured_for_as_many_instances_as_there_may_be() -> None:
-    instances = [response(place, f"{place} " * 500, label=f"a#{place}", model="a") for place in range(1, 257)]
+    instances = [response(place, f"Answer: {place}", label=f"a#{place}", model="a") for place in range(1, 257)]
     measures = measured(Iteration(number=1, responses=tuple(instances))).measures
-    assert 256 * 255 / 2 > COMPARED_PAIRS and measures and measures.agreement_within is not None
+    assert 256 * 255 / 2 > COMPARED_PAIRS and measures and measures.agreement_within == 0.0
 
 
 @pytest.mark.parametrize(
-    ("one", "other", "agrees"),
+    ("texts", "agreement"),
     [
-        ("Answer: 7", "Answer: 8", False),
-        ("It is Paris, of course.\nAnswer: Paris", "It is Paris, of course.\nAnswer: Lyon", False),
-        ("The result of it all is 7.", "The result of it all is 8.", False),
-        ("So it is.\nAnswer: 7", "7", True),
-        ("The sky is blue because of scattering.", "Because of scattering, the sky is blue.", True),
+        (("Answer: 7", "Answer: 8"), 0.0),
+        (("It is Paris, of course.\nAnswer: Paris", "It is Paris, of course.\nAnswer: Lyon"), 0.0),
+        (("The result of it all is 7.", "The result of it all is 8."), 0.0),
+        (("So it is.\nAnswer: 7", "7"), 1.0),
+        (("<think>1</think>It is blue\nConfidence: 90%", "It is blue\nConfidence: 10%"), 1.0),
+        (("Answer: 7", "It depends on many things.", "7"), 1.0),  # what cannot be compared is left out
+        (("Answer: 7", "It depends on many things.", "8"), 0.0),
+        (("It depends on many things.", "Take what is there and be glad of it."), None),
     ],
 )
-def test_responses_that_come_to_another_answer_do_not_agree_however_alike_their_words(
-    one: str, other: str, agrees: bool
+def test_agreement_is_the_share_of_comparable_pairs_with_the_same_answer(
+    texts: tuple[str, ...], agreement: float | None
 ) -> None:
-    assert (agreement(one, other) >= 0.8) is agrees and agreement(one, other) == agreement(other, one)
-
-
-def test_agreement_ignores_what_is_thought_and_stated_of_oneself() -> None:
-    one, other = "<think>1</think>It is blue\nConfidence: 90%", "It is blue\nConfidence: 10%"
-    assert agreement(one, other) == 1.0
+    measures = measured(Iteration(number=1, responses=tuple(three(*texts)))).measures
+    assert measures and measures.agreement_across == agreement
 
 
 # the order checked
@@ -1033,9 +953,9 @@ def test_nobody_is_left_out_of_a_vote_whose_groups_can_still_become_one() -> Non
     [
         (("5 km", "5 miles", "5 km"), [[1, 3], [2]]),
         (("5", "5 km", "5 miles", "5"), [[1, 2, 4], [3]]),
-        (("5 km", "5 kilometers", "5 kilometres", "5km"), [[1, 2, 4], [3]]),
+        (("5 km", "5 kilometers", "5 kilometres", "5km"), [[1, 2, 3, 4]]),
         (("$5", "5 dollars", "5 euros", "5"), [[1, 2, 4], [3]]),
-        (("5 %", "5 percent", "0.05"), [[1, 2], [3]]),
+        (("5 %", "5 percent", "0.05"), [[1, 2, 3]]),
         (("5 h", "5 hours", "5 hour"), [[1, 2, 3]]),
         (("5 km", "5 km/h"), [[1], [2]]),
         (("5 m", "5 miles", "5 minutes"), [[1], [2], [3]]),
@@ -1045,7 +965,7 @@ def test_nobody_is_left_out_of_a_vote_whose_groups_can_still_become_one() -> Non
 def test_votes_for_a_number_keep_its_unit_and_votes_for_an_option_are_for_its_letter(
     texts: tuple[str, ...], groups: list[list[int]]
 ) -> None:
-    answers = [(str(place), final_answer(text)) for place, text in enumerate(texts, start=1)]
+    answers = votes_cast([(str(place), text) for place, text in enumerate(texts, start=1)])
 
     assert [[int(one) for one in group.response_ids] for group in count_votes(answers)] == groups
 
@@ -1060,7 +980,7 @@ def test_votes_for_a_number_keep_its_unit_and_votes_for_an_option_are_for_its_le
     ],
 )
 def test_negations_bounds_and_numbers_keep_answers_apart(one: str, other: str) -> None:
-    assert not same_answer(one, other) and not may_mean_the_same(one, other)
+    assert compare(one, other) != "same" and not may_mean_the_same(final_answer(one), final_answer(other))
 
 
 PLUGIN = """

@@ -17,6 +17,7 @@ import pytest
 from consortium_mcp.records.consortium import define
 from consortium_mcp.settings import load_settings
 from consortium_mcp.store import Store
+from tests.consulted import own_system, said_before
 from tests.provider import Fault, Provider, Request, verdict
 from tests.ready import python
 
@@ -86,7 +87,7 @@ def test_B20_every_option_reaches_the_run(provider: Provider) -> None:
     rules = run.consortium
     assert (rules.confidence_threshold, rules.max_iterations, rules.min_iterations) == (0.4, 2, 2)
     assert (rules.strategy, rules.judging_method, run.deadline_seconds) == ("debate", "vote", 77)
-    assert provider.requests_to("a")[0].system == "Be brief."
+    assert own_system(provider.requests_to("a")[0]) == "Be brief."
 
 
 @pytest.mark.parametrize(
@@ -124,7 +125,7 @@ def test_a_fragment_and_a_template_are_part_of_the_prompt(provider: Provider, ll
     for model in ("a", "arbiter"):
         assert "France is a country." in provider.requests_to(model)[0].prompt
         assert "Answer: Capital?" in provider.requests_to(model)[0].prompt
-    assert provider.requests_to("a")[0].system == "Be brief."
+    assert own_system(provider.requests_to("a")[0]) == "Be brief."
 
 
 @pytest.mark.parametrize(
@@ -217,8 +218,8 @@ def test_B11_a_conversation_goes_on_in_every_iteration_and_for_the_arbiter(provi
     later = provider.requests[before:]
     assert done.stdout == "Lyon\n" and len(later) == 6
     for request in later:
-        assert texts(request)[:2] == ["Capital of France?", "Paris"]
-    assert [request.system for request in later if request.model == "a"] == ["Be brief.", "Be brief."]
+        assert said_before(request)[:2] == ["Capital of France?", "Paris"]
+    assert [own_system(request) for request in later if request.model == "a"] == ["Be brief.", "Be brief."]
 
 
 def test_llm_shows_the_users_own_exchange_as_the_newest(provider: Provider) -> None:
@@ -431,7 +432,7 @@ def test_a_member_that_is_a_consortium_ends_within_its_call(provider: Provider) 
     store.close()
     assert done.stdout == "Paris\n"
     assert deadlines["outer"] == 100 and 0 < deadlines["inner"] < 80 * 0.9 + 0.1
-    assert provider.requests_to("b")[0].system == "Count well."
+    assert own_system(provider.requests_to("b")[0]) == "Count well."
 
 
 def test_a_member_that_is_a_consortium_that_cannot_run_is_refused_before_anything_is_paid(provider: Provider) -> None:

@@ -44,7 +44,7 @@ def honest_arbiters(provider: Provider) -> None:
 
 def judgement(request: Request, name: str) -> str:
     """A verdict in every form: the responses in the order in which they are shown."""
-    number = request.prompt.count("your synthesis in iteration") // 2 + 1
+    number = request.prompt.count("--- answer after iteration") + 1
     shown = request.prompt.count("--- end of response")
     fields: dict[str, Any] = {"best": 1, "ranking": list(range(1, shown + 1))}
     return verdict_text(f"{name} in {number} of {shown} responses", number / 4, **fields)

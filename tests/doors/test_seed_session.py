@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.consulted import is_judging, member
+from tests.consulted import is_judging, member, own_system, said_before
 from tests.provider import Provider, Request, verdict
 
 MODELS = (
@@ -134,7 +134,7 @@ def test_a_consortium_is_saved_listed_asked_as_a_model_and_removed(models: Provi
         assert line in listed
     assert answer == "What claude-3-opus-20240229 made of it.\n"
     assert sorted(request.model for request in asked(models)) == ["claude-3-opus-20240229", "gpt-4"]
-    assert {(request.prompt, request.system) for request in asked(models)} == {(AGI, "Your custom system prompt")}
+    assert {(request.prompt, own_system(request)) for request in asked(models)} == {(AGI, "Your custom system prompt")}
     assert "my-consortium" not in typed("llm models")
 
 
@@ -154,7 +154,7 @@ def test_B11_conversations_go_on_with_all_that_was_said(models: Provider) -> Non
         (models.requests[between:], ["Tell me about Jupiter.", answer]),
     ):
         assert {request.model for request in requests} == {"claude-3-opus-20240229", "gpt-4"}
-        assert [conversation(request)[:2] for request in requests] == [said] * len(requests)
+        assert [said_before(request)[:2] for request in requests] == [said] * len(requests)
     assert conversation(asked(models)[-1])[2:] == ["What are its major moons?"]
 
 
@@ -183,7 +183,7 @@ def test_raw_is_what_the_arbiter_wrote(models: Provider) -> None:
     raw = typed("llm consortium 'Is it safe?' -m o3-mini -n 2 --arbiter gemini-pro --system 'Be brief.' --raw")
 
     assert json.loads(raw)["synthesis"] == "What gemini-pro made of it."
-    assert [(request.model, request.system) for request in asked(models)] == [("o3-mini", "Be brief.")] * 2
+    assert [(request.model, own_system(request)) for request in asked(models)] == [("o3-mini", "Be brief.")] * 2
 
 
 def test_every_option_of_the_seed_is_explained(models: Provider) -> None:

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from consortium_mcp.models.catalogue import load_catalogue
 from consortium_mcp.models.openai_clients import KeptClients
-from consortium_mcp.models.openai_streaming import EventReader, ReplyPart
+from consortium_mcp.models.reply_events import EventReader
+from consortium_mcp.models.reply_reader import ReplyPart
 from tests.provider import Fault, Provider, Reply
 
 PIECES = st.dictionaries(st.text(max_size=3), st.text(max_size=9) | st.none() | st.integers(), max_size=3).filter(
@@ -34,7 +35,7 @@ def streams(draw: st.DrawFn) -> tuple[list[Any], list[bytes]]:
         written = json.dumps(piece, ensure_ascii=False, indent=draw(st.sampled_from([None, 1])))
         lines = [draw(st.sampled_from(["data: ", "data:"])) + line for line in written.split("\n")]
         text += end.join([draw(BESIDE.filter(bool)), *lines, "", ""])
-    content = (text + draw(st.sampled_from(["", "data: {}", ": the end"]))).encode()
+    content = (text + draw(st.sampled_from(["", ": the end"]))).encode()
     cuts = sorted(draw(st.lists(st.integers(0, len(content)), max_size=5)))
     return pieces, [content[begin:stop] for begin, stop in zip([0, *cuts], [*cuts, len(content)], strict=True)]
 

@@ -1,5 +1,8 @@
 """The contract of direct streaming: a provider and a caller see the same as with the OpenAI SDK alone.
 
+Of a whole reply, and of an error's status, both ways tell what the SDK alone tells. Of a broken reply, both tell the
+same; `test_replies.py` says what.
+
 `make test-oldest` runs it with the oldest supported SDK, `make test` with the newest.
 """
 
@@ -14,6 +17,7 @@ from openai.resources.chat.completions import AsyncCompletions
 
 from consortium_mcp.models.catalogue import ModelEntry, load_catalogue
 from consortium_mcp.models.openai_clients import KeptClients
+from consortium_mcp.models.reply_faults import ReplyFault
 from consortium_mcp.service.service import ConsortiumService
 from tests.consulted import consulted
 from tests.provider import Answer, Fault, Provider, Reply, verdict
@@ -49,6 +53,12 @@ ANSWERS: dict[str, Answer] = {
     "server error without a body": Fault("no body", status=500, body=b""),
     "server error as a page": Fault("page", status=502, body=b"<h1>Bad gateway</h1>", content_type="text/html"),
     "not modified": Fault("not modified", status=304, body=b""),
+    "broken off before it began": Fault.reset_mid_stream(after_chunks=0),
+    "broken off": Fault.reset_mid_stream(),
+}
+"""What a provider may send, right and wrong, and the SDK alone tells rightly."""
+
+BROKEN: dict[str, Answer] = {
     "error in stream": Fault.error_in_stream(),
     "error in stream after text": Fault.garbage(
         b'data: {"choices": [{"index": 0, "delta": {"content": "so"}}]}\n\n'
@@ -59,10 +69,8 @@ ANSWERS: dict[str, Answer] = {
     "a page": Fault.garbage(),
     "no stream": Fault.garbage(b'{"choices": []}', "application/json"),
     "strange pieces": Fault.garbage(b'data: {"object": "x"}\n\ndata: [1]\n\ndata: [DONE]\n\n', "text/event-stream"),
-    "broken off before it began": Fault.reset_mid_stream(after_chunks=0),
-    "broken off": Fault.reset_mid_stream(),
 }
-"""What a provider may send, right and wrong."""
+"""Replies that the SDK alone tells wrongly, or in Python's words."""
 
 OF_EACH_ANSWER = {"id", "created"}
 """What is new in each answer."""
@@ -97,6 +105,7 @@ def told(error: Exception) -> dict[str, Any]:
     response, request = getattr(error, "response", None), getattr(error, "request", None)
     return {
         "class": type(error),
+        "kind": getattr(error, "kind", None),
         "text": str(error),
         **{name: getattr(error, name, None) for name in names},
         "request": request and (request.method, str(request.url)),
@@ -163,6 +172,15 @@ async def test_a_caller_gets_the_same_text_usage_and_error(provider: Provider, a
     plain, off, on = await in_each_way(provider)
 
     assert plain == off == on
+
+
+@pytest.mark.parametrize("answer", BROKEN.values(), ids=BROKEN)
+async def test_of_a_broken_reply_a_caller_gets_the_same_in_both_ways(provider: Provider, answer: Answer) -> None:
+    provider.on("arbiter", answer)
+
+    _, off, on = await in_each_way(provider)
+
+    assert off == on and off["failure"]["class"] is ReplyFault
 
 
 @pytest.mark.parametrize("after_chunks", [0, 2])

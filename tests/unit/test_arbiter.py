@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from consortium_mcp.engine.judging import shown_order
 from consortium_mcp.engine.judging.synthesize import VERDICT_SCHEMA
+from consortium_mcp.engine.quoting import GROUP_LIMIT, cut_to
 from consortium_mcp.records import CallResult, CallSpec, Iteration, MemberResponse, Run, Turn, Verdict
 from consortium_mcp.text.templates import fill
 from tests.scripted import (
@@ -470,29 +471,29 @@ async def test_the_question_names_every_field_of_the_verdict(reads_schema: bool)
     assert [name for name in VERDICT_SCHEMA["required"] if name not in asked] == []
 
 
-async def test_B27_the_question_does_not_grow_over_thirty_iterations() -> None:
+async def test_B27_a_group_of_quoted_texts_keeps_to_its_limit_over_thirty_iterations() -> None:
     consortium = panel(max_iterations=30, confidence_threshold=1)
-    areas = {"refinement_areas": ["area " * 500] * 20, "dissent": "but " * 3_000}
+    long = {"refinement_areas": ["area " * 500] * 20, "dissent": "but " * 20_000}
 
     def script(spec: CallSpec) -> str:
-        return (
-            verdict_text(f"{spec.iteration} word " * 2_000, 0.1, **areas)
-            if "arbiter" in spec.call_id
-            else "fact " * 400
-        )
+        return verdict_text(f"{spec.iteration} word " * 20_000, 0.1, **long) if "arbiter" in spec.call_id else "x" * 99
 
     call = ScriptedCalls(script)
     await last_state(new_run(consortium=consortium), call)
-    sizes = [len(spec.prompt) for spec in call.asked if "arbiter" in spec.call_id]
-    assert len(sizes) == 30 and max(sizes) < sizes[0] + 12_000
+    sizes = [len(spec.prompt) for spec in call.asked if spec.iteration > 1]
+    assert len(sizes) == 87 and max(sizes) < GROUP_LIMIT + 10_000 and min(sizes) > GROUP_LIMIT - 1_000
 
 
-async def test_B27_members_questions_do_not_grow_either() -> None:
-    consortium = panel(max_iterations=30, confidence_threshold=1)
-    long = verdict_text("word " * 20_000, 0.1, dissent="but " * 20_000)
-    call = ScriptedCalls(lambda spec: long if "arbiter" in spec.call_id else "fact " * 400)
-    await last_state(new_run(consortium=consortium), call)
-    assert max(len(spec.prompt) for spec in call.asked if "arbiter" not in spec.call_id) < 20_000
+@given(st.lists(st.integers(0, 300), min_size=1, max_size=12), st.integers(12, 900))
+@settings(max_examples=100, deadline=None)
+def test_a_group_that_is_too_long_is_cut_to_equal_shares(lengths: list[int], limit: int) -> None:
+    shown = cut_to(limit, ["x" * length for length in lengths])
+    kept = [text.count("x") for text in shown]
+    whole = [length for length, left in zip(lengths, kept, strict=True) if length == left]
+    cut = {left for length, left in zip(lengths, kept, strict=True) if length != left}
+    assert sum(kept) <= limit or not cut
+    assert bool(cut) == (sum(lengths) > limit)
+    assert len(cut) <= 1 and all(length <= share + 1 for length in whole for share in cut)
 
 
 async def test_B27_the_arbiter_sees_its_last_synthesis_and_no_earlier_response() -> None:
@@ -549,10 +550,10 @@ async def test_a_verdict_without_confidence_stays_as_it_is_when_the_repair_fails
 
 
 async def test_the_repair_shows_the_reply_without_its_thinking_and_is_no_longer_than_need_be() -> None:
-    call = ScriptedCalls(arbiter="<think>secret</think>" + "It is scattering. " * 5_000)
+    call = ScriptedCalls(arbiter="<think>secret</think>" + "It is scattering. " * 50_000)
     await judged_iteration(new_run(), [response(1)], call, True)
     repair = call.question("i1/arbiter/repair1").prompt
-    assert "It is scattering." in repair and "secret" not in repair and len(repair) < 20_000
+    assert "It is scattering." in repair and "secret" not in repair and len(repair) < GROUP_LIMIT + 5_000
 
 
 async def test_the_repair_neutralises_the_mark() -> None:

@@ -1,5 +1,6 @@
 """The loop, what each iteration asks, when it stops, and which iteration's synthesis is the answer."""
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,9 +11,11 @@ from hypothesis import strategies as st
 
 from consortium_mcp.engine.members import ask_all, specs_of
 from consortium_mcp.engine.outcome import best_iteration, closed
-from consortium_mcp.engine.strategies import instances, plan
+from consortium_mcp.engine.strategies import plan
 from consortium_mcp.records import CallResult, CallSpec, Iteration, Run, Turn, Verdict
+from consortium_mcp.records.consortium import instances
 from tests.scripted import (
+    MARK,
     Reply,
     ScriptedCalls,
     failed,
@@ -65,19 +68,24 @@ async def test_B1_the_first_iteration_sends_the_callers_text_untouched(prompt: s
 
 async def test_B1_the_system_prompt_travels_apart_from_the_prompt() -> None:
     _, call = await ended_run(said("x", 0.9), system_prompt="Be brief.")
-    assert [(spec.system, "Be brief." in spec.prompt) for spec in member_calls(call)] == [("Be brief.", False)] * 2
+    asked = [
+        ((spec.system or "").startswith("Be brief.\n\n"), "Be brief." in spec.prompt) for spec in member_calls(call)
+    ]
+    assert asked == [(True, False)] * 2
 
 
 async def test_a_members_own_system_prompt_and_options_win() -> None:
     own = {"model": "a", "system_prompt": "Be rude.", "options": {"temperature": 0}}
     _, call = await ended_run(said("x", 0.9), members=[own, {"model": "b"}], system_prompt="Be kind.")
-    asked = [(spec.system, spec.options) for spec in member_calls(call)]
+    asked = [((spec.system or "").partition("\n\n")[0], spec.options) for spec in member_calls(call)]
     assert asked == [("Be rude.", {"temperature": 0}), ("Be kind.", {})]
 
 
-async def test_without_a_system_prompt_ours_asks_for_the_members_confidence() -> None:
-    _, call = await ended_run(said("x", 0.9))
-    assert all("Confidence:" in (spec.system or "") for spec in member_calls(call))
+@pytest.mark.parametrize("system", [None, "Be brief."])
+async def test_members_are_asked_for_a_marked_answer_and_a_confidence(system: str | None) -> None:
+    _, call = await ended_run(said("x", 0.9), system_prompt=system)
+    requests = [re.findall(r"^(Answer|Confidence): <", spec.system or "", re.MULTILINE) for spec in member_calls(call)]
+    assert requests == [["Answer", "Confidence"]] * 2
 
 
 async def test_B11_history_and_system_prompt_reach_members_and_arbiter_in_every_iteration() -> None:
@@ -85,11 +93,12 @@ async def test_B11_history_and_system_prompt_reach_members_and_arbiter_in_every_
     _, call = await ended_run(
         *[said(f"x{n}", 0.1) for n in range(3)], run=new_run(consortium=consortium, history=HISTORY)
     )
-    reached = [
-        (spec.history == HISTORY, "Be brief." in (spec.system or spec.prompt))
-        for spec in (*member_calls(call), *arbiter_calls(call))
-    ]
-    assert reached == [(True, True)] * 9
+    members = [(spec.history == HISTORY, "Be brief." in (spec.system or "")) for spec in member_calls(call)]
+    fenced = re.compile(rf"--- conversation before the prompt {MARK} ---\n(.*?)\n--- end of conversation", re.DOTALL)
+    turns = "\n\n".join(f"{turn.role}: {turn.text}" for turn in HISTORY)
+    arbiter = [(fenced.findall(spec.prompt), "Be brief." in spec.prompt) for spec in arbiter_calls(call)]
+    assert (members, arbiter) == ([(True, True)] * 6, [([turns], True)] * 3)
+    assert [spec.history for spec in arbiter_calls(call)] == [()] * 3
 
 
 async def test_a_later_iteration_shows_members_the_last_synthesis_and_what_to_work_on() -> None:

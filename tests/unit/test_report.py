@@ -126,11 +126,14 @@ def test_the_confidence_is_compared_with_the_threshold(confidence: float | None,
     assert confidence_text(ended(confidence=confidence, status=status)) == shown
 
 
+NOT_COMPARED = "no two answers can be compared without knowing what they mean"
+
+
 @pytest.mark.parametrize(
     ("stop_on", "confidence", "agreement", "shown"),
     [
         ("agreement", 0.6, 1.0, "the threshold of 0.80 was reached by the agreement, 1.00"),
-        ("agreement", 0.9, None, "was not reached by the agreement, unknown"),
+        ("agreement", 0.9, None, f"was not reached by the agreement, unknown, because {NOT_COMPARED}"),
         ("both", 0.9, 0.5, "was not reached by the confidence and the agreement, 0.50"),
         ("both", 0.9, 0.8, "was reached by the confidence and the agreement, 0.80"),
     ],
@@ -318,7 +321,8 @@ def test_the_transcript_names_each_measure_and_leaves_out_what_was_not_measured(
         "- agreement within a model: 1.00\n- agreement across models: 0.50\n- the members' stated confidence: 0.70\n"
         f"{order}: the same"
     )
-    assert "Measured" not in transcript(judged_run(Verdict(synthesis="x"), Measures()))
+    unknown = section(transcript(judged_run(Verdict(synthesis="x"), Measures())), "### Measured")
+    assert unknown == f"- agreement: unknown, because {NOT_COMPARED}"
 
 
 def test_a_long_quotation_is_cut_on_its_line() -> None:

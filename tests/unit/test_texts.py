@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from importlib import resources
 from string import Template
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -11,13 +12,15 @@ from hypothesis import strategies as st
 
 from consortium_mcp.records import Turn
 from consortium_mcp.text import templates as texts
-from consortium_mcp.text.templates import clip, fill, load_template
-from tests.scripted import ScriptedCalls, last_state, new_run, panel, verdict_text
+from consortium_mcp.text.templates import SHORT_TEXTS, clip, fill, load_template
+from tests.scripted import ScriptedCalls, last_state, new_run, panel, verdict_text, verdicts
 
 pytestmark = pytest.mark.anyio
 
 FOLDER = resources.files("consortium_mcp") / "templates"
-NAMES = sorted(file.name.removesuffix(".txt") for file in FOLDER.iterdir())
+NAMES = sorted(file.name.removesuffix(".txt") for file in FOLDER.iterdir() if file.name.endswith(".txt"))
+SHORT_NAMES = sorted(file.name.removesuffix(".txt") for file in (FOLDER / SHORT_TEXTS).iterdir())
+TEXTS = [(name, short) for short, names in ((False, NAMES), (True, SHORT_NAMES)) for name in names]
 
 HOSTILE = "{prompt} {0} {} {{x}} $prompt ${mark} $$ $1 %s %(x)s \\1 \\g<0> {synthesis!r:>{9}}"
 
@@ -33,30 +36,44 @@ def a_template(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPat
     load_template.cache_clear()
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_B18_every_template_file_loads_and_has_only_named_placeholders(name: str) -> None:
-    template = load_template(name)
+@pytest.mark.parametrize(("name", "short"), TEXTS)
+def test_B18_every_template_file_loads_and_has_only_named_placeholders(name: str, short: bool) -> None:
+    template = load_template(name, short)
     assert template.is_valid() and template.substitute(dict.fromkeys(template.get_identifiers(), "x"))
 
 
-async def test_every_template_of_a_question_is_filled_by_the_code(monkeypatch: pytest.MonkeyPatch) -> None:
-    used: set[str] = set()
+@pytest.mark.parametrize("short", [False, True])
+async def test_every_template_of_a_question_is_filled_by_the_code(monkeypatch: pytest.MonkeyPatch, short: bool) -> None:
+    used: set[tuple[str, bool]] = set()
     real = load_template.__wrapped__
 
-    def load(name: str) -> Template:
-        used.add(name)
-        return real(name)
+    def load(name: str, short: bool = False) -> Template:
+        used.add((name, short))
+        return real(name, short)
 
     monkeypatch.setattr(texts, "load_template", load)
+    models: dict[str, Any] = {"short_text_models": {"a", "b", "judge"} if short else set()}
     for rules in ({}, {"judging_method": "pick"}, {"judging_method": "rank"}, {"strategy": "debate"}):
-        run = new_run(consortium=panel(system_prompt=None, max_iterations=2, **rules))
+        run = new_run(consortium=panel(system_prompt=None, max_iterations=2, **rules), **models)
         for reads_schema in (True, False):
             await last_state(run, ScriptedCalls(arbiter=verdict_text(confidence=0.1)), reads_schema)
     await last_state(run, ScriptedCalls(arbiter="no verdict"))
-    await last_state(new_run(output_schema={"type": "object"}), ScriptedCalls())
-    assert sorted(used) == [
-        name for name in NAMES if not name.startswith("prompt_")
-    ]  # tests/doors/test_prompts.py fills those
+    await last_state(new_run(consortium=panel(system_prompt="Be brief."), **models), ScriptedCalls())
+    if not short:
+        await last_state(new_run(output_schema={"type": "object"}), ScriptedCalls())
+    assert {one for one in used & set(TEXTS) if one[1] == short} == {
+        (name, of) for name, of in TEXTS if of == short and not name.startswith("prompt_")
+    }  # tests/doors/test_prompts.py fills those
+
+
+async def test_the_short_texts_reach_the_models_that_need_them_alone() -> None:
+    call = ScriptedCalls(verdicts(verdict_text(confidence=0.1), verdict_text()))
+    await last_state(new_run(consortium=panel(max_iterations=2), short_text_models={"b"}), call)
+    requests: dict[str, str] = {spec.call_id: (spec.system or "").rpartition("\n\n")[2] for spec in call.asked}
+    forms = {name: fill("member_form", short).rpartition("\n\n")[2] for name, short in (("a", False), ("b", True))}
+    assert [requests[f"i{number}/m{place}"] for number in (1, 2) for place in (1, 2)] == [forms["a"], forms["b"]] * 2
+    assert ["Improve on it" in call.question(f"i2/m{place}").prompt for place in (1, 2)] == [False, True]
+    assert ["How to judge" in call.question(f"i{number}/arbiter").prompt for number in (1, 2)] == [True, True]
 
 
 @pytest.mark.parametrize("reads_schema", [True, False])
@@ -80,16 +97,14 @@ async def test_B14_braces_and_dollars_of_people_and_models_survive_every_questio
 @given(st.text(max_size=40), st.text(max_size=40))
 @settings(max_examples=60, deadline=None)
 def test_B14_a_value_is_never_read_for_placeholders(synthesis: str, dissent: str) -> None:
-    filled = fill(
-        "refine", prompt="$synthesis", synthesis=synthesis, dissent=dissent, confidence="$x", refinement_areas="${"
-    )
-    assert filled.startswith("$synthesis\n") and filled.endswith(dissent) and synthesis in filled
+    filled = fill("refine", prompt="$synthesis", source=synthesis, mark="${", confidence="$x", quoted=dissent)
+    assert filled.startswith("$synthesis\n") and synthesis in filled and dissent in filled
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if load_template(name).get_identifiers()])
-def test_B14_a_missing_placeholder_raises(name: str) -> None:
+@pytest.mark.parametrize(("name", "short"), [text for text in TEXTS if load_template(*text).get_identifiers()])
+def test_B14_a_missing_placeholder_raises(name: str, short: bool) -> None:
     with pytest.raises(KeyError):
-        fill(name)
+        fill(name, short)
 
 
 @pytest.mark.parametrize("content", ["", " \n\t\n"])

@@ -54,7 +54,8 @@ def origin_of(run: Run, iteration: Iteration, call_id: CallId) -> Origin:
     said = [response.text or "" for response in iteration.responses if response.ok]
     said += [part for one in run.iterations if one.verdict for part in (one.verdict.synthesis, one.verdict.dissent)]
     asked = [run.prompt, *(turn.text for turn in run.history), run.consortium.system_prompt or ""]
-    asked += [load_template(f"{form}_tags").template for form in FORMS]
+    asked += [text for member in run.consortium.members for text in (member.system_prompt, member.role) if text]
+    asked += [load_template(f"{form}_tags", short).template for form in FORMS for short in (False, True)]
     return Origin(verdict_mark(run, call_id), _all_unquoted(asked), _all_unquoted(said))
 
 

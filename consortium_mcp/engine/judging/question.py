@@ -5,18 +5,15 @@ import random
 from collections.abc import Sequence
 from typing import Any
 
+from consortium_mcp.engine.quoting import cut_to, fenced, limit_of, unmarked
 from consortium_mcp.records import CallId, CallSpec, Iteration, MemberResponse, Run
-from consortium_mcp.text.templates import clip, fill
+from consortium_mcp.records.consortium import Member, alternatives, instances
+from consortium_mcp.records.roles import role_text
+from consortium_mcp.text.templates import fill
 from consortium_mcp.text.thinking import outside_thinking
 
-EARLIER_LIMIT = 6_000
-"""Characters of all that the arbiter sees of earlier iterations."""
-
-REPAIR_LIMIT = 12_000
-"""Characters of an unreadable reply that the arbiter is shown when it is asked once more."""
-
-REMINDER_LIMIT = 400
-"""Characters of the prompt that stand again at the end of the question, where small models look."""
+_INDEPENDENT = "Each model wrote its response without seeing the others."
+_INFLUENCED = "The models may have seen answers of earlier iterations, so that they agree says less."
 
 
 def shown_order(seed: int, number: int, responses: Sequence[MemberResponse]) -> tuple[int, ...]:
@@ -42,6 +39,14 @@ def question(
         schema: what the reply must follow; None asks for tags.
         call: `role` (the end of the call id), `model`, and `label`.
     """
+    short = run.gets_short_texts(call["model"])
+    quoted = [
+        *_conversation(run, short),
+        fenced("prompt", run.prompt, run),
+        *_instructions(run, iteration, shown, short),
+        *_responses(run, iteration, shown, short),
+        *_earlier(run, short),
+    ]
     call_id = CallId.of(iteration.number, call["role"])
     mark = verdict_mark(run, call_id)
     return CallSpec(
@@ -51,17 +56,12 @@ def question(
         model=call["model"],
         prompt=fill(
             "arbiter",
+            short,
             mark=run.fence_token,
-            prompt=_unmarked(run.prompt, run),
-            instructions=_instructions(run),
-            responses="\n".join(
-                _fenced(f"response {name}", outside_thinking(iteration.responses[place].text or ""), run)
-                for name, place in enumerate(shown, start=1)
-            ),
-            earlier=_earlier(run),
-            form=_form(run, form, schema is not None, mark),
+            seen=_INFLUENCED if run.iterations else _INDEPENDENT,
+            quoted="\n".join(text for text in quoted if text),
+            form=_form(form, schema is not None, short, mark),
         ),
-        history=run.history,
         output_schema=schema and _marked(schema, mark),
     )
 
@@ -69,20 +69,21 @@ def question(
 def repair(run: Run, asked: CallSpec, form: str, reply: str, problem: str) -> CallSpec:
     """The same model asked once more, for the form alone."""
     mark = verdict_mark(run, asked.call_id)
+    short = run.gets_short_texts(asked.model)
+    (reply,) = cut_to(limit_of(short), [(outside_thinking(reply) or reply).replace(mark, "[mark]")])
     prompt = fill(
         "arbiter_repair",
-        problem=_unmarked(problem, run),
+        short,
+        problem=unmarked(problem, run),
         mark=run.fence_token,
-        prompt=_unmarked(clip(run.prompt, REPAIR_LIMIT), run),
-        reply=_unmarked(clip(outside_thinking(reply) or reply, REPAIR_LIMIT).replace(mark, "[mark]"), run),
-        form=_form(run, form, asked.output_schema is not None, mark),
+        quoted="\n".join([fenced("prompt", run.prompt, run), fenced("verdict", reply, run)]),
+        form=_form(form, asked.output_schema is not None, short, mark),
     )
-    return asked.model_copy(update={"call_id": asked.call_id.then("repair1"), "prompt": prompt, "history": ()})
+    return asked.model_copy(update={"call_id": asked.call_id.then("repair1"), "prompt": prompt})
 
 
-def _form(run: Run, form: str, reads_schema: bool, mark: str) -> str:
-    prompt = _unmarked(clip(run.prompt, REMINDER_LIMIT), run)
-    return fill(f"{form}_json" if reads_schema else f"{form}_tags", prompt=prompt, verdict_mark=mark)
+def _form(form: str, reads_schema: bool, short: bool, mark: str) -> str:
+    return fill(f"{form}_json" if reads_schema else f"{form}_tags", short, verdict_mark=mark)
 
 
 def _marked(schema: dict[str, Any], mark: str) -> dict[str, Any]:
@@ -91,32 +92,57 @@ def _marked(schema: dict[str, Any], mark: str) -> dict[str, Any]:
     return {**schema, "properties": properties, "required": ["mark", *schema["required"]]}
 
 
-def _instructions(run: Run) -> str:
+def _conversation(run: Run, short: bool) -> list[str]:
+    """The turns before the prompt, the oldest first."""
+    shown = cut_to(limit_of(short), [turn.text for turn in run.history])
+    said = [f"{turn.role}: {text}" for turn, text in zip(run.history, shown, strict=True)]
+    return [fenced("conversation before the prompt", "\n\n".join(said), run)]
+
+
+def _instructions(run: Run, iteration: Iteration, shown: Sequence[int], short: bool) -> list[str]:
+    """The user's instructions for the form of the answer, and what single responses were asked to be."""
     system = run.consortium.system_prompt
-    return _fenced("instructions that the models were given", system, run) if system else ""
+    texts = [fill("instructions", short), fenced("user's instructions", system, run)] if system else []
+    if short:
+        return texts
+    told = _told(run, iteration)
+    for name, place in enumerate(shown, start=1):
+        member = told.get(iteration.responses[place].label)
+        said = [member.system_prompt, member.role and role_text(member.role)] if member else []
+        texts.append(fenced(f"what response {name} was told", "\n\n".join(filter(None, said)), run))
+    return texts
 
 
-def _earlier(run: Run) -> str:
-    """What is left of earlier iterations: their syntheses and open points, in a space that does not grow."""
-    if not run.iterations:
+def _told(run: Run, iteration: Iteration) -> dict[str, Member]:
+    """The member behind each label; empty in a replay that left instances out, where labels mean other members."""
+    members = {f"{alternatives(member.model)[0]}#{number}": member for member, number in instances(run.consortium)}
+    first = (*run.iterations, iteration)[0]
+    return members if [one.label for one in first.responses] == list(members) else {}
+
+
+def _responses(run: Run, iteration: Iteration, shown: Sequence[int], short: bool) -> list[str]:
+    texts = cut_to(limit_of(short), [outside_thinking(iteration.responses[place].text or "") for place in shown])
+    return [fenced(f"response {number}", text, run) for number, text in enumerate(texts, start=1)]
+
+
+def _earlier(run: Run, short: bool) -> list[str]:
+    """The answers of earlier iterations, each with its confidence, its dissent and its open points."""
+    judged = [iteration for iteration in run.iterations if iteration.verdict]
+    shown = cut_to(limit_of(short), [_judged(iteration) for iteration in judged])
+    return [
+        fenced(f"answer after iteration {iteration.number}", text, run)
+        for iteration, text in zip(judged, shown, strict=True)
+    ]
+
+
+def _judged(iteration: Iteration) -> str:
+    verdict = iteration.verdict
+    if verdict is None:
         return ""
-    share = EARLIER_LIMIT // len(run.iterations)
-    lines = []
-    for iteration in run.iterations:
-        verdict = iteration.verdict
-        if verdict is None:
-            continue
-        confidence = "unknown" if verdict.confidence is None else f"{verdict.confidence:.2f}"
-        open_points = "; ".join(verdict.refinement_areas)
-        text = f"confidence {confidence}\nopen: {open_points}\n{verdict.synthesis}"
-        lines.append(_fenced(f"your synthesis in iteration {iteration.number}", clip(text, share), run))
-    return "\n".join(lines)
-
-
-def _fenced(name: str, text: str, run: Run) -> str:
-    return f"--- {name} {run.fence_token} ---\n{_unmarked(text, run)}\n--- end of {name} {run.fence_token} ---"
-
-
-def _unmarked(text: str, run: Run) -> str:
-    """The text without this run's mark: nobody can know it, so only chance or a leak could bring it there."""
-    return text.replace(run.fence_token, "[mark]")
+    confidence = "unknown" if verdict.confidence is None else f"{verdict.confidence:.2f}"
+    parts = {
+        "Confidence in it": confidence,
+        "Dissent": verdict.dissent,
+        "Open points": "; ".join(verdict.refinement_areas),
+    }
+    return "\n".join([verdict.synthesis, *(f"{name}: {text}" for name, text in parts.items() if text)])

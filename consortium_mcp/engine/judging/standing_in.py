@@ -6,6 +6,9 @@ from consortium_mcp.records.consortium import OWN_ANSWER, alternatives
 from consortium_mcp.text.answers import NOT_COMPARABLE, SAME, Answer, compare_answers, final_answer
 from consortium_mcp.text.refusals import is_refusal
 
+LONGEST_REFUSAL = 600
+"""Characters of a text that does no more than decline."""
+
 MOST_COMPARED = 30
 """With how many others a response is compared: more would cost more than they say."""
 
@@ -46,7 +49,7 @@ def _agreement(one: Answer, other: Answer) -> float:
 def refuses(text: str, iteration: Iteration) -> bool:
     """Whether a text that should judge declines to, though most members have answered."""
     usable = [one for one in iteration.responses if one.ok]
-    return is_refusal(text) and 2 * sum(_refuses(one) for one in usable) < len(usable)
+    return len(text) <= LONGEST_REFUSAL and is_refusal(text) and 2 * sum(_refuses(one) for one in usable) < len(usable)
 
 
 def _refuses(response: MemberResponse) -> bool:

@@ -1,40 +1,42 @@
 """`vote`: the responses are grouped by their final answer, and the largest group wins; no arbiter is needed."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import combinations
 
 from consortium_mcp.engine.judging.asking import ReadsSchema
 from consortium_mcp.engine.members import CallModel
 from consortium_mcp.errors import ModelUnavailableError
 from consortium_mcp.models.embeddings import cosine, embed
-from consortium_mcp.records import CallResult, Iteration, Run, Verdict, Votes
-from consortium_mcp.text.comparing import final_answer, may_mean_the_same, same_answer
+from consortium_mcp.records import CallResult, Iteration, MemberResponse, Run, Verdict, Votes
+from consortium_mcp.text.answers import SAME, Answer, compare_answers, final_answer, may_mean_the_same
 from consortium_mcp.text.confidence_line import without_confidence
+from consortium_mcp.text.refusals import is_refusal
+from consortium_mcp.text.thinking import strip_thinking
 
 SAME_MEANING = 0.9
 """From which cosine of their vectors two answers mean the same: what is merely about the same thing stays below it."""
+
+_SHOWN_CHARACTERS = 200
+"""How much of an answer is shown beside its votes."""
 
 
 async def judge_by_vote(run: Run, iteration: Iteration, call: CallModel, reads_schema: ReadsSchema) -> Iteration:
     """The answer of the largest group; of equal groups the one whose first response was declared first.
 
-    The confidence is the group's share of the votes, those that nobody waited for counted against it.
+    The confidence is the group's share of all that were asked: failures, refusals and late responses lower it.
     """
     usable = [iteration.responses[place] for place in sorted(iteration.shown_order)]
-    groups = count_votes([(one.response_id, final_answer(one.text or "")) for one in usable])
+    answers = votes_cast([(one.response_id, one.text or "") for one in usable])
+    groups = count_votes(answers)
     if not groups:
         return iteration.model_copy(update={"arbiter_error": "no response holds an answer that could be counted"})
-    groups, problem = await _joined_by_meaning(groups, run.consortium.embedding_model)
-    largest = groups[0]
-    cast = sum(len(group.response_ids) for group in groups)
-    kind = "majority" if 2 * len(largest.response_ids) > cast else "plurality"
-    others = [f"{len(group.response_ids)} for {group.answer!r}" for group in groups[1:]]
-    chosen = next(one for one in usable if one.response_id == largest.response_ids[0])
+    groups, problem = await _joined_by_meaning(groups, answers, run.consortium.embedding_model)
+    chosen = next(one for one in usable if one.response_id == groups[0].response_ids[0])
     verdict = Verdict(
-        synthesis=without_confidence(chosen.text or ""),
-        confidence=len(largest.response_ids) / (cast + sum(one.late for one in iteration.responses)),
-        analysis=f"{kind.capitalize()}: {len(largest.response_ids)} of {cast} votes, a margin of {margin(groups)}.",
-        dissent="; ".join(others),
+        synthesis=without_confidence(strip_thinking(chosen.text or "")),
+        confidence=len(groups[0].response_ids) / len(iteration.responses),
+        analysis=_analysis(groups, iteration.responses),
+        dissent=_dissent(groups),
         problem=problem,
         chosen=chosen.response_id,
         votes=tuple(groups),
@@ -42,53 +44,89 @@ async def judge_by_vote(run: Run, iteration: Iteration, call: CallModel, reads_s
     return iteration.model_copy(update={"verdict": verdict})
 
 
-def count_votes(answers: list[tuple[str, str]]) -> list[Votes]:
-    """The groups of answers of which each equals each other or nearly so, the largest first, then as they began.
+def votes_cast(responses: Sequence[tuple[str, str]]) -> dict[str, Answer]:
+    """The final answers of responses, by response id, as declared; a refusal or an empty text casts no vote.
 
     Args:
-        answers: (response id, final answer), as declared; an empty answer is no vote.
+        responses: (response id, text) of each.
     """
-    groups: list[tuple[dict[str, None], list[str]]] = []
-    for response_id, answer in answers:
-        if not answer:
-            continue
-        known = next((group for group in groups if all(same_answer(one, answer) for one in group[0])), None)
+    answers = {response_id: final_answer(text) for response_id, text in responses if not is_refusal(text)}
+    return {response_id: answer for response_id, answer in answers.items() if answer.kind != "none"}
+
+
+def count_votes(answers: Mapping[str, Answer]) -> list[Votes]:
+    """The groups of answers of which each is the same as each other, the largest first, then as they began.
+
+    Answers that are not comparable are no votes for each other.
+
+    Args:
+        answers: the final answers by response id, as declared.
+    """
+    groups: list[tuple[list[Answer], list[str]]] = []
+    for response_id, answer in answers.items():
+        known = next((group for group in groups if all(compare_answers(one, answer) == SAME for one in group[0])), None)
         if known is None:
-            known = ({}, [])
+            known = ([], [])
             groups.append(known)
-        known[0].setdefault(answer)
+        if answer not in known[0]:
+            known[0].append(answer)
         known[1].append(response_id)
     ordered = sorted(groups, key=lambda group: -len(group[1]))
-    return [Votes(answer=next(iter(wordings)), response_ids=tuple(members)) for wordings, members in ordered]
+    return [Votes(answer=_shown(wordings[0]), response_ids=tuple(members)) for wordings, members in ordered]
 
 
-async def _joined_by_meaning(groups: list[Votes], embedding_model: str | None) -> tuple[list[Votes], str | None]:
+def _shown(answer: Answer) -> str:
+    return answer.text if len(answer.text) <= _SHOWN_CHARACTERS else f"{answer.text[:_SHOWN_CHARACTERS]} …"
+
+
+def _analysis(groups: Sequence[Votes], responses: Sequence[MemberResponse]) -> str:
+    """Who won by how much, whether it is a tie, and how many of those asked cast no vote."""
+    sizes = [len(group.response_ids) for group in groups]
+    cast, largest, tied = sum(sizes), sizes[0], sizes.count(sizes[0])
+    if tied > 1:
+        sentences = [f"Tie: {tied} answers have {largest} of {cast} votes each; the first one is shown."]
+    else:
+        kind = "Majority" if 2 * largest > cast else "Plurality"
+        sentences = [f"{kind}: {largest} of {cast} votes, a margin of {margin(groups)}."]
+    if silent := len(responses) - cast:
+        sentences.append(f"{silent} of {len(responses)} cast no vote.")
+    return " ".join(sentences)
+
+
+def _dissent(groups: Sequence[Votes]) -> str:
+    largest = len(groups[0].response_ids)
+    others = [(len(group.response_ids), group.answer) for group in groups[1:]]
+    return "; ".join(f"{votes} for {answer!r}{' (a tie)' if votes == largest else ''}" for votes, answer in others)
+
+
+async def _joined_by_meaning(
+    groups: list[Votes], answers: Mapping[str, Answer], embedding_model: str | None
+) -> tuple[list[Votes], str | None]:
     """The groups, those of one meaning as one, the largest first; and why that could not be seen, None where it could.
 
     A group joins the largest one before it whose answer means the same.
     """
-    if embedding_model is None or not any(
-        may_mean_the_same(one.answer, other.answer) for one, other in combinations(groups, 2)
-    ):
+    first = [answers[group.response_ids[0]] for group in groups]
+    if embedding_model is None or not any(may_mean_the_same(*pair) for pair in combinations(first, 2)):
         return groups, None
     try:
-        vectors = await embed(embedding_model, [group.answer for group in groups])
+        vectors = await embed(embedding_model, [answer.text for answer in first])
     except ModelUnavailableError as error:
         return groups, f"the embedding model {embedding_model} failed ({error}), so answers are compared by wording"
-    joined: list[tuple[Votes, list[float]]] = []
-    for group, vector in zip(groups, vectors, strict=True):
-        place = next((at for at, known in enumerate(joined) if _means_the_same(*known, group, vector)), None)
+    joined: list[tuple[Votes, Answer, list[float]]] = []
+    for group, answer, vector in zip(groups, first, vectors, strict=True):
+        place = next((at for at, known in enumerate(joined) if _means_the_same(*known[1:], answer, vector)), None)
         if place is None:
-            joined.append((group, vector))
+            joined.append((group, answer, vector))
         else:
-            known, known_vector = joined[place]
+            known, known_answer, known_vector = joined[place]
             ids = (*known.response_ids, *group.response_ids)
-            joined[place] = (known.model_copy(update={"response_ids": ids}), known_vector)
-    return sorted((group for group, _ in joined), key=lambda group: -len(group.response_ids)), None
+            joined[place] = (known.model_copy(update={"response_ids": ids}), known_answer, known_vector)
+    return sorted((group for group, _, _ in joined), key=lambda group: -len(group.response_ids)), None
 
 
-def _means_the_same(one: Votes, its_vector: list[float], other: Votes, other_vector: list[float]) -> bool:
-    return may_mean_the_same(one.answer, other.answer) and cosine(its_vector, other_vector) >= SAME_MEANING
+def _means_the_same(one: Answer, its_vector: list[float], other: Answer, other_vector: list[float]) -> bool:
+    return may_mean_the_same(one, other) and cosine(its_vector, other_vector) >= SAME_MEANING
 
 
 def margin(groups: Sequence[Votes]) -> int:
@@ -102,12 +140,11 @@ def is_decided(run: Run, results: Collection[CallResult], asked: int) -> bool:
     out = asked - len(results)
     if out >= len(results) or run.consortium.embedding_model:  # by their meaning groups can still become one
         return False
-    groups = count_votes([(str(place), final_answer(one.text or "")) for place, one in enumerate(results) if one.ok])
+    groups = count_votes(votes_cast([(str(place), one.text or "") for place, one in enumerate(results) if one.ok]))
     if not groups:
         return False
     largest = len(groups[0].response_ids)
-    cast = sum(len(group.response_ids) for group in groups)
-    return margin(groups) > out and _is_settled(run, largest / (cast + out), (largest + out) / (cast + out))
+    return margin(groups) > out and _is_settled(run, largest / asked, (largest + out) / asked)
 
 
 def _is_settled(run: Run, least: float, most: float) -> bool:

@@ -36,6 +36,9 @@ class _Shared:
     can_stream = True
     supports_schema = True
 
+    needs_short_texts = True
+    """A model of this size follows a few short sentences; longer instructions confuse it."""
+
     max_parallel_calls = SLOTS
     """How many prompts it answers at once; further ones wait."""
 

@@ -1,6 +1,6 @@
 """Answers of responses: found, read as what they are, and compared."""
 
-from consortium_mcp.text.answers.comparison import Answer, compare, compare_answers, final_answer
+from consortium_mcp.text.answers.comparison import Answer, compare, compare_answers, final_answer, may_mean_the_same
 from consortium_mcp.text.answers.verdicts import DIFFERENT, NOT_COMPARABLE, SAME, Comparison
 
 __all__ = [
@@ -12,4 +12,5 @@ __all__ = [
     "compare",
     "compare_answers",
     "final_answer",
+    "may_mean_the_same",
 ]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from consortium_mcp.text.answers.choices import Option
 from consortium_mcp.text.answers.code import Code, compare_code
 from consortium_mcp.text.answers.dates import Date, compare_dates, compare_times
-from consortium_mcp.text.answers.finding import ANSWER_CHARACTERS, found_in
+from consortium_mcp.text.answers.finding import ANSWER_CHARACTERS, SEARCHED_CHARACTERS, found_in
 from consortium_mcp.text.answers.plain import plain
 from consortium_mcp.text.answers.quantities import Quantity, compare_quantities
 from consortium_mcp.text.answers.reading import Kind, Reading, Sequenced, code_reading, readings_of
@@ -18,12 +18,20 @@ from consortium_mcp.text.answers.verdicts import (
     equal_or_different,
     together,
 )
-from consortium_mcp.text.answers.wording import compare_wording, contradicts, names_agree, words_of
+from consortium_mcp.text.answers.wording import compare_wording, contradicts, limits_of, names_agree, words_of
+
+LONGEST_BESIDE_CODE = 60
+"""Of how many words the text beside code may be, for the code to be the answer."""
 
 LONGEST_UNMARKED = 20
 """Of how many words a text may be to be read as an answer where nothing marks it as one."""
 
-_SHOWN_CHARACTERS = 200
+
+UNMARKED_CHARACTERS = 400
+"""Of how many characters it may be."""
+
+_SHORTEST_REPHRASED = 12
+"""How many characters an answer needs to be another one in other words."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +39,7 @@ class Answer:
     """What a response comes to."""
 
     text: str
-    """The answer as it is written, on one line; shortened where it is long."""
+    """The answer as it is written, on one line; no longer than is read of it."""
 
     kind: Kind
     """What it is."""
@@ -57,12 +65,16 @@ def final_answer(text: str) -> Answer:
     """
     found = found_in(text)
     words = words_of(found.beside) + tuple(f"{name}{source}" for name, source in found.blocks)
-    if found.blocks and (found.is_marked or len(words) <= 60 + len(found.blocks)):
+    if len(text) > SEARCHED_CHARACTERS:
+        words = (" ".join(text.casefold().split()),)
+    if found.blocks and (found.is_marked or _length(found.beside) <= LONGEST_BESIDE_CODE):
         readings = code_reading(found.blocks, found.beside)
         return _answer(found.blocks[0][1], found.is_marked, readings, words)
     if not found.is_marked and (_length(found.beside) > LONGEST_UNMARKED or found.blocks):
-        return Answer(_shown(found.beside), "prose", words, False, (), words)
-    content = found.text[:ANSWER_CHARACTERS]
+        return Answer(_on_one_line(found.beside), "prose", words, False, (), words)
+    content = found.text
+    if len(content) > (ANSWER_CHARACTERS if found.is_marked else UNMARKED_CHARACTERS):
+        return Answer(_on_one_line(content), "prose", words, found.is_marked, (), words)
     if not content.strip():
         return Answer("", "none", None, False, (), words)
     return _answer(content, found.is_marked, readings_of(content, is_marked=found.is_marked), words)
@@ -76,12 +88,11 @@ def _length(text: str) -> int:
 def _answer(text: str, is_marked: bool, readings: tuple[Reading, ...], words: tuple[str, ...]) -> Answer:
     first = readings[0] if readings else Reading("text", text)
     value = words_of(first.value) if first.kind == "text" and isinstance(first.value, str) else first.value
-    return Answer(_shown(plain(text) or text), first.kind, value, is_marked, readings, words)
+    return Answer(_on_one_line(plain(text) or text), first.kind, value, is_marked, readings, words)
 
 
-def _shown(text: str) -> str:
-    text = " ".join(text.split())
-    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[: _SHOWN_CHARACTERS - 1]}…"
+def _on_one_line(text: str) -> str:
+    return " ".join(text[:ANSWER_CHARACTERS].split())
 
 
 def compare(one: str, other: str) -> Comparison:
@@ -98,10 +109,19 @@ def compare_answers(one: Answer, other: Answer) -> Comparison:
     """
     if one.kind == "none" or other.kind == "none":
         return NOT_COMPARABLE
+    if one == other:
+        return SAME
     result: Comparison = NOT_COMPARABLE
     if "prose" not in (one.kind, other.kind):
         result = _compare_readings(one.readings, other.readings, are_marked=one.is_marked and other.is_marked)
     return SAME if result == NOT_COMPARABLE and one.words == other.words else result
+
+
+def may_mean_the_same(one: Answer, other: Answer) -> bool:
+    """Whether two texts can be one answer in other words: they have the same numbers, negations and bounds."""
+    if min(len(one.text), len(other.text)) < _SHORTEST_REPHRASED or not {one.kind, other.kind} <= {"text", "prose"}:
+        return False
+    return limits_of(one.text) == limits_of(other.text) and not contradicts(one.text, other.text)
 
 
 def _compare_readings(one: tuple[Reading, ...], other: tuple[Reading, ...], *, are_marked: bool = True) -> Comparison:

@@ -52,7 +52,7 @@ class Found:
 def found_in(response: str) -> Found:
     """Where a response gives its answer; the last one that is marked, where several are."""
     response = without_confidence(strip_thinking(response)[-SEARCHED_CHARACTERS:])
-    lines = _without_pleasantries(_lines(response))
+    lines = _without_pleasantries(lines_of(response))
     beside = "\n".join(line.text for line in lines if line.language is None and line.text)
     marked = _marked(lines, beside)
     if marked is not None:
@@ -64,7 +64,7 @@ def found_in(response: str) -> Found:
     return Found(last or beside, last is not None, (), beside)
 
 
-def _lines(text: str) -> list[Line]:
+def lines_of(text: str) -> list[Line]:
     """The lines, and each fenced block as one; a fence that is never closed reaches to the end."""
     lines: list[Line] = []
     block: list[str] = []
@@ -134,7 +134,7 @@ def _tagged(text: str) -> str | None:
 
 
 def _boxed(line: str) -> str:
-    """What the boxes of a line hold, the boxes of several answers as a list."""
+    """What the last box of a line holds; with the boxes before it as a list, where only separators stand between."""
     held: list[str] = []
     position = line.find(_BOXED)
     while position >= 0 and len(held) < 20:
@@ -149,6 +149,8 @@ def _boxed(line: str) -> str:
                 break
         held.append(line[start + 1 : end - 1 if depth == 0 else end])
         position = line.find(_BOXED, end)
+        if position >= 0 and line[end:position].strip(" ,;$&").lower() not in ("", "and", "or"):
+            held.clear()
     return ", ".join(held)
 
 

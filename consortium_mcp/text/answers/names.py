@@ -5,6 +5,7 @@ They are Unicode's locale data (CLDR), which babel holds; it is read at the firs
 
 from collections.abc import Iterator
 from functools import cache
+from threading import Lock
 
 from consortium_mcp._util.lazy import babel
 
@@ -64,10 +65,19 @@ def _named_in(locale: "babel.Locale") -> Iterator[tuple[str, str]]:
             yield zone.rpartition("/")[2].replace("_", " "), f"city {zone.rpartition('/')[2]}"
 
 
+_loading = Lock()
+
+
 def load_names() -> None:
     """Read the locale data, which takes a tenth of a second, before the first comparison needs them."""
-    _known()
-    months()
+    with _loading:
+        _known()
+        months()
+
+
+def names_are_loaded() -> bool:
+    """Whether the locale data were read."""
+    return _known.cache_info().currsize > 0 and months.cache_info().currsize > 0
 
 
 def meaning_of(name: str) -> str | None:

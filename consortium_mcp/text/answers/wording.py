@@ -14,6 +14,7 @@ _ARTICLES = frozenset("a an the".split())
 _NEGATIONS = frozenset(
     "not no never none nor neither without cannot nicht kein keine ne pas non нет не nie 不 没 niet".split()
 )
+_BOUNDS = frozenset("less more fewer under over below above least most < > ≤ ≥ ≠".split())
 _PREFIXES = ("un", "in", "im", "il", "ir", "non", "dis", "de", "a", "anti", "mis", "ab", "counter", "en", "ex", "re")
 _OPPOSITES = (
     "increase decrease|raise lower|rise fall|more less|more fewer|up down|left right|buy sell|"
@@ -107,6 +108,11 @@ def _without_accents(word: str) -> str:
 
 def _is_latin(text: str) -> bool:
     return all(letter < "\u0370" or not letter.isalpha() for letter in unicodedata.normalize("NFD", text))
+
+
+def limits_of(text: str) -> list[str]:
+    """The numbers, negations and bounds in a text, sorted: what turns a statement around or bounds it."""
+    return sorted(word for word in words_of(text) if word[0].isdigit() or word in _NEGATIONS or word in _BOUNDS)
 
 
 def names_agree(one: str, other: str) -> bool:

@@ -1,0 +1,112 @@
+"""What a provider rejects of a request is left out or renamed from then on, for as long as this process lives."""
+
+import json
+import logging
+import re
+import threading
+from typing import Any
+
+from consortium_mcp.models.catalogue import ModelEntry
+from consortium_mcp.models.reply_reader import watching
+from consortium_mcp.records import CallSpec
+
+logger = logging.getLogger(__name__)
+
+_REJECTED = re.compile(
+    r"unsupported|not (be )?(support|allow|permit|enabl|recogni|available)|does ?n.t support|unrecogni|unknown|"
+    r"unexpected|invalid|extra inputs|"
+    r"extra_forbidden|deprecated|must be verified|only the default|use '?max_completion",
+    re.IGNORECASE,
+)
+"""The words for it, one of which stands beside the name of what is rejected."""
+
+SYSTEM, SCHEMA, STREAM, USAGE, LONG_NAME = "system", "schema", "stream", "stream_options", "max_completion_tokens"
+"""What can be rejected beside llm's options; the last one is the new name of `max_tokens`."""
+
+_NAMED = {
+    USAGE: re.compile(r"stream_options|include_usage", re.IGNORECASE),
+    LONG_NAME: re.compile(r"max_tokens.*max_completion_tokens", re.IGNORECASE | re.DOTALL),
+    SYSTEM: re.compile(r"system (role|prompt|message|instruction)|developer (instruction|role)|role.{0,3}system|"
+                       r"roles must alternate", re.IGNORECASE),
+    SCHEMA: re.compile(r"response_format|json_schema|response_schema|structured output|json mode", re.IGNORECASE),
+    STREAM: re.compile(r"\bto stream\b|\bstream(ing)? (is |mode )?(not|un)|'stream'", re.IGNORECASE),
+}  # fmt: skip
+
+_SAID = {
+    USAGE: "stream_options is left out, so its tokens may stay unknown",
+    LONG_NAME: "max_tokens is sent as max_completion_tokens",
+    SYSTEM: "the system prompt is put in front of the prompt",
+    SCHEMA: "the schema is put into the prompt",
+    STREAM: "its replies are not streamed",
+}
+
+_learned: dict[tuple[str, str], tuple[str, ...]] = {}
+_learning = threading.Lock()
+
+
+def adaptations_of(entry: ModelEntry) -> tuple[str, ...]:
+    """The names of what the model's provider was found to reject."""
+    return _learned.get(_key(entry), ())
+
+
+def learn(entry: ModelEntry, spec: CallSpec, sentence: str) -> None:
+    """Remember what of a request was rejected, if the provider's sentence names something that was sent."""
+    name = _rejected_in(sentence, spec)
+    if name is None:
+        return
+    with _learning:
+        if name in adaptations_of(entry):
+            return
+        _learned[_key(entry)] = (*adaptations_of(entry), name)
+    logger.warning("%s: its provider rejects a part of the request; %s.", entry.model_id, _said(name))
+
+
+def adapted(entry: ModelEntry, spec: CallSpec) -> CallSpec:
+    """The question as the model's provider takes it."""
+    known = adaptations_of(entry)
+    if not known:
+        return spec
+    changes: dict[str, Any] = {"options": {name: value for name, value in spec.options.items() if name not in known}}
+    prompt = spec.prompt
+    if SYSTEM in known and spec.system:
+        prompt, changes["system"] = f"{spec.system}\n\n{prompt}", None
+    if SCHEMA in known and spec.output_schema is not None:
+        schema = json.dumps(spec.output_schema, ensure_ascii=False)
+        prompt += f"\n\nReply with one JSON object that follows this schema, and with nothing else:\n{schema}"
+        changes["output_schema"] = None
+    return spec.model_copy(update={**changes, "prompt": prompt})
+
+
+def note_of(entry: ModelEntry, spec: CallSpec) -> str | None:
+    """What the answer lacks because a provider rejects it, in one sentence; None where it lacks nothing."""
+    left_out = [name for name in adaptations_of(entry) if name in spec.options]
+    return f"Asked without {' and '.join(left_out)}, which its provider rejects." if left_out else None
+
+
+def adapted_parameters(parameters: dict[str, Any]) -> dict[str, Any]:
+    """The parameters of a chat completion, as the provider of the call that is under way takes them."""
+    watch = watching.get()
+    known = watch.adaptations if watch else ()
+    if USAGE in known:
+        parameters.pop("stream_options", None)
+    if LONG_NAME in known and "max_tokens" in parameters:
+        parameters[LONG_NAME] = parameters.pop("max_tokens")
+    return parameters
+
+
+def _rejected_in(sentence: str, spec: CallSpec) -> str | None:
+    if not _REJECTED.search(sentence):
+        return None
+    sent = {SYSTEM: bool(spec.system), SCHEMA: spec.output_schema is not None, LONG_NAME: "max_tokens" in spec.options}
+    for name, named in _NAMED.items():
+        if sent.get(name, True) and named.search(sentence):
+            return name
+    return next((name for name in spec.options if re.search(rf"\b{re.escape(name)}\b", sentence)), None)
+
+
+def _said(name: str) -> str:
+    return _SAID.get(name, f"{name} is left out")
+
+
+def _key(entry: ModelEntry) -> tuple[str, str]:
+    return entry.model_id, str(getattr(entry.model, "api_base", None))

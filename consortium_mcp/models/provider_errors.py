@@ -1,0 +1,161 @@
+"""What a provider says in an error, by its body and headers: status, codes, words, and how long to wait."""
+
+import math
+import re
+import time
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from consortium_mcp.models.reply_faults import words_of
+
+_TITLE = re.compile(r"<title[^>]*>\s*([^<]{1,100})", re.IGNORECASE)
+
+_EXCERPT = 300
+"""Characters that are shown of an error's body that is no JSON."""
+
+_AGAIN_IN = re.compile(
+    r"(?:try again|retry|available|wait|reset)\w*\s+(?:in|after|for)\s+(?:about\s+)?"
+    r"(?P<span>(?:\d+(?:\.\d+)?\s*(?:ms|milliseconds?|s|secs?|seconds?|m|mins?|minutes?|h|hours?)(?![a-z])\s*)+)",
+    re.IGNORECASE,
+)
+_TIME = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|milli|s|m|h)", re.IGNORECASE)
+_SECONDS = {"ms": 0.001, "milli": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+_RESETS = ("x-ratelimit-reset", "ratelimit-reset", "x-ratelimit-reset-requests", "x-ratelimit-reset-tokens")
+"""Headers that say when a limit is lifted; the last two belong to a limit of which another header says what is left."""
+
+
+def status_of(error: BaseException) -> int | None:
+    """The HTTP status; None where there is none."""
+    for holder in (error, getattr(error, "response", None)):
+        status = getattr(holder, "status_code", None)
+        if isinstance(status, int) and not isinstance(status, bool):
+            return status
+    # An error in the middle of a stream has its status only as a code.
+    return next((int(code) for code in codes_of(error) if re.fullmatch(r"[45]\d\d", code)), None)
+
+
+def codes_of(error: BaseException) -> Iterator[str]:
+    """The codes in an exception and its body, as lower-case words."""
+    own = vars(error)  # a property may be deprecated, and warn
+    yield from _codes(own.get("code"), own.get("type"), own.get("status"))
+    for part in _parts(getattr(error, "body", None)):
+        yield from _codes(*(part.get(name) for name in ("code", "type", "status", "reason")))
+
+
+def said_by(error: BaseException) -> str:
+    """What a provider says in its error, after its status; empty where the exception is none of a provider's."""
+    response = getattr(error, "response", None)
+    words = words_of(getattr(error, "body", None)) or _text_of(response)
+    status = getattr(error, "status_code", None) or getattr(response, "status_code", None)
+    if not isinstance(status, int):
+        return words or ""
+    words = _without_markup(words) if words else getattr(response, "reason_phrase", None)
+    return f"Error code: {status} - {words}" if isinstance(words, str) and words else f"Error code: {status}"
+
+
+def wait_of(error: BaseException) -> float | None:
+    """How many seconds a provider asks us to wait; None when it does not say."""
+    headers = getattr(getattr(error, "response", None), "headers", None)
+    waits = [_of_headers(headers) if headers is not None else None]
+    waits += [_span(part["retryDelay"]) for part in _parts(getattr(error, "body", None)) if "retryDelay" in part]
+    if (found := next((wait for wait in waits if wait is not None), None)) is not None:
+        return found
+    again = _AGAIN_IN.search(words_of(getattr(error, "body", None)) or "")
+    if again:
+        return _span(again["span"])
+    return _reset_of(headers) if headers is not None and status_of(error) == 429 else None
+
+
+def _of_headers(headers: Mapping[str, str]) -> float | None:
+    if (milliseconds := headers.get("retry-after-ms")) and (found := _number(milliseconds)) is not None:
+        return found / 1000
+    value = headers.get("retry-after")
+    return _after(value) if value else None
+
+
+def _after(retry_after: str) -> float | None:
+    """A Retry-After header as seconds from now: it says so many seconds, or a date; None where it says neither."""
+    try:
+        seconds = float(retry_after)
+    except ValueError:
+        try:
+            seconds = parsedate_to_datetime(retry_after).timestamp() - time.time()
+        except (ValueError, OverflowError):
+            return None
+    return max(0.0, seconds) if math.isfinite(seconds) else None
+
+
+def _reset_of(headers: Mapping[str, str]) -> float | None:
+    """When the limit that was reached is lifted, in seconds from now."""
+    waits = []
+    for name in _RESETS:
+        value, left = headers.get(name), headers.get(name.replace("reset", "remaining"))
+        if value and (left is None or _number(left) == 0):
+            waits.append(_moment(value))
+    return max((wait for wait in waits if wait is not None), default=None)
+
+
+def _moment(value: str) -> float | None:
+    """A time as seconds from now: a span, seconds, seconds or milliseconds since 1970, or a date."""
+    number = _number(value)
+    if number is None:
+        if (span := _span(value)) is not None:
+            return span
+        try:
+            return max(0.0, datetime.fromisoformat(value).timestamp() - time.time())
+        except (ValueError, OverflowError):
+            return None
+    if number > 1e12:
+        number /= 1000
+    return max(0.0, number - time.time()) if number > 1e9 else number
+
+
+def _span(text: Any) -> float | None:
+    """A span of time in seconds, as in `1m30s`, `2.5s` or `39600s`; None where it is none."""
+    times = _TIME.findall(text) if isinstance(text, str) else []
+    return sum(float(number) * _SECONDS[unit.lower()] for number, unit in times) if times else None
+
+
+def _number(text: str) -> float | None:
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) and number >= 0 else None
+
+
+def _parts(body: Any, depth: int = 0) -> Iterator[dict[str, Any]]:
+    """The objects in an error's body: itself, its `error`, and their details."""
+    if isinstance(body, dict) and depth < 7:
+        yield body
+        for name in ("error", "details", "metadata"):
+            yield from _parts(body.get(name), depth + 1)
+    elif isinstance(body, list) and depth < 7:
+        for one in body[:10]:
+            yield from _parts(one, depth + 1)
+
+
+def _codes(*values: object) -> Iterator[str]:
+    for value in values:
+        if isinstance(value, str | int) and not isinstance(value, bool):
+            yield str(value).lower()
+
+
+def _text_of(response: Any) -> str | None:
+    """The body of a response that was read; None where it was not, or is empty."""
+    try:
+        text = response.text
+    except Exception:  # of a client's, where the body was not read
+        return None
+    return text.strip() or None if isinstance(text, str) else None
+
+
+def _without_markup(words: str) -> str:
+    """What a web page says in its title; other texts, shortened."""
+    if words.lstrip().startswith("<"):
+        title = _TITLE.search(words)
+        return " ".join(title[1].split()) if title else "a web page"
+    return " ".join(words.split())[:_EXCERPT]

@@ -1,0 +1,42 @@
+"""Server-sent events out of the bytes that arrive, however those are cut."""
+
+from collections.abc import Iterable, Iterator
+
+
+class EventReader:
+    """Reads server-sent events as they arrive; it never raises.
+
+    See https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation.
+    It is more lenient in two points. Bytes that are no UTF-8 are replaced. The end of the stream ends an event.
+    """
+
+    def __init__(self) -> None:
+        self._rest: list[bytes] = []
+        """What has arrived of a line whose end has not: pieces, because a line may be long."""
+        self._data: list[bytes] = []
+        """The data lines of an event whose end has not arrived."""
+
+    def feed(self, chunk: bytes) -> Iterator[str]:
+        """The data of each event that is complete now, one by one."""
+        self._rest.append(chunk)
+        if b"\n" in chunk or b"\r" in chunk:
+            lines = b"".join(self._rest).splitlines(keepends=True)
+            # What ends in CR may go on with LF.
+            self._rest = [] if lines[-1].endswith(b"\n") else [lines.pop()]
+            yield from self._events(lines)
+
+    def end(self) -> Iterator[str]:
+        """The same where nothing more arrives."""
+        lines = b"".join(self._rest).splitlines(keepends=True)
+        self._rest = []
+        yield from self._events([*lines, b"\n"])
+
+    def _events(self, ended_lines: Iterable[bytes]) -> Iterator[str]:
+        for ended_line in ended_lines:
+            line = ended_line.rstrip(b"\r\n")
+            name, _, value = line.partition(b":")
+            if name == b"data":
+                self._data.append(value.removeprefix(b" "))
+            elif not line and self._data:
+                yield b"\n".join(self._data).decode("utf-8", "replace")
+                self._data = []

@@ -1,0 +1,87 @@
+"""What is wrong with a reply whose status says that nothing is; raised in both ways of streaming."""
+
+import re
+from typing import Any
+
+from consortium_mcp.records import ErrorKind
+
+_TITLE = re.compile(rb"<title[^>]*>\s*([^<]{1,100})", re.IGNORECASE)
+
+_EXCERPT = 80
+"""Characters that are shown of a reply that cannot be read."""
+
+
+class ReplyFault(Exception):
+    """Why a reply is no whole reply of a model.
+
+    Args:
+        message: one sentence.
+        kind: what it is; None where `body` tells it.
+        body: the error that the provider reported in the reply; None where it reported none.
+    """
+
+    def __init__(self, message: str, kind: ErrorKind | None = None, body: Any = None) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.body = body
+
+
+def broken_off(characters: int, finish_reason: str | None = None) -> ReplyFault:
+    """The reply ended before the model was done."""
+    why = f"its finish reason is {finish_reason}" if finish_reason else "it has no finish reason"
+    return ReplyFault(f"The reply broke off after {characters} characters: {why}.", "broken_off")
+
+
+def not_a_reply(body: bytes, garbled: bool = False) -> ReplyFault:
+    """What came is in no form in which models reply.
+
+    Args:
+        body: its beginning.
+        garbled: whether it has the form of a stream, and a piece of it is no JSON.
+    """
+    if garbled:
+        return ReplyFault("A piece of the provider's reply is not valid JSON.", "invalid_reply")
+    if not body.strip():
+        return ReplyFault("The provider sent a reply without any content.", "invalid_reply")
+    if body.lstrip()[:1] == b"<":
+        title = _TITLE.search(body)
+        named = f" ({' '.join(_text(title[1]).split())})" if title else ""
+        advice = "Check the model's address (api_base), and whether the network asks for a login"
+        return ReplyFault(f"The provider sent a web page{named} and no model's reply. {advice}.", "invalid_reply")
+    excerpt = " ".join(_text(body).split())[:_EXCERPT]
+    return ReplyFault(f"The provider's reply is not in the form of a model's reply: {excerpt}", "invalid_reply")
+
+
+def reported(error: Any) -> ReplyFault:
+    """An error that the provider reported in a reply.
+
+    Args:
+        error: as it stands there: an object, a list of them, or a text.
+    """
+    words = words_of(error)
+    return ReplyFault(words or "The provider reported an error without words.", body={"error": error})
+
+
+def redirected(address: str) -> ReplyFault:
+    """The provider names another address, and following it would turn the question into a request for a page."""
+    sentence = f"The model's address redirects to {address}. Name that address in api_base."
+    return ReplyFault(sentence, "invalid_request")
+
+
+def words_of(error: Any) -> str | None:
+    """What an error says in words, at whatever depth; None when it says nothing."""
+    if isinstance(error, str):
+        return error.strip() or None
+    if isinstance(error, list):
+        return next((words for one in error[:10] if (words := words_of(one))), None)
+    if isinstance(error, dict):
+        where = error.get("loc")
+        if isinstance(where, list) and len(where) > 1 and isinstance(error.get("msg"), str):
+            return f"{where[-1]}: {error['msg']}"
+        names = ("message", "error", "detail", "msg", "error_description", "description", "title")
+        return next((words for name in names if (words := words_of(error.get(name)))), None)
+    return None
+
+
+def _text(body: bytes) -> str:
+    return body[:2_000].decode("utf-8", "replace")

@@ -1,0 +1,349 @@
+"""The reply of a chat completion out of its bytes, in whatever shape a provider sends it: the one reader of both ways.
+
+It knows neither HTTP nor the OpenAI SDK. What it gives has OpenAI's form: `choices` is a list, each `delta` an object,
+each `content` a text.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from contextvars import ContextVar
+from typing import Any
+
+from consortium_mcp.models.reply_events import EventReader
+from consortium_mcp.models.reply_faults import broken_off, not_a_reply, reported
+from consortium_mcp.settings import MOST
+from consortium_mcp.text.templates import storable
+
+_PARTS = frozenset(
+    "arguments choices content created delta finish_reason function function_call id index logprobs model name object "
+    "refusal role service_tier system_fingerprint tool_calls type usage".split()
+)
+"""What the pieces of a streamed completion may have, by the SDK's types of them."""
+
+_DONE = "[DONE]"
+
+_COUNTS = ("prompt_tokens", "completion_tokens", "total_tokens")
+"""What a usage has in the SDK's type of it, whether or not the provider says it."""
+
+_BROKEN = {
+    "abort",
+    "aborted",
+    "cancelled",
+    "canceled",
+    "error",
+    "failed",
+    "incomplete",
+    "insufficient_system_resource",
+    "internal_error",
+    "malformed_function_call",
+    "malformed_response",
+    "malformed_tool_call",
+    "network_error",
+    "other",
+    "unexpected_tool_call",
+    "unknown",
+    "unspecified",
+}
+"""Finish reasons that say that the model was not done; from OpenRouter, Gemini, DeepSeek, vLLM and Zhipu."""
+
+_THINKING = ("reasoning_content", "reasoning", "thinking", "thinking_content")
+"""Where providers put the thinking beside the content; the first one that is there counts."""
+
+_BOM = b"\xef\xbb\xbf"
+
+_PART_OF_REPLY = re.compile(r'"(choices|content|delta|message|text)"')
+"""What shows that a piece which is no JSON may have had text; anything else between the events is noise."""
+
+_LONGEST_START = 2_000
+"""How many bytes of a reply are kept, to say what it is where it is none."""
+
+
+class ReplyPart(dict[str, Any]):
+    """A part of a reply, read like the SDK's own: what it may have and has not is None."""
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self[name]
+        except KeyError:
+            if name in _PARTS:
+                return None
+            raise AttributeError(name) from None
+
+    def model_dump(self) -> dict[str, Any]:
+        """The part as it came."""
+        return dict(self)
+
+
+_decode = json.JSONDecoder(object_hook=ReplyPart).decode
+
+
+class ReplyReader:
+    """Reads one reply as it arrives; what it has gathered beside the text stays readable afterwards."""
+
+    def __init__(self) -> None:
+        self._events = EventReader()
+        self._start = b""
+        self._body: list[bytes] | None = None
+        """The bytes of a reply that is no stream of events; None while it may be one."""
+        self._has_choices = self._is_garbled = False
+        self._characters = 0
+        self._half = ""
+        """The first half of a character whose second one has not arrived."""
+        self._thinking: list[str] = []
+        self._refusal: list[str] = []
+        self._calls: dict[Any, list[str]] = {}
+        self._arguments: list[str] = []
+        self.finish_reason: str | None = None
+        """The provider's word for why it stopped; None before, and where it gives none."""
+        self.has_ended = False
+        """Whether nothing more is awaited."""
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all of the reply's text has arrived, whatever follows."""
+        return self.has_ended or self.finish_reason is not None
+
+    @property
+    def thinking(self) -> str:
+        """The thinking that stood beside the content."""
+        return "".join(self._thinking)
+
+    @property
+    def refusal(self) -> str:
+        """Why the model refuses to answer, in its words; empty where it does not."""
+        return "".join(self._refusal)
+
+    @property
+    def tools(self) -> list[str]:
+        """The names of the tools that the model wanted to call."""
+        return ["".join(names) for names in self._calls.values()]
+
+    @property
+    def tool_arguments(self) -> str:
+        """What the first tool was to be called with, as JSON; empty where none was."""
+        return "".join(self._arguments)
+
+    def feed(self, chunk: bytes) -> Iterator[ReplyPart]:
+        """The pieces that are complete now; raises ReplyFault where the provider reports an error."""
+        if self._body is not None:
+            self._body.append(chunk)
+            return
+        if not self._start:
+            chunk = chunk.removeprefix(_BOM).lstrip()
+            if chunk[:1] in (b"{", b"[", b"<"):
+                self._body = [chunk]
+        if len(self._start) < _LONGEST_START:
+            self._start += chunk[:_LONGEST_START]
+        if self._body is None:
+            for data in self._events.feed(chunk):
+                yield from self._of_event(data)
+
+    def end(self) -> Iterator[ReplyPart]:
+        """The last pieces where nothing more arrives; raises ReplyFault where that makes no whole reply."""
+        if self._body is not None:
+            yield from self._of_body(b"".join(self._body))
+        else:
+            for data in self._events.end():
+                yield from self._of_event(data)
+        if not self.has_ended:
+            self._conclude(is_marked=False)
+
+    def _of_event(self, data: str) -> Iterator[ReplyPart]:
+        if self.has_ended:
+            return
+        if data.lstrip().startswith(_DONE):
+            self._conclude(is_marked=True)
+            return
+        try:
+            piece = _decode(data)
+        except (ValueError, RecursionError):
+            self._is_garbled |= not self.is_whole and bool(_PART_OF_REPLY.search(data))
+            return
+        yield from self._of_piece(piece)
+
+    def _conclude(self, is_marked: bool) -> None:
+        """Take the reply as whole; raises ReplyFault where it is not.
+
+        Args:
+            is_marked: whether the provider has marked the end.
+        """
+        if self._is_garbled or not self._has_choices:
+            raise not_a_reply(self._start, self._is_garbled)
+        if self.finish_reason is None and not is_marked:
+            raise broken_off(self._characters)
+        self.has_ended = True
+
+    def _of_body(self, body: bytes) -> Iterator[ReplyPart]:
+        """The pieces of a reply that came as one JSON value, or as one in each line."""
+        text = body.decode("utf-8", "replace").strip()
+        try:
+            values = [_decode(text)]
+        except (ValueError, RecursionError):
+            values = self._lines_of(text)
+        for value in values:
+            yield from self._of_piece(value)
+        self._conclude(is_marked=len(values) == 1)
+
+    def _lines_of(self, text: str) -> list[Any]:
+        try:
+            return [_decode(line) for line in text.splitlines() if line.strip()]
+        except (ValueError, RecursionError):
+            raise not_a_reply(self._start, garbled=bool(_PART_OF_REPLY.search(text))) from None
+
+    def _of_piece(self, piece: Any) -> Iterator[ReplyPart]:
+        """A piece in OpenAI's form; none where it is no object."""
+        if isinstance(piece, list):
+            for one in piece:
+                if isinstance(one, dict):
+                    yield from self._of_piece(one)
+            return
+        if not isinstance(piece, ReplyPart):
+            return
+        if error := _error_in(piece):
+            if not self.is_whole:
+                raise reported(error)
+            return
+        choices = _objects(piece.get("choices"))[:1]
+        piece["choices"] = [self._of_choice(choice) for choice in choices]
+        usage = piece.pop("usage", None)
+        if isinstance(usage, dict) and usage:
+            piece["usage"] = ReplyPart({**usage, **{name: _count(usage.get(name)) for name in _COUNTS}})
+        yield piece
+        for choice in choices:
+            self._take_finish(choice)
+
+    def _of_choice(self, choice: dict[str, Any]) -> ReplyPart:
+        self._has_choices = True
+        delta = choice.get("delta")
+        if not isinstance(delta, dict):
+            message = choice.get("message")
+            delta = message if isinstance(message, dict) else ReplyPart(content=choice.get("text"))
+        content = self._content_of(delta)
+        if content:
+            self.finish_reason = None  # some servers say it with each piece
+            content = self._joined(content)
+        said = ReplyPart(content=content)
+        if isinstance(role := delta.get("role"), str):
+            said["role"] = role
+        return ReplyPart(index=0, delta=said, finish_reason=_reason_in(choice), logprobs=choice.get("logprobs"))
+
+    def _joined(self, content: str) -> str:
+        """The content as UTF-8 can hold it: half a character waits for its other half in the next piece."""
+        content, self._half = self._half + content, ""
+        if "\ud800" <= content[-1] <= "\udbff":
+            content, self._half = content[:-1], content[-1]
+        return storable(content)
+
+    def _content_of(self, delta: dict[str, Any]) -> str | None:
+        """The text of a delta; what else it has is noted."""
+        content = delta.get("content")
+        if content is not None and not isinstance(content, str):
+            content = self._text_of_parts(content)
+        if len(delta) > ("content" in delta):
+            self._take_others(delta)
+        self._characters += len(content or "")
+        return content
+
+    def _text_of_parts(self, content: Any) -> str:
+        """The text in a list of parts; parts of thinking are noted."""
+        text = []
+        for part in content if isinstance(content, list) else [content]:
+            if isinstance(part, str):
+                text.append(part)
+            elif isinstance(part, dict):
+                thought = part.get("thinking") or part.get("reasoning")
+                if thought or part.get("type") in ("thinking", "reasoning"):
+                    self._thinking.append(_flat(thought or part.get("text")))
+                else:
+                    text.append(_flat(part.get("text")))
+        return "".join(text)
+
+    def _take_others(self, delta: dict[str, Any]) -> None:
+        thought = next((found for name in _THINKING if (found := _flat(delta.get(name)))), "")
+        thought = thought or _flat(delta.get("reasoning_details"))
+        if thought:
+            self._thinking.append(thought)
+        if refusal := _flat(delta.get("refusal")):
+            self._refusal.append(refusal)
+        calls = delta.get("tool_calls") or delta.get("function_call")
+        for call in _objects(calls if isinstance(calls, list) else [calls]):
+            function = call.get("function") if isinstance(call.get("function"), dict) else call
+            assert isinstance(function, dict)
+            names = self._calls.setdefault(call.get("index") if isinstance(call.get("index"), int) else 0, [])
+            names.append(_flat(function.get("name")))
+            if len(self._calls) == 1:
+                arguments = function.get("arguments")
+                is_object = isinstance(arguments, dict)
+                self._arguments.append(json.dumps(arguments) if is_object else _flat(arguments))
+
+    def _take_finish(self, choice: dict[str, Any]) -> None:
+        """Note why the model stopped; raises ReplyFault where it was not done."""
+        if self.finish_reason is not None:
+            return
+        if error := choice.get("error"):
+            raise reported(error)
+        reason = _reason_in(choice)
+        if reason and is_broken(reason):
+            raise broken_off(self._characters, reason)
+        self.finish_reason = reason
+
+
+def is_broken(finish_reason: str) -> bool:
+    """Whether a finish reason says that the model was not done."""
+    return finish_reason.lower().removeprefix("finish_reason_") in _BROKEN
+
+
+class Watch:
+    """What a call and its client know of each other."""
+
+    def __init__(self, adaptations: tuple[str, ...] = ()) -> None:
+        self.adaptations = adaptations
+        """What the provider rejects of a request."""
+        self.reader: ReplyReader | None = None
+        """Who reads the reply; None before it begins."""
+
+
+watching: ContextVar[Watch | None] = ContextVar("watching", default=None)
+"""The watch of the call that is under way; None outside of calls."""
+
+
+def new_reader() -> ReplyReader:
+    """A reader, of which the call that is under way gets to know."""
+    reader = ReplyReader()
+    if (watch := watching.get()) is not None:
+        watch.reader = reader
+    return reader
+
+
+def _error_in(piece: dict[str, Any]) -> Any:
+    """The error that a piece reports; None where it reports none."""
+    if error := piece.get("error"):
+        return error
+    return piece if "error" in (piece.get("object"), piece.get("type")) else None
+
+
+def _reason_in(choice: dict[str, Any]) -> str | None:
+    reason = choice.get("finish_reason")
+    return reason if isinstance(reason, str) and reason else None
+
+
+def _count(value: Any) -> int | None:
+    """A number of tokens; None where it is none."""
+    is_whole = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= MOST
+    return int(value) if is_whole and value == int(value) else None
+
+
+def _objects(value: Any) -> list[dict[str, Any]]:
+    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
+
+
+def _flat(value: Any) -> str:
+    """The text in a value: a text, or the texts of parts."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list):
+        return "".join(_flat(one) for one in value)
+    if isinstance(value, dict):
+        return _flat(value.get("text") or value.get("summary"))
+    return ""
