@@ -2,11 +2,10 @@
 
 import asyncio
 import math
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import closing
 from functools import partial
-from queue import SimpleQueue
-from typing import Any, TypeVar, Unpack
+from typing import Any, Unpack
 
 import anyio.to_thread
 from anyio.from_thread import start_blocking_portal
@@ -23,8 +22,6 @@ from consortium_mcp.service.service import answered
 from consortium_mcp.service.sharing import shared_service
 from consortium_mcp.settings import Settings, current_settings
 from consortium_mcp.store import Store
-
-T = TypeVar("T")
 
 Event = Progress | Iteration | AnswerPiece | Run
 """What is told of a consult: how far it is, each judged iteration, the answer as it is written, and at last the run."""
@@ -168,27 +165,6 @@ def export(
 def _history(settings: Settings | None) -> closing[Store]:
     settings = settings or current_settings()
     return closing(Store(settings.database_path, settings.shared))
-
-
-def iterate(events: Callable[[], AsyncIterator[T]]) -> Generator[T, None, None]:
-    """What an asynchronous iterator yields, read in a thread of its own; leaving the loop cancels it."""
-    queue: SimpleQueue[T | None] = SimpleQueue()
-
-    async def read() -> None:
-        try:
-            async for event in events():
-                queue.put(event)
-        finally:
-            queue.put(None)
-
-    with start_blocking_portal() as portal:
-        reading = portal.start_task_soon(read)
-        try:
-            while (event := queue.get()) is not None:
-                yield event
-            reading.result()
-        finally:
-            reading.cancel()
 
 
 def _read(prompt: str, terms: Terms) -> tuple[ConsultRequest, Settings | None]:

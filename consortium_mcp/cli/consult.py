@@ -10,10 +10,13 @@ from typing import Any
 import anyio
 import click
 
+from consortium_mcp._util.iterating import LOOK_SECONDS, UnreadError
+from consortium_mcp._util.output import has_no_reader
 from consortium_mcp.cli.live import LiveTable, live_table
 from consortium_mcp.cli.options import check_typed, json_option, output_option, request_options
 from consortium_mcp.cli.run_ids import find_run_id
-from consortium_mcp.cli.screen import print_run, say, write_file
+from consortium_mcp.cli.screen import print_run, say, told_where_kept, write_file
+from consortium_mcp.errors import ConsortiumError
 from consortium_mcp.records import Run
 from consortium_mcp.records.request import ConsultRequest, read_request
 from consortium_mcp.reports.markdown import plan_text
@@ -40,7 +43,8 @@ def consult(
 ) -> None:
     """Ask a consortium PROMPT, what is piped in, or both.
 
-    Without --consortium and --model the default consortium is asked. Ctrl-C stops the run; what had arrived is kept.
+    Without --consortium and --model the default consortium is asked. Ctrl-C interrupts the run; `runs resume`
+    continues it.
     """
     request = read_request(ConsultRequest, {"prompt": _with_stdin(prompt, read_stdin), **given})
     with ConsortiumService() as service:
@@ -55,7 +59,8 @@ def consult(
         opened = service.opener.open_run(request, join=True)
         run = work_on(service, opened.run_id)
     try:  # the whole run is there for a program, also where it has no answer for people
-        print_run(run if as_json else answered(run), raw=raw, as_json=as_json)
+        with told_where_kept(run.run_id):
+            print_run(run if as_json else answered(run), raw=raw, as_json=as_json)
     finally:
         if output is not None:
             write_file(output, [run.model_dump_json(indent=1), "\n"])
@@ -63,24 +68,31 @@ def consult(
 
 
 def work_on(service: ConsortiumService, run_id: str) -> Run:
-    """The run when it has ended, its progress shown meanwhile; Ctrl-C and SIGTERM cancel it."""
+    """The run when it has ended, its progress shown meanwhile.
+
+    Ctrl-C, SIGTERM and a stdout without a reader interrupt it. Raises ConsortiumError for the last, KeyboardInterrupt
+    for the others.
+    """
+    kept = f"The run is kept with all that had arrived: `consortium-mcp runs resume {run_id}` continues it."
     try:
         return anyio.run(_follow, service, run_id)
+    except UnreadError as unread:
+        raise ConsortiumError(f"The reader of stdout has left. {kept}") from unread
     except KeyboardInterrupt as interrupt:
-        kept = f"The run is kept with all that had arrived: `consortium-mcp runs show {run_id}` reads it."
         raise KeyboardInterrupt(kept) from interrupt
 
 
 async def _follow(service: ConsortiumService, run_id: str) -> Run:
     async with anyio.create_task_group() as group:
         group.start_soon(_end_on_sigterm, group.cancel_scope)
+        group.start_soon(_end_without_reader, group.cancel_scope)
         async with Runner(service) as runner:
             with live_table() as table:
                 run = await _end_of(run_id, runner, table)
             await service.note_received(run_id)
         group.cancel_scope.cancel()
         return run
-    raise KeyboardInterrupt
+    raise UnreadError if has_no_reader(sys.stdout) else KeyboardInterrupt
 
 
 async def _end_of(run_id: str, runner: Runner, table: LiveTable) -> Run:
@@ -99,6 +111,13 @@ async def _end_on_sigterm(scope: anyio.CancelScope) -> None:
     with suppress(NotImplementedError), anyio.open_signal_receiver(signal.SIGTERM) as signals:
         async for _ in signals:
             scope.cancel()
+
+
+async def _end_without_reader(scope: anyio.CancelScope) -> None:
+    """Stop what a pipe's reader will never see, as in `consult … | head`."""
+    while not has_no_reader(sys.stdout):  # noqa: ASYNC110 - no event tells of it
+        await anyio.sleep(LOOK_SECONDS)
+    scope.cancel()
 
 
 def _with_stdin(prompt: str | None, read_stdin: bool) -> str:

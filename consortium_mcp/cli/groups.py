@@ -13,8 +13,10 @@ from consortium_mcp.errors import ConsortiumError
 from consortium_mcp.text.templates import plain
 
 if TYPE_CHECKING:
+    import consortium_mcp._util.output as output
     import consortium_mcp.cli.logs as logs
 else:
+    output = LazyModule("consortium_mcp._util.output")
     logs = LazyModule("consortium_mcp.cli.logs")
 
 _COMMANDS = {
@@ -74,6 +76,14 @@ class CommandGroup(click.Group):
             _refuse_slip(ctx, args[0])
         return super().resolve_command(ctx, args)
 
+    def main(self, *args: Any, **more: Any) -> Any:
+        """Run the program; a stdout that takes no more is one sentence, also where `--help` is printed."""
+        try:
+            return super().main(*args, **more)
+        except OSError as error:
+            _refuse_output(error).show()
+            sys.exit(1)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command: exit status 1 when the work failed, 130 when somebody interrupted it."""
         logs.configure_logging()
@@ -81,6 +91,8 @@ class CommandGroup(click.Group):
             return super().invoke(ctx)
         except ConsortiumError as error:
             raise click.ClickException(plain(_for_people(str(error)))) from error
+        except OSError as error:
+            raise _refuse_output(error) from error
         except click.Abort as abort:
             if not isinstance(abort.__context__, KeyboardInterrupt):  # to a question the answer was no, or none came
                 raise
@@ -128,6 +140,14 @@ def llm_group() -> None:
 
     What begins with no command is a prompt: `llm consortium 'your question'` consults on it.
     """
+
+
+def _refuse_output(error: OSError) -> click.ClickException:
+    """What is said of a stdout that takes no more; raises any other error again."""
+    if error.errno not in output.UNWRITABLE or error.filename is not None:
+        raise error
+    output.discard_stdout()
+    return click.ClickException(f"stdout cannot be written: {error.strerror}.")
 
 
 def _refuse_slip(ctx: click.Context, word: str) -> None:

@@ -13,7 +13,7 @@ from consortium_mcp.cli.completion import complete_consortiums, complete_runs
 from consortium_mcp.cli.consult import work_on
 from consortium_mcp.cli.options import COUNT, Number, field_option, json_option, output_option
 from consortium_mcp.cli.run_ids import find_run_id
-from consortium_mcp.cli.screen import count, is_terminal, print_run, say, write_file
+from consortium_mcp.cli.screen import count, is_terminal, print_run, say, told_where_kept, write_file
 from consortium_mcp.errors import ConsortiumError
 from consortium_mcp.records import LONGEST_NOTE, Rating, Status
 from consortium_mcp.records.request import ConsultRequest
@@ -89,7 +89,8 @@ def resume(run_id: str, as_json: bool) -> None:
                 held = f"Another process holds {run_id}, which is followed; if that has died, we go on at {until:%X}."
                 click.echo(held, err=True)
             run = work_on(service, run_id)
-    print_run(answered(run), as_json=as_json)
+    with told_where_kept(run_id):
+        print_run(answered(run), as_json=as_json)
 
 
 @runs.command()
@@ -198,7 +199,8 @@ def replay(
             confidence_threshold=confidence_threshold,
         )
         run = work_on(service, opened.run_id)
-    print_run(answered(run), as_json=as_json)
+    with told_where_kept(run.run_id):
+        print_run(answered(run), as_json=as_json)
 
 
 @runs.command()

@@ -3,7 +3,8 @@
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
@@ -11,6 +12,7 @@ import click
 from rich.console import Console
 from rich.markdown import Markdown
 
+from consortium_mcp._util.output import UNWRITABLE, discard_stdout
 from consortium_mcp.errors import ConsortiumError
 from consortium_mcp.records import Run
 from consortium_mcp.reports.markdown import about_answer, answer_text, usage_text
@@ -40,6 +42,19 @@ def print_run(run: Run, *, raw: bool = False, as_json: bool = False) -> None:
     else:
         click.echo(answer_text(run))
     say(f"{about_answer(run)}\nUsed: {usage_text(run.usage)}", err=True)
+
+
+@contextmanager
+def told_where_kept(run_id: str) -> Iterator[None]:
+    """Around what prints a run: if stdout takes no more, the error says where the run is. Raises ConsortiumError."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in UNWRITABLE:
+            raise
+        discard_stdout()
+        kept = f"The run is kept: `consortium-mcp runs show {run_id}` reads it."
+        raise ConsortiumError(f"stdout cannot be written: {error.strerror}. {kept}") from error
 
 
 def write_file(path: Path, pieces: Iterable[str]) -> None:

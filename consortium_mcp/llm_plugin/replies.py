@@ -9,7 +9,9 @@ import click
 import llm
 from llm.parts import ReasoningPart, TextPart
 
-from consortium_mcp.api import Event, consult_events, iterate
+from consortium_mcp._util.iterating import UnreadError, iterate
+from consortium_mcp._util.output import has_no_reader
+from consortium_mcp.api import Event, consult_events
 from consortium_mcp.errors import ConsortiumError
 from consortium_mcp.models.catalogue import load_catalogue
 from consortium_mcp.records import AnswerPiece, Progress, Run, Turn
@@ -27,7 +29,8 @@ def reply(name: str, prompt: llm.Prompt, response: llm.Response, settings: Setti
     answer = _Answer(response)
     try:
         question, terms = _asked(name, prompt)
-        with closing(iterate(lambda: consult_events(question, settings=settings, **terms))) as events:
+        consulted = iterate(lambda: consult_events(question, settings=settings, **terms), _is_unread)
+        with closing(consulted) as events:
             for event in events:
                 if isinstance(event, Progress) and not answer.shown and sys.stderr.isatty():
                     click.echo(event.message, err=True)
@@ -35,6 +38,10 @@ def reply(name: str, prompt: llm.Prompt, response: llm.Response, settings: Setti
                     yield piece
     except ConsortiumError as error:
         raise llm.ModelError(str(error)) from error
+    except UnreadError as error:
+        raise llm.ModelError(
+            "The reader of stdout has left. The run is kept: `consortium-mcp runs --status interrupted` lists it."
+        ) from error
 
 
 async def async_reply(
@@ -50,6 +57,11 @@ async def async_reply(
                     yield piece
     except ConsortiumError as error:
         raise llm.ModelError(str(error)) from error
+
+
+def _is_unread() -> bool:
+    """Whether this is a command that prints what llm gives it, and the reader of its stdout has left."""
+    return click.get_current_context(silent=True) is not None and has_no_reader(sys.stdout)
 
 
 def list_problems(settings: Settings | None) -> Mapping[str, str | None]:

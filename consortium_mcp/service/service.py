@@ -219,14 +219,10 @@ class ConsortiumService:
             self.live_runs.finish(live)
 
     async def _let_go(self, live: LiveRun, run: Run) -> None:
-        """Close a run that was cut off as cancelled; one that was because we leave can be resumed.
-
-        One inside another run stays open too: it goes on, or ends, with the other one.
-        """
-        if self.live_runs.leaving or run.parent:
-            with suppress(StoreUnusableError):  # then its lease ends by itself
-                if await self.store.leases.release(run.run_id, self.owner):
-                    return
+        """Leave a run that was cut off so that it can be resumed; close it if it was to be cancelled."""
+        with suppress(StoreUnusableError):  # then its lease ends by itself
+            if await self.store.leases.release(run.run_id, self.owner):
+                return
         await self._close(live, ended(run, "cancelled", "The run was cancelled."))
 
     async def note_received(self, run_id: str) -> None:

@@ -144,7 +144,7 @@ async def test_an_answer_follows_a_schema_whose_parts_refer_to_each_other(provid
     assert '"$ref": "#/$defs/Dog"' in asked and asked.count('"$defs"') == 1 and '"synthesis": {"properties"' in asked
 
 
-async def test_leaving_the_events_early_cancels_the_run(provider: Provider) -> None:
+async def test_leaving_the_events_early_interrupts_the_run(provider: Provider) -> None:
     provider.on("a", Fault.hang())
 
     async with aclosing(consult_events("?", models=["a"])) as events:
@@ -152,7 +152,7 @@ async def test_leaving_the_events_early_cancels_the_run(provider: Provider) -> N
             await provider.wait_until_async(lambda: provider.count("a") == 1)
             break
 
-    assert statuses() == ["cancelled"]
+    assert statuses() == ["interrupted"]
 
 
 async def test_events_may_be_closed_from_another_task(provider: Provider) -> None:
@@ -162,10 +162,10 @@ async def test_events_may_be_closed_from_another_task(provider: Provider) -> Non
 
     await asyncio.create_task(events.aclose())
 
-    assert statuses() == ["cancelled"]
+    assert statuses() == ["interrupted"]
 
 
-async def test_cancelling_a_consult_cancels_the_run(provider: Provider) -> None:
+async def test_cancelling_a_consult_interrupts_the_run(provider: Provider) -> None:
     provider.on("a", Fault.hang())
 
     async with anyio.create_task_group() as group:
@@ -173,7 +173,7 @@ async def test_cancelling_a_consult_cancels_the_run(provider: Provider) -> None:
         await provider.wait_until_async(lambda: provider.count("a") == 1)
         group.cancel_scope.cancel()
 
-    assert statuses() == ["cancelled"]
+    assert statuses() == ["interrupted"]
 
 
 async def test_what_goes_wrong_is_raised_by_each_way(provider: Provider) -> None:

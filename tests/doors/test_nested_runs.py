@@ -15,8 +15,8 @@ import anyio
 import anyio.to_thread
 import pytest
 
+from consortium_mcp._util.iterating import iterate
 from consortium_mcp._util.threads import in_thread
-from consortium_mcp.api import iterate
 from consortium_mcp.errors import BusyError
 from consortium_mcp.records import CallId, Parent
 from consortium_mcp.records.consortium import define
@@ -158,7 +158,9 @@ async def test_a_server_that_leaves_leaves_the_run_inside_to_be_gone_on_with_too
     assert (resumed, answered(provider)) == ("Paris\n", EACH_ONCE)
 
 
-def test_a_run_that_is_cancelled_takes_the_run_inside_it_along(provider: Provider, service: ConsortiumService) -> None:
+def test_a_run_that_is_interrupted_leaves_the_one_inside_it_open(
+    provider: Provider, service: ConsortiumService
+) -> None:
     gate = provider.gate("c")
     process = start("consult", "Capital?", "--consortium", "outer")
     gate.wait_for(1)
@@ -166,7 +168,7 @@ def test_a_run_that_is_cancelled_takes_the_run_inside_it_along(provider: Provide
     output(process)
     gate.open()
 
-    assert statuses(service) == {"outer": "cancelled", "inner": "cancelled"}
+    assert statuses(service) == {"outer": "interrupted", "inner": "interrupted"}
 
 
 def test_an_interrupted_run_that_is_cancelled_takes_the_run_inside_it_along(

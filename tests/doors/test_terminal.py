@@ -94,7 +94,7 @@ def test_an_instance_between_two_attempts_waits(provider: Provider, in_terminal:
     assert terminal.wait_for_exit() == 130
 
 
-def test_ctrl_c_exits_130_and_says_where_what_had_arrived_can_be_read(
+def test_ctrl_c_exits_130_and_says_how_the_run_is_resumed(
     provider: Provider, in_terminal: Callable[..., Terminal], service: ConsortiumService
 ) -> None:
     slow = provider.gate("b")
@@ -106,12 +106,10 @@ def test_ctrl_c_exits_130_and_says_where_what_had_arrived_can_be_read(
 
     assert terminal.wait_for_exit() == 130
     (run,) = service.store.runs.find.sync()
-    assert run.status == "cancelled"
+    assert run.status == "interrupted"
     said = " ".join(terminal.screen.split())
-    assert (
-        f"Interrupted. The run is kept with all that had arrived: `consortium-mcp runs show {run.run_id}` reads it"
-        in said
-    )
+    assert "Interrupted. The run is kept with all that had arrived: " in said
+    assert f"`consortium-mcp runs resume {run.run_id}` continues it" in said
     assert "Traceback" not in said
 
 

@@ -11,8 +11,13 @@ from hypothesis import strategies as st
 from consortium_mcp.text.answers import compare, final_answer
 from consortium_mcp.text.answers.finding import ANSWER_CHARACTERS, SEARCHED_CHARACTERS, found_in
 
-JUDGED = [json.loads(line) for line in (Path(__file__).parents[1] / "cases" / "answers.jsonl").read_text().splitlines()]
+CASES = Path(__file__).parents[1] / "cases"
+
+JUDGED = [json.loads(line) for line in (CASES / "answers.jsonl").read_text().splitlines()]
 """Pairs of responses, and whether a person calls their answers the same."""
+
+MORE = [json.loads(line) for line in (CASES / "more_answers.jsonl").read_text().splitlines()]
+"""Further ones, some of which only a person can tell."""
 
 PIECES = st.sampled_from(
     [
@@ -44,12 +49,15 @@ def test_a_judged_pair_is_compared_as_a_person_does(pair: dict[str, Any]) -> Non
     assert (compare(pair["one"], pair["other"]), compare(pair["other"], pair["one"])) == (expected, expected)
 
 
-def test_the_error_on_judged_pairs_is_below_a_tenth_and_no_same_is_false() -> None:
-    found = [(compare(pair["one"], pair["other"]) == "same", pair["same"]) for pair in JUDGED]
+@pytest.mark.parametrize(("pairs", "count", "most"), [(JUDGED, 114, 0.0), (MORE, 375, 0.05)], ids=["judged", "more"])
+def test_few_errors_are_made_on_judged_pairs_and_no_same_is_false(
+    pairs: list[dict[str, Any]], count: int, most: float
+) -> None:
+    found = [(compare(pair["one"], pair["other"]) == "same", pair["same"]) for pair in pairs]
 
     wrong = sum(said != right for said, right in found)
     false_same = sum(said and not right for said, right in found)
-    assert (len(found), wrong / len(found) < 0.1, false_same) == (114, True, 0)
+    assert (len(found), wrong / len(found) <= most, false_same) == (count, True, 0)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,9 @@ _NAMED = re.compile(
     r"(?:the )?(?:correct )?(?:option|choice|answer|variant)s? [(\[]?([A-Ja-j]|\d)[)\]]?(?:[.:)]\s*(.*))?", re.I
 )
 _SENTENCE = re.compile(
-    r"(?:so |thus |therefore |hence )?,?\s?(?:(?:i |we |you should )?(?:choose|pick|select|chose) |(?:it is|it's) )?"
+    r"(?:so |thus |therefore |hence )?,?\s?(?:(?:i |we |you should )?(?:would )?"
+    r"(?:choose|pick|select|chose|go with|opt for) |"
+    r"(?:it is|it's) )?"
     r"(?:the )?(?:correct )?(?:option |choice |answer )?[(\[]?([A-J])[)\]]?"
     r"(?: is (?:the )?(?:correct|right|best|answer|true).{0,40})?",
     re.IGNORECASE,

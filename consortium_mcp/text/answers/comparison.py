@@ -18,7 +18,7 @@ from consortium_mcp.text.answers.verdicts import (
     equal_or_different,
     together,
 )
-from consortium_mcp.text.answers.wording import compare_wording, contradicts, limits_of, names_agree, words_of
+from consortium_mcp.text.answers.wording import compare_wording, contradicts, is_name, limits_of, names_agree, words_of
 
 LONGEST_BESIDE_CODE = 60
 """Of how many words the text beside code may be, for the code to be the answer."""
@@ -129,21 +129,18 @@ def _compare_readings(one: tuple[Reading, ...], other: tuple[Reading, ...], *, a
     texts, other_texts = _texts(one), _texts(other)
     if any(contradicts(first, second) for first in texts[:3] for second in other_texts[:3]):
         return DIFFERENT
-    results = [
-        _compare_values(first.kind, first.value, second.value)
-        for first in one
-        for second in other
-        if first.kind == second.kind != "text"
-    ]
-    if SAME in results:
-        return SAME
-    if DIFFERENT in results:
-        return DIFFERENT
-    return _compare_texts(texts, other_texts, one, other, are_marked) if not results else NOT_COMPARABLE
+    result: Comparison | None = None
+    for kind in dict.fromkeys(reading.kind for reading in one if reading.kind not in ("text", "complement")):
+        pairs = [(first.value, second.value) for first in one for second in other if first.kind == second.kind == kind]
+        results = [_compare_values(kind, *pair) for pair in pairs]
+        if results and NOT_COMPARABLE not in results or SAME in results:
+            return SAME if SAME in results else DIFFERENT
+        result = NOT_COMPARABLE if results else result
+    return result or _compare_texts(one, other, are_marked)
 
 
-def _texts(readings: tuple[Reading, ...]) -> list[str]:
-    return [str(reading.value) for reading in readings if reading.kind == "text"]
+def _texts(readings: tuple[Reading, ...], kind: Kind = "text") -> list[str]:
+    return [str(reading.value) for reading in readings if reading.kind == kind]
 
 
 def _compare_values(kind: Kind, one: Hashable, other: Hashable) -> Comparison:
@@ -201,19 +198,21 @@ def _is_permuted(one: Sequenced, other: Sequenced) -> bool:
     return True
 
 
-def _compare_texts(
-    texts: list[str], others: list[str], one: tuple[Reading, ...], other: tuple[Reading, ...], are_marked: bool
-) -> Comparison:
+def _compare_texts(one: tuple[Reading, ...], other: tuple[Reading, ...], are_marked: bool) -> Comparison:
     """Of answers that share no kind: by their words, an option by what it says."""
-    texts = [*_option_texts(one), *texts]
-    others = [*_option_texts(other), *others]
-    pairs = [(first, second) for first in texts for second in others]
+    texts = [*_option_texts(one), *_texts(one)]
+    others = [*_option_texts(other), *_texts(other)]
+    complements, other_complements = _texts(one, "complement"), _texts(other, "complement")
+    pairs = [(first, second) for first in (*texts, *complements) for second in others]
+    pairs += [(first, second) for first in texts for second in other_complements]
+    pairs += [(first, second) for first in complements for second in other_complements if is_name(first)]
     if any(_say_one_name(*pair) for pair in pairs):
         return SAME
-    kinds = {reading.kind for reading in (*one, *other)} - {"text", "option"}
+    kinds = {reading.kind for reading in (*one, *other)} - {"text", "complement", "option"}
     if kinds or not texts or not others or _is_letter_alone(one) or _is_letter_alone(other):
         return NOT_COMPARABLE
-    results = [compare_wording(*pair, are_marked=are_marked) for pair in zip(texts[-1:], others[-1:], strict=True)]
+    ends = ([*texts, *complements][-1], [*others, *other_complements][-1])
+    results = [compare_wording(*ends, are_marked=are_marked)]
     results.append(compare_wording(texts[0], others[0], are_marked=are_marked))
     return DIFFERENT if DIFFERENT in results else NOT_COMPARABLE
 

@@ -12,6 +12,7 @@ Day = tuple[int | None, int | None, int | None]
 
 _ISO = re.compile(r"(-?\d{4})([-/.])(\d{1,2})\2(\d{1,2})(?:[T ]\d{1,2}:\d{2}(?::\d{2})?Z?)?")
 _NUMERIC = re.compile(r"(\d{1,2}) ?([-/.]) ?(\d{1,2}) ?\2 ?(\d{4}|\d{2})")
+_MONTH = re.compile(r"(\d{1,2})[/.](\d{4})")
 _EAST_ASIAN = re.compile(r"(\d{1,4}) ?[年년] ?(?:(\d{1,2}) ?[月월] ?)?(?:(\d{1,2}) ?[日일])?")
 _ERA_BEFORE = re.compile(r"\b(?:b\.? ?c\.?(?: ?e\.?)?|before christ|v\. ?chr\.?|av\. ?j\.?-?c\.?|a\. ?c\.)(?!\w)")
 _ERA = re.compile(r"\b(?:a\.? ?d\.?|c\. ?e\.?|ce|anno domini|n\. ?chr\.?|apr\. ?j\.?-?c\.?)(?!\w)")
@@ -40,6 +41,8 @@ def date_in(text: str) -> Date | None:
         return _date(int(found[1]), int(found[3]), int(found[4]))
     if found := _NUMERIC.fullmatch(text):
         return _either_order(found)
+    if found := _MONTH.fullmatch(text):
+        return _date(int(found[2]), int(found[1]))
     if found := _EAST_ASIAN.fullmatch(text):
         return _date(int(found[1]), *(int(part) if part else None for part in found.groups()[1:]))
     return _in_words(text)

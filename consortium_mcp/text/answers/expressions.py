@@ -49,7 +49,7 @@ def number_of(text: str) -> tuple[Fraction, bool] | None:
         return value, False
     if value is None or abs(value.imag) > 1e-12 or not math.isfinite(value.real):
         return None
-    return Fraction(value.real), True
+    return Fraction(f"{value.real:.12g}"), True
 
 
 def formula_of(text: str) -> tuple[complex, ...] | None:
@@ -64,11 +64,11 @@ def formula_of(text: str) -> tuple[complex, ...] | None:
         sides = sides[1:]
     trees = [_parsed(side) for side in sides]
     variables = sorted({name for tree in trees if tree is not None for name in _variables(tree)})
-    if any(tree is None for tree in trees) or not variables or len(variables) > 6:
+    if any(tree is None for tree in trees) or not variables or len(max(variables, key=len)) > 1:
         return None
     values = []
     for point in _POINTS:
-        at = {name: complex(point * (1 + place) + 0.1 * place) for place, name in enumerate(variables)}
+        at = {name: complex(point * (1 + ord(name) % 61 / 7)) for name in variables}
         computed = [_value(tree, at) for tree in trees if tree is not None]
         if any(value is None for value in computed):
             return None
@@ -89,14 +89,15 @@ def _parsed(text: str) -> ast.expr | None:
     text = text.strip().rstrip(".")
     if not text or len(text) > _LONGEST or not _ALLOWED.fullmatch(text) or "=" in text or "_" in text:
         return None
+    text = _APPLIED.sub(r"\1(\2)", text)
+    has_operator = re.search(r"[\^*/+(]|\w ?- ?\w", text) is not None
     has_sign = re.search(r"[\^*/+(!]|\d ?[a-z]|\w ?- ?\w", text) is not None
     for word in _WORD.findall(text):
         known = word in _FUNCTIONS or word in _CONSTANTS
-        if not known and (len(word) > 2 or (len(word) == 2 and not has_sign)):
+        if not known and (len(word) > 2 or (len(word) == 2 and not has_operator)):
             return None
     if not has_sign and not any(word in _CONSTANTS and word != "e" and word != "i" for word in _WORD.findall(text)):
         return None
-    text = _APPLIED.sub(r"\1(\2)", text)
     spaced = _WORD.sub(lambda found: _split(found[0]), text)
     written = _IMPLICIT.sub("*", spaced.replace("^", "**"))
     for name in _FUNCTIONS:

@@ -6,7 +6,7 @@ _KINDS = r"(?:final |correct |right |short |best |overall |ultimate )?"
 _ENGLISH = re.compile(
     rf"(?:^|(?<=[.!?,;:(] ))(?:(?:so|thus|therefore|hence|then|and|in conclusion),? )?(?:the |my |our )?{_KINDS}answer"
     r"(?: to (?:the|this|your) (?:question|problem|puzzle|riddle))?(?: here)?"
-    r"(?: ?[:=] ?| is(?![\w']):? ?| would be:? ?| should be:? ?| was:? ?| must be:? ?| comes to ?|$)(.*)",
+    r"(?: ?[:=] ?| is(?![\w']):? ?| would be:? ?| should be:? ?| was:? ?| must be:? ?| comes to ?|$)",
     re.IGNORECASE,
 )
 _LEADING = re.compile(
@@ -54,9 +54,10 @@ def labelled(line: str) -> str | None:
         line: without emphasis, its blanks single.
     """
     english = list(_ENGLISH.finditer(line))
-    for found in (english[-1] if english else None, _FOREIGN.match(line)):
-        if found:
-            return found[1].strip()
+    if english:
+        return line[english[-1].end() :].strip()
+    if found := _FOREIGN.match(line):
+        return found[1].strip()
     if found := _EAST_ASIAN.match(line) or _EAST_ASIAN.search(line[-400:]):
         return _EAST_ASIAN_END.sub("", found[1], count=1).strip()
     return None

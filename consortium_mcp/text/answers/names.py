@@ -22,7 +22,7 @@ _SHORT = {
     **dict.fromkeys(("prc", "people's republic of china"), "territory CN"),
     **dict.fromkeys(("russian federation",), "territory RU"),
     **dict.fromkeys(("republic of korea",), "territory KR"),
-    **dict.fromkeys(("nyc", "new york city"), "city New_York"),
+    **dict.fromkeys(("nyc", "new york city", "new york"), "city New_York"),
     **dict.fromkeys(("la", "l.a."), "city Los_Angeles"),
     **dict.fromkeys(("cologne", "köln", "colonia"), "city Cologne"),
     **dict.fromkeys(("munich", "münchen", "monaco di baviera", "múnich"), "city Munich"),
@@ -59,10 +59,27 @@ def _named_in(locale: "babel.Locale") -> Iterator[tuple[str, str]]:
         yield str(name), f"day {day}"
     for zone, data in locale.time_zones.items():
         city = data.get("city") if hasattr(data, "get") else None
-        if city:
-            yield str(city), f"city {zone.rpartition('/')[2]}"
-        elif "/" in zone:
-            yield zone.rpartition("/")[2].replace("_", " "), f"city {zone.rpartition('/')[2]}"
+        if "/" in zone:
+            meaning = f"city {zone.rpartition('/')[2]}"
+            yield zone.rpartition("/")[2].replace("_", " "), meaning
+            if city:
+                yield str(city), meaning
+
+
+_ELEMENTS = (
+    "H hydrogen He helium Li lithium Be beryllium B boron C carbon N nitrogen O oxygen F fluorine Ne neon Na sodium "
+    "Mg magnesium Al aluminum Si silicon P phosphorus S sulfur Cl chlorine Ar argon K potassium Ca calcium Ti titanium "
+    "Cr chromium Mn manganese Fe iron Co cobalt Ni nickel Cu copper Zn zinc As arsenic Br bromine Kr krypton Ag silver "
+    "Cd cadmium Sn tin Sb antimony I iodine Xe xenon Cs cesium Ba barium W tungsten Pt platinum Au gold Hg mercury "
+    "Pb lead Bi bismuth Rn radon Ra radium Th thorium U uranium Pu plutonium"
+)
+"""Symbols of chemical elements, each before its name."""
+
+
+@cache
+def _element_symbols() -> dict[str, str]:
+    words = _ELEMENTS.split()
+    return dict(zip(words[::2], words[1::2], strict=True))
 
 
 _loading = Lock()
@@ -82,6 +99,9 @@ def names_are_loaded() -> bool:
 
 def meaning_of(name: str) -> str | None:
     """What a name names, the same in every language; None for a name that is not known."""
+    symbols = _element_symbols()
+    if name in symbols or name.casefold() in symbols.values():
+        return f"element {symbols.get(name, name.casefold())}"
     name = name.casefold().strip(" .")
     known = _known()
     found = known.get(name) or known.get(name.removeprefix("the "))

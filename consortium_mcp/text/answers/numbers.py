@@ -17,6 +17,7 @@ _OVER = re.compile(r" ?/ ?(\d+(?:[.,]\d+)?)(?![\d/])")
 _MIXED = re.compile(r"(?: and)? (\d{1,4}) ?/ ?(\d{1,4})(?![\d/])")
 _TIMES_TEN = re.compile(r" ?[*x] ?10 ?(?:\^ ?|\*\* ?)\(?([+-]?\d{1,3})\)?")
 _SCIENTIFIC = re.compile(r"[eE]([+-]?\d{1,3})\b")
+_BASED = re.compile(r"0x[0-9a-f]{1,16}\b|0b[01]{1,64}\b", re.IGNORECASE)
 _LONGEST = 400
 """Of how many digits a number is read as such."""
 
@@ -57,6 +58,7 @@ _PARTS = {"half": 2, "halves": 2, "third": 3, "quarter": 4, "fourth": 4, "fifth"
     **{"eighth": 8, "ninth": 9, "tenth": 10, "hundredth": 100, "thousandth": 1000}
 }
 _ORDINALS = {"first": 1, "second": 2, "third": 3, "fifth": 5, "eighth": 8, "ninth": 9, "twelfth": 12}
+_ONE_PART = re.compile(r"(?:an? )?(half|quarter)\b|an? (third|fifth|sixth|eighth|tenth)\b", re.IGNORECASE)
 _WORD = re.compile(r"[^\W\d_]+")
 _CHINESE = {one: value for value, one in enumerate("零一二三四五六七八九")} | {"〇": 0, "两": 2, "兩": 2}
 _CHINESE_TENS = {"十": 10, "百": 100, "千": 1000}
@@ -79,6 +81,8 @@ class Number:
 
 def leading_number(text: str) -> tuple[Number, str] | None:
     """The unsigned number with which a text begins, and what follows it; None where it begins with no number."""
+    if found := _BASED.match(text):
+        return Number(Fraction(int(found[0], 0)), None, 0), text[found.end() :]
     found = _LEADING.match(text)
     if found is None:
         return _in_words(text) or _in_chinese(text)
@@ -135,7 +139,9 @@ def _with_scale(number: Number, rest: str) -> tuple[Number, str]:
 
 
 def _in_words(text: str) -> tuple[Number, str] | None:
-    """A number in words, as `one hundred and five`, `two thirds`, `three point five`; None where none begins."""
+    """A number in words, as `one hundred and five`, `two thirds`, `half`; None where none begins."""
+    if found := _ONE_PART.match(text):
+        return Number(Fraction(1, _PARTS[(found[1] or found[2]).lower()]), None, 0), text[found.end() :]
     words: list[tuple[str, int]] = [(found[0].casefold(), found.end()) for found in _WORD.finditer(text[:200])]
     if not words or text[:1].isspace() or not _begins(words, text):
         return None

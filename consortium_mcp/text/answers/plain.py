@@ -25,6 +25,7 @@ _MEANS = {
     **{"left": "", "right": "", "displaystyle": "", "qquad": " ", "ldots": "...", "dots": "...", "cup": "∪"},
     **{",": " ", ";": " ", ":": " ", "!": "", " ": " ", "%": "%", "$": "$", "#": "#", "&": "&", "{": "{", "}": "}"},
 }
+_MATRIX = re.compile(r"\\begin\{[a-z]?matrix\}(.{1,400}?)\\end\{[a-z]?matrix\}", re.DOTALL)
 _DEEPEST = 12
 """How many braces inside one another are followed."""
 
@@ -40,13 +41,21 @@ def plain(text: str) -> str:
         text = _without_latex(text)
     text = _SUPERSCRIPT.sub(lambda found: "^" + found[0].translate(_SUPERSCRIPTS), text)
     text = _VULGAR.sub(r" \1", text).replace("⁄", "/")
-    text = unicodedata.normalize("NFKC", text).replace("⁄", "/").replace("π", "pi").replace("√", "sqrt")
+    text = (
+        unicodedata.normalize("NFKC", text)
+        .replace("⁄", "/")
+        .replace("π", "pi")
+        .replace("√", "sqrt")
+        .replace("∞", "infinity")
+        .replace("+/-", "±")
+    )
     text = _DASHES.sub("-", text).translate(_QUOTES).replace("×", "*").replace("·", "*").replace("÷", "/")
     text = "".join(_ascii_digit(one) for one in text)
     return "\n".join(line for line in (" ".join(line.split()) for line in _unmarked(text).splitlines()) if line)
 
 
 def _without_latex(text: str) -> str:
+    text = _MATRIX.sub(_row, text)
     text = _INLINE_MATH.sub(r"\1", _MATH.sub(" ", text))
     for _ in range(_DEEPEST):
         before = text
@@ -58,6 +67,11 @@ def _without_latex(text: str) -> str:
             break
     text = _COMMAND.sub(lambda found: _MEANS.get(found[1], found[1] if len(found[1]) > 1 else " "), text)
     return text.replace("^°", "°").replace("^ °", "°")
+
+
+def _row(found: re.Match[str]) -> str:
+    """A vector or a matrix as a tuple, its rows one after another."""
+    return "(" + found[1].replace("\\\\", ", ").replace("&", ", ") + ")"
 
 
 def _fraction(found: re.Match[str]) -> str:

@@ -35,6 +35,8 @@ _CURRENCY = re.compile(r"(US\$|CA\$|AU\$|A\$|[$€£¥₹₽₩₿]|(?:USD|EUR|G
 _NOT_BEFORE_WORDS = frozenset("in a an as at so h d t s m g l mi st ore ora".split())
 """Units that are words or letters with other meanings where something follows them."""
 
+_ROMAN = re.compile(r"(?=..)M{0,3}(?:CM|CD|D?C{0,3})(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,3})")
+_ROMAN_VALUES = {"I": 1, "V": 5, "X": 10, "L": 50, "C": 100, "D": 500, "M": 1000}
 _DECADE = re.compile(r"1[0-9]{2}0s|20[0-9]0s")
 _BEGINS_FORMULA = re.compile(r" ?[*/^+(√]| ?-(?= ?[\d(])| ?(?:pi|sqrt|e)\b")
 _PERCENT: Dimensions = (("percent", 0),)
@@ -96,10 +98,18 @@ def quantities(text: str) -> tuple[Quantity, ...]:
     found = leading_number(text)
     if _DECADE.fullmatch(text):
         return ()
+    if _ROMAN.fullmatch(text):
+        value = Fraction(_of_roman(text))
+        return (Quantity(-value if is_negative else value, value),)
     if found is None or (not currency and _BEGINS_FORMULA.match(found[1])):
         return _computed(text, is_negative, bound)
     number, rest = found
     return _measured(number, rest.strip(), bound, -1 if is_negative else 1, currency)
+
+
+def _of_roman(numeral: str) -> int:
+    values = [_ROMAN_VALUES[letter] for letter in numeral]
+    return sum(-one if one < after else one for one, after in zip(values, [*values[1:], 0], strict=True))
 
 
 def _without_beginning(text: str) -> tuple[str, str]:
@@ -135,12 +145,16 @@ def _after_currency(text: str) -> tuple[str, str]:
 
 def _computed(text: str, is_negative: bool, bound: str) -> tuple[Quantity, ...]:
     """A quantity that is written as a formula without variables, as `2^10` or `sqrt(2)`."""
-    found = number_of(text)
-    if found is None:
-        return ()
-    value, is_irrational = found
-    value = -value if is_negative else value
-    return (Quantity(value, value, bound=bound, is_irrational=is_irrational),)
+    words = text.split(" ")
+    for count in range(len(words), max(len(words) - _MOST_WORDS, 0), -1):
+        unit = units_named(" ".join(words[count:])) if count < len(words) else (None,)
+        found = number_of(" ".join(words[:count])) if unit else None
+        if found is not None:
+            value = -found[0] if is_negative else found[0]
+            factor = unit[0].factor if unit[0] else Fraction(1)
+            dimensions = unit[0].dimensions if unit[0] else None
+            return (Quantity(value * factor, value, None, 0, bound, dimensions, factor, "", found[1]),)
+    return ()
 
 
 def _measured(number: Number, rest: str, bound: str, sign: int, currency: str) -> tuple[Quantity, ...]:
@@ -249,17 +263,24 @@ def _is_power_of_ten(one: Fraction, other: Fraction) -> bool:
 
 
 def _same_value(one: Quantity, other: Quantity) -> Comparison:
-    if one.value == other.value:
+    distance = abs(one.value - other.value)
+    largest = max(abs(one.value), abs(other.value))
+    if distance * 10**9 <= largest:  # factors as that of a degree are rounded
         return _same_noun(one, other) if one.dimensions is None else SAME
     about = "≈" in (one.bound, other.bound)
     step = max((each.step for each in (one, other) if each.step is not None), default=None)
-    distance = abs(one.value - other.value)
     if (about or _may_be_rounded(one, other)) and step is not None and 2 * distance <= step:
         return SAME
-    largest = max(abs(one.value), abs(other.value))
+    if _may_be_thousands(one, other) or _may_be_thousands(other, one):
+        return NOT_COMPARABLE
     if (about and 20 * distance <= largest) or (one.factor != other.factor and 100 * distance <= largest):
         return NOT_COMPARABLE
     return NOT_COMPARABLE if _may_round(one, other) and 100 * distance <= largest else DIFFERENT
+
+
+def _may_be_thousands(one: Quantity, other: Quantity) -> bool:
+    """Whether a number as 1.500 may be fifteen hundred, written as in German."""
+    return one.digits >= 4 and one.written * 1000 == other.written and one.step == Fraction(1, 1000) * one.factor
 
 
 def _may_be_rounded(one: Quantity, other: Quantity) -> bool:

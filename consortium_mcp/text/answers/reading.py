@@ -14,10 +14,11 @@ from consortium_mcp.text.answers.finding import sentences_of
 from consortium_mcp.text.answers.plain import plain
 from consortium_mcp.text.answers.quantities import Quantity, quantities
 from consortium_mcp.text.answers.sequences import Items, Parts, items_in, parts_in
+from consortium_mcp.text.answers.wording import is_name
 
 _Read = Literal["code", "data", "parts", "list", "date", "time", "option", "yes or no", "number", "range", "ratio"]
-Kind = _Read | Literal["formula", "text", "prose", "none"]
-"""What an answer is; `prose` is not read further, and `none` is no answer."""
+Kind = _Read | Literal["formula", "text", "complement", "prose", "none"]
+"""What an answer is. A `complement` is what a sentence says of its subject; `prose` is not read further."""
 
 
 @dataclass(frozen=True)
@@ -52,12 +53,13 @@ _RATIO = re.compile(r"(\d{1,9}(?:\.\d+)?) ?(?::| to | zu ) ?(\d{1,9}(?:\.\d+)?)"
 _RANGE = re.compile(r"(?:between |from )?(.{1,40}?)(?: ?- ?(?=[\d$€£])| to | and | bis | through )(.{1,40})")
 _COPULA = re.compile(
     r"(?:so |thus |therefore |hence |then )?,?\s?([^:;]{1,100}?) "
-    r"(?:is|are|was|were|equals|would be|will be|ist|est|es|è|é) "
+    r"(?:is|are|was|were|equals|would be|will be|"
+    r"costs|weighs|takes|lasts|measures|gives|yields|makes|totals|ist|est|es|è|é) "
     r"(?:called |named |exactly |simply |just )?(.{1,120})"
 )
 _IS = re.compile(r"\b(it|that|this|he|she|there|answer)'s\b", re.IGNORECASE)
 _BY_THE_WAY = re.compile(
-    r",? (?:because|since|as|which|who|where|due to|while|although)\b| [-—–] |; |, (?:because|so)\b"
+    r",? (?:because|since|as|which|who|where|due to|while|although)\b| [-—–] |; |, (?:because|so|not|but|and not)\b"
 )
 _QUOTED_CODE = re.compile(r"`[^`\n]{1,200}[^\w`\n][^`\n]{0,200}`")
 _DEEPEST = 2
@@ -85,7 +87,7 @@ def readings_of(text: str, *, is_marked: bool, depth: int = 0) -> tuple[Reading,
     if found:  # an item's number is not the list's
         clauses = clauses[:1]
     several: list[Reading] = []
-    for clause in clauses:
+    for clause, _ in clauses:
         for kind, read in _READERS:
             if kind not in found:
                 values = read(clause)
@@ -93,11 +95,11 @@ def readings_of(text: str, *, is_marked: bool, depth: int = 0) -> tuple[Reading,
                 if values:
                     found[kind] = Reading(kind, values[0])
     ordered = [found[kind] for kind in ("parts", "list", *(kind for kind, _ in _READERS)) if kind in found]
-    return (*ordered, *several, *(Reading("text", clause) for clause in clauses))
+    return (*ordered, *several, *(Reading("complement" if is_said else "text", clause) for clause, is_said in clauses))
 
 
-def clauses_of(text: str, *, is_marked: bool) -> Iterator[str]:
-    """The texts that can hold the answer: all of it, its first sentence, what it says of its subject.
+def clauses_of(text: str, *, is_marked: bool) -> Iterator[tuple[str, bool]]:
+    """The texts that can hold the answer, and whether each is only what a sentence says of its subject.
 
     Args:
         text: in plain characters.
@@ -112,11 +114,27 @@ def clauses_of(text: str, *, is_marked: bool) -> Iterator[str]:
     said = _COPULA.fullmatch(bare.rstrip(".")) if len(bare) < _LONGEST_CLAUSE else None
     result = bare.rpartition(" = ")[2] if " = " in bare else ""
     behind = bare.rpartition(": ")[2] if ": " in bare else ""
-    for one in (line, main, short, bare, said[2] if said else "", result, behind):
+    whole = (line, main, short, bare)
+    for place, one in enumerate((*whole, *_said(said), result, behind, _year(bare))):
         clause = one.strip().strip("\"'").rstrip(".!。;,").strip("\"' ")
         if clause and clause not in seen:
             seen.add(clause)
-            yield clause
+            yield clause, place >= len(whole)
+
+
+def _said(sentence: re.Match[str] | None) -> tuple[str, ...]:
+    """What a sentence says of its subject; a name that is the subject, where the article begins what is said."""
+    if sentence is None:
+        return ()
+    is_turned = sentence[2].startswith(("the ", "a ", "an ")) and is_name(sentence[1])
+    return (sentence[1], sentence[2]) if is_turned else (sentence[2],)
+
+
+def _year(sentence: str) -> str:
+    """The year in which something happened, where a sentence has no other number."""
+    found = re.findall(r"\d+", sentence[:_LONGEST_CLAUSE])
+    behind = sentence.rstrip(".!").rpartition(" in ")[2]
+    return behind if len(found) == 1 and len(behind) == 4 and behind.isdigit() else ""
 
 
 def _sequences(text: str, depth: int) -> Iterator[Reading]:

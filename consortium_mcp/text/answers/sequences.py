@@ -77,7 +77,8 @@ def items_in(text: str) -> Items | None:
     if 2 <= len(lines) <= _MOST_ITEMS and all(bullets):
         is_numbered = all(_NUMBERED.match(line) for line in lines)
         return Items(tuple(one[1].strip() for one in bullets if one), is_numbered)
-    return _inline(" ".join(lines).strip().rstrip("."))
+    line = " ".join(lines).strip().rstrip(".")
+    return _inline(line.rpartition(": ")[2] if ": " in line else line)
 
 
 def _inline(text: str) -> Items | None:
@@ -112,5 +113,5 @@ def _is_even(texts: Sequence[str]) -> bool:
 
 
 _SENTENCE_WORD = re.compile(
-    r"\b(?:is|are|was|were|has|have|because|which|that|who|yes|no|it|will|can)\b", re.IGNORECASE
+    r"\b(?:is|are|was|were|has|have|because|which|that|who|yes|no|it|will|can|not|but)\b", re.IGNORECASE
 )

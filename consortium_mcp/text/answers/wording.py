@@ -14,6 +14,9 @@ _ARTICLES = frozenset("a an the".split())
 _NEGATIONS = frozenset(
     "not no never none nor neither without cannot nicht kein keine ne pas non нет не nie 不 没 niet".split()
 )
+_ROMAN = " I II III IV V VI VII VIII IX X XI XII XIII XIV XV XVI XVII XVIII XIX XX".split(" ")
+"""The numerals that stand behind names, at the place of their value."""
+
 _BOUNDS = frozenset("less more fewer under over below above least most < > ≤ ≥ ≠".split())
 _PREFIXES = ("un", "in", "im", "il", "ir", "non", "dis", "de", "a", "anti", "mis", "ab", "counter", "en", "ex", "re")
 _OPPOSITES = (
@@ -28,8 +31,10 @@ _OPPOSITES = (
     "expansion contraction|local global|sync async|push pull|safe dangerous|correct wrong|right wrong|"
     "cause effect|finite infinite|possible impossible|greater less|can cannot|strong weak|stronger weaker|"
     "endothermic exothermic|clockwise counterclockwise|ascending descending|public private|must should|"
+    "converge diverge|"
     "stay leave|keep remove|add remove|add subtract|multiply divide|love hate|rich poor|young old"
 )
+_COMPARING = frozenset("over beat than before after above below defeat under from to cause follow contain > <".split())
 _PREFIX_PAIRS = [
     pair.split()
     for pair in (
@@ -38,6 +43,8 @@ _PREFIX_PAIRS = [
     ).split("|")
 ]
 _LIKE = "elder older|big large|quick fast|begin start|finish end|car automobile|film movie|everybody everyone|ok okay"
+_TITLES = frozenset("doctor professor mr mrs ms sir lady lord jr sr".split())
+_BEHIND_NAME = re.compile(r", | by | \(")
 _COMPASS = frozenset(
     "north south east west new old upper lower great northern southern eastern western central non anti sub "
     "super inner outer left right high low first second third young younger senior junior jr sr "
@@ -55,21 +62,42 @@ _SUFFIXES = (
 )
 _CONTRACTIONS = {"can't": "cannot", "cant": "cannot", "won't": "will not", "isnt": "is not"}
 _SHORTEST_MISSPELT = 8
-_ABBREVIATED = {"mt": "mount", "st": "saint", "dr": "doctor", "prof": "professor", "vs": "versus"}
+_ABBREVIATED = {
+    **{"sulphur": "sulfur", "grey": "gray", "aluminium": "aluminum", "programme": "program", "defence": "defense"},
+    **{"licence": "license", "catalogue": "catalog", "dialogue": "dialog", "analyse": "analyze", "fibre": "fiber"},
+    **{"mt": "mount", "st": "saint", "dr": "doctor", "prof": "professor", "vs": "versus"},
+}
+_SMALL = frozenset("of the and by de van von da di del la le el al bin der des du".split())
+"""Words that stand in names without a capital letter."""
+
+_KEPT_CHARACTERS = 200
 _NAME_WORDS = 4
 _SHORT_WORDS = 3
 
 
 def words_of(text: str) -> tuple[str, ...]:
     """The words of a text in lower case and one spelling, without articles; numbers in digits, signs as words."""
-    return tuple(word for word in _canonical(text) if word not in _ARTICLES)
+    return _words_kept(text) if len(text) <= _KEPT_CHARACTERS else tuple(_canonical(text))
+
+
+@lru_cache(maxsize=2_000)
+def _words_kept(text: str) -> tuple[str, ...]:
+    """The words of a short text, which is compared with many."""
+    return tuple(_canonical(text))
 
 
 def _canonical(text: str) -> list[str]:
-    text = unicodedata.normalize("NFKC", text).casefold().replace("’", "'")
+    tokens = _WORD.findall(unicodedata.normalize("NFKC", text).replace("’", "'"))
     found: list[str] = []
-    for word in _WORD.findall(text):
-        found += _spelled(word)
+    for place, token in enumerate(tokens):
+        is_last = place == len(tokens) - 1
+        if token.casefold() == "the" or (
+            token.casefold() in _ARTICLES and not is_last and (place == 0 or token.islower())
+        ):
+            continue
+        if place and is_last and token in _ROMAN and tokens[place - 1][0].isupper():
+            token = str(_ROMAN.index(token))
+        found += _spelled(token.casefold())
     return found
 
 
@@ -115,6 +143,7 @@ def limits_of(text: str) -> list[str]:
     return sorted(word for word in words_of(text) if word[0].isdigit() or word in _NEGATIONS or word in _BOUNDS)
 
 
+@lru_cache(maxsize=2_000)
 def names_agree(one: str, other: str) -> bool:
     """Whether two short texts are one name: in two languages, abbreviated, in full, or slightly misspelt."""
     words, others = words_of(one), words_of(other)
@@ -127,7 +156,12 @@ def names_agree(one: str, other: str) -> bool:
     meaning = meaning_of(one)
     if meaning is not None and meaning == meaning_of(other):
         return True
-    return _is_acronym(one, other) or _is_acronym(other, one) or _alike(words, others) or _one_in_full(one, other)
+    return (
+        _is_acronym(one, other)
+        or _is_acronym(other, one)
+        or _alike(words, others, are_names=is_name(one) and is_name(other))
+        or _one_in_full(one, other)
+    )
 
 
 def _is_acronym(short: str, long: str) -> bool:
@@ -136,9 +170,9 @@ def _is_acronym(short: str, long: str) -> bool:
     return len(letters) >= 3 and letters.isupper() and letters == "".join(initials).upper()
 
 
-def _alike(words: Sequence[str], others: Sequence[str]) -> bool:
+def _alike(words: Sequence[str], others: Sequence[str], *, are_names: bool) -> bool:
     """Whether the words are equal one by one, but for a letter that is missing, doubled or out of place."""
-    initials = len(words) > 1
+    initials = len(words) > 1 and are_names
     return len(words) == len(others) and all(
         one == other or _misspelt(one, other) or (initials and _is_initial(one, other)) or _is_pair(one, other, _LIKE)
         for one, other in zip(words, others, strict=True)
@@ -146,7 +180,7 @@ def _alike(words: Sequence[str], others: Sequence[str]) -> bool:
 
 
 def _is_initial(one: str, other: str) -> bool:
-    return min(len(one), len(other)) == 1 and one[0] == other[0] and (one + other).isalpha()
+    return min(len(one), len(other)) == 1 and one[0] == other[0] and (one + other).isalpha() and len(one + other) > 3
 
 
 def _misspelt(one: str, other: str) -> bool:
@@ -167,26 +201,30 @@ def _misspelt(one: str, other: str) -> bool:
 def _one_in_full(one: str, other: str) -> bool:
     """Whether one is a proper name and the other the same with a first name, or with the place that it lies in."""
     short, long = sorted((one, other), key=lambda text: len(words_of(text)))
-    words, others = words_of(short), words_of(long)
-    if not is_name(short) or not is_name(long) or len(others) > 6:
+    words, others = (tuple(word for word in words_of(each) if word not in _TITLES) for each in (short, long))
+    if (
+        any(letter.isdigit() for letter in "".join((*words, *others)))
+        or not words
+        or not is_name(short)
+        or not is_name(long)
+        or len(others) > 6
+    ):
         return False
     more = others[: len(others) - len(words)]
     if others[-len(words) :] == words and len(words) <= 2:
         return not set(more) & (_COMPASS | _NEGATIONS) and len(more) <= 3
-    if len(words) == len(others):  # the last name first
-        return "," in one + other and sorted(words) == sorted(others)
-    behind = long[long.find(",") :] if "," in long else ""
-    return bool(behind) and words_of(long[: long.find(",")]) == words
+    if len(words) == len(others):  # without titles, or the last name first
+        return words == others or ("," in one + other and sorted(words) == sorted(others))
+    return words_of(_BEHIND_NAME.split(long, maxsplit=1)[0]) == words
 
 
 def is_name(text: str) -> bool:
     """Whether each word but the small ones begins with a capital letter or a digit, as in a proper name."""
-    found = [
-        word for word in re.findall(r"[^\W_]+", text) if word.lower() not in ("of", "the", "and", "de", "van", "von")
-    ]
+    found = [word for word in re.findall(r"[^\W_]+", text) if word.lower() not in _SMALL]
     return 0 < len(found) <= _NAME_WORDS + 1 and all(word[0].isupper() or word[0].isdigit() for word in found)
 
 
+@lru_cache(maxsize=2_000)
 def compare_wording(one: str, other: str, *, are_marked: bool) -> Comparison:
     """Whether two answers in words say the same.
 
@@ -221,22 +259,40 @@ def _differ_in_last(words: Sequence[str], others: Sequence[str]) -> bool:
     return len(words) == len(others) or (min(len(words), len(others)) > 1 and words[-1] != others[-1])
 
 
+@lru_cache(maxsize=2_000)
 def contradicts(one: str, other: str) -> bool:
     """Whether two texts differ in nothing but a negation or an opposite."""
     words, others = words_of(one), words_of(other)
     if not words or not others or words == others:
         return False
+    if _are_swapped(words, others):
+        return True
     start = _shared(words, others)
     end = _shared(words[start:][::-1], others[start:][::-1])
     middle, its_middle = words[start : len(words) - end], others[start : len(others) - end]
     if start + end == 0:
         return len(words) == len(others) == 1 and (_is_pair(*words, *others, _OPPOSITES) or _turns(words[0], others[0]))
     if not middle or not its_middle:
-        return len(set(middle + its_middle) & _NEGATIONS) > 0 and len(middle + its_middle) <= 2
+        more = set(middle + its_middle)
+        return len(more & _NEGATIONS) == 1 and more <= _NEGATIONS | {"do", "will", "can", "be"}
     if len(middle) == len(its_middle) <= 2:
         pairs = [(first, second) for first, second in zip(middle, its_middle, strict=True) if first != second]
         return any(_opposed(*pair) for pair in pairs)
+    if len(middle) + len(its_middle) == 3 and _says_it_otherwise(*sorted((middle, its_middle), key=len)):
+        return False
     return len(middle) + len(its_middle) <= 3 and (set(middle) & _NEGATIONS) != (set(its_middle) & _NEGATIONS)
+
+
+def _says_it_otherwise(word: Sequence[str], negated: Sequence[str]) -> bool:
+    """Whether `not true` stands beside `false`."""
+    return len(word) == 1 and negated[0] in _NEGATIONS and _opposed(word[0], negated[1])
+
+
+def _are_swapped(words: Sequence[str], others: Sequence[str]) -> bool:
+    """Whether two texts differ in nothing but which of two stands before the other, as in `A over B`."""
+    if sorted(words) != sorted(others) or not set(words) & _COMPARING:
+        return False
+    return sum(one != other for one, other in zip(words, others, strict=True)) == 2
 
 
 def _opposed(one: str, other: str) -> bool:

@@ -1,0 +1,117 @@
+"""An asynchronous iterator, read in a thread of its own by a caller that has no event loop."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable, Generator
+from contextlib import suppress
+from contextvars import copy_context
+from functools import cache
+from queue import Empty, SimpleQueue
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+LOOK_SECONDS = 0.25
+"""The time between two looks whether the events are still wanted."""
+
+
+class UnreadError(Exception):
+    """The events are not wanted any more."""
+
+
+def iterate(
+    events: Callable[[], AsyncIterator[T]], is_unread: Callable[[], bool] | None = None
+) -> Generator[T, None, None]:
+    """Yield what an asynchronous iterator yields; leaving the loop, or the end of the main thread, cancels it.
+
+    The interpreter first waits for threads and then closes generators. A generator that waits for its thread in
+    `finally` would therefore never end in a program that stopped reading.
+
+    Args:
+        is_unread: looked at while an event is awaited; True raises UnreadError.
+    """
+    reading = _Reading(events)
+    reading.start()
+    try:
+        while (event := _next(reading.events, is_unread)) is not None:
+            yield event
+        reading.raise_failure()
+    finally:
+        reading.cancel()
+        reading.join()
+
+
+class _Reading(threading.Thread, Generic[T]):
+    """The thread in which the events are read."""
+
+    def __init__(self, events: Callable[[], AsyncIterator[T]]) -> None:
+        super().__init__(name="consortium-events")
+        self.events: SimpleQueue[T | None] = SimpleQueue()
+        """The events that came, and None when no more will."""
+        self._source = events
+        self._context = copy_context()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._is_cancelled = False
+        self._failure: BaseException | None = None
+
+    def run(self) -> None:
+        """Read until the iterator ends, fails or is cancelled."""
+        _forget_with_main_thread(self)
+        try:
+            self._context.run(asyncio.run, self._read())
+        except BaseException as error:
+            self._failure = error
+        finally:
+            _ACTIVE.discard(self)
+            self.events.put(None)
+
+    def cancel(self) -> None:
+        """Stop reading; from any thread, and also before the first step or after the last."""
+        self._is_cancelled = True
+        if self._loop is not None and self._task is not None:
+            with suppress(RuntimeError):  # the loop is closed: it has ended
+                self._loop.call_soon_threadsafe(self._task.cancel)
+
+    def raise_failure(self) -> None:
+        """Raise what the iterator raised."""
+        if self._failure is not None:
+            raise self._failure
+
+    async def _read(self) -> None:
+        self._task = asyncio.current_task()
+        self._loop = asyncio.get_running_loop()
+        if self._is_cancelled:
+            return
+        async for event in self._source():
+            self.events.put(event)
+
+
+def _next(events: "SimpleQueue[T | None]", is_unread: Callable[[], bool] | None) -> T | None:
+    """The next event; None when no more will come."""
+    while True:
+        try:
+            return events.get(timeout=None if is_unread is None else LOOK_SECONDS)
+        except Empty:
+            if is_unread is not None and is_unread():
+                raise UnreadError from None
+
+
+_ACTIVE: set["_Reading[object]"] = set()
+"""The threads that read now."""
+
+
+def _forget_with_main_thread(reading: "_Reading[T]") -> None:
+    """Cancel a thread when the main thread has ended, before the interpreter waits for it."""
+    _ACTIVE.add(reading)  # type: ignore[arg-type]
+    _watch_main_thread()
+
+
+@cache
+def _watch_main_thread() -> None:
+    def watch() -> None:
+        threading.main_thread().join()
+        for reading in list(_ACTIVE):
+            reading.cancel()
+
+    threading.Thread(target=watch, name="consortium-main-thread-ended", daemon=True).start()
