@@ -9,12 +9,15 @@ from pathlib import Path
 
 import anyio
 
-from benchmarks.consulting.provider import CRITICAL_PATH_SECONDS, provider
+from benchmarks.consulting.provider import CRITICAL_PATH_SECONDS, LONG, provider
 from benchmarks.consulting.sides import UPSTREAM, Asking, Side, floor, llm_consortium, ours
 from benchmarks.figures import Figure, ratios
 
 MOST = {1: 1.06, 4: 1.09, 16: 1.16, 64: 1.5}
 """By how many members are asked: how many times the critical path a consult may take."""
+
+MOST_LONG = 1.5
+"""The same of a consult of `MEMBERS` whose replies come in 400 pieces each."""
 
 AT_ONCE, MEMBERS = 128, 4
 """How many consults are under way together where throughput is measured, and of how many members."""
@@ -40,7 +43,7 @@ def figures(repetitions: int = 5, sides: Sequence[str] | None = None) -> list[Fi
 async def _figures(repetitions: int, sides: Sequence[str] | None) -> list[Figure]:
     with tempfile.TemporaryDirectory() as folder, provider(Path(folder)) as url:
         compared = [ours(), *_compared(url, Path(folder), sides)]
-        one_by_one = await _one_by_one(compared, Path(folder), repetitions)
+        one_by_one, long_ones = await _one_by_one(compared, Path(folder), repetitions)
         at_once, memory = await _at_once(compared, Path(folder), repetitions)
     found = []
     for side in compared:
@@ -48,6 +51,8 @@ async def _figures(repetitions: int, sides: Sequence[str] | None) -> list[Figure
         for members, most in MOST.items():
             what = f"{side.name}: a consult of {members} ÷ its critical path"
             found.append(Figure(what, "x", tuple(one_by_one[side.name][members]), most if mine else None))
+        what = f"{side.name}: a consult of {MEMBERS}, each reply {LONG} ÷ its critical path"
+        found.append(Figure(what, "x", tuple(long_ones[side.name]), MOST_LONG if mine else None))
         what = f"{side.name}: {AT_ONCE} consults of {MEMBERS} at once"
         found.append(Figure(what, "per s", tuple(at_once[side.name]), higher_is_better=True))
         most_memory = MOST_MEMORY_MB if mine else None
@@ -68,9 +73,12 @@ def _compared(url: str, folder: Path, wanted: Sequence[str] | None) -> list[Side
     return found
 
 
-async def _one_by_one(sides: list[Side], folder: Path, repetitions: int) -> dict[str, dict[int, list[float]]]:
-    """How many times the critical path a consult takes, by side and members."""
+async def _one_by_one(
+    sides: list[Side], folder: Path, repetitions: int
+) -> tuple[dict[str, dict[int, list[float]]], dict[str, list[float]]]:
+    """How many times the critical path a consult takes, by side and members; and one with long replies, by side."""
     took: dict[str, dict[int, list[float]]] = {side.name: {members: [] for members in MOST} for side in sides}
+    took_long: dict[str, list[float]] = {side.name: [] for side in sides}
     async with AsyncExitStack() as open_sides:
         asking = [await open_sides.enter_async_context(side.connected(folder)) for side in sides]
         for one in asking:
@@ -80,14 +88,16 @@ async def _one_by_one(sides: list[Side], folder: Path, repetitions: int) -> dict
             for members in MOST:
                 for one in asking:
                     took[one.side.name][members].append(await _median_ratio(one, members))
-    return took
+            for one in asking:
+                took_long[one.side.name].append(await _median_ratio(one, MEMBERS, LONG))
+    return took, took_long
 
 
-async def _median_ratio(asking: Asking, members: int) -> float:
+async def _median_ratio(asking: Asking, members: int, wish: str = "") -> float:
     took = []
     for _ in range(CONSULTS):
         began = time.perf_counter()
-        await asking.consult(members)
+        await asking.consult(members, wish)
         took.append((time.perf_counter() - began) / CRITICAL_PATH_SECONDS)
     return statistics.median(took)
 

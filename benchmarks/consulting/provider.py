@@ -16,18 +16,12 @@ CRITICAL_PATH_SECONDS = MEMBER_SECONDS + ARBITER_SECONDS
 """What one consult of one iteration cannot be faster than."""
 
 ANSWER = "A POST may be sent again when the server can tell that it is the same one, by a key that the client chose. "
-VERDICT = json.dumps(
-    {
-        "synthesis": ANSWER,
-        "confidence": 0.9,
-        "analysis": "They agree.",
-        "dissent": "",
-        "needs_iteration": False,
-        "refinement_areas": [],
-    }
-)
 PIECES = 5
 """In how many pieces a reply is streamed."""
+
+LONG_PIECES = 400
+LONG = f"in {LONG_PIECES} pieces"
+"""The same of the long replies that a prompt with these words gets."""
 
 _HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n"
 
@@ -50,7 +44,8 @@ class _Conversation(asyncio.Protocol):
         self._received = rest[length:]
         request = json.loads(rest[:length])
         seconds = ARBITER_SECONDS if request["model"] == "arbiter" else MEMBER_SECONDS
-        asyncio.get_running_loop().call_later(seconds, self._answer, _REPLIES[request["model"], _streams(request)])
+        reply = _REPLIES[request["model"], _streams(request), LONG.encode() in rest]
+        asyncio.get_running_loop().call_later(seconds, self._answer, reply)
 
     def _answer(self, reply: bytes) -> None:
         assert isinstance(self._transport, asyncio.Transport)
@@ -58,11 +53,17 @@ class _Conversation(asyncio.Protocol):
             self._transport.write(reply)
 
 
+def _verdict(times: int) -> str:
+    """What the arbiter replies, with the answer so many times over."""
+    fields = {"confidence": 0.9, "analysis": "They agree.", "dissent": "", "needs_iteration": False}
+    return json.dumps({"synthesis": ANSWER * times, **fields, "refinement_areas": []})
+
+
 def _streams(request: dict[str, object]) -> bool:
     return bool(request.get("stream"))
 
 
-def _reply(model: str, text: str, stream: bool) -> bytes:
+def _reply(model: str, text: str, stream: bool, pieces: int) -> bytes:
     common = {"id": "1", "created": 1, "model": model}
     usage = {"prompt_tokens": 20, "completion_tokens": 30, "total_tokens": 50}
     if not stream:
@@ -71,7 +72,7 @@ def _reply(model: str, text: str, stream: bool) -> bytes:
         body = json.dumps({**common, "object": "chat.completion", "choices": choices, "usage": usage}).encode()
         return _HEAD % (b"application/json", len(body)) + body
     common["object"] = "chat.completion.chunk"
-    size = -(-len(text) // PIECES)
+    size = -(-len(text) // pieces)
     deltas = [{"role": "assistant", "content": ""}]
     deltas += [{"content": text[begin : begin + size]} for begin in range(0, len(text), size)]
     events = [{**common, "choices": [{"index": 0, "delta": delta, "finish_reason": None}]} for delta in deltas]
@@ -82,8 +83,9 @@ def _reply(model: str, text: str, stream: bool) -> bytes:
 
 
 _REPLIES = {
-    (model, stream): _reply(model, text, stream)
-    for model, text in (("member", ANSWER), ("arbiter", VERDICT))
+    (model, stream, is_long): _reply(model, text, stream, LONG_PIECES if is_long else PIECES)
+    for is_long in (False, True)
+    for model, text in (("member", ANSWER * (20 if is_long else 1)), ("arbiter", _verdict(20 if is_long else 1)))
     for stream in (False, True)
 }
 

@@ -25,14 +25,12 @@ PATIENT = {
 """Our server's own limits out of the way: the floors have none."""
 
 
-def _ours(number: int, members: int) -> dict[str, Any]:
-    # A number, because the same call again would join the first one's run.
-    arguments = {"models": [f"member:{members}"], "arbiter": "arbiter", "wait_seconds": 600}
-    return {"prompt": f"{PROMPT} ({number})", **arguments}
+def _ours(prompt: str, members: int) -> dict[str, Any]:
+    return {"prompt": prompt, "models": [f"member:{members}"], "arbiter": "arbiter", "wait_seconds": 600}
 
 
-def _others(number: int, members: int) -> dict[str, Any]:
-    return {"prompt": f"{PROMPT} ({number})", "members": members}
+def _others(prompt: str, members: int) -> dict[str, Any]:
+    return {"prompt": prompt, "members": members}
 
 
 @dataclass(frozen=True)
@@ -44,8 +42,8 @@ class Side:
     """What Python starts."""
 
     tool: str
-    arguments: Callable[[int, int], dict[str, Any]]
-    """Of a call, from its number and how many members are asked."""
+    arguments: Callable[[str, int], dict[str, Any]]
+    """Of a call, from its prompt and how many members are asked."""
 
     python: str = sys.executable
     environment: dict[str, str] = field(default_factory=dict)
@@ -82,10 +80,11 @@ class Asking:
 
     asked: int = 0
 
-    async def consult(self, members: int) -> None:
-        """One consult, to its end."""
+    async def consult(self, members: int, wish: str = "") -> None:
+        """One consult, to its end; a wish is put behind the prompt."""
         self.asked += 1
-        result = await self.client.call_tool(self.side.tool, self.side.arguments(self.asked, members))
+        prompt = f"{PROMPT} ({self.asked}) {wish}"  # the same call again would join the first one's run
+        result = await self.client.call_tool(self.side.tool, self.side.arguments(prompt, members))
         assert not result.is_error and "POST may be sent" in _said(result), _said(result)
 
     @property

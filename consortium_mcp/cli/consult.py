@@ -14,7 +14,6 @@ from consortium_mcp._util.iterating import LOOK_SECONDS, UnreadError
 from consortium_mcp._util.output import has_no_reader
 from consortium_mcp.cli.live import LiveTable, live_table
 from consortium_mcp.cli.options import check_typed, json_option, output_option, request_options
-from consortium_mcp.cli.run_ids import find_run_id
 from consortium_mcp.cli.screen import print_run, say, told_where_kept, write_file
 from consortium_mcp.errors import ConsortiumError
 from consortium_mcp.records import Run
@@ -49,9 +48,6 @@ def consult(
     request = read_request(ConsultRequest, {"prompt": _with_stdin(prompt, read_stdin), **given})
     with ConsortiumService() as service:
         service.catalogue.use(lambda catalogue: check_typed(service.definitions, catalogue, request))
-        if request.follow_up_to is not None:
-            run_id = find_run_id(service.store, request.follow_up_to)
-            request = request.model_copy(update={"follow_up_to": run_id})
         if dry_run:
             plan = service.opener.plan(request)
             say(plan.model_dump_json(indent=1) if as_json else plan_text(plan))

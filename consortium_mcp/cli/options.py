@@ -164,6 +164,8 @@ def field_option(name: str, kind: type[Request], help_text: str | None = None) -
     """
     field = kind.model_fields[name]
     flag = f"--{name.replace('_', '-')}"
+    if name == "llm_options":
+        return _llm_options(help_text or str(field.description))
     spellings = _SPELLINGS.get(name, (flag,))
     known = "" if field.default is None else f" [{_word(field.default)}]"
     return click.option(
@@ -175,6 +177,17 @@ def field_option(name: str, kind: type[Request], help_text: str | None = None) -
         callback=_CHECKS.get(name),
         shell_complete=_COMPLETIONS.get(name),
         help=help_text or f"{field.description}{known}",
+    )
+
+
+def _llm_options(help_text: str) -> Callable[[F], F]:
+    """`-o NAME VALUE`, as often as there are options; each model's own option class reads the value, as in llm."""
+
+    def gather(_: click.Context, __: click.Parameter, pairs: tuple[tuple[str, str], ...]) -> dict[str, str] | None:
+        return dict(pairs) or None
+
+    return click.option(
+        "-o", "--option", "llm_options", metavar="NAME VALUE", nargs=2, multiple=True, callback=gather, help=help_text
     )
 
 

@@ -12,7 +12,6 @@ from click.core import ParameterSource
 from consortium_mcp.cli.completion import complete_consortiums, complete_runs
 from consortium_mcp.cli.consult import work_on
 from consortium_mcp.cli.options import COUNT, Number, field_option, json_option, output_option
-from consortium_mcp.cli.run_ids import find_run_id
 from consortium_mcp.cli.screen import count, is_terminal, print_run, say, told_where_kept, write_file
 from consortium_mcp.errors import ConsortiumError
 from consortium_mcp.records import LONGEST_NOTE, Rating, Status
@@ -20,6 +19,7 @@ from consortium_mcp.records.request import ConsultRequest
 from consortium_mcp.reports.export import EXPORT_FORMATS, ExportFormat, exported
 from consortium_mcp.reports.markdown import transcript
 from consortium_mcp.service.replay import open_replay
+from consortium_mcp.service.run_ids import find_run_id
 from consortium_mcp.service.service import ConsortiumService, answered
 from consortium_mcp.settings import MOST
 

@@ -16,6 +16,7 @@ from consortium_mcp._util.output import UNWRITABLE, discard_stdout
 from consortium_mcp.errors import ConsortiumError
 from consortium_mcp.records import Run
 from consortium_mcp.reports.markdown import about_answer, answer_text, usage_text
+from consortium_mcp.reports.trust import trust_line
 from consortium_mcp.text.templates import plain
 
 
@@ -41,7 +42,8 @@ def print_run(run: Run, *, raw: bool = False, as_json: bool = False) -> None:
         Console().print(Markdown(plain(answer_text(run, between="\n\n")), hyperlinks=False))
     else:
         click.echo(answer_text(run))
-    say(f"{about_answer(run)}\nUsed: {usage_text(run.usage)}", err=True)
+    about = [trust_line(run), about_answer(run), f"Used: {usage_text(run.usage)}"]
+    say("\n".join(line for line in about if line), err=True)
 
 
 @contextmanager

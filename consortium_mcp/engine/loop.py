@@ -14,7 +14,8 @@ from consortium_mcp.engine.measures import (
 )
 from consortium_mcp.engine.members import CallModel, Patience, ask_all, specs_of, why_too_few
 from consortium_mcp.engine.outcome import brings_nothing
-from consortium_mcp.records import CallId, CallSpec, Iteration, MemberResponse, Run, Status
+from consortium_mcp.engine.trust import with_trust
+from consortium_mcp.records import CallId, CallSpec, Iteration, MemberResponse, Run, Status, TrackRecord
 from consortium_mcp.records.consortium import Consortium
 from consortium_mcp.records.tracing import iteration_span
 
@@ -30,6 +31,7 @@ async def iterations(
     save_asked: Callable[[Iteration], Awaitable[None]] | None = None,
     patience: Patience | None = None,
     price_of: PriceOf = lambda model: None,
+    record: TrackRecord | None = None,
 ) -> AsyncIterator[Run]:
     """Yield the run with each further iteration, until it is good enough or nothing more may be asked.
 
@@ -44,7 +46,9 @@ async def iterations(
         save_asked: told of an iteration between its responses and the arbiter's question.
         patience: how long an instance may be silent once there is a quorum; None waits for all.
         price_of: what a question costs, for those who are asked the cheapest first.
+        record: what the consortium's rated runs say; None when none is rated.
     """
+    record = record or TrackRecord()
     method = judging_methods()[run.consortium.judging_method]
     begin_to_prepare()
     recorded = {iteration.number: iteration for iteration in run.iterations}
@@ -70,6 +74,7 @@ async def iterations(
                 await prepare_comparing()
                 shared = agreed(run, iteration) if is_adaptive(run) else None
                 iteration = measured(shared or await method.judge(run, iteration, call, reads_schema))
+                iteration = with_trust(run, iteration, record)
         run = run.model_copy(update={"iterations": (*run.iterations, iteration)})
         run = run.model_copy(update={"status": status_after(run)})
         yield run
@@ -142,4 +147,4 @@ def _is_good(iteration: Iteration, consortium: Consortium) -> bool:
     verdict = iteration.verdict
     if verdict is None or verdict.needs_iteration:
         return False
-    return reaches_threshold(consortium, verdict.confidence, overall_agreement(iteration.measures))
+    return reaches_threshold(consortium, iteration.confidence, overall_agreement(iteration.measures))

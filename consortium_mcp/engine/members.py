@@ -111,6 +111,7 @@ def _spec(run: Run, number: int, place: int, ask: Ask) -> CallSpec:
         system=ask.system,
         history=run.history,
         options=ask.options,
+        seed=ask.seed,
         response=ask.response,
     )
 
@@ -123,4 +124,5 @@ def _is_quorum(results: Mapping[str, CallResult], specs: Sequence[CallSpec], quo
 
 def _response(spec: CallSpec, result: CallResult | None, waited_ms: int) -> MemberResponse:
     late = result is None
-    return MemberResponse.of(spec.call_id, spec.label, spec.model, result, late, waited_ms=waited_ms)
+    response = MemberResponse.of(spec.call_id, spec.label, spec.model, result, late, waited_ms=waited_ms)
+    return response.model_copy(update={"options": spec.options})

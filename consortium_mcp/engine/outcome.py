@@ -19,7 +19,7 @@ def closed(run: Run) -> Run:
         answer: dict[str, Any] = {
             "selected_iteration": best.number,
             "answer": best.verdict.synthesis,
-            "confidence": best.verdict.confidence,
+            "confidence": best.confidence,
             "dissent": best.verdict.dissent,
             "degraded": (
                 *_stopped(run),
@@ -126,9 +126,9 @@ def _stopped(run: Run) -> list[str]:
 
 
 def _stood_in(run: Run, iteration: Iteration) -> list[str]:
-    if iteration.judged_by is None:
-        return []
     arbiter, reason = run.consortium.arbiter or "", _clause(iteration.arbiter_error)
+    if iteration.judged_by is None:
+        return [f"The arbiter {arbiter} judged, but {reason}."] if iteration.arbiter_error else []
     first, *backups = alternatives(arbiter)
     if iteration.judged_by in backups:
         return [f"The arbiter {first} could not answer; its backup {iteration.judged_by} judged in its place."]

@@ -18,6 +18,10 @@ ENTRY_POINTS = "consortium_mcp.strategies"
 """The group in which another package names its Strategy objects."""
 
 
+MOST_SEEDS = 2**31
+"""Seeds are below it: models take 32 bits with a sign."""
+
+
 @dataclass(frozen=True)
 class Strategy:
     """Who is asked what."""
@@ -104,7 +108,8 @@ def _asks(run: Run, prompt_of: Callable[[Ask], str]) -> list[Ask]:
             model=member.model,
             prompt="",
             system=system_text(run.consortium, member, run.output_schema, run.gets_short_texts(member.model)),
-            options=member.options,
+            options=run.consortium.options_of(member),
+            seed=(run.shuffle_seed + instance) % MOST_SEEDS if member.count > 1 else None,
             response=member.response,
         )
         for member, instance in instances(run.consortium)

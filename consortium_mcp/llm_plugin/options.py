@@ -1,17 +1,33 @@
 """What `llm -m <consortium> -o` takes: the fields of a request that llm has no way of its own for."""
 
-from typing import Any
+import json
+from typing import Annotated, Any, get_origin
 
 import llm
-from pydantic import Field, create_model
+from pydantic import BeforeValidator, Field, create_model
+from pydantic.fields import FieldInfo
 
-from consortium_mcp.records.request import ConsultRequest, written_type
+from consortium_mcp.records.request import ConsultRequest, bare_type, written_type
 
 NOT_OPTIONS = ("prompt", "consortium", "models", "count", "history", "output_schema")
 """Fields that llm gives in its own way: the prompt, `-m`, the conversation and `--schema`."""
 
+
+def _object(value: Any) -> Any:
+    """A JSON object that was typed; anything else is left to the field's own type."""
+    try:
+        return json.loads(value) if isinstance(value, str) else value
+    except ValueError:
+        return value
+
+
+def _type(field: FieldInfo) -> Any:
+    kind = written_type(field)
+    return Annotated[kind, BeforeValidator(_object)] if get_origin(bare_type(field)) is dict else kind
+
+
 _FIELDS: dict[str, Any] = {
-    name: (written_type(field) | None, Field(default=None, description=field.description))
+    name: (_type(field) | None, Field(default=None, description=field.description))
     for name, field in ConsultRequest.model_fields.items()
     if name not in NOT_OPTIONS
 }

@@ -18,6 +18,8 @@ from pydantic import JsonValue, ValidationError
 
 from consortium_mcp._util.lazy import llm, llm_plugins
 from consortium_mcp.errors import ConsortiumError, ModelUnavailableError
+from consortium_mcp.models.default_options import load_default_options
+from consortium_mcp.models.reaching import address_problem, key_problem
 from consortium_mcp.records.consortium import CLIENT
 from consortium_mcp.settings import Settings, using
 from consortium_mcp.text.masking import masked
@@ -82,7 +84,7 @@ class ModelEntry:
     def problem(self) -> str | None:
         """Why it cannot be called now and what to do about it; None when it can."""
         try:
-            return self._own_problem() or self._key_problem()
+            return self._own_problem() or self._key_problem() or self._address_problem()
         except Exception as error:  # a plugin is somebody else's code: whatever it raises keeps its model from us
             why = masked(f"{type(error).__name__}: {error}")
             return f"{self.model_id} ({self.plugin}) cannot be looked at: {why}; update the plugin or remove it."
@@ -93,17 +95,41 @@ class ModelEntry:
 
     def _key_problem(self) -> str | None:
         try:
-            self.model.get_key()
+            key = self.model.get_key()
         except llm.NeedsKeyException as error:
             return f"{self.model_id} ({self.plugin}): {error}."
         except (json.JSONDecodeError, UnicodeDecodeError) as error:
             return f"llm's keys in {llm.user_dir() / 'keys.json'} cannot be read ({error}); correct the file."
-        return None
+        name = getattr(self.model, "needs_key", None) or self.model_id
+        return key_problem(str(name), key) if isinstance(key, str) else None
+
+    def _address_problem(self) -> str | None:
+        return address_problem(self.model_id, getattr(self.model, "api_base", None))
+
+    @cached_property
+    def default_options(self) -> dict[str, JsonValue]:
+        """What `llm models options set` says of the model."""
+        return load_default_options(self.model_id)
+
+    def options_for(self, options: Mapping[str, JsonValue], seed: int | None = None) -> dict[str, JsonValue]:
+        """The options of a call, as the model's option class reads them: llm's defaults, then those that are named.
+
+        Args:
+            seed: for a model that takes one, where neither names it; None leaves it to the model.
+        """
+        named = {**self.default_options, **options}
+        if seed is not None and "seed" in self.model.Options.model_fields:
+            named = {"seed": seed, **named}
+        try:
+            read: dict[str, JsonValue] = self.model.Options(**named).model_dump(mode="json", include=set(named))
+        except ValidationError:  # of a plugin that has changed since; the model itself says so when it is asked
+            return named
+        return read
 
     def check_options(self, options: dict[str, JsonValue]) -> None:
-        """Raise ModelUnavailableError where the model does not take these options."""
+        """Raise ModelUnavailableError where the model does not take these options, llm's defaults among them."""
         try:
-            self.model.Options(**options)
+            self.model.Options(**{**self.default_options, **options})
         except ValidationError as error:
             wrong = error.errors()[0]
             name = ".".join(str(part) for part in wrong["loc"])
@@ -115,6 +141,10 @@ class ModelEntry:
 
 class ClientEntry(ModelEntry):
     """The calling client's own model: no model of llm's, asked over the connection by which its caller reaches us."""
+
+    def options_for(self, options: Mapping[str, JsonValue], seed: int | None = None) -> dict[str, JsonValue]:
+        """What the call names; a client takes no seed."""
+        return dict(options)
 
     supports_schema = False
     max_parallel_calls = None

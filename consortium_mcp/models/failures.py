@@ -132,7 +132,8 @@ RETRIED_ONCE: frozenset[ErrorKind] = frozenset({"empty", "invalid_reply"})
 
 _PYTHON = re.compile(
     r"object (is not|has no|does not)|has no attribute|NoneType|positional argument|keyword argument|Traceback|"
-    r"<class |unhashable|\bnot subscriptable|list index out of range|validation errors? for|must be str|\w+Error\b"
+    r"<class |unhashable|\bnot subscriptable|list index out of range|validation errors? for|must be str|codec can't|"
+    r"\w+Error\b"
 )
 """How Python words its own errors, which tell a user nothing."""
 

@@ -14,10 +14,12 @@ from functools import cache
 from typing import Any
 
 from consortium_mcp._util.lazy import aiohttp, httpx2, openai
+from consortium_mcp.errors import ModelUnavailableError
 from consortium_mcp.models.adapting import adapted_parameters
 from consortium_mcp.models.catalogue import ModelEntry
 from consortium_mcp.models.openai_replies import read, read_async
 from consortium_mcp.models.openai_streaming import stream_directly
+from consortium_mcp.models.reaching import certificates_problem, proxy_problem
 
 _Key = tuple[Any, ...]
 
@@ -52,11 +54,13 @@ class KeptClients:
         """Make a model's calls use kept clients; models that are built otherwise stay as they are.
 
         The catalogue's model objects are ours alone (each look-up makes new ones), so nobody else is changed. Slow the
-        first time, so it belongs into a thread.
+        first time, so it belongs into a thread. Raises ModelUnavailableError where no server can be reached.
         """
         with self._lock:  # runs that come together share their models
             for model in (entry.async_model, entry.sync_model):
                 if hasattr(model, "get_client") and not hasattr(model, "_consortium_keeps_clients"):
+                    if problem := certificates_problem() or proxy_problem():
+                        raise ModelUnavailableError(problem)
                     self._trusted = _certificates(os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
                     aiohttp.ClientSession  # noqa: B018 - imported here, where no event loop waits for it
                     model.get_client = self._keeping(model, model.get_client)  # type: ignore[union-attr]

@@ -193,6 +193,9 @@ class ReplyReader:
 
     def _of_piece(self, piece: Any) -> Iterator[ReplyPart]:
         """A piece in OpenAI's form; none where it is no object."""
+        if self._is_text_alone(piece):
+            yield piece
+            return
         if isinstance(piece, list):
             for one in piece:
                 if isinstance(one, dict):
@@ -212,6 +215,23 @@ class ReplyReader:
         yield piece
         for choice in choices:
             self._take_finish(choice)
+
+    def _is_text_alone(self, piece: Any) -> bool:
+        """Whether a piece is in OpenAI's form already, and only adds text, as nearly all do; it is counted then."""
+        if type(piece) is not ReplyPart or piece.get("usage") or "error" in piece:
+            return False
+        choices = piece.get("choices")
+        if type(choices) is not list or len(choices) != 1 or type(choice := choices[0]) is not ReplyPart:
+            return False
+        delta = choice.get("delta")
+        if type(delta) is not ReplyPart or len(delta) != 1 or choice.get("finish_reason") or "error" in choice:
+            return False
+        content = delta.get("content")
+        if type(content) is not str or not content or not content.isascii() or self._half:
+            return False
+        self._has_choices, self.finish_reason = True, None
+        self._characters += len(content)
+        return True
 
     def _of_choice(self, choice: dict[str, Any]) -> ReplyPart:
         self._has_choices = True

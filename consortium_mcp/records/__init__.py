@@ -10,12 +10,14 @@ if TYPE_CHECKING:
     from consortium_mcp.records.progress import AnswerPiece, CallProgress, Progress
     from consortium_mcp.records.response import MemberResponse
     from consortium_mcp.records.run import LONGEST_NOTE, Budget, Parent, Rating, Run, RunOutline, Status, Usage
-    from consortium_mcp.records.verdict import Claim, Verdict, Votes
+    from consortium_mcp.records.trust import RatedLevel, TrackRecord, Trust
+    from consortium_mcp.records.verdict import Ballots, Claim, Verdict, Votes
 
 __all__ = [
     "LONGEST_NOTE",
     "AnswerPiece",
     "Ask",
+    "Ballots",
     "Budget",
     "CallId",
     "CallProgress",
@@ -28,10 +30,13 @@ __all__ = [
     "MemberResponse",
     "Parent",
     "Progress",
+    "RatedLevel",
     "Rating",
     "Run",
     "RunOutline",
     "Status",
+    "TrackRecord",
+    "Trust",
     "Turn",
     "Usage",
     "Verdict",
@@ -69,7 +74,13 @@ _HOMES = {  # imported when one of their names is first used: uris and roles are
         "Progress",
     ),
     "response": ("MemberResponse",),
+    "trust": (
+        "RatedLevel",
+        "TrackRecord",
+        "Trust",
+    ),
     "verdict": (
+        "Ballots",
         "Claim",
         "Verdict",
         "Votes",

@@ -126,6 +126,9 @@ class Ask(FrozenModel):
     options: dict[str, JsonValue]
     """llm options for this call."""
 
+    seed: int | None = None
+    """The instance's seed, for a model that takes one; None for the only instance of its member."""
+
     response: str | None = None
     """What it says, where nobody has to be asked; None asks the model."""
 
@@ -161,6 +164,9 @@ class CallSpec(FrozenModel):
 
     options: dict[str, JsonValue] = {}
     """llm options for this call."""
+
+    seed: int | None = None
+    """The seed, where the model takes one and the options name none; None leaves it to the model."""
 
     output_schema: dict[str, Any] | None = None
     """The JSON schema that the reply must follow; None means free text."""

@@ -1,5 +1,6 @@
 """The definition: Member, Consortium, their rules, and how `model:count` is read."""
 
+import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,6 +17,9 @@ CLIENT = "client"
 
 OWN_ANSWER = "own_answer"
 """What stands for the model of the caller's own answer."""
+
+OPTIONS_EXAMPLE = "'gpt-5 {\"temperature\": 1}'"
+"""How options follow the name of a model."""
 
 THEIR_NAMES = {"default": None, "elimination": "eliminate"}
 """What later releases of llm-consortium call strategies and judging methods of ours; None is our default."""
@@ -43,7 +47,8 @@ class Member(FrozenModel):
     """What it says, where nobody has to be asked: the caller's own answer; None asks the model."""
 
     def __str__(self) -> str:
-        return f"{self.model}:{self.count}" + (f" as {self.role}" if self.role else "")
+        options = f" {json.dumps(self.options, ensure_ascii=False)}" if self.options else ""
+        return f"{self.model}:{self.count}{options}" + (f" as {self.role}" if self.role else "")
 
 
 class Consortium(Rules):
@@ -55,13 +60,19 @@ class Consortium(Rules):
     description: str | None = None
     """What it is for, in the words of whoever saved it."""
 
+    arbiter_options: dict[str, JsonValue] = {}
+    """llm options of the arbiter alone; written after its name, as a member's are."""
+
     @model_validator(mode="before")
     @classmethod
     def _from_llm_consortium(cls, data: Any) -> Any:
-        """Accept a row that llm-consortium wrote: `models` as a dict, `minimum_iterations`."""
+        """Accept what llm-consortium wrote, as `models` as a dict, and options after the arbiter's name."""
         if not isinstance(data, dict):
             return data
         data = dict(data)
+        if isinstance(data.get("arbiter"), str):
+            data["arbiter"], own = split_options(data["arbiter"])
+            data["arbiter_options"] = own or data.get("arbiter_options") or {}
         if "minimum_iterations" in data:
             data.setdefault("min_iterations", data.pop("minimum_iterations"))
         if isinstance(data.get("models"), dict) and "members" not in data:
@@ -92,8 +103,21 @@ class Consortium(Rules):
         return max(self.max_iterations, self.min_iterations)
 
     def with_rules(self, rules: Mapping[str, Any]) -> "Consortium":
-        """The same under other rules; those that are not named stay. Raises InvalidConsortiumError."""
-        return define(**{**self.model_dump(), **rules}) if rules else self
+        """The same under other rules; those that are not named stay.
+
+        Raises InvalidConsortiumError for a broken rule, and for a minimum above a maximum if both were stated.
+        """
+        if not rules:
+            return self
+        own = self.model_dump(exclude={"arbiter_options"} if "arbiter" in rules else None)
+        changed = define(**{**own, **rules})
+        if rules.keys() & _ITERATIONS and self.model_fields_set | rules.keys() >= _ITERATIONS:
+            _refuse_contradiction(changed)
+        return changed
+
+    def options_of(self, member: Member | None) -> dict[str, JsonValue]:
+        """The llm options that a member's calls have, or the arbiter's where it is None."""
+        return {**(self.llm_options or {}), **(self.arbiter_options if member is None else member.options)}
 
     def saved_form(self) -> dict[str, Any]:
         """The row's JSON: every field of ours, and those by which llm-consortium reads the same row."""
@@ -101,6 +125,18 @@ class Consortium(Rules):
         for member in self.members:
             counts[member.model] = counts.get(member.model, 0) + member.count
         return self.model_dump(mode="json") | {"models": counts, "minimum_iterations": self.min_iterations}
+
+
+_ITERATIONS = {"min_iterations", "max_iterations"}
+
+
+def _refuse_contradiction(consortium: Consortium) -> None:
+    """Raise InvalidConsortiumError for a minimum above the maximum: one of the two is there to bound spending."""
+    if consortium.min_iterations > consortium.max_iterations:
+        raise InvalidConsortiumError(
+            f"min_iterations is {consortium.min_iterations} and max_iterations is {consortium.max_iterations}: "
+            "give a minimum that is not above the maximum."
+        )
 
 
 def define(**fields: Any) -> Consortium:
@@ -136,25 +172,48 @@ def load_saved_form(row: Mapping[str, Any]) -> Consortium:
 
 
 def parse_members(texts: Sequence[str], is_model: Callable[[str], bool], default_count: int = 1) -> list[Member]:
-    """Read each `"model"`, `"model:count"` or `"model:count as role"`; one named twice gets the sum of its counts.
+    """Read each `model:count {"option": value} as role`; what follows the model may be left out.
 
     The whole text is tried as a model id or alias first, so `llama3:8b` is a model; only then is what follows the
-    last colon read as a count. Nothing is guessed.
+    last colon read as a count. Nothing is guessed. One that is named twice gets the sum of its counts.
 
     Args:
         is_model: tells whether a text is a known model id or alias.
         default_count: instances of a model that is named without a count.
 
     Raises:
-        InvalidConsortiumError: a count is not a positive whole number.
+        InvalidConsortiumError: a count is not a positive whole number, or options are no JSON object.
     """
-    counts: dict[tuple[str, str | None], int] = {}
+    members: dict[tuple[str, str | None, str], Member] = {}
     for text in texts:
-        who, _, role = text.strip().partition(" as ")
+        rest, options = (text, {}) if is_model(text.strip()) else split_options(text)
+        who, _, role = rest.strip().partition(" as ")
         model, count = _split(who.strip(), is_model, default_count)
-        named = (model, role.strip() or None)
-        counts[named] = counts.get(named, 0) + count
-    return [Member.model_construct(model=model, count=count, role=role) for (model, role), count in counts.items()]
+        named = (model, role.strip() or None, json.dumps(options, sort_keys=True))
+        before = members[named].count if named in members else 0
+        members[named] = Member.model_construct(model=model, count=before + count, role=named[1], options=options)
+    return list(members.values())
+
+
+def split_options(text: str) -> tuple[str, dict[str, JsonValue]]:
+    """A text that names a model, without the JSON object of llm options in it, and the options.
+
+    Raises:
+        InvalidConsortiumError: what begins as an object is none.
+    """
+    start = text.find(" {")
+    if start < 0 or " as " in text[:start]:
+        return text, {}
+    try:
+        options, end = json.JSONDecoder().raw_decode(text, start + 1)
+    except (ValueError, RecursionError):
+        options, end = None, 0
+    rest = text[end:]
+    if not isinstance(options, dict) or (rest.strip() and not rest.startswith(" as ")):
+        raise InvalidConsortiumError(
+            f"The options in {text[:80]!r} are not a JSON object. Write them as in {OPTIONS_EXAMPLE}."
+        )
+    return text[:start] + rest, options
 
 
 def find_cycle(name: str | None, consortium: Consortium, saved: Mapping[str, Consortium]) -> list[str] | None:

@@ -2,6 +2,7 @@
 
 from consortium_mcp._util.frozen_model import FrozenModel
 from consortium_mcp.records.response import MemberResponse
+from consortium_mcp.records.trust import Trust
 from consortium_mcp.records.verdict import Verdict
 
 
@@ -40,7 +41,7 @@ class Iteration(FrozenModel):
     """The backup or member that gave the verdict in the arbiter's place; None when it was the arbiter."""
 
     arbiter_error: str | None = None
-    """Why the arbiter gave no verdict, in one sentence; None when it did."""
+    """Why the arbiter gave no verdict, or what it did not see, in one sentence; None when neither is so."""
 
     raw_verdict: str | None = None
     """The arbiter's reply, untouched; None when there was none."""
@@ -48,7 +49,12 @@ class Iteration(FrozenModel):
     measures: Measures | None = None
     """What was measured of it; None until it is judged."""
 
+    trust: Trust | None = None
+    """How far its answer is to be trusted; None until it is judged, and in runs of older releases."""
+
     @property
     def confidence(self) -> float | None:
-        """The verdict's confidence; None without one."""
+        """The verdict's confidence, bounded by what was measured; None without one."""
+        if self.trust is not None:
+            return self.trust.confidence
         return self.verdict.confidence if self.verdict else None

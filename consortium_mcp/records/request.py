@@ -33,7 +33,7 @@ class Who(FrozenModel):
     """Who is asked, where that is not a saved consortium."""
 
     models: Sequence[str] | None = None
-    """Who is asked: "model", "model:count", "model|backup", "model as role"; "client" is the MCP client's model."""
+    """Each "model:count {llm options} as role" or "model|backup"; "client" is the MCP client's model."""
 
     count: int = Field(default=1, ge=1, le=MAX_INSTANCES)
     """Instances of each model without a count."""

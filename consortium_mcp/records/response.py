@@ -1,5 +1,7 @@
 """What one instance gave in one iteration."""
 
+from pydantic import JsonValue
+
 from consortium_mcp.records.call import CallId, CallResult
 from consortium_mcp.text.confidence import find_confidence
 
@@ -15,6 +17,9 @@ class MemberResponse(CallResult):
 
     model: str
     """The llm model id or alias, as the consortium names it."""
+
+    options: dict[str, JsonValue] = {}
+    """The llm options with which it was asked."""
 
     stated_confidence: float | None = None
     """The instance's own trust in its response, 0.0-1.0; None when it stated none that can be read."""

@@ -46,7 +46,7 @@ class Rules(FrozenModel):
     """Maximum iterations."""
 
     min_iterations: int = Field(default=1, ge=1, le=MAX_ITERATIONS)
-    """Minimum iterations, even above max_iterations."""
+    """Minimum iterations; raises the default maximum."""
 
     strategy: str = "refine"
     """Who is asked what in each iteration."""
@@ -77,6 +77,9 @@ class Rules(FrozenModel):
 
     ask: Asking = "all"
     """All at once, or the cheapest first and more only on disagreement."""
+
+    llm_options: dict[str, Any] | None = None
+    """Options of all members and the arbiter; a member's own win."""
 
     def given_rules(self) -> dict[str, Any]:
         """The rules that were given, without those that stand at their default because nothing was said."""

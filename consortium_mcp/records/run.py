@@ -129,7 +129,7 @@ class Run(FrozenModel):
     """What the caller gets; None while running and when the run failed."""
 
     confidence: float | None = None
-    """The arbiter's trust in the answer, 0.0-1.0; None when it could not be read."""
+    """The stated trust in the answer, 0.0-1.0, bounded by what was measured; None when it could not be read."""
 
     dissent: str = ""
     """Disagreement that is not folded into the answer."""

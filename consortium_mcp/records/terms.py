@@ -14,7 +14,7 @@ class ConsultTerms(TypedDict, total=False):
     """A saved consortium."""
 
     models: Sequence[str] | None
-    """Who is asked: "model", "model:count", "model|backup", "model as role"; "client" is the MCP client's model."""
+    """Each "model:count {llm options} as role" or "model|backup"; "client" is the MCP client's model."""
 
     count: int | None
     """Instances of each model without a count."""
@@ -32,7 +32,7 @@ class ConsultTerms(TypedDict, total=False):
     """Maximum iterations."""
 
     min_iterations: int | None
-    """Minimum iterations, even above max_iterations."""
+    """Minimum iterations; raises the default maximum."""
 
     strategy: str | None
     """Who is asked what in each iteration."""
@@ -63,6 +63,9 @@ class ConsultTerms(TypedDict, total=False):
 
     ask: Literal["all", "adaptive"] | None
     """All at once, or the cheapest first and more only on disagreement."""
+
+    llm_options: dict[str, Any] | None
+    """Options of all members and the arbiter; a member's own win."""
 
     max_calls: int | None
     """The most model calls that may be made, each attempt counted."""
@@ -121,6 +124,9 @@ class FurtherRules(TypedDict, total=False):
 
     ask: Literal["all", "adaptive"] | None
     """All at once, or the cheapest first and more only on disagreement."""
+
+    llm_options: dict[str, Any] | None
+    """Options of all members and the arbiter; a member's own win."""
 
     description: str | None
     """What it is for."""

@@ -1,4 +1,4 @@
-"""What was made of one iteration's responses: synthesis, dissent, claims, votes, ranking."""
+"""What was made of one iteration's responses: synthesis, dissent, claims, votes, ballots, ranking."""
 
 from consortium_mcp._util.frozen_model import FrozenModel
 
@@ -11,6 +11,25 @@ class Votes(FrozenModel):
 
     response_ids: tuple[str, ...]
     """Whose, in the declared order."""
+
+
+class Ballots(FrozenModel):
+    """The ballots of members that rank each other's responses."""
+
+    asked: int
+    """How many were asked for."""
+
+    read: int
+    """How many could be read."""
+
+    about_winner: int
+    """How many of these name the winner; no member ranks its own response."""
+
+    won: float
+    """What they gave the winner, from 0.0 to `about_winner`: 1.0 for each first place, 0.0 for a last one."""
+
+    tied: bool = False
+    """Whether another response has the same mean score as the winner."""
 
 
 class Claim(FrozenModel):
@@ -67,3 +86,6 @@ class Verdict(FrozenModel):
 
     votes: tuple[Votes, ...] = ()
     """Who came to the same answer, the largest group first; empty when nobody counted."""
+
+    ballots: Ballots | None = None
+    """The ballots of members that ranked each other; None when none was asked for."""

@@ -1,14 +1,16 @@
 """A run as text for people and models: the short answer, and the whole transcript as Markdown."""
 
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from consortium_mcp.engine.judging import judging_methods
 from consortium_mcp.engine.judging.vote import margin
 from consortium_mcp.engine.measures import overall_agreement, reaches_threshold, why_unknown
 from consortium_mcp.records import Claim, Iteration, Measures, MemberResponse, Run, Usage, Verdict, Votes
 from consortium_mcp.records.consortium import Consortium, alternatives
+from consortium_mcp.reports.trust import trust_line
 from consortium_mcp.service.estimate import Estimate
 from consortium_mcp.service.stats import MemberStats, Stats
 from consortium_mcp.text.templates import clip, plain
@@ -29,7 +31,9 @@ _STRUCTURE = re.compile(rf"{_BEFORE}(?:#|```|~~~|<|([-=*_])[ \t]*(?:\1[ \t]*)*$)
 
 def short_report(run: Run) -> str:
     """The answer and what is known about it, for a model that will use it."""
-    return f"{answer_text(run)}\n\n{about_answer(run)}"
+    trust = trust_line(run)
+    lines = [*_incomplete(run), *([trust, ""] if trust else []), _answer(run), "", about_answer(run)]
+    return "\n".join(lines)
 
 
 def answer_text(run: Run, between: str = "\n") -> str:
@@ -38,14 +42,24 @@ def answer_text(run: Run, between: str = "\n") -> str:
     Args:
         between: what ends each of these; Markdown takes only an empty line for an end.
     """
-    lines = [f"Incomplete: {sentence}" for sentence in run.degraded]
-    lines.append(run.error or f"The run is {run.status}; it has no answer." if run.answer is None else run.answer)
-    return between.join(lines)
+    return between.join([*_incomplete(run), _answer(run)])
+
+
+def _incomplete(run: Run) -> list[str]:
+    return [f"Incomplete: {sentence}" for sentence in run.degraded]
+
+
+def _answer(run: Run) -> str:
+    if run.answer is None:
+        return run.error or f"The run is {run.status}; it has no answer."
+    return run.answer
 
 
 def plan_text(plan: Estimate) -> str:
     """A plan in a few lines."""
-    who = ", ".join(f"{row.model} ({row.role}) {row.per_iteration}x per iteration" for row in plan.calls)
+    who = ", ".join(
+        f"{row.model}{_options_text(row.options)} ({row.role}) {row.per_iteration}x per iteration" for row in plan.calls
+    )
     cost = "unknown" if plan.cost_usd is None else f"${plan.cost_usd[0]:.4f} to ${plan.cost_usd[1]:.4f}"
     lines = [
         f"Would ask: {who}.",
@@ -56,6 +70,11 @@ def plan_text(plan: Estimate) -> str:
     if plan.asked_first:
         lines.insert(1, f"First only {', '.join(plan.asked_first)}; further calls only on disagreement.")
     return "\n".join(lines)
+
+
+def _options_text(options: Mapping[str, Any]) -> str:
+    """llm options as they are written after a model's name; empty without any."""
+    return f" {json.dumps(options, ensure_ascii=False)}" if options else ""
 
 
 def about_answer(run: Run) -> str:
@@ -229,6 +248,8 @@ def sections(run: Run) -> Iterator[Section]:
         yield from _iteration_sections(iteration)
     if run.answer is not None:
         yield Section(2, f"Answer (confidence {confidence_text(run)})", run.answer)
+    if trust := trust_line(run):
+        yield Section(3, "Trust", trust)
     if run.error:
         yield Section(2, "No answer", run.error)
 
@@ -236,7 +257,7 @@ def sections(run: Run) -> Iterator[Section]:
 def _iteration_sections(iteration: Iteration) -> Iterator[Section]:
     yield Section(2, f"Iteration {iteration.number}", "")
     for response in iteration.responses:
-        heading = f"{response.label} ({outcome_text(response)})"
+        heading = f"{response.label}{_options_text(response.options)} ({outcome_text(response)})"
         yield Section(3, heading, response.text or response.error or "no text")
         if response.text and response.error:
             yield Section(4, "Why it is not whole", response.error)

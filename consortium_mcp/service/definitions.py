@@ -1,8 +1,10 @@
 """Which consortium a caller means, and whether it can run: all that can be checked before money is spent."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+
+from pydantic import JsonValue
 
 from consortium_mcp._util.caller import current_caller
 from consortium_mcp.engine.judging import judging_methods
@@ -10,7 +12,7 @@ from consortium_mcp.engine.strategies import strategies
 from consortium_mcp.errors import ConsortiumError, InvalidConsortiumError, ModelUnavailableError, NotFoundError
 from consortium_mcp.models.catalogue import Catalogue, ModelEntry, Models
 from consortium_mcp.models.embeddings import load_embedding_model
-from consortium_mcp.models.local import LOCAL_MODEL_ID
+from consortium_mcp.models.local import LOCAL_MODEL_ID, local_model_problem
 from consortium_mcp.records.consortium import (
     CLIENT,
     Consortium,
@@ -97,9 +99,8 @@ class Definitions:
         if consortium.embedding_model:
             load_embedding_model(consortium.embedding_model, allowed)
         asked = [member for member in consortium.members if member.response is None]
-        for member in asked:
-            for model in alternatives(member.model):
-                usable[model].check_options(member.options)
+        for model, options in _options_by_model(consortium):
+            usable[model].check_options(options)
         for entry in usable.values():
             self._check_nested(entry, catalogue, inside if name is None else (*inside, name))
         names = [*(member.model for member in asked), with_arbiter(consortium).arbiter or ""]
@@ -123,9 +124,9 @@ class Definitions:
                 checks.append(partial(self._check_nested, entry, catalogue, (name,) if name else ()))
         if embedding_model := consortium.embedding_model:
             checks.append(partial(load_embedding_model, embedding_model, self.settings.allowed_models))
-        for member in consortium.members:
-            known = [entry for model in alternatives(member.model) if (entry := catalogue.find(model))]
-            checks += [partial(entry.check_options, member.options) for entry in known]
+        for model, options in _options_by_model(consortium):
+            if entry := catalogue.find(model):
+                checks.append(partial(entry.check_options, options))
         return [problem for check in checks if (problem := _complaint(check))]
 
     def problem(self, name: str, consortium: Consortium, catalogue: Catalogue) -> str | None:
@@ -224,7 +225,9 @@ class Definitions:
         if usable := catalogue.usable_ids(self.settings.allowed_models):
             named = ", ".join([*usable[:NAMED_MODELS], *(["…"] if len(usable) > NAMED_MODELS else [])])
             raise ModelUnavailableError(f"No model is named, and there is no default. Models to name: {named}. {ways}")
-        raise ModelUnavailableError(f"No model can be used. {ways}")
+        chosen = self.settings.local_model
+        cause = f" {problem}" if chosen and (problem := local_model_problem(chosen)) else ""
+        raise ModelUnavailableError(f"No model can be used.{cause} {ways}")
 
 
 def with_arbiter(consortium: Consortium) -> Consortium:
@@ -262,6 +265,16 @@ def check_rules(consortium: Consortium) -> None:
                 f"The {what} needs at least {needed.min_instances} instances, and there are "
                 f"{consortium.instance_count}. Name more models, or a count, as in 'model:3'."
             )
+
+
+def _options_by_model(consortium: Consortium) -> Iterator[tuple[str, dict[str, JsonValue]]]:
+    """Every model that may be asked, backups included, with the options that its calls name."""
+    for member in consortium.members:
+        if member.response is None:
+            yield from ((model, consortium.options_of(member)) for model in alternatives(member.model))
+    if judging_methods().find(consortium.judging_method).needs_arbiter:
+        arbiter = with_arbiter(consortium).arbiter or ""
+        yield from ((model, consortium.options_of(None)) for model in alternatives(arbiter))
 
 
 def _complaint(check: Callable[[], object]) -> str | None:

@@ -1,8 +1,11 @@
 """What a consult may cost, before anything is paid: every call that could happen, tokens and dollars as a range."""
 
+import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
+
+from pydantic import JsonValue
 
 from consortium_mcp._util.frozen_model import FrozenModel
 from consortium_mcp.engine.adaptive import agreed_confidence, cheapest_first, first_count
@@ -20,7 +23,10 @@ from consortium_mcp.service.spending import (
 )
 
 FORM_TOKENS = 100
-"""What our own words around a question have, about."""
+"""What our own words around a question to a member have, about."""
+
+JUDGING_TOKENS = 700
+"""What our own words and the schema in a question to an arbiter or a peer have, about."""
 
 
 class PlannedCalls(FrozenModel):
@@ -31,6 +37,9 @@ class PlannedCalls(FrozenModel):
 
     role: str
     """`member`, `consortium` for one that is a consortium, `arbiter`, or `peer` for members that rank the others."""
+
+    options: dict[str, JsonValue] = {}
+    """llm options with which they are made, llm's own defaults included; each instance's seed is left out."""
 
     per_iteration: int
     """How many in each iteration."""
@@ -185,24 +194,27 @@ def _rows(prompt: str, consortium: Consortium, models: Models, response_tokens: 
         response_tokens: what each response has that is judged; the caller's own answer is there already.
     """
     asked = [member for member, _ in instances(consortium) if member.response is None]
-    counts = Counter(member.model for member in asked)
+    counts = Counter((member.model, json.dumps(consortium.options_of(member))) for member in asked)
+    models_asked = Counter(member.model for member in asked)
     systems: dict[str, int] = {}
     for member in asked:
         system = system_text(consortium, member, short=member.model in with_short_texts(models))
         systems[member.model] = max(systems.get(member.model, 0), _tokens(system))
     question = _tokens(prompt) + FORM_TOKENS
-    heard = question + _tokens(consortium.system_prompt or "") + len(asked) * response_tokens
+    heard = _tokens(prompt) + JUDGING_TOKENS + _tokens(consortium.system_prompt or "") + len(asked) * response_tokens
     heard += sum(_tokens(member.response) for member in consortium.members if member.response is not None)
-    nested = {model for model in counts if any(entry.is_consortium for entry in models.get(model, ()))}
+    nested = {model for model in models_asked if any(entry.is_consortium for entry in models.get(model, ()))}
     rows = [
-        _row(models, model, "consortium" if model in nested else "member", count, question + systems[model])
-        for model, count in counts.items()
+        _row(models, model, "consortium" if model in nested else "member", count, question + systems[model], options)
+        for (model, options), count in counts.items()
     ]
     method = judging_methods()[consortium.judging_method]
     if method.needs_arbiter:
-        rows.append(_row(models, consortium.arbiter or "", "arbiter", 1, heard))
+        options = json.dumps(consortium.options_of(None))
+        rows.append(_row(models, consortium.arbiter or "", "arbiter", 1, heard, options))
     elif method.calls(len(asked)):
-        rows += [_row(models, model, "peer", count, heard) for model, count in counts.items()]
+        options = json.dumps(consortium.llm_options or {})
+        rows += [_row(models, model, "peer", count, heard, options) for model, count in models_asked.items()]
     return rows
 
 
@@ -211,9 +223,21 @@ def _tokens(text: str) -> int:
     return -(-len(text) // 4)
 
 
-def _row(models: Models, model: str, role: str, per_iteration: int, input_tokens: int) -> PlannedCalls:
-    priced = bool(models.get(model)) and all(price_usd(one, 1, 1) is not None for one in models[model])
-    return PlannedCalls(model=model, role=role, per_iteration=per_iteration, input_tokens=input_tokens, priced=priced)
+def _row(models: Models, model: str, role: str, per_iteration: int, input_tokens: int, options: str) -> PlannedCalls:
+    """The row of a model.
+
+    Args:
+        options: those that its calls name, as JSON.
+    """
+    entries = models.get(model, ())
+    return PlannedCalls(
+        model=model,
+        role=role,
+        options=entries[0].options_for(json.loads(options)) if entries else json.loads(options),
+        per_iteration=per_iteration,
+        input_tokens=input_tokens,
+        priced=bool(entries) and all(price_usd(one, 1, 1) is not None for one in entries),
+    )
 
 
 def _most_asked(consortium: Consortium) -> int:

@@ -24,6 +24,7 @@ from consortium_mcp.records.request import ConsultRequest
 from consortium_mcp.service.definitions import Definitions, check_schema_use, client_problems, with_arbiter
 from consortium_mcp.service.estimate import Estimate, budget_problems, make_estimate, nested_problems
 from consortium_mcp.service.live_run import LiveRun, LiveRuns
+from consortium_mcp.service.run_ids import find_run_id
 from consortium_mcp.service.spending import day_budget
 from consortium_mcp.store import RunCapacity, Store, caller_scope, day_scope
 from consortium_mcp.text.templates import storable
@@ -169,9 +170,9 @@ class RunOpener:
 
     def _earlier(self, request: ConsultRequest) -> Run | None:
         """The run that is followed up; None when there is none. Raises NotFoundError, and where it has no answer."""
-        run_id = request.follow_up_to
-        if run_id is None:
+        if request.follow_up_to is None:
             return None
+        run_id = find_run_id(self.store, request.follow_up_to)
         earlier = self.store.runs.load.sync(run_id)
         if earlier.answer is None:
             raise InvalidConsortiumError(f"The run {run_id} is {earlier.status} and has no answer to follow up.")

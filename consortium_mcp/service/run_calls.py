@@ -175,6 +175,7 @@ class RunCalls:
         if left <= 0:
             self._live.note_stopped(spec, "deadline")
             return _not_asked("timeout", "Not asked: the run's time is up.")
+        spec = spec.model_copy(update={"options": entry.options_for(spec.options, spec.seed)})
         began = time.monotonic()
         deadline = CallDeadline(began + min(left, self._timeout_seconds), over=began + left)
         attempt = partial(self._attempt, entry, spec, deadline, is_backup=is_backup)

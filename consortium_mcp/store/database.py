@@ -32,7 +32,7 @@ else:
 
 T = TypeVar("T")
 
-NEWEST_SCHEMA = "m012_thinking"
+NEWEST_SCHEMA = "m013_trust"
 """The last of the migrations, so that a file that has them all is opened without importing them."""
 
 _BUSY_MS = 30_000

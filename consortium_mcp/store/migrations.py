@@ -303,3 +303,11 @@ def m012_thinking(db: Database) -> None:
     """What a model thought, apart from its reply, and what had to be changed in its question."""
     db.execute("ALTER TABLE calls ADD COLUMN thinking TEXT")  # null when it showed nothing
     db.execute("ALTER TABLE calls ADD COLUMN note TEXT")  # one sentence; null when nothing was changed
+
+
+@migrations(name="m013_trust")
+def m013_trust(db: Database) -> None:
+    """How far an iteration's answer is to be trusted."""
+    db.execute(
+        "ALTER TABLE iterations ADD COLUMN trust TEXT"  # JSON: what was measured, and the bounded confidence
+    )

@@ -14,6 +14,7 @@ from consortium_mcp.records import (
     MemberResponse,
     Parent,
     Run,
+    Trust,
     Turn,
     Usage,
     Verdict,
@@ -71,7 +72,8 @@ def _response_of(row: sqlite3.Row, late: bool, until: str | None = None) -> Memb
     result = result_of(row) if has_result else None
     waited_ms = ms_between(row["begun_utc"], until)
     call_id, label, model = CallId(row["call_id"]), row["label"], row["model"]
-    return MemberResponse.of(call_id, label, model, result, late, row["cost_usd"], waited_ms)
+    response = MemberResponse.of(call_id, label, model, result, late, row["cost_usd"], waited_ms)
+    return response.model_copy(update={"options": json.loads(row["options"])})
 
 
 def _response_in(calls: dict[str, sqlite3.Row], call_id: str, late: bool, until: str | None) -> MemberResponse:
@@ -97,6 +99,7 @@ def iteration_of(row: sqlite3.Row, calls: dict[str, sqlite3.Row], ended_utc: str
         verdict=Verdict.model_validate_json(row["verdict"]) if row["verdict"] else None,
         judged_by=row["judged_by"],
         measures=Measures.model_validate_json(row["measures"]) if row["measures"] else None,
+        trust=Trust.model_validate_json(row["trust"]) if row["trust"] else None,
         arbiter_error=row["arbiter_error"],
         raw_verdict=row["raw_verdict"],
     )

@@ -194,6 +194,7 @@ class Runs(Part):
             "shown_order": json.dumps(iteration.shown_order),
             "verdict": iteration.verdict.model_dump_json() if iteration.verdict else None,
             "measures": iteration.measures.model_dump_json() if iteration.measures else None,
+            "trust": iteration.trust.model_dump_json() if iteration.trust else None,
             "arbiter_error": iteration.arbiter_error,
             "raw_verdict": iteration.raw_verdict,
         }

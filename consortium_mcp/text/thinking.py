@@ -20,6 +20,9 @@ _MARK = re.compile(
     re.IGNORECASE,
 )
 
+_MAY_BE_MARKED = re.compile(r"[<◁]|\[/?think\]|assistantfinal", re.IGNORECASE)
+"""What every mark has; a text without it need not be searched for each."""
+
 _HARMONY_WITHOUT_MARKS = re.compile(r"\s*analysis(?=\S)(?P<thinking>.*?)assistantfinal", re.DOTALL)
 """The Harmony form of gpt-oss, where a server has left its marks out."""
 
@@ -61,6 +64,8 @@ def split_thinking(text: str) -> Split:
     A block that is never closed reaches to the end; a closing tag whose opening is missing (some chat templates
     swallow it) ends a block that began with the text. Marks in a line of code are text.
     """
+    if not _MAY_BE_MARKED.search(text):
+        return Split("", text.strip())
     if plain := _HARMONY_WITHOUT_MARKS.match(text):
         return Split(plain["thinking"].strip(), without_end_marks(text[plain.end() :]))
     kept: list[str] = []

@@ -234,10 +234,20 @@ def test_what_a_run_stops_on_and_whether_the_order_is_checked_are_saved_and_show
 
 
 def test_a_consult_can_change_what_its_consortium_stops_on(provider: Provider) -> None:
-    provider.on("arbiter", verdict("Paris", confidence=0.8))
+    provider.on("arbiter", verdict("Paris or Rome, by the century", confidence=0.78))
     provider.on("a", "Answer: Paris")
     provider.on("b", "Answer: Rome")
-    saved = ["--arbiter", "arbiter", "--max-iterations", "2", "--stop-on", "agreement", "--no-check-order"]
+    saved = [
+        "--arbiter",
+        "arbiter",
+        "--max-iterations",
+        "2",
+        "--confidence-threshold",
+        "0.75",
+        "--stop-on",
+        "agreement",
+        "--no-check-order",
+    ]
     run_command("save", "panel", "-m", "a", "-m", "b", *saved)
 
     as_saved = json.loads(run_command("consult", "?", "--consortium", "panel", "--json").stdout)

@@ -60,7 +60,9 @@ async def test_every_judging_method_judges_it(client: Client, provider: Provider
 
 async def test_it_stands_in_every_iteration_as_it_is(client: Client, provider: Provider) -> None:
     result = structured(
-        await client.call_tool("consult_consortium", {**THREE, "min_iterations": 2, "strategy": "debate"})
+        await client.call_tool(
+            "consult_consortium", {**THREE, "min_iterations": 2, "max_iterations": 2, "strategy": "debate"}
+        )
     )
     record = json.loads(await read(client, result["run_uri"]))
 
@@ -71,7 +73,8 @@ async def test_it_stands_in_every_iteration_as_it_is(client: Client, provider: P
 
 async def test_it_leaves_when_it_is_ranked_lowest(client: Client, provider: Provider) -> None:
     script_models(provider)
-    rules = {"strategy": "eliminate", "judging_method": "rank", "min_iterations": 2, "own_answer": "z, worst"}
+    rules = {"strategy": "eliminate", "judging_method": "rank", "min_iterations": 2, "max_iterations": 2}
+    rules |= {"own_answer": "z, worst"}
     result = structured(await client.call_tool("consult_consortium", {**THREE, **rules}))
 
     assert [one["label"] for one in result["responses"]] == ["a#1", "b#1"]

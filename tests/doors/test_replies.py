@@ -14,8 +14,8 @@ from consortium_mcp.models.reply_reader import ReplyReader
 from consortium_mcp.records import ErrorKind
 from consortium_mcp.reports.markdown import transcript
 from consortium_mcp.service.service import ConsortiumService
-from tests.consulted import consulted
-from tests.provider import Provider, Reply, verdict
+from tests.consulted import consulted, member
+from tests.provider import Fault, Provider, Reply, verdict
 from tests.replies import AT_ONCE, WAYS, Made, cases, made_of
 
 BATTERY = {case.name: case for case in cases()}
@@ -144,3 +144,41 @@ async def test_thinking_is_shown_in_a_block_of_its_own_and_never_judged(
 
     assert "Perhaps" not in provider.requests_to("arbiter")[0].prompt
     assert "### a#1" in transcript(run) and "\n\n#### Thinking\n\nPerhaps 41?" in transcript(run)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        "This model's maximum context length is 2000 tokens. However, your messages resulted in 4000 tokens.",
+        "prompt is too long",
+    ],
+    ids=["with the tokens", "without a number"],
+)
+async def test_a_question_that_is_too_long_for_the_arbiter_is_shortened_and_asked_once_more(
+    provider: Provider, service: ConsortiumService, error: str
+) -> None:
+    provider.on("a", "Short and whole.")
+    provider.on("b", f"The beginning. {'middle ' * 3000} The end.")
+    too_long = Fault.refused("too_long", 400, "context_length_exceeded", error).without_sdk_retries()
+    provider.on("arbiter", [too_long, verdict("It is 42.")])
+
+    run = await consulted(service, "a", "b")
+
+    first, second = (request.prompt for request in provider.requests_to("arbiter"))
+    assert len(second) < len(first) * 0.6 and "characters cut" in second
+    assert "Short and whole." in second and "The beginning." in second and "The end." in second
+    assert (run.answer, run.iterations[0].judged_by) == ("It is 42.", None)
+    assert run.degraded == (
+        "The arbiter arbiter judged, but its question was too long for it, so it saw shortened responses.",
+    )
+
+
+async def test_a_question_that_stays_too_long_is_asked_of_a_member_instead(
+    provider: Provider, service: ConsortiumService
+) -> None:
+    provider.on("a", member("a long answer " * 900, verdict("judged by a member")))
+    provider.on("arbiter", Fault.context_length().without_sdk_retries())
+
+    run = await consulted(service, "a")
+
+    assert (run.answer, provider.count("arbiter")) == ("judged by a member", 2)

@@ -25,7 +25,7 @@ from tests.doors.test_snapshots import TOOLS
 from tests.in_process import in_process
 from tests.provider import Provider
 from tests.scripted import asking, panel
-from tests.server_process import structured
+from tests.server_process import said
 
 pytestmark = pytest.mark.anyio
 
@@ -44,6 +44,7 @@ GIVEN: dict[str, Any] = {
     "min_responses": 1,
     "on_partial": "fail",
     "ask": "adaptive",
+    "llm_options": {"stop": "END"},
 }
 """A value of each rule that is not its default; an embedding model has to be installed to be of use."""
 
@@ -114,6 +115,9 @@ def options(fields: dict[str, Any]) -> list[str]:
     """Fields as a person types them."""
     typed: list[str] = []
     for name, value in fields.items():
+        if isinstance(value, dict):
+            typed += [word for option, given in value.items() for word in ("-o", option, str(given))]
+            continue
         flag = name.replace("_", "-")
         typed += [f"--{flag}", str(value)] if not isinstance(value, bool) else [f"--{'' if value else 'no-'}{flag}"]
     return typed
@@ -133,7 +137,8 @@ async def by_command(service: ConsortiumService, fields: dict[str, Any]) -> None
 
 
 async def by_llm(service: ConsortiumService, fields: dict[str, Any]) -> None:
-    words = [word for name, value in fields.items() for word in ("-o", name, str(value))]
+    said = {name: json.dumps(value) if isinstance(value, dict) else str(value) for name, value in fields.items()}
+    words = [word for name, value in said.items() for word in ("-o", name, value)]
     done = await anyio.to_thread.run_sync(lambda: run_llm("-m", "panel", "Capital?", *words))
     assert done.returncode == 0, done.stderr
 
@@ -252,15 +257,15 @@ def test_a_rule_that_is_given_wins_over_the_saved_one_even_where_it_is_the_defau
     assert (run.consortium.stop_on, run.consortium.max_iterations) == ("arbiter", 7)
 
 
-def test_a_client_that_sends_an_empty_list_means_none(provider: Provider, service: ConsortiumService) -> None:
+def test_an_empty_list_of_models_is_refused_and_asks_no_default(provider: Provider, service: ConsortiumService) -> None:
     service.store.consortiums.save.sync("default", panel("a", arbiter="arbiter"))
 
-    async def dry_run() -> dict[str, Any]:
+    async def refusal() -> str:
         async with in_process("auto", service) as client:
-            asked = {"prompt": "?", "models": [], "dry_run": True}
-            return structured(await client.call_tool("consult_consortium", asked))
+            return said(await client.call_tool("consult_consortium", {"prompt": "?", "models": []}))
 
-    assert anyio.run(dry_run)["plan"]["consortium"]["members"][0]["model"] == "a"
+    assert anyio.run(refusal).startswith("models is []: it takes a list of one or more")
+    assert provider.count() == 0
 
 
 def test_python_takes_a_budget_whole_and_a_limit_of_its_own_wins(provider: Provider) -> None:

@@ -88,7 +88,7 @@ async def test_it_answers_beside_other_models_and_in_every_iteration(
         return "Paris"
 
     async with lending(mode, tmp_path / "stderr", sampler) as client:
-        arguments = {"prompt": "Capital?", "models": ["a", "client"], "arbiter": "arbiter"}
+        arguments = {"prompt": "Capital?", "models": ["a", "client"], "arbiter": "arbiter", "max_iterations": 2}
         result = structured(await client.call_tool("consult_consortium", arguments))
 
     assert (result["answer"], result["iterations"]) == ("Paris", 2)

@@ -176,7 +176,9 @@ async def test_B22_a_consortium_inside_itself_is_refused(client: Client) -> None
 async def test_a_consortium_can_be_a_member_of_another(client: Client, provider: Provider) -> None:
     await client.call_tool("save_consortium", {"name": "inner", "models": ["a:2"], "arbiter": "arbiter"})
     result = structured(
-        await client.call_tool("consult_consortium", {"prompt": "?", "models": ["inner", "b"], "arbiter": "arbiter"})
+        await client.call_tool(
+            "consult_consortium", {"prompt": "?", "models": ["inner", "b"], "arbiter": "arbiter", "max_iterations": 1}
+        )
     )
 
     assert [one["error_kind"] for one in result["responses"]] == [None, None]

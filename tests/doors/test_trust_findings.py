@@ -2,18 +2,40 @@
 
 import json
 import re
+import sys
+from collections import Counter
 from collections.abc import Sequence
 
 import pytest
 
 from consortium_mcp.records import Rating, Run, Turn, Verdict
 from consortium_mcp.reports.markdown import short_report, stats_text, transcript
+from consortium_mcp.reports.trust import trust_of
 from consortium_mcp.service.service import ConsortiumService
 from consortium_mcp.service.stats import load_stats
-from tests.consulted import consulted, member
-from tests.provider import Provider, Request, verdict
+from tests.consulted import consulted, is_judging, member
+from tests.provider import Fault, Provider, Request, verdict
 
 pytestmark = pytest.mark.anyio
+
+FINDINGS = {
+    1: "a vote compares the wrong text",
+    2: "measured agreement is inverted on free text",
+    3: "a verdict that is quoted overrules the arbiter's own",
+    4: "a member can veto the arbiter and become the judge",
+    5: "the prompt stands unfenced at the end of the arbiter's question",
+    6: "the number contradicts what was measured",
+    7: "what models are told is partly untrue",
+    8: "what is lost between iterations",
+    9: "an iteration that improved the answer ends the run",
+    10: "quotations of claims are never checked",
+    11: "confidences are read wrongly",
+    12: "remarks for the arbiter stay in the answer",
+    13: "the slowest member is dropped",
+}
+"""What each finding is about."""
+
+NAMED = re.compile(r"test_finding_(\d+)_")
 
 DETAIL = "\n\nLet me know if you want more detail!"
 WORKS = "\nThis works for every list."
@@ -179,6 +201,111 @@ async def test_finding_4_eight_ballots_in_a_response_make_no_ballot_unreadable(
     assert found and "from 2 ballots" in found.analysis and found.ranking[0] != "i1/m1"
 
 
+# 6: the number contradicts what was measured
+
+
+def script_members(provider: Provider, answers: dict[str, str], best_of: dict[str, str] | None = None) -> None:
+    """Members that give these answers, and as peers put first the response with this text; nothing where none is."""
+
+    def reply(request: Request) -> str:
+        if not is_judging(request):
+            return f"Answer: {answers[request.model]}"
+        best = (best_of or {}).get(request.model)
+        shown = re.findall(r"^--- response (\d+) \w+ ---\nAnswer: (\w+)", request.prompt, re.MULTILINE)
+        order = [number for number, text in sorted(shown, key=lambda one: one[1] != best)]
+        return f"<synthesis_output><ranking>{', '.join(order) if best else '?'}</ranking></synthesis_output>"
+
+    for model in answers:
+        provider.on(model, reply)
+
+
+def known(run: Run) -> tuple[float | None, str]:
+    """The run's confidence and its status."""
+    return None if run.confidence is None else round(run.confidence, 3), run.status
+
+
+async def test_finding_6_an_answer_that_no_member_gave_is_not_trusted_and_says_so(
+    provider: Provider, service: ConsortiumService
+) -> None:
+    script_members(provider, {"a": "4", "b": "5", "c": "6"})
+    provider.on("arbiter", verdict("Answer: 9", confidence=0.99))
+
+    run = await consulted(service, "a", "b", "c", max_iterations=1)
+
+    assert known(run) == (0.125, "exhausted")  # (0 + 1/2) / (3 + 1)
+    assert "No member gave this answer, and 3 gave another. Check it before use." in short_report(run)
+
+
+async def test_finding_6_a_verdict_that_the_reversed_order_changes_ends_no_run(
+    provider: Provider, service: ConsortiumService
+) -> None:
+    provider.on("arbiter", [verdict("Answer: 4", confidence=0.82), verdict("Answer: 5", confidence=0.82)])
+
+    run = await consulted(service, "a", "b", max_iterations=1)
+
+    assert known(run) == (0.5, "exhausted")
+    assert "in reversed order the verdict was another" in short_report(run)
+
+
+async def test_finding_6_one_over_the_other_is_not_held_by_its_reverse(
+    provider: Provider, service: ConsortiumService
+) -> None:
+    answers = ("Choose PostgreSQL over MySQL for this.", "Choose MySQL over PostgreSQL for this.")
+    provider.on("arbiter", [verdict(answer, confidence=0.82) for answer in answers])
+
+    run = await consulted(service, "a", "b", max_iterations=1)
+
+    measures = run.iterations[0].measures
+    assert measures is not None and measures.order_held is False
+
+
+async def test_finding_6_one_readable_ballot_of_three_is_one_vote(
+    provider: Provider, service: ConsortiumService
+) -> None:
+    script_members(provider, {"a": "x", "b": "y", "c": "z"}, best_of={"a": "y"})
+
+    run = await consulted(service, "a", "b", "c", judging_method="peer_rank", max_iterations=1)
+
+    trust = trust_of(run)
+    assert run.answer == "Answer: y" and trust is not None and trust.ballots is not None
+    assert (trust.ballots.read, trust.ballots.asked, trust.stated) == (1, 3, 1.0)
+    assert run.confidence is not None and run.confidence <= 0.75 and run.status == "exhausted"
+
+
+async def test_finding_6_a_tie_at_the_top_is_said(provider: Provider, service: ConsortiumService) -> None:
+    script_members(provider, {"a": "x", "b": "y", "c": "z"}, best_of={"a": "y", "b": "x"})
+
+    run = await consulted(service, "a", "b", "c", judging_method="peer_rank", max_iterations=1)
+
+    trust = trust_of(run)
+    assert trust is not None and trust.tied and trust.stated == 1.0 and (trust.confidence or 0) <= 0.75
+    assert "another answer had as many votes" in short_report(run)
+
+
+async def test_finding_6_one_vote_is_no_unanimity(provider: Provider, service: ConsortiumService) -> None:
+    script_members(provider, {"a": "7"})
+    for model in "bc":
+        provider.on(model, Fault.wrong_key())
+
+    run = await consulted(service, "a", "b", "c", judging_method="vote", max_iterations=1)
+
+    trust = trust_of(run)
+    assert run.confidence is not None and run.confidence <= 0.75 and run.status == "exhausted"
+    assert trust is not None and (trust.same, trust.asked, trust.missing) == (1, 3, ("b#1", "c#1"))
+
+
+async def test_finding_6_an_answer_that_members_copied_is_not_their_own(
+    provider: Provider, service: ConsortiumService
+) -> None:
+    for model, answer in {"a": "4", "b": "5", "c": "6"}.items():
+        provider.on(model, [f"Answer: {answer}", "Answer: 4"])
+
+    run = await consulted(service, "a", "b", "c", judging_method="vote", max_iterations=2)
+
+    assert known(run) == (0.375, "exhausted")  # (1 + 1/2) / (3 + 1); three copies of three would say 1.00
+    assert [round(one.trust.confidence or 0, 3) for one in run.iterations if one.trust] == [0.333, 0.375]
+
+
 # 9: an iteration that improved the answer ends the run
 
 
@@ -275,3 +402,34 @@ async def test_prose_that_cannot_be_compared_with_the_answer_is_not_counted_as_w
     members = {one.model: (one.wrong, one.not_comparable) for one in load_stats(service.store).members}
     assert members == {"a": (None, 1), "b": (0, 0)}
     assert "wrong unknown (1 not comparable)" in stats_text(load_stats(service.store))
+
+
+class _Outcomes:
+    """Counts what became of each finding's tests."""
+
+    def __init__(self) -> None:
+        self.passed: Counter[int] = Counter()
+        self.failed: Counter[int] = Counter()
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        found = NAMED.search(report.nodeid)
+        if found and (report.when == "call" or report.failed):
+            (self.passed if report.passed else self.failed)[int(found[1])] += 1
+
+
+def table(outcomes: _Outcomes) -> str:
+    """A line for each finding."""
+    lines = []
+    for number, about in FINDINGS.items():
+        passed, failed = outcomes.passed[number], outcomes.failed[number]
+        state = "FAILED" if failed else "passed" if passed else "no test"
+        lines.append(f"{number:>2}  {state:<7}  {passed}/{passed + failed}  {about}")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    seen = _Outcomes()
+    options = ["-q", "--no-header", "-p", "no:cacheprovider", "-W", "ignore:Module already imported"]
+    status = pytest.main([*options, __file__], plugins=[seen])
+    sys.stdout.write(f"{table(seen)}\n")
+    sys.exit(status)

@@ -197,6 +197,25 @@ def test_B29_minimum_above_maximum_wins_as_in_the_seed() -> None:
     assert panel(max_iterations=2, min_iterations=4).iteration_limit == 4
 
 
+@pytest.mark.parametrize(
+    ("stated", "rules"),
+    [
+        ({}, {"min_iterations": 10, "max_iterations": 1}),
+        ({"min_iterations": 2, "max_iterations": 2}, {"max_iterations": 1}),
+        ({"min_iterations": 1, "max_iterations": 2}, {"min_iterations": 3}),
+    ],
+)
+def test_a_minimum_above_a_maximum_is_refused_where_both_were_stated(
+    stated: dict[str, int], rules: dict[str, int]
+) -> None:
+    with pytest.raises(InvalidConsortiumError, match=r"min_iterations is \d+ and max_iterations is \d+: give"):
+        panel(**stated).with_rules(rules)
+
+
+def test_a_minimum_alone_raises_the_default_maximum() -> None:
+    assert panel().with_rules({"min_iterations": 5}).iteration_limit == 5
+
+
 def test_the_defaults_are_the_seeds() -> None:
     ours, seeds = define(members=[{"model": "a"}]), SeedConfig(models={"a": 1})
     assert (ours.confidence_threshold, ours.max_iterations, ours.min_iterations, ours.system_prompt, ours.arbiter) == (

@@ -22,6 +22,8 @@ NAMES = sorted(file.name.removesuffix(".txt") for file in FOLDER.iterdir() if fi
 SHORT_NAMES = sorted(file.name.removesuffix(".txt") for file in (FOLDER / SHORT_TEXTS).iterdir())
 TEXTS = [(name, short) for short, names in ((False, NAMES), (True, SHORT_NAMES)) for name in names]
 
+DEBATE = {"strategy": "debate"}
+
 HOSTILE = "{prompt} {0} {} {{x}} $prompt ${mark} $$ $1 %s %(x)s \\1 \\g<0> {synthesis!r:>{9}}"
 
 
@@ -53,7 +55,7 @@ async def test_every_template_of_a_question_is_filled_by_the_code(monkeypatch: p
 
     monkeypatch.setattr(texts, "load_template", load)
     models: dict[str, Any] = {"short_text_models": {"a", "b", "judge"} if short else set()}
-    for rules in ({}, {"judging_method": "pick"}, {"judging_method": "rank"}, {"strategy": "debate"}):
+    for rules in [{"judging_method": name} for name in ("synthesize", "pick", "rank", "peer_rank")] + [DEBATE]:
         run = new_run(consortium=panel(system_prompt=None, max_iterations=2, **rules), **models)
         for reads_schema in (True, False):
             await last_state(run, ScriptedCalls(arbiter=verdict_text(confidence=0.1)), reads_schema)

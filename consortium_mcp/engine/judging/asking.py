@@ -8,10 +8,11 @@ from consortium_mcp.engine.judging.fields import text_of
 from consortium_mcp.engine.judging.origin import Origin, origin_of
 from consortium_mcp.engine.judging.question import question, repair
 from consortium_mcp.engine.judging.reader import CUT_SYNTHESIS, looks_like_form
+from consortium_mcp.engine.judging.shortening import asked_in_full_or_shortened
 from consortium_mcp.engine.judging.standing_in import refuses, stand_in
 from consortium_mcp.engine.members import CallModel
+from consortium_mcp.engine.trust import order_held
 from consortium_mcp.records import CallResult, CallSpec, Iteration, Measures, Run, Verdict
-from consortium_mcp.text.comparing import agreement
 from consortium_mcp.text.thinking import outside_thinking
 
 ReadsSchema = Callable[[str], bool]
@@ -20,9 +21,6 @@ ReadsSchema = Callable[[str], bool]
 
 ORDER_MARGIN = 0.05
 """How close to the threshold a confidence must be for the order of the responses to be worth a further call."""
-
-ORDER_AGREEMENT = 0.8
-"""How far two syntheses must agree to count as the same verdict."""
 
 
 @dataclass(frozen=True)
@@ -69,8 +67,12 @@ async def _verdict_of(
     """The iteration with a model's verdict, or the reason why there is none; an unreadable one is asked for again."""
     schema = form.schema(len(iteration.shown_order)) if reads_schema(model) else None
     label = f"{model} (arbiter)"
-    asked = question(run, iteration, iteration.shown_order, form.template, schema, role=role, model=model, label=label)
-    result = await call(asked)
+
+    def build(role: str, most: int | None) -> CallSpec:
+        shown = iteration.shown_order
+        return question(run, iteration, shown, form.template, schema, most, role=role, model=model, label=label)
+
+    asked, result, lacks = await asked_in_full_or_shortened(call, iteration, role, build)
     if not result.ok:
         return iteration.model_copy(update={"arbiter_error": result.error, "raw_verdict": result.text})
     reply = result.text or ""
@@ -82,8 +84,12 @@ async def _verdict_of(
         verdict = await _repaired(run, iteration, asked, reply, verdict, call, form)
     if verdict and verdict.problem and result.error_kind == "truncated":
         verdict = verdict.model_copy(update={"problem": f"{verdict.problem}; the reply was cut at its length limit"})
-    problem = None if verdict else _why_none(reply, refused)
-    judged = {"verdict": verdict, "judged_by": result.answered_by, "arbiter_error": problem, "raw_verdict": reply}
+    judged = {
+        "verdict": verdict,
+        "judged_by": result.answered_by,
+        "arbiter_error": lacks if verdict else _why_none(reply, refused),
+        "raw_verdict": reply,
+    }
     return iteration.model_copy(update=judged)
 
 
@@ -108,8 +114,7 @@ async def _with_order_checked(
     again = await _verdict_of(run, reversed_order, arbiter, "arbiter/reversed", call, reads_schema, form)
     if again.verdict is None:
         return judged
-    same = agreement(again.verdict.synthesis, verdict.synthesis) >= ORDER_AGREEMENT
-    return judged.model_copy(update={"measures": Measures(order_held=same)})
+    return judged.model_copy(update={"measures": Measures(order_held=order_held(verdict, again.verdict))})
 
 
 async def _repaired(

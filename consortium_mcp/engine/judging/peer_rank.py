@@ -12,7 +12,7 @@ from consortium_mcp.engine.judging.pick_and_rank import answer_of, ballot_schema
 from consortium_mcp.engine.judging.question import question
 from consortium_mcp.engine.judging.reader import read_fields
 from consortium_mcp.engine.members import CallModel
-from consortium_mcp.records import Iteration, MemberResponse, Run, Verdict
+from consortium_mcp.records import Ballots, Iteration, MemberResponse, Run, Verdict
 from consortium_mcp.records.consortium import OWN_ANSWER
 
 
@@ -37,7 +37,7 @@ async def judge_by_peers(run: Run, iteration: Iteration, call: CallModel, reads_
             group.start_soon(vote, voter)
     if len(usable) == 2 and len(ballots) == 1:  # that one may be for its author's own
         return _unranked(iteration, usable)
-    return _judged(iteration, usable, borda(ballots, [one.response_id for one in usable]), len(ballots))
+    return _judged(iteration, usable, ballots, len(voters))
 
 
 def borda(ballots: dict[str, list[str]], candidates: list[str]) -> dict[str, float | None]:
@@ -70,7 +70,7 @@ async def _ballot(
     place = iteration.responses.index(voter) + 1
     schema = ballot_schema(len(others)) if reads_schema(voter.model) else None
     asked = question(
-        run, iteration, others, "rank", schema, role=f"peer{place}", model=voter.model, label=f"{voter.label} (peer)"
+        run, iteration, others, "ballot", schema, role=f"peer{place}", model=voter.model, label=f"{voter.label} (peer)"
     )
     result = await call(asked)
     found = read_fields(result.text or "", "ranking", origin_of(run, iteration, asked.call_id)) if result.ok else None
@@ -91,19 +91,28 @@ def _unranked(iteration: Iteration, usable: list[MemberResponse]) -> Iteration:
     return iteration.model_copy(update={"verdict": verdict})
 
 
-def _judged(
-    iteration: Iteration, usable: list[MemberResponse], scores: dict[str, float | None], ballots: int
-) -> Iteration:
-    if ballots == 0:
+def _judged(iteration: Iteration, usable: list[MemberResponse], ballots: dict[str, list[str]], asked: int) -> Iteration:
+    """The verdict of the ballots, by voter, of so many that were asked for."""
+    if not ballots:
         return iteration.model_copy(update={"arbiter_error": "no member's ranking of the others could be read"})
+    scores = borda(ballots, [one.response_id for one in usable])
     ordered = sorted(usable, key=lambda one: scores.get(one.response_id) or 0.0, reverse=True)
     best = ordered[0]
     table = ", ".join(f"{one.label} {scores.get(one.response_id) or 0.0:.2f}" for one in ordered)
+    about_winner = sum(best.response_id in ballot for ballot in ballots.values())
+    score = scores.get(best.response_id)
     verdict = Verdict(
         synthesis=answer_of(best),
-        confidence=scores.get(best.response_id),
-        analysis=f"Mean Borda scores from {ballots} ballots: {table}.",
+        confidence=score,
+        analysis=f"Mean Borda scores from {len(ballots)} ballots: {table}.",
         chosen=best.response_id,
         ranking=tuple(one.response_id for one in ordered),
+        ballots=Ballots(
+            asked=asked,
+            read=len(ballots),
+            about_winner=about_winner,
+            won=(score or 0.0) * about_winner,
+            tied=any(scores.get(one.response_id) == score for one in ordered[1:]),
+        ),
     )
     return iteration.model_copy(update={"verdict": verdict})

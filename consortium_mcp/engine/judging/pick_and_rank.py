@@ -14,8 +14,9 @@ from consortium_mcp.text.thinking import outside_thinking
 
 def _schema(main: str, definition: dict[str, Any]) -> dict[str, Any]:
     """The verdict's schema with another main field in the place of the synthesis."""
-    others = {name: VERDICT_SCHEMA["properties"][name] for name in VERDICT_SCHEMA["required"] if name != "synthesis"}
-    return {**VERDICT_SCHEMA, "properties": {main: definition, **others}, "required": [main, *others]}
+    fields = {name: VERDICT_SCHEMA["properties"][name] for name in VERDICT_SCHEMA["required"]}
+    properties = {main if name == "synthesis" else name: value for name, value in fields.items()}
+    return {**VERDICT_SCHEMA, "properties": {**properties, main: definition}, "required": list(properties)}
 
 
 def read_pick(reply: str, iteration: Iteration, origin: Origin) -> Verdict | None:
@@ -48,9 +49,10 @@ def ranking_schema(shown: int) -> dict[str, Any]:
 
 
 def ballot_schema(shown: int) -> dict[str, Any]:
-    """The schema of such an order alone, where nobody reads more than that."""
+    """The schema of a ballot: reasons, then the order."""
     schema = ranking_schema(shown)
-    return {**schema, "properties": {"ranking": schema["properties"]["ranking"]}, "required": ["ranking"]}
+    fields = ("analysis", "ranking")
+    return {**schema, "properties": {name: schema["properties"][name] for name in fields}, "required": list(fields)}
 
 
 PICK = Form(template="pick", schema=pick_schema, read=read_pick, takes_text=False)

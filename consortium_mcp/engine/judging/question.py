@@ -5,12 +5,17 @@ import random
 from collections.abc import Sequence
 from typing import Any
 
+from pydantic import JsonValue
+
 from consortium_mcp.engine.quoting import cut_to, fenced, limit_of, unmarked
 from consortium_mcp.records import CallId, CallSpec, Iteration, MemberResponse, Run
 from consortium_mcp.records.consortium import Member, alternatives, instances
 from consortium_mcp.records.roles import role_text
-from consortium_mcp.text.templates import fill
+from consortium_mcp.text.templates import clip, fill
 from consortium_mcp.text.thinking import outside_thinking
+
+REMINDER_LIMIT = 400
+"""Characters of the prompt that a very small model reads once more."""
 
 _INDEPENDENT = "Each model wrote its response without seeing the others."
 _INFLUENCED = "The models may have seen answers of earlier iterations, so that they agree says less."
@@ -34,7 +39,13 @@ def verdict_mark(run: Run, call_id: CallId) -> str:
 
 
 def question(
-    run: Run, iteration: Iteration, shown: Sequence[int], form: str, schema: dict[str, Any] | None, **call: str
+    run: Run,
+    iteration: Iteration,
+    shown: Sequence[int],
+    form: str,
+    schema: dict[str, Any] | None,
+    most: int | None = None,
+    **call: str,
 ) -> CallSpec:
     """The call that asks for a verdict.
 
@@ -42,16 +53,11 @@ def question(
         shown: the places of the responses, in the order in which they are shown.
         form: the template that asks for the verdict's form, without `_json` or `_tags`.
         schema: what the reply must follow; None asks for tags.
+        most: characters of each group of quotations; None means as many as always.
         call: `role` (the end of the call id), `model`, and `label`.
     """
     short = run.gets_short_texts(call["model"])
-    quoted = [
-        *_conversation(run, short),
-        fenced("prompt", run.prompt, run),
-        *_instructions(run, iteration, shown, short),
-        *_responses(run, iteration, shown, short),
-        *_earlier(run, short),
-    ]
+    limit = limit_of(short) if most is None else min(most, limit_of(short))
     call_id = CallId.of(iteration.number, call["role"])
     mark = verdict_mark(run, call_id)
     return CallSpec(
@@ -64,11 +70,18 @@ def question(
             short,
             mark=run.fence_token,
             seen=_INFLUENCED if run.iterations else _INDEPENDENT,
-            quoted="\n".join(text for text in quoted if text),
+            quoted="\n".join(text for text in _quoted(run, iteration, shown, short, limit) if text),
             form=_form(form, schema is not None, short, mark),
         ),
-        output_schema=schema and _marked(schema, mark),
+        options=_options(run, call["model"]),
+        output_schema=schema and (_decision_first(schema) if short else _marked(schema, mark)),
     )
+
+
+def _options(run: Run, model: str) -> dict[str, JsonValue]:
+    """The arbiter's llm options; of a member that judges, those of all."""
+    rules = run.consortium
+    return rules.options_of(None) if model == rules.arbiter else dict(rules.llm_options or {})
 
 
 def repair(run: Run, asked: CallSpec, form: str, reply: str, problem: str) -> CallSpec:
@@ -87,6 +100,18 @@ def repair(run: Run, asked: CallSpec, form: str, reply: str, problem: str) -> Ca
     return asked.model_copy(update={"call_id": asked.call_id.then("repair1"), "prompt": prompt})
 
 
+def _quoted(run: Run, iteration: Iteration, shown: Sequence[int], short: bool, limit: int) -> list[str]:
+    """All that the question quotes, fenced; a very small model reads the prompt once more, near the end."""
+    return [
+        *_conversation(run, limit),
+        fenced("prompt", run.prompt, run),
+        *_instructions(run, iteration, shown, short),
+        *_responses(run, iteration, shown, limit),
+        *_earlier(run, limit),
+        *([fenced("prompt", clip(run.prompt, REMINDER_LIMIT), run)] if short else []),
+    ]
+
+
 def _form(form: str, reads_schema: bool, short: bool, mark: str) -> str:
     return fill(f"{form}_json" if reads_schema else f"{form}_tags", short, verdict_mark=mark)
 
@@ -97,9 +122,16 @@ def _marked(schema: dict[str, Any], mark: str) -> dict[str, Any]:
     return {**schema, "properties": properties, "required": ["mark", *schema["required"]]}
 
 
-def _conversation(run: Run, short: bool) -> list[str]:
+def _decision_first(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema without reasons before the decision, in which a very small model loses its way; without a mark too."""
+    later = [name for name in ("analysis", "claims") if name in schema["properties"]]
+    names = [*(name for name in schema["properties"] if name not in later), *later]
+    return {**schema, "properties": {name: schema["properties"][name] for name in names}}
+
+
+def _conversation(run: Run, limit: int) -> list[str]:
     """The turns before the prompt, the oldest first."""
-    shown = cut_to(limit_of(short), [turn.text for turn in run.history])
+    shown = cut_to(limit, [turn.text for turn in run.history])
     said = [f"{turn.role}: {text}" for turn, text in zip(run.history, shown, strict=True)]
     return [fenced("conversation before the prompt", "\n\n".join(said), run)]
 
@@ -125,15 +157,15 @@ def _told(run: Run, iteration: Iteration) -> dict[str, Member]:
     return members if [one.label for one in first.responses] == list(members) else {}
 
 
-def _responses(run: Run, iteration: Iteration, shown: Sequence[int], short: bool) -> list[str]:
-    texts = cut_to(limit_of(short), [outside_thinking(iteration.responses[place].text or "") for place in shown])
+def _responses(run: Run, iteration: Iteration, shown: Sequence[int], limit: int) -> list[str]:
+    texts = cut_to(limit, [outside_thinking(iteration.responses[place].text or "") for place in shown])
     return [fenced(f"response {number}", text, run) for number, text in enumerate(texts, start=1)]
 
 
-def _earlier(run: Run, short: bool) -> list[str]:
+def _earlier(run: Run, limit: int) -> list[str]:
     """The answers of earlier iterations, each with its confidence, its dissent and its open points."""
     judged = [iteration for iteration in run.iterations if iteration.verdict]
-    shown = cut_to(limit_of(short), [_judged(iteration) for iteration in judged])
+    shown = cut_to(limit, [_judged(iteration) for iteration in judged])
     return [
         fenced(f"answer after iteration {iteration.number}", text, run)
         for iteration, text in zip(judged, shown, strict=True)

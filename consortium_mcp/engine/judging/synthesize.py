@@ -14,29 +14,10 @@ from consortium_mcp.records import Iteration, Verdict
 VERDICT_SCHEMA: dict[str, Any] = {
     "type": "object",
     "properties": {
-        "synthesis": {
+        "analysis": {
             "type": "string",
-            "description": "The best answer to the prompt, complete in itself; keep what is right, drop what is wrong.",
-        },
-        "confidence": {
-            "type": "number",
-            "minimum": 0,
-            "maximum": 1,
-            "description": "How likely the synthesis is right and complete.",
-        },
-        "analysis": {"type": "string", "description": "Why you decided so, in one to three sentences."},
-        "dissent": {
-            "type": "string",
-            "description": "What a response holds against the synthesis and may be right about; empty if nothing.",
-        },
-        "needs_iteration": {
-            "type": "boolean",
-            "description": "True only if asking the models again would make the answer better.",
-        },
-        "refinement_areas": {
-            "type": "array",
-            "items": {"type": "string"},
-            "description": "What they should work on then; empty if nothing.",
+            "description": "Your reasons. What did you calculate again or test? On what do the responses agree? "
+            "Where do they contradict each other, and which one is right? What did only one of them see?",
         },
         "claims": {
             "type": "array",
@@ -54,11 +35,48 @@ VERDICT_SCHEMA: dict[str, Any] = {
                 "additionalProperties": False,
             },
         },
+        "synthesis": {
+            "type": "string",
+            "description": "The best answer, complete in itself, written to the user, without a word about responses.",
+        },
+        "confidence": {
+            "type": "number",
+            "minimum": 0,
+            "maximum": 1,
+            "description": "How likely it is that the answer is right.",
+        },
+        "completeness": {
+            "type": "number",
+            "minimum": 0,
+            "maximum": 1,
+            "description": "How much of what the prompt asks for is answered.",
+        },
+        "dissent": {
+            "type": "string",
+            "description": "What a response holds against the answer and may be right about; empty if nothing.",
+        },
+        "needs_iteration": {
+            "type": "boolean",
+            "description": "True only if asking the models again would make the answer better.",
+        },
+        "refinement_areas": {
+            "type": "array",
+            "items": {"type": "string"},
+            "description": "What they should work on then; empty if nothing.",
+        },
     },
-    "required": ["synthesis", "confidence", "analysis", "dissent", "needs_iteration", "refinement_areas"],
+    "required": [
+        "analysis",
+        "synthesis",
+        "confidence",
+        "completeness",
+        "dissent",
+        "needs_iteration",
+        "refinement_areas",
+    ],
     "additionalProperties": False,
 }
-"""What is asked of models that support schemas; the descriptions stand in for words in the question."""
+"""What is asked of models that support schemas, in the order in which it is written: reasons come first."""
 
 
 def read_verdict(reply: str, iteration: Iteration, origin: Origin, follows_schema: bool = False) -> Verdict | None:

@@ -5,6 +5,7 @@ from itertools import combinations
 
 from consortium_mcp.engine.judging.asking import ReadsSchema
 from consortium_mcp.engine.members import CallModel
+from consortium_mcp.engine.trust import earned
 from consortium_mcp.errors import ModelUnavailableError
 from consortium_mcp.models.embeddings import cosine, embed
 from consortium_mcp.records import CallResult, Iteration, MemberResponse, Run, Verdict, Votes
@@ -144,11 +145,13 @@ def is_decided(run: Run, results: Collection[CallResult], asked: int) -> bool:
     if not groups:
         return False
     largest = len(groups[0].response_ids)
-    return margin(groups) > out and _is_settled(run, largest / asked, (largest + out) / asked)
+    cast = sum(len(group.response_ids) for group in groups)
+    return margin(groups) > out and _is_settled(run, largest, cast, largest + out, asked)
 
 
-def _is_settled(run: Run, least: float, most: float) -> bool:
-    """Whether a share of the votes somewhere between these ends, or goes on, in the same way."""
-    rules = run.consortium
-    reaches = [share >= rules.confidence_threshold for share in (least, most)]
-    return rules.stop_on == "arbiter" and reaches[0] == reaches[1]
+def _is_settled(run: Run, largest: int, cast: int, most: int, asked: int) -> bool:
+    """Whether the run ends, or goes on, in the same way now as with any votes that are still out."""
+    now = min(largest / asked, earned(largest, cast))
+    ends = (min(largest / asked, earned(largest, asked)), min(most / asked, earned(most, asked)))
+    reaches = {figure >= run.consortium.confidence_threshold for figure in (now, *ends)}
+    return run.consortium.stop_on == "arbiter" and len(reaches) == 1

@@ -20,6 +20,7 @@ from consortium_mcp.installation.doctor.installation import (
 )
 from consortium_mcp.installation.doctor.live import call_models
 from consortium_mcp.installation.doctor.models import check_additions, check_consortiums, check_models
+from consortium_mcp.installation.doctor.network import check_network, reach_servers
 
 
 def examine(*, live: bool = False) -> Iterator[Check]:
@@ -32,11 +33,13 @@ def examine(*, live: bool = False) -> Iterator[Check]:
     yield from check_packages()
     yield from _caught("Settings", check_settings)
     yield from _caught("Database", check_database)
+    yield from _caught("Network", check_network)
     yield from _caught("Models", check_models)
     yield from _caught("Consortiums", check_consortiums)
     yield from check_additions()
     if live:
         yield from _caught("Live calls", lambda: anyio.run(call_models))
+        yield from _caught("Live calls", lambda: anyio.run(reach_servers))
     yield from _caught("Local model", lambda: [check_local_model()], "warning")
     for client in client_files().values():
         yield from _caught(client.title, partial(check_client, client), "warning")

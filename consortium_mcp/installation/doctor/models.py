@@ -11,6 +11,7 @@ from consortium_mcp.engine.strategies import strategies
 from consortium_mcp.errors import ConsortiumError
 from consortium_mcp.installation.doctor.check import Check
 from consortium_mcp.models.catalogue import Catalogue, ModelEntry, load_catalogue
+from consortium_mcp.models.reaching import key_problem
 from consortium_mcp.service.service import ConsortiumService
 from consortium_mcp.settings import llm_user_path, load_settings
 
@@ -53,6 +54,9 @@ def _keys(catalogue: Catalogue) -> Iterator[Check]:
     wanted = {str(needed): entry for entry in catalogue.entries if (needed := getattr(entry.model, "needs_key", None))}
     there = sorted(name for name, entry in wanted.items() if _has_key(entry))
     missing = sorted(set(wanted) - set(there))
+    for name in there:
+        if problem := key_problem(name, wanted[name].model.get_key() or ""):
+            yield Check(about="Keys", state="problem", found=problem)
     found = f"there: {', '.join(there) or 'none'}" + (f"; not set: {', '.join(missing)}" if missing else "")
     if there or not missing:
         yield Check(about="Keys", state="ok", found=found)

@@ -15,6 +15,7 @@ from mcp_types import INVALID_PARAMS, CallToolResult, GetPromptResult, InputRequ
 from pydantic import ValidationError
 
 from consortium_mcp.errors import ConsortiumError
+from consortium_mcp.server.base.arguments import read_arguments
 from consortium_mcp.server.base.choices import SchemaChoices
 from consortium_mcp.server.base.result_size import TEXT_TOKENS, shortened
 from consortium_mcp.server.base.tool_schemas import input_schema, output_schema, with_choices
@@ -62,7 +63,8 @@ class StrictServer(MCPServer[Any]):
         """The tools as short as they can be said, as JSON: what our file must hold."""
         await self.menu.look_up()
         rules = self.menu.rules()
-        spelled_out = {"Consortium"}  # its fields are those that save_consortium takes
+        # A consortium's fields are those that save_consortium takes, and a plan's text says all of it.
+        spelled_out = {"Consortium", "Estimate"}
         short = [
             tool.model_copy(
                 update={
@@ -87,6 +89,7 @@ class StrictServer(MCPServer[Any]):
         if tool is None:
             raise MCPError(INVALID_PARAMS, f"There is no tool {_quoted(name)}.{_suggestion(name, self.tool_names())}")
         known = tool.input_schema.get("properties", {})
+        arguments = read_arguments(arguments, tool.input_schema)
         for argument in arguments:
             if argument not in known:
                 return _error(

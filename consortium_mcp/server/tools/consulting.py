@@ -16,6 +16,7 @@ from consortium_mcp.server.tools.confirming import CONSULTED, Outcome, gather_co
 from consortium_mcp.server.tools.parameters import RunId, Wait, hints, takes
 from consortium_mcp.server.tools.results import ConsultResult, consult_result, plan_result
 from consortium_mcp.server.tools.sampling import lends_its_model, lent_model, take_answers
+from consortium_mcp.service.run_ids import found_run_id
 from consortium_mcp.service.runner import Runner
 
 
@@ -76,6 +77,7 @@ def _add_get_run(server: StrictServer, runner: Runner, cancellations: Cancellati
         An interrupted run is continued: what was paid for is not paid for again.
         """
         take_answers(ctx, runner.service.sampling_queue)
+        run_id = await found_run_id(runner.service.store, run_id)
         if (await runner.load(run_id)).status == "interrupted":
             runner.submit(run_id)
         with cancellations.following(ctx.request_context, run_id):
@@ -88,6 +90,7 @@ def _add_cancel_run(server: StrictServer, runner: Runner) -> None:
     @server.tool(title="Cancel a run", annotations=hints("Cancel a run", destroys=True, again=True))
     async def cancel_run(run_id: RunId) -> Annotated[CallToolResult, ConsultResult]:
         """Stop a run: no further model is asked, what has arrived is kept."""
+        run_id = await found_run_id(store, run_id)
         await runner.cancel(run_id)
         progress = await store.progress.load(run_id)
         shown = consult_result(await runner.load(run_id), progress)

@@ -13,6 +13,7 @@ from consortium_mcp.server.base.mcp_server import StrictServer
 from consortium_mcp.server.base.result_size import fits
 from consortium_mcp.server.tools.parameters import RunId, hints
 from consortium_mcp.server.tools.results import RunList, RunSummary, result
+from consortium_mcp.service.run_ids import found_run_id
 from consortium_mcp.service.runner import Runner
 
 
@@ -67,6 +68,7 @@ def _add_rate_run(server: StrictServer, runner: Runner) -> None:
         """Say afterwards how right a run's answer was; consortium://stats learns from it."""
         if (verdict is None) == (score is None):
             raise ConsortiumError("Give either a verdict (correct or wrong) or a score from 0 to 1.")
+        run_id = await found_run_id(store, run_id)
         given = score if score is not None else float(verdict == "correct")
         rating = Rating(run_id=run_id, score=given, note=note)
         await store.progress.load(run_id)

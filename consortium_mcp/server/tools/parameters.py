@@ -25,7 +25,7 @@ Wait = Annotated[
         description="Seconds to wait for the answer before returning status running. Default 45 unless set otherwise.",
     ),
 ]
-RunId = Annotated[str, Field(description="From consult_consortium or list_runs.")]
+RunId = Annotated[str, Field(description="From consult_consortium or list_runs; its beginning or URI will do.")]
 
 
 def takes(kind: type[Request], required: Collection[str]) -> Callable[[Tool], Tool]:
@@ -49,10 +49,10 @@ def takes(kind: type[Request], required: Collection[str]) -> Callable[[Tool], To
 
 
 def gatherer(kind: type[Request], required: Collection[str]) -> Callable[..., Awaitable[Request]]:
-    """The resolver that gathers a tool's arguments into its request. An empty list is nothing, as clients mean it."""
+    """The resolver that gathers a tool's arguments into its request."""
 
     async def gather_request(**arguments: Any) -> Request:
-        return read_request(kind, {name: value for name, value in arguments.items() if value != []})
+        return read_request(kind, arguments)
 
     _set_signature(gather_request, _parameters(kind, required))
     return gather_request

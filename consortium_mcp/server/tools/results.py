@@ -5,9 +5,21 @@ from typing import Any
 from mcp_types import Annotations, CallToolResult, ContentBlock, ResourceLink, TextContent
 
 from consortium_mcp._util.frozen_model import FrozenModel
-from consortium_mcp.records import Claim, ErrorKind, Iteration, Measures, Progress, Run, RunOutline, Status, Usage
+from consortium_mcp.records import (
+    Claim,
+    ErrorKind,
+    Iteration,
+    Measures,
+    Progress,
+    Run,
+    RunOutline,
+    Status,
+    Trust,
+    Usage,
+)
 from consortium_mcp.records.consortium import Consortium
 from consortium_mcp.reports.markdown import outcome_text, plan_text, short_report, transcript, under_heading
+from consortium_mcp.reports.trust import trust_of
 from consortium_mcp.server.base.result_size import ANSWER_TOKENS, TEXT_TOKENS, fits, fitted, most_tokens, shortened
 from consortium_mcp.service.estimate import Estimate
 from consortium_mcp.text.templates import plain
@@ -51,7 +63,10 @@ class ConsultResult(FrozenModel):
     """The consortium's answer; null until it is there."""
 
     confidence: float | None = None
-    """The arbiter's trust in the answer, 0.0-1.0; null when unknown."""
+    """Trust in the answer, 0.0-1.0, bounded by what was measured; null when unknown."""
+
+    trust: Trust | None = None
+    """What the confidence rests on, and what bounds it; null until it is there."""
 
     dissent: str = ""
     """Disagreement that is not folded into the answer."""
@@ -194,6 +209,7 @@ def consult_result(run: Run, progress: Progress, detail: str = "answer") -> Call
         status=run.status,
         answer=answer,
         confidence=run.confidence,
+        trust=trust_of(run),
         dissent=run.dissent,
         claims=shown.verdict.claims if shown and shown.verdict else (),
         measures=shown.measures if shown else None,

@@ -25,7 +25,7 @@ _COMMENTS = {
 }
 _PYTHON = ("python", "py", "python3", "")
 _SQL = re.compile(
-    r"(?:select\b.{1,400}?\bfrom\b|insert\s+into\b|update\b.{1,200}?\bset\b.{1,200}?=|delete\s+from\b|"
+    r"(?:select\b.{1,400}?\bfrom\b|select\s+[\d'*]|insert\s+into\b|update\b.{1,200}?\bset\b.{1,200}?=|delete\s+from\b|"
     r"create\s+(?:table|index|view)\b|alter\s+table\b|drop\s+table\b|with\s+\w+\s+as\s*\()",
     re.IGNORECASE | re.DOTALL,
 )
@@ -134,16 +134,20 @@ def _tree(language: str, source: str) -> ast.Module | None:
 
 
 def _shape(tree: ast.Module) -> str:
-    """The tree in one spelling, arguments and local variables as `v1`, `v2` in the order in which they appear."""
+    """The tree in one spelling, functions, arguments and variables as `v1`, `v2` in the order in which they appear."""
     names: dict[str, str] = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef):
             node.body = [part for part in node.body if not _is_text(part)] or node.body
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            names.setdefault(node.name, f"v{len(names) + 1}")
         if isinstance(node, ast.arg):
             names.setdefault(node.arg, f"v{len(names) + 1}")
         elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
             names.setdefault(node.id, f"v{len(names) + 1}")
     for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            node.name, node.returns = names[node.name], None
         if isinstance(node, ast.arg):
             node.arg, node.annotation = names[node.arg], None
         elif isinstance(node, ast.Name) and node.id in names:

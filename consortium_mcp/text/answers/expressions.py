@@ -16,7 +16,7 @@ Value = Fraction | complex
 _LONGEST = 200
 _WORD = re.compile(r"[^\W\d_]+")
 _ALLOWED = re.compile(r"[\w\s.+\-*/^()!=]+")
-_IMPLICIT = re.compile(r"(?<=[\d)]) ?(?=[A-Za-z(])|(?<=\)) ?(?=\d)")
+_IMPLICIT = re.compile(r"(?<=[\d)]) ?(?=[A-Za-z(])|(?<=\)) ?(?=\d)|(?<=\bpi) ?(?=[A-Za-z(])")
 _APPLIED = re.compile(r"\b(sqrt|sin|cos|tan|ln|log|exp) ?([A-Za-z]|\d+)(?![\w(])")
 _FUNCTIONS: Mapping[str, Callable[[complex], complex]] = {
     "sqrt": cmath.sqrt,
@@ -64,7 +64,9 @@ def formula_of(text: str) -> tuple[complex, ...] | None:
         sides = sides[1:]
     trees = [_parsed(side) for side in sides]
     variables = sorted({name for tree in trees if tree is not None for name in _variables(tree)})
-    if any(tree is None for tree in trees) or not variables or len(max(variables, key=len)) > 1:
+    if any(tree is None for tree in trees) or any(len(name) > 1 for name in variables):
+        return None
+    if not variables and not all(_is_complex(tree) for tree in trees if tree):
         return None
     values = []
     for point in _POINTS:
@@ -77,6 +79,11 @@ def formula_of(text: str) -> tuple[complex, ...] | None:
     if len(trees) == 2 and values[0]:
         values = [value / values[0] for value in values]
     return tuple(map(_rounded, values))
+
+
+def _is_complex(tree: ast.expr) -> bool:
+    value = _value(tree, {})
+    return isinstance(value, complex) and value.imag != 0
 
 
 def _rounded(value: complex) -> complex:

@@ -17,7 +17,7 @@ ANSWER_CHARACTERS = 2_000
 
 _SENTENCE_END = re.compile(r"(?<=[^\W_]{3}[.!?])\s+(?=[^\W_a-z(\"'*]|\()|(?<=\d[.!?])\s+(?=[A-Z])|(?<=[。！？])")
 _BOXED = "\\boxed"
-_ITEM = re.compile(r"(?:[-*•]|\(?(?:\d{1,2}|[a-hA-H]|[ivx]{1,4})[.):]|part \w+:?|step \d+:?)\s", re.IGNORECASE)
+_ITEM = re.compile(r"(?:[-*•]|\(?(?:\d{1,2}|[a-hA-H]|[ivx]{1,4})[.):]|part \(?\w+\)?:?|step \d+:?)\s", re.IGNORECASE)
 _FENCE = re.compile(r"(```+|~~~+)\s?([\w+#-]*)[^`]*")
 
 

@@ -3,6 +3,7 @@
 They are Unicode's locale data (CLDR), which babel holds; it is read at the first comparison that needs it.
 """
 
+import re
 from collections.abc import Iterator
 from functools import cache
 from threading import Lock
@@ -82,6 +83,7 @@ def _element_symbols() -> dict[str, str]:
     return dict(zip(words[::2], words[1::2], strict=True))
 
 
+_ARTICLE = re.compile(r"(?:the|la|le|les|el|los|las|il|lo|gli|der|die|das|den|o|os|as) |l['’]")
 _loading = Lock()
 
 
@@ -103,8 +105,10 @@ def meaning_of(name: str) -> str | None:
     if name in symbols or name.casefold() in symbols.values():
         return f"element {symbols.get(name, name.casefold())}"
     name = name.casefold().strip(" .")
+    if name in months():
+        return f"month {months()[name]}"
     known = _known()
-    found = known.get(name) or known.get(name.removeprefix("the "))
+    found = known.get(name) or known.get(_ARTICLE.sub("", name, count=1))
     return found or known.get(name.replace(".", ""))
 
 

@@ -19,13 +19,26 @@ _WRAPPED = re.compile(
 _POWER = re.compile(r"([\^_])\s*\{([^{}]*)\}")
 _COMMAND = re.compile(r"\\([A-Za-z]+|[,;:!%$#&{} ])")
 _MEANS = {
-    **{"times": "*", "cdot": "*", "ast": "*", "div": "/", "pm": "±", "degree": "°", "circ": "°", "quad": " "},
+    **{
+        "times": "*",
+        "cdot": "*",
+        "ast": "*",
+        "div": "/",
+        "pm": "±",
+        "pi": " pi ",
+        "degree": "°",
+        "circ": "°",
+        "quad": " ",
+    },
     **{"le": "≤", "leq": "≤", "ge": "≥", "geq": "≥", "ne": "≠", "neq": "≠", "lt": "<", "gt": ">"},
     **{"approx": "≈", "sim": "≈", "simeq": "≈", "infty": "infinity", "to": "→", "rightarrow": "→"},
     **{"left": "", "right": "", "displaystyle": "", "qquad": " ", "ldots": "...", "dots": "...", "cup": "∪"},
     **{",": " ", ";": " ", ":": " ", "!": "", " ": " ", "%": "%", "$": "$", "#": "#", "&": "&", "{": "{", "}": "}"},
 }
 _MATRIX = re.compile(r"\\begin\{[a-z]?matrix\}(.{1,400}?)\\end\{[a-z]?matrix\}", re.DOTALL)
+_GREEK = {"α": "alpha", "β": "beta", "γ": "gamma", "δ": "delta", "ε": "epsilon", "θ": "theta", "λ": "lambda"} | {
+    **{"ρ": "rho", "σ": "sigma", "φ": "phi", "ψ": "psi", "ω": "omega"}
+}
 _DEEPEST = 12
 """How many braces inside one another are followed."""
 
@@ -44,11 +57,12 @@ def plain(text: str) -> str:
     text = (
         unicodedata.normalize("NFKC", text)
         .replace("⁄", "/")
-        .replace("π", "pi")
+        .replace("π", " pi ")
         .replace("√", "sqrt")
         .replace("∞", "infinity")
         .replace("+/-", "±")
     )
+    text = "".join(_GREEK.get(one, one) for one in text)
     text = _DASHES.sub("-", text).translate(_QUOTES).replace("×", "*").replace("·", "*").replace("÷", "/")
     text = "".join(_ascii_digit(one) for one in text)
     return "\n".join(line for line in (" ".join(line.split()) for line in _unmarked(text).splitlines()) if line)

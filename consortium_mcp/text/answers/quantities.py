@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from consortium_mcp.text.answers.expressions import number_of
@@ -37,6 +37,8 @@ _NOT_BEFORE_WORDS = frozenset("in a an as at so h d t s m g l mi st ore ora".spl
 
 _ROMAN = re.compile(r"(?=..)M{0,3}(?:CM|CD|D?C{0,3})(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,3})")
 _ROMAN_VALUES = {"I": 1, "V": 5, "X": 10, "L": 50, "C": 100, "D": 500, "M": 1000}
+_OUT_OF = re.compile(r"(\d{1,9}) (?:in|out of|of) (\d{1,9})")
+_VARIABLE = re.compile(r"([A-Za-z]) ?=")
 _DECADE = re.compile(r"1[0-9]{2}0s|20[0-9]0s")
 _BEGINS_FORMULA = re.compile(r" ?[*/^+(√]| ?-(?= ?[\d(])| ?(?:pi|sqrt|e)\b")
 _PERCENT: Dimensions = (("percent", 0),)
@@ -78,6 +80,9 @@ class Quantity:
     is_irrational: bool = False
     """Whether it is a root or a multiple of pi, so that no decimal is exact."""
 
+    variable: str = ""
+    """Of which variable it is the value, as in `x = 7`; empty where none is named."""
+
 
 def quantities(text: str) -> tuple[Quantity, ...]:
     """What a text says when it says one quantity and nothing else; several where its unit has several meanings.
@@ -90,6 +95,14 @@ def quantities(text: str) -> tuple[Quantity, ...]:
         text = text.rstrip(".!?;: ")
     if not text or len(text) > 200:
         return ()
+    if found := _OUT_OF.fullmatch(text):
+        text = f"{found[1]}/{found[2]}"
+    named = _VARIABLE.match(text)
+    found_here = _read(text)
+    return tuple(replace(one, variable=named[1]) for one in found_here) if named else found_here
+
+
+def _read(text: str) -> tuple[Quantity, ...]:
     text, bound = _without_beginning(text)
     text, is_negative = _signed(text)
     text, currency = _after_currency(text)
@@ -170,6 +183,8 @@ def _measured(number: Number, rest: str, bound: str, sign: int, currency: str) -
     words = [word for word in rest.replace(",", " ").split() if word.lower() not in _FILLING]
     if len(words) > _MOST_WORDS or any(one.isdigit() for word in words for one in word):
         return ()
+    if any(len(word) == 1 and word.isalpha() for word in words):  # `3x` is a formula
+        return ()
     noun = " ".join(word.casefold().strip("\"'.") for word in words)
     return tuple(_quantity(number, unit, bound, sign, noun) for unit in units or (None,))
 
@@ -223,6 +238,8 @@ def compare_quantities(one: Quantity, other: Quantity) -> Comparison:
     """
     if {one.bound, other.bound} - {"≈"} and one.bound.strip("≈") != other.bound.strip("≈"):
         return DIFFERENT
+    if one.variable and other.variable and one.variable != other.variable:
+        return NOT_COMPARABLE
     if one.dimensions is None or other.dimensions is None:
         return _with_a_unit_missing(one, other)
     if one.dimensions != other.dimensions:

@@ -53,10 +53,11 @@ _RATIO = re.compile(r"(\d{1,9}(?:\.\d+)?) ?(?::| to | zu ) ?(\d{1,9}(?:\.\d+)?)"
 _RANGE = re.compile(r"(?:between |from )?(.{1,40}?)(?: ?- ?(?=[\d$€£])| to | and | bis | through )(.{1,40})")
 _COPULA = re.compile(
     r"(?:so |thus |therefore |hence |then )?,?\s?([^:;]{1,100}?) "
-    r"(?:is|are|was|were|equals|would be|will be|"
+    r"(?:is|are|was|were|equals|would be|will be|comes to|amounts to|adds up to|"
     r"costs|weighs|takes|lasts|measures|gives|yields|makes|totals|ist|est|es|è|é) "
     r"(?:called |named |exactly |simply |just )?(.{1,120})"
 )
+_IN_BRACKETS = re.compile(r" \([^()\d]{1,100}\)[.!]?$")
 _IS = re.compile(r"\b(it|that|this|he|she|there|answer)'s\b", re.IGNORECASE)
 _BY_THE_WAY = re.compile(
     r",? (?:because|since|as|which|who|where|due to|while|although)\b| [-—–] |; |, (?:because|so|not|but|and not)\b"
@@ -110,7 +111,7 @@ def clauses_of(text: str, *, is_marked: bool) -> Iterator[tuple[str, bool]]:
     sentences = [sentence for each in text.splitlines() for sentence in sentences_of(each)]
     main = (sentences[0] if is_marked else sentences[-1]) if sentences else ""
     short = _BY_THE_WAY.split(main, maxsplit=1)[0] if len(main) < _LONGEST_CLAUSE else main
-    bare = short.split(" (")[0] if short.rstrip(".").endswith(")") else short
+    bare = _IN_BRACKETS.sub("", short)
     said = _COPULA.fullmatch(bare.rstrip(".")) if len(bare) < _LONGEST_CLAUSE else None
     result = bare.rpartition(" = ")[2] if " = " in bare else ""
     behind = bare.rpartition(": ")[2] if ": " in bare else ""

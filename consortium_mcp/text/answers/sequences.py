@@ -16,7 +16,7 @@ _BRACKETS = {"(": ")]", "[": "])", "{": "}", "<": ">"}
 _SEPARATOR = re.compile(r" ?[;,、，] ?(?:and |or |und |et |y |e )?|(?<=\S) (?:and|or|und|&) | ?(?:→|->|>) ?")
 _DECIMAL_COMMA = re.compile(r"-?\d+,\d+")
 _THOUSANDS = re.compile(r"[-$€£ ]{0,2}\d{1,3}(?:,\d{3})+(?:\.\d+)?(?: .{0,30})?")
-_ORDER = re.compile(r"→|->|\bthen\b|\bfollowed by\b")
+_ORDER = re.compile(r"→|->|>|\bfirst\b|\bthen\b|\bfollowed by\b")
 _LONGEST_ITEM = 10
 _MOST_ITEMS = 60
 
@@ -87,6 +87,8 @@ def _inline(text: str) -> Items | None:
         return None
     pieces = [piece.strip() for piece in _SEPARATOR.split(text)]
     texts = [piece for piece in pieces if piece]
+    if not brackets and any(". " in piece for piece in texts):
+        return None  # sentences
     if not 2 <= len(texts) <= _MOST_ITEMS or max(len(piece.split()) for piece in texts) > _LONGEST_ITEM:
         return None
     if not brackets and not _is_even(texts):

@@ -9,7 +9,7 @@ from consortium_mcp.text.answers.names import meaning_of
 from consortium_mcp.text.answers.numbers import leading_number, ordinal
 from consortium_mcp.text.answers.verdicts import DIFFERENT, NOT_COMPARABLE, SAME, Comparison
 
-_WORD = re.compile(r"[^\W_]+(?:['’.&][^\W_]+)*\+{0,2}#?|[<>=≤≥≠±$€£¥₹%^]|-(?=\d)")
+_WORD = re.compile(r"[^\W_]+(?:['’.&][^\W_]+)*\+{0,2}#?|[<>=≤≥≠±$€£¥₹%^+]|-(?= ?\d)")
 _ARTICLES = frozenset("a an the".split())
 _NEGATIONS = frozenset(
     "not no never none nor neither without cannot nicht kein keine ne pas non нет не nie 不 没 niet".split()
@@ -43,12 +43,13 @@ _PREFIX_PAIRS = [
     ).split("|")
 ]
 _LIKE = "elder older|big large|quick fast|begin start|finish end|car automobile|film movie|everybody everyone|ok okay"
+_GENERIC = frozenset("ocean sea river desert inc ltd corp corporation company gmbh llc".split())
 _TITLES = frozenset("doctor professor mr mrs ms sir lady lord jr sr".split())
 _BEHIND_NAME = re.compile(r", | by | \(")
 _COMPASS = frozenset(
     "north south east west new old upper lower great northern southern eastern western central non anti sub "
     "super inner outer left right high low first second third young younger senior junior jr sr "
-    "hydro di tri mono poly".split()
+    "hydro di tri mono poly republic democratic equatorial".split()
 )
 """Words that make another thing of a name: South Korea is not Korea."""
 
@@ -70,6 +71,7 @@ _ABBREVIATED = {
 _SMALL = frozenset("of the and by de van von da di del la le el al bin der des du".split())
 """Words that stand in names without a capital letter."""
 
+_FORMULA = re.compile(r"(?:[A-Z][a-z]?\d*){2,12}|[A-Za-z]{1,4}\d{1,4}")
 _KEPT_CHARACTERS = 200
 _NAME_WORDS = 4
 _SHORT_WORDS = 3
@@ -149,13 +151,13 @@ def names_agree(one: str, other: str) -> bool:
     words, others = words_of(one), words_of(other)
     if not words or not others:
         return False
-    if words == others or "".join(words) == "".join(others):
+    if words == others or ("".join(words) == "".join(others) and "".join(words).isalpha()):
         return True
     if max(len(words), len(others)) > 8:
         return False
     meaning = meaning_of(one)
-    if meaning is not None and meaning == meaning_of(other):
-        return True
+    if meaning is not None and (its_meaning := meaning_of(other)) is not None:
+        return meaning == its_meaning
     return (
         _is_acronym(one, other)
         or _is_acronym(other, one)
@@ -210,6 +212,8 @@ def _one_in_full(one: str, other: str) -> bool:
         or len(others) > 6
     ):
         return False
+    if words == others[:-1] and others[-1] in _GENERIC:
+        return True
     more = others[: len(others) - len(words)]
     if others[-len(words) :] == words and len(words) <= 2:
         return not set(more) & (_COMPASS | _NEGATIONS) and len(more) <= 3
@@ -244,6 +248,8 @@ def compare_wording(one: str, other: str, *, are_marked: bool) -> Comparison:
     are_names = is_name(one) and is_name(other)
     if one.isascii() != other.isascii() and not (_is_latin(one) and _is_latin(other)):
         return NOT_COMPARABLE  # one name in two scripts
+    if bool(_FORMULA.fullmatch(one)) != bool(_FORMULA.fullmatch(other)):
+        return NOT_COMPARABLE  # a formula or a code beside a name
     is_short = max(len(words), len(others)) <= _SHORT_WORDS
     if (are_marked or are_names) and is_short and not set(words) & set(others):
         return DIFFERENT

@@ -1,0 +1,198 @@
+"""How far an answer can be trusted: the stated confidence, bounded by what was measured."""
+
+from collections import Counter
+from collections.abc import Callable
+from typing import NamedTuple
+
+from consortium_mcp.records import (
+    Iteration,
+    MemberResponse,
+    RatedLevel,
+    Run,
+    TrackRecord,
+    Trust,
+    Verdict,
+)
+from consortium_mcp.records.trust import Measurement
+from consortium_mcp.text.answers import Comparison, compare
+
+BANDS = ((0.0, 0.5), (0.5, 0.7), (0.7, 0.8), (0.8, 0.9), (0.9, 1.01))
+"""The bands of confidence in which ratings are counted."""
+
+PRIOR_RATINGS = 4.0
+"""As how many ratings the answer's own confidence counts beside those of its band."""
+
+ENOUGH_RATINGS = 10
+"""From how many ratings in its band the confidence is bounded by them; fewer are only shown."""
+
+
+class Bound(NamedTuple):
+    """What a measurement leaves of the confidence."""
+
+    confidence: float
+    """The most that it may be, 0.0-1.0."""
+
+    measurement: Measurement
+    """What was measured."""
+
+    reason: str
+    """The same in one sentence."""
+
+
+def with_trust(run: Run, iteration: Iteration, record: TrackRecord) -> Iteration:
+    """The judged iteration with its trust; one without a verdict stays as it is.
+
+    Args:
+        run: the run with its earlier iterations.
+        record: what the consortium's rated runs say.
+    """
+    verdict = iteration.verdict
+    if verdict is None:
+        return iteration
+    first = run.iterations[0] if run.iterations else iteration
+    trust = Trust(
+        confidence=verdict.confidence,
+        stated=verdict.confidence,
+        asked=len(first.responses),
+        missing=tuple(one.label for one in first.responses if not one.ok),
+        order_held=iteration.measures.order_held if iteration.measures else None,
+        tied=is_tied(verdict),
+        ballots=verdict.ballots,
+    )
+    same, different = _counted(verdict, first, iteration.number)
+    trust = trust.model_copy(update={"same": same, "different": different})
+    if record.correlation is not None and trust.compared:
+        votes = effective_votes(trust.compared, record.correlation)
+        trust = trust.model_copy(update={"independent_votes": votes})
+    return iteration.model_copy(update={"trust": _rated(_bounded(trust), record)})
+
+
+def earned(votes: float, cast: float) -> float:
+    """The confidence that so many of the votes cast can earn, 0.0-1.0.
+
+    It is the estimator of Krichevsky and Trofimov (1981), the mean of a proportion under Jeffreys' prior:
+    (votes + 1/2) / (cast + 1). One vote of one earns 0.75, three of three 0.875.
+    """
+    return (votes + 0.5) / (cast + 1)
+
+
+def effective_votes(votes: int, correlation: float) -> float:
+    """As how many independent votes these count, by Kish's design effect (1965): n / (1 + (n - 1) r).
+
+    Args:
+        correlation: of the voters' errors, 0.0-1.0.
+    """
+    return votes / (1 + (votes - 1) * correlation)
+
+
+def is_tied(verdict: Verdict) -> bool:
+    """Whether another answer had as many votes, or as high a rank."""
+    if verdict.ballots is not None:
+        return verdict.ballots.tied
+    largest = [len(group.response_ids) for group in verdict.votes[:2]]
+    return len(largest) == 2 and largest[0] == largest[1]
+
+
+def order_held(one: Verdict, other: Verdict) -> bool | None:
+    """Whether two verdicts on the same responses, shown in reversed order, say the same; None when that is unknown."""
+    if one.chosen is not None and other.chosen is not None:
+        return one.chosen == other.chosen
+    words = [one.synthesis.casefold().split(), other.synthesis.casefold().split()]
+    if words[0] == words[1]:
+        return True
+    if Counter(words[0]) == Counter(words[1]):  # "A over B", "B over A"
+        return False
+    compared = compare(one.synthesis, other.synthesis)
+    return None if compared == "not comparable" else compared == "same"
+
+
+def _counted(verdict: Verdict, first: Iteration, number: int) -> tuple[int, int]:
+    """How many responses of the first iteration gave the verdict's answer, and how many another one."""
+    if verdict.votes and number == 1:  # counted already, by the judging method
+        same = len(verdict.votes[0].response_ids)
+        return same, sum(len(group.response_ids) for group in verdict.votes) - same
+    answered = [one for one in first.responses if one.ok]
+    found = Counter(_compared(verdict, one) for one in answered)
+    compared = found["same"] + found["different"]
+    if verdict.chosen is not None and compared == 1 < len(answered):  # its own text says nothing of agreement
+        return 0, 0
+    return found["same"], found["different"]
+
+
+def _compared(verdict: Verdict, response: MemberResponse) -> Comparison:
+    if verdict.chosen == response.response_id:
+        return "same"
+    return compare(response.text or "", verdict.synthesis)
+
+
+def _bounded(trust: Trust) -> Trust:
+    """With the confidence that the measurements of the run leave, and the reason of the one that leaves the least."""
+    bounds = [bound for measure in _MEASURES if (bound := measure(trust)) is not None]
+    least = min(bounds, default=None)
+    if trust.stated is None or least is None or least.confidence >= trust.stated:
+        return trust.model_copy(update={"before_ratings": trust.stated})
+    bounded: dict[str, object] = {"confidence": least.confidence, "before_ratings": least.confidence}
+    bounded |= {"bound": least.measurement, "bounded_by": least.reason}
+    return trust.model_copy(update=bounded)
+
+
+def _by_agreement(trust: Trust) -> Bound | None:
+    if not trust.compared:
+        return None
+    share = (trust.independent_votes or trust.compared) / trust.compared
+    bound = earned(trust.same * share, trust.compared * share)
+    if trust.same == 0:
+        return Bound(bound, "agreement", "No member gave this answer.")
+    if trust.compared == 1:
+        return Bound(bound, "agreement", "Only one member's answer can be compared with it.")
+    if trust.same < trust.compared:
+        return Bound(bound, "agreement", f"Only {trust.same} of {trust.compared} members gave this answer.")
+    if trust.independent_votes is not None and trust.independent_votes < trust.compared:
+        return Bound(
+            bound,
+            "agreement",
+            f"{trust.same} agreeing members count as {trust.independent_votes:.1f} independent votes.",
+        )
+    return Bound(bound, "agreement", f"{trust.same} agreeing members can earn {bound:.2f}.")
+
+
+def _by_order(trust: Trust) -> Bound | None:
+    if trust.order_held is not False:
+        return None
+    return Bound(0.5, "order", "The verdict was another with the responses in reversed order.")
+
+
+def _by_ballots(trust: Trust) -> Bound | None:
+    if trust.ballots is None:
+        return None
+    bound = earned(trust.ballots.won, trust.ballots.about_winner)
+    if trust.ballots.read < trust.ballots.asked:
+        return Bound(bound, "ballots", f"Only {trust.ballots.read} of {trust.ballots.asked} ballots could be read.")
+    return Bound(bound, "ballots", f"{trust.ballots.read} ballots can earn {bound:.2f}.")
+
+
+_MEASURES: tuple[Callable[[Trust], Bound | None], ...] = (_by_agreement, _by_order, _by_ballots)
+
+
+def band_of(confidence: float) -> str:
+    """The name of the band in which a confidence lies."""
+    low, high = next(band for band in BANDS if band[0] <= confidence < band[1])
+    return f"{low:.1f}-{min(high, 1.0):.1f}"
+
+
+def _rated(trust: Trust, record: TrackRecord) -> Trust:
+    """With what ratings say of earlier answers in the same band, where there are any; enough of them bound it too."""
+    figure = trust.before_ratings
+    if figure is None:
+        return trust
+    scores = [score for confidence, score in record.scores if band_of(confidence) == band_of(figure)]
+    if not scores:
+        return trust
+    mean = (sum(scores) + PRIOR_RATINGS * figure) / (len(scores) + PRIOR_RATINGS)
+    right = sum(score >= 0.5 for score in scores)
+    rated = RatedLevel(level=band_of(figure), rated=len(scores), right=right, confidence=mean)
+    trust = trust.model_copy(update={"rated": rated})
+    if len(scores) < ENOUGH_RATINGS or mean >= figure:
+        return trust
+    reason = f"Of {len(scores)} rated answers at this level, {right} were right."
+    return trust.model_copy(update={"confidence": mean, "bound": "ratings", "bounded_by": reason})

@@ -1,0 +1,17 @@
+"""The options that `llm models options set` keeps for a model, as llm's own prompts use them."""
+
+import json
+
+from pydantic import JsonValue
+
+from consortium_mcp._util.lazy import llm
+
+
+def load_default_options(model_id: str) -> dict[str, JsonValue]:
+    """The default options of a model; empty when none are set, or llm's file of them cannot be read, as llm has it."""
+    try:
+        known = json.loads((llm.user_dir() / "model_options.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    options = known.get(model_id) if isinstance(known, dict) else None
+    return options if isinstance(options, dict) else {}

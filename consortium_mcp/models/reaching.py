@@ -1,0 +1,92 @@
+"""What keeps a model from being reached, found before it is asked: its key's form, its address, certificates, proxies.
+
+Nothing is sent.
+"""
+
+import os
+import unicodedata
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import getproxies
+
+_CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
+"""Variables that our clients read."""
+
+_OF_PLUGINS = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+"""Variables for the same that only some plugins' clients read."""
+
+_PROXY_SCHEMES = ("http", "https", "socks5", "socks5h")
+
+
+def key_problem(name: str, key: str) -> str | None:
+    """Why a key cannot be sent, and what to do; None when it can. The key is not shown.
+
+    Args:
+        name: what llm keeps it under.
+    """
+    wrong = next((char for char in key if not "!" <= char <= "~"), None)
+    if wrong is None:
+        return None
+    return f"The key {name!r} has {_named(wrong)} in it. Set it again with `llm keys set {name}`."
+
+
+def address_problem(model_id: str, address: object) -> str | None:
+    """Why a model's address is none, and what to do; None when it is one, or the model has none of its own."""
+    if not isinstance(address, str) or not address:
+        return None
+    parts = urlsplit(address)
+    if parts.scheme in ("http", "https") and parts.hostname:
+        return None
+    return f"The address {address!r} of {model_id} has no http:// or https://, or no host. Correct its api_base."
+
+
+def certificates_problem() -> str | None:
+    """Why our clients can trust no server, and what to do; None when they can."""
+    return next(_missing(_CERTIFICATES), None)
+
+
+def plugin_certificates_problem() -> str | None:
+    """The same for the clients of some plugins."""
+    return next(_missing(_OF_PLUGINS), None)
+
+
+def proxy_problem() -> str | None:
+    """Why a proxy that the environment names cannot be used, and what to do; None when all can, or there is none."""
+    for scheme, proxy in sorted(getproxies().items()):
+        if scheme == "no":
+            continue
+        parts = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
+        if parts.scheme not in _PROXY_SCHEMES or not parts.hostname:
+            return f"{_variable(scheme)} is no address of a proxy. Correct it, or unset it."
+        if parts.scheme.startswith("socks") and find_spec("socksio") is None:
+            install = "`pip install 'consortium-mcp[socks]'` installs it"
+            return f"{_variable(scheme)} names a SOCKS proxy, which needs a further package: {install}."
+    return None
+
+
+def proxies() -> list[str]:
+    """The variables that name a proxy."""
+    return sorted(_variable(scheme) for scheme in getproxies() if scheme != "no")
+
+
+def _missing(variables: tuple[str, ...]) -> Iterator[str]:
+    for name in variables:
+        path = os.environ.get(name)
+        if path and not Path(path).exists():
+            yield f"{name} names {path}, which is not there. Correct it, or unset it."
+
+
+def _named(char: str) -> str:
+    """A character in words."""
+    if char in "\r\n":
+        return "a line break"
+    if char.isspace():
+        return "a blank"
+    name = unicodedata.name(char, "control character").lower()
+    return f"a character that keys do not have ({name}, U+{ord(char):04X})"
+
+
+def _variable(scheme: str) -> str:
+    return f"{scheme.upper()}_PROXY"

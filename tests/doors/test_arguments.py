@@ -1,0 +1,68 @@
+"""Arguments as real clients send them, through a connected client: what is meant is done."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from consortium_mcp.service.service import ConsortiumService
+from tests.consulted import consulted
+from tests.in_process import in_process
+from tests.provider import Provider, verdict
+from tests.server_process import said, structured
+
+
+@pytest.mark.parametrize(
+    "models", ["a:2", "a, a", '["a:2"]', [{"model": "a", "count": 2}], {"model": "a", "count": 2}], ids=repr
+)
+async def test_models_are_taken_in_every_form(models: Any, provider: Provider, service: ConsortiumService) -> None:
+    asked = {"prompt": "?", "models": models, "arbiter": "arbiter", "dry_run": True}
+    async with in_process("auto", service) as client:
+        planned = structured(await client.call_tool("consult_consortium", asked))
+
+    (member,) = planned["plan"]["consortium"]["members"]
+    assert (member["model"], member["count"]) == ("a", 2)
+
+
+async def test_null_and_empty_arguments_and_those_of_the_client_are_left_out(
+    provider: Provider, service: ConsortiumService
+) -> None:
+    provider.on("arbiter", verdict("Paris"))
+    asked = {"prompt": "?", "models": ["a"], "arbiter": "arbiter", "consortium": "", "strategy": None}
+    async with in_process("auto", service) as client:
+        result = await client.call_tool("consult_consortium", {**asked, "task_progress": "- [ ] consult"})
+
+    assert structured(result)["answer"] == "Paris"
+
+
+@pytest.fixture(params=[lambda run_id: run_id.upper(), lambda run_id: run_id[:20], "consortium://runs/{}".format])
+def named(request: pytest.FixtureRequest) -> Iterator[Callable[[str], str]]:
+    """How a client names a run."""
+    yield request.param
+
+
+async def test_a_run_is_found_by_its_beginning_and_by_its_uri(
+    named: Callable[[str], str], provider: Provider, service: ConsortiumService
+) -> None:
+    provider.on("arbiter", verdict("Paris"))
+    run = await consulted(service, "a")
+    async with in_process("auto", service) as client:
+        found = structured(await client.call_tool("get_run", {"run_id": named(run.run_id)}))
+        rated = await client.call_tool("rate_run", {"run_id": named(run.run_id), "verdict": "correct"})
+        follow_up = {"prompt": "And now?", "follow_up_to": named(run.run_id), "dry_run": True}
+        followed = await client.call_tool("consult_consortium", follow_up)
+
+    assert found["run_id"] == run.run_id and f"Rated {run.run_id}" in said(rated)
+    assert not followed.is_error
+
+
+async def test_a_beginning_of_several_runs_is_refused_with_two_of_them(
+    provider: Provider, service: ConsortiumService
+) -> None:
+    provider.on("arbiter", verdict("Paris"))
+    runs = [await consulted(service, "a", prompt=prompt) for prompt in ("?", "??")]
+    common = next(runs[0].run_id[:at] for at in range(26, 0, -1) if runs[1].run_id.startswith(runs[0].run_id[:at]))
+    async with in_process("auto", service) as client:
+        refused = await client.call_tool("get_run", {"run_id": common})
+
+    assert refused.is_error and said(refused).startswith(f"Several runs begin with {common!r}, as ")
