@@ -10,6 +10,7 @@ _QUOTES = {'"': '"”', "'": "'’", "“": '”"', "”": '”"', "‘": "’'"
 _QUOTED_KEY = re.compile(r"""["'“”‘’„«]\s{0,9}([\w $.-]{1,80}?)\s{0,9}["'“”‘’»]\s{0,99}[:=]""")
 _BARE_KEY = re.compile(r"([A-Za-z_][\w-]{0,79})\s{0,99}:")
 _LITERAL = re.compile(r"[^,}\]\n]{1,400}")
+_ITEM = re.compile(r"[\[{\d-]|(?:true|false|null|None|True|False)\b")
 _NUMBER = re.compile(r"-?(?:0|[1-9]\d{0,300})(?:\.\d{1,300})?(?:[eE][+-]?\d{1,9})?")
 _WORDS: dict[str, Any] = {"true": True, "false": False, "null": None, "none": None}
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f", "/": "/", "\\": "\\", '"': '"', "'": "'"}
@@ -188,7 +189,7 @@ class _Parser:
             if self.text[after : after + 1] in ("", "}", "]"):
                 return True
             if closing == "]":
-                return self.text[after] in _QUOTES or self.text[after] in "{[-0123456789"
+                return self.text[after] in _QUOTES or _ITEM.match(self.text, after) is not None
         elif "\n" not in self.text[at:after]:
             return False
         return closing == "}" and bool(_QUOTED_KEY.match(self.text, after) or self._is_bare_key(after))
