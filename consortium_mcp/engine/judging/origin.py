@@ -38,6 +38,11 @@ class Origin:
         plain = unquoted(text)
         return any(plain in one for one in (*self.asked, *self.said))
 
+    def lists_several(self, main: str) -> bool:
+        """Whether one text that it read holds verdicts with several values of a main field."""
+        value = re.compile(rf"{main}(?::|>)\[?([\d,]+)")
+        return any(len(set(value.findall(text))) > 1 for text in (*self.asked, *self.said))
+
     def repeats_the_question(self, text: str) -> bool:
         """Whether a text is no answer but a part of the question, as models repeat one."""
         plain = unquoted(text)

@@ -33,6 +33,9 @@ _IMITATES_FORM = re.compile(
 _WHOLE_FIGURE = re.compile(r"0?\.\d{1,4}|1\.0|\d{1,3} ?%|\d{1,3}/\d{2,3}")
 """A confidence to which no further digit is to be expected."""
 
+NUMBERS = ("best", "ranking")
+"""The main fields that hold nothing but numbers of responses."""
+
 TEXTS = ("synthesis", "analysis", "dissent")
 """The fields of which a part is worth keeping."""
 
@@ -67,7 +70,7 @@ def read_fields(reply: str, main: str, origin: Origin) -> Found | None:
     otherwise = _chosen(list(_otherwise(reply, main, origin)))
     if found and otherwise and text_of(otherwise.fields[main]) != text_of(found.fields[main]):
         return found
-    return otherwise or found
+    return otherwise or found or _one_of_many(reply, main, origin)
 
 
 def looks_like_form(reply: str) -> bool:
@@ -117,6 +120,19 @@ def _chosen(judged: list[_Judged]) -> Found | None:
     own = [one for one in judged if one.is_marked] or [one for one in judged if one.is_own]
     whole = [one for one in own if one.candidate.cut_in is None] or own
     return _found(whole[-1].candidate) if whole else None
+
+
+def _one_of_many(reply: str, main: str, origin: Origin) -> Found | None:
+    """The verdict that a reply consists of, where a text that was read lists so many that it holds this one by chance.
+
+    Only of numbers: words do not stand in a text by chance.
+    """
+    given = [one for one in _in_form(reply, main, Origin()) if one.candidate.cut_in is None]
+    if main not in NUMBERS or len(given) != 1 or len(re.findall(rf"[<\"]{main}\b", reply, re.IGNORECASE)) != 1:
+        return None
+    candidate = given[0].candidate
+    around = (reply[: candidate.start] + reply[candidate.end :]).strip("`\n jsonxml")
+    return None if around or not origin.lists_several(main) else _found(candidate)
 
 
 def _found(candidate: Candidate) -> Found:
