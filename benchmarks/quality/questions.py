@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable
 
 from consortium_mcp._util.frozen_model import FrozenModel
-from consortium_mcp.text.comparing import final_answer, same_answer
+from consortium_mcp.text.answers import SAME, compare, final_answer
 
 WRONG_ANSWERS = 4
 """How many wrong answers every question offers."""
@@ -40,12 +40,15 @@ class Question(FrozenModel):
 
     def is_right(self, text: str) -> bool:
         """Whether a reply comes to the right answer: a number or a letter, what else its line holds set aside."""
-        said = final_answer(text)
-        accepted = {final_answer(answer) for answer in (self.answer, self.also) if answer}
-        if any(same_answer(said, one) for one in accepted):
+        if self._accepts(text):
             return True
-        found = _LETTER.findall(said) if self.answer in _LETTERS else _NUMBER.findall(said)
-        return bool(found) and final_answer(found[-1]) in accepted
+        said = final_answer(text).text
+        found = _LETTER.findall(said.casefold()) if self.answer in _LETTERS else _NUMBER.findall(said)
+        return bool(found) and self._accepts(found[-1])
+
+    def _accepts(self, said: str) -> bool:
+        accepted = [answer for answer in (self.answer, self.also) if answer]
+        return any(compare(said, f"Answer: {answer}") == SAME for answer in accepted)
 
 
 def make_questions(count: int, seed: int = 1) -> list[Question]:

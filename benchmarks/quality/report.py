@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from benchmarks.quality.evaluate import Result
-from consortium_mcp.service.stats import BINS
+from consortium_mcp.engine.trust import BANDS
 
 _HEADINGS = ("side", "right", "accuracy", "95 % interval", "predicted", "calls", "tokens", "brier", "no answer", "s")
 
@@ -15,7 +15,7 @@ def quality_table(results: Sequence[Result]) -> str:
 
 def calibration_table(results: Sequence[Result]) -> str:
     """How often each side was right by what it stated: the share, and of how many answers."""
-    bands = [f"{low:.1f}-{min(high, 1.0):.1f}" for low, high in BINS]
+    bands = [f"{low:.1f}-{min(high, 1.0):.1f}" for low, high in BANDS]
     return _table(("right when it stated", *bands), [_bands(result) for result in results])
 
 
@@ -46,7 +46,7 @@ def _predicted(result: Result) -> str:
 
 def _bands(result: Result) -> list[str]:
     cells = [result.side.name]
-    for low, high in BINS:
+    for low, high in BANDS:
         right = [right for confidence, right in result.stated if low <= confidence < high]
         cells.append(f"{sum(right) / len(right):.2f} of {len(right)}" if right else "")
     return cells

@@ -17,7 +17,7 @@ from pydantic import Field
 
 from benchmarks.quality.questions import WRONG_ANSWERS, Question
 from consortium_mcp._util.frozen_model import FrozenModel
-from consortium_mcp.text.comparing import final_answer
+from consortium_mcp.text.answers import final_answer
 
 Judge = Literal["knows", "counts"]
 """How a judge that is reliable decides: it recognises a right response, or it looks for the most frequent answer."""
@@ -122,7 +122,7 @@ class Simulated:
     def _verdict(self, question: Question, responses: Sequence[str], form: str) -> dict[str, Any]:
         """What it makes of responses; its confidence is the share of those that agree with the first of its order."""
         ordered = self._ordered(question, responses)
-        answers = [final_answer(response) for response in responses]
+        answers = [final_answer(response).text for response in responses]
         best = answers[ordered[0]]
         numbers = [place + 1 for place in ordered]
         main = {"synthesis": f"Answer: {best}", "best": numbers[0], "ranking": numbers}[form]
@@ -137,8 +137,8 @@ class Simulated:
             return places
         if self._judge == "knows":
             return sorted(places, key=lambda place: not question.is_right(responses[place]))
-        counts = Counter(final_answer(response) for response in responses)
-        return sorted(places, key=lambda place: -counts[final_answer(responses[place])])
+        counts = Counter(final_answer(response).text for response in responses)
+        return sorted(places, key=lambda place: -counts[final_answer(responses[place]).text])
 
     def _chance(self, question: Question, what: str) -> random.Random:
         return random.Random(f"{self.simulation.seed}/{question.prompt}/{what}")

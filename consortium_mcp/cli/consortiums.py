@@ -9,6 +9,7 @@ import click
 from consortium_mcp.cli.completion import complete_consortiums
 from consortium_mcp.cli.options import check_typed, json_option, request_options
 from consortium_mcp.cli.screen import say
+from consortium_mcp.engine.trust import why_unreachable
 from consortium_mcp.models.catalogue import load_catalogue
 from consortium_mcp.records.consortium import Consortium
 from consortium_mcp.records.request import DefinitionRequest, read_request
@@ -39,6 +40,8 @@ def save(name: str, given: dict[str, Any], as_json: bool) -> None:
         click.echo(
             f"{done} {name}. Ask it with: consortium-mcp consult --consortium {shlex.quote(name)} 'your question'"
         )
+    if unreachable := why_unreachable(consortium):
+        say(f"Note: {unreachable}", err=True)
     if problem:
         say(f"It cannot run yet: {problem}", err=True)
 

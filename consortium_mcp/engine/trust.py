@@ -13,6 +13,7 @@ from consortium_mcp.records import (
     Trust,
     Verdict,
 )
+from consortium_mcp.records.consortium import Consortium
 from consortium_mcp.records.trust import Measurement
 from consortium_mcp.text.answers import Comparison, compare
 
@@ -74,6 +75,15 @@ def earned(votes: float, cast: float) -> float:
     (votes + 1/2) / (cast + 1). One vote of one earns 0.75, three of three 0.875.
     """
     return (votes + 0.5) / (cast + 1)
+
+
+def why_unreachable(consortium: Consortium) -> str | None:
+    """Why no agreement of so few instances reaches the threshold; None when it can, or agreement alone ends a run."""
+    count, threshold = consortium.instance_count, consortium.confidence_threshold
+    if consortium.stop_on == "agreement" or earned(count, count) >= threshold:
+        return None
+    most = f"{count} agreeing instance{'' if count == 1 else 's'} can earn {earned(count, count):.2f}"
+    return f"{most}, so comparable answers cannot reach the threshold of {threshold:.2f}."
 
 
 def effective_votes(votes: int, correlation: float) -> float:

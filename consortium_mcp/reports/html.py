@@ -1,11 +1,13 @@
-"""Runs as one HTML page that needs nothing else: no script, no font, no picture, and every text is only a text."""
+"""Runs as one HTML page that needs nothing else: no script, no font, and every text is only a text."""
 
 from collections.abc import Iterable
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
 from consortium_mcp.records import Run
-from consortium_mcp.reports.markdown import facts, sections
+from consortium_mcp.reports.curve import add_curve
+from consortium_mcp.reports.markdown import facts, sections, stats_text
+from consortium_mcp.service.stats import Stats
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 """What a browser may load for the page: nothing but the style that stands in it."""
@@ -21,16 +23,37 @@ pre { font: inherit; white-space: pre-wrap; overflow-wrap: anywhere; border-left
 
 def page(runs: Iterable[Run]) -> str:
     """The page of some runs, in the order given."""
+    html, body = _page("Runs of consortium-mcp")
+    for run in runs:
+        _add_run(SubElement(body, "article", id=run.run_id), run)
+    return _written(html)
+
+
+def stats_page(stats: Stats) -> str:
+    """The page of the statistics: their text, and the calibration curve of each consortium as a picture."""
+    html, body = _page("Statistics of consortium-mcp")
+    _add(body, "h1", "Statistics")
+    for calibration in stats.calibration:
+        article = SubElement(body, "article")
+        _add(article, "h2", f"{calibration.consortium}, judged by {calibration.arbiter}")
+        add_curve(article, calibration)
+    _add(SubElement(body, "article"), "pre", stats_text(stats))
+    return _written(html)
+
+
+def _page(title: str) -> tuple[Element, Element]:
+    """An empty page, and its body."""
     html = Element("html", lang="en")
     head = SubElement(html, "head")
     SubElement(head, "meta", charset="utf-8")
     SubElement(head, "meta", {"http-equiv": "Content-Security-Policy", "content": _POLICY})
     SubElement(head, "meta", name="viewport", content="width=device-width")
-    _add(head, "title", "Runs of consortium-mcp")
+    _add(head, "title", title)
     _add(head, "style", _STYLE)
-    body = SubElement(html, "body")
-    for run in runs:
-        _add_run(SubElement(body, "article", id=run.run_id), run)
+    return html, SubElement(html, "body")
+
+
+def _written(html: Element) -> str:
     # The tree is written by a serializer, so that no text can be forgotten to be escaped.
     return "<!DOCTYPE html>\n" + ElementTree.tostring(html, encoding="unicode", method="html") + "\n"
 

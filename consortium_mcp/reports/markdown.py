@@ -8,11 +8,12 @@ from typing import Any, NamedTuple
 from consortium_mcp.engine.judging import judging_methods
 from consortium_mcp.engine.judging.vote import margin
 from consortium_mcp.engine.measures import overall_agreement, reaches_threshold, why_unknown
+from consortium_mcp.engine.trust import effective_votes
 from consortium_mcp.records import Claim, Iteration, Measures, MemberResponse, Run, Usage, Verdict, Votes
 from consortium_mcp.records.consortium import Consortium, alternatives
 from consortium_mcp.reports.trust import trust_line
 from consortium_mcp.service.estimate import Estimate
-from consortium_mcp.service.stats import MemberStats, Stats
+from consortium_mcp.service.stats import MemberStats, Reliability, Stats
 from consortium_mcp.text.templates import clip, plain
 
 DISSENT_LIMIT = 4_000
@@ -65,6 +66,7 @@ def plan_text(plan: Estimate) -> str:
         f"Would ask: {who}.",
         f"Calls: {plan.min_calls} to {plan.max_calls}; tokens: {plan.tokens[0]} to {plan.tokens[1]}; cost: {cost}.",
         *(f"Not counted: what the consortium {row.model} asks." for row in plan.calls if row.role == "consortium"),
+        *([f"Note: {plan.unreachable}"] if plan.unreachable else []),
         *(f"It cannot run: {problem}" for problem in plan.problems),
     ]
     if plan.asked_first:
@@ -103,15 +105,27 @@ def chosen_label(run: Run) -> str | None:
 
 def stats_text(stats: Stats) -> str:
     """Statistics as lines for a person."""
-    lines = ["Confidence, as stated and as rated:"]
+    lines = ["Confidence, as shown and as rated:"]
     for one in stats.calibration:
         lines.append(f"  {one.consortium}, judged by {one.arbiter}: {one.rated} rated, Brier score {one.brier:.3f}")
-        lines += [f"    stated {band.stated}: true {band.true:.2f} ({band.runs})" for band in one.reliability]
+        lines += [f"    {_band_text(band)}" for band in one.reliability]
+        if one.correlation is not None:
+            lines.append(f"    {_correlation_text(one.correlation)}")
     if not stats.calibration:
         lines.append("  no run is rated yet; `consortium-mcp runs rate RUN --correct` or --wrong rates one")
     lines.append("Members:")
     lines += [f"  {_member_text(member)}" for member in stats.members]
     return "\n".join(lines)
+
+
+def _band_text(band: Reliability) -> str:
+    """A band of confidence and its ratings, with a bar as long as they are good."""
+    return f"stated {band.stated}: true {band.true:.2f} ({band.runs}) {'#' * round(band.true * 20)}".rstrip()
+
+
+def _correlation_text(correlation: float) -> str:
+    votes = effective_votes(5, correlation)
+    return f"errors of members are correlated with {correlation:.2f}: 5 votes count as {votes:.1f}"
 
 
 def _member_text(member: MemberStats) -> str:

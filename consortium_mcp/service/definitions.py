@@ -66,7 +66,7 @@ class Definitions:
             base = request.inline(self._names(catalogue))
         else:
             name, base = self.default(catalogue)
-        return name, base.with_rules(request.given_rules())
+        return name, base.with_rules(request.preset_rules | request.given_rules())
 
     def define(self, catalogue: Catalogue, request: DefinitionRequest) -> Consortium:
         """The definition that a caller describes; nothing is saved. Raises InvalidConsortiumError."""
@@ -253,6 +253,12 @@ def check_rules(consortium: Consortium) -> None:
         ranking = " or ".join(one.name for one in judging_methods().values() if one.ranks)
         raise InvalidConsortiumError(
             f"The strategy {strategy.name!r} needs a judging method that ranks: {ranking}, not {method.name!r}."
+        )
+    if method.needs_choices != bool(consortium.choices):
+        raise InvalidConsortiumError(
+            f"The judging method {method.name!r} needs choices: name two or more."
+            if method.needs_choices
+            else f"choices are options of the judging method choose, not {method.name!r}."
         )
     for name in ("quorum", "min_responses"):
         if (getattr(consortium, name) or 0) > consortium.asked_count:

@@ -11,6 +11,7 @@ from consortium_mcp._util.frozen_model import FrozenModel
 from consortium_mcp.engine.adaptive import agreed_confidence, cheapest_first, first_count
 from consortium_mcp.engine.judging import judging_methods
 from consortium_mcp.engine.strategies import system_text
+from consortium_mcp.engine.trust import why_unreachable
 from consortium_mcp.models.catalogue import Models, with_short_texts
 from consortium_mcp.models.prices import price_usd
 from consortium_mcp.records import Budget
@@ -75,6 +76,9 @@ class Estimate(FrozenModel):
     cost_usd: tuple[float, float] | None
     """The same in US dollars; None when a price is unknown."""
 
+    unreachable: str | None = None
+    """Why no agreement of the members reaches the threshold; None when it can."""
+
     problems: tuple[str, ...]
     """Everything that would stop it; empty when it can run."""
 
@@ -118,6 +122,7 @@ def make_estimate(
         max_calls=(calls + further) * most,
         tokens=(tokens, sum(tokens for tokens, _ in dear) * most),
         cost_usd=cost,
+        unreachable=why_unreachable(consortium),
         problems=tuple(problems),
     )
 

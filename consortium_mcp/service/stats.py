@@ -6,12 +6,11 @@ from collections.abc import Iterable, Sequence
 from consortium_mcp._util.frozen_model import FrozenModel
 from consortium_mcp.engine.judging import judging_methods
 from consortium_mcp.engine.outcome import was_decided
-from consortium_mcp.records import Iteration, MemberResponse, Rating, Run
+from consortium_mcp.engine.track_record import track_record
+from consortium_mcp.engine.trust import BANDS, band_of
+from consortium_mcp.records import Iteration, MemberResponse, Rating, Run, Trust
 from consortium_mcp.store import Store
 from consortium_mcp.text.answers import DIFFERENT, NOT_COMPARABLE, SAME, Comparison, compare
-
-BINS = ((0.0, 0.5), (0.5, 0.7), (0.7, 0.8), (0.8, 0.9), (0.9, 1.01))
-"""The bands of stated confidence in a reliability table."""
 
 
 class Reliability(FrozenModel):
@@ -43,7 +42,10 @@ class Calibration(FrozenModel):
     """Mean squared difference of confidence and score: 0 is perfect, 0.25 is what 0.5 each time would get."""
 
     reliability: tuple[Reliability, ...]
-    """By bands of stated confidence."""
+    """By bands of confidence."""
+
+    correlation: float | None = None
+    """How much the members err together, from 0.0 (independently) to 1.0; None when too few runs are rated."""
 
 
 class MemberStats(FrozenModel):
@@ -105,11 +107,11 @@ def make_stats(runs: Iterable[Run], ratings: Iterable[Rating]) -> Stats:
     """The statistics of runs and their ratings."""
     runs = list(runs)
     scores = {rating.run_id: rating.score for rating in ratings}
-    rated: dict[tuple[str, str], list[tuple[float, float]]] = defaultdict(list)
+    rated: dict[tuple[str, str], list[Run]] = defaultdict(list)
     for run in runs:
         if run.run_id in scores and run.confidence is not None:
-            rated[_name(run), _judge(run)].append((run.confidence, scores[run.run_id]))
-    calibration = [_calibration(names, pairs) for names, pairs in rated.items()]
+            rated[_name(run), _judge(run)].append(run)
+    calibration = [_calibration(names, given, scores) for names, given in rated.items()]
     return Stats(
         calibration=tuple(sorted(calibration, key=lambda one: -one.rated)),
         members=tuple(sorted(_members(runs, scores), key=lambda one: -one.responses)),
@@ -128,15 +130,26 @@ def _judge(run: Run) -> str:
     return (chosen.judged_by if chosen else None) or run.consortium.arbiter or run.consortium.judging_method
 
 
-def _calibration(names: tuple[str, str], pairs: Sequence[tuple[float, float]]) -> Calibration:
+def _calibration(names: tuple[str, str], runs: Sequence[Run], scores: dict[str, float]) -> Calibration:
+    pairs = [(run.confidence or 0.0, scores[run.run_id]) for run in runs]
     table = []
-    for low, high in BINS:
-        scores = [score for confidence, score in pairs if low <= confidence < high]
-        if scores:
-            stated = f"{low:.1f}-{min(high, 1.0):.1f}"
-            table.append(Reliability(stated=stated, runs=len(scores), true=sum(scores) / len(scores)))
-    brier = sum((confidence - score) ** 2 for confidence, score in pairs) / len(pairs)
-    return Calibration(consortium=names[0], arbiter=names[1], rated=len(pairs), brier=brier, reliability=tuple(table))
+    for band in map(band_of, (low for low, _ in BANDS)):
+        found = [score for confidence, score in pairs if band_of(confidence) == band]
+        if found:
+            table.append(Reliability(stated=band, runs=len(found), true=sum(found) / len(found)))
+    trusts = [(trust, scores[run.run_id]) for run in runs if not run.replay_of and (trust := _trust(run))]
+    return Calibration(
+        consortium=names[0],
+        arbiter=names[1],
+        rated=len(pairs),
+        brier=sum((confidence - score) ** 2 for confidence, score in pairs) / len(pairs),
+        reliability=tuple(table),
+        correlation=track_record(trusts).correlation,
+    )
+
+
+def _trust(run: Run) -> Trust | None:
+    return run.iterations[run.selected_iteration - 1].trust if run.selected_iteration else None
 
 
 _Given = tuple[Run, Iteration, MemberResponse]

@@ -1,6 +1,7 @@
 """Ratings: what people say afterwards about a run's answer."""
 
-from consortium_mcp.records import Rating, now_utc
+from consortium_mcp.records import Rating, Trust, now_utc
+from consortium_mcp.records.consortium import Consortium
 from consortium_mcp.store.part import Part, reads, writes
 
 
@@ -22,3 +23,19 @@ class Ratings(Part):
         """The newest ratings."""
         rows = self.database.read("SELECT run_id, score, note FROM ratings ORDER BY datetime_utc DESC LIMIT ?", [limit])
         return [Rating(**dict(row)) for row in rows]
+
+    @reads
+    def list_trust(self, name: str | None, consortium: Consortium, limit: int = 500) -> list[tuple[Trust, float]]:
+        """The trust in each rated answer of a consortium, and its score, the newest first; replays are left out.
+
+        Args:
+            name: its saved name; None means the runs of the same inline definition.
+        """
+        sql = (
+            "SELECT iterations.trust, ratings.score FROM ratings JOIN runs ON runs.run_id = ratings.run_id "
+            "JOIN iterations ON iterations.run_id = runs.run_id AND iterations.number = runs.selected_iteration "
+            "WHERE iterations.trust IS NOT NULL AND runs.replay_of IS NULL AND runs.consortium_name IS ? "
+            "AND (runs.consortium_name IS NOT NULL OR runs.consortium = ?) ORDER BY ratings.datetime_utc DESC LIMIT ?"
+        )
+        rows = self.database.read(sql, [name, consortium.model_dump_json(), limit])
+        return [(Trust.model_validate_json(row["trust"]), row["score"]) for row in rows]

@@ -36,7 +36,7 @@ def register_models(register):
 """
 
 HELD = {
-    *("llm", "openai", "genai_prices", "sqlite_utils", "rapidfuzz", "jwt", "h11", "packaging"),
+    *("llm", "openai", "genai_prices", "sqlite_utils", "babel", "jwt", "h11", "packaging"),
     *(
         "tomlkit",
         "platformdirs",

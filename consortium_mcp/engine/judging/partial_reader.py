@@ -15,7 +15,7 @@ _FIELD = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 _OPENING = re.compile(r"\s*<synthesis>", re.IGNORECASE)
-_HELD_BACK = re.compile(r"<(?:[/!]?[a-z_]|[/!]?$|!\[)|&", re.IGNORECASE)
+_HELD_BACK = re.compile(r"<(?:[/!]?[a-z_|\uff5c]|[/!]?$|!\[)|&", re.IGNORECASE)
 
 
 def beginning_of_synthesis(reply: str) -> str:

@@ -63,8 +63,8 @@ class StrictServer(MCPServer[Any]):
         """The tools as short as they can be said, as JSON: what our file must hold."""
         await self.menu.look_up()
         rules = self.menu.rules()
-        # A consortium's fields are those that save_consortium takes, and a plan's text says all of it.
-        spelled_out = {"Consortium", "Estimate"}
+        # A consortium's fields are those that save_consortium takes; the text of a result says what the others hold.
+        spelled_out = {"Consortium", "Estimate", "Trust", "Measures", "Claim", "Finding"}
         short = [
             tool.model_copy(
                 update={

@@ -5,7 +5,7 @@ from typing import Any
 
 Schema = dict[str, Any]
 
-_INPUT_KEYS = ("type", "enum", "items", "description", "default", "anyOf", "additionalProperties")
+_INPUT_KEYS = ("type", "enum", "items", "description", "default", "anyOf")
 """What is said of an argument: a limit costs tokens in every session, and a value beyond it is refused in words."""
 
 _OUTPUT_KEYS = ("type", "enum", "items", "prefixItems", "properties")

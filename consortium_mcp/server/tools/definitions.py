@@ -9,8 +9,10 @@ from pydantic import Field
 
 from consortium_mcp.engine.judging import judging_methods
 from consortium_mcp.engine.strategies import strategies
+from consortium_mcp.engine.trust import why_unreachable
 from consortium_mcp.models.catalogue import load_catalogue
 from consortium_mcp.records.consortium import Consortium
+from consortium_mcp.records.presets import PRESETS
 from consortium_mcp.records.request import DefinitionRequest
 from consortium_mcp.records.roles import ROLES
 from consortium_mcp.records.uris import CONSORTIUMS, MODELS, consortium_uri
@@ -68,6 +70,8 @@ def _add_save(server: StrictServer, runner: Runner) -> None:
         text = f"Saved {definition_text(name, consortium)}."
         if hides:
             text += " For you it stands before the server's of this name, which remove_consortium brings back."
+        if unreachable := why_unreachable(consortium):
+            text += f" Note: {unreachable}"
         if problem:
             text += f" It cannot run yet: {problem}"
         return result(text, SavedConsortium(name=name, definition=consortium), _rest(name))
@@ -91,6 +95,7 @@ def _list_text(listed: ConsortiumList) -> str:
     for what, choices in (
         ("Strategies", listed.strategies),
         ("Judging methods", listed.judging_methods),
+        ("Presets", listed.presets),
         ("Roles", listed.roles),
     ):
         lines += ["", f"{what}:", *(f"{one.name}: {one.description}" for one in choices)]
@@ -134,6 +139,7 @@ def list_saved(runner: Runner) -> ConsortiumList:
         consortiums=tuple(sorted(summaries, key=lambda one: one.name)),
         strategies=tuple(Choice(name=one.name, description=one.description) for one in strategies().values()),
         judging_methods=tuple(Choice(name=one.name, description=one.description) for one in judging_methods().values()),
+        presets=tuple(Choice(name=name, description=one.description) for name, one in PRESETS.items()),
         roles=tuple(Choice(name=name, description=text) for name, text in ROLES.items()),
     )
 

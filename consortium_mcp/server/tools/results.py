@@ -131,6 +131,7 @@ class ConsortiumList(FrozenModel):
     consortiums: tuple[ConsortiumSummary, ...]
     strategies: tuple[Choice, ...]
     judging_methods: tuple[Choice, ...]
+    presets: tuple[Choice, ...]
     roles: tuple[Choice, ...]
 
 

@@ -206,10 +206,12 @@ def _compare_texts(one: tuple[Reading, ...], other: tuple[Reading, ...], are_mar
     pairs = [(first, second) for first in (*texts, *complements) for second in others]
     pairs += [(first, second) for first in texts for second in other_complements]
     pairs += [(first, second) for first in complements for second in other_complements if is_name(first)]
+    if _is_letter_alone(one) or _is_letter_alone(other):
+        return NOT_COMPARABLE
     if any(_say_one_name(*pair) for pair in pairs):
         return SAME
     kinds = {reading.kind for reading in (*one, *other)} - {"text", "complement", "option"}
-    if kinds or not texts or not others or _is_letter_alone(one) or _is_letter_alone(other):
+    if kinds or not texts or not others:
         return NOT_COMPARABLE
     ends = ([*texts, *complements][-1], [*others, *other_complements][-1])
     results = [compare_wording(*ends, are_marked=are_marked)]

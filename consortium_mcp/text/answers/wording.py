@@ -31,10 +31,12 @@ _OPPOSITES = (
     "expansion contraction|local global|sync async|push pull|safe dangerous|correct wrong|right wrong|"
     "cause effect|finite infinite|possible impossible|greater less|can cannot|strong weak|stronger weaker|"
     "endothermic exothermic|clockwise counterclockwise|ascending descending|public private|must should|"
-    "converge diverge|"
+    "converge diverge|passe fail|pass fail|"
     "stay leave|keep remove|add remove|add subtract|multiply divide|love hate|rich poor|young old"
 )
-_COMPARING = frozenset("over beat than before after above below defeat under from to cause follow contain > <".split())
+_COMPARING = frozenset(
+    "over beat than before after above below defeat under from to cause follow contain implie imply > <".split()
+)
 _PREFIX_PAIRS = [
     pair.split()
     for pair in (

@@ -1,0 +1,51 @@
+"""The calibration curve of a consortium as SVG: what it stated, and how often that was true."""
+
+from xml.etree.ElementTree import Element, SubElement
+
+from consortium_mcp.service.stats import Calibration
+
+SIZE = 240
+"""The sides of the square in which 0.0-1.0 is drawn, in pixels."""
+
+MARGIN = 30
+"""The space around it, for the numbers at its sides."""
+
+
+def add_curve(parent: Element, calibration: Calibration) -> None:
+    """Draw a circle for each band, the larger the more ratings it has; on the diagonal a confidence was right."""
+    sides = str(SIZE + 2 * MARGIN)
+    box = {"viewBox": f"0 0 {sides} {sides}", "width": sides, "height": sides, "role": "img"}
+    svg = SubElement(parent, "svg", {**box, "xmlns": "http://www.w3.org/2000/svg"})
+    SubElement(svg, "title").text = f"Confidence and ratings of {calibration.consortium}"
+    square = {"x": str(MARGIN), "y": str(MARGIN), "width": str(SIZE), "height": str(SIZE)}
+    SubElement(svg, "rect", {**square, "fill": "none", "stroke": "currentColor"})
+    start, end = _place(0.0, 0.0), _place(1.0, 1.0)
+    ends = {"x1": start[0], "y1": start[1], "x2": end[0], "y2": end[1]}
+    SubElement(svg, "line", {**ends, "stroke": "currentColor", "stroke-dasharray": "4"})
+    for low, high, true, runs in _points(calibration):
+        x, y = _place((low + high) / 2, true)
+        circle = SubElement(svg, "circle", {"cx": x, "cy": y, "r": f"{3 + min(runs, 100) ** 0.5:.1f}"})
+        circle.set("fill", "#48c8")
+        SubElement(circle, "title").text = f"stated {low:.1f}-{high:.1f}: true {true:.2f} ({runs})"
+    for value in (0.0, 0.5, 1.0):
+        x, y = _place(value, value)
+        _label(svg, x, str(SIZE + 2 * MARGIN - 10), f"{value:.1f}")
+        _label(svg, str(MARGIN // 2), y, f"{value:.1f}")
+
+
+def _points(calibration: Calibration) -> list[tuple[float, float, float, int]]:
+    """Each band: where it begins and ends, its mean score, its ratings."""
+    points = []
+    for band in calibration.reliability:
+        low, high = map(float, band.stated.split("-"))
+        points.append((low, high, band.true, band.runs))
+    return points
+
+
+def _place(stated: float, true: float) -> tuple[str, str]:
+    """Where a point stands, in pixels from the left and from the top."""
+    return f"{MARGIN + stated * SIZE:.1f}", f"{MARGIN + (1 - true) * SIZE:.1f}"
+
+
+def _label(svg: Element, x: str, y: str, text: str) -> None:
+    SubElement(svg, "text", {"x": x, "y": y, "font-size": "11", "text-anchor": "middle"}).text = text

@@ -1,0 +1,103 @@
+"""The figures of trust, each worked out by hand."""
+
+import pytest
+
+from consortium_mcp.engine.track_record import error_correlation, track_record
+from consortium_mcp.engine.trust import earned, effective_votes, why_unreachable, with_trust
+from consortium_mcp.records import Iteration, TrackRecord, Trust, Verdict
+from tests.scripted import new_run, panel, response
+
+
+def trusted(
+    stated: float | None, *texts: str | None, answer: str = "Answer: 4", record: TrackRecord | None = None
+) -> Trust:
+    """The trust in an answer that members gave these responses to; None is a failure."""
+    responses = tuple(response(place, text) for place, text in enumerate(texts, start=1))
+    iteration = Iteration(number=1, responses=responses, verdict=Verdict(synthesis="Answer: 4", confidence=stated))
+    found = with_trust(new_run(), iteration, record or TrackRecord()).trust
+    assert found is not None
+    return found
+
+
+def test_votes_earn_what_krichevsky_and_trofimov_estimate() -> None:
+    assert [earned(*votes) for votes in ((1, 1), (3, 3), (2, 3), (0, 3))] == [0.75, 0.875, 0.625, 0.125]
+
+
+def test_correlated_votes_count_as_fewer() -> None:
+    assert effective_votes(5, 0.0) == 5
+    assert effective_votes(5, 1.0) == 1
+    assert effective_votes(5, 0.5) == pytest.approx(5 / 3)
+
+
+@pytest.mark.parametrize(
+    ("texts", "confidence", "reason"),
+    [
+        (["Answer: 4", "Answer: four", "Answer: 5"], 0.625, "Only 2 of 3 members gave this answer."),
+        (["Answer: 5", "Answer: 6", "Answer: 7"], 0.125, "No member gave this answer."),
+        (["Answer: 4", None, None], 0.75, "Only one member's answer can be compared with it."),
+        (["Answer: 4"] * 3, 0.875, "3 agreeing members can earn 0.88."),
+        ([None, None, None], 0.99, None),
+    ],
+)
+def test_the_confidence_is_bounded_by_those_who_gave_the_answer(
+    texts: list[str | None], confidence: float, reason: str | None
+) -> None:
+    trust = trusted(0.99, *texts)
+
+    assert trust.confidence == pytest.approx(confidence)
+    assert (trust.bounded_by, trust.stated) == (reason, 0.99)
+
+
+def test_a_low_or_unknown_figure_stays_as_it_is() -> None:
+    low, unknown = trusted(0.3, "Answer: 4", "Answer: 4"), trusted(None, "Answer: 4", "Answer: 4")
+
+    assert (low.confidence, low.bounded_by) == (0.3, None)
+    assert (unknown.confidence, unknown.same) == (None, 2)
+
+
+def test_ratings_are_shown_from_the_first_and_bound_from_the_tenth() -> None:
+    few = trusted(0.85, *["Answer: 4"] * 3, record=TrackRecord(scores=((0.82, 1.0), (0.88, 0.0), (0.5, 0.0))))
+    many = trusted(0.85, *["Answer: 4"] * 3, record=TrackRecord(scores=((0.85, 1.0), (0.85, 0.0)) * 8))
+
+    assert few.rated and (few.rated.rated, few.rated.right, few.confidence) == (2, 1, 0.85)
+    # (8 + 4 * 0.85) / (16 + 4) = 11.4 / 20
+    assert many.confidence == pytest.approx(0.57) and many.bound == "ratings"
+    assert many.bounded_by == "Of 16 rated answers at this level, 8 were right."
+
+
+def test_members_that_err_together_count_as_fewer_votes() -> None:
+    trust = trusted(0.99, *["Answer: 4"] * 3, record=TrackRecord(correlation=1.0))
+
+    assert (trust.independent_votes, trust.confidence) == (1.0, 0.75)
+    assert trust.bounded_by == "3 agreeing members count as 1.0 independent votes."
+
+
+def test_the_correlation_of_errors_is_as_worked_out_by_hand() -> None:
+    together = error_correlation([(0, 4)] * 7 + [(4, 4)] * 3)
+    apart = error_correlation([(1, 2)] * 10)
+
+    # p = 12/40 = 0.3, q = 3 * 12 / (10 * 12) = 0.3, so 1.0; pulled to 0 with 10 of 20
+    assert together == pytest.approx(0.5) and apart == 0.0
+    assert error_correlation([(1, 2)] * 9) is None and error_correlation([(0, 3)] * 20) is None
+
+
+def test_a_track_record_is_made_of_scores_and_errors() -> None:
+    right, wrong = Trust(before_ratings=0.8, same=3), Trust(before_ratings=0.9, same=3)
+
+    record = track_record([(right, 1.0)] * 7 + [(wrong, 0.0)] * 3)
+
+    assert record.scores == ((0.8, 1.0),) * 7 + ((0.9, 0.0),) * 3 and record.correlation == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize(
+    ("members", "rules", "reached"),
+    [
+        ("a", {}, False),
+        ("ab", {}, True),  # 2.5 / 3 = 0.83
+        ("abc", {"confidence_threshold": 0.9}, False),
+        ("abcd", {"confidence_threshold": 0.9}, True),
+        ("a", {"stop_on": "agreement"}, True),
+    ],
+)
+def test_a_threshold_that_no_agreement_reaches_is_known(members: str, rules: dict[str, object], reached: bool) -> None:
+    assert (why_unreachable(panel(*members, **rules)) is None) is reached
