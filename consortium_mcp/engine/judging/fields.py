@@ -28,6 +28,7 @@ NAMES: dict[str, tuple[str, ...]] = {
     "needs_iteration": ("needs_iteration", "needs_another_iteration", "iterate"),
     "refinement_areas": ("refinement_areas", "refinements", "areas_for_refinement"),
     "claims": ("claims", "disputed_claims"),
+    "findings": ("findings", "issues"),
     "mark": ("mark", "verdict_mark"),
 }
 """Each field's names, its own first."""

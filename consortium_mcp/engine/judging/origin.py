@@ -12,7 +12,7 @@ _QUOTING = re.compile(r"^[ \t]*>[> \t]*|\\[nrt]?|[\s\"'“”‘’„«»`*]+",
 SHORTEST_ECHO = 40
 """Characters from which on a text that stands in the question is an echo of it, and no answer."""
 
-FORMS = ("verdict", "pick", "rank", "ballot")
+FORMS = ("verdict", "pick", "rank", "ballot", "review")
 """The templates that ask for a verdict, without `_tags`."""
 
 
