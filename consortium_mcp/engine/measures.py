@@ -1,4 +1,4 @@
-"""What can be measured of an iteration beside the arbiter's own figure; each has its name, none is blended."""
+"""Measures of an iteration: the responses' agreement and their mean confidence; `trust.py` sets the bounds."""
 
 import threading
 from collections.abc import Mapping, Sequence

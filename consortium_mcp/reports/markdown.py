@@ -86,6 +86,8 @@ def about_answer(run: Run) -> str:
         lines.append(f"Confidence: {confidence_text(run)}")
     if (chosen := chosen_label(run)) is not None:
         lines.append(f"Chosen: the response of {chosen}")
+    if (best := selected_verdict(run)) and best.by_agreement:
+        lines.append(f"Asked: {best.analysis}")
     if run.dissent:
         lines.append(f"Dissent: {clip(run.dissent, DISSENT_LIMIT)}")
     if run.iterations:
@@ -148,6 +150,11 @@ def _wrong(member: MemberStats) -> str:
     return f"{wrong} ({member.not_comparable} not comparable)" if member.not_comparable else wrong
 
 
+def selected_verdict(run: Run) -> Verdict | None:
+    """The verdict whose synthesis is the answer; None without one."""
+    return run.iterations[run.selected_iteration - 1].verdict if run.selected_iteration else None
+
+
 def confidence_text(run: Run) -> str:
     """The confidence and what it means for this run, on one line."""
     stated = "unknown" if run.confidence is None else f"{run.confidence:.2f}"
@@ -155,7 +162,9 @@ def confidence_text(run: Run) -> str:
     rounds = f"iteration {run.selected_iteration} of {len(run.iterations)}"
     threshold = f"{run.consortium.confidence_threshold:.2f}"
     selected = run.iterations[run.selected_iteration - 1] if run.selected_iteration else None
-    if method is None or method.needs_arbiter:
+    if selected and selected.verdict and selected.verdict.by_agreement:
+        by = "agreement"
+    elif method is None or method.needs_arbiter:
         by = arbiter_text(run.consortium, selected.judged_by if selected else None)
     else:
         by = method.name.replace("_", " ")

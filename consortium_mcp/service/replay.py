@@ -83,7 +83,7 @@ def _without(old: Run, left_out: Collection[str]) -> tuple[Consortium, list[Iter
             )
     gone = {label for label in labels if label in left_out or label.rpartition("#")[0] in left_out}
     if len(gone) == len(labels):
-        raise InvalidConsortiumError(f"Without {' and '.join(map(repr, left_out))} nobody is left to be judged.")
+        raise InvalidConsortiumError(f"Without {' and '.join(map(repr, left_out))} no response is left to be judged.")
     stay = Counter(id(member) for member, label in everybody if label not in gone)
     members = [
         member.model_copy(update={"count": stay[id(member)]}) for member in old.consortium.members if stay[id(member)]

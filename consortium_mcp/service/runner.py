@@ -64,7 +64,7 @@ class Runner:
 
         Args:
             run: as it was just opened, or its id.
-            on_text: told the answer piece by piece while its arbiter writes it; None when nobody reads along.
+            on_text: receives the answer in pieces while the arbiter writes it; None if no reader follows.
         """
         assert self._group is not None
         run_id = run if isinstance(run, str) else run.run_id

@@ -1,4 +1,4 @@
-"""The use-case: work on a run, save everything as it lands, close it; resume what was interrupted."""
+"""The service: work on a run, save everything as it lands, close it; resume what was interrupted."""
 
 import logging
 import os

@@ -64,8 +64,8 @@ class RunCapacity:
             return
         if connection.execute(sql.format("caller"), [now, caller]).fetchone()[0] >= self.of_caller:
             raise BusyError(
-                f"You have {self.of_caller} runs under way, as many as are allowed at once; wait with get_run until "
-                "one has ended, or stop one with cancel_run."
+                f"You have {self.of_caller} active runs, which is the limit. "
+                "Wait with get_run until one has ended, or stop one with cancel_run."
             )
 
 
