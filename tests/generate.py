@@ -3,7 +3,12 @@
 import subprocess
 import sys
 
-STEPS = ("tests.doors.test_snapshots", "tests.doors.test_readme", "tests.unit.test_sentences")
+STEPS = (
+    "tests.doors.test_snapshots",
+    "tests.doors.test_readme",
+    "tests.doors.test_texts_sent",
+    "tests.unit.test_sentences",
+)
 """The modules that write: tool definitions and Python signatures; tables in the docs; the snapshot of sentences."""
 
 if __name__ == "__main__":

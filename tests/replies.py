@@ -9,7 +9,7 @@ import os
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,10 +88,10 @@ def made_of(battery: list[Case], way: str) -> dict[str, Made]:
 
 
 async def _made_of(battery: list[Case]) -> dict[str, Made]:
-    endpoint = RawEndpoint({f"m{number}": case.response for number, case in enumerate(battery)} | _GOOD)
+    endpoint = RawEndpoint({f"m{number}": case.response for number, case in enumerate(battery)} | GOOD)
     server = await asyncio.start_server(endpoint.serve, "127.0.0.1", 0)
     models = [f"m{number}" for number in range(len(battery))]
-    _write_config(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1", [*models, *_GOOD])
+    write_config(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1", [*models, *GOOD])
     with ConsortiumService(load_settings(None), timing=AT_ONCE) as service:
         opened = await asyncio.to_thread(
             service.opener.open_run, asking("Why?", models=[*models, "whole"], arbiter="arbiter", max_iterations=1)
@@ -112,7 +112,7 @@ def _streamed(text: str) -> bytes:
     return f"{head}data: {json.dumps(piece)}\n\ndata: [DONE]\n\n".encode()
 
 
-_GOOD = {"whole": _streamed("Answer: 42"), "arbiter": _streamed(verdict("It is 42."))}
+GOOD = {"whole": _streamed("Answer: 42"), "arbiter": _streamed(verdict("It is 42."))}
 """A member and an arbiter without any fault, so that the run has an answer."""
 
 
@@ -125,8 +125,12 @@ def _llm_of_its_own(way: str) -> Iterator[None]:
         yield
 
 
-def _write_config(url: str, models: list[str]) -> None:
-    lines = [{"model_id": model, "model_name": model, "api_base": url, "can_stream": True} for model in models]
+def write_config(url: str, models: Sequence[str], responses: Sequence[str] = ()) -> None:
+    """Name models behind an address in llm's configuration; some are asked by OpenAI's Responses API."""
+    lines = [
+        {"model_id": model, "model_name": model, "api_base": url, "responses": model in responses}
+        for model in (*models, *responses)
+    ]
     folder = Path(os.environ["LLM_USER_PATH"])
     (folder / "extra-openai-models.yaml").write_text(json.dumps(lines))  # JSON is YAML
 

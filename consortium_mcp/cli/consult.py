@@ -120,7 +120,7 @@ def _with_stdin(prompt: str | None, read_stdin: bool) -> str:
     """What is piped in and then the prompt, as llm joins them, but on lines of their own."""
     is_piped = read_stdin and sys.stdin is not None and not sys.stdin.isatty()
     parts = (sys.stdin.read().strip() if is_piped else "", prompt or "")
-    if not any(parts):
+    if not any(part.strip() for part in parts):
         missing = "stdin is empty" if is_piped else "give it as an argument or on stdin"
         raise click.UsageError(f"No prompt: {missing}.")
     return "\n".join(part for part in parts if part)

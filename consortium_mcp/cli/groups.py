@@ -48,6 +48,10 @@ _TOOLS = {
 """What a person types for the tool that a sentence names."""
 
 
+_HELP = {"help_option_names": ["-h", "--help"]}
+"""How each command is asked for its help."""
+
+
 class CommandGroup(click.Group):
     """Finds commands where they live, and turns what we foresaw into one sentence and an exit status."""
 
@@ -85,7 +89,7 @@ class CommandGroup(click.Group):
             sys.exit(1)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command: exit status 1 when the work failed, 130 when somebody interrupted it."""
+        """Run the command: exit status 1 for a failure, 130 for an interruption."""
         logs.configure_logging()
         try:
             return super().invoke(ctx)
@@ -110,7 +114,7 @@ class DefaultToConsult(CommandGroup):
         """Put `consult` before arguments that name no command; one word that is nearly a command's name is a slip."""
         if len(args) == 1 and args[0] != "run":
             _refuse_slip(ctx, args[0])
-        if not args or (args[0] not in (*_COMMANDS, "run", "--help")):
+        if not args or (args[0] not in (*_COMMANDS, "run", *_HELP["help_option_names"])):
             args = ["consult", *args]
         return super().parse_args(ctx, args)
 
@@ -119,14 +123,14 @@ class DefaultToConsult(CommandGroup):
         return super().get_command(ctx, "consult" if cmd_name == "run" else cmd_name)
 
 
-@click.group(cls=CommandGroup, invoke_without_command=True)
+@click.group(cls=CommandGroup, invoke_without_command=True, context_settings=_HELP)
 @click.version_option(package_name="consortium-mcp")
 @click.pass_context
 def main(ctx: click.Context) -> None:
     """Ask a consortium of language models one question; get one answer that says how far to trust it.
 
     Without a command it serves MCP on stdio, as MCP clients start it. The answer goes to stdout, all else to
-    stderr. The exit status is 0 when it is done, 1 when the work failed, 2 for wrong usage, 130 when interrupted.
+    stderr. The exit status is 0 for success, 1 for a failure, 2 for wrong usage, and 130 for an interruption.
     """
     if ctx.invoked_subcommand is None:
         command = main.get_command(ctx, "serve")
@@ -134,7 +138,7 @@ def main(ctx: click.Context) -> None:
         ctx.invoke(command, transport="stdio")  # whatever the environment says: a client waits on stdin
 
 
-@click.group(name="consortium", cls=DefaultToConsult)
+@click.group(name="consortium", cls=DefaultToConsult, context_settings=_HELP)
 def llm_group() -> None:
     """Ask a consortium of models one question, and manage saved consortiums.
 

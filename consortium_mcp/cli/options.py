@@ -3,7 +3,7 @@
 import json
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar, cast, get_origin
@@ -172,7 +172,7 @@ def field_option(name: str, kind: type[Request], help_text: str | None = None) -
         *((f"{flag}/--no-{flag[2:]}",) if field.annotation is bool else spellings),
         name,
         type=_TYPES.get(name) or _type_of(field),
-        multiple=name == "models",
+        multiple=_is_list(field),
         default=None,
         callback=_CHECKS.get(name),
         shell_complete=_COMPLETIONS.get(name),
@@ -189,6 +189,11 @@ def _llm_options(help_text: str) -> Callable[[F], F]:
     return click.option(
         "-o", "--option", "llm_options", metavar="NAME VALUE", nargs=2, multiple=True, callback=gather, help=help_text
     )
+
+
+def _is_list(field: FieldInfo) -> bool:
+    """Whether an option may be given several times."""
+    return get_origin(bare_type(field)) is Sequence
 
 
 def _type_of(field: FieldInfo) -> "click.ParamType[Any]":

@@ -85,6 +85,7 @@ def agreed(run: Run, iteration: Iteration) -> Iteration | None:
         analysis=f"All {len(asked)} responses agree, so {spared} not asked.",
         dissent="",
         chosen=asked[0].response_id,
+        by_agreement=True,
         votes=tuple(groups),
     )
     return iteration.model_copy(update={"verdict": verdict})

@@ -1,6 +1,6 @@
 """The loop: strategy, members, arbiter, enough? It owns no state and knows no database."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from functools import partial
 
 from consortium_mcp.engine.adaptive import AskThese, PriceOf, agreed, ask_adaptively, is_adaptive
@@ -57,6 +57,7 @@ async def iterations(
     while run.status == "running":
         number = len(run.iterations) + 1
         specs = [] if run.replay_of else specs_of(run, asked)
+        specs = _prepared(run, specs, method, reads_schema, asked)
         asked |= {spec.call_id: spec for spec in specs}
         if number not in recorded and (reason := await _reason_to_stop(run, specs, stop)):
             yield run.model_copy(update={"status": reason})
@@ -99,6 +100,15 @@ async def _responses(
         known = {response.response_id for response in recorded.responses}
         return await ask([spec for spec in specs if spec.call_id in known])
     return await ask_adaptively(run, specs, ask, price_of)
+
+
+def _prepared(
+    run: Run, specs: list[CallSpec], method: JudgingMethod, reads_schema: ReadsSchema, asked: Mapping[CallId, CallSpec]
+) -> list[CallSpec]:
+    """The calls with what the method tells the members; those of earlier iterations are as they were asked."""
+    if method.prepare is None:
+        return specs
+    return [asked.get(spec.call_id) or method.prepare(run, [spec], reads_schema)[0] for spec in specs]
 
 
 def _asking(

@@ -1,6 +1,7 @@
 """What `llm -m <consortium> -o` takes: the fields of a request that llm has no way of its own for."""
 
 import json
+from collections.abc import Sequence
 from typing import Annotated, Any, get_origin
 
 import llm
@@ -13,8 +14,8 @@ NOT_OPTIONS = ("prompt", "consortium", "models", "count", "history", "output_sch
 """Fields that llm gives in its own way: the prompt, `-m`, the conversation and `--schema`."""
 
 
-def _object(value: Any) -> Any:
-    """A JSON object that was typed; anything else is left to the field's own type."""
+def _json(value: Any) -> Any:
+    """An object or list that was typed as JSON; anything else is left to the field's own type."""
     try:
         return json.loads(value) if isinstance(value, str) else value
     except ValueError:
@@ -23,7 +24,7 @@ def _object(value: Any) -> Any:
 
 def _type(field: FieldInfo) -> Any:
     kind = written_type(field)
-    return Annotated[kind, BeforeValidator(_object)] if get_origin(bare_type(field)) is dict else kind
+    return Annotated[kind, BeforeValidator(_json)] if get_origin(bare_type(field)) in (dict, Sequence) else kind
 
 
 _FIELDS: dict[str, Any] = {

@@ -109,4 +109,5 @@ def _said(name: str) -> str:
 
 
 def _key(entry: ModelEntry) -> tuple[str, str]:
-    return entry.model_id, str(getattr(entry.model, "api_base", None))
+    model = entry.async_model or entry.sync_model  # the client's own model is neither
+    return entry.model_id, str(getattr(model, "api_base", None))

@@ -3,6 +3,7 @@
 import asyncio
 import math
 import os
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -20,19 +21,23 @@ from consortium_mcp._util.threads import in_thread
 from consortium_mcp.models.adapting import STREAM, adaptations_of, adapted, learn, note_of
 from consortium_mcp.models.catalogue import ModelEntry
 from consortium_mcp.models.failures import Failure, classify, find_finish_reason, find_model, reply_failure
+from consortium_mcp.models.reply_faults import broken_off
 from consortium_mcp.models.reply_reader import ReplyReader, Watch, watching
 from consortium_mcp.records import CallResult, CallSpec, ErrorKind, now_utc
 from consortium_mcp.records.outer_call import give_sign_of_life
 from consortium_mcp.settings import MOST, Settings
 from consortium_mcp.text.templates import storable
-from consortium_mcp.text.thinking import Split, is_json, split_thinking
+from consortium_mcp.text.thinking import Split, told_apart
 
 ResponseSink = Callable[[Any], None]
 """Takes each finished llm response, for llm's own log."""
 
 
-_REJECTIONS: frozenset[ErrorKind] = frozenset({"invalid_request", "invalid_reply", "auth"})
+_REJECTIONS: frozenset[ErrorKind] = frozenset({"invalid_request", "invalid_reply", "auth", "model_unavailable"})
 """Kinds in whose words a provider may name what it rejects of a request."""
+
+_VERDICT = re.compile(r"""["'<](synthesis|best|ranking|confidence)\b""", re.IGNORECASE)
+"""What every form of a verdict has."""
 
 NESTED_SHARE = 0.9
 """Which part of a call's time a consortium inside a consortium may use."""
@@ -42,7 +47,7 @@ ChunkSink = Callable[[str], None]
 
 
 def ignore(chunk: str) -> None:
-    """The ChunkSink of a reply that nobody reads along."""
+    """The ChunkSink of a reply that no reader follows."""
 
 
 class ConcurrencyLimits:
@@ -271,6 +276,8 @@ def _as_result(
     response = collected.response
     payload = getattr(response, "response_json", None)
     finish_reason = _text_or_none(find_finish_reason(payload) or (reader and reader.finish_reason))
+    if failure is None and payload is None and _tells_its_end(response):
+        failure = Failure(kind="broken_off", message=str(broken_off(len(collected.text))))
     thinking, text = _said(spec, collected, reader)
     if failure is None:
         failure = reply_failure(payload, finish_reason, text, reader, thinking)
@@ -289,16 +296,27 @@ def _as_result(
     )
 
 
+def _tells_its_end(response: Any) -> bool:
+    """Whether llm keeps the payload of every whole reply of such a model, as of OpenAI's Responses API."""
+    classes = type(getattr(response, "model", None)).__mro__
+    return any(one.__name__ in ("Responses", "AsyncResponses") for one in classes)
+
+
 def _said(spec: CallSpec, collected: _Collected, reader: ReplyReader | None) -> Split:
     """The reply and its thinking, whether that stood beside it or in it."""
     beside = "".join(collected.thoughts) or (reader.thinking if reader else "")
     text = storable(collected.text)
-    inside, rest = Split("", text) if is_json(text) else split_thinking(text)
-    if rest.strip() == text.strip():
-        rest = text
-    if not rest and spec.output_schema is not None and reader is not None and reader.tool_arguments:
-        rest = storable(reader.tool_arguments)  # some servers give what a schema asks for as a tool's arguments
-    return Split(storable("\n\n".join(filter(None, (beside.strip(), inside)))), rest)
+    inside, rest = told_apart(text)
+    thinking = storable("\n\n".join(filter(None, (beside.strip(), inside))))
+    if not rest.strip() and not spec.asks_member:
+        rest = _verdict_beside(reader, thinking) or rest
+    return Split(thinking, rest)
+
+
+def _verdict_beside(reader: ReplyReader | None, thinking: str) -> str | None:
+    """An arbiter's verdict that a server gave as a tool's arguments or as thinking; None where it gave none there."""
+    beside = [storable(reader.tool_arguments) if reader else "", thinking]
+    return next((text for text in beside if _VERDICT.search(text)), None)
 
 
 def _text_or_none(value: Any) -> str | None:

@@ -140,6 +140,8 @@ _PYTHON = re.compile(
 INTERNAL = "An error in consortium-mcp itself; the log on stderr explains it."
 """All that a user is told of a fault of ours."""
 
+_IN_A_LOOP = "The model's address redirects in a loop. Check its api_base."
+
 _OURS = Path(__file__).parents[1]
 
 
@@ -167,6 +169,8 @@ def classify(error: BaseException, key: str | None = None, plugin: str = "llm") 
     told = next((one for one in chain if isinstance(one, ReplyFault)), None)
     if told is not None:
         chain = [told]
+    if any(type(one).__name__ == "TooManyRedirects" for one in chain):
+        return Failure(kind="invalid_request", message=_IN_A_LOOP)
     kinds = [kind for kind in map(_kind, chain) if kind]
     # What could not be read may have been the body of an error, which then tells more.
     kind = next((kind for kind in kinds if kind != "invalid_reply"), kinds[0] if kinds else _unknown(error))
@@ -292,8 +296,6 @@ def _of_type(error: BaseException) -> ErrorKind | None:
     names = {one.__name__ for one in type(error).__mro__}
     if names & {"TimeoutException", "APITimeoutError", "Timeout", "ConnectTimeout", "ReadTimeout"}:
         return "timeout"
-    if names & {"TooManyRedirects", "UnsupportedProtocol", "InvalidURL", "InvalidUrlClientError"}:
-        return "invalid_request"
     if names & {"TransportError", "APIConnectionError", "ConnectError", "NetworkError", "RemoteProtocolError"}:
         return "network"
     if names & {"JSONDecodeError", "APIResponseValidationError", "DecodingError"}:

@@ -53,7 +53,9 @@ def said_by(error: BaseException) -> str:
     if not isinstance(status, int):
         return words or ""
     words = _without_markup(words) if words else getattr(response, "reason_phrase", None)
-    return f"Error code: {status} - {words}" if isinstance(words, str) and words else f"Error code: {status}"
+    said = f"Error code: {status} - {words}" if isinstance(words, str) and words else f"Error code: {status}"
+    is_of_provider = isinstance(getattr(error, "body", None), dict | list)
+    return said if is_of_provider or status not in (404, 405) else f"{said.rstrip('.')}. Check the model's api_base."
 
 
 def wait_of(error: BaseException) -> float | None:

@@ -14,6 +14,7 @@ from consortium_mcp._util.frozen_model import FrozenModel
 from consortium_mcp.errors import InvalidConsortiumError
 from consortium_mcp.records.call import Turn
 from consortium_mcp.records.consortium import Consortium, define, parse_members
+from consortium_mcp.records.presets import PRESETS, PresetName
 from consortium_mcp.records.rules import MAX_INSTANCES, Rules
 from consortium_mcp.records.run import Budget
 from consortium_mcp.settings import MOST_SECONDS
@@ -44,8 +45,17 @@ class Who(FrozenModel):
         Args:
             is_model: tells whether a text is a known model id or alias.
         """
-        members = parse_members(self.models or (), is_model, self.count)
+        preset_count = PRESETS[self.preset].count if self.preset and "count" not in self.model_fields_set else None
+        members = parse_members(self.models or (), is_model, preset_count or self.count)
         return define(members=[member.model_dump() for member in members])
+
+    preset: PresetName | None = None
+    """Rules that work together; a rule that is given wins."""
+
+    @property
+    def preset_rules(self) -> dict[str, Any]:
+        """What the preset sets; empty without one."""
+        return PRESETS[self.preset].rules if self.preset else {}
 
     @field_validator("models")
     @classmethod
@@ -75,7 +85,7 @@ class DefinitionRequest(Rules, Who):
             is_model: tells whether a text is a known model id or alias.
         """
         named = {"description": self.description} if self.description is not None else {}
-        return self.inline(is_model).with_rules(self.given_rules() | named)
+        return self.inline(is_model).with_rules(self.preset_rules | self.given_rules() | named)
 
 
 class ConsultRequest(Budget, Rules, Who, Question):

@@ -1,5 +1,6 @@
 """The rules of a consortium. A rule is defined here once; every door, the saved definition and the docs read it."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
@@ -55,7 +56,7 @@ class Rules(FrozenModel):
     """How responses become a verdict."""
 
     stop_on: StopOn = "arbiter"
-    """What must reach the threshold: the arbiter's confidence, the members' agreement, or both."""
+    """What must reach the threshold."""
 
     check_order: bool = True
     """Near the threshold, judge again in reversed order."""
@@ -67,7 +68,7 @@ class Rules(FrozenModel):
     """Responses before silence counts; default: more than half."""
 
     patience_seconds: float | None = Field(default=None, gt=0, le=MOST_SECONDS)
-    """Silence that ends the wait for a member; default: by its history."""
+    """Silence that ends the wait; default: by the model's history."""
 
     min_responses: int | None = Field(default=None, ge=1, le=MAX_INSTANCES)
     """Fewest responses of a full answer; default: all."""
@@ -75,8 +76,11 @@ class Rules(FrozenModel):
     on_partial: OnPartial = "answer"
     """With fewer: answer and say so, or fail."""
 
+    choices: Sequence[str] | None = Field(default=None, min_length=2, max_length=26)
+    """Options of the judging method choose."""
+
     ask: Asking = "all"
-    """All at once, or the cheapest first and more only on disagreement."""
+    """All at once, or the cheapest first and more on disagreement."""
 
     llm_options: dict[str, Any] | None = None
     """Options of all members and the arbiter; a member's own win."""

@@ -19,6 +19,9 @@ class ConsultTerms(TypedDict, total=False):
     count: int | None
     """Instances of each model without a count."""
 
+    preset: Literal["self_consistency", "panel", "vote", "choose", "review"] | None
+    """Rules that work together; a rule that is given wins."""
+
     arbiter: str | None
     """Model that judges, or "model|backup"; default: the first member's."""
 
@@ -41,7 +44,7 @@ class ConsultTerms(TypedDict, total=False):
     """How responses become a verdict."""
 
     stop_on: Literal["arbiter", "agreement", "both"] | None
-    """What must reach the threshold: the arbiter's confidence, the members' agreement, or both."""
+    """What must reach the threshold."""
 
     check_order: bool | None
     """Near the threshold, judge again in reversed order."""
@@ -53,7 +56,7 @@ class ConsultTerms(TypedDict, total=False):
     """Responses before silence counts; default: more than half."""
 
     patience_seconds: float | None
-    """Silence that ends the wait for a member; default: by its history."""
+    """Silence that ends the wait; default: by the model's history."""
 
     min_responses: int | None
     """Fewest responses of a full answer; default: all."""
@@ -61,8 +64,11 @@ class ConsultTerms(TypedDict, total=False):
     on_partial: Literal["answer", "fail"] | None
     """With fewer: answer and say so, or fail."""
 
+    choices: Sequence[str] | None
+    """Options of the judging method choose."""
+
     ask: Literal["all", "adaptive"] | None
-    """All at once, or the cheapest first and more only on disagreement."""
+    """All at once, or the cheapest first and more on disagreement."""
 
     llm_options: dict[str, Any] | None
     """Options of all members and the arbiter; a member's own win."""
@@ -95,6 +101,9 @@ class ConsultTerms(TypedDict, total=False):
 class FurtherRules(TypedDict, total=False):
     """What `create_consortium` takes beside llm-consortium's parameters."""
 
+    preset: Literal["self_consistency", "panel", "vote", "choose", "review"] | None
+    """Rules that work together; a rule that is given wins."""
+
     strategy: str | None
     """Who is asked what in each iteration."""
 
@@ -102,7 +111,7 @@ class FurtherRules(TypedDict, total=False):
     """How responses become a verdict."""
 
     stop_on: Literal["arbiter", "agreement", "both"] | None
-    """What must reach the threshold: the arbiter's confidence, the members' agreement, or both."""
+    """What must reach the threshold."""
 
     check_order: bool | None
     """Near the threshold, judge again in reversed order."""
@@ -114,7 +123,7 @@ class FurtherRules(TypedDict, total=False):
     """Responses before silence counts; default: more than half."""
 
     patience_seconds: float | None
-    """Silence that ends the wait for a member; default: by its history."""
+    """Silence that ends the wait; default: by the model's history."""
 
     min_responses: int | None
     """Fewest responses of a full answer; default: all."""
@@ -122,8 +131,11 @@ class FurtherRules(TypedDict, total=False):
     on_partial: Literal["answer", "fail"] | None
     """With fewer: answer and say so, or fail."""
 
+    choices: Sequence[str] | None
+    """Options of the judging method choose."""
+
     ask: Literal["all", "adaptive"] | None
-    """All at once, or the cheapest first and more only on disagreement."""
+    """All at once, or the cheapest first and more on disagreement."""
 
     llm_options: dict[str, Any] | None
     """Options of all members and the arbiter; a member's own win."""

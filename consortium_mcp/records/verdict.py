@@ -1,6 +1,11 @@
 """What was made of one iteration's responses: synthesis, dissent, claims, votes, ballots, ranking."""
 
+from typing import Literal
+
 from consortium_mcp._util.frozen_model import FrozenModel
+
+Severity = Literal["critical", "major", "minor"]
+"""How bad a finding is, from the worst to the least."""
 
 
 class Votes(FrozenModel):
@@ -51,6 +56,22 @@ class Claim(FrozenModel):
     """What one that holds the contrary says."""
 
 
+class Finding(FrozenModel):
+    """One fault that a review found."""
+
+    severity: Severity
+    """How bad it is."""
+
+    place: str
+    """Where it is: the file and line, or a few quoted words."""
+
+    finding: str
+    """What is wrong, and how to repair it."""
+
+    raised_by: tuple[str, ...] = ()
+    """The instances that raised it, as in `gpt-5#2`."""
+
+
 class Verdict(FrozenModel):
     """What was made of one iteration's responses: by the arbiter, or by the members themselves."""
 
@@ -69,6 +90,9 @@ class Verdict(FrozenModel):
     claims: tuple[Claim, ...] = ()
     """The disagreement as data; empty when there is none, or when the arbiter cannot give it."""
 
+    findings: tuple[Finding, ...] = ()
+    """What a review found, the worst first; empty when there is nothing, or nothing was reviewed."""
+
     needs_iteration: bool = False
     """Whether the arbiter asks for another iteration."""
 
@@ -84,8 +108,11 @@ class Verdict(FrozenModel):
     ranking: tuple[str, ...] = ()
     """All judged responses, the best first; empty when they were not ordered."""
 
+    by_agreement: bool = False
+    """Whether nothing was judged, since all responses that were asked for agree."""
+
     votes: tuple[Votes, ...] = ()
-    """Who came to the same answer, the largest group first; empty when nobody counted."""
+    """Who came to the same answer, the largest group first; empty without a count."""
 
     ballots: Ballots | None = None
     """The ballots of members that ranked each other; None when none was asked for."""

@@ -84,6 +84,8 @@ def about_answer(run: Run) -> str:
     lines = []
     if run.answer is not None:
         lines.append(f"Confidence: {confidence_text(run)}")
+    if (best := selected_verdict(run)) and best.by_agreement:
+        lines.append(f"Asked: {best.analysis}")
     if run.dissent:
         lines.append(f"Dissent: {clip(run.dissent, DISSENT_LIMIT)}")
     if run.iterations:
@@ -137,6 +139,11 @@ def _wrong(member: MemberStats) -> str:
     return f"{wrong} ({member.not_comparable} not comparable)" if member.not_comparable else wrong
 
 
+def selected_verdict(run: Run) -> Verdict | None:
+    """The verdict whose synthesis is the answer; None without one."""
+    return run.iterations[run.selected_iteration - 1].verdict if run.selected_iteration else None
+
+
 def confidence_text(run: Run) -> str:
     """The confidence and what it means for this run, on one line."""
     stated = "unknown" if run.confidence is None else f"{run.confidence:.2f}"
@@ -144,7 +151,9 @@ def confidence_text(run: Run) -> str:
     rounds = f"iteration {run.selected_iteration} of {len(run.iterations)}"
     threshold = f"{run.consortium.confidence_threshold:.2f}"
     selected = run.iterations[run.selected_iteration - 1] if run.selected_iteration else None
-    if method is None or method.needs_arbiter:
+    if selected and selected.verdict and selected.verdict.by_agreement:
+        by = "agreement"
+    elif method is None or method.needs_arbiter:
         by = arbiter_text(run.consortium, selected.judged_by if selected else None)
     else:
         by = method.name.replace("_", " ")
@@ -207,7 +216,7 @@ def transcript(run: Run) -> str:
 
 
 def under_heading(text: str) -> str:
-    """A text of somebody else's as it stands under a heading of ours: quoted where it could begin another or hide ours.
+    """A foreign text as it stands under a heading of ours: quoted where it could begin another or hide ours.
 
     What hides is left out first, for it could hide the beginning of a line.
     """
@@ -311,7 +320,7 @@ def _claim_lines(claim: Claim) -> Iterator[str]:
         ("supported", claim.supported_by, claim.quote_for),
         ("opposed", claim.opposed_by, claim.quote_against),
     ):
-        yield f"  - {side} by {', '.join(who) or 'nobody'}" + (f": {_quoted(quote)}" if quote else "")
+        yield f"  - {side} by {', '.join(who) or 'none'}" + (f": {_quoted(quote)}" if quote else "")
 
 
 def _measure_lines(iteration: Iteration, measures: Measures) -> Iterator[str]:
@@ -328,7 +337,7 @@ def _measure_lines(iteration: Iteration, measures: Measures) -> Iterator[str]:
 
 
 def _quoted(text: str) -> str:
-    """A text of somebody else's on one line, where it can begin no heading and no list of ours."""
+    """A foreign text on one line, where it can begin no heading and no list."""
     line = " ".join(text.split())
     return f"“{line[:QUOTE_LIMIT]}{' …' if len(line) > QUOTE_LIMIT else ''}”"
 

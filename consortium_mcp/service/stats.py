@@ -67,7 +67,7 @@ class MemberStats(FrozenModel):
     """US dollars of all its calls whose cost is known; None when it is known of none."""
 
     unpriced: int
-    """Calls whose cost nobody knows; they are not in `cost_usd`."""
+    """Calls of unknown cost; they are not in `cost_usd`."""
 
     stated_confidence: float | None
     """The mean of its own trust in its responses, 0.0-1.0; None when it never stated any."""
@@ -127,6 +127,8 @@ def _judge(run: Run) -> str:
     if method is not None and not method.needs_arbiter:
         return method.name
     chosen = run.iterations[(run.selected_iteration or 1) - 1] if run.iterations else None
+    if chosen and chosen.verdict and chosen.verdict.by_agreement:
+        return "agreement"
     return (chosen.judged_by if chosen else None) or run.consortium.arbiter or run.consortium.judging_method
 
 

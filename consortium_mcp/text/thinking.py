@@ -93,6 +93,14 @@ def split_thinking(text: str) -> Split:
     return Split("".join(thought).strip(), without_end_marks("".join(kept)))
 
 
+def told_apart(reply: str) -> Split:
+    """A whole reply and its thinking; one that has no marks, or is JSON, stays as it is."""
+    if is_json(reply):
+        return Split("", reply)
+    found = split_thinking(reply)
+    return found if found.thinking or found.text != reply.strip() else Split("", reply)
+
+
 def strip_thinking(text: str) -> str:
     """The reply without its thinking."""
     return split_thinking(text).text
@@ -119,9 +127,12 @@ def without_end_marks(text: str) -> str:
     if following := _NEXT_TURN.search(text):
         text = text[: following.start()]
     text = text.strip()
-    while mark := next((mark for mark in _END_MARKS if text.endswith(mark)), None):
-        text = text.removesuffix(mark).rstrip()
-    return text
+    end = len(text)
+    while mark := next((mark for mark in _END_MARKS if text.endswith(mark, 0, end)), None):
+        end -= len(mark)
+        while end and text[end - 1].isspace():
+            end -= 1
+    return text[:end]
 
 
 def _closes(mark: re.Match[str]) -> bool:

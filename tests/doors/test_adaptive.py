@@ -7,6 +7,7 @@ import pytest
 
 from consortium_mcp.engine.adaptive import agreed_confidence, cheapest_first, first_count
 from consortium_mcp.records import Run
+from consortium_mcp.reports.markdown import about_answer
 from consortium_mcp.service import service as services
 from consortium_mcp.service.service import ConsortiumService
 from tests.consulted import consulted, interrupt, performed
@@ -45,6 +46,8 @@ async def test_where_the_cheapest_agree_no_other_one_and_no_arbiter_is_asked(
     assert run.confidence == pytest.approx(2.5 / 3)
     judged = run.iterations[0].verdict
     assert judged is not None
+    assert "Confidence: 0.83, by agreement in iteration 1 of 1" in about_answer(run)
+    assert f"Asked: {judged.analysis}" in about_answer(run)
     assert judged.analysis == "All 2 responses agree, so the arbiter and 1 more were not asked."
 
 

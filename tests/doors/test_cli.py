@@ -78,6 +78,20 @@ def test_B38_llm_consortium_without_a_prompt_asks_for_one(words: list[str]) -> N
     assert done.returncode == 2 and done.stderr.endswith("Error: No prompt: stdin is empty.\n")
 
 
+@pytest.mark.parametrize("prompt", ["", "   ", "\n"], ids=repr)
+def test_a_prompt_of_nothing_is_wrong_usage_with_one_sentence(prompt: str) -> None:
+    done = run_command("consult", "--no-stdin", prompt)
+
+    assert done.returncode == 2 and done.stderr.endswith("Error: No prompt: give it as an argument or on stdin.\n")
+
+
+@pytest.mark.parametrize("words", [["-h"], ["consult", "-h"], ["runs", "show", "-h"]], ids=" ".join)
+def test_h_shows_the_help(words: list[str]) -> None:
+    done = run_command(*words)
+
+    assert done.returncode == 0 and done.stdout.startswith("Usage: ") and done.stderr == ""
+
+
 def test_a_saved_consortium_is_an_llm_model(provider: Provider) -> None:
     provider.on("arbiter", verdict("Paris"))
     run_command("save", "panel", "-m", "a:2", "--arbiter", "arbiter")

@@ -253,6 +253,16 @@ def test_what_a_plugin_raises_is_said_without_the_words_of_python(error: Excepti
     assert (failure.kind, failure.message) == ("invalid_reply", message)
 
 
+def test_an_address_that_redirects_in_a_loop_is_named() -> None:
+    class TooManyRedirects(Exception):
+        """As httpx and requests call it."""
+
+    failure = classify(caused(ConnectionError("Connection error."), TooManyRedirects("Exceeded")))
+
+    assert failure.kind == "invalid_request"
+    assert failure.message == "The model's address redirects in a loop. Check its api_base."
+
+
 def test_a_fault_in_our_own_code_is_internal_and_only_that() -> None:
     with pytest.raises(TypeError) as caught:
         find_model_of_nothing()

@@ -1,9 +1,11 @@
 """Replies as providers, gateways and small models send them: each comes out right, or as one true sentence."""
 
+import asyncio
 import json
 import re
 from collections.abc import Iterator
-from typing import get_args
+from pathlib import Path
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given
@@ -16,7 +18,7 @@ from consortium_mcp.reports.markdown import transcript
 from consortium_mcp.service.service import ConsortiumService
 from tests.consulted import consulted, member
 from tests.provider import Fault, Provider, Reply, verdict
-from tests.replies import AT_ONCE, WAYS, Made, cases, made_of
+from tests.replies import AT_ONCE, GOOD, WAYS, Made, RawEndpoint, cases, made_of, write_config
 
 BATTERY = {case.name: case for case in cases()}
 
@@ -182,3 +184,47 @@ async def test_a_question_that_stays_too_long_is_asked_of_a_member_instead(
     run = await consulted(service, "a")
 
     assert (run.answer, provider.count("arbiter")) == ("judged by a member", 2)
+
+
+@pytest.mark.parametrize(
+    "delta",
+    [
+        {"reasoning_content": verdict("It is 42.")},
+        {"tool_calls": [{"index": 0, "function": {"name": "answer", "arguments": verdict("It is 42.")}}]},
+        {"content": f"<think>{verdict('It is 42.')}"},
+    ],
+    ids=["thinking beside the content", "a tool's arguments", "thinking that is never closed"],
+)
+async def test_a_verdict_that_is_no_content_is_read(
+    provider: Provider, service: ConsortiumService, delta: dict[str, Any]
+) -> None:
+    piece = {"choices": [{"index": 0, "delta": delta, "finish_reason": "stop"}]}
+    stream = f"data: {json.dumps(piece)}\n\ndata: [DONE]\n\n".encode()
+    provider.on("arbiter", Fault("verdict elsewhere", body=stream, content_type="text/event-stream"))
+
+    run = await consulted(service, "a")
+
+    assert (run.answer, run.degraded, provider.count("arbiter")) == ("It is 42.", (), 1)
+
+
+RESPONSES_EVENTS: list[dict[str, Any]] = [
+    {"type": "response.created", "response": {"id": "r", "output": []}},
+    {"type": "response.output_text.delta", "delta": "The answer is for", "item_id": "i", "output_index": 0},
+]
+
+
+async def test_a_reply_of_the_responses_api_that_never_completes_is_broken_off(
+    service: ConsortiumService, llm_home: Path
+) -> None:
+    service.timing = AT_ONCE
+    events = "".join(f"event: {one['type']}\ndata: {json.dumps(one)}\n\n" for one in RESPONSES_EVENTS)
+    head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n"
+    endpoint = RawEndpoint({"r": f"{head}{events}".encode()} | GOOD)
+    server = await asyncio.start_server(endpoint.serve, "127.0.0.1", 0)
+    write_config(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1", [*GOOD], responses=["r"])
+
+    run = await consulted(service, "r", "whole", max_iterations=1)
+    server.close()
+
+    response = run.iterations[0].responses[0]
+    assert (response.text, response.error_kind, endpoint.requests["r"]) == ("The answer is for", "broken_off", 3)

@@ -36,7 +36,7 @@ GIVEN: dict[str, Any] = {
     "max_iterations": 2,
     "min_iterations": 2,
     "strategy": "debate",
-    "judging_method": "vote",
+    "judging_method": "choose",
     "stop_on": "both",
     "check_order": False,
     "quorum": 2,
@@ -44,6 +44,7 @@ GIVEN: dict[str, Any] = {
     "min_responses": 1,
     "on_partial": "fail",
     "ask": "adaptive",
+    "choices": ["Paris", "Rome"],
     "llm_options": {"stop": "END"},
 }
 """A value of each rule that is not its default; an embedding model has to be installed to be of use."""
@@ -87,7 +88,7 @@ DEFINING: dict[str, tuple[Callable[[], set[str]], set[str]]] = {
         lambda: {*inspect.signature(create_consortium).parameters, *inspect.get_annotations(FurtherRules)},
         {"count"},
     ),
-    "a saved definition": (lambda: set(Consortium.model_fields), {"models", "count"}),
+    "a saved definition": (lambda: set(Consortium.model_fields), {"models", "count", "preset"}),
 }
 """The same of a definition; a saved one holds its models as members."""
 
@@ -115,6 +116,9 @@ def options(fields: dict[str, Any]) -> list[str]:
     """Fields as a person types them."""
     typed: list[str] = []
     for name, value in fields.items():
+        if isinstance(value, list):
+            typed += [word for one in value for word in (f"--{name.replace('_', '-')}", one)]
+            continue
         if isinstance(value, dict):
             typed += [word for option, given in value.items() for word in ("-o", option, str(given))]
             continue
@@ -137,8 +141,10 @@ async def by_command(service: ConsortiumService, fields: dict[str, Any]) -> None
 
 
 async def by_llm(service: ConsortiumService, fields: dict[str, Any]) -> None:
-    said = {name: json.dumps(value) if isinstance(value, dict) else str(value) for name, value in fields.items()}
-    words = [word for name, value in said.items() for word in ("-o", name, value)]
+    def word(value: Any) -> str:
+        return json.dumps(value) if isinstance(value, dict | list) else str(value)
+
+    words = [one for name, value in fields.items() for one in ("-o", name, word(value))]
     done = await anyio.to_thread.run_sync(lambda: run_llm("-m", "panel", "Capital?", *words))
     assert done.returncode == 0, done.stderr
 

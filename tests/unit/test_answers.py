@@ -38,7 +38,24 @@ PIECES = st.sampled_from(
         "^",
     ]
     + ["1e9", "km", "%", "(a) ", "(", ")", "[", "]", "yes", "not ", "July 4, 1776", "B) ", "Paris", "=", "x", "sqrt("]
-    + ["½", "⁹", "四十二", "४२", "\ud800", "\x00", "<answer>", "</answer>", "<think>", "- ", "1. ", '"', "'", "\\", "½"]
+    + [
+        "½",
+        "⁹",
+        "四十二",
+        "४२",
+        "\ud800",
+        "\x00",
+        "<answer>",
+        "</answer>",
+        "<think>",
+        "➆",
+        "- ",
+        "1. ",
+        '"',
+        "'",
+        "\\",
+        "½",
+    ]
 )
 
 
@@ -49,7 +66,7 @@ def test_a_judged_pair_is_compared_as_a_person_does(pair: dict[str, Any]) -> Non
     assert (compare(pair["one"], pair["other"]), compare(pair["other"], pair["one"])) == (expected, expected)
 
 
-@pytest.mark.parametrize(("pairs", "count", "most"), [(JUDGED, 114, 0.0), (MORE, 572, 0.05)], ids=["judged", "more"])
+@pytest.mark.parametrize(("pairs", "count", "most"), [(JUDGED, 114, 0.0), (MORE, 731, 0.05)], ids=["judged", "more"])
 def test_few_errors_are_made_on_judged_pairs_and_no_same_is_false(
     pairs: list[dict[str, Any]], count: int, most: float
 ) -> None:
@@ -96,6 +113,8 @@ def test_prose_without_a_mark_is_the_same_where_its_words_are_equal_and_never_di
     [
         ("I add them up.\nAnswer: 42", "number", True),
         ("I add them up.\n\n42", "number", True),
+        ("Answer: 42\n\nThis shows that the answer is correct.", "number", True),
+        ("Answer: 41\nNo, wait: the answer is yes.", "yes or no", True),
         ("42", "number", False),
         ("The sum is 42.", "number", False),
         ("**Final answer:**\n\n(B) Paris", "option", True),

@@ -59,6 +59,13 @@ async def test_every_template_of_a_question_is_filled_by_the_code(monkeypatch: p
         run = new_run(consortium=panel(system_prompt=None, max_iterations=2, **rules), **models)
         for reads_schema in (True, False):
             await last_state(run, ScriptedCalls(arbiter=verdict_text(confidence=0.1)), reads_schema)
+    further: list[dict[str, Any]] = [
+        {"judging_method": "review"},
+        {"judging_method": "choose", "choices": ["Paris", "Rome"]},
+    ]
+    for fields in further:
+        for reads_schema in (True, False):
+            await last_state(new_run(consortium=panel(**fields), **models), ScriptedCalls(), reads_schema)
     await last_state(run, ScriptedCalls(arbiter="no verdict"))
     await last_state(new_run(consortium=panel(system_prompt="Be brief."), **models), ScriptedCalls())
     if not short:

@@ -15,6 +15,12 @@ PIECES = st.sampled_from(
         "<reasoning x='1'>",
         "</reasoning>",
         "<think/>",
+        "[THINK]",
+        "<|channel|>analysis<|message|>",
+        "<|channel|>final<|message|>",
+        "<|end|>",
+        "</s>",
+        "`",
         "<",
         ">",
         "word ",
@@ -67,7 +73,19 @@ def test_a_reply_that_is_only_thinking_leaves_nothing() -> None:
     assert strip_thinking("<think>all of it</think>\n") == ""
 
 
-@pytest.mark.parametrize("tag", ["<think>", "</think>", "<think ", "<think></think>", "<"])
+@pytest.mark.parametrize(
+    "tag",
+    [
+        *("<think>", "</think>", "<think ", "<think></think>", "<", "[THINK]", "</s>", "</s> ", " ", "<|im_end|>"),
+        *(
+            "<|channel|>analysis<|message|>",
+            "<|channel|>analysis",
+            "<|end|><|start|>assistant",
+            "analysis",
+            "<|end|>  ",
+        ),
+    ],
+)
 def test_a_hundred_thousand_tags_are_read_in_one_go(tag: str) -> None:
     assert len(strip_thinking(tag * 100_000)) <= len(tag) * 100_000
 

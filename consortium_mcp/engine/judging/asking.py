@@ -1,4 +1,4 @@
-"""Asks the arbiter for a verdict in some form: once more when it is unreadable, and a member where it fails."""
+"""Asks the arbiter for a verdict. An unreadable one is asked for once more; if the arbiter fails, a member judges."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

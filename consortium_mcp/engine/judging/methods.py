@@ -1,24 +1,31 @@
 """The judging methods by name: how responses become a verdict; other packages add theirs by entry point."""
 
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import cache
 
 from consortium_mcp.engine.judging.asking import Form, ReadsSchema, ask_arbiter
+from consortium_mcp.engine.judging.choose import judge_by_ballots, with_ballots
 from consortium_mcp.engine.judging.peer_rank import judge_by_peers
 from consortium_mcp.engine.judging.pick_and_rank import PICK, RANK
+from consortium_mcp.engine.judging.review import FORM as REVIEW
+from consortium_mcp.engine.judging.review import with_review
 from consortium_mcp.engine.judging.synthesize import FORM as SYNTHESIZE
 from consortium_mcp.engine.judging.synthesize import following
 from consortium_mcp.engine.judging.vote import is_decided, judge_by_vote
 from consortium_mcp.engine.members import CallModel
 from consortium_mcp.engine.registry import Registry, load_registry
-from consortium_mcp.records import CallResult, Iteration, Run
+from consortium_mcp.records import CallResult, CallSpec, Iteration, Run
 
 ENTRY_POINTS = "consortium_mcp.judging_methods"
 """The group in which another package names its JudgingMethod objects."""
 
 Judge = Callable[[Run, Iteration, CallModel, ReadsSchema], Awaitable[Iteration]]
 """Returns the iteration with its verdict."""
+
+
+Prepare = Callable[[Run, Sequence[CallSpec], ReadsSchema], list[CallSpec]]
+"""The calls to members with what the method tells them."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +54,12 @@ class JudgingMethod:
 
     decided: Callable[[Run, Collection[CallResult], int], bool] | None = None
     """Tells from the results so far, and how many were asked, that the rest cannot change the outcome; None never."""
+
+    needs_choices: bool = False
+    """Whether it needs the options in `choices`."""
+
+    prepare: Prepare | None = None
+    """Tells the members in which form they reply; None leaves that to them."""
 
     follows_schema: bool = False
     """Whether its answer can follow a JSON schema of the caller's."""
@@ -95,6 +108,21 @@ _OWN = (
         needs_arbiter=False,
         calls=lambda instances: 0,
         decided=is_decided,
+    ),
+    JudgingMethod(
+        "choose",
+        "Each member casts a ballot for one of the options in choices; the one with the most ballots wins.",
+        judge_by_ballots,
+        needs_arbiter=False,
+        calls=lambda instances: 0,
+        needs_choices=True,
+        prepare=with_ballots,
+    ),
+    JudgingMethod(
+        "review",
+        "The members report findings with place and severity; the arbiter merges them, each with who raised it.",
+        _by_arbiter(REVIEW),
+        prepare=with_review,
     ),
 )
 

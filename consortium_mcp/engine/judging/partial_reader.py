@@ -8,7 +8,7 @@ from consortium_mcp.engine.judging.reader import text_of
 from consortium_mcp.text.thinking import strip_thinking
 
 _OPENING = re.compile(r"\s*<(?:verdict|synthesis_output)\b[^<>]*>\s*<synthesis>", re.IGNORECASE)
-_TAG = re.compile(r"<(?:/?[a-z_]|/?$)", re.IGNORECASE)
+_TAG = re.compile(r"<(?:/?[a-z_|\uff5c]|/?$)", re.IGNORECASE)
 
 
 def beginning_of_synthesis(reply: str) -> str:

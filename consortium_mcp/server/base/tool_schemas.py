@@ -1,11 +1,11 @@
-"""The schemas of tools/list, as short as they can be: whoever connects pays for every word of them."""
+"""The schemas of tools/list, as short as they can be: each client pays for every word."""
 
 from collections.abc import Mapping
 from typing import Any
 
 Schema = dict[str, Any]
 
-_INPUT_KEYS = ("type", "enum", "items", "description", "default", "anyOf", "additionalProperties")
+_INPUT_KEYS = ("type", "enum", "items", "description", "default", "anyOf")
 """What is said of an argument: a limit costs tokens in every session, and a value beyond it is refused in words."""
 
 _OUTPUT_KEYS = ("type", "enum", "items", "prefixItems", "properties")

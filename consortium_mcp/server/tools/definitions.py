@@ -12,6 +12,7 @@ from consortium_mcp.engine.strategies import strategies
 from consortium_mcp.engine.trust import why_unreachable
 from consortium_mcp.models.catalogue import load_catalogue
 from consortium_mcp.records.consortium import Consortium
+from consortium_mcp.records.presets import PRESETS
 from consortium_mcp.records.request import DefinitionRequest
 from consortium_mcp.records.roles import ROLES
 from consortium_mcp.records.uris import CONSORTIUMS, MODELS, consortium_uri
@@ -79,7 +80,7 @@ def _add_save(server: StrictServer, runner: Runner) -> None:
 def _add_list(server: StrictServer, runner: Runner) -> None:
     @server.tool(title="List consortiums", annotations=hints("List consortiums", reads=True, again=True))
     async def list_consortiums() -> Annotated[CallToolResult, ConsortiumList]:
-        """List every saved consortium, which of them cannot run now and why, and what a new one can be made of."""
+        """List every saved consortium, with the reason if it cannot run now, and the parts for a new one."""
         listed = await anyio.to_thread.run_sync(list_saved, runner)
         return result(_list_text(listed), listed, f"all of them are in {CONSORTIUMS}")
 
@@ -94,6 +95,7 @@ def _list_text(listed: ConsortiumList) -> str:
     for what, choices in (
         ("Strategies", listed.strategies),
         ("Judging methods", listed.judging_methods),
+        ("Presets", listed.presets),
         ("Roles", listed.roles),
     ):
         lines += ["", f"{what}:", *(f"{one.name}: {one.description}" for one in choices)]
@@ -125,7 +127,7 @@ def _add_list_models(server: StrictServer, runner: Runner) -> None:
 
 
 def list_saved(runner: Runner) -> ConsortiumList:
-    """Every saved consortium with its problem, damaged rows included, and what a new one can be made of."""
+    """Every saved consortium with its problem, damaged rows included, and the parts for a new one."""
     service = runner.service
     catalogue = load_catalogue(service.settings)
     loaded, _ = service.store.consortiums.list_all.sync()
@@ -137,6 +139,7 @@ def list_saved(runner: Runner) -> ConsortiumList:
         consortiums=tuple(sorted(summaries, key=lambda one: one.name)),
         strategies=tuple(Choice(name=one.name, description=one.description) for one in strategies().values()),
         judging_methods=tuple(Choice(name=one.name, description=one.description) for one in judging_methods().values()),
+        presets=tuple(Choice(name=name, description=one.description) for name, one in PRESETS.items()),
         roles=tuple(Choice(name=name, description=text) for name, text in ROLES.items()),
     )
 

@@ -126,11 +126,12 @@ class Choice(FrozenModel):
 
 
 class ConsortiumList(FrozenModel):
-    """Every saved consortium, and what a new one can be made of."""
+    """Every saved consortium, and the parts for a new one."""
 
     consortiums: tuple[ConsortiumSummary, ...]
     strategies: tuple[Choice, ...]
     judging_methods: tuple[Choice, ...]
+    presets: tuple[Choice, ...]
     roles: tuple[Choice, ...]
 
 

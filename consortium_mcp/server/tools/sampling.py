@@ -30,6 +30,7 @@ from consortium_mcp.server.base.mcp_server import InputNeeded
 from consortium_mcp.service.spending import ASSUMED_OUTPUT_TOKENS
 from consortium_mcp.text.masking import masked
 from consortium_mcp.text.templates import storable
+from consortium_mcp.text.thinking import told_apart
 
 SETTLE_SECONDS = 0.05
 """How long we wait for further calls of the same iteration, so that the client is asked all of them at once."""
@@ -150,10 +151,12 @@ def _result(reply: InputResponse) -> CallResult:
     if not isinstance(reply, CreateMessageResult | CreateMessageResultWithTools):
         return CallResult(error_kind="invalid_reply", error="The client answered with something else than a message.")
     blocks = reply.content if isinstance(reply.content, list) else [reply.content]
-    text = storable("".join(block.text for block in blocks if isinstance(block, TextContent)))
-    failure = reply_failure(None, reply.stop_reason, text)
+    said = storable("".join(block.text for block in blocks if isinstance(block, TextContent)))
+    thinking, text = told_apart(said)
+    failure = reply_failure(None, reply.stop_reason, text, thinking=thinking)
     return CallResult(
         text=text or None,
+        thinking=thinking or None,
         error_kind=failure.kind if failure else None,
         error=failure.message if failure else None,
         finish_reason=reply.stop_reason,

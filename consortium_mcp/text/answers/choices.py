@@ -12,7 +12,7 @@ _SENTENCE = re.compile(
     r"(?:so |thus |therefore |hence )?,?\s?(?:(?:i |we |you should )?(?:would )?"
     r"(?:choose|pick|select|chose|go with|opt for) |"
     r"(?:it is|it's) )?"
-    r"(?:the )?(?:correct )?(?:option |choice |answer )?[(\[]?([A-J])[)\]]?"
+    r"(?:the |la |die |l')?(?:correct )?(?:option |choice |answer )?[(\[]?([A-J])[)\]]?"
     r"(?: is (?:the )?(?:correct|right|best|answer|true).{0,40})?",
     re.IGNORECASE,
 )
@@ -37,6 +37,7 @@ _PHRASES = {
 }
 _FIRST = re.compile(r"([^\W\d_]+)(.?)")
 _STARTS_ANSWER = frozenset(", . ; : ! - — – ( 。 ， 、".split()) | {"", "\n"}
+_NUMBERED = re.compile(r"no\. ?\d", re.IGNORECASE)
 _UNDECIDED = re.compile(r"(?:yes|no) (?:and|or) (?:yes|no)\b|yes,? but (?:also )?no\b", re.IGNORECASE)
 _AFTER = re.compile(r"\s*(?:it|this|that|there|they|the|he|she|we|you|because|since|as|not)\b", re.IGNORECASE)
 _CLAIM = re.compile(
@@ -84,7 +85,7 @@ def _without_reason(text: str) -> str:
 def yes_or_no(text: str) -> bool | None:
     """Whether a text says yes; None where it says neither, or both."""
     text = text.strip().strip("\"'")
-    if not text or _UNDECIDED.match(text):
+    if not text or _UNDECIDED.match(text) or _NUMBERED.match(text):
         return None
     bare = " ".join(text.casefold().rstrip(".!。").replace("’", "'").split())
     if bare in _PHRASES:

@@ -91,10 +91,21 @@ def compare_code(one: Code, other: Code) -> Comparison:
         return SAME
     if one.output is not None and other.output is not None and (one.is_constant or other.is_constant):
         return SAME if one.output == other.output else DIFFERENT
+    start = _shared(one.tokens, other.tokens)
+    end = _shared(one.tokens[start:][::-1], other.tokens[start:][::-1])
+    changed = max(len(one.tokens), len(other.tokens)) - start - end
+    if changed <= _MOST_DIFFERENCES and start + end > 0:
+        return DIFFERENT
     if len(one.tokens) != len(other.tokens):
         return NOT_COMPARABLE
     differences = sum(first != second for first, second in zip(one.tokens, other.tokens, strict=True))
     return DIFFERENT if differences <= _MOST_DIFFERENCES else NOT_COMPARABLE
+
+
+def _shared(tokens: Sequence[str], others: Sequence[str]) -> int:
+    """With how many equal tokens two programs begin."""
+    unequal = (at for at, (one, other) in enumerate(zip(tokens, others, strict=False)) if one != other)
+    return next(unequal, min(len(tokens), len(others)))
 
 
 def data_in(text: str) -> str | None:

@@ -3,8 +3,9 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import dropwhile
 
-from consortium_mcp.text.answers.labels import is_pleasantry, labelled, weakly_labelled
+from consortium_mcp.text.answers.labels import gives_answer, is_pleasantry, labelled, weakly_labelled
 from consortium_mcp.text.answers.plain import plain
 from consortium_mcp.text.confidence_line import without_confidence
 from consortium_mcp.text.thinking import strip_thinking
@@ -106,24 +107,31 @@ def sentences_of(text: str) -> list[str]:
 
 
 def _marked(lines: Sequence[Line], beside: str) -> Found | None:
-    """The last answer that is marked by a tag, a box or a label."""
+    """The last answer that is marked by a tag, a box or a label.
+
+    A sentence as `the answer is clear` marks one only at the end, where nothing else does.
+    """
     tagged = _tagged(beside)
     if tagged is not None:
         return Found(tagged, True, (), beside)
     end = max((at for at, line in enumerate(lines) if line.text), default=-1)
-    for at in range(len(lines) - 1, -1, -1):
+    mentioned: Found | None = None
+    for at in range(end, -1, -1):
         line = lines[at]
         if line.language is not None:
             continue
         if _BOXED in line.text:
             return Found(_boxed(line.text), True, (), beside)
         bare = line.text.replace("**", "").replace("__", "").lstrip("#>-*•_ ").rstrip("*_ ")
-        content = labelled(bare)
-        if content is None and at >= end - 2:
-            content = weakly_labelled(bare)
-        if content is not None and (found := _after_label(content, lines[at + 1 :], beside)) is not None:
+        label = labelled(bare)
+        content = label.text if label else (weakly_labelled(bare) if at >= end - 2 else None)
+        found = None if content is None else _after_label(content, lines[at + 1 :], beside)
+        if found is None:
+            continue
+        if label is None or not label.is_sentence or gives_answer(label.text):
             return found
-    return None
+        mentioned = found if at == end else mentioned
+    return mentioned
 
 
 def _tagged(text: str) -> str | None:
@@ -161,9 +169,7 @@ def _after_label(content: str, following: Sequence[Line], beside: str) -> Found 
         if _ITEM.match(content):
             content = "\n".join([content, *_items(following)])
         return Found(content, True, (), beside)
-    rest = list(following)
-    while rest and not rest[0].text:
-        rest.pop(0)
+    rest = list(dropwhile(lambda line: not line.text, following))
     if not rest:
         return None
     if rest[0].language is not None:
@@ -193,7 +199,9 @@ def _last_alone(text: str) -> str | None:
     last = lines[-1]
     bare = last.strip("*_` .")
     is_emphasised = last[:2] in ("**", "__") and last.rstrip(".")[-2:] in ("**", "__") and "**" not in bare
-    is_bare = len(lines) > 1 and len(plain(last[:80])) <= 12 and (any(one.isdigit() for one in bare) or len(bare) == 1)
+    is_bare = (
+        len(lines) > 1 and len(plain(last[:80])) <= 12 and (any(one.isdecimal() for one in bare) or len(bare) == 1)
+    )
     if not (is_emphasised or is_bare) or _ITEM.match(last) or not bare:
         return None
     return last

@@ -1,12 +1,13 @@
 """The labels by which responses mark their final answer, in the main languages, and what stands after the answer."""
 
 import re
+from typing import NamedTuple
 
 _KINDS = r"(?:final |correct |right |short |best |overall |ultimate )?"
 _ENGLISH = re.compile(
     rf"(?:^|(?<=[.!?,;:(] ))(?:(?:so|thus|therefore|hence|then|and|in conclusion),? )?(?:the |my |our )?{_KINDS}answer"
     r"(?: to (?:the|this|your) (?:question|problem|puzzle|riddle))?(?: here)?"
-    r"(?: ?[:=] ?| is(?![\w']):? ?| would be:? ?| should be:? ?| was:? ?| must be:? ?| comes to ?|$)",
+    r"(?: ?[:=] ?| is(?![\w']):? ?| would be:? ?| should be:? ?| was:? ?| must be:? ?| comes to ?| - |$)",
     re.IGNORECASE,
 )
 _LEADING = re.compile(
@@ -21,7 +22,7 @@ _WORDS = (
     "الجواب|الإجابة|תשובה|उत्तर|đáp án|trả lời|câu trả lời"
 )
 _FOREIGN = re.compile(
-    rf"(?:{_WORDS})(?: ?[:：=] ?|"
+    rf"(?:{_WORDS})(?: correcta| correcte| corretta| correta| esatta)?(?: ?[:：=] ?|"
     r" (?:ist|lautet|est|es|è|é|is|jest|je|to|är|er|on|adalah|là|это|равен|है)(?: ?: ?| )|$)(.*)",
     re.IGNORECASE,
 )
@@ -30,6 +31,8 @@ _EAST_ASIAN = re.compile(
     r"(?: ?[:：] ?|应该是|是|为|為|は|은|는) ?(.*)"
 )
 _EAST_ASIAN_END = re.compile(r"(?:です|でした|だ|입니다|이다|是也)?[。.]*$")
+
+_GIVES = re.compile(r"[*_\"'“(\[$\\]*(?:[-+−~≈€£]?\d|[^\W\d_a-zß-ÿ]|[-−+√π]|(?:yes|no|true|false)\b)|[(\[$\\]")
 
 _PLEASANTRY = re.compile(
     r"(?:i )?hope (?:this|that|it|you)\b|let me know\b|please let me know|(?:please )?feel free\b|"
@@ -47,20 +50,36 @@ _PLEASANTRY = re.compile(
 _LONGEST_PLEASANTRY = 240
 
 
-def labelled(line: str) -> str | None:
-    """What follows the last label of an answer in a line; None without a label, empty where the next line has it.
+class Labelled(NamedTuple):
+    """What stands behind a label."""
+
+    text: str
+    """The rest of the line; empty where the answer is on the next one."""
+
+    is_sentence: bool
+    """Whether the label is part of a sentence, as in `the answer is …`, which can also speak of the answer."""
+
+
+def labelled(line: str) -> Labelled | None:
+    """What follows the last label of an answer in a line; None without a label.
 
     Args:
         line: without emphasis, its blanks single.
     """
     english = list(_ENGLISH.finditer(line))
     if english:
-        return line[english[-1].end() :].strip()
+        behind = line[english[-1].end() :].strip()
+        return Labelled(behind, bool(behind) and not english[-1][0].rstrip().endswith((":", "=")))
     if found := _FOREIGN.match(line):
-        return found[1].strip()
+        return Labelled(found[1].strip(), False)
     if found := _EAST_ASIAN.match(line) or _EAST_ASIAN.search(line[-400:]):
-        return _EAST_ASIAN_END.sub("", found[1], count=1).strip()
+        return Labelled(_EAST_ASIAN_END.sub("", found[1], count=1).strip(), False)
     return None
+
+
+def gives_answer(text: str) -> bool:
+    """Whether what follows `the answer is` begins as an answer: with a digit, a sign, a capital letter, yes or no."""
+    return _GIVES.match(text) is not None
 
 
 def weakly_labelled(line: str) -> str | None:

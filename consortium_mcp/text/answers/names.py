@@ -19,6 +19,7 @@ _SHORT = {
     **dict.fromkeys(("uae", "emirates"), "territory AE"),
     **dict.fromkeys(("holland",), "territory NL"),
     **dict.fromkeys(("czech republic",), "territory CZ"),
+    **dict.fromkeys(("ivory coast",), "territory CI"),
     **dict.fromkeys(("burma",), "territory MM"),
     **dict.fromkeys(("prc", "people's republic of china"), "territory CN"),
     **dict.fromkeys(("russian federation",), "territory RU"),
@@ -47,7 +48,7 @@ def _known() -> dict[str, str]:
     found: dict[str, str] = {}
     for code in LOCALES:
         for name, meaning in _named_in(babel.Locale(code)):
-            found.setdefault(name.casefold(), meaning)
+            found.setdefault(name.casefold().replace("’", "'"), meaning)
     return found | _SHORT
 
 
@@ -104,7 +105,7 @@ def meaning_of(name: str) -> str | None:
     symbols = _element_symbols()
     if name in symbols or name.casefold() in symbols.values():
         return f"element {symbols.get(name, name.casefold())}"
-    name = name.casefold().strip(" .")
+    name = name.casefold().replace("’", "'").strip(" .")
     if name in months():
         return f"month {months()[name]}"
     known = _known()

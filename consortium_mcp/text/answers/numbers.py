@@ -49,8 +49,16 @@ _FOREIGN = (
     "zero um dois três quatro cinco seis sete oito nove dez onze doze treze quatorze quinze dezesseis",
     "ноль один два три четыре пять шесть семь восемь девять десять",
 )
+_FOREIGN_TENS = (
+    "zwanzig dreißig vierzig fünfzig sechzig siebzig achtzig neunzig",
+    "vingt trente quarante cinquante soixante",
+    "veinte treinta cuarenta cincuenta sesenta setenta ochenta noventa",
+    "venti trenta quaranta cinquanta sessanta settanta ottanta novanta",
+    "vinte trinta quarenta cinquenta sessenta setenta oitenta noventa",
+)
 _SMALL = (
     {word: value for row in _FOREIGN for value, word in enumerate(row.split())}
+    | {word: 10 * value for row in _FOREIGN_TENS for value, word in enumerate(row.split(), start=2)}
     | {word: value for value, word in enumerate(_UNITS)}
     | {word: 10 * value for value, word in enumerate(_TENS, start=2)}
 )
@@ -58,7 +66,8 @@ _PARTS = {"half": 2, "halves": 2, "third": 3, "quarter": 4, "fourth": 4, "fifth"
     **{"eighth": 8, "ninth": 9, "tenth": 10, "hundredth": 100, "thousandth": 1000}
 }
 _ORDINALS = {"first": 1, "second": 2, "third": 3, "fifth": 5, "eighth": 8, "ninth": 9, "twelfth": 12}
-_ONE_PART = re.compile(r"(?:an? )?(half|quarter)\b|an? (third|fifth|sixth|eighth|tenth)\b", re.IGNORECASE)
+_COUNTABLE = ("hundred", "thousand", "million", "dozen", "tausend", "mille")
+_ONE_PART = re.compile(r"(?:an? )?(half(?: an?\b)?|quarter)\b|an? (third|fifth|sixth|eighth|tenth)\b", re.IGNORECASE)
 _WORD = re.compile(r"[^\W\d_]+")
 _CHINESE = {one: value for value, one in enumerate("零一二三四五六七八九")} | {"〇": 0, "两": 2, "兩": 2}
 _CHINESE_TENS = {"十": 10, "百": 100, "千": 1000}
@@ -141,7 +150,7 @@ def _with_scale(number: Number, rest: str) -> tuple[Number, str]:
 def _in_words(text: str) -> tuple[Number, str] | None:
     """A number in words, as `one hundred and five`, `two thirds`, `half`; None where none begins."""
     if found := _ONE_PART.match(text):
-        return Number(Fraction(1, _PARTS[(found[1] or found[2]).lower()]), None, 0), text[found.end() :]
+        return Number(Fraction(1, _PARTS[(found[1] or found[2]).lower().split()[0]]), None, 0), text[found.end() :]
     words: list[tuple[str, int]] = [(found[0].casefold(), found.end()) for found in _WORD.finditer(text[:200])]
     if not words or text[:1].isspace() or not _begins(words, text):
         return None
@@ -150,6 +159,10 @@ def _in_words(text: str) -> tuple[Number, str] | None:
         return None
     fraction, more = _part([word for word, _ in words], taken, value)
     rest = text[words[more - 1][1] :]
+    if fraction is None and 10 < value <= 20:  # a year, as `nineteen eighty-four`
+        following, behind = _cardinal([word for word, _ in words[taken:]])
+        if following and 9 < behind < 100:
+            return Number(Fraction(100 * value + behind), None, 0), text[words[taken + following - 1][1] :]
     if fraction is not None:
         return Number(fraction, None, 0), rest
     return Number(Fraction(value), None, 0), rest
@@ -167,7 +180,7 @@ def _cardinal(words: Sequence[str]) -> tuple[int, int]:
             if taken and 0 < current % 100 and not (current % 100 >= 20 and current % 10 == 0 and _SMALL[word] < 10):
                 break
             current += _SMALL[word]
-        elif word in _SCALES and len(word) > 2 and (taken or word in ("hundred", "thousand", "million", "dozen")):
+        elif word in _SCALES and len(word) > 2 and (taken or word in _COUNTABLE):
             scale = _SCALES[word]
             if scale <= 100:
                 current = max(current, 1) * scale

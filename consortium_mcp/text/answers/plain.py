@@ -7,7 +7,7 @@ _SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻", "0123456789+-
 _SUPERSCRIPT = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻]+")
 _VULGAR = re.compile("([¼½¾⅐-⅞])")
 _DASHES = re.compile("[‐‑‒–−﹣－⁻]")
-_QUOTES = str.maketrans("‘’‚‛“”„‟«»`", '\'\'\'\'""""""\'')
+_QUOTES = str.maketrans("‘’‚‛`", "'''''") | str.maketrans(dict.fromkeys("“”„‟«»「」『』", '"'))
 
 _MATH = re.compile(r"\\[()\[\]]|\$\$")
 _INLINE_MATH = re.compile(r"(?<![\\$\w])\$(?![\s$])([^$\n]{1,200}?)(?<!\s)\$(?!\d)")
@@ -100,7 +100,7 @@ def _root(found: re.Match[str]) -> str:
 
 def _atom(text: str) -> str:
     text = text.strip()
-    return text if text.isalnum() or text == "\\circ" else f"({text})"
+    return text if text.isdecimal() or len(text) == 1 or text == "\\circ" else f"({text})"
 
 
 def _unmarked(text: str) -> str:

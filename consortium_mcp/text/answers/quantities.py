@@ -25,7 +25,7 @@ _BEHIND = {"or more": "≥", "or over": "≥", "+": "≥", "and above": "≥", "
 _EQUALS = re.compile(r"(?:[^\W\d]{1,12}(?:\([a-z]\))? ?(?==|≈|≤|≥|<|>)|= ?)")
 _FILLING = frozenset(
     "a all also an and are be equal equals exactly has have in is it it's its just makes of only precisely result so "
-    "that the there therefore thus total value we you get hence was will altogether left remaining each total: sum "
+    "that the there therefore thus total value year number we you get hence was will altogether left remaining each "
     "long wide tall high old deep away ago later far heavy worth".split()
 )
 """Words beside a number that leave the answer what it is."""
@@ -38,6 +38,7 @@ _NOT_BEFORE_WORDS = frozenset("in a an as at so h d t s m g l mi st ore ora".spl
 _ROMAN = re.compile(r"(?=..)M{0,3}(?:CM|CD|D?C{0,3})(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,3})")
 _ROMAN_VALUES = {"I": 1, "V": 5, "X": 10, "L": 50, "C": 100, "D": 500, "M": 1000}
 _OUT_OF = re.compile(r"(\d{1,9}) (?:in|out of|of) (\d{1,9})")
+_NUMBERED = re.compile(r"(?:no\.|nr\.|#) ?(?=\d)", re.IGNORECASE)
 _VARIABLE = re.compile(r"([A-Za-z]) ?=")
 _DECADE = re.compile(r"1[0-9]{2}0s|20[0-9]0s")
 _BEGINS_FORMULA = re.compile(r" ?[*/^+(√]| ?-(?= ?[\d(])| ?(?:pi|sqrt|e)\b")
@@ -95,6 +96,7 @@ def quantities(text: str) -> tuple[Quantity, ...]:
         text = text.rstrip(".!?;: ")
     if not text or len(text) > 200:
         return ()
+    text = _NUMBERED.sub("", text, count=1)
     if found := _OUT_OF.fullmatch(text):
         text = f"{found[1]}/{found[2]}"
     named = _VARIABLE.match(text)
@@ -181,7 +183,7 @@ def _measured(number: Number, rest: str, bound: str, sign: int, currency: str) -
     if units and rest and (more := _second(rest, units[0])) is not None:
         return (_quantity(number, units[0], bound, sign, more=more),)
     words = [word for word in rest.replace(",", " ").split() if word.lower() not in _FILLING]
-    if len(words) > _MOST_WORDS or any(one.isdigit() for word in words for one in word):
+    if len(words) > _MOST_WORDS or any(one.isdecimal() for word in words for one in word):
         return ()
     if any(len(word) == 1 and word.isalpha() for word in words):  # `3x` is a formula
         return ()
@@ -196,7 +198,7 @@ def _unit(text: str, rest: str) -> tuple[tuple[Unit, ...], str]:
         named = units_named(" ".join(words[:count]).rstrip(","))
         follows = " ".join([*words[count:], *rest.split()])
         if named and not (
-            follows and count == 1 and words[0].lower() in _NOT_BEFORE_WORDS and not follows[0].isdigit()
+            follows and count == 1 and words[0].lower() in _NOT_BEFORE_WORDS and not follows[0].isdecimal()
         ):
             return named, follows
     return (), " ".join([text, rest]).strip()

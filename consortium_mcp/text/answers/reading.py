@@ -88,8 +88,9 @@ def readings_of(text: str, *, is_marked: bool, depth: int = 0) -> tuple[Reading,
     if found:  # an item's number is not the list's
         clauses = clauses[:1]
     several: list[Reading] = []
+    readers = () if "parts" in found else _READERS
     for clause, _ in clauses:
-        for kind, read in _READERS:
+        for kind, read in readers:
             if kind not in found:
                 values = read(clause)
                 several += [Reading(kind, value) for value in values[1:]]
@@ -135,7 +136,7 @@ def _year(sentence: str) -> str:
     """The year in which something happened, where a sentence has no other number."""
     found = re.findall(r"\d+", sentence[:_LONGEST_CLAUSE])
     behind = sentence.rstrip(".!").rpartition(" in ")[2]
-    return behind if len(found) == 1 and len(behind) == 4 and behind.isdigit() else ""
+    return behind if len(found) == 1 and len(behind) == 4 and behind.isdecimal() else ""
 
 
 def _sequences(text: str, depth: int) -> Iterator[Reading]:
@@ -218,4 +219,5 @@ def code_reading(blocks: Sequence[tuple[str, str]], beside: str) -> tuple[Readin
         if found and found[0].kind not in ("text", "code", "formula", "yes or no") and not blocks[0][0]:
             return found
     code: Code = code_of(blocks, beside)
-    return (Reading("code", code),)
+    is_line = len(blocks) == 1 and "\n" not in blocks[0][1].strip()
+    return (Reading("code", code), *([Reading("text", blocks[0][1].strip())] if is_line else []))

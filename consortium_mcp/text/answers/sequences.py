@@ -16,6 +16,7 @@ _BRACKETS = {"(": ")]", "[": "])", "{": "}", "<": ">"}
 _SEPARATOR = re.compile(r" ?[;,、，] ?(?:and |or |und |et |y |e )?|(?<=\S) (?:and|or|und|&) | ?(?:→|->|>) ?")
 _DECIMAL_COMMA = re.compile(r"-?\d+,\d+")
 _THOUSANDS = re.compile(r"[-$€£ ]{0,2}\d{1,3}(?:,\d{3})+(?:\.\d+)?(?: .{0,30})?")
+_NUMBER = re.compile(r"-?\d[\d.,]*")
 _ORDER = re.compile(r"→|->|>|\bfirst\b|\bthen\b|\bfollowed by\b")
 _LONGEST_ITEM = 10
 _MOST_ITEMS = 60
@@ -83,7 +84,12 @@ def items_in(text: str) -> Items | None:
 
 def _inline(text: str) -> Items | None:
     text, brackets = _without_brackets(text)
-    if not brackets and (_THOUSANDS.fullmatch(text) or len(text) > 600 or text.lower().startswith("between ")):
+    if not brackets and (
+        _DECIMAL_COMMA.fullmatch(text)
+        or _THOUSANDS.fullmatch(text)
+        or len(text) > 600
+        or text.lower().startswith("between ")
+    ):
         return None
     pieces = [piece.strip() for piece in _SEPARATOR.split(text)]
     texts = [piece for piece in pieces if piece]
@@ -93,12 +99,8 @@ def _inline(text: str) -> Items | None:
         return None
     if not brackets and not _is_even(texts):
         return None
-    is_set = brackets == "{}" or (not brackets and not _ORDER.search(text))
-    return Items(
-        tuple(texts),
-        not is_set or all(piece[:1].isdigit() or piece[:1] == "-" for piece in texts) and brackets != "{}",
-        brackets,
-    )
+    is_set = brackets == "{}" or not (brackets or _ORDER.search(text) or all(map(_NUMBER.fullmatch, texts)))
+    return Items(tuple(texts), not is_set, brackets)
 
 
 def _without_brackets(text: str) -> tuple[str, str]:
