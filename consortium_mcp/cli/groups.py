@@ -89,7 +89,7 @@ class CommandGroup(click.Group):
             sys.exit(1)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command: exit status 1 when the work failed, 130 when somebody interrupted it."""
+        """Run the command: exit status 1 for a failure, 130 for an interruption."""
         logs.configure_logging()
         try:
             return super().invoke(ctx)

@@ -34,7 +34,7 @@ class Usage(FrozenModel):
     """US dollars; None when the price of any of the calls is unknown."""
 
     def with_call(self, input_tokens: int | None, output_tokens: int | None, cost_usd: float | None) -> "Usage":
-        """The same with a further call; None is what nobody knows of it."""
+        """The same with a further call; None is unknown."""
         return Usage(
             calls=self.calls + 1,
             input_tokens=_sum(self.input_tokens, input_tokens),
@@ -201,7 +201,7 @@ class RunOutline(FrozenModel):
 
 
 class Rating(FrozenModel):
-    """What somebody says afterwards about a run's answer."""
+    """What a person says afterwards about a run's answer."""
 
     run_id: str
     """The run."""

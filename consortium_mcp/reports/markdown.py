@@ -227,7 +227,7 @@ def transcript(run: Run) -> str:
 
 
 def under_heading(text: str) -> str:
-    """A text of somebody else's as it stands under a heading of ours: quoted where it could begin another or hide ours.
+    """A foreign text as it stands under a heading of ours: quoted where it could begin another or hide ours.
 
     What hides is left out first, for it could hide the beginning of a line.
     """
@@ -332,7 +332,7 @@ def _claim_lines(claim: Claim) -> Iterator[str]:
         ("supported", claim.supported_by, claim.quote_for),
         ("opposed", claim.opposed_by, claim.quote_against),
     ):
-        yield f"  - {side} by {', '.join(who) or 'nobody'}" + (f": {_quoted(quote)}" if quote else "")
+        yield f"  - {side} by {', '.join(who) or 'none'}" + (f": {_quoted(quote)}" if quote else "")
 
 
 def _measure_lines(iteration: Iteration, measures: Measures) -> Iterator[str]:
@@ -349,7 +349,7 @@ def _measure_lines(iteration: Iteration, measures: Measures) -> Iterator[str]:
 
 
 def _quoted(text: str) -> str:
-    """A text of somebody else's on one line, where it can begin no heading and no list of ours."""
+    """A foreign text on one line, where it can begin no heading and no list."""
     line = " ".join(text.split())
     return f"“{line[:QUOTE_LIMIT]}{' …' if len(line) > QUOTE_LIMIT else ''}”"
 

@@ -170,7 +170,7 @@ class Definitions:
         ]
 
     def _check_prompts(self, name: str | None, consortium: Consortium) -> None:
-        """Raise where a system prompt is too long, whoever saved it, and whatever was allowed then."""
+        """Raise if a system prompt is too long, also in a consortium that was saved earlier."""
         prompts = [consortium.system_prompt, *(member.system_prompt for member in consortium.members)]
         longest = max((prompt or "" for prompt in prompts), key=len)
         what = "system prompt" if name is None else f"system prompt of {name!r}"
@@ -205,7 +205,7 @@ class Definitions:
             raise ModelUnavailableError(f"The consortium {name!r} in it cannot run: {error}") from error
 
     def default(self, catalogue: Catalogue) -> tuple[str | None, Consortium]:
-        """Whom to ask when the caller names nobody; the order is part of the contract."""
+        """Which models to ask if the caller names none; the order is part of the contract."""
         names = self.store.consortiums.list_names.sync()
         if wanted := self.settings.default:
             if wanted not in names:
@@ -231,7 +231,7 @@ class Definitions:
 
 
 def with_arbiter(consortium: Consortium) -> Consortium:
-    """The definition with its arbiter named: where it names none, the first member's, so nobody unnamed is asked."""
+    """The definition with its arbiter named: if it names none, the first member's model."""
     return consortium.model_copy(update={"arbiter": consortium.arbiter or consortium.members[0].model})
 
 

@@ -72,7 +72,7 @@ def _has_key(entry: ModelEntry) -> bool:
 
 
 def check_consortiums() -> Iterator[Check]:
-    """Which saved consortiums can run, and whom a consult asks that names nobody."""
+    """Which saved consortiums can run, and which models a consult without names asks."""
     catalogue = load_catalogue()
     with ConsortiumService() as service:
         loaded, damaged = service.store.consortiums.list_all.sync()
