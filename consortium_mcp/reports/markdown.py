@@ -84,6 +84,8 @@ def about_answer(run: Run) -> str:
     lines = []
     if run.answer is not None:
         lines.append(f"Confidence: {confidence_text(run)}")
+    if (chosen := chosen_label(run)) is not None:
+        lines.append(f"Chosen: the response of {chosen}")
     if (best := selected_verdict(run)) and best.by_agreement:
         lines.append(f"Asked: {best.analysis}")
     if run.dissent:
@@ -92,6 +94,15 @@ def about_answer(run: Run) -> str:
         lines.append(f"Responses: {responses_text(run.iterations[-1])}")
     lines.append(f"The whole run: {run.uri}")
     return "\n".join(lines)
+
+
+def chosen_label(run: Run) -> str | None:
+    """Whose response the answer is; None where it was written by the arbiter, or several gave it."""
+    selected = run.iterations[run.selected_iteration - 1] if run.selected_iteration else None
+    if selected is None or selected.verdict is None or selected.verdict.votes:
+        return None
+    chosen = selected.verdict.chosen
+    return next((response.label for response in selected.responses if response.response_id == chosen), None)
 
 
 def stats_text(stats: Stats) -> str:
@@ -290,6 +301,7 @@ def _verdict_sections(iteration: Iteration, verdict: Verdict) -> Iterator[Sectio
     yield Section(3, f"Verdict (confidence {confidence})", verdict.synthesis)
     labels: dict[str, str] = {response.response_id: response.label for response in iteration.responses}
     parts = (
+        ("Chosen", f"The response of {labels[verdict.chosen]}." if verdict.chosen in labels else ""),
         ("Analysis", verdict.analysis),
         ("Votes", "\n".join(_vote_lines(verdict.votes, labels))),
         (
