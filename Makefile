@@ -93,6 +93,7 @@ bench-history: $(INSTALLED)
 
 bench-quality: $(INSTALLED)
 	$(BIN)/python -m benchmarks.quality
+	$(BIN)/python -m benchmarks.quality.trust
 
 bench-soak: $(INSTALLED)
 	$(BIN)/python -m benchmarks.soak

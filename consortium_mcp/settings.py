@@ -101,7 +101,7 @@ class Settings(FrozenModel):
     """Addresses of proxies that are believed when they say for whom they ask; empty means none."""
 
     token: SecretStr | None = None
-    """The bearer token of a server with one caller, whose name is `default`; better not as a flag, which others see."""
+    """The bearer token of a server with one caller, named `default`; a flag would show it to others."""
 
     token_file: Path | None = None
     """A file with a line `name:SHA-256 of the token in hex` for each caller; SIGHUP reads it again."""
@@ -140,7 +140,7 @@ class Settings(FrozenModel):
     """How long a client may take to send one HTTP request."""
 
     grace_seconds: float = Field(default=8, ge=0, le=MOST_SECONDS)
-    """How long runs may go on once an http or sse server is told to end; what is not done then can be resumed."""
+    """How long runs may continue after an http or sse server is told to stop; unfinished runs can be resumed."""
 
     @field_validator("allowed_models", "transport", "allowed_hosts", "trusted_proxies", mode="before")
     @classmethod

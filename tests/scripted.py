@@ -8,7 +8,7 @@ import anyio
 
 from consortium_mcp.engine.judging import shown_order, synthesize
 from consortium_mcp.engine.judging.asking import ask_arbiter
-from consortium_mcp.engine.judging.origin import Origin, read_texts
+from consortium_mcp.engine.judging.origin import Origin, unquoted
 from consortium_mcp.engine.loop import iterations
 from consortium_mcp.records import Budget, CallResult, CallSpec, Iteration, MemberResponse, Run, Verdict
 from consortium_mcp.records.consortium import Consortium, define
@@ -131,5 +131,5 @@ async def judged_iteration(
 
 def read_verdict(reply: str, responses: Sequence[MemberResponse] = ()) -> Verdict | None:
     """What is read of a reply to the question for a synthesis of these responses."""
-    origin = Origin(read=read_texts([one.text or "" for one in responses]))
+    origin = Origin(said=tuple(unquoted(one.text or "") for one in responses))
     return synthesize.read_verdict(reply, Iteration(number=1, responses=tuple(responses)), origin)

@@ -66,6 +66,7 @@ def _texts(name: str, tree: ast.Module) -> list[str]:
         if isinstance(node, ast.Module):
             docstrings |= {id(one.value) for one in node.body if isinstance(one, ast.Expr)}
     inside = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in ast.walk(node)}
+    inside |= {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Attribute) and node.attr == "split"}
     for node in ast.walk(tree):
         if isinstance(node, ast.JoinedStr):
             shown.append((node.lineno, _filled(node)))

@@ -10,13 +10,13 @@ _HEADINGS = ("side", "right", "accuracy", "95 % interval", "predicted", "calls",
 
 def quality_table(results: Sequence[Result]) -> str:
     """One line for each side; calls and tokens are per question, seconds for all of them."""
-    return _table(_HEADINGS, [_row(result) for result in results])
+    return table(_HEADINGS, [_row(result) for result in results])
 
 
 def calibration_table(results: Sequence[Result]) -> str:
     """How often each side was right by what it stated: the share, and of how many answers."""
     bands = [f"{low:.1f}-{min(high, 1.0):.1f}" for low, high in BANDS]
-    return _table(("right when it stated", *bands), [_bands(result) for result in results])
+    return table(("right when it stated", *bands), [_bands(result) for result in results])
 
 
 def _row(result: Result) -> list[str]:
@@ -52,7 +52,7 @@ def _bands(result: Result) -> list[str]:
     return cells
 
 
-def _table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A Markdown table whose columns stand below each other in a terminal too."""
     widths = [max(len(row[place]) for row in (headings, *rows)) for place in range(len(headings))]
     lines = [headings, ["-" * width for width in widths], *rows]

@@ -9,15 +9,17 @@ import re
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any, Literal
 
 import llm
 from llm.plugins import pm
 from pydantic import Field
 
+from benchmarks.quality.phrasing import PHRASES, REFUSALS, phrased
 from benchmarks.quality.questions import WRONG_ANSWERS, Question
 from consortium_mcp._util.frozen_model import FrozenModel
-from consortium_mcp.text.answers import final_answer
+from consortium_mcp.text.answers import SAME, compare, final_answer
 
 Judge = Literal["knows", "counts"]
 """How a judge that is reliable decides: it recognises a right response, or it looks for the most frequent answer."""
@@ -47,6 +49,15 @@ class Simulation(FrozenModel):
 
     reliability: float = Field(default=0.8, ge=0, le=1)
     """How likely an arbiter, or a member that ranks the others, judges as it should; else it judges at random."""
+
+    families: int = Field(default=1, ge=1)
+    """In how many families the members err together; a draw decides for one family."""
+
+    refusals: float = Field(default=0.0, ge=0, le=1)
+    """Which part of the errors is a refusal instead of a wrong answer."""
+
+    liars: float = Field(default=0.0, ge=0, le=1)
+    """How likely a member or an arbiter states a confidence of 0.99, whatever it knows."""
 
     supports_schema: bool = True
     """Whether the models take JSON schemas; without, they write tags."""
@@ -113,22 +124,33 @@ class Simulated:
     def _answer(self, question: Question) -> str:
         """A member's response; its name in it makes responses with the same answer tell apart."""
         simulation = self.simulation
-        together = self._chance(question, "together").random() < simulation.correlation
-        chance = self._chance(question, "all" if together else self._name)
+        family = simulation.member_names.index(self._name) % simulation.families or ""
+        together = self._chance(question, f"together{family}").random() < simulation.correlation
+        chance = self._chance(question, f"all{family}" if together else self._name)
         right = chance.random() < simulation.accuracy
-        answer = question.answer if right else chance.choice(question.wrong[: simulation.alternatives])
-        return f"From the notes of {self._name}.\nAnswer: {answer}\nConfidence: {simulation.accuracy:.0%}"
+        wrong = chance.choice(question.wrong[: simulation.alternatives])
+        if not right and chance.random() < simulation.refusals:
+            return chance.choice(REFUSALS)
+        answer, other = (question.answer, wrong) if right else (wrong, question.answer)
+        manner = self._chance(question, f"{self._name} speaks").randrange(len(PHRASES))
+        stated = 0.99 if self._lies(question) else simulation.accuracy
+        return f"From the notes of {self._name}.\n{phrased(manner, answer, other)}\nConfidence: {stated:.0%}"
+
+    def _lies(self, question: Question) -> bool:
+        """Whether it overstates its confidence in this question."""
+        return self._chance(question, f"{self._name} lies").random() < self.simulation.liars
 
     def _verdict(self, question: Question, responses: Sequence[str], form: str) -> dict[str, Any]:
         """What it makes of responses; its confidence is the share of those that agree with the first of its order."""
-        ordered = self._ordered(question, responses)
-        answers = [final_answer(response).text for response in responses]
+        answers = [_said(question, response) for response in responses]
+        ordered = self._ordered(question, responses, answers)
         best = answers[ordered[0]]
         numbers = [place + 1 for place in ordered]
         main = {"synthesis": f"Answer: {best}", "best": numbers[0], "ranking": numbers}[form]
-        return {form: main, "confidence": round(answers.count(best) / len(answers), 2)}
+        stated = 0.99 if self._lies(question) else round(answers.count(best) / len(answers), 2)
+        return {form: main, "confidence": stated}
 
-    def _ordered(self, question: Question, responses: Sequence[str]) -> list[int]:
+    def _ordered(self, question: Question, responses: Sequence[str], answers: Sequence[str]) -> list[int]:
         """The places of the responses, the best first; equals in an order that is drawn."""
         chance = self._chance(question, f"{self._name} judges")
         places = sorted(range(len(responses)), key=lambda place: responses[place])
@@ -136,12 +158,19 @@ class Simulated:
         if chance.random() >= self.simulation.reliability:
             return places
         if self._judge == "knows":
-            return sorted(places, key=lambda place: not question.is_right(responses[place]))
-        counts = Counter(final_answer(response).text for response in responses)
-        return sorted(places, key=lambda place: -counts[final_answer(responses[place]).text])
+            return sorted(places, key=lambda place: answers[place] != question.answer)
+        counts = Counter(answers)
+        return sorted(places, key=lambda place: -counts[answers[place]])
 
     def _chance(self, question: Question, what: str) -> random.Random:
         return random.Random(f"{self.simulation.seed}/{question.prompt}/{what}")
+
+
+@lru_cache(maxsize=100_000)
+def _said(question: Question, response: str) -> str:
+    """Which of the question's answers a response gives; its own words where it gives none of them."""
+    known = (question.answer, *question.wrong)
+    return next((one for one in known if compare(response, f"Answer: {one}") == SAME), final_answer(response).text)
 
 
 def _form_of(text: str, schema: Mapping[str, Any] | None) -> str:

@@ -1,4 +1,4 @@
-"""Modules that are slow to import, imported at their first use: nobody waits for what they do not use."""
+"""Modules that are slow to import, imported at their first use."""
 
 import importlib
 from collections.abc import Callable, Mapping

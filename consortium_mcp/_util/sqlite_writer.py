@@ -42,7 +42,7 @@ class Writer:
         Args:
             connect: opens the connection, in autocommit mode (`isolation_level=None`).
             name: of the thread.
-            at_rest: what is done, outside of any transaction, when something was written and nobody waits; under
+            at_rest: what is done, outside of any transaction, when something was written and no write waits; under
                 load about once a second, and at the end. It may raise OSError.
         """
         self._connect = connect
@@ -68,7 +68,7 @@ class Writer:
     def submit(self, job: Job[T]) -> "Future[T]":
         """The same without waiting; what comes after the end is told so."""
         future: Future[T] = Future()
-        future.set_running_or_notify_cancel()  # whoever stops waiting stops nothing
+        future.set_running_or_notify_cancel()  # a caller that stops waiting does not stop the work
         with self._lock:
             if self._closed:
                 future.set_exception(sqlite3.ProgrammingError("it is closed"))

@@ -1,4 +1,4 @@
-"""Work in threads for which nobody waits any longer than they want to."""
+"""Work in threads that a caller can stop waiting for at any time."""
 
 import asyncio
 import threading
@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 async def in_thread(work: Callable[[], T]) -> T:
-    """Run it in a thread for which nobody waits any longer once we are cancelled, or the process ends.
+    """Run it in a thread that is no longer waited for after a cancellation, or when the process ends.
 
     Not anyio's own threads: the interpreter waits at its end for each of them, and a model may hang for ever.
     """
@@ -22,7 +22,7 @@ async def in_thread(work: Callable[[], T]) -> T:
         try:
             result = work()
         except BaseException as error:
-            outcome.set_exception(_for_whoever_waits(error))
+            outcome.set_exception(_for_caller(error))
         else:
             outcome.set_result(result)
 
@@ -30,7 +30,7 @@ async def in_thread(work: Callable[[], T]) -> T:
     return await asyncio.wrap_future(outcome)
 
 
-def _for_whoever_waits(error: BaseException) -> Exception:
+def _for_caller(error: BaseException) -> Exception:
     """What is raised there: the error, but for one that would end more than the work, as SystemExit, or be lost."""
     if isinstance(error, Exception) and not isinstance(error, StopIteration):
         return error

@@ -1,4 +1,4 @@
-"""The waiting times of a service that no user sets; a test gives shorter ones."""
+"""Waiting times that are not settings; a test gives shorter ones."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass

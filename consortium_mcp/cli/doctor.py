@@ -18,10 +18,10 @@ _COLOURS = {"ok": "green", "warning": "yellow", "problem": "red"}
 )
 @json_option
 def doctor(live: bool, as_json: bool) -> None:
-    """Check the installation, and say how to mend what is wrong.
+    """Check the installation, and say how to repair it.
 
-    Looks at Python, packages, settings, database, keys, models, saved consortiums, the local model, the configurations
-    of MCP clients and llm's log; the exit status is 1 where there is a problem.
+    The checks cover Python, packages, settings, the database, keys, models, saved consortiums and the local model.
+    They also cover the configurations of MCP clients and llm's log. The exit status is 1 if there is a problem.
     """
     checks = []
     for check in examine(live=live):

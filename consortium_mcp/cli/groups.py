@@ -89,7 +89,7 @@ class CommandGroup(click.Group):
             sys.exit(1)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command: exit status 1 when the work failed, 130 when somebody interrupted it."""
+        """Run the command: exit status 1 for a failure, 130 for an interruption."""
         logs.configure_logging()
         try:
             return super().invoke(ctx)
@@ -130,7 +130,7 @@ def main(ctx: click.Context) -> None:
     """Ask a consortium of language models one question; get one answer that says how far to trust it.
 
     Without a command it serves MCP on stdio, as MCP clients start it. The answer goes to stdout, all else to
-    stderr. The exit status is 0 when it is done, 1 when the work failed, 2 for wrong usage, 130 when interrupted.
+    stderr. The exit status is 0 for success, 1 for a failure, 2 for wrong usage, and 130 for an interruption.
     """
     if ctx.invoked_subcommand is None:
         command = main.get_command(ctx, "serve")

@@ -36,7 +36,7 @@ def _variables(ctx: click.Context, param: click.Parameter, given: tuple[str, ...
 def install(client: str, only_print: bool, name: str, env: dict[str, str], as_json: bool) -> None:
     """Put the server into an MCP client's configuration.
 
-    All else in the file stays as it is, and a copy of it as it was is kept beside it.
+    The rest of the file stays unchanged. A copy of the old file is kept beside it.
     """
     file = client_files()[client]
     entry = own_entry(file, env)

@@ -13,7 +13,7 @@ from consortium_mcp.text.templates import plain
 class MaskingFormatter(logging.Formatter):
     """Masks the whole record, its traceback included: what an exception says is only known once it is written out.
 
-    What somebody wrote begins no line: line breaks in a message are spelled out, and a traceback is indented.
+    A text from outside never begins a line: line breaks in a message are spelled out, and a traceback is indented.
     """
 
     def format(self, record: logging.LogRecord) -> str:

@@ -135,7 +135,7 @@ def prune(older_than: float | None, keep: int | None, yes: bool, as_json: bool) 
         opened = [moment[:16] for moment in chosen.values()]
         if chosen and not yes:
             if sys.stdin is None:
-                raise ConsortiumError("Nobody can be asked whether to remove runs: stdin is closed. Give --yes.")
+                raise ConsortiumError("Removing runs needs a confirmation, and stdin is closed. Give --yes.")
             what = f"{count(len(chosen), 'run')}, opened from {opened[0]} to {opened[-1]} (UTC)"
             click.confirm(f"Remove {what}, for ever?", abort=True, err=True)
         removed: list[str] = []

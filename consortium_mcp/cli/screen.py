@@ -26,7 +26,7 @@ def say(text: str, *, nl: bool = True, err: bool = False) -> None:
 
 
 def is_terminal(stream: TextIO | None) -> bool:
-    """Whether somebody sees what is printed there; None is a stream that whoever started us has closed."""
+    """Whether a person sees what is printed there; None is a stream that the parent process has closed."""
     return stream is not None and stream.isatty()
 
 

@@ -1,4 +1,4 @@
-"""What can be measured of an iteration beside the arbiter's own figure; each has its name, none is blended."""
+"""Measures of an iteration: the responses' agreement and their mean confidence; `trust.py` sets the bounds."""
 
 import threading
 from collections.abc import Mapping, Sequence
@@ -60,7 +60,7 @@ def overall_agreement(measures: Measures | None) -> float | None:
 
 
 def reaches_threshold(consortium: Consortium, confidence: float | None, agreement: float | None) -> bool:
-    """Whether what the consortium stops on has reached its threshold; a figure that nobody knows has not."""
+    """Whether what the consortium stops on has reached its threshold; an unknown figure has not."""
     figures = {"arbiter": [confidence], "agreement": [agreement], "both": [confidence, agreement]}[consortium.stop_on]
     return all(figure is not None and figure >= consortium.confidence_threshold for figure in figures)
 

@@ -68,7 +68,7 @@ def load_registry(noun: str, own: Sequence[T], group: str) -> Registry[T]:
             thing = _load(entry_point, type(own[0]))
             if usable.setdefault(thing.name, thing) is not thing:
                 raise ValueError(f"the name {thing.name!r} is taken")
-        except Exception as error:  # somebody else's code: whatever it raises is its failure, not ours
+        except Exception as error:  # foreign code: its failure is not ours
             package = entry_point.dist.name if entry_point.dist else entry_point.value
             broken[entry_point.name] = masked(f"{package} is left out ({type(error).__name__}: {error})")
             logger.warning("The %s %r of %s", noun, entry_point.name, broken[entry_point.name])

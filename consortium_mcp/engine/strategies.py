@@ -179,10 +179,10 @@ def _of(verdict: Verdict) -> str:
 def _eliminated(run: Run) -> set[str]:
     """The labels of those who left: after each iteration its lowest-ranked instance, as long as two are left."""
     gone: set[str] = set()
-    everybody = run.consortium.instance_count
+    asked = run.consortium.instance_count
     for iteration in run.iterations:
         ranked = _ranked_labels(iteration)
-        if ranked and everybody - len(gone) > 2:
+        if ranked and asked - len(gone) > 2:
             gone.add(ranked[-1])
     return gone
 

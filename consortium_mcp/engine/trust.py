@@ -62,6 +62,8 @@ def with_trust(run: Run, iteration: Iteration, record: TrackRecord) -> Iteration
     )
     same, different = _counted(verdict, first, iteration.number)
     trust = trust.model_copy(update={"same": same, "different": different})
+    alone = _bounded(trust)  # by this run alone: ratings are looked up by it, whatever was known of the members then
+    trust = trust.model_copy(update={"before_ratings": alone.confidence})
     if record.correlation is not None and trust.compared:
         votes = effective_votes(trust.compared, record.correlation)
         trust = trust.model_copy(update={"independent_votes": votes})
@@ -140,9 +142,8 @@ def _bounded(trust: Trust) -> Trust:
     bounds = [bound for measure in _MEASURES if (bound := measure(trust)) is not None]
     least = min(bounds, default=None)
     if trust.stated is None or least is None or least.confidence >= trust.stated:
-        return trust.model_copy(update={"before_ratings": trust.stated})
-    bounded: dict[str, object] = {"confidence": least.confidence, "before_ratings": least.confidence}
-    bounded |= {"bound": least.measurement, "bounded_by": least.reason}
+        return trust
+    bounded = {"confidence": least.confidence, "bound": least.measurement, "bounded_by": least.reason}
     return trust.model_copy(update=bounded)
 
 
@@ -192,15 +193,16 @@ def band_of(confidence: float) -> str:
 
 def _rated(trust: Trust, record: TrackRecord) -> Trust:
     """With what ratings say of earlier answers in the same band, where there are any; enough of them bound it too."""
-    figure = trust.before_ratings
-    if figure is None:
+    level, figure = trust.before_ratings, trust.confidence
+    if level is None or figure is None:
         return trust
-    scores = [score for confidence, score in record.scores if band_of(confidence) == band_of(figure)]
+    band = band_of(level)
+    scores = [score for confidence, score in record.scores if band_of(confidence) == band]
     if not scores:
         return trust
     mean = (sum(scores) + PRIOR_RATINGS * figure) / (len(scores) + PRIOR_RATINGS)
     right = sum(score >= 0.5 for score in scores)
-    rated = RatedLevel(level=band_of(figure), rated=len(scores), right=right, confidence=mean)
+    rated = RatedLevel(level=band, rated=len(scores), right=right, confidence=mean)
     trust = trust.model_copy(update={"rated": rated})
     if len(scores) < ENOUGH_RATINGS or mean >= figure:
         return trust

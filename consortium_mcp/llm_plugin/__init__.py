@@ -1,1 +1,3 @@
-"""The plugin for llm; this file stays empty, because every `llm` command imports it, and it knows no MCP."""
+"""The plugin for llm; it knows no MCP."""
+
+# No imports here: every `llm` command imports this module.

@@ -139,7 +139,7 @@ def _text(message: llm.Message) -> str:
     """What a message says. Raises ConsortiumError where it holds more than text; thoughts are left out."""
     if any(not isinstance(part, TextPart | ReasoningPart) for part in message.parts):
         raise ConsortiumError(
-            "A consortium reads text only, and this conversation holds an attachment or the use of a tool: "
-            "start a new one, or ask one model."
+            "A consortium reads text only, but this conversation contains an attachment or a tool call. "
+            "Start a new conversation, or ask a single model."
         )
     return "".join(part.text for part in message.parts if isinstance(part, TextPart))

@@ -33,7 +33,7 @@ ResponseSink = Callable[[Any], None]
 """Takes each finished llm response, for llm's own log."""
 
 
-_REJECTIONS: frozenset[ErrorKind] = frozenset({"invalid_request", "invalid_reply", "auth"})
+_REJECTIONS: frozenset[ErrorKind] = frozenset({"invalid_request", "invalid_reply", "auth", "model_unavailable"})
 """Kinds in whose words a provider may name what it rejects of a request."""
 
 _VERDICT = re.compile(r"""["'<](synthesis|best|ranking|confidence)\b""", re.IGNORECASE)
@@ -47,7 +47,7 @@ ChunkSink = Callable[[str], None]
 
 
 def ignore(chunk: str) -> None:
-    """The ChunkSink of a reply that nobody reads along."""
+    """The ChunkSink of a reply that no reader follows."""
 
 
 class ConcurrencyLimits:

@@ -1,4 +1,4 @@
-"""What is wrong with a reply whose status says that nothing is; raised in both ways of streaming."""
+"""Faults of replies with status 200: broken off, not a model's reply, or an error that the provider reports."""
 
 import re
 from typing import Any

@@ -130,7 +130,7 @@ class Ask(FrozenModel):
     """The instance's seed, for a model that takes one; None for the only instance of its member."""
 
     response: str | None = None
-    """What it says, where nobody has to be asked; None asks the model."""
+    """A text that stands for the reply, as the caller's own answer; None asks the model."""
 
     @property
     def label(self) -> str:
@@ -172,7 +172,7 @@ class CallSpec(FrozenModel):
     """The JSON schema that the reply must follow; None means free text."""
 
     response: str | None = None
-    """What it says, where nobody has to be asked; None asks the model."""
+    """A text that stands for the reply, as the caller's own answer; None asks the model."""
 
     @property
     def is_spare(self) -> bool:

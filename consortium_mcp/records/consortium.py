@@ -44,7 +44,7 @@ class Member(FrozenModel):
     """llm options of the model, such as `temperature`."""
 
     response: str | None = None
-    """What it says, where nobody has to be asked: the caller's own answer; None asks the model."""
+    """The caller's own answer, which stands for a reply; None asks the model."""
 
     def __str__(self) -> str:
         options = f" {json.dumps(self.options, ensure_ascii=False)}" if self.options else ""
@@ -58,7 +58,7 @@ class Consortium(Rules):
     """In the order in which their responses are shown."""
 
     description: str | None = None
-    """What it is for, in the words of whoever saved it."""
+    """What it is for, in the words of the one who saved it."""
 
     arbiter_options: dict[str, JsonValue] = {}
     """llm options of the arbiter alone; written after its name, as a member's are."""

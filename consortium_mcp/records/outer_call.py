@@ -1,4 +1,4 @@
-"""The call in which something is done: a consortium that is asked there opens its run inside the run that asks."""
+"""The outer call: a consortium that is a member opens its run inside the run that asks it."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

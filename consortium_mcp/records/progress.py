@@ -50,7 +50,7 @@ class Progress(FrozenModel):
     """Calls of the whole run that gave their result."""
 
     calls: tuple[CallProgress, ...] = ()
-    """Those of this iteration: the instances in the order of the consortium, then whoever judges."""
+    """Those of this iteration: the instances in the order of the consortium, then the judges."""
 
     @property
     def responses_expected(self) -> int:

@@ -5,7 +5,7 @@ ROLES = {
     "steelman": "Your role: the steelman. Make the strongest honest case for the position that others may dismiss.",
     "pragmatist": "Your role: the pragmatist. Say what works in practice, at what cost, and what you would do first.",
     "specialist": "Your role: the specialist. Be exact: name the facts, numbers and sources that decide the question.",
-    "teacher": "Your role: the teacher. Make the answer clear to somebody who has not met the subject before.",
+    "teacher": "Your role: the teacher. Make the answer clear to a reader who does not know the subject.",
 }
 """Those that ship, by name."""
 

@@ -34,7 +34,7 @@ class Usage(FrozenModel):
     """US dollars; None when the price of any of the calls is unknown."""
 
     def with_call(self, input_tokens: int | None, output_tokens: int | None, cost_usd: float | None) -> "Usage":
-        """The same with a further call; None is what nobody knows of it."""
+        """The same with a further call; None is unknown."""
         return Usage(
             calls=self.calls + 1,
             input_tokens=_sum(self.input_tokens, input_tokens),
@@ -108,7 +108,7 @@ class Run(FrozenModel):
     """The run whose responses are judged again; None for a run of its own."""
 
     parent: Parent | None = None
-    """The call in which it was opened, and with which it goes on and ends; None for a run that a caller asked for."""
+    """The call that opened it, with which it continues and ends; None for a run of a caller."""
 
     deadline_utc: str
     """When it must have ended, ISO 8601 in UTC; later for one that is resumed."""
@@ -186,7 +186,7 @@ class RunOutline(FrozenModel):
     """The saved consortium that was consulted; None for one given inline."""
 
     confidence: float | None
-    """The arbiter's trust in the answer, 0.0-1.0; None when unknown."""
+    """How far to trust the answer, 0.0-1.0, bounded by what was measured; None when unknown."""
 
     created_utc: str
     """When it was opened, ISO 8601 in UTC."""
@@ -201,7 +201,7 @@ class RunOutline(FrozenModel):
 
 
 class Rating(FrozenModel):
-    """What somebody says afterwards about a run's answer."""
+    """What a person says afterwards about a run's answer."""
 
     run_id: str
     """The run."""

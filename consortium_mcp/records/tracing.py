@@ -55,7 +55,7 @@ def describe_call(span: trace.Span, result: CallResult) -> None:
 def _span(name: str, attributes: dict[str, str | int]) -> Iterator[trace.Span]:
     """A span that an exception marks by its class alone: its message may hold a text."""
     span = _tracer.start_span(name, attributes=attributes)
-    if not span.get_span_context().is_valid:  # nobody has configured anything that wants it
+    if not span.get_span_context().is_valid:  # no exporter is configured
         yield span
         return
     with trace.use_span(span, end_on_exit=True, record_exception=False, set_status_on_exception=False):

@@ -35,7 +35,7 @@ class Trust(FrozenModel):
     """The verdict's own figure, 0.0-1.0; None when none could be read."""
 
     before_ratings: float | None = None
-    """The figure by which ratings are looked up: bounded by all but them, 0.0-1.0; None when none could be read."""
+    """The figure bounded by this run alone, by which ratings are looked up, 0.0-1.0; None when none could be read."""
 
     bound: Measurement | None = None
     """Which measurement bounds the confidence; None when none does."""

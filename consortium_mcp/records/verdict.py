@@ -112,7 +112,7 @@ class Verdict(FrozenModel):
     """Whether nothing was judged, since all responses that were asked for agree."""
 
     votes: tuple[Votes, ...] = ()
-    """Who came to the same answer, the largest group first; empty when nobody counted."""
+    """Who came to the same answer, the largest group first; empty without a count."""
 
     ballots: Ballots | None = None
     """The ballots of members that ranked each other; None when none was asked for."""

@@ -84,6 +84,8 @@ def about_answer(run: Run) -> str:
     lines = []
     if run.answer is not None:
         lines.append(f"Confidence: {confidence_text(run)}")
+    if (chosen := chosen_label(run)) is not None:
+        lines.append(f"Chosen: the response of {chosen}")
     if (best := selected_verdict(run)) and best.by_agreement:
         lines.append(f"Asked: {best.analysis}")
     if run.dissent:
@@ -92,6 +94,15 @@ def about_answer(run: Run) -> str:
         lines.append(f"Responses: {responses_text(run.iterations[-1])}")
     lines.append(f"The whole run: {run.uri}")
     return "\n".join(lines)
+
+
+def chosen_label(run: Run) -> str | None:
+    """Whose response the answer is; None where it was written by the arbiter, or several gave it."""
+    selected = run.iterations[run.selected_iteration - 1] if run.selected_iteration else None
+    if selected is None or selected.verdict is None or selected.verdict.votes:
+        return None
+    chosen = selected.verdict.chosen
+    return next((response.label for response in selected.responses if response.response_id == chosen), None)
 
 
 def stats_text(stats: Stats) -> str:
@@ -216,7 +227,7 @@ def transcript(run: Run) -> str:
 
 
 def under_heading(text: str) -> str:
-    """A text of somebody else's as it stands under a heading of ours: quoted where it could begin another or hide ours.
+    """A foreign text as it stands under a heading of ours: quoted where it could begin another or hide ours.
 
     What hides is left out first, for it could hide the beginning of a line.
     """
@@ -290,6 +301,7 @@ def _verdict_sections(iteration: Iteration, verdict: Verdict) -> Iterator[Sectio
     yield Section(3, f"Verdict (confidence {confidence})", verdict.synthesis)
     labels: dict[str, str] = {response.response_id: response.label for response in iteration.responses}
     parts = (
+        ("Chosen", f"The response of {labels[verdict.chosen]}." if verdict.chosen in labels else ""),
         ("Analysis", verdict.analysis),
         ("Votes", "\n".join(_vote_lines(verdict.votes, labels))),
         (
@@ -320,7 +332,7 @@ def _claim_lines(claim: Claim) -> Iterator[str]:
         ("supported", claim.supported_by, claim.quote_for),
         ("opposed", claim.opposed_by, claim.quote_against),
     ):
-        yield f"  - {side} by {', '.join(who) or 'nobody'}" + (f": {_quoted(quote)}" if quote else "")
+        yield f"  - {side} by {', '.join(who) or 'none'}" + (f": {_quoted(quote)}" if quote else "")
 
 
 def _measure_lines(iteration: Iteration, measures: Measures) -> Iterator[str]:
@@ -337,7 +349,7 @@ def _measure_lines(iteration: Iteration, measures: Measures) -> Iterator[str]:
 
 
 def _quoted(text: str) -> str:
-    """A text of somebody else's on one line, where it can begin no heading and no list of ours."""
+    """A foreign text on one line, where it can begin no heading and no list."""
     line = " ".join(text.split())
     return f"“{line[:QUOTE_LIMIT]}{' …' if len(line) > QUOTE_LIMIT else ''}”"
 

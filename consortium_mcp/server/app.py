@@ -46,7 +46,7 @@ def attach_tools(front: Front, runner: Runner) -> None:
 
 
 async def announce_models(menu: SchemaChoices, listeners: Listeners) -> None:
-    """Look up what can be chosen, and tell everybody who listens where somebody was shown something else."""
+    """Look up what can be chosen, and tell all listeners if a client was shown something else."""
     try:
         if await menu.look_up():
             await listeners.publish_to_all(ToolsListChanged())

@@ -1,6 +1,6 @@
 """What a server on stdio does once its first answers are out: it imports and builds all that they did not need.
 
-That takes longer than the first answers themselves; whoever asks for more than them waits for it.
+That takes longer than the first answers themselves; a request for more waits for it.
 """
 
 import gc

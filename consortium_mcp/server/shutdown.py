@@ -1,6 +1,6 @@
 """How a server's process ends: its runs are closed first, and whatever hangs is not waited for.
 
-A plugin may hang in a thread, another process may hold the disk, the SDK reads stdin in a thread that nobody can wake.
+A plugin may hang in a thread, another process may hold the disk, the SDK reads stdin in a thread that cannot be woken.
 """
 
 import os

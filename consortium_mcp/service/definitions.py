@@ -26,17 +26,17 @@ from consortium_mcp.settings import Settings
 from consortium_mcp.store import Store
 
 DEFAULT_INSTANCES = 3
-"""How many instances answer when a consult names nobody."""
+"""How many instances answer if a consult names no model."""
 
 FOUR_WAYS = (
-    "Four ways to a default: save a consortium and name it in CONSORTIUM_DEFAULT; save one called 'default' "
-    "(`consortium-mcp save default -m MODEL`); give llm's default model, {}, its key (`llm keys set openai`, or "
-    "choose another with `llm models default MODEL`); or fetch the embedded model "
-    "(`consortium-mcp local-model fetch`)."
+    "There are four ways to a default. Name a saved consortium in CONSORTIUM_DEFAULT. "
+    "Or save one called 'default' (`consortium-mcp save default -m MODEL`). "
+    "Or set the key of llm's default model, {} (`llm keys set openai`, or `llm models default MODEL` for another). "
+    "Or fetch the embedded model (`consortium-mcp local-model fetch`)."
 )
 
 NAMED_MODELS = 5
-"""How many of the models that can be named are, where nobody is and there is no default."""
+"""How many usable models a refusal lists if a consult names no model and there is no default."""
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,7 @@ class Definitions:
                 too long.
         """
         if not name.strip() or len(name) > 100 or not name.isprintable():
-            raise InvalidConsortiumError(f"The name {name[:100]!r} does not do: use 1 to 100 printable characters.")
+            raise InvalidConsortiumError(f"Invalid consortium name {name[:100]!r}. Use 1 to 100 printable characters.")
         _refuse_model_name(name, catalogue)
         check_rules(consortium)
         self._check_prompts(name, consortium)
@@ -170,7 +170,7 @@ class Definitions:
         ]
 
     def _check_prompts(self, name: str | None, consortium: Consortium) -> None:
-        """Raise where a system prompt is too long, whoever saved it, and whatever was allowed then."""
+        """Raise if a system prompt is too long, also in a consortium that was saved earlier."""
         prompts = [consortium.system_prompt, *(member.system_prompt for member in consortium.members)]
         longest = max((prompt or "" for prompt in prompts), key=len)
         what = "system prompt" if name is None else f"system prompt of {name!r}"
@@ -205,7 +205,7 @@ class Definitions:
             raise ModelUnavailableError(f"The consortium {name!r} in it cannot run: {error}") from error
 
     def default(self, catalogue: Catalogue) -> tuple[str | None, Consortium]:
-        """Whom to ask when the caller names nobody; the order is part of the contract."""
+        """Which models to ask if the caller names none; the order is part of the contract."""
         names = self.store.consortiums.list_names.sync()
         if wanted := self.settings.default:
             if wanted not in names:
@@ -231,7 +231,7 @@ class Definitions:
 
 
 def with_arbiter(consortium: Consortium) -> Consortium:
-    """The definition with its arbiter named: where it names none, the first member's, so nobody unnamed is asked."""
+    """The definition with its arbiter named: if it names none, the first member's model."""
     return consortium.model_copy(update={"arbiter": consortium.arbiter or consortium.members[0].model})
 
 
@@ -240,8 +240,8 @@ def client_problems(consortium: Consortium, has_client: bool) -> list[str]:
     if has_client or CLIENT not in models_of(with_arbiter(consortium)):
         return []
     return [
-        f"The model {CLIENT!r} is the calling client's own, and this caller lends none: it takes an MCP client that "
-        "declares sampling. Name other models; list_models shows them."
+        f"The model {CLIENT!r} is the calling client's own model, and this caller offers none. "
+        "It needs an MCP client that declares sampling. Name other models; list_models shows them."
     ]
 
 

@@ -46,7 +46,7 @@ class LiveRun:
     """Every model that it may call, ready to be called; None until they are found."""
 
     on_text: Callable[[str], None] | None = None
-    """Told the answer piece by piece while its arbiter writes it; None when nobody reads along."""
+    """Receives the answer in pieces while the arbiter writes it; None if no reader follows."""
 
     calls: dict[CallId, LiveCall] = field(default_factory=dict)
     """Every call that was asked for here."""
@@ -61,7 +61,7 @@ class LiveRun:
     """Why something could not be written; None while everything was."""
 
     end: Run | None = None
-    """The run as it ended, or why it cannot go on, as long as its record still says that it runs; else None."""
+    """How the run ended, while its record still says that it runs; an error if it cannot continue; else None."""
 
     scope: anyio.CancelScope | None = None
     """What is cancelled to stop the work on it; None before that begins."""

@@ -202,7 +202,7 @@ class RunOpener:
         return {"deadline_utc": from_now(seconds), "deadline_seconds": seconds}
 
     def check(self, run: Run) -> None:
-        """Raise where a run's models or rules do not do, for a caller that lends no model."""
+        """Raise if a run's models or rules are not valid, for a caller that offers no model."""
         models = self.definitions.check(run.consortium_name, run.consortium, load_catalogue(self.settings))
         if run.output_schema:
             check_schema_use(run.consortium, models)

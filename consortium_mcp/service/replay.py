@@ -31,7 +31,7 @@ def open_replay(
         without: models (`gpt-5`) and instances (`gpt-5#2`) whose responses are left out.
 
     Raises:
-        ConsortiumError: the run has not ended, has no responses, or the new rules do not do.
+        ConsortiumError: the run has not ended, has no responses, or the new rules are not valid.
     """
     old = service.store.runs.load.sync(run_id)
     if old.status in ("running", "interrupted"):
@@ -73,8 +73,8 @@ def open_replay(
 
 def _without(old: Run, left_out: Collection[str]) -> tuple[Consortium, list[Iteration]]:
     """The definition without those left out, and the iterations as the others answered in them, not yet judged."""
-    everybody = [(member, f"{alternatives(member.model)[0]}#{number}") for member, number in instances(old.consortium)]
-    labels = [label for _, label in everybody]
+    asked = [(member, f"{alternatives(member.model)[0]}#{number}") for member, number in instances(old.consortium)]
+    labels = [label for _, label in asked]
     known = {name for label in labels for name in (label, label.rpartition("#")[0])}
     for name in left_out:
         if name not in known:
@@ -83,8 +83,8 @@ def _without(old: Run, left_out: Collection[str]) -> tuple[Consortium, list[Iter
             )
     gone = {label for label in labels if label in left_out or label.rpartition("#")[0] in left_out}
     if len(gone) == len(labels):
-        raise InvalidConsortiumError(f"Without {' and '.join(map(repr, left_out))} nobody is left to be judged.")
-    stay = Counter(id(member) for member, label in everybody if label not in gone)
+        raise InvalidConsortiumError(f"Without {' and '.join(map(repr, left_out))} no response is left to be judged.")
+    stay = Counter(id(member) for member, label in asked if label not in gone)
     members = [
         member.model_copy(update={"count": stay[id(member)]}) for member in old.consortium.members if stay[id(member)]
     ]

@@ -106,7 +106,7 @@ class RunCalls:
         Args:
             models: every model that the run may call, ready to be called.
             timeout_seconds: how long one call may take.
-            group: holds the calls, which go on when nobody waits for them.
+            group: holds the calls, which continue without a caller that waits.
         """
         self._live = live
         self._models = models
@@ -146,8 +146,8 @@ class RunCalls:
     async def _make(self, spec: CallSpec, call: LiveCall) -> None:
         try:
             call.result = await self._with_backups(spec)
-        except Exception as error:  # nothing foreseen: it costs this call, not what the others have said
-            call.result = self._unforeseen(spec, error)
+        except Exception as error:  # an unexpected error costs this call alone
+            call.result = self._unexpected(spec, error)
             await self._ledger.finish(spec, call.result)
         finally:
             if call.result is None:
@@ -236,14 +236,14 @@ class RunCalls:
         except anyio.get_cancelled_exc_class():
             await (self._ledger.cancel if had_turn else self._ledger.withdraw)(spec, attempt)
             raise
-        except Exception as error:  # nothing foreseen: this attempt is settled like any other
-            result = self._unforeseen(spec, error)
+        except Exception as error:  # after an unexpected error, the attempt is settled too
+            result = self._unexpected(spec, error)
         finally:
             call.heard_at = None  # what follows is no silence of its model's
         return result, had_turn
 
-    def _unforeseen(self, spec: CallSpec, error: Exception) -> CallResult:
-        """What becomes of a call in which something happened that nobody foresaw."""
+    def _unexpected(self, spec: CallSpec, error: Exception) -> CallResult:
+        """The result of a call after an unexpected error."""
         logger.exception("The call %s of %s failed", spec.call_id, self._live.run_id)
         return CallResult(error_kind="internal", error=INTERNAL)
 

@@ -19,7 +19,7 @@ from consortium_mcp.text.masking import masked
 logger = logging.getLogger(__name__)
 
 PACE_SECONDS = 0.25
-"""The shortest time between two looks at a run that somebody follows, but for its end, which is told at once."""
+"""The shortest time between two looks at a followed run; its end is told at once."""
 
 LOOKS_PER_SECOND = 20
 """How often runs are looked at, over all of them: with many under way each is looked at less often."""
@@ -64,7 +64,7 @@ class Runner:
 
         Args:
             run: as it was just opened, or its id.
-            on_text: told the answer piece by piece while its arbiter writes it; None when nobody reads along.
+            on_text: receives the answer in pieces while the arbiter writes it; None if no reader follows.
         """
         assert self._group is not None
         run_id = run if isinstance(run, str) else run.run_id
@@ -103,7 +103,7 @@ class Runner:
         """Take no new runs, give those of this process time to end, and leave the others to be gone on with elsewhere.
 
         Args:
-            hurry: set by whoever does not want to wait so long.
+            hurry: set by a caller that does not want to wait so long.
         """
         self.service.live_runs.leaving = True
         with anyio.move_on_after(grace_seconds):

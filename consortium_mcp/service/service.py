@@ -1,4 +1,4 @@
-"""The use-case: work on a run, save everything as it lands, close it; resume what was interrupted."""
+"""The service: work on a run, save everything as it lands, close it; resume what was interrupted."""
 
 import logging
 import os
@@ -148,7 +148,7 @@ class ConsortiumService:
                 with suppress(StoreUnusableError):  # then its lease ends by itself
                     await self.store.leases.release(run.run_id, self.owner)
                 failure = error.__cause__
-            except Exception as error:  # nothing foreseen: the run says so, and the error goes on its way below
+            except Exception as error:  # an unexpected error: the run says so, and it is raised below
                 await self._close(live, ended(run, "failed", masked(f"{type(error).__name__}: {error}")))
                 failure = error
             finally:
@@ -189,7 +189,7 @@ class ConsortiumService:
         await self._close(live, last, last.iterations[-1] if last.iterations else None)
 
     async def _describe(self, span: Span, run_id: str) -> None:
-        """Say in a span that somebody records how a run ended; of one that cannot be read, nothing."""
+        """Say in a recorded span how a run ended; of one that cannot be read, nothing."""
         if span.is_recording():
             with suppress(ConsortiumError):
                 describe_run(span, await self.load(run_id))
@@ -235,14 +235,14 @@ class ConsortiumService:
             logger.warning("That the answer of %s was received is not saved: %s", run_id, error)
 
     async def _hold(self, run_id: str, scope: anyio.CancelScope) -> None:
-        """Renew the run's lease as long as we work on it; without it, somebody else does, or wants it cancelled."""
+        """Renew the run's lease during the work; without it, another process works on it, or it is to be cancelled."""
         while True:
             await anyio.sleep(self.timing.lease_renewal)
             try:
                 if not await self.store.leases.renew(run_id, self.owner):
                     scope.cancel()
             except StoreUnusableError:
-                continue  # the calls say that nothing can be saved; whether the lease is lost nobody can tell
+                continue  # the calls say that nothing can be saved; whether the lease is lost is unknown
 
 
 def answered(run: Run) -> Run:

@@ -55,7 +55,7 @@ def reservation_of(entry: ModelEntry, spec: CallSpec) -> Reservation:
 
 
 def cost_usd(entry: ModelEntry, result: CallResult) -> float | None:
-    """What an attempt cost in US dollars; None when nobody knows."""
+    """What an attempt cost in US dollars; None if unknown."""
     if result.was_refused or price_usd(entry, 1, 1) == 0:
         return 0.0
     if result.input_tokens is None and result.output_tokens is None:

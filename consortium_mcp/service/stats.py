@@ -67,7 +67,7 @@ class MemberStats(FrozenModel):
     """US dollars of all its calls whose cost is known; None when it is known of none."""
 
     unpriced: int
-    """Calls whose cost nobody knows; they are not in `cost_usd`."""
+    """Calls of unknown cost; they are not in `cost_usd`."""
 
     stated_confidence: float | None
     """The mean of its own trust in its responses, 0.0-1.0; None when it never stated any."""

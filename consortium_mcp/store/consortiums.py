@@ -89,7 +89,7 @@ class SavedConsortiums(SavedNames):
             table, owned = "caller_consortiums", {"name": name, "caller": caller}
         where = " AND ".join(f"{column} = :{column}" for column in owned)
         if not self.database.write(lambda c: c.execute(f"DELETE FROM {table} WHERE {where}", owned).rowcount):
-            if caller is None or name not in self.list_names.sync():  # somebody else was faster
+            if caller is None or name not in self.list_names.sync():  # another process was faster
                 raise self._not_found(name)
             raise ConsortiumError(f"The consortium {name!r} is the server's, for all its callers; it stays.")
         return removed

@@ -108,7 +108,7 @@ class DatabaseFile:
         if self._reads_own is None:
             connection = connect(self.path)
             show_own(connection, self.reader)
-            self._reads_own = connection  # only now: without the rule nobody may read by it
+            self._reads_own = connection  # only now: without the rule it must not be read
         return self._reads_own
 
     def check_writable(self) -> None:

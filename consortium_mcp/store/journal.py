@@ -50,7 +50,7 @@ class OverBudget:
 
 @dataclass(frozen=True)
 class LeaseLost:
-    """The run is another process's by now, or somebody wants it cancelled."""
+    """The run belongs to another process by now, or is to be cancelled."""
 
 
 class Journal(Part):
@@ -71,7 +71,7 @@ class Journal(Part):
 
         Args:
             budgets: what may be spent in each scope that the attempt counts in: `run:…`, `day:…`, `caller:…`.
-            owner: the process that must hold the run; None lets anybody.
+            owner: the process that must hold the run; None allows any.
         """
         question = _question(spec)
         call = _call(run_id, spec, question, attempts=1)
@@ -101,7 +101,7 @@ class Journal(Part):
     ) -> CallResult:
         """Write what an attempt gave and used; a final one is the call's result, unless another process's was before.
 
-        Returns the result that stands. Where nobody knows how many tokens it used, what was reserved stays spent.
+        Returns the result that stands. If the tokens used are unknown, what was reserved stays spent.
         """
         counted = [tokens for tokens in (result.input_tokens, result.output_tokens) if tokens is not None]
         counted = [0] if result.was_refused else counted
@@ -156,7 +156,7 @@ class Journal(Part):
 
         Args:
             asked: False for a call that was not made, for want of time or budget; a resumed run may make it.
-            owner: the process that must hold the run, where another one may be making the call; None lets anybody.
+            owner: the process that must hold the run, where another one may be making the call; None allows any.
         """
         question = _question(spec)
         call = _call(run_id, spec, question, attempts=0)

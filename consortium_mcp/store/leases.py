@@ -26,7 +26,7 @@ class Leases(Part):
 
     @writes
     def renew(self, run_id: str, owner: str) -> bool:
-        """Hold the run for another `LEASE_SECONDS`; False when somebody else holds it, or wants it cancelled."""
+        """Hold the run for another `LEASE_SECONDS`; False if another process holds it, or it is to be cancelled."""
         until = time.time() + LEASE_SECONDS
         sql = "UPDATE runs SET lease_until = ? WHERE run_id = ? AND owner = ? AND cancel_requested = 0"
         return self.database.write(lambda c: c.execute(sql, [until, run_id, owner]).rowcount) == 1
@@ -48,14 +48,14 @@ class Leases(Part):
 
     @reads
     def held_until(self, run_id: str) -> datetime | None:
-        """When the process that holds the run loses it, unless it renews its lease; None when nobody holds it."""
+        """When the process that holds the run loses it, unless it renews its lease; None if no process holds it."""
         sql = "SELECT lease_until FROM runs WHERE run_id = ? AND status = 'running' AND lease_until >= ?"
         rows = self.database.read(sql, [run_id, time.time()])
         return datetime.fromtimestamp(rows[0]["lease_until"]).astimezone() if rows else None
 
     @writes
     def release(self, run_id: str, owner: str) -> bool:
-        """Let go of a run, which then reads interrupted until somebody goes on with it; False where it is to end."""
+        """Let go of a run, which then reads interrupted until a process continues it; False where it is to end."""
         sql = (
             "UPDATE runs SET owner = NULL, lease_until = NULL "
             "WHERE run_id = ? AND owner = ? AND status = 'running' AND cancel_requested = 0"
@@ -89,11 +89,11 @@ class Leases(Part):
 
 
 def is_held(connection: sqlite3.Connection, run_id: str, owner: str, *, calls: bool = False) -> bool:
-    """Whether a process holds the run; with `calls`, whether nobody wants it cancelled either."""
+    """Whether a process holds the run; with `calls`, also whether it is not to be cancelled."""
     row = connection.execute("SELECT owner, cancel_requested FROM runs WHERE run_id = ?", [run_id]).fetchone()
     return row is not None and row["owner"] == owner and not (calls and row["cancel_requested"])
 
 
 def end_nested(connection: sqlite3.Connection, run_id: str) -> None:
-    """End the runs inside one that has ended: nobody waits for them any more."""
+    """End the runs inside one that has ended: no caller waits for them."""
     connection.execute(_END_NESTED, [run_id, now_utc()])

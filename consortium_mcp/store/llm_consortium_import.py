@@ -44,7 +44,7 @@ def take_over(store: Store, folder: Path) -> list[str]:
 
 
 def _take_file(store: Store, path: Path) -> Iterator[str]:
-    """Take over what was not there when the file was last read: whoever has both programs may go on saving in it."""
+    """Take over what was not there when the file was last read: a user of both programs may continue to save in it."""
     if not path.exists():
         return
     seen = store.consortiums.list_takeovers.sync().get(str(path))
@@ -83,7 +83,7 @@ def _as_ours(row: Any) -> tuple[Consortium, list[str]]:
     left_out = [name for name, value in row.items() if value and name not in SAME_HERE | WITHOUT_EFFECT]
     fields = {name: value for name, value in row.items() if name in SAME_HERE}
     changes = [f"{name} is left out, which means nothing here" for name in left_out]
-    changes += [*_bound_iterations(fields), *_leave_out_nobody(fields)]
+    changes += [*_bound_iterations(fields), *_leave_out_uncounted(fields)]
     return load_saved_form(fields), changes
 
 
@@ -96,11 +96,11 @@ def _bound_iterations(fields: dict[str, Any]) -> Iterator[str]:
                 yield f"{name} is {MAX_ITERATIONS}, not {given}"
 
 
-def _leave_out_nobody(fields: dict[str, Any]) -> Iterator[str]:
-    """Nor were counts: of such a model nobody was asked."""
+def _leave_out_uncounted(fields: dict[str, Any]) -> Iterator[str]:
+    """Nor were counts: such a model was never asked."""
     if not isinstance(counts := fields.get("models"), dict):
         return
-    nobody = [model for model, count in counts.items() if isinstance(count, int) and count < 1]
-    fields["models"] = {model: count for model, count in counts.items() if model not in nobody}
-    for model in nobody:
+    uncounted = [model for model, count in counts.items() if isinstance(count, int) and count < 1]
+    fields["models"] = {model: count for model, count in counts.items() if model not in uncounted}
+    for model in uncounted:
         yield f"{model!r} is left out, of which it asked {counts[model]} instances"

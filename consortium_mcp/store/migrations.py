@@ -173,7 +173,7 @@ def m003_follow_ups(db: Database) -> None:
 
 @migrations(name="m004_attempts_begun")
 def m004_attempts_begun(db: Database) -> None:
-    """When each attempt began, so that whoever follows a run can say how long it has been under way."""
+    """When each attempt began, so that a follower of a run can say how long it has been running."""
     # ISO 8601 in UTC; null for those of earlier releases
     db.execute("ALTER TABLE attempts ADD COLUMN begun_utc TEXT")
 

@@ -18,7 +18,7 @@ CREATE TEMP VIEW consortium_configs AS
     UNION ALL
     SELECT name, config, created_at, NULL FROM main.caller_consortiums WHERE caller = caller_name();
 """
-"""A name without a database means these, not the tables behind them, for whoever reads by the connection."""
+"""A name without a database means these, not the tables behind them, in queries of this connection."""
 
 
 def show_own(connection: sqlite3.Connection, reader: Callable[[], str | None]) -> None:

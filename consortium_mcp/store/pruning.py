@@ -1,6 +1,6 @@
 """Pruning: old runs are removed with all that belongs to them, and their space is given back, in steps.
 
-Whoever else writes to the file gets in between two steps: none takes long, and each is followed by a pause.
+Other writers get in between two steps: none takes long, and each is followed by a pause.
 """
 
 import sqlite3
@@ -18,7 +18,7 @@ STEP_SECONDS = 0.03
 """How long a step may go on: about as long as SQLite's pauses while another process waits for the lock."""
 
 PAUSE_SECONDS = 0.03
-"""How long nobody is kept out after a step: longer than those pauses in a wait that has just begun."""
+"""How long other writers have after a step: longer than those pauses in a wait that has just begun."""
 
 _PAGES = 500
 """How many pages of the file a step gives back."""
@@ -28,7 +28,7 @@ _NOT_HELD = "NOT (status = 'running' AND coalesce(lease_until, 0) >= ?)"
 
 
 class Pruning(Part):
-    """Removes runs that nobody works on."""
+    """Removes runs that no process works on."""
 
     def list_prunable(self, before_utc: str | None, keep: int | None) -> dict[str, str]:
         """When each run that may go was opened, by its id, oldest first; with both conditions, it must meet both.
@@ -58,7 +58,7 @@ class Pruning(Part):
     def give_back_space(self) -> int:
         """Let go of what removed rows still take of the disk; returns how many bytes that were.
 
-        A file that an earlier release made is written anew for it, once, and nobody else writes meanwhile.
+        A file that an earlier release made is written anew for it, once, and no other process writes meanwhile.
 
         Raises StoreUnusableError where another process does not let us; a later time will do as well.
         """

@@ -10,7 +10,7 @@ class Ratings(Part):
 
     @writes
     def save(self, rating: Rating) -> None:
-        """Save what somebody says of a run."""
+        """Save what a person says of a run."""
         row = (rating.run_id, rating.score, rating.note, now_utc(), rating.run_id)
         sql = (
             "INSERT OR REPLACE INTO ratings (run_id, score, note, datetime_utc, caller) "

@@ -1,4 +1,4 @@
-"""Outlines: what lists show of runs, without the texts that were exchanged."""
+"""The run list: its columns, without the texts that were exchanged, and ids by their beginning."""
 
 import time
 

@@ -1,4 +1,4 @@
-"""Selections: which runs a list asks for, as SQL that an index answers in the list's order."""
+"""The SQL of the run list: which runs, newest first; an index answers each query in that order."""
 
 import time
 from typing import Any

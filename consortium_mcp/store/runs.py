@@ -64,8 +64,8 @@ class RunCapacity:
             return
         if connection.execute(sql.format("caller"), [now, caller]).fetchone()[0] >= self.of_caller:
             raise BusyError(
-                f"You have {self.of_caller} runs under way, as many as are allowed at once; wait with get_run until "
-                "one has ended, or stop one with cancel_run."
+                f"You have {self.of_caller} active runs, which is the limit. "
+                "Wait with get_run until one has ended, or stop one with cancel_run."
             )
 
 
@@ -85,7 +85,7 @@ class Runs(Part):
     ) -> str | None:
         """Write a new run, held by `owner`; or return the id of the same call's run that is joined instead.
 
-        A run inside another one always joins: what was asked in a call is asked once, whoever goes on with it.
+        A run inside another one always joins: what a call asked is asked once, also in another process.
 
         Args:
             fingerprint: of what is asked of whom; the same call again can join the run by it.
@@ -184,7 +184,7 @@ class Runs(Part):
         """Write an iteration: who was heard, and what the arbiter made of it; the texts are in the journal already.
 
         Args:
-            owner: the process that must hold the run, else nothing is written; None lets anybody.
+            owner: the process that must hold the run, else nothing is written; None allows any.
         """
         row = {
             "run_id": run_id,
@@ -266,7 +266,7 @@ class Runs(Part):
 
 
 def _find_joinable(connection: sqlite3.Connection, fingerprint: str | None, since_utc: str) -> str | None:
-    """The newest run of the same call that has not ended, or whose answer nobody has received; None without one."""
+    """The newest run of the same call that has not ended, or whose answer no caller has received; None without one."""
     sql = (
         "SELECT run_id FROM runs WHERE fingerprint = ? AND received_utc IS NULL AND created_utc > ? "
         "AND cancel_requested = 0 AND (status = 'running' OR answer IS NOT NULL) ORDER BY run_id DESC LIMIT 1"

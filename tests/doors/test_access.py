@@ -562,7 +562,7 @@ async def test_runs_at_once_requests_and_costs_are_bounded_for_each_caller(
             later = await ann.call_tool("consult_consortium", asked[2])
 
     assert [bool(one.is_error) for one in [*results, others, later]] == [False, False, True, False, False]
-    assert "You have 2 runs under way" in said(results[2])
+    assert "You have 2 active runs" in said(results[2])
 
 
 async def test_too_many_requests_are_told_when_to_come_back(

@@ -74,7 +74,7 @@ def test_no_usable_model_is_a_problem_with_its_remedy() -> None:
     assert status == 1 and models["state"] == "problem" and "llm keys set" in models["remedy"]
 
 
-WAYS = ("in CONSORTIUM_DEFAULT; ", "save default -m MODEL", "llm keys set openai", "local-model fetch")
+WAYS = ("in CONSORTIUM_DEFAULT. ", "save default -m MODEL", "llm keys set openai", "local-model fetch")
 
 
 @pytest.mark.parametrize("model_names", [[], ["a", "b"], ["a", "b", "c", "d", "e", "f"]])

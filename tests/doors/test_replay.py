@@ -290,7 +290,7 @@ async def test_what_cannot_be_replayed_is_refused_with_the_reason(
 async def test_leaving_out_everybody_is_refused(service: ConsortiumService) -> None:
     run = await consulted(service, "a:2", max_iterations=1)
 
-    with pytest.raises(InvalidConsortiumError, match="Without 'a' nobody is left"):
+    with pytest.raises(InvalidConsortiumError, match="Without 'a' no response is left"):
         open_replay(service, run.run_id, without=["a"])
 
 

@@ -271,7 +271,7 @@ def test_prune_that_can_ask_nobody_removes_nothing_and_says_what_to_do(history: 
     done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=60)
 
     assert (done.returncode, len(ids(history))) == (1, 10)
-    assert done.stderr == "Error: Nobody can be asked whether to remove runs: stdin is closed. Give --yes.\n"
+    assert done.stderr == "Error: Removing runs needs a confirmation, and stdin is closed. Give --yes.\n"
 
 
 @pytest.mark.parametrize(

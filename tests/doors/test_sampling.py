@@ -101,7 +101,7 @@ async def test_a_client_that_lends_no_model_is_told_so_before_anybody_is_asked(
     async with connected(mode, tmp_path / "stderr") as client:
         result = await client.call_tool("consult_consortium", {**TWO, "models": ["a", "client"]})
 
-    assert result.is_error and "'client' is the calling client's own, and this caller lends none" in said(result)
+    assert result.is_error and "'client' is the calling client's own model, and this caller offers none" in said(result)
     assert provider.count() == 0
 
 

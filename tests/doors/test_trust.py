@@ -64,7 +64,7 @@ async def test_many_wrong_answers_bound_the_next_one_and_members_that_err_togeth
 
     trust = trust_of(run)
     # Both err together (1.0), pulled to 0.5 by 10 of 20 runs: 2 votes count as 2 / 1.5, which earn 1.83 / 2.33 = 0.79.
-    assert trust and trust.independent_votes == pytest.approx(4 / 3) and trust.before_ratings == pytest.approx(11 / 14)
+    assert trust and trust.independent_votes == pytest.approx(4 / 3) and trust.confidence == pytest.approx(11 / 14)
     assert "they count as 1.3 independent votes" in short_report(run)
 
 

@@ -306,9 +306,10 @@ async def test_B32_a_truncated_response_is_judged_and_told() -> None:
     assert "half of" in call.question("i1/arbiter").prompt and run.degraded == ("Cut at their length limit: a#1.",)
 
 
-async def test_B7_when_the_arbiter_fails_the_member_that_trusts_itself_most_judges_in_its_place() -> None:
-    call = ScriptedCalls(m1="low\nConfidence: 20%", m2="high\nConfidence: 90%", arbiter=failed("server", "Down."))
-    run = closed(await last_state(new_run(), call))
+async def test_B7_when_the_arbiter_fails_the_member_that_the_others_agree_with_judges_in_its_place() -> None:
+    said = {"m1": "41\nConfidence: 99%", "m2": "It is 42.\nConfidence: 20%", "m3": "42"}
+    call = ScriptedCalls(**said, arbiter=failed("server", "Down."))
+    run = closed(await last_state(new_run(consortium=panel("a", "b", "c")), call))
     assert (run.status, run.answer, call.question("i1/arbiter/standin").model) == ("converged", "the synthesis", "b")
     assert run.degraded == ("The arbiter judge failed (Down); b, a member, judged in its place.",)
 

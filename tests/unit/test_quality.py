@@ -11,10 +11,12 @@ from click.testing import CliRunner
 
 from benchmarks.quality.__main__ import main
 from benchmarks.quality.evaluate import Result, Side, check, evaluate, single, temporary_consultancy
+from benchmarks.quality.phrasing import PHRASES, REFUSALS, phrased
 from benchmarks.quality.predicted import best_possible, majority, peer_ranking, plurality, predicted, wilson
 from benchmarks.quality.questions import make_questions
 from benchmarks.quality.sides import simulated_sides
 from benchmarks.quality.simulated import Simulated, Simulation, registered
+from benchmarks.quality.trust import RATED, brier, optimum, rows
 from consortium_mcp.engine.judging.peer_rank import borda
 from consortium_mcp.errors import ModelUnavailableError
 
@@ -180,3 +182,45 @@ def test_an_unknown_method_or_model_is_refused_before_anybody_is_asked() -> None
     assert shown.exit_code == 1 and "There is no judging method 'dice'" in shown.output
     with temporary_consultancy(own_llm_folder=True) as service, pytest.raises(ModelUnavailableError, match="nobody"):
         check(service, [Side(name="nobody", consortium=single("nobody"))])
+
+
+# trust
+
+
+def test_the_optimum_is_what_bayes_rule_says_of_two_members() -> None:
+    # Of two independent members with 0.7: both right 0.49, both wrong 0.09; a tie 0.42.
+    best, squares = optimum(Simulation(members=2, accuracy=0.7, correlation=0.0))
+
+    assert best == pytest.approx(0.49 + 0.21)
+    assert squares == pytest.approx(0.49 * 0.09 / 0.58 + 0.42 * 0.25)
+    assert optimum(Simulation(members=5, accuracy=0.7, correlation=1.0)) == pytest.approx((0.7, 0.21))
+
+
+def test_members_phrase_their_answers_in_twenty_ways_and_each_is_read() -> None:
+    questions = make_questions(9)
+
+    assert len(PHRASES) >= 20
+    for question, number in product(questions, range(len(PHRASES))):
+        text = phrased(number, question.answer, question.wrong[0])
+        assert question.is_right(text) and not question.is_right(phrased(number, question.wrong[0], question.answer))
+
+
+def test_simulated_members_lie_refuse_and_err_in_families() -> None:
+    simulation = Simulation(members=4, accuracy=0.5, correlation=1.0, families=2, refusals=0.5, liars=0.5)
+    questions = make_questions(80)
+    known = {question.prompt: question for question in questions}
+    members = [Simulated(name, "knows", simulation, known) for name in simulation.member_names]
+    said = [[member.reply(question.prompt, None) for member in members] for question in questions]
+
+    right = [[question.is_right(text) for text in texts] for question, texts in zip(questions, said, strict=True)]
+    assert all(one[0] == one[2] and one[1] == one[3] for one in right) and any(one[0] != one[1] for one in right)
+    assert any(text in REFUSALS for texts in said for text in texts)
+    assert any("Confidence: 99%" in text for texts in said for text in texts)
+
+
+async def test_after_ratings_no_method_is_worse_calibrated_than_a_single_member_that_may_lie() -> None:
+    simulation = Simulation(members=3, accuracy=0.6, correlation=1.0, refusals=0.1, liars=0.5, seed=SEED)
+
+    single, *methods = await rows(simulation, make_questions(RATED + 100, SEED), ["vote", "pick"])
+
+    assert methods and all(brier(row.rated) <= brier(single.rated) for row in methods)

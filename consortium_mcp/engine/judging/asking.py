@@ -1,17 +1,18 @@
-"""Asks the arbiter for a verdict in some form: once more when it is unreadable, and a member where it fails."""
+"""Asks the arbiter for a verdict. An unreadable one is asked for once more; if the arbiter fails, a member judges."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from consortium_mcp.engine.judging.fields import text_of
 from consortium_mcp.engine.judging.origin import Origin, origin_of
 from consortium_mcp.engine.judging.question import question, repair
-from consortium_mcp.engine.judging.reader import read_fields, text_of
+from consortium_mcp.engine.judging.reader import CUT_SYNTHESIS, looks_like_form
 from consortium_mcp.engine.judging.shortening import asked_in_full_or_shortened
+from consortium_mcp.engine.judging.standing_in import refuses, stand_in
 from consortium_mcp.engine.members import CallModel
 from consortium_mcp.engine.trust import order_held
 from consortium_mcp.records import CallResult, CallSpec, Iteration, Measures, Run, Verdict
-from consortium_mcp.records.consortium import OWN_ANSWER, alternatives
 from consortium_mcp.text.thinking import outside_thinking
 
 ReadsSchema = Callable[[str], bool]
@@ -45,19 +46,19 @@ class Form:
 async def ask_arbiter(
     run: Run, iteration: Iteration, call: CallModel, reads_schema: ReadsSchema, form: Form
 ) -> Iteration:
-    """Ask the arbiter what it makes of an iteration's responses; where it fails, the strongest member stands in."""
+    """Ask the arbiter what it makes of an iteration's responses; where it fails, a member stands in."""
     arbiter = run.consortium.arbiter or ""
     judged = await _verdict_of(run, iteration, arbiter, "arbiter", call, reads_schema, form)
     if judged.verdict is not None:
         return await _with_order_checked(run, judged, arbiter, call, reads_schema, form)
-    stand_in = _strongest_other(iteration, arbiter)
-    if stand_in is None or (run.output_schema and not reads_schema(stand_in)):
+    model = stand_in(iteration, arbiter)
+    if model is None or (run.output_schema and not reads_schema(model)):
         return judged
-    again = await _verdict_of(run, iteration, stand_in, "arbiter/standin", call, reads_schema, form)
+    again = await _verdict_of(run, iteration, model, "arbiter/standin", call, reads_schema, form)
     if again.verdict is None:
-        both = f"{judged.arbiter_error}; {stand_in} in its place: {again.arbiter_error}"
+        both = f"{judged.arbiter_error}; {model} in its place: {again.arbiter_error}"
         return judged.model_copy(update={"arbiter_error": both})
-    return again.model_copy(update={"judged_by": again.judged_by or stand_in, "arbiter_error": judged.arbiter_error})
+    return again.model_copy(update={"judged_by": again.judged_by or model, "arbiter_error": judged.arbiter_error})
 
 
 async def _verdict_of(
@@ -76,18 +77,28 @@ async def _verdict_of(
         return iteration.model_copy(update={"arbiter_error": result.error, "raw_verdict": result.text})
     reply = result.text or ""
     verdict = form.read(reply, iteration, origin_of(run, iteration, asked.call_id))
-    if verdict is None or verdict.confidence is None:
+    refused = refuses(verdict.synthesis if verdict and not verdict.chosen else reply, iteration)
+    if refused:
+        verdict = None
+    elif verdict is None or verdict.confidence is None:
         verdict = await _repaired(run, iteration, asked, reply, verdict, call, form)
     if verdict and verdict.problem and result.error_kind == "truncated":
         verdict = verdict.model_copy(update={"problem": f"{verdict.problem}; the reply was cut at its length limit"})
-    problem = None if verdict else "its reply holds neither a verdict nor any text outside its thinking"
     judged = {
         "verdict": verdict,
         "judged_by": result.answered_by,
-        "arbiter_error": problem or lacks,
+        "arbiter_error": lacks if verdict else _why_none(reply, refused),
         "raw_verdict": reply,
     }
     return iteration.model_copy(update=judged)
+
+
+def _why_none(reply: str, refused: bool) -> str:
+    if refused:
+        return "it refused to judge"
+    if not outside_thinking(reply):
+        return "its reply holds neither a verdict nor any text outside its thinking"
+    return "its reply holds no verdict that can be read"
 
 
 async def _with_order_checked(
@@ -109,24 +120,26 @@ async def _with_order_checked(
 async def _repaired(
     run: Run, iteration: Iteration, asked: CallSpec, reply: str, verdict: Verdict | None, call: CallModel, form: Form
 ) -> Verdict | None:
-    """The verdict after the second asking: the first one's text wins where it could be read."""
+    """The verdict after the second asking: the first one's text wins where it could be read to its end."""
     problem = verdict.problem if verdict and verdict.problem else "no verdict in the form asked for"
     result: CallResult = await call(repair(run, asked, form.template, reply, problem))
     origin = origin_of(run, iteration, asked.call_id)
     second = form.read(result.text or "", iteration, origin) if result.ok else None
     if verdict is None:
-        is_form = read_fields(reply, "synthesis", origin) is not None  # in form, but not valid
-        text = text_of(outside_thinking(reply)) if form.takes_text and not is_form else ""
-        problem = "the arbiter's reply is not in the form asked for; its text is taken as it is"
-        return second or (Verdict(synthesis=text, problem=problem) if text else None)
-    if second is not None and second.confidence is not None:
-        return verdict.model_copy(update={"confidence": second.confidence, "problem": None})
-    return verdict
+        return second or (_text_alone(reply, origin) if form.takes_text else None)
+    if second is None or second.confidence is None:
+        return verdict
+    if CUT_SYNTHESIS in problem:
+        return second
+    others = problem.partition("; ")[2] or None  # the first clause is of the confidence
+    return verdict.model_copy(update={"confidence": second.confidence, "problem": others})
 
 
-def _strongest_other(iteration: Iteration, arbiter: str) -> str | None:
-    """The model of the response that trusts itself most, the first of equals; None where only the arbiter's is left."""
-    failed = {*alternatives(arbiter), OWN_ANSWER}
-    usable = [one for one in iteration.responses if one.ok and failed.isdisjoint(alternatives(one.model))]
-    best = max(usable, key=lambda response: response.stated_confidence or 0.0, default=None)
-    return best.model if best else None
+def _text_alone(reply: str, origin: Origin) -> Verdict | None:
+    """A reply that is no verdict as the synthesis, where it is a text for people; None where it is not."""
+    text = text_of(outside_thinking(reply))
+    if not text or looks_like_form(text) or origin.repeats_the_question(text):
+        return None
+    return Verdict(
+        synthesis=text, problem="the arbiter's reply is not in the form asked for; its text is taken as it is"
+    )

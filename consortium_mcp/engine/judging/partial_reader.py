@@ -4,19 +4,26 @@ import re
 
 from pydantic_core import from_json
 
-from consortium_mcp.engine.judging.reader import text_of
+from consortium_mcp.engine.judging.fields import text_of
+from consortium_mcp.text.backslashes import certain_beginning
 from consortium_mcp.text.thinking import strip_thinking
 
-_OPENING = re.compile(r"\s*<(?:verdict|synthesis_output)\b[^<>]*>\s*<synthesis>", re.IGNORECASE)
-_TAG = re.compile(r"<(?:/?[a-z_|\uff5c]|/?$)", re.IGNORECASE)
+_BLOCK = re.compile(r"\s*<(?:verdict|synthesis_output)\b[^<>]*>", re.IGNORECASE)
+_FIELD = re.compile(
+    r"\s*<(?P<name>analysis|dissent|needs_iteration|refinement_areas|confidence)>"
+    r"(?:(?!</?(?:synthesis|verdict|synthesis_output)\b).)*?</(?P=name)>",
+    re.IGNORECASE | re.DOTALL,
+)
+_OPENING = re.compile(r"\s*<synthesis>", re.IGNORECASE)
+_HELD_BACK = re.compile(r"<(?:[/!]?[a-z_|\uff5c]|[/!]?$|!\[)|&", re.IGNORECASE)
 
 
 def beginning_of_synthesis(reply: str) -> str:
     """The beginning of the synthesis that the reader will find in a reply which begins like this; empty when unsure.
 
     As JSON, the reply must be an object from its first character on. Among tags, the block must be the first thing
-    outside of any thinking, and what follows the first tag inside the synthesis is held back: it may end the
-    synthesis, or begin a thought.
+    outside of any thinking, and what follows the first tag or entity inside the synthesis is held back: it may end the
+    synthesis, or begin a thought. So is what follows a character that may have been meant as a backslash.
     """
     return _of_json(reply) if reply.lstrip().startswith("{") else _of_tags(reply)
 
@@ -27,13 +34,17 @@ def _of_json(reply: str) -> str:
     except ValueError:
         return ""
     synthesis = fields.get("synthesis") if isinstance(fields, dict) else None
-    return text_of(synthesis) if isinstance(synthesis, str) else ""
+    return text_of(certain_beginning(synthesis)) if isinstance(synthesis, str) else ""
 
 
 def _of_tags(reply: str) -> str:
     reply = strip_thinking(reply)
-    opening = _OPENING.match(reply)
+    block = _BLOCK.match(reply)
+    at = block.end() if block else 0
+    while field := _FIELD.match(reply, at):
+        at = field.end()
+    opening = _OPENING.match(reply, at) if block else None
     if opening is None:
         return ""
-    tag = _TAG.search(reply, opening.end())
-    return text_of(reply[opening.end() : tag.start() if tag else len(reply)])
+    held = _HELD_BACK.search(reply, opening.end())
+    return text_of(reply[opening.end() : held.start() if held else len(reply)])

@@ -6,10 +6,11 @@ from fractions import Fraction
 import anyio
 
 from consortium_mcp.engine.judging.asking import ReadsSchema
+from consortium_mcp.engine.judging.fields import numbers_of
 from consortium_mcp.engine.judging.origin import origin_of
-from consortium_mcp.engine.judging.pick_and_rank import ballot_schema
+from consortium_mcp.engine.judging.pick_and_rank import answer_of, ballot_schema
 from consortium_mcp.engine.judging.question import question
-from consortium_mcp.engine.judging.reader import numbers_of, read_fields
+from consortium_mcp.engine.judging.reader import read_fields
 from consortium_mcp.engine.members import CallModel
 from consortium_mcp.records import Ballots, Iteration, MemberResponse, Run, Verdict
 from consortium_mcp.records.consortium import OWN_ANSWER
@@ -72,8 +73,8 @@ async def _ballot(
         run, iteration, others, "ballot", schema, role=f"peer{place}", model=voter.model, label=f"{voter.label} (peer)"
     )
     result = await call(asked)
-    fields = read_fields(result.text or "", "ranking", origin_of(run, iteration, asked.call_id)) if result.ok else None
-    numbers = list(dict.fromkeys(numbers_of(fields["ranking"]))) if fields else []
+    found = read_fields(result.text or "", "ranking", origin_of(run, iteration, asked.call_id)) if result.ok else None
+    numbers = list(dict.fromkeys(numbers_of(found.fields["ranking"]))) if found else []
     if not all(1 <= number <= len(others) for number in numbers):
         return []
     return [iteration.responses[others[number - 1]].response_id for number in numbers]
@@ -83,7 +84,7 @@ def _unranked(iteration: Iteration, usable: list[MemberResponse]) -> Iteration:
     """The first response, where there are too few for a ranking."""
     few = "there is one response" if len(usable) == 1 else "there are two responses, not ranked by both their authors"
     verdict = Verdict(
-        synthesis=usable[0].text or "",
+        synthesis=answer_of(usable[0]),
         problem=f"{few}; the first one is taken",
         chosen=usable[0].response_id,
     )
@@ -101,7 +102,7 @@ def _judged(iteration: Iteration, usable: list[MemberResponse], ballots: dict[st
     about_winner = sum(best.response_id in ballot for ballot in ballots.values())
     score = scores.get(best.response_id)
     verdict = Verdict(
-        synthesis=best.text or "",
+        synthesis=answer_of(best),
         confidence=score,
         analysis=f"Mean Borda scores from {len(ballots)} ballots: {table}.",
         chosen=best.response_id,

@@ -3,18 +3,13 @@
 from typing import Any
 
 from consortium_mcp.engine.judging.asking import Form
+from consortium_mcp.engine.judging.fields import areas_of, confidence_of, dissent_of, flag_of, numbers_of, text_of
 from consortium_mcp.engine.judging.origin import Origin
-from consortium_mcp.engine.judging.reader import (
-    areas_of,
-    confidence_of,
-    dissent_of,
-    flag_of,
-    numbers_of,
-    read_fields,
-    text_of,
-)
+from consortium_mcp.engine.judging.reader import Found, joined, read_fields
 from consortium_mcp.engine.judging.synthesize import VERDICT_SCHEMA
-from consortium_mcp.records import Iteration, Verdict
+from consortium_mcp.records import Iteration, MemberResponse, Verdict
+from consortium_mcp.text.confidence_line import without_confidence
+from consortium_mcp.text.thinking import outside_thinking
 
 
 def _schema(main: str, definition: dict[str, Any]) -> dict[str, Any]:
@@ -26,17 +21,17 @@ def _schema(main: str, definition: dict[str, Any]) -> dict[str, Any]:
 
 def read_pick(reply: str, iteration: Iteration, origin: Origin) -> Verdict | None:
     """Read which response was picked; a number that was not shown makes the verdict invalid."""
-    fields = read_fields(reply, "best", origin)
-    numbers = numbers_of(fields.get("best")) if fields else []
-    return _verdict(fields or {}, iteration, numbers[:1]) if len(numbers) == 1 else None
+    found = read_fields(reply, "best", origin)
+    numbers = numbers_of(found.fields.get("best")) if found else []
+    return _verdict(found, iteration, numbers) if found and len(numbers) == 1 else None
 
 
 def read_ranking(reply: str, iteration: Iteration, origin: Origin) -> Verdict | None:
     """Read the order of the responses, best first; each that was shown must stand in it once, and no other."""
-    fields = read_fields(reply, "ranking", origin)
-    numbers = numbers_of(fields.get("ranking")) if fields else []
+    found = read_fields(reply, "ranking", origin)
+    numbers = numbers_of(found.fields.get("ranking")) if found else []
     complete = sorted(numbers) == list(range(1, len(iteration.shown_order) + 1))
-    return _verdict(fields or {}, iteration, numbers) if complete else None
+    return _verdict(found, iteration, numbers) if found and complete else None
 
 
 def pick_schema(shown: int) -> dict[str, Any]:
@@ -67,21 +62,28 @@ RANK = Form(template="rank", schema=ranking_schema, read=read_ranking, takes_tex
 """How the order of the responses is asked for and read."""
 
 
-def _verdict(fields: dict[str, Any], iteration: Iteration, numbers: list[int]) -> Verdict | None:
+def _verdict(found: Found, iteration: Iteration, numbers: list[int]) -> Verdict | None:
     """The verdict whose best response is the first of the numbers; None when one of them was not shown."""
     if not all(1 <= number <= len(iteration.shown_order) for number in numbers):
         return None
     ordered = [iteration.responses[iteration.shown_order[number - 1]] for number in numbers]
+    fields = found.fields
     confidence = confidence_of(fields)
-    text = ordered[0].text or ""
+    text = answer_of(ordered[0])
     return Verdict(
         synthesis=text,
         confidence=confidence.value,
         analysis=text_of(fields.get("analysis")),
-        dissent=dissent_of(text_of(fields.get("dissent")), text),
+        dissent=dissent_of(fields.get("dissent"), text),
         needs_iteration=flag_of(fields.get("needs_iteration")),
         refinement_areas=areas_of(fields.get("refinement_areas")),
-        problem=confidence.problem,
+        problem=joined(confidence.problem, found.cut),
         chosen=ordered[0].response_id,
         ranking=tuple(response.response_id for response in ordered) if len(ordered) > 1 else (),
     )
+
+
+def answer_of(response: MemberResponse) -> str:
+    """The text of a response as an answer: without its thinking and its own confidence."""
+    text = response.text or ""
+    return without_confidence(outside_thinking(text)) or text

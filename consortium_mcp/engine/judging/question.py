@@ -22,8 +22,13 @@ _INFLUENCED = "The models may have seen answers of earlier iterations, so that t
 
 
 def shown_order(seed: int, number: int, responses: Sequence[MemberResponse]) -> tuple[int, ...]:
-    """The places of the usable responses in the order in which the arbiter sees them: shuffled, the same on replay."""
-    places = [place for place, response in enumerate(responses) if response.ok]
+    """The places of the usable responses in the order in which the arbiter sees them: shuffled, the same on replay.
+
+    A response that is nothing but thinking is not judged.
+    """
+    places = [
+        place for place, response in enumerate(responses) if response.ok and outside_thinking(response.text or "")
+    ]
     random.Random(f"{seed}/{number}").shuffle(places)
     return tuple(places)
 
@@ -153,7 +158,7 @@ def _told(run: Run, iteration: Iteration) -> dict[str, Member]:
 
 
 def _responses(run: Run, iteration: Iteration, shown: Sequence[int], limit: int) -> list[str]:
-    texts = cut_to(limit, [iteration.responses[place].text or "" for place in shown])
+    texts = cut_to(limit, [outside_thinking(iteration.responses[place].text or "") for place in shown])
     return [fenced(f"response {number}", text, run) for number, text in enumerate(texts, start=1)]
 
 

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from typing import Any, get_args
 
 from consortium_mcp.engine.judging.asking import Form, ReadsSchema
+from consortium_mcp.engine.judging.fields import numbers_of, squeezed, text_of
 from consortium_mcp.engine.judging.origin import Origin
-from consortium_mcp.engine.judging.reader import numbers_of, read_fields, squeezed, text_of
+from consortium_mcp.engine.judging.reader import read_fields
 from consortium_mcp.engine.judging.synthesize import VERDICT_SCHEMA, read_verdict
 from consortium_mcp.records import CallSpec, Iteration, Run, Verdict
 from consortium_mcp.records.verdict import Finding, Severity
@@ -54,17 +55,17 @@ def review_schema(shown: int) -> dict[str, Any]:
 def read_review(reply: str, iteration: Iteration, origin: Origin) -> Verdict | None:
     """Read the merged findings; None where there is no verdict. A number that was not shown raised nothing."""
     verdict = read_verdict(reply, iteration, origin)
-    fields = read_fields(reply, "synthesis", origin)
-    if verdict is None or fields is None:
+    found = read_fields(reply, "synthesis", origin)
+    if verdict is None or found is None:
         return None
-    listed = fields.get("findings")
+    listed = found.fields.get("findings")
     if isinstance(listed, list):
         rows, summary = [one for one in listed if isinstance(one, dict)], verdict.synthesis
     else:
         lines = verdict.synthesis.splitlines()
         rows = [row for line in lines if (row := _row(line))]
         summary = "\n".join(line for line in lines if line.strip() and not _row(line))
-    findings = _merged([found for row in rows if (found := _finding(row, iteration))])
+    findings = _merged([one for row in rows if (one := _finding(row, iteration))])
     return verdict.model_copy(update={"findings": findings, "synthesis": as_text(findings, summary)})
 
 

@@ -1,20 +1,15 @@
 """`synthesize`: the arbiter combines the responses into one answer and says how far to trust it."""
 
+from functools import partial
 from typing import Any
 
 from consortium_mcp.engine.judging.asking import Form
+from consortium_mcp.engine.judging.claims import read_claims
+from consortium_mcp.engine.judging.fields import areas_of, as_json, confidence_of, dissent_of, flag_of, text_of
 from consortium_mcp.engine.judging.origin import Origin
 from consortium_mcp.engine.judging.partial_reader import beginning_of_synthesis
-from consortium_mcp.engine.judging.reader import (
-    areas_of,
-    confidence_of,
-    dissent_of,
-    flag_of,
-    numbers_of,
-    read_fields,
-    text_of,
-)
-from consortium_mcp.records import Claim, Iteration, Verdict
+from consortium_mcp.engine.judging.reader import joined, read_fields
+from consortium_mcp.records import Iteration, Verdict
 
 VERDICT_SCHEMA: dict[str, Any] = {
     "type": "object",
@@ -48,13 +43,7 @@ VERDICT_SCHEMA: dict[str, Any] = {
             "type": "number",
             "minimum": 0,
             "maximum": 1,
-            "description": "How likely it is that the answer is right.",
-        },
-        "completeness": {
-            "type": "number",
-            "minimum": 0,
-            "maximum": 1,
-            "description": "How much of what the prompt asks for is answered.",
+            "description": "How likely it is that the answer is right and complete.",
         },
         "dissent": {
             "type": "string",
@@ -74,7 +63,6 @@ VERDICT_SCHEMA: dict[str, Any] = {
         "analysis",
         "synthesis",
         "confidence",
-        "completeness",
         "dissent",
         "needs_iteration",
         "refinement_areas",
@@ -84,52 +72,29 @@ VERDICT_SCHEMA: dict[str, Any] = {
 """What is asked of models that support schemas, in the order in which it is written: reasons come first."""
 
 
-def read_verdict(reply: str, iteration: Iteration, origin: Origin, kind: type = str) -> Verdict | None:
-    """Read the last well-formed verdict of a reply; None when there is none.
+def read_verdict(reply: str, iteration: Iteration, origin: Origin, follows_schema: bool = False) -> Verdict | None:
+    """The verdict of a reply; None when there is none.
 
     Args:
-        kind: what the synthesis must be: text, or `dict` where it follows a schema of the caller's.
+        follows_schema: whether the synthesis must be an object, as where it follows a schema of the caller's.
     """
-    fields = read_fields(reply, "synthesis", origin)
-    if fields is None or not isinstance(fields["synthesis"], kind):
+    found = read_fields(reply, "synthesis", origin)
+    if found is None or (follows_schema and not isinstance(found.fields["synthesis"], dict)):
         return None
+    fields = found.fields
+    synthesis = as_json(fields["synthesis"]) if follows_schema else text_of(fields["synthesis"])
     confidence = confidence_of(fields)
-    claims = claims_of(fields.get("claims"), iteration)
-    if claims is None:
-        return None
+    claims = read_claims(fields.get("claims"), iteration)
     return Verdict(
-        claims=claims,
-        synthesis=text_of(fields["synthesis"]),
+        claims=claims.claims,
+        synthesis=synthesis,
         confidence=confidence.value,
         analysis=text_of(fields.get("analysis")),
-        dissent=dissent_of(text_of(fields.get("dissent")), text_of(fields["synthesis"])),
+        dissent=dissent_of(fields.get("dissent"), synthesis),
         needs_iteration=flag_of(fields.get("needs_iteration")),
         refinement_areas=areas_of(fields.get("refinement_areas")),
-        problem=confidence.problem,
+        problem=joined(confidence.problem, found.cut, *claims.problems),
     )
-
-
-def claims_of(value: object, iteration: Iteration) -> tuple[Claim, ...] | None:
-    """The disputed claims, with instances for response numbers; None when one names a response that was not shown."""
-    shown = [iteration.responses[place].label for place in iteration.shown_order]
-    claims = []
-    for item in value if isinstance(value, list) else ():
-        if not isinstance(item, dict) or not text_of(item.get("claim")):
-            continue
-        numbers = {side: numbers_of(item.get(side)) for side in ("supported_by", "opposed_by")}
-        if not all(1 <= number <= len(shown) for given in numbers.values() for number in given):
-            return None
-        supporters, opponents = (tuple(shown[number - 1] for number in given) for given in numbers.values())
-        claims.append(
-            Claim(
-                claim=text_of(item["claim"]),
-                supported_by=supporters,
-                opposed_by=opponents,
-                quote_for=text_of(item.get("quote_for")),
-                quote_against=text_of(item.get("quote_against")),
-            )
-        )
-    return tuple(claims)
 
 
 FORM = Form(
@@ -147,6 +112,6 @@ def following(schema: dict[str, Any]) -> Form:
     return Form(
         template="verdict",
         schema=lambda shown: verdict,
-        read=lambda reply, iteration, origin: read_verdict(reply, iteration, origin, dict),
+        read=partial(read_verdict, follows_schema=True),
         takes_text=False,
     )

@@ -45,8 +45,8 @@ async def call_models() -> list[Check]:
                     group.start_soon(call, entry)
         finally:
             await service.clients.aclose()
-    nobody = Check(about="Live calls", state="ok", found="no hosted model would be asked")
-    return [checks[entry.model_id] for entry in entries] or [nobody]
+    none_asked = Check(about="Live calls", state="ok", found="no hosted model would be asked")
+    return [checks[entry.model_id] for entry in entries] or [none_asked]
 
 
 def _hosted(service: ConsortiumService, catalogue: Catalogue) -> list[ModelEntry]:

@@ -72,7 +72,7 @@ def _has_key(entry: ModelEntry) -> bool:
 
 
 def check_consortiums() -> Iterator[Check]:
-    """Which saved consortiums can run, and whom a consult asks that names nobody."""
+    """Which saved consortiums can run, and which models a consult without names asks."""
     catalogue = load_catalogue()
     with ConsortiumService() as service:
         loaded, damaged = service.store.consortiums.list_all.sync()
@@ -88,10 +88,10 @@ def check_consortiums() -> Iterator[Check]:
         try:
             default_name, default = service.definitions.default(catalogue)
         except ConsortiumError as error:
-            yield Check(about="Default", state="warning", found=f"A consult that names nobody cannot run: {error}")
+            yield Check(about="Default", state="warning", found=f"A consult without named models cannot run: {error}")
         else:
             asked = default_name or ", ".join(map(str, default.members))
-            yield Check(about="Default", state="ok", found=f"a consult that names nobody asks {asked}")
+            yield Check(about="Default", state="ok", found=f"a consult without named models asks {asked}")
 
 
 def check_additions() -> Iterator[Check]:

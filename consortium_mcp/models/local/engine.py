@@ -310,8 +310,8 @@ def _load(path: Path) -> Any:
         return xllamacpp.Server(params)
     except (RuntimeError, ValueError) as error:
         raise LocalModelError(
-            f"llama.cpp could not load {path}: {error} `consortium-mcp local-model fetch` checks the default weights; "
-            "another GGUF file must be one that this version of xllamacpp supports."
+            f"llama.cpp could not load {path}: {error} `consortium-mcp local-model fetch` checks the default weights. "
+            "Another GGUF file must be supported by this version of xllamacpp."
         ) from error
 
 

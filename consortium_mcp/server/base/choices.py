@@ -46,7 +46,7 @@ class SchemaChoices:
         self._models: list[str] = []
         self._rules: dict[str, Schema] = {}
         self._was_shown = False
-        """Whether somebody was shown the models and rules that are known now."""
+        """Whether a client was shown the models and rules that are known now."""
 
     async def choices(self) -> dict[str, dict[str, Schema]]:
         """What is added to the schema of these tools' arguments; names stand in the tool that needs them most."""
@@ -63,7 +63,7 @@ class SchemaChoices:
         return {"consult_consortium": self._rules, "save_consortium": self._rules}
 
     async def look_up(self) -> bool:
-        """Find out what can be used now, and whether somebody was shown something else.
+        """Find out what can be used now, and whether a client was shown something else.
 
         This imports llm and its plugins, however long that takes.
         """

@@ -23,7 +23,7 @@ from consortium_mcp.text.masking import masked
 from consortium_mcp.text.templates import plain
 
 TOOLS_FILE = "tools.json"
-"""What `describe_tools` says, beside this module: whoever connects reads it before our tools are even imported."""
+"""What `describe_tools` says, beside this module: clients read it before the tools are imported."""
 
 
 class InputNeeded(Exception):
@@ -46,7 +46,7 @@ class StrictServer(MCPServer[Any]):
         """
         super().__init__(name, **options)
         self.menu = menu
-        # The SDK lets nobody say to clients of 2025-11-25 that lists change.
+        # The SDK cannot announce changed lists to clients of 2025-11-25.
         announced = NotificationOptions(tools_changed=True, resources_changed=True)
         lowlevel: Any = self._lowlevel_server
         lowlevel.create_initialization_options = partial(lowlevel.create_initialization_options, announced)
@@ -84,7 +84,7 @@ class StrictServer(MCPServer[Any]):
     async def call_tool(
         self, name: str, arguments: dict[str, Any], context: Context[Any, Any] | None = None
     ) -> CallToolResult | InputRequiredResult:
-        """Call a tool; every failure that somebody foresaw is a result with one sentence for the model."""
+        """Call a tool; every expected failure is a result with one sentence for the model."""
         tool = _described_tools().get(name)
         if tool is None:
             raise MCPError(INVALID_PARAMS, f"There is no tool {_quoted(name)}.{_suggestion(name, self.tool_names())}")

@@ -1,4 +1,4 @@
-"""The schemas of tools/list, as short as they can be: whoever connects pays for every word of them."""
+"""The schemas of tools/list, as short as they can be: each client pays for every word."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -21,7 +21,7 @@ from pydantic import BaseModel
 from consortium_mcp._util.caller import calling
 
 AUDIT = "consortium_mcp.audit"
-"""The logger of the audit: names, runs and costs, never a text that somebody wrote."""
+"""The logger of the audit: names, runs and costs, never a text from outside."""
 
 audit = logging.getLogger(AUDIT)
 
@@ -37,7 +37,7 @@ class Admission:
     """Middleware around everything that a client asks over the network."""
 
     def __init__(self, max_requests: int | None, *, needs_caller: bool) -> None:
-        """Begin with nobody counted.
+        """Begin with no caller counted.
 
         Args:
             max_requests: how many a caller may make in a minute; None means no limit.
@@ -131,8 +131,8 @@ class AuditedVerifier:
         """Write how many there were since the line before, and none for a second."""
         self._next_line = None
         if self._refused:
-            nobodys = {"caller": None, "tool": None, "run": None, "outcome": "refused", "cost_usd": None}
-            audit.info(json.dumps({**nobodys, "tokens": self._refused}))
+            unknown = {"caller": None, "tool": None, "run": None, "outcome": "refused", "cost_usd": None}
+            audit.info(json.dumps({**unknown, "tokens": self._refused}))
             self._refused = 0
             self._next_line = asyncio.get_running_loop().call_later(_REFUSALS_SECONDS, self._write)
 

@@ -1,4 +1,4 @@
-"""HTTP/1.1 as uvicorn speaks it, for clients that send their requests within a time: nobody may hold a connection."""
+"""HTTP/1.1 as uvicorn speaks it, with a time limit for each request, so that no client holds a connection."""
 
 import asyncio
 from typing import Any

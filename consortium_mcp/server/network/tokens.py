@@ -18,11 +18,11 @@ from consortium_mcp.settings import Settings
 logger = logging.getLogger(__name__)
 
 DEFAULT_CALLER = "default"
-"""The name of whoever has the token of CONSORTIUM_TOKEN."""
+"""The name of the caller with the token of CONSORTIUM_TOKEN."""
 
 _LINE = re.compile(r"([A-Za-z0-9._@-]{1,64}):([0-9a-fA-F]{64})")
 _ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
-"""Of OAuth tokens: those with a public key, so that nobody signs with what everybody can read."""
+"""Of OAuth tokens: those with a public key, because a readable key must not sign."""
 
 
 _FETCH_SECONDS = 10
@@ -148,7 +148,7 @@ class IssuedTokens:
 
 
 class _IssuersKeys:
-    """The issuer's public keys, fetched once for all who wait; whoever shows a known one waits for nobody else's."""
+    """The issuer's public keys, fetched once for all who wait; a request with a known key does not wait."""
 
     def __init__(self, url: str) -> None:
         """Raises PyJWKClientError when the URL is none."""

@@ -27,7 +27,7 @@ from consortium_mcp.service.runner import Runner
 from consortium_mcp.settings import Settings
 
 READY_SECONDS = 5
-"""How long an answer of `/readyz` stands: whoever asks more often costs nothing."""
+"""How long an answer of `/readyz` stands: more frequent requests cost nothing."""
 
 _UNCHECKED = TransportSecuritySettings(enable_dns_rebinding_protection=False)
 """For the SDK's apps: `_HostCheck` stands before them, and the SDK's own logs a traceback for what it refuses."""
@@ -88,7 +88,7 @@ class Readiness:
         self._asked = float("-inf")
 
     async def answer(self, request: Request) -> Response:
-        """200, or 503 with the reason; nobody has to show a token for it, so it names no path and no model."""
+        """200, or 503 with the reason; it needs no token, so it names no path and no model."""
         async with self._asking:
             if self._asked + READY_SECONDS < time.monotonic():
                 self._problem = await anyio.to_thread.run_sync(self._find_problem)

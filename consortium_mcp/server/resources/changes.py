@@ -1,4 +1,4 @@
-"""Changes: what was written is announced to whoever listens, whichever process wrote it."""
+"""Changes: what any process wrote is announced to all listeners."""
 
 import logging
 from collections.abc import AsyncIterator, Iterator
@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 
 class Changes:
-    """Looks at the database while somebody listens, and announces what is new."""
+    """Looks at the database while there are listeners, and announces what is new."""
 
     def __init__(self, store: Store, listeners: Listeners, timing: Timing = DEFAULT_TIMING) -> None:
         self.listeners = listeners
@@ -52,7 +52,7 @@ class Changes:
         return self._timing.look_busy if any(marks.under_way for marks in seen) else self._timing.look_idle
 
     async def _look(self) -> None:
-        """Announce what was written since the last look; what nobody listened to then is said late, not lost."""
+        """Announce what was written since the last look; without listeners it is said later, not lost."""
         try:
             version = await self._store.markers.data_version()
             if version == self._version and self._seen:

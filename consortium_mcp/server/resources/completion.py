@@ -37,7 +37,7 @@ class Completions:
         argument: CompletionArgument,
         context: CompletionContext | None,
     ) -> Completion | None:
-        """What fits; None, for no values, where nobody knows the reference or what it refers to."""
+        """What fits; None, for no values, if the reference is unknown."""
         name = reference.uri if isinstance(reference, ResourceTemplateReference) else reference.name
         source = self._sources.get((name, argument.name))
         if source is None:

@@ -37,7 +37,7 @@ SEND_SECONDS = 5
 
 
 class Listeners(SubscriptionBus):
-    """Everybody who is to hear of changes; middleware that meets the connections of the handshake era.
+    """All clients that are to hear of changes; middleware that meets the connections of the handshake era.
 
     Each hears what is published for its own caller, who is the current one when it subscribes, and when we publish.
     """
@@ -91,13 +91,13 @@ class Listeners(SubscriptionBus):
         return self._subscribed[connection][1]
 
     def callers(self) -> set[str | None]:
-        """Those for whom somebody listens."""
+        """Those that have a listener."""
         return {caller for caller, count in self._open_streams.items() if count} | {
             caller for caller, _ in self._subscribed.values()
         }
 
     async def wait_for_one(self) -> None:
-        """Return when somebody listens."""
+        """Return when there is a listener."""
         while not self.callers():
             self._came = anyio.Event()
             await self._came.wait()
@@ -109,7 +109,7 @@ class Listeners(SubscriptionBus):
                 await self.publish(event)
 
     async def publish(self, event: ServerEvent) -> None:
-        """Tell everybody of the current caller's whom it concerns."""
+        """Tell all clients of the current caller that it concerns."""
         if streams := self._streams.get(current_caller()):
             await streams.publish(event)
         async with anyio.create_task_group() as group:

@@ -167,7 +167,7 @@ def _response(run: Run, segment: str) -> MemberResponse:
 
 
 class _Begun:
-    """The long texts of which a first piece was read; each is kept for whom it was read, and found by nobody else."""
+    """The long texts of which a first piece was read; each is kept for its reader alone."""
 
     def __init__(self, reader: Callable[[], str | None]) -> None:
         self._reader = reader

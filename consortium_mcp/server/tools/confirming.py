@@ -49,7 +49,7 @@ def overwriting(runner: Runner) -> Callable[..., Awaitable[Elicit[Confirmation] 
 
 
 def spending(runner: Runner) -> Callable[..., Awaitable[Elicit[Confirmation] | None]]:
-    """The question whether a consult may cost what it is estimated to; raises where nobody can be asked."""
+    """The question whether a consult may cost what it is estimated to; raises if no user can be asked."""
     service = runner.service
 
     async def confirm_spending(

@@ -80,7 +80,7 @@ def _add_save(server: StrictServer, runner: Runner) -> None:
 def _add_list(server: StrictServer, runner: Runner) -> None:
     @server.tool(title="List consortiums", annotations=hints("List consortiums", reads=True, again=True))
     async def list_consortiums() -> Annotated[CallToolResult, ConsortiumList]:
-        """List every saved consortium, which of them cannot run now and why, and what a new one can be made of."""
+        """List every saved consortium, with the reason if it cannot run now, and the parts for a new one."""
         listed = await anyio.to_thread.run_sync(list_saved, runner)
         return result(_list_text(listed), listed, f"all of them are in {CONSORTIUMS}")
 
@@ -127,7 +127,7 @@ def _add_list_models(server: StrictServer, runner: Runner) -> None:
 
 
 def list_saved(runner: Runner) -> ConsortiumList:
-    """Every saved consortium with its problem, damaged rows included, and what a new one can be made of."""
+    """Every saved consortium with its problem, damaged rows included, and the parts for a new one."""
     service = runner.service
     catalogue = load_catalogue(service.settings)
     loaded, _ = service.store.consortiums.list_all.sync()

@@ -126,7 +126,7 @@ class Choice(FrozenModel):
 
 
 class ConsortiumList(FrozenModel):
-    """Every saved consortium, and what a new one can be made of."""
+    """Every saved consortium, and the parts for a new one."""
 
     consortiums: tuple[ConsortiumSummary, ...]
     strategies: tuple[Choice, ...]

@@ -205,7 +205,9 @@ def _compare_texts(one: tuple[Reading, ...], other: tuple[Reading, ...], are_mar
     complements, other_complements = _texts(one, "complement"), _texts(other, "complement")
     pairs = [(first, second) for first in (*texts, *complements) for second in others]
     pairs += [(first, second) for first in texts for second in other_complements]
-    pairs += [(first, second) for first in complements for second in other_complements if is_name(first)]
+    pairs += [
+        (first, second) for first in complements for second in other_complements if is_name(first) and is_name(second)
+    ]
     if _is_letter_alone(one) or _is_letter_alone(other):
         return NOT_COMPARABLE
     if any(_say_one_name(*pair) for pair in pairs):

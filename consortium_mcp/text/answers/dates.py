@@ -35,7 +35,7 @@ class Date:
 def date_in(text: str) -> Date | None:
     """The date that a text consists of; None for every other text, a year without an era included."""
     text = " ".join(text.casefold().replace(",", " ").split()).strip(" .;!")
-    if not text or len(text) > 60 or not any(one.isdigit() for one in text):
+    if not text or len(text) > 60 or not any(one.isdecimal() for one in text):
         return None
     if found := _ISO.fullmatch(text):
         return _date(int(found[1]), int(found[3]), int(found[4]))
@@ -72,9 +72,9 @@ def _in_words(text: str) -> Date | None:
     numbers: list[tuple[int, bool]] = []
     for token in _TOKEN.findall(text):
         bare = token.rstrip(".º")
-        if (place := ordinal(token) or ordinal(bare)) is not None and not (bare.isdigit() and len(bare) > 2):
+        if (place := ordinal(token) or ordinal(bare)) is not None and not (bare.isdecimal() and len(bare) > 2):
             numbers.append((place, True))
-        elif bare.isdigit():
+        elif bare.isdecimal():
             numbers.append((int(bare), len(bare) <= 2))
         elif bare in _FILLING:
             continue

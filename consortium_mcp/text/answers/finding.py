@@ -199,7 +199,9 @@ def _last_alone(text: str) -> str | None:
     last = lines[-1]
     bare = last.strip("*_` .")
     is_emphasised = last[:2] in ("**", "__") and last.rstrip(".")[-2:] in ("**", "__") and "**" not in bare
-    is_bare = len(lines) > 1 and len(plain(last[:80])) <= 12 and (any(one.isdigit() for one in bare) or len(bare) == 1)
+    is_bare = (
+        len(lines) > 1 and len(plain(last[:80])) <= 12 and (any(one.isdecimal() for one in bare) or len(bare) == 1)
+    )
     if not (is_emphasised or is_bare) or _ITEM.match(last) or not bare:
         return None
     return last

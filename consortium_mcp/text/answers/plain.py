@@ -100,7 +100,7 @@ def _root(found: re.Match[str]) -> str:
 
 def _atom(text: str) -> str:
     text = text.strip()
-    return text if text.isdigit() or len(text) == 1 or text == "\\circ" else f"({text})"
+    return text if text.isdecimal() or len(text) == 1 or text == "\\circ" else f"({text})"
 
 
 def _unmarked(text: str) -> str:

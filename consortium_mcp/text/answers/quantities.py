@@ -183,7 +183,7 @@ def _measured(number: Number, rest: str, bound: str, sign: int, currency: str) -
     if units and rest and (more := _second(rest, units[0])) is not None:
         return (_quantity(number, units[0], bound, sign, more=more),)
     words = [word for word in rest.replace(",", " ").split() if word.lower() not in _FILLING]
-    if len(words) > _MOST_WORDS or any(one.isdigit() for word in words for one in word):
+    if len(words) > _MOST_WORDS or any(one.isdecimal() for word in words for one in word):
         return ()
     if any(len(word) == 1 and word.isalpha() for word in words):  # `3x` is a formula
         return ()
@@ -198,7 +198,7 @@ def _unit(text: str, rest: str) -> tuple[tuple[Unit, ...], str]:
         named = units_named(" ".join(words[:count]).rstrip(","))
         follows = " ".join([*words[count:], *rest.split()])
         if named and not (
-            follows and count == 1 and words[0].lower() in _NOT_BEFORE_WORDS and not follows[0].isdigit()
+            follows and count == 1 and words[0].lower() in _NOT_BEFORE_WORDS and not follows[0].isdecimal()
         ):
             return named, follows
     return (), " ".join([text, rest]).strip()

@@ -136,7 +136,7 @@ def _year(sentence: str) -> str:
     """The year in which something happened, where a sentence has no other number."""
     found = re.findall(r"\d+", sentence[:_LONGEST_CLAUSE])
     behind = sentence.rstrip(".!").rpartition(" in ")[2]
-    return behind if len(found) == 1 and len(behind) == 4 and behind.isdigit() else ""
+    return behind if len(found) == 1 and len(behind) == 4 and behind.isdecimal() else ""
 
 
 def _sequences(text: str, depth: int) -> Iterator[Reading]:

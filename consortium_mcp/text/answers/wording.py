@@ -112,7 +112,7 @@ def _spelled(word: str) -> Sequence[str]:
     if word.endswith("n't"):
         return (word[:-3], "not")
     word = word.removesuffix("'s")
-    if "." in word and not any(one.isdigit() for one in word):
+    if "." in word and not any(one.isdecimal() for one in word):
         word = word.replace(".", "")
     word = _without_accents(word)
     if len(word) > 2 and word.isascii() and word.isalpha() and (number := leading_number(word)) and not number[1]:
@@ -124,7 +124,7 @@ def _spelled(word: str) -> Sequence[str]:
         return (_ABBREVIATED[word],)
     if word != "second" and (place := ordinal(word)) is not None:
         return (f"{place}th",)
-    if len(word) > 3 and word.endswith("s") and not word[0].isdigit() and not word.endswith(("ss", "us", "is", "os")):
+    if len(word) > 3 and word.endswith("s") and not word[0].isdecimal() and not word.endswith(("ss", "us", "is", "os")):
         word = word[:-1]
     return (word,)
 
@@ -144,7 +144,7 @@ def _is_latin(text: str) -> bool:
 
 def limits_of(text: str) -> list[str]:
     """The numbers, negations and bounds in a text, sorted: what turns a statement around or bounds it."""
-    return sorted(word for word in words_of(text) if word[0].isdigit() or word in _NEGATIONS or word in _BOUNDS)
+    return sorted(word for word in words_of(text) if word[0].isdecimal() or word in _NEGATIONS or word in _BOUNDS)
 
 
 @lru_cache(maxsize=2_000)
@@ -189,7 +189,7 @@ def _is_initial(one: str, other: str) -> bool:
 
 def _misspelt(one: str, other: str) -> bool:
     short, long = sorted((one, other), key=len)
-    if len(long) < _SHORTEST_MISSPELT or short[:2] != long[:2] or any(letter.isdigit() for letter in one + other):
+    if len(long) < _SHORTEST_MISSPELT or short[:2] != long[:2] or any(letter.isdecimal() for letter in one + other):
         return False
     start = next(
         (at for at, (first, second) in enumerate(zip(short, long, strict=False)) if first != second), len(short)
@@ -207,7 +207,7 @@ def _one_in_full(one: str, other: str) -> bool:
     short, long = sorted((one, other), key=lambda text: len(words_of(text)))
     words, others = (tuple(word for word in words_of(each) if word not in _TITLES) for each in (short, long))
     if (
-        any(letter.isdigit() for letter in "".join((*words, *others)))
+        any(letter.isdecimal() for letter in "".join((*words, *others)))
         or not words
         or not is_name(short)
         or not is_name(long)
@@ -227,7 +227,7 @@ def _one_in_full(one: str, other: str) -> bool:
 def is_name(text: str) -> bool:
     """Whether each word but the small ones begins with a capital letter or a digit, as in a proper name."""
     found = [word for word in re.findall(r"[^\W_]+", text) if word.lower() not in _SMALL]
-    return 0 < len(found) <= _NAME_WORDS + 1 and all(word[0].isupper() or word[0].isdigit() for word in found)
+    return 0 < len(found) <= _NAME_WORDS + 1 and all(word[0].isupper() or word[0].isdecimal() for word in found)
 
 
 @lru_cache(maxsize=2_000)
@@ -354,4 +354,4 @@ def _may_replace(one: Sequence[str], other: Sequence[str]) -> bool:
     first, second = " ".join(one), " ".join(other)
     if names_agree(first, second):
         return False
-    return all(is_name(each) or any(letter.isdigit() for letter in each) for each in (first, second))
+    return all(is_name(each) or any(letter.isdecimal() for letter in each) for each in (first, second))

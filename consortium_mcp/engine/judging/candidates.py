@@ -1,0 +1,56 @@
+"""What in a reply may be a verdict: a stretch of it, with the fields that were read from it."""
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple, TypeVar
+
+
+class Candidate(NamedTuple):
+    """A stretch of a reply that reads as a verdict."""
+
+    start: int
+    end: int
+
+    fields: dict[str, Any]
+    """Each field by its own name, as it was written."""
+
+    decided: int
+    """Where its main field and its confidence end; what follows may be somebody else's words."""
+
+    mark: str = ""
+    """The mark that it carries, or the opening tag in which that would stand; empty where it carries none."""
+
+    cut_in: str | None = None
+    """The field in which the reply ends; empty where that is between fields; None for a whole verdict."""
+
+    is_mended: bool = False
+    """Whether only a lenient reader reads it, so that it may hold more than it should."""
+
+
+class TagPair(NamedTuple):
+    """An opening tag and the closing one that belongs to it."""
+
+    start: int
+    end: int
+    name: str
+    inside: slice
+
+
+T = TypeVar("T", Candidate, TagPair)
+
+
+def without_overlaps(candidates: Iterable[Candidate]) -> list[Candidate]:
+    """The outermost of those that are well-formed, and of the others what touches none of these, in their order."""
+    every = list(candidates)
+    kept = outermost(one for one in every if not one.is_mended)
+    mended = outermost(one for one in every if one.is_mended)
+    kept += [one for one in mended if not any(one.start < other.end and other.start < one.end for other in kept)]
+    return sorted(kept, key=lambda one: one.start)
+
+
+def outermost(spans: Iterable[T]) -> list[T]:
+    """The spans that no other one contains or overlaps from the left, in their order in the text."""
+    kept: list[T] = []
+    for span in sorted(spans, key=lambda one: (one.start, -one.end)):
+        if not kept or span.start >= kept[-1].end:
+            kept.append(span)
+    return kept

@@ -1,0 +1,91 @@
+"""Verdicts that are JSON, or as good as JSON."""
+
+import json
+import re
+from typing import Any
+
+from consortium_mcp.engine.judging.candidates import Candidate
+from consortium_mcp.engine.judging.fields import NAMES, name_of, text_of, verdict_in
+from consortium_mcp.text.backslashes import with_backslashes
+from consortium_mcp.text.lenient_json import Parsed, parse_object
+
+_DECODER = json.JSONDecoder(strict=False)  # models write line breaks into JSON strings as they are
+_OBJECT = re.compile(r'\{\s*"')
+_MOST_TRIES = 200
+_MOST_REPAIRS = 20  # as many, from the end, are read leniently
+_FIELD_NAMES = "|".join(name.replace("_", "[_ ]") for names in NAMES.values() for name in names)
+_LIKELY = re.compile(rf"\{{(?:\s|//[^\n]*|/\*[^*]*\*/)*[\"'“”‘„]?(?:{_FIELD_NAMES})[\"'“”’]?\s*:", re.IGNORECASE)
+_FURTHER_VERDICT = re.compile(r"[\"'“](?:synthesis|confidence|best|ranking)[\"'”]\s*:", re.IGNORECASE)
+_ESCAPED = re.compile(r'\\(["\\/nt])')
+_ESCAPED_OBJECT = re.compile(r'\{\s*(?:\\n\s*)*\\"')
+_PLAIN = {"n": "\n", "t": "\t"}
+
+
+def json_verdicts(reply: str, main: str) -> list[Candidate]:
+    """Every outermost JSON object that is a verdict, wrapped or not; where it is no JSON, it is read leniently."""
+    found: list[Candidate] = []
+    decoded: list[tuple[int, int]] = []
+    position = tries = 0
+    while tries < _MOST_TRIES and (opening := _OBJECT.search(reply, position)):
+        try:
+            value, position = _DECODER.raw_decode(reply, opening.start())
+        except (ValueError, RecursionError):
+            tries += 1
+            position = opening.end()
+            continue
+        decoded.append((opening.start(), position))
+        if fields := verdict_in(value, main):
+            found.append(Candidate(opening.start(), position, _restored(fields), position, text_of(fields.get("mark"))))
+    return [*found, *_lenient(reply, main, decoded)]
+
+
+def decoded_once(reply: str) -> str | None:
+    """A reply whose JSON was encoded twice, decoded once; None for any other."""
+    if not _ESCAPED_OBJECT.search(reply):
+        return None
+    return _ESCAPED.sub(lambda found: _PLAIN.get(found[1], found[1]), reply)
+
+
+def _lenient(reply: str, main: str, decoded: list[tuple[int, int]]) -> list[Candidate]:
+    """The verdicts outside of what was decoded that only a lenient reader reads."""
+    found: list[Candidate] = []
+    position = 0
+    for opening in list(_LIKELY.finditer(reply))[-_MOST_REPAIRS:]:
+        start = opening.start()
+        if start < position or any(begin <= start < end for begin, end in decoded):
+            continue
+        try:
+            parsed = parse_object(reply, start)
+        except ValueError:
+            continue
+        fields = verdict_in(parsed.value, main)
+        if fields and not _FURTHER_VERDICT.search(text_of(fields[main])):
+            position = parsed.end
+            mark, decided = text_of(fields.get("mark")), _decided(parsed, main)
+            found.append(Candidate(start, position, _restored(fields), decided, mark, _cut_field(parsed), True))
+    return found
+
+
+def _restored(fields: dict[str, Any]) -> dict[str, Any]:
+    """The fields with backslashes where JSON's escapes can only have been some."""
+    try:
+        return {name: _with_backslashes(value) for name, value in fields.items()}
+    except RecursionError:  # nested as deep as could just be read
+        return fields
+
+
+def _with_backslashes(value: Any) -> Any:
+    if isinstance(value, str):
+        return with_backslashes(value)
+    if isinstance(value, list):
+        return [_with_backslashes(one) for one in value]
+    return {name: _with_backslashes(one) for name, one in value.items()} if isinstance(value, dict) else value
+
+
+def _decided(parsed: Parsed, main: str) -> int:
+    ends = [end for label, end in parsed.ends.items() if name_of(label) in (main, "confidence")]
+    return max(ends, default=parsed.end)
+
+
+def _cut_field(parsed: Parsed) -> str | None:
+    return parsed.cut_in and (name_of(parsed.cut_in) or "")

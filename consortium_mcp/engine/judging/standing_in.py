@@ -1,0 +1,56 @@
+"""Who judges where the arbiter does not: the member with whom the others agree most, unless it imitates a verdict."""
+
+from consortium_mcp.engine.judging.reader import imitates_form
+from consortium_mcp.records import Iteration, MemberResponse
+from consortium_mcp.records.consortium import OWN_ANSWER, alternatives
+from consortium_mcp.text.answers import NOT_COMPARABLE, SAME, Answer, compare_answers, final_answer
+from consortium_mcp.text.refusals import is_refusal
+
+LONGEST_REFUSAL = 600
+"""Characters of a text that does no more than decline."""
+
+MOST_COMPARED = 30
+"""With how many others a response is compared: more would cost more than they say."""
+
+
+def stand_in(iteration: Iteration, arbiter: str) -> str | None:
+    """The model of the response with which the others agree most; None where no member can be asked.
+
+    What a response says of itself does not count. Who imitates a verdict is not asked, and of equals the first is.
+    """
+    failed = {*alternatives(arbiter), OWN_ANSWER}
+    usable = [one for one in iteration.responses if one.ok]
+    able = [
+        one
+        for one in usable
+        if failed.isdisjoint(alternatives(one.model)) and not imitates_form(one.text or "") and not _refuses(one)
+    ]
+    if len(able) < 2:
+        return able[0].model if able else None
+    answers = {one.response_id: final_answer(one.text or "") for one in usable}
+    heard = usable[:: len(usable) // MOST_COMPARED + 1]
+
+    def agreement_of_others(response: MemberResponse) -> float:
+        own = answers[response.response_id]
+        return sum(_agreement(own, answers[other.response_id]) for other in heard if other is not response)
+
+    return max(able, key=agreement_of_others).model
+
+
+def _agreement(one: Answer, other: Answer) -> float:
+    """1.0 for the same answer, 0.0 for another one; where that cannot be told, half of the share of common words."""
+    compared = compare_answers(one, other)
+    if compared != NOT_COMPARABLE:
+        return float(compared == SAME)
+    words, others = set(one.words), set(other.words)
+    return len(words & others) / (2 * len(words | others) or 1)
+
+
+def refuses(text: str, iteration: Iteration) -> bool:
+    """Whether a text that should judge declines to, though most members have answered."""
+    usable = [one for one in iteration.responses if one.ok]
+    return len(text) <= LONGEST_REFUSAL and is_refusal(text) and 2 * sum(_refuses(one) for one in usable) < len(usable)
+
+
+def _refuses(response: MemberResponse) -> bool:
+    return is_refusal(response.text or "")
