@@ -208,8 +208,9 @@ async def test_a_client_reads_first_what_a_members_fault_took_away(provider: Pro
         arguments = {"prompt": "?", "models": ["a", "b"], "arbiter": "arbiter"}
         result = await client.call_tool("consult_consortium", arguments)
 
-    first, answer = said(result).splitlines()[:2]
+    first, trust, _, answer = said(result).splitlines()[:4]
     assert first.startswith("Incomplete: 1 of 2 instances gave no response (a#1: auth, ") and answer == "from b alone"
+    assert trust.startswith("Trust: 0.90, as stated.") and "a#1 did not answer" in trust
     assert [one["error_kind"] for one in structured(result)["responses"]] == ["auth", None]
 
 
@@ -374,14 +375,14 @@ async def test_when_nobody_can_judge_the_response_that_the_others_agree_with_mos
     down = Fault.context_length()
     provider.on("arbiter", Fault.wrong_key())
     provider.on("a", member("the sky is green", judging=down))
-    provider.on("b", member("the sky is blue today", judging=down))
+    provider.on("b", member("The sky is blue.", judging=down))
     provider.on("c", member("the sky is blue", judging=down))
 
     run = await consulted(service, "a", "b", "c")
 
     first = run.degraded[0]
-    assert run.answer == "the sky is blue" and run.confidence is None
-    assert first.startswith("The arbiter arbiter gave no verdict (") and "the response of c#1 alone" in first
+    assert run.answer == "The sky is blue." and run.confidence is None
+    assert first.startswith("The arbiter arbiter gave no verdict (") and "the response of b#1 alone" in first
     assert "Incorrect API key" in first and "maximum context length" in first
     assert (provider.count("arbiter"), len(attempts(service, run, "i1/arbiter/standin"))) == (1, 1)
 

@@ -502,7 +502,7 @@ def test_on_a_terminal_progress_goes_to_stderr(provider: Provider) -> None:
     assert "waiting for a#1" in shown and "the arbiter reads them" in shown and "Paris" not in shown
 
 
-def test_ctrl_c_cancels_the_run(provider: Provider) -> None:
+def test_ctrl_c_interrupts_the_run(provider: Provider) -> None:
     save()
     provider.on("a", Fault.hang())
     provider.on("b", Fault.hang())
@@ -517,4 +517,4 @@ def test_ctrl_c_cancels_the_run(provider: Provider) -> None:
     (run,) = store.runs.find.sync()
     store.close()
     assert process.returncode == 1 and b"Traceback" not in stderr
-    assert (run.status, provider.disconnects) == ("cancelled", 2)
+    assert (run.status, provider.disconnects) == ("interrupted", 2)

@@ -290,7 +290,7 @@ def test_the_transcript_says_who_holds_and_who_denies_each_claim_with_quotations
         "  - opposed by model3#1: “It is grey.”\n"
         "- “It is far.”\n"
         "  - supported by model1#1\n"
-        "  - opposed by nobody"
+        "  - opposed by none"
     )
 
 

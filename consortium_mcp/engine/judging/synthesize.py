@@ -43,13 +43,7 @@ VERDICT_SCHEMA: dict[str, Any] = {
             "type": "number",
             "minimum": 0,
             "maximum": 1,
-            "description": "How likely it is that the answer is right.",
-        },
-        "completeness": {
-            "type": "number",
-            "minimum": 0,
-            "maximum": 1,
-            "description": "How much of what the prompt asks for is answered.",
+            "description": "How likely it is that the answer is right and complete.",
         },
         "dissent": {
             "type": "string",
@@ -69,7 +63,6 @@ VERDICT_SCHEMA: dict[str, Any] = {
         "analysis",
         "synthesis",
         "confidence",
-        "completeness",
         "dissent",
         "needs_iteration",
         "refinement_areas",
