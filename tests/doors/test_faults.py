@@ -208,7 +208,7 @@ async def test_a_client_reads_first_what_a_members_fault_took_away(provider: Pro
         arguments = {"prompt": "?", "models": ["a", "b"], "arbiter": "arbiter"}
         result = await client.call_tool("consult_consortium", arguments)
 
-    first, trust, answer = said(result).splitlines()[:3]
+    first, trust, _, answer = said(result).splitlines()[:4]
     assert first.startswith("Incomplete: 1 of 2 instances gave no response (a#1: auth, ") and answer == "from b alone"
     assert trust.startswith("Trust: 0.90, as stated.") and "a#1 did not answer" in trust
     assert [one["error_kind"] for one in structured(result)["responses"]] == ["auth", None]

@@ -34,9 +34,17 @@ from tests.server_process import read, said, structured
 
 pytestmark = pytest.mark.anyio
 
-OURS = ("refine", "debate", "eliminate"), ("synthesize", "pick", "rank", "peer_rank", "vote")
-SENSELESS = [("eliminate", method) for method in ("synthesize", "pick", "vote")]
-SENSIBLE = [(strategy, method) for strategy in OURS[0] for method in OURS[1] if (strategy, method) not in SENSELESS]
+OURS = ("refine", "debate", "eliminate"), ("synthesize", "pick", "rank", "peer_rank", "vote", "choose", "review")
+SENSELESS = [("eliminate", method) for method in ("synthesize", "pick", "vote", "choose", "review")]
+OF_PRESETS = ("choose", "review")
+"""Methods that need questions of their own: tests/doors/test_presets.py has them."""
+
+SENSIBLE = [
+    (strategy, method)
+    for strategy in OURS[0]
+    for method in OURS[1]
+    if (strategy, method) not in SENSELESS and method not in OF_PRESETS
+]
 
 QUOTED = re.compile(rf"--- ([a-z0-9' ]+) {MARK} ---\n(.*?)\n--- end of \1 {MARK} ---", re.DOTALL)
 SHOWN = re.compile(r"--- response (\d+) \w+ ---\n(.*?)\n--- end of response", re.DOTALL)
@@ -1094,7 +1102,8 @@ def test_a_saved_consortium_that_names_something_broken_is_told_whose_it_is_and_
     listed = run_command("list")
 
     why = (
-        "There is no judging method 'guess'. There are: synthesize, pick, rank, peer_rank, vote. The one of "
+        "There is no judging method 'guess'. There are: synthesize, pick, rank, peer_rank, vote, choose, "
+        "review. The one of "
         "broken-plugin is left out (AttributeError: module 'broken_plugin' has no attribute 'no_such_name'); "
         "update that package."
     )
