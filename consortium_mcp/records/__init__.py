@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from consortium_mcp.records.response import MemberResponse
     from consortium_mcp.records.run import LONGEST_NOTE, Budget, Parent, Rating, Run, RunOutline, Status, Usage
     from consortium_mcp.records.trust import RatedLevel, TrackRecord, Trust
-    from consortium_mcp.records.verdict import Ballots, Claim, Verdict, Votes
+    from consortium_mcp.records.verdict import Ballots, Claim, Finding, Verdict, Votes
 
 __all__ = [
     "LONGEST_NOTE",
@@ -25,6 +25,7 @@ __all__ = [
     "CallSpec",
     "Claim",
     "ErrorKind",
+    "Finding",
     "Iteration",
     "Measures",
     "MemberResponse",
@@ -82,6 +83,7 @@ _HOMES = {  # imported when one of their names is first used: uris and roles are
     "verdict": (
         "Ballots",
         "Claim",
+        "Finding",
         "Verdict",
         "Votes",
     ),
