@@ -425,7 +425,7 @@ def test_a_member_that_is_a_consortium_ends_within_its_call(provider: Provider) 
     save("outer", "a", "inner")
     provider.on("arbiter", verdict("Paris"))
 
-    done = run_llm("-m", "outer", "Capital?", "-o", "deadline_seconds", "100")
+    done = run_llm("-m", "outer", "Capital?", "-o", "deadline_seconds", "100", "-o", "max_iterations", "1")
 
     store = Store(load_settings().database_path)
     deadlines = {run.consortium_name: run.deadline_seconds for run in store.runs.find.sync()}
