@@ -94,7 +94,7 @@ def _last_answered(run: Run) -> Iteration | None:
 
 
 def _most_agreed(iteration: Iteration) -> MemberResponse:
-    """The response with which the others agree most; of equals the one that trusts itself most, or the first."""
+    """The response with which the others agree most; of equals the first."""
     usable = [response for response in iteration.responses if response.ok]
     answers = {response.response_id: final_answer(response.text or "") for response in usable}
     some = list(answers.values())[:: len(usable) ** 2 // COMPARED_PAIRS + 1]
@@ -103,7 +103,7 @@ def _most_agreed(iteration: Iteration) -> MemberResponse:
         own = answers[response.response_id]
         return sum(compare_answers(own, other) == SAME for other in some if other is not own)
 
-    return max(usable, key=lambda response: (agreement(response), response.stated_confidence or 0.0))
+    return max(usable, key=agreement)
 
 
 def _judge(run: Run) -> str:
