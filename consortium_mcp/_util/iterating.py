@@ -38,7 +38,8 @@ def iterate(
         reading.raise_failure()
     finally:
         reading.cancel()
-        reading.join()
+        if threading.current_thread() is not reading:  # a generator is closed by the thread that collects garbage
+            reading.join()
 
 
 class _Reading(threading.Thread, Generic[T]):
@@ -67,7 +68,9 @@ class _Reading(threading.Thread, Generic[T]):
             self.events.put(None)
 
     def cancel(self) -> None:
-        """Stop reading; from any thread, and also before the first step or after the last."""
+        """Stop reading, once; from any thread, and also before the first step or after the last."""
+        if self._is_cancelled:
+            return
         self._is_cancelled = True
         if self._loop is not None and self._task is not None:
             with suppress(RuntimeError):  # the loop is closed: it has ended

@@ -49,11 +49,11 @@ class Runner:
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool | None:
+    ) -> None:
         assert self._group is not None
         self._group.cancel_scope.cancel()
         try:
-            return await self._group.__aexit__(kind, error, trace)
+            await self._group.__aexit__(kind, error, trace)  # what it returns would hide a cancellation from outside
         finally:
             if not self._keep_clients:
                 with anyio.CancelScope(shield=True):

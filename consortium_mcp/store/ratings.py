@@ -4,6 +4,9 @@ from consortium_mcp.records import Rating, Trust, now_utc
 from consortium_mcp.records.consortium import Consortium
 from consortium_mcp.store.part import Part, reads, writes
 
+NEWEST_RATINGS = 5_000
+"""Ratings among which those of a consortium are looked for."""
+
 
 class Ratings(Part):
     """One rating a run; a later one replaces it."""
@@ -30,12 +33,15 @@ class Ratings(Part):
 
         Args:
             name: its saved name; None means the runs of the same inline definition.
+            limit: the most that are returned, of the `NEWEST_RATINGS` over all consortiums.
         """
         sql = (
-            "SELECT iterations.trust, ratings.score FROM ratings JOIN runs ON runs.run_id = ratings.run_id "
-            "JOIN iterations ON iterations.run_id = runs.run_id AND iterations.number = runs.selected_iteration "
+            "SELECT iterations.trust, newest.score FROM "
+            "(SELECT run_id, score FROM ratings ORDER BY datetime_utc DESC LIMIT ?) AS newest "
+            "CROSS JOIN runs ON runs.run_id = newest.run_id "  # in this order, that of the index
+            "CROSS JOIN iterations ON iterations.run_id = runs.run_id AND iterations.number = runs.selected_iteration "
             "WHERE iterations.trust IS NOT NULL AND runs.replay_of IS NULL AND runs.consortium_name IS ? "
-            "AND (runs.consortium_name IS NOT NULL OR runs.consortium = ?) ORDER BY ratings.datetime_utc DESC LIMIT ?"
+            "AND (runs.consortium_name IS NOT NULL OR runs.consortium = ?) LIMIT ?"
         )
-        rows = self.database.read(sql, [name, consortium.model_dump_json(), limit])
+        rows = self.database.read(sql, [NEWEST_RATINGS, name, consortium.model_dump_json(), limit])
         return [(Trust.model_validate_json(row["trust"]), row["score"]) for row in rows]

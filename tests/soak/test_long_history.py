@@ -63,6 +63,7 @@ ACCEPTED = {
     "SCAN ratings USING COVERING INDEX ratings_by_time": "the newest rating",
     "SCAN runs USING INDEX runs_open": "the runs that have not ended: few, however long the history is",
     "SCAN inside": "the runs inside one run",
+    "SCAN newest": "the newest ratings, 5,000 at most",
 }
 """Steps of plans that go through an index as a whole."""
 
@@ -163,6 +164,8 @@ def tour(store: Store) -> dict[str, Callable[[], object]]:
         "consortiums.delete": lambda: store.consortiums.delete.sync("panel"),
         "consortiums.save_takeover": lambda: store.consortiums.save_takeover.sync("file"),
         "consortiums.list_takeovers": store.consortiums.list_takeovers.sync,
+        "journal.load_first_pieces": lambda: store.journal.load_first_pieces.sync(["a", "b"], 20),
+        "ratings.list_trust": lambda: [store.ratings.list_trust.sync(name, panel()) for name in ("panel", None)],
         "database.check_writable": store.database.check_writable,
         "pruning.list_prunable": lambda: [
             store.pruning.list_prunable(*each) for each in ((None, None), ("2026", 1), ("2026", None))
