@@ -22,6 +22,9 @@ from tests.seed_defects import pytest_terminal_summary as pytest_terminal_summar
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as in a job that a shell runs in the background
     signal.signal(signal.SIGINT, signal.default_int_handler)  # else no command that a test starts could be interrupted
 
+FOLDERS = ("unit", "doors", "clients", "soak")
+"""Folders of tests, each with the marker of its name."""
+
 HAS_LOCAL_EXTRA = importlib.util.find_spec("xllamacpp") is not None
 
 MODELS = ("a", "b", "c", "d", "e", "arbiter", "plain-arbiter", "llama3:8b", "vendor/model:free")
@@ -31,7 +34,8 @@ MODELS = ("a", "b", "c", "d", "e", "arbiter", "plain-arbiter", "llama3:8b", "ven
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark each test with its folder, skip what needs an extra that is missing, and begin with what takes minutes."""
     for item in items:
-        item.add_marker(item.path.parent.name)
+        if item.path.parent.name in FOLDERS:
+            item.add_marker(item.path.parent.name)
         if "local_weights" in getattr(item, "fixturenames", ()):
             item.add_marker("local")
         if item.get_closest_marker("local") and not HAS_LOCAL_EXTRA:

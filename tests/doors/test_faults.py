@@ -342,17 +342,18 @@ async def test_the_arbiters_backup_judges_and_the_answer_says_so(
     assert run.degraded == ("The arbiter arbiter could not answer; its backup c judged in its place.",)
 
 
-async def test_when_the_arbiters_backup_fails_too_the_member_that_trusts_itself_most_judges(
+async def test_when_the_arbiters_backup_fails_too_the_member_that_the_others_agree_with_judges(
     provider: Provider, service: ConsortiumService
 ) -> None:
     provider.on("arbiter", Fault.wrong_key())
     provider.on("c", Fault.context_length())
-    provider.on("a", member("Green.\nConfidence: 40%"))
-    provider.on("b", member("Blue.\nConfidence: 90%", judging=verdict("judged by b")))
+    provider.on("a", member("Answer: 5\nConfidence: 99%"))
+    provider.on("b", member("Answer: 4\nConfidence: 40%", judging=verdict("judged by b")))
+    provider.on("d", member("Answer: 4\nConfidence: 30%"))
 
-    run = await consulted(service, "a", "b", arbiter="arbiter|c")
+    run = await consulted(service, "a", "b", "d", arbiter="arbiter|c", max_iterations=1)
 
-    (sentence,) = run.degraded
+    sentence = run.degraded[0]
     assert (run.answer, run.iterations[0].judged_by) == ("judged by b", "b")
     assert sentence.startswith("The arbiter arbiter|c failed (") and "b, a member, judged" in sentence
 

@@ -100,10 +100,10 @@ async def test_a_consult_inside_a_call_has_the_settings_of_the_run_that_asks(
         model_id = "asking"
 
         async def execute(self, *_: Any, **__: Any) -> Any:
-            yield (await consult("Capital?", models=["a"], arbiter="arbiter")).answer
+            yield (await consult("Capital?", models=["a"], arbiter="arbiter", max_iterations=1)).answer
 
     add_model(None, Asking())
-    run = await consult("Capital?", models=["asking"], arbiter="arbiter", settings=elsewhere)
+    run = await consult("Capital?", models=["asking"], arbiter="arbiter", settings=elsewhere, max_iterations=1)
 
     assert (run.answer, run.degraded) == ("Paris", ()) and is_unused(path)
 

@@ -20,6 +20,7 @@ from consortium_mcp.server.resources.listing import PAGE
 from consortium_mcp.service.runner import Runner
 from consortium_mcp.service.service import ConsortiumService
 from consortium_mcp.text.chunks import PIECE
+from consortium_mcp.text.templates import plain
 from tests.consulted import consulted
 from tests.history import copy_id, copy_run
 from tests.paths import ROOT
@@ -321,7 +322,7 @@ async def test_the_pieces_of_a_record_are_the_whole_record(service: ConsortiumSe
 
     assert json.loads(record)["answer"] == long_run.answer
     assert json.loads(iteration)["responses"][0]["text"] == LONG
-    assert long_run.answer and long_run.answer in transcript and LONG in transcript
+    assert long_run.answer and plain(long_run.answer) in transcript and LONG in transcript
 
 
 async def test_a_piece_says_first_which_one_it_is_and_where_the_next_one_is(
