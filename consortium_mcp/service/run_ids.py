@@ -17,24 +17,28 @@ def find_run_id(store: Store, named: str) -> str:
     Raises NotFoundError if it begins several, or is too short.
     """
     begin = _beginning(named)
-    return _chosen(begin, store.outlines.find_ids.sync(begin, limit=_LOOKED_AT))
+    return _chosen(begin, store.outlines.find_ids.sync(begin.lower(), limit=_LOOKED_AT))
 
 
 async def found_run_id(store: Store, named: str) -> str:
     """The same, for a caller with an event loop."""
     begin = _beginning(named)
-    return _chosen(begin, await store.outlines.find_ids(begin, limit=_LOOKED_AT))
+    return _chosen(begin, await store.outlines.find_ids(begin.lower(), limit=_LOOKED_AT))
 
 
 def _beginning(named: str) -> str:
-    """What is named of an id, which has lower case."""
-    return named.strip().removeprefix(f"{RUNS}/").partition("/")[0].lower()
+    """What is named of an id; of a URI, the part that is the id."""
+    named, uri = named.strip(), f"{RUNS}/"
+    return named.removeprefix(uri).partition("/")[0] if named.startswith(uri) else named
 
 
 def _chosen(begin: str, listed: list[str]) -> str:
-    found = [run_id for run_id in listed if run_id.startswith(begin)]
-    if begin in found or not found:
+    """The id that begins so, in any case; what begins none stays as it was written, where it may be masked."""
+    found = [run_id for run_id in listed if run_id.startswith(begin.lower())]
+    if not found:
         return begin
+    if begin.lower() in found:
+        return begin.lower()
     if len(begin) < SHORTEST:
         raise NotFoundError(
             f"{begin!r} is too short: give at least {SHORTEST} characters of a run's id, as {found[0][:9]}."

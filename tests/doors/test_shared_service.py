@@ -107,7 +107,7 @@ async def test_a_question_that_one_call_asks_twice_at_once_is_worked_on_once(
             yield ", ".join(str(run.answer) for run in runs)
 
     add_model(None, AskingTwice())
-    run = await consult("Capital?", models=["asking-twice"], judging_method="vote")
+    run = await consult("Capital?", models=["asking-twice"], judging_method="vote", max_iterations=1)
 
     assert (run.answer, provider.count("a")) == ("Paris, Paris", 1)
 
