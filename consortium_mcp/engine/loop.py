@@ -14,7 +14,7 @@ from consortium_mcp.engine.measures import (
 )
 from consortium_mcp.engine.members import CallModel, Patience, ask_all, specs_of, why_too_few
 from consortium_mcp.engine.outcome import brings_nothing
-from consortium_mcp.engine.trust import with_trust
+from consortium_mcp.engine.trust import is_bounded_for_good, with_trust
 from consortium_mcp.records import CallId, CallSpec, Iteration, MemberResponse, Run, Status, TrackRecord
 from consortium_mcp.records.consortium import Consortium
 from consortium_mcp.records.tracing import iteration_span
@@ -140,7 +140,8 @@ def status_after(run: Run) -> Status:
     enough = last.number >= run.consortium.min_iterations
     if enough and _is_good(last, run.consortium):
         return "converged"
-    if last.number >= run.consortium.iteration_limit or (enough and (last.confidence is None or brings_nothing(run))):
+    is_of_no_use = last.confidence is None or brings_nothing(run) or is_bounded_for_good(last, run.consortium)
+    if last.number >= run.consortium.iteration_limit or (enough and is_of_no_use):
         return "exhausted"
     return "running"
 

@@ -88,6 +88,19 @@ def why_unreachable(consortium: Consortium) -> str | None:
     return f"{most}, so comparable answers cannot reach the threshold of {threshold:.2f}."
 
 
+def is_bounded_for_good(iteration: Iteration, consortium: Consortium) -> bool:
+    """Whether only the first iteration's answers keep the confidence below the threshold.
+
+    These do not change, and no other answer has more of them: asking again would cost calls and raise nothing. An
+    arbiter that asks for another iteration still gets it.
+    """
+    trust, verdict = iteration.trust, iteration.verdict
+    if trust is None or verdict is None or verdict.needs_iteration or consortium.stop_on == "agreement":
+        return False
+    is_enough = trust.stated is not None and trust.stated >= consortium.confidence_threshold
+    return trust.bound == "agreement" and is_enough and trust.same >= trust.different
+
+
 def effective_votes(votes: int, correlation: float) -> float:
     """As how many independent votes these count, by Kish's design effect (1965): n / (1 + (n - 1) r).
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from consortium_mcp.engine.judging import judging_methods
 from consortium_mcp.engine.judging.vote import margin
 from consortium_mcp.engine.measures import overall_agreement, reaches_threshold, why_unknown
-from consortium_mcp.engine.trust import effective_votes
+from consortium_mcp.engine.trust import effective_votes, is_bounded_for_good
 from consortium_mcp.records import Claim, Iteration, Measures, MemberResponse, Run, Usage, Verdict, Votes
 from consortium_mcp.records.consortium import Consortium, alternatives
 from consortium_mcp.reports.trust import trust_line
@@ -170,6 +170,8 @@ def confidence_text(run: Run) -> str:
         by = method.name.replace("_", " ")
     agreement = overall_agreement(selected.measures) if selected else None
     met = "reached" if reaches_threshold(run.consortium, run.confidence, agreement) else "not reached"
+    if met == "not reached" and selected and is_bounded_for_good(selected, run.consortium):
+        met = "not reached, and asking again could not reach it"
     return f"{stated}, by {by} in {rounds}; the threshold of {threshold} was {met}{_by_what(run.consortium, selected)}"
 
 

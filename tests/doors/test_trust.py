@@ -90,3 +90,50 @@ async def test_stats_draw_the_curve_of_each_consortium(provider: Provider, servi
 
     assert page.count("<circle") == 1 and "stated 0.8-0.9: true 0.67 (3)" in page
     assert "stated 0.8-0.9: true 0.67 (3) #############" in text
+
+
+def answers(*numbers: int) -> list[str]:
+    """Members' responses, marked."""
+    return [f"Answer: {number}" for number in numbers]
+
+
+@pytest.mark.parametrize(
+    ("members", "synthesis", "confidence"),
+    [(answers(4), "Answer: 4", 0.75), (answers(4, 4, 5), "Answer: 4", 0.625), (answers(4, 5), "Answer: 5", 0.5)],
+    ids=["one member", "two of three", "one of two"],
+)
+async def test_no_iteration_is_paid_for_that_could_not_reach_the_threshold(
+    members: list[str], synthesis: str, confidence: float, provider: Provider, service: ConsortiumService
+) -> None:
+    for model, response in zip("abc", members, strict=False):
+        provider.on(model, response)
+    provider.on("arbiter", verdict(synthesis, confidence=0.95))
+
+    run = await consulted(service, *"abc"[: len(members)], check_order=False)
+
+    assert (run.status, run.confidence, run.degraded) == ("exhausted", confidence, ())
+    assert provider.count() == len(members) + 1
+    assert "the threshold of 0.80 was not reached, and asking again could not reach it" in short_report(run)
+
+
+async def test_an_arbiter_that_asks_for_another_iteration_gets_it_though_the_agreement_bounds_it(
+    provider: Provider, service: ConsortiumService
+) -> None:
+    provider.on("a", "Answer: 4")
+    provider.on("arbiter", [verdict("Answer: 4", confidence=0.95, needs_iteration=True), verdict("Answer: 4")])
+
+    run = await consulted(service, "a")
+
+    assert len(run.iterations) == 2
+
+
+async def test_an_answer_that_no_member_gave_is_asked_about_again(
+    provider: Provider, service: ConsortiumService
+) -> None:
+    for model in "ab":
+        provider.on(model, "Answer: 4")
+    provider.on("arbiter", [verdict("Answer: 9", confidence=0.95), verdict("Answer: 4", confidence=0.95)])
+
+    run = await consulted(service, "a", "b", check_order=False)
+
+    assert (run.status, run.answer, len(run.iterations)) == ("converged", "Answer: 4", 2)
