@@ -112,9 +112,9 @@ async def test_ballots_for_an_option_that_members_were_shown_are_not_their_own(
 ) -> None:
     for model, option in {"a": "A", "b": first, "c": first}.items():
         provider.on(model, [f"Answer: {option}", "Answer: A"])
-    rules: dict[str, Any] = {"judging_method": "choose", "choices": ["Alpha", "Beta"], "max_iterations": 2, "min_iterations": 2}
+    rules: dict[str, Any] = {"judging_method": "choose", "choices": ["Alpha", "Beta"], "min_iterations": 2}
 
-    run = await consulted(service, "a", "b", "c", **rules)
+    run = await consulted(service, "a", "b", "c", max_iterations=2, **rules)
 
     trust = run.iterations[1].trust
     same, different = {"A": (3, 0), "B": (1, 2), "?": (1, 0)}[first]
