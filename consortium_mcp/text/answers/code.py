@@ -1,4 +1,4 @@
-"""Code, compared by its tokens: layout, comments and names of local variables do not count."""
+"""Code, compared by its tokens: comments and names of local variables do not count, nor layout that means nothing."""
 
 import ast
 import json
@@ -24,6 +24,9 @@ _COMMENTS = {
     **dict.fromkeys(("sql", "lua", "haskell", "ada", "elm"), _DASH_COMMENT),
 }
 _PYTHON = ("python", "py", "python3", "")
+_INDENTED = frozenset("python py python3 yaml yml haskell hs fsharp nim coffee sass pug make makefile".split())
+"""The languages in which indentation has a meaning."""
+
 _SQL = re.compile(
     r"(?:select\b.{1,400}?\bfrom\b|select\s+[\d'*]|insert\s+into\b|update\b.{1,200}?\bset\b.{1,200}?=|delete\s+from\b|"
     r"create\s+(?:table|index|view)\b|alter\s+table\b|drop\s+table\b|with\s+\w+\s+as\s*\()",
@@ -48,7 +51,7 @@ class Code:
     """In their order, without comments."""
 
     shape: Hashable
-    """Its syntax tree with local names numbered, where it is Python; else the tokens."""
+    """Its syntax tree with local names numbered, where it is Python; else the tokens, with a layout that counts."""
 
     output: str | None
     """What it prints, where it only prints a constant or the text beside it says so; None where that is unknown."""
@@ -56,21 +59,35 @@ class Code:
     is_constant: bool = False
     """Whether it only prints a constant."""
 
+    layout: tuple[int, ...] = ()
+    """How deep each line stands, from 0."""
+
+    is_laid_out: bool = False
+    """Whether the depth of its lines has a meaning."""
+
+    is_parsed: bool = False
+    """Whether its shape is of syntax trees alone."""
+
 
 def code_of(blocks: Sequence[tuple[str, str]], beside: str) -> Code:
     """The code of fenced blocks, each with its language, and of what the text beside them says of the output."""
     tokens: list[str] = []
     shapes: list[Hashable] = []
+    layout: list[int] = []
     constant: str | None = None
     for language, source in blocks:
-        its_tokens = _tokens(language, source)
+        its_tokens, depths = _tokens(language, source), _depths(_without_comments(language, source))
         tree = _tree(language, source)
-        tokens += its_tokens
-        shapes.append(its_tokens if tree is None else _shape(tree))
         constant = _printed(tree) if tree is not None and len(blocks) == 1 else None
+        unparsed: Hashable = (its_tokens, depths) if language in _INDENTED else its_tokens
+        shapes.append((_shape(tree) if tree is not None else None) or unparsed)
+        tokens += its_tokens
+        layout += depths
     stated = _STATED.findall(beside[-2_000:])
     output = constant if constant is not None else (stated[-1].rstrip(".,;") if stated else None)
-    return Code(tuple(tokens), tuple(shapes), output, constant is not None)
+    is_parsed = all(isinstance(shape, str) for shape in shapes)
+    is_laid_out = is_parsed or any(language in _INDENTED for language, _ in blocks)
+    return Code(tuple(tokens), tuple(shapes), output, constant is not None, tuple(layout), is_laid_out, is_parsed)
 
 
 def is_code(text: str) -> bool:
@@ -85,10 +102,15 @@ def is_code(text: str) -> bool:
 def compare_code(one: Code, other: Code) -> Comparison:
     """The same by tokens or by syntax tree; different where a few tokens differ; else not comparable.
 
-    Programs that are written in different ways can do the same, so they are not called different.
+    Programs that are written in different ways can do the same, so they are not called different. Equal tokens at
+    other depths are another program where depth has a meaning.
     """
-    if one.tokens == other.tokens or one.shape == other.shape:
+    if one.shape == other.shape:
         return SAME
+    if one.tokens == other.tokens:
+        if one.layout == other.layout or not (one.is_laid_out or other.is_laid_out):
+            return SAME
+        return DIFFERENT if one.is_parsed and other.is_parsed else NOT_COMPARABLE
     if one.output is not None and other.output is not None and (one.is_constant or other.is_constant):
         return SAME if one.output == other.output else DIFFERENT
     start = _shared(one.tokens, other.tokens)
@@ -119,10 +141,28 @@ def data_in(text: str) -> str | None:
         return None
 
 
-def _tokens(language: str, source: str) -> tuple[str, ...]:
+def _without_comments(language: str, source: str) -> str:
     comment = _COMMENTS.get(language)
-    if comment is not None:
-        source = comment.sub(" ", source)
+    return source if comment is None else comment.sub(" ", source)
+
+
+def _depths(source: str) -> tuple[int, ...]:
+    """How deep each line stands that is not blank: in how many of the lines before it."""
+    found: list[int] = []
+    widths: list[int] = []
+    for line in source.expandtabs().splitlines():
+        if not line.strip():
+            continue
+        width = len(line) - len(line.lstrip())
+        while widths and widths[-1] >= width:
+            widths.pop()
+        found.append(len(widths))
+        widths.append(width)
+    return tuple(found)
+
+
+def _tokens(language: str, source: str) -> tuple[str, ...]:
+    source = _without_comments(language, source)
     found = _TOKEN.findall(source)
     while found and found[-1] == ";":
         found.pop()
@@ -144,8 +184,11 @@ def _tree(language: str, source: str) -> ast.Module | None:
         return None
 
 
-def _shape(tree: ast.Module) -> str:
-    """The tree in one spelling, functions, arguments and variables as `v1`, `v2` in the order in which they appear."""
+def _shape(tree: ast.Module) -> str | None:
+    """The tree in one spelling, functions, arguments and variables as `v1`, `v2` in the order in which they appear.
+
+    None for one that is too deep.
+    """
     names: dict[str, str] = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef):
@@ -166,7 +209,7 @@ def _shape(tree: ast.Module) -> str:
     try:
         return ast.dump(tree)
     except RecursionError:
-        return ""
+        return None
 
 
 def _is_text(statement: ast.stmt) -> bool:

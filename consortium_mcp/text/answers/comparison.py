@@ -10,6 +10,7 @@ from consortium_mcp.text.answers.finding import ANSWER_CHARACTERS, SEARCHED_CHAR
 from consortium_mcp.text.answers.plain import plain
 from consortium_mcp.text.answers.quantities import Quantity, compare_quantities
 from consortium_mcp.text.answers.reading import Kind, Reading, Sequenced, code_reading, readings_of
+from consortium_mcp.text.answers.reservations import are_told_apart, condition_of, is_taken_back
 from consortium_mcp.text.answers.verdicts import (
     DIFFERENT,
     NOT_COMPARABLE,
@@ -32,6 +33,9 @@ UNMARKED_CHARACTERS = 400
 
 _SHORTEST_REPHRASED = 12
 """How many characters an answer needs to be another one in other words."""
+
+_WITHOUT_RESERVATIONS = ("code", "data", "parts", "list", "formula")
+"""What says no more than it is."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,8 @@ def final_answer(text: str) -> Answer:
     if not found.is_marked and (_length(found.beside) > LONGEST_UNMARKED or found.blocks):
         return Answer(_on_one_line(found.beside), "prose", words, False, (), words)
     content = found.text
+    if found.is_marked and is_taken_back(content, found.beside):
+        return Answer(_on_one_line(content), "prose", words, True, (), words)
     if len(content) > (ANSWER_CHARACTERS if found.is_marked else UNMARKED_CHARACTERS):
         return Answer(_on_one_line(content), "prose", words, found.is_marked, (), words)
     if not content.strip():
@@ -114,7 +120,18 @@ def compare_answers(one: Answer, other: Answer) -> Comparison:
     result: Comparison = NOT_COMPARABLE
     if "prose" not in (one.kind, other.kind):
         result = _compare_readings(one.readings, other.readings, are_marked=one.is_marked and other.is_marked)
+    if result == SAME and _hold_differently(one, other):
+        result = NOT_COMPARABLE
     return SAME if result == NOT_COMPARABLE and one.words == other.words else result
+
+
+def _hold_differently(one: Answer, other: Answer) -> bool:
+    """Whether equal answers hold under different conditions, or are of different things of one name."""
+    if one.kind in _WITHOUT_RESERVATIONS and other.kind in _WITHOUT_RESERVATIONS:
+        return False
+    if condition_of(one.text) != condition_of(other.text):
+        return True
+    return one.kind == other.kind == "text" and are_told_apart(one.text, other.text)
 
 
 def may_mean_the_same(one: Answer, other: Answer) -> bool:

@@ -5,7 +5,8 @@ from typing import NamedTuple
 
 _KINDS = r"(?:final |correct |right |short |best |overall |ultimate )?"
 _ENGLISH = re.compile(
-    rf"(?:^|(?<=[.!?,;:(] ))(?:(?:so|thus|therefore|hence|then|and|in conclusion),? )?(?:the |my |our )?{_KINDS}answer"
+    r"(?:^|(?<=[.!?,;:(] ))(?:(?:so|thus|therefore|hence|then|and|but|in conclusion),? )?"
+    rf"(?:the |my |our )?{_KINDS}answer"
     r"(?: to (?:the|this|your) (?:question|problem|puzzle|riddle))?(?: here)?"
     r"(?: ?[:=] ?| is(?![\w']):? ?| would be:? ?| should be:? ?| was:? ?| must be:? ?| comes to ?| - |$)",
     re.IGNORECASE,

@@ -1,0 +1,86 @@
+"""What limits an answer: the condition under which it holds, what tells two of one name apart, or a second thought."""
+
+import re
+
+from consortium_mcp.text.answers.finding import sentences_of
+from consortium_mcp.text.answers.wording import is_name, words_of
+
+_REASON = re.compile(
+    r"\b(?:because|since|as (?!long\b|far\b)|which|who|although|even (?:if|when|though))\b|[;:=]| [-–—] "
+)
+_ALWAYS_LIMITS = re.compile(
+    r"\b(?:only (?:if|when)|unless|provided|assuming|as long as|so long as|under the (?:condition|assumption)|"
+    r"on (?:the )?condition|depending on)\b",
+    re.IGNORECASE,
+)
+_POLITE = r"you(?:'d| would)? (?:like|want|wish|need (?:help|more)|have (?:any |more |further )*questions)\b"
+_AFTER_DECISION = re.compile(
+    r"(?:yes|no|true|false|correct)(?:[,:]?(?: but)?|\. but) [(]?(?P<limit>"
+    rf"(?:only|(?:if|when)(?! {_POLITE})|whenever|unless|except|excluding|until|within|without|"
+    r"sometimes|usually|often|mostly|partly|partially|generally)\b"
+    r"|in (?:most|some|many|certain|general|theory|principle)\b"
+    r"|for (?:most|some|many|certain|\w+ ?[<>≤≥=≠])|under (?:some|certain)\b"
+    r"|not (?:without|unless|until|always|in all|in every|for all)\b)",
+    re.IGNORECASE,
+)
+_BESIDE_VALUE = re.compile(
+    r"(?<!\bas)[ ,(](?:if|when|except|excluding|only (?:in|on|for|with|after|before)) "
+    rf"(?!{_POLITE})",
+    re.IGNORECASE,
+)
+_SUBJECT = re.compile(
+    r"\b(?:is|are|was|were|equals|has|have|does|do|will|can|holds|gives|takes|costs)\b", re.IGNORECASE
+)
+_IN_BRACKETS = re.compile(r"(.{1,100}?) \(([^()]{1,100})\)[.!]?")
+_SECOND_THOUGHT = re.compile(
+    r"(?:^\s?|(?<=[.!?]) )(?:"
+    r"(?:oh |hm+,? )?(?:no, )?wait\b|scratch that\b|correction\b|on second thoughts?\b|or (?:maybe|perhaps|possibly)\b"
+    r"|(?:no|actually|sorry),? (?:no\b|that(?:'s| is| was) (?:wrong|incorrect|not)\b|i was wrong\b))",
+    re.IGNORECASE | re.MULTILINE,
+)
+_LONGEST = 600
+
+
+def condition_of(text: str) -> tuple[str, ...]:
+    """The words of the condition under which an answer holds; empty where it holds as it stands.
+
+    A condition in a sentence with a subject, as `the sum is 4 if x = 2`, is taken as one that the question set; only
+    what always limits, as `unless`, counts there.
+
+    Args:
+        text: the answer in plain characters, on one line; its first sentence counts.
+    """
+    text = text[:_LONGEST]
+    if (found := _AFTER_DECISION.match(text)) is not None:
+        return words_of(_first_sentence(text[found.start("limit") :]))
+    sentence = _REASON.split(_first_sentence(text), maxsplit=1)[0]
+    limit = _ALWAYS_LIMITS.search(sentence)
+    beside = _BESIDE_VALUE.search(sentence)
+    if limit is None and beside is not None and not _SUBJECT.search(sentence[: beside.start()]):
+        limit = beside
+    return () if limit is None else words_of(sentence[limit.start() :])
+
+
+def _first_sentence(text: str) -> str:
+    return (sentences_of(text) or [""])[0]
+
+
+def are_told_apart(one: str, other: str) -> bool:
+    """Whether two names are alike but for what brackets behind them say, as `Georgia (the state)` of which is meant."""
+    found, others = _IN_BRACKETS.fullmatch(one), _IN_BRACKETS.fullmatch(other)
+    if found is None or others is None or not (is_name(found[1]) and is_name(others[1])):
+        return False
+    return words_of(found[2]) != words_of(others[2])
+
+
+def is_taken_back(answer: str, response: str) -> bool:
+    """Whether a response has a second thought behind its marked answer.
+
+    Args:
+        answer: what it marked, as it is written there.
+        response: its text.
+    """
+    line = answer.strip().partition("\n")[0]
+    line = _first_sentence(line)
+    place = response.rfind(line) if line else -1
+    return place >= 0 and _SECOND_THOUGHT.search(response[place + len(line) :][:_LONGEST]) is not None
