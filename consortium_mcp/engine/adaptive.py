@@ -5,6 +5,7 @@ from typing import TypeVar
 
 from consortium_mcp.engine.judging import judging_methods
 from consortium_mcp.engine.judging.vote import count_votes, margin, votes_cast
+from consortium_mcp.engine.trust import earned
 from consortium_mcp.records import CallSpec, Iteration, MemberResponse, Run, Verdict, Votes
 from consortium_mcp.records.consortium import OWN_ANSWER, Consortium
 from consortium_mcp.text.confidence_line import without_confidence
@@ -57,15 +58,7 @@ def first_count(consortium: Consortium) -> int:
     """How many instances are asked at once: fewer could not settle the result, even if all of them agreed."""
     most = consortium.asked_count
     least = max(most // 2 + 1, consortium.min_responses or 1, consortium.quorum or 1)
-    return next((n for n in range(least, most) if agreed_confidence(n) >= consortium.confidence_threshold), most)
-
-
-def agreed_confidence(count: int) -> float:
-    """The confidence in an answer that so many independent responses share: Krichevsky and Trofimov's estimator.
-
-    R. Krichevsky, V. Trofimov: The performance of universal encoding. IEEE Transactions on Information Theory, 1981.
-    """
-    return (count + 0.5) / (count + 1)
+    return next((n for n in range(least, most) if earned(n, n) >= consortium.confidence_threshold), most)
 
 
 def agreed(run: Run, iteration: Iteration) -> Iteration | None:
@@ -73,7 +66,7 @@ def agreed(run: Run, iteration: Iteration) -> Iteration | None:
     usable = [response for response in iteration.responses if response.ok]
     asked = [response for response in usable if response.model != OWN_ANSWER]
     groups = _groups(usable)
-    confidence = agreed_confidence(len(asked))
+    confidence = earned(len(asked), len(asked))
     is_shared = len(asked) > 1 and len(groups) == 1 and len(groups[0].response_ids) == len(usable)
     if not is_shared or confidence < run.consortium.confidence_threshold or not _saves_calls(run, len(usable)):
         return None
@@ -103,7 +96,7 @@ def _is_open(run: Run, responses: Sequence[MemberResponse], unasked: int) -> boo
     if not groups or margin(groups) <= unasked:
         return True
     votes = len(groups[0].response_ids)
-    return len(groups) == 1 and agreed_confidence(votes) < run.consortium.confidence_threshold
+    return len(groups) == 1 and earned(votes, votes) < run.consortium.confidence_threshold
 
 
 def _groups(usable: Sequence[MemberResponse]) -> list[Votes]:

@@ -91,7 +91,10 @@ class LlmLog:
         self._closed = True
         self._catch_up()
         if not self._writer.close(CLOSING_SECONDS):
-            logger.warning("llm's own log is held by another process; the last calls may be missing from it.")
+            logger.warning(
+                "llm's own log could not be written in %s seconds; the last calls may be missing from it.",
+                CLOSING_SECONDS,
+            )
 
     def _look_again(self, seconds: float) -> None:
         timer = threading.Timer(seconds, self._catch_up_when_quiet)

@@ -8,10 +8,10 @@ from functools import partial
 from pydantic import JsonValue
 
 from consortium_mcp._util.frozen_model import FrozenModel
-from consortium_mcp.engine.adaptive import agreed_confidence, cheapest_first, first_count
+from consortium_mcp.engine.adaptive import cheapest_first, first_count
 from consortium_mcp.engine.judging import judging_methods
 from consortium_mcp.engine.strategies import system_text
-from consortium_mcp.engine.trust import why_unreachable
+from consortium_mcp.engine.trust import earned, why_unreachable
 from consortium_mcp.models.catalogue import Models, with_short_texts
 from consortium_mcp.models.prices import price_usd
 from consortium_mcp.records import Budget
@@ -109,7 +109,7 @@ def make_estimate(
     calls = calls_per_iteration(consortium)
     tokens = sum(tokens for tokens, _ in cheap) * least
     min_calls = calls * least
-    can_settle = agreed_confidence(len(first)) >= consortium.confidence_threshold
+    can_settle = earned(len(first), len(first)) >= consortium.confidence_threshold
     if first and least == 1 and can_settle:  # all of them agree, and nothing is judged
         spared = _usage_of(first, models, rows)
         tokens, min_calls = spared[0], len(first)

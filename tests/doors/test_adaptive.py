@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from consortium_mcp.engine.adaptive import agreed_confidence, cheapest_first, first_count
+from consortium_mcp.engine.adaptive import cheapest_first, first_count
+from consortium_mcp.engine.trust import earned
 from consortium_mcp.records import Run
 from consortium_mcp.reports.markdown import about_answer
 from consortium_mcp.service import service as services
@@ -149,7 +150,7 @@ def test_as_many_are_asked_at_once_as_could_settle_it(instances: int, threshold:
 
 
 def test_confidence_in_agreement_is_the_estimators() -> None:
-    assert [agreed_confidence(count) for count in (1, 2, 4)] == [0.75, pytest.approx(0.8333, abs=1e-4), 0.9]
+    assert [earned(count, count) for count in (1, 2, 4)] == [0.75, pytest.approx(0.8333, abs=1e-4), 0.9]
 
 
 def test_the_cheapest_come_first_and_an_unknown_price_last() -> None:

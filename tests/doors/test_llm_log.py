@@ -169,7 +169,7 @@ def test_a_locked_log_does_not_hold_up_the_end_of_a_process(provider: Provider, 
 
     locked_log.close()
     assert (ended.returncode, ended.stdout.strip()) == (0, "so")
-    assert "llm's own log is held by another process; the last calls may be missing from it." in ended.stderr
+    assert "llm's own log could not be written in 3 seconds; the last calls may be missing from it." in ended.stderr
 
 
 async def test_a_log_that_falls_too_far_behind_misses_what_comes_on_top_and_says_so_once(

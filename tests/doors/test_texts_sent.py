@@ -30,7 +30,7 @@ PAGE = ROOT / "docs" / "texts.md"
 FORMS = ("schema", "tags")
 METHODS = ("synthesize", "pick", "rank", "peer_rank", "vote")
 PAIRS = [("refine", method) for method in METHODS] + [("debate", method) for method in METHODS]
-PAIRS += [("eliminate", "rank"), ("eliminate", "peer_rank")]
+PAIRS += [("eliminate", "rank"), ("eliminate", "peer_rank"), ("refine", "choose"), ("refine", "review")]
 
 RESPONSE = "A response.\nAnswer: 4\nConfidence: 70%"
 VERDICT = {
@@ -134,6 +134,8 @@ async def add(
     before = provider.count()
     given = {"models": [f"{form}-{who}" for who in "abc"], "arbiter": f"{form}-arbiter", **arguments}
     rules: dict[str, Any] = {"min_iterations": 2, "max_iterations": 2}
+    if arguments.get("judging_method") == "choose":
+        rules["choices"] = ["4", "5"]
     with patch("consortium_mcp.service.opening.secrets.randbits", return_value=7):  # the same order in each run
         run = await consulted(service, *given.pop("models"), **given, **rules)
     sent = provider.requests[before:]
