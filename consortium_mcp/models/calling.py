@@ -19,7 +19,7 @@ from consortium_mcp._util.lazy import llm
 from consortium_mcp._util.places import Places
 from consortium_mcp._util.threads import in_thread
 from consortium_mcp.models.adapting import STREAM, adaptations_of, adapted, learn, note_of
-from consortium_mcp.models.catalogue import ModelEntry
+from consortium_mcp.models.catalogue import ModelEntry, package_of
 from consortium_mcp.models.failures import Failure, classify, find_finish_reason, find_model, reply_failure
 from consortium_mcp.models.reply_faults import broken_off
 from consortium_mcp.models.reply_reader import ReplyReader, Watch, watching
@@ -141,7 +141,7 @@ async def make_call(
         except (Exception, SystemExit, asyncio.CancelledError) as error:
             if isinstance(error, asyncio.CancelledError) and _is_cancelled():
                 raise
-            failure = classify(error, _key_of(entry), entry.plugin)
+            failure = classify(error, _key_of(entry), package_of(entry.plugin))
             if failure.kind in _REJECTIONS:
                 learn(entry, asked, failure.message)
         duration_ms = round((time.monotonic() - started) * 1000)

@@ -163,7 +163,7 @@ def classify(error: BaseException, key: str | None = None, plugin: str = "llm") 
 
     Args:
         key: the model's key, which no message may show.
-        plugin: the llm plugin that raised it.
+        plugin: the package of the llm plugin that raised it.
     """
     chain = list(_chain(error))
     hidden = list(_chain(error, suppressed=True))
