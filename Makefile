@@ -9,11 +9,14 @@ OLDEST_TESTS ?= tests/unit/test_supported_versions.py $(addprefix tests/doors/te
 	streaming model_call llm_log plugin api server prompts sampling http))
 BARE_VENV ?= .venv-without-local
 BARE_INSTALLED := $(BARE_VENV)/.installed
+PLUGINS_VENV ?= .venv-plugins
+PLUGINS_INSTALLED := $(PLUGINS_VENV)/.installed
+PLUGINS ?= llm-anthropic llm-gemini llm-mistral llm-ollama llm-openrouter llm-groq llm-deepseek
 
 # Databases of tests live in memory where there is room (4 GB): half of the suite's time is otherwise spent in fsync.
 export PYTEST_DEBUG_TEMPROOT := $(shell df --output=avail -B1G /dev/shm 2>/dev/null | awk 'NR == 2 && $$1 >= 4 {print "/dev/shm"}')
 
-.PHONY: demo test test-quick test-without-local test-oldest test-clients test-replies coverage generate check docs format bench bench-compare bench-startup bench-consulting bench-history \
+.PHONY: demo test test-quick test-without-local test-oldest test-clients test-plugins test-replies coverage generate check docs format bench bench-compare bench-startup bench-consulting bench-history \
 	bench-local-model bench-waiting bench-ending bench-quality bench-soak clean
 
 demo: $(INSTALLED)
@@ -33,6 +36,10 @@ test-quick: $(INSTALLED)
 # Without the extra: the pure parts, and what says that the embedded model is not installed; the rest of the suite is the same.
 test-without-local: $(BARE_INSTALLED)
 	$(BARE_VENV)/bin/python -m pytest --numprocesses=auto --dist=worksteal -m "unit or without_local"
+
+# Other llm plugins against what their providers send, on this machine; writes the tables of docs/plugins.md.
+test-plugins: $(PLUGINS_INSTALLED)
+	$(PLUGINS_VENV)/bin/python -W ignore -m tests.clients.plugins
 
 coverage: $(INSTALLED)
 	$(BIN)/python -m pytest --numprocesses=auto --dist=worksteal --cov=consortium_mcp --cov-branch --cov-report=term-missing:skip-covered
@@ -99,7 +106,7 @@ bench-soak: $(INSTALLED)
 	$(BIN)/python -m benchmarks.soak
 
 clean:
-	rm -rf $(VENV) $(OLDEST_VENV) $(BARE_VENV)
+	rm -rf $(VENV) $(OLDEST_VENV) $(BARE_VENV) $(PLUGINS_VENV)
 
 $(INSTALLED): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -117,4 +124,12 @@ $(BARE_INSTALLED): pyproject.toml
 	$(PYTHON) -m venv $(BARE_VENV)
 	$(BARE_VENV)/bin/pip install --quiet --upgrade 'pip>=25.1'
 	$(BARE_VENV)/bin/pip install --quiet --editable . --group dev
+	touch $@
+
+# llm-gguf without llama-cpp-python, which pip compiles for many minutes: it stands for a plugin that cannot be imported.
+$(PLUGINS_INSTALLED): pyproject.toml
+	$(PYTHON) -m venv $(PLUGINS_VENV)
+	$(PLUGINS_VENV)/bin/pip install --quiet --upgrade 'pip>=25.1'
+	$(PLUGINS_VENV)/bin/pip install --quiet --editable . $(PLUGINS)
+	$(PLUGINS_VENV)/bin/pip install --quiet --no-deps llm-gguf
 	touch $@

@@ -15,7 +15,8 @@ from consortium_mcp.api import Event, consult_events
 from consortium_mcp.errors import ConsortiumError
 from consortium_mcp.models.catalogue import load_catalogue
 from consortium_mcp.records import AnswerPiece, Progress, Run, Turn
-from consortium_mcp.reports.markdown import answer_text
+from consortium_mcp.reports.markdown import about_answer, answer_text
+from consortium_mcp.reports.trust import trust_of
 from consortium_mcp.service.service import ConsortiumService
 from consortium_mcp.settings import Settings
 from consortium_mcp.text.member_system import own_system_prompt
@@ -36,6 +37,8 @@ def reply(name: str, prompt: llm.Prompt, response: llm.Response, settings: Setti
                     click.echo(event.message, err=True)
                 if piece := answer.piece(event):
                     yield piece
+                if isinstance(event, Run) and sys.stderr.isatty():
+                    click.echo(f"\n{about_answer(event)}", err=True)
     except ConsortiumError as error:
         raise llm.ModelError(str(error)) from error
     except UnreadError as error:
@@ -103,6 +106,8 @@ class _Answer:
         self._response.response_json = {
             "run_id": run.run_id,
             "status": run.status,
+            "confidence": run.confidence,
+            "trust": trust.model_dump(mode="json") if (trust := trust_of(run)) else None,
             "degraded": list(run.degraded),
             "iterations": len(run.iterations),
             "selected_iteration": run.selected_iteration,

@@ -19,7 +19,7 @@ from consortium_mcp._util.lazy import llm
 from consortium_mcp._util.places import Places
 from consortium_mcp._util.threads import in_thread
 from consortium_mcp.models.adapting import STREAM, adaptations_of, adapted, learn, note_of
-from consortium_mcp.models.catalogue import ModelEntry
+from consortium_mcp.models.catalogue import ModelEntry, package_of
 from consortium_mcp.models.failures import Failure, classify, find_finish_reason, find_model, reply_failure
 from consortium_mcp.models.reply_faults import broken_off
 from consortium_mcp.models.reply_reader import ReplyReader, Watch, watching
@@ -38,6 +38,9 @@ _REJECTIONS: frozenset[ErrorKind] = frozenset({"invalid_request", "invalid_reply
 
 _VERDICT = re.compile(r"""["'<](synthesis|best|ranking|confidence)\b""", re.IGNORECASE)
 """What every form of a verdict has."""
+
+_KEEPING_WHOLE = {"Responses", "AsyncResponses", "OllamaChatModel", "AsyncOllamaChatModel"}
+"""The classes that keep the payload of whole replies alone: llm's of OpenAI's Responses API, and llm-ollama's."""
 
 NESTED_SHARE = 0.9
 """Which part of a call's time a consortium inside a consortium may use."""
@@ -138,7 +141,7 @@ async def make_call(
         except (Exception, SystemExit, asyncio.CancelledError) as error:
             if isinstance(error, asyncio.CancelledError) and _is_cancelled():
                 raise
-            failure = classify(error, _key_of(entry), entry.plugin)
+            failure = classify(error, _key_of(entry), package_of(entry.plugin))
             if failure.kind in _REJECTIONS:
                 learn(entry, asked, failure.message)
         duration_ms = round((time.monotonic() - started) * 1000)
@@ -177,6 +180,8 @@ class _Collected:
     hear: ChunkSink
     chunks: list[str] = field(default_factory=list)
     thoughts: list[str] = field(default_factory=list)
+    tool: str | None = None
+    """The first tool that the model called; None where it called none."""
     response: Any = None
     first_at: float | None = None
     """When its first piece came (`time.monotonic()`); None while none has."""
@@ -190,6 +195,8 @@ class _Collected:
             self.hear(event.chunk)
         elif event.type == "reasoning":
             self.thoughts.append(event.chunk)
+        elif event.type == "tool_call_name" and self.tool is None:
+            self.tool = event.chunk
 
     @property
     def text(self) -> str:
@@ -280,7 +287,7 @@ def _as_result(
         failure = Failure(kind="broken_off", message=str(broken_off(len(collected.text))))
     thinking, text = _said(spec, collected, reader)
     if failure is None:
-        failure = reply_failure(payload, finish_reason, text, reader, thinking)
+        failure = reply_failure(payload, finish_reason, text, reader, thinking, collected.tool)
     return CallResult(
         text=text or None,
         thinking=thinking or None,
@@ -297,9 +304,9 @@ def _as_result(
 
 
 def _tells_its_end(response: Any) -> bool:
-    """Whether llm keeps the payload of every whole reply of such a model, as of OpenAI's Responses API."""
+    """Whether the payload of every whole reply of such a model is kept, and of no other one."""
     classes = type(getattr(response, "model", None)).__mro__
-    return any(one.__name__ in ("Responses", "AsyncResponses") for one in classes)
+    return any(one.__name__ in _KEEPING_WHOLE for one in classes)
 
 
 def _said(spec: CallSpec, collected: _Collected, reader: ReplyReader | None) -> Split:

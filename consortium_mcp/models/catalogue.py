@@ -324,10 +324,12 @@ def _load_plugins() -> dict[str, str]:
     """Load llm's plugins one by one, so that a broken one is named and kept from the others."""
     manager = llm_plugins.pm
     with _loading:
-        if not llm_plugins._loaded and llm_plugins.LLM_LOAD_PLUGINS is None:
+        may_load = not llm_plugins._loaded and llm_plugins.LLM_LOAD_PLUGINS is None
+        if may_load or not _packages:
             for distribution in importlib.metadata.distributions():
-                for entry_point in distribution.entry_points:
-                    if entry_point.group == "llm" and not manager.has_plugin(entry_point.name):
+                for entry_point in distribution.entry_points.select(group="llm"):
+                    _packages.setdefault(entry_point.name, distribution.name)
+                    if may_load and not manager.has_plugin(entry_point.name):
                         try:
                             entry_point.load()
                         except Exception as error:  # as above: the import of somebody else's code
@@ -337,7 +339,14 @@ def _load_plugins() -> dict[str, str]:
     return dict(_broken_at_import)
 
 
+def package_of(plugin: str) -> str:
+    """The package that pip installs for a plugin of a loaded catalogue; the plugin's name where none is known."""
+    return "llm" if plugin.startswith("llm.") else _packages.get(plugin, plugin)
+
+
 _loading = threading.Lock()
+_packages: dict[str, str] = {}
+"""The packages of llm's plugins, by the names of their entry points."""
 _broken_at_import: dict[str, str] = {}
 """Which plugins this process could not import, and why: llm imports them once a process."""
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from consortium_mcp._util.frozen_model import FrozenModel
 from consortium_mcp._util.lazy import llm
-from consortium_mcp.models.provider_errors import codes_of, said_by, status_of, wait_of
+from consortium_mcp.models.provider_errors import body_of, codes_of, said_by, status_of, wait_in, wait_of
 from consortium_mcp.models.reply_faults import ReplyFault, broken_off, words_of
 from consortium_mcp.models.reply_reader import ReplyReader, is_broken
 from consortium_mcp.records import ErrorKind
@@ -163,9 +163,10 @@ def classify(error: BaseException, key: str | None = None, plugin: str = "llm") 
 
     Args:
         key: the model's key, which no message may show.
-        plugin: the llm plugin that raised it.
+        plugin: the package of the llm plugin that raised it.
     """
     chain = list(_chain(error))
+    hidden = list(_chain(error, suppressed=True))
     told = next((one for one in chain if isinstance(one, ReplyFault)), None)
     if told is not None:
         chain = [told]
@@ -174,7 +175,9 @@ def classify(error: BaseException, key: str | None = None, plugin: str = "llm") 
     kinds = [kind for kind in map(_kind, chain) if kind]
     # What could not be read may have been the body of an error, which then tells more.
     kind = next((kind for kind in kinds if kind != "invalid_reply"), kinds[0] if kinds else _unknown(error))
-    wait = next((wait for one in chain if (wait := wait_of(one)) is not None), None)
+    wait = next((wait for one in hidden if (wait := wait_of(one)) is not None), None)
+    if wait is None and isinstance(error, llm.ModelError):
+        wait = wait_in(str(error))
     message = masked(" ".join(_sentence(chain, kind, plugin).split()), key)[:500]
     if wait:
         message = f"{message.rstrip('.')}. Try again in {math.ceil(wait)} seconds."
@@ -182,7 +185,12 @@ def classify(error: BaseException, key: str | None = None, plugin: str = "llm") 
 
 
 def reply_failure(
-    payload: Any, finish_reason: str | None, text: str, reader: ReplyReader | None = None, thinking: str = ""
+    payload: Any,
+    finish_reason: str | None,
+    text: str,
+    reader: ReplyReader | None = None,
+    thinking: str = "",
+    tool: str | None = None,
 ) -> Failure | None:
     """What was wrong with a reply that raised nothing; None when it ended as it should.
 
@@ -190,6 +198,7 @@ def reply_failure(
         payload: the provider's response as llm keeps it, or None.
         reader: who read it; None where a plugin did.
         thinking: what the model thought.
+        tool: the tool that it called; None where it called none.
     """
     reason = (finish_reason or "").lower()
     if reason in _FILTERED:
@@ -199,22 +208,25 @@ def reply_failure(
         return Failure(kind="truncated", message=f"The reply was cut at its length limit{where} ({finish_reason}).")
     if finish_reason and is_broken(finish_reason):
         return Failure(kind="broken_off", message=str(broken_off(len(text), finish_reason)))
+    if reader is None and not finish_reason and lacks_its_end(payload):
+        return Failure(kind="broken_off", message=str(broken_off(len(text))))
     # llm reads a body that is no stream of events as a stream without any, and leaves just this.
     if payload == {"content": ""} and not text and reader is None:
         return Failure(kind="invalid_reply", message="The provider's reply is not in the form of a model's reply.")
     if text.strip():
         return None
-    return _why_empty(reader, thinking)
+    return _why_empty(reader, thinking, tool)
 
 
-def _why_empty(reader: ReplyReader | None, thinking: str) -> Failure:
+def _why_empty(reader: ReplyReader | None, thinking: str, tool: str | None) -> Failure:
     """What a reply without text has instead of it."""
     if reader is not None and reader.refusal:
         refusal = masked(" ".join(reader.refusal.split()))[:300]
         return Failure(kind="content_filter", message=f"The model refused to answer: {refusal}")
-    if reader is not None and reader.tools:
-        tool = " ".join(reader.tools[0].split())[:60] or "without a name"
-        return Failure(kind="invalid_reply", message=f"The model called a tool ({tool}) and gave no answer.")
+    tool = reader.tools[0] if reader is not None and reader.tools else tool
+    if tool is not None:
+        name = " ".join(tool.split())[:60] or "without a name"
+        return Failure(kind="invalid_reply", message=f"The model called a tool ({name}) and gave no answer.")
     if thinking:
         return Failure(kind="empty", message="The model thought, and gave no answer.")
     return Failure(kind="empty", message="The model gave an empty reply.")
@@ -230,7 +242,7 @@ def find_finish_reason(value: Any) -> str | None:
     """The finish reason in a provider's response, at whatever depth it stands; None when there is none."""
     if isinstance(value, dict):
         for name, inner in value.items():
-            if name.lower().replace("_", "") in ("finishreason", "stopreason", "donereason") and isinstance(inner, str):
+            if _names_an_end(name) and isinstance(inner, str):
                 return inner
         return next((found for inner in value.values() if (found := find_finish_reason(inner))), None)
     if isinstance(value, list):
@@ -238,11 +250,31 @@ def find_finish_reason(value: Any) -> str | None:
     return None
 
 
-def _chain(error: BaseException) -> Iterator[BaseException]:
+def lacks_its_end(payload: Any) -> bool:
+    """Whether a plugin's payload has a place for a finish reason, and only None stands there, as in a reply cut off.
+
+    A piece of Gemini's (`candidates`) has that place only when it is the last.
+    """
+    if isinstance(payload, dict):
+        here = any(_names_an_end(name) or name == "candidates" for name in payload)
+        return here or any(map(lacks_its_end, payload.values()))
+    return isinstance(payload, list) and any(map(lacks_its_end, payload))
+
+
+def _names_an_end(name: str) -> bool:
+    return name.lower().replace("_", "") in ("finishreason", "stopreason", "donereason")
+
+
+def _chain(error: BaseException, suppressed: bool = False) -> Iterator[BaseException]:
+    """The exception and its causes.
+
+    Args:
+        suppressed: those too that `raise … from None` keeps from a traceback.
+    """
     seen: BaseException | None = error
     while seen is not None:
         yield seen
-        seen = seen.__cause__ or (None if seen.__suppress_context__ else seen.__context__)
+        seen = seen.__cause__ or (None if seen.__suppress_context__ and not suppressed else seen.__context__)
 
 
 def _is_unreachable(error: BaseException) -> bool:
@@ -258,7 +290,7 @@ def _kind(error: BaseException) -> ErrorKind | None:
         return error.kind
     if _is_unreachable(error):
         return "network"
-    status, said = status_of(error), words_of(getattr(error, "body", None)) or ""
+    status, said = status_of(error), words_of(body_of(error)) or ""
     if status is not None:
         return _of_status(status, error, said)
     if found := _said(error, said):
@@ -284,7 +316,11 @@ def _said(error: BaseException, said: str) -> ErrorKind | None:
     for code in codes_of(error):
         if code in _BY_CODE:
             return _BY_CODE[code]
-    return next((kind for words, kind in _BY_WORDS if re.search(words, said, re.IGNORECASE)), None)
+    return _named_in(said)
+
+
+def _named_in(words: str) -> ErrorKind | None:
+    return next((kind for pattern, kind in _BY_WORDS if re.search(pattern, words, re.IGNORECASE)), None)
 
 
 def _of_type(error: BaseException) -> ErrorKind | None:
@@ -312,9 +348,16 @@ def _of_type(error: BaseException) -> ErrorKind | None:
 
 def _unknown(error: BaseException) -> ErrorKind:
     """What no rule knows: a fault of ours, what our own models report, or a plugin's."""
-    if isinstance(error, llm.ModelError) and _is_raised_here(error):
-        return "model_unavailable"
+    if isinstance(error, llm.ModelError):
+        return "model_unavailable" if _is_raised_here(error) else _of_words(str(error))
     return "internal" if _is_ours(error) else "invalid_reply"
+
+
+def _of_words(words: str) -> ErrorKind:
+    """What a plugin's own error says, which has the provider's words and nothing else, as llm-gemini's has."""
+    kind = _named_in(words) or "invalid_reply"
+    # Gemini speaks of billing also where a limit of requests is soon lifted, and says when.
+    return "rate_limit" if kind == "billing" and wait_in(words) is not None else kind
 
 
 def _is_ours(error: BaseException) -> bool:
@@ -339,6 +382,8 @@ def _sentence(chain: list[BaseException], kind: ErrorKind, plugin: str) -> str:
         return f"Connection error: the server's certificate is not trusted ({why}). SSL_CERT_FILE can name another one."
     if unreachable := next(filter(_is_unreachable, chain), None):
         return f"Connection error: {unreachable}." if str(unreachable) else "Connection error."
+    if any(type(one).__name__ == "RemoteProtocolError" for one in chain):
+        return "Connection error: the provider closed the connection before its reply was complete."
     for one in chain:
         if said := said_by(one):
             return said

@@ -1,5 +1,6 @@
 """What a provider says in an error, by its body and headers: status, codes, words, and how long to wait."""
 
+import json
 import math
 import re
 import time
@@ -20,6 +21,9 @@ _AGAIN_IN = re.compile(
     r"(?P<span>(?:\d+(?:\.\d+)?\s*(?:ms|milliseconds?|s|secs?|seconds?|m|mins?|minutes?|h|hours?)(?![a-z])\s*)+)",
     re.IGNORECASE,
 )
+_ITS_STATUS = re.compile(r"\s*\(status code: \d+\)$")
+"""What ollama's client puts after a provider's words."""
+
 _TIME = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|milli|s|m|h)", re.IGNORECASE)
 _SECONDS = {"ms": 0.001, "milli": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
@@ -41,34 +45,53 @@ def codes_of(error: BaseException) -> Iterator[str]:
     """The codes in an exception and its body, as lower-case words."""
     own = vars(error)  # a property may be deprecated, and warn
     yield from _codes(own.get("code"), own.get("type"), own.get("status"))
-    for part in _parts(getattr(error, "body", None)):
+    for part in _parts(body_of(error)):
         yield from _codes(*(part.get(name) for name in ("code", "type", "status", "reason")))
+
+
+def body_of(error: BaseException) -> Any:
+    """The body of a provider's error, as data also where the client keeps it as text; None where there is none."""
+    body = getattr(error, "body", None)
+    if not isinstance(body, str):
+        return body
+    try:
+        return json.loads(body)
+    except ValueError:
+        return body
 
 
 def said_by(error: BaseException) -> str:
     """What a provider says in its error, after its status; empty where the exception is none of a provider's."""
     response = getattr(error, "response", None)
-    words = words_of(getattr(error, "body", None)) or _text_of(response)
+    words = words_of(body_of(error)) or _text_of(response)
     status = getattr(error, "status_code", None) or getattr(response, "status_code", None)
     if not isinstance(status, int):
         return words or ""
+    if not words and response is None:
+        words = _ITS_STATUS.sub("", str(error))
     words = _without_markup(words) if words else getattr(response, "reason_phrase", None)
     said = f"Error code: {status} - {words}" if isinstance(words, str) and words else f"Error code: {status}"
-    is_of_provider = isinstance(getattr(error, "body", None), dict | list)
+    is_of_provider = isinstance(body_of(error), dict | list)
     return said if is_of_provider or status not in (404, 405) else f"{said.rstrip('.')}. Check the model's api_base."
 
 
 def wait_of(error: BaseException) -> float | None:
     """How many seconds a provider asks us to wait; None when it does not say."""
-    headers = getattr(getattr(error, "response", None), "headers", None)
+    headers = getattr(getattr(error, "response", error), "headers", None)
     waits = [_of_headers(headers) if headers is not None else None]
-    waits += [_span(part["retryDelay"]) for part in _parts(getattr(error, "body", None)) if "retryDelay" in part]
+    waits += [_span(part["retryDelay"]) for part in _parts(body_of(error)) if "retryDelay" in part]
     if (found := next((wait for wait in waits if wait is not None), None)) is not None:
         return found
-    again = _AGAIN_IN.search(words_of(getattr(error, "body", None)) or "")
-    if again:
-        return _span(again["span"])
+    again = wait_in(words_of(body_of(error)) or "")
+    if again is not None:
+        return again
     return _reset_of(headers) if headers is not None and status_of(error) == 429 else None
+
+
+def wait_in(words: str) -> float | None:
+    """How many seconds a sentence asks us to wait; None when it does not say."""
+    again = _AGAIN_IN.search(words)
+    return _span(again["span"]) if again else None
 
 
 def _of_headers(headers: Mapping[str, str]) -> float | None:

@@ -254,6 +254,12 @@ def answered(run: Run) -> Run:
     return run
 
 
+def require_answer(run: Run) -> None:
+    """Raise ConsortiumError for a run without an answer, which cannot be rated."""
+    if run.answer is None:
+        raise ConsortiumError(f"The run {run.run_id} is {run.status} and has no answer to rate.")
+
+
 def _not_saved(run: Run, why: str) -> Run:
     return run.model_copy(update={"degraded": (*run.degraded, f"The run could not be saved in full: {why}")})
 

@@ -22,6 +22,8 @@ _OPENING = re.compile(
     r"|i (?:must|have to|need to) (?:respectfully )?(?:decline|refuse)\b|i decline to\b|i refuse to\b"
     r"|i(?:'d| would) (?:rather|prefer) not\b|i(?:'m| am) not (?:comfortable|allowed|permitted|going to be able)\b"
     r"|i don't feel comfortable\b|(?:this|that|your) request (?:goes against|violates|is against)"
+    r"|i(?:'m| am) not (?:sure|certain)(?:[.!]?$|,? but i(?:'m| am) (?:ready|happy|glad|here|willing)\b)"
+    r"|i (?:don't|do not) know[.!]?$"
     r"|es tut mir leid, (?:aber )?(?:ich|dabei|das) |(?:dabei|das) kann ich (?:ihnen |dir )?nicht"
     r"|je suis désolé|désolé, (?:mais )?je ne peux|lo siento, (?:pero )?no puedo|mi dispiace, (?:ma )?non posso"
     r"|desculpe, (?:mas )?não posso|извините, (?:но )?я не могу|к сожалению, я не могу|抱歉|对不起|申し訳|죄송",

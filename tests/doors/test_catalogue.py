@@ -13,7 +13,7 @@ from llm.plugins import pm
 
 from consortium_mcp import consult
 from consortium_mcp.errors import ModelUnavailableError
-from consortium_mcp.models.catalogue import Catalogue, RecentCatalogue, load_catalogue
+from consortium_mcp.models.catalogue import Catalogue, RecentCatalogue, load_catalogue, package_of
 from consortium_mcp.records.consortium import Consortium, Member
 from consortium_mcp.service.service import ConsortiumService
 from consortium_mcp.settings import load_settings
@@ -259,6 +259,16 @@ def test_a_plugin_that_raises_is_named_and_hides_no_other(add_plugin: AddPlugin)
     catalogue = load_catalogue()
     assert catalogue.broken_plugins == {"llm-broken": "RuntimeError: made for llm 0.1"}
     assert [catalogue.knows(name) for name in ("keyed", "a", "gpt-4o")] == [True, True, True]
+
+
+@pytest.mark.parametrize(
+    ("plugin", "package"),
+    [("consortium", "consortium-mcp"), ("llm.default_plugins.openai_models", "llm"), ("llm-unknown", "llm-unknown")],
+)
+def test_the_package_of_a_plugin_is_what_pip_installs(llm_home: Path, plugin: str, package: str) -> None:
+    load_catalogue()
+
+    assert package_of(plugin) == package
 
 
 def test_an_unknown_model_is_answered_with_the_broken_plugins_and_the_remedy(add_plugin: AddPlugin) -> None:

@@ -161,6 +161,18 @@ def test_a_consortium_that_cannot_run_and_a_broken_plugin_are_warnings(
     assert "ill_plugin is broken" in warnings["Models"] and "CONSORTIUM_DEFAULT names 'nothing'" in warnings["Default"]
 
 
+def test_the_remedy_of_a_broken_plugin_names_its_package_and_not_its_module(
+    provider: Provider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "site").mkdir()
+    install_plugin(tmp_path / "site", "llm_ill", "raise ValueError('it is ill')", "[llm]\nill = llm_ill\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"))
+
+    (broken,) = (line for line in about("Models") if "is broken" in line["found"])
+
+    assert broken["remedy"] == "Update it with `llm install -U llm-ill`, or remove it with `llm uninstall llm-ill`."
+
+
 def test_a_strategy_of_another_package_that_is_broken_is_a_warning(
     provider: Provider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,7 +13,7 @@ import pytest
 from consortium_mcp.errors import RunFailedError
 from consortium_mcp.models.calling import ConcurrencyLimits, make_call
 from consortium_mcp.models.catalogue import load_catalogue
-from consortium_mcp.models.failures import RETRIED, classify, find_finish_reason
+from consortium_mcp.models.failures import RETRIED, classify, find_finish_reason, reply_failure
 from consortium_mcp.models.reply_events import EventReader
 from consortium_mcp.records import CallId, CallResult, CallSpec
 from consortium_mcp.records.consortium import define
@@ -178,8 +178,8 @@ class Response:
         self.headers = headers or {}
 
 
-def error_with(**attributes: Any) -> Exception:
-    error = Exception("it failed")
+def error_with(words: str = "it failed", **attributes: Any) -> Exception:
+    error = Exception(words)
     for name, value in attributes.items():
         setattr(error, name, value)
     return error
@@ -187,6 +187,12 @@ def error_with(**attributes: Any) -> Exception:
 
 def caused(outer: Exception, inner: Exception) -> Exception:
     outer.__cause__ = inner
+    return outer
+
+
+def without_context(outer: Exception, inner: Exception) -> Exception:
+    """What `raise outer from None` makes of it."""
+    outer.__context__, outer.__suppress_context__ = inner, True
     return outer
 
 
@@ -213,6 +219,10 @@ def while_handling(outer: Exception, inner: Exception) -> Exception:
         (ConnectionResetError(), "network"),
         (KeyError("choices"), "invalid_reply"),
         (ValueError("its own reason"), "invalid_reply"),
+        (llm.ModelError("API key not valid. Please pass a valid API key."), "auth"),
+        (llm.ModelError("You exceeded your current quota, check your billing. Please retry in 1s."), "rate_limit"),
+        (llm.ModelError("You exceeded your current quota, check your billing."), "billing"),
+        (error_with(body='{"error": {"status": "RESOURCE_EXHAUSTED"}}'), "rate_limit"),
     ],
     ids=str,
 )
@@ -220,7 +230,32 @@ def test_B6_kinds_are_found_in_types_codes_and_bodies(error: Exception, kind: st
     assert classify(error).kind == kind
 
 
-@pytest.mark.parametrize("make", [ValueError, RuntimeError, llm.ModelError])
+@pytest.mark.parametrize(
+    ("error", "seconds"),
+    [
+        (error_with(status_code=429, headers={"retry-after": "2"}), 2.0),
+        (without_context(error_with(status_code=429), error_with(response=Response(429, {"retry-after": "3"}))), 3.0),
+        (llm.ModelError("Quota exceeded. Please retry in 4s."), 4.0),
+    ],
+    ids=["headers of its own", "hidden by `from None`", "in words"],
+)
+def test_a_wait_is_found_where_plugins_leave_it(error: Exception, seconds: float) -> None:
+    assert classify(error).retry_after_seconds == seconds
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (error_with(status_code=401, body='{"detail": "Unauthorized"}'), "Error code: 401 - Unauthorized"),
+        (error_with(status_code=500, words="too busy (status code: 500)"), "Error code: 500 - too busy"),
+    ],
+    ids=["a body as text", "words alone"],
+)
+def test_words_are_found_where_plugins_leave_them(error: Exception, message: str) -> None:
+    assert classify(error).message == message
+
+
+@pytest.mark.parametrize("make", [ValueError, RuntimeError])
 def test_B6_the_words_of_a_message_decide_nothing(make: Callable[[str], Exception]) -> None:
     assert classify(make("RateLimitError: 429 timeout, insufficient_quota")).kind == "invalid_reply"
 
@@ -263,6 +298,16 @@ def test_an_address_that_redirects_in_a_loop_is_named() -> None:
     assert failure.message == "The model's address redirects in a loop. Check its api_base."
 
 
+def test_a_connection_that_a_plugins_client_lost_is_said_in_words() -> None:
+    class RemoteProtocolError(Exception):
+        """As httpx calls it."""
+
+    failure = classify(RemoteProtocolError("peer closed connection (incomplete chunked read)"))
+
+    assert failure.kind == "network"
+    assert failure.message == "Connection error: the provider closed the connection before its reply was complete."
+
+
 def test_a_fault_in_our_own_code_is_internal_and_only_that() -> None:
     with pytest.raises(TypeError) as caught:
         find_model_of_nothing()
@@ -293,6 +338,30 @@ def find_model_of_nothing() -> None:
 )
 def test_B32_the_finish_reason_is_found_at_whatever_depth(payload: Any, reason: str | None) -> None:
     assert find_finish_reason(payload) == reason
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        {"content": [{"text": "The capital is"}], "stop_reason": None},
+        {"chunks": [{"choices": [{"delta": {"content": "The capital is"}, "finish_reason": None}]}]},
+        {"candidates": [{"index": 0}], "modelVersion": "gemini"},
+    ],
+    ids=["Anthropic's", "Mistral's", "Gemini's"],
+)
+def test_a_plugins_reply_without_its_finish_reason_is_broken_off(payload: Any) -> None:
+    failure = reply_failure(payload, find_finish_reason(payload), "The capital is")
+
+    assert failure is not None
+    assert (failure.kind, failure.message) == (
+        "broken_off",
+        "The reply broke off after 14 characters: it has no finish reason.",
+    )
+
+
+@pytest.mark.parametrize("payload", [None, {}, {"text": "The capital is Paris."}, {"done": True}], ids=str)
+def test_a_payload_that_has_no_place_for_a_finish_reason_says_nothing(payload: Any) -> None:
+    assert reply_failure(payload, None, "The capital is Paris.") is None
 
 
 def test_a_fault_of_the_tests_provider_is_never_left_out() -> None:

@@ -11,6 +11,7 @@ import anyio
 import anyio.to_thread
 import llm
 import pytest
+from llm.parts import StreamEvent
 
 from consortium_mcp import consult
 from consortium_mcp._util.threads import in_thread
@@ -487,6 +488,40 @@ async def test_what_a_provider_says_beside_its_text_costs_no_answer(
     run = await consulted(service, "a", "odd", max_iterations=1)
 
     assert run.answer == "Paris" and run.degraded == ()
+
+
+class OllamaChatModel(Odd):
+    """As llm-ollama's, which keeps a payload of whole replies alone."""
+
+
+@pytest.mark.parametrize(
+    ("payload", "kind"), [({"done_reason": "stop"}, None), (None, "broken_off")], ids=["whole", "cut off"]
+)
+async def test_a_reply_without_the_payload_that_its_plugin_keeps_of_whole_ones_is_broken_off(
+    add_model: AddModel, payload: Any, kind: str | None
+) -> None:
+    add_model(OllamaChatModel(lambda response: setattr(response, "response_json", payload)))
+
+    result = await call("odd")
+
+    assert (result.error_kind, result.text) == (kind, "I am sure.")
+
+
+class ToolCaller(Odd):
+    """A plugin's model that calls a tool and says nothing."""
+
+    def execute(self, *arguments: Any, **named: Any) -> Iterator[Any]:
+        yield StreamEvent(type="tool_call_name", chunk="look_up", tool_call_id="call_1")
+        yield StreamEvent(type="tool_call_args", chunk="{}", tool_call_id="call_1")
+
+
+async def test_a_plugins_reply_that_only_calls_a_tool_says_so(add_model: AddModel) -> None:
+    add_model(ToolCaller(lambda response: None))
+
+    result = await call("odd")
+
+    assert result.error_kind == "invalid_reply"
+    assert result.error == "The model called a tool (look_up) and gave no answer."
 
 
 @pytest.mark.parametrize("kind", [Odd, AsyncOdd])

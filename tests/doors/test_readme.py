@@ -181,7 +181,9 @@ def commands() -> dict[str, click.Command]:
 def _commands() -> str:
     lines: list[str] = []
     for words, command in commands().items():
-        help_text = command.get_help(click.Context(command, info_name=words, terminal_width=100, **main.context_settings))
+        help_text = command.get_help(
+            click.Context(command, info_name=words, terminal_width=100, **main.context_settings)
+        )
         lines += [f"### {words}", "", "```", help_text, "```", ""]
     return "\n".join(lines).rstrip()
 

@@ -76,7 +76,7 @@ async def _verdict_of(
     if not result.ok:
         return iteration.model_copy(update={"arbiter_error": result.error, "raw_verdict": result.text})
     reply = result.text or ""
-    verdict = form.read(reply, iteration, origin_of(run, iteration, asked.call_id))
+    verdict = _read(form, reply, iteration, origin_of(run, iteration, asked.call_id))
     refused = refuses(verdict.synthesis if verdict and not verdict.chosen else reply, iteration)
     if refused:
         verdict = None
@@ -91,6 +91,14 @@ async def _verdict_of(
         "raw_verdict": reply,
     }
     return iteration.model_copy(update=judged)
+
+
+def _read(form: Form, reply: str, iteration: Iteration, origin: Origin) -> Verdict | None:
+    """The verdict of a reply; one whose synthesis repeats our instructions is none."""
+    verdict = form.read(reply, iteration, origin)
+    if verdict is None or verdict.chosen:
+        return verdict
+    return None if origin.repeats_instructions(verdict.synthesis) else verdict
 
 
 def _why_none(reply: str, refused: bool) -> str:
@@ -124,7 +132,7 @@ async def _repaired(
     problem = verdict.problem if verdict and verdict.problem else "no verdict in the form asked for"
     result: CallResult = await call(repair(run, asked, form.template, reply, problem))
     origin = origin_of(run, iteration, asked.call_id)
-    second = form.read(result.text or "", iteration, origin) if result.ok else None
+    second = _read(form, result.text or "", iteration, origin) if result.ok else None
     if verdict is None:
         return second or (_text_alone(reply, origin) if form.takes_text else None)
     if second is None or second.confidence is None:
@@ -138,7 +146,7 @@ async def _repaired(
 def _text_alone(reply: str, origin: Origin) -> Verdict | None:
     """A reply that is no verdict as the synthesis, where it is a text for people; None where it is not."""
     text = text_of(outside_thinking(reply))
-    if not text or looks_like_form(text) or origin.repeats_the_question(text):
+    if not text or looks_like_form(text) or origin.repeats_the_question(text) or origin.repeats_instructions(text):
         return None
     return Verdict(
         synthesis=text, problem="the arbiter's reply is not in the form asked for; its text is taken as it is"

@@ -3,6 +3,7 @@
 import html
 import re
 from dataclasses import dataclass
+from functools import cache
 
 from consortium_mcp.engine.judging.question import verdict_mark
 from consortium_mcp.records import CallId, Iteration, Run
@@ -11,6 +12,18 @@ from consortium_mcp.text.templates import load_template
 _QUOTING = re.compile(r"^[ \t]*>[> \t]*|\\[nrt]?|[\s\"'“”‘’„«»`*]+", re.MULTILINE)
 SHORTEST_ECHO = 40
 """Characters from which on a text that stands in the question is an echo of it, and no answer."""
+
+FEWEST_THREES = 3
+"""Groups of three words from which on a text can be an echo of our instructions."""
+
+ECHO_SHARE = 0.7
+"""The share of these groups that stands in our instructions, if a text repeats them."""
+
+ECHO_CHARACTERS = 2_000
+"""Of how much of a text its groups of words are looked at."""
+
+SHORTEST_FENCE = 6
+"""Characters of the fence's word by which its echo is known."""
 
 FORMS = ("verdict", "pick", "rank", "ballot", "review")
 """The templates that ask for a verdict, without `_tags`."""
@@ -28,6 +41,9 @@ class Origin:
 
     said: tuple[str, ...] = ()
     """Each response and earlier synthesis that it was shown, as `unquoted` leaves it."""
+
+    fence: str = ""
+    """The random word of the fences that it was shown."""
 
     def is_marked(self, text: str) -> bool:
         """Whether a text carries the mark, which no other author can know."""
@@ -48,6 +64,16 @@ class Origin:
         plain = unquoted(text)
         return len(plain) >= SHORTEST_ECHO and any(plain in one for one in self.asked)
 
+    def repeats_instructions(self, text: str) -> bool:
+        """Whether a text is taken from our instructions, or is a word of a fence: very small models repeat them."""
+        word = unquoted(text)
+        if self.fence and word.startswith(self.fence[:SHORTEST_FENCE]) and re.fullmatch(r"[0-9a-f]+", word):
+            return True
+        threes = _threes(text)
+        if len(threes) < FEWEST_THREES or any(word in one for one in self.said):
+            return False
+        return len(threes & _threes_of_instructions()) >= ECHO_SHARE * len(threes)
+
 
 def unquoted(text: str) -> str:
     """The text without what a quotation may change: white space, quotation marks, escapes, emphasis, case."""
@@ -61,7 +87,22 @@ def origin_of(run: Run, iteration: Iteration, call_id: CallId) -> Origin:
     asked = [run.prompt, *(turn.text for turn in run.history), run.consortium.system_prompt or ""]
     asked += [text for member in run.consortium.members for text in (member.system_prompt, member.role) if text]
     asked += [load_template(f"{form}_tags", short).template for form in FORMS for short in (False, True)]
-    return Origin(verdict_mark(run, call_id), _all_unquoted(asked), _all_unquoted(said))
+    return Origin(verdict_mark(run, call_id), _all_unquoted(asked), _all_unquoted(said), run.fence_token)
+
+
+@cache
+def _threes_of_instructions() -> frozenset[tuple[str, ...]]:
+    """Each group of three words in our instructions to arbiters."""
+    names = ["arbiter", *(f"{form}_{kind}" for form in FORMS for kind in ("tags", "json"))]
+    return frozenset().union(
+        *(_threes(load_template(name, short).template) for name in names for short in (False, True))
+    )
+
+
+def _threes(text: str) -> frozenset[tuple[str, ...]]:
+    """Each group of three words in a row."""
+    words = re.findall(r"\w+", text[:ECHO_CHARACTERS].casefold())
+    return frozenset(zip(words, words[1:], words[2:], strict=False))
 
 
 def _all_unquoted(texts: list[str]) -> tuple[str, ...]:

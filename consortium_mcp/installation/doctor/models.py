@@ -10,7 +10,7 @@ from consortium_mcp.engine.judging import judging_methods
 from consortium_mcp.engine.strategies import strategies
 from consortium_mcp.errors import ConsortiumError
 from consortium_mcp.installation.doctor.check import Check
-from consortium_mcp.models.catalogue import Catalogue, ModelEntry, load_catalogue
+from consortium_mcp.models.catalogue import Catalogue, ModelEntry, load_catalogue, package_of
 from consortium_mcp.models.reaching import key_problem
 from consortium_mcp.service.service import ConsortiumService
 from consortium_mcp.settings import llm_user_path, load_settings
@@ -21,7 +21,8 @@ def check_models() -> Iterator[Check]:
     yield from _keys_file()
     catalogue = load_catalogue()
     for plugin, why in catalogue.broken_plugins.items():
-        update = f"Update it with `llm install -U {plugin}`, or remove it with `llm uninstall {plugin}`."
+        package = package_of(plugin)
+        update = f"Update it with `llm install -U {package}`, or remove it with `llm uninstall {package}`."
         yield Check(about="Models", state="warning", found=f"The llm plugin {plugin} is broken: {why}", remedy=update)
     yield from _keys(catalogue)
     usable = catalogue.usable_ids(load_settings().allowed_models)

@@ -62,6 +62,9 @@ _IS = re.compile(r"\b(it|that|this|he|she|there|answer)'s\b", re.IGNORECASE)
 _BY_THE_WAY = re.compile(
     r",? (?:because|since|as|which|who|where|due to|while|although)\b| [-—–] |; |, (?:because|so|not|but|and not)\b"
 )
+_UNSURE = re.compile(
+    r"(?:i(?:'m| am) not (?:sure|certain)|i (?:don't|do not) know|i can't (?:say|tell))", re.IGNORECASE
+)
 _QUOTED_CODE = re.compile(r"`[^`\n]{1,200}[^\w`\n][^`\n]{0,200}`")
 _DEEPEST = 2
 _LONGEST_CLAUSE = 300
@@ -112,6 +115,8 @@ def clauses_of(text: str, *, is_marked: bool) -> Iterator[tuple[str, bool]]:
     sentences = [sentence for each in text.splitlines() for sentence in sentences_of(each)]
     main = (sentences[0] if is_marked else sentences[-1]) if sentences else ""
     short = _BY_THE_WAY.split(main, maxsplit=1)[0] if len(main) < _LONGEST_CLAUSE else main
+    if _UNSURE.fullmatch(short):
+        short = main
     bare = _IN_BRACKETS.sub("", short)
     said = _COPULA.fullmatch(bare.rstrip(".")) if len(bare) < _LONGEST_CLAUSE else None
     result = bare.rpartition(" = ")[2] if " = " in bare else ""
