@@ -1,6 +1,7 @@
 """Trust through the doors: what ratings teach, what is said when saved and planned, and the curve of `stats`."""
 
 import json
+import re
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -15,8 +16,8 @@ from consortium_mcp.reports.trust import trust_line, trust_of
 from consortium_mcp.server import build_server
 from consortium_mcp.service.runner import Runner
 from consortium_mcp.service.service import ConsortiumService
-from tests.consulted import consulted
-from tests.provider import Fault, Provider, verdict
+from tests.consulted import consulted, is_judging
+from tests.provider import Fault, Provider, Request, verdict
 from tests.server_process import said, structured
 
 pytestmark = pytest.mark.anyio
@@ -208,3 +209,23 @@ async def test_a_response_that_declines_is_not_the_answer_where_no_verdict_was_g
     run = await consulted(service, "a", "b", "c", judging_method="pick", max_iterations=1)
 
     assert run.answer == "Answer: 4" and "the response of a#1 alone" in run.degraded[0]
+
+
+async def test_a_response_with_the_same_answer_is_no_tie(provider: Provider, service: ConsortiumService) -> None:
+    answers = {"a": "4", "b": "four", "c": "5"}
+
+    def reply(request: Request) -> str:
+        if not is_judging(request):
+            return f"Answer: {answers[request.model]}"
+        shown = re.findall(r"^--- response (\d+) \w+ ---\nAnswer: (\w+)", request.prompt, re.MULTILINE)
+        order = [number for number, text in sorted(shown, key=lambda one: one[1] == "5")]
+        return "I cannot rank them." if request.model == "c" else f"<ranking>{', '.join(order)}</ranking>"
+
+    for model in answers:
+        provider.on(model, reply)
+
+    run = await consulted(service, *answers, judging_method="peer_rank", max_iterations=1)
+
+    found = run.iterations[0].verdict
+    # a puts b before c, and b puts a before c: both have 1.0, and both say 4
+    assert found and found.ballots and (found.confidence, found.ballots.tied) == (1.0, False)
