@@ -211,6 +211,32 @@ async def test_a_response_that_declines_is_not_the_answer_where_no_verdict_was_g
     assert run.answer == "Answer: 4" and "the response of a#1 alone" in run.degraded[0]
 
 
+async def test_models_are_told_the_confidence_that_was_measured_and_not_the_stated_one(
+    provider: Provider, service: ConsortiumService
+) -> None:
+    for model, number in {"a": 4, "b": 5}.items():
+        provider.on(model, f"Answer: {number}")
+    provider.on("arbiter", verdict("Answer: 9", confidence=0.99))
+
+    await consulted(service, "a", "b", max_iterations=2, min_iterations=2)
+
+    member, arbiter = provider.requests_to("a")[-1].prompt, provider.requests_to("arbiter")[-1].prompt
+    assert "Confidence in that answer: 0.17" in member  # (0 + 1/2) / (2 + 1)
+    assert "Confidence in it: 0.17" in arbiter
+
+
+async def test_members_are_told_that_ballots_decided_where_they_did(
+    provider: Provider, service: ConsortiumService
+) -> None:
+    for model in "ab":
+        provider.on(model, "Answer: A")
+    rules: dict[str, Any] = {"judging_method": "choose", "choices": ["Alpha", "Beta"], "min_iterations": 2}
+
+    await consulted(service, "a", "b", max_iterations=2, **rules)
+
+    assert "No option got more ballots than the one below." in provider.requests_to("a")[-1].prompt
+
+
 async def test_a_response_with_the_same_answer_is_no_tie(provider: Provider, service: ConsortiumService) -> None:
     answers = {"a": "4", "b": "four", "c": "5"}
 
