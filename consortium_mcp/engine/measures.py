@@ -10,16 +10,18 @@ from consortium_mcp.records import CallId, Iteration, Measures, MemberResponse
 from consortium_mcp.records.consortium import Consortium
 from consortium_mcp.text.answers import NOT_COMPARABLE, SAME, Answer, compare_answers, final_answer
 from consortium_mcp.text.answers.names import load_names, names_are_loaded
+from consortium_mcp.text.refusals import is_refusal
 
 COMPARED_PAIRS = 2_000
 """How many pairs of responses are compared at most, evenly spread over all: 256 instances make 32,640."""
 
 
 def measured(iteration: Iteration) -> Iteration:
-    """The iteration with its measures."""
+    """The iteration with its measures; members that decline gave no answer on which they could agree."""
     usable = [response for response in iteration.responses if response.ok]
-    answers = {one.response_id: final_answer(one.text or "") for one in usable}
-    pairs = list(combinations(usable, 2))
+    answering = [response for response in usable if not is_refusal(response.text or "")]
+    answers = {one.response_id: final_answer(one.text or "") for one in answering}
+    pairs = list(combinations(answering, 2))
     within = [pair for pair in pairs if pair[0].model == pair[1].model]
     across = [pair for pair in pairs if pair[0].model != pair[1].model]
     stated = [one.stated_confidence for one in usable if one.stated_confidence is not None]

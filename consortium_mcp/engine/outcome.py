@@ -9,6 +9,7 @@ from consortium_mcp.engine.members import why_too_few
 from consortium_mcp.records import CallId, Iteration, MemberResponse, Run, Status, Verdict, now_utc
 from consortium_mcp.records.consortium import alternatives
 from consortium_mcp.text.answers import SAME, compare_answers, final_answer
+from consortium_mcp.text.refusals import is_refusal
 from consortium_mcp.text.same_text import same_text
 
 
@@ -94,8 +95,9 @@ def _last_answered(run: Run) -> Iteration | None:
 
 
 def _most_agreed(iteration: Iteration) -> MemberResponse:
-    """The response with which the others agree most; of equals the first."""
-    usable = [response for response in iteration.responses if response.ok]
+    """The response with which the others agree most; of equals the first, and one that declines only if all do."""
+    answered = [response for response in iteration.responses if response.ok]
+    usable = [response for response in answered if not is_refusal(response.text or "")] or answered
     answers = {response.response_id: final_answer(response.text or "") for response in usable}
     some = list(answers.values())[:: len(usable) ** 2 // COMPARED_PAIRS + 1]
 

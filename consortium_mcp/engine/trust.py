@@ -107,15 +107,17 @@ def is_tied(verdict: Verdict) -> bool:
 
 def order_held(one: Verdict, other: Verdict) -> bool | None:
     """Whether two verdicts on the same responses, shown in reversed order, say the same; None when that is unknown."""
-    if one.chosen is not None and other.chosen is not None:
-        return one.chosen == other.chosen
+    if one.chosen is not None and one.chosen == other.chosen:
+        return True
     words = [one.synthesis.casefold().split(), other.synthesis.casefold().split()]
     if words[0] == words[1]:
         return True
     if Counter(words[0]) == Counter(words[1]):  # "A over B", "B over A"
         return False
     compared = compare(one.synthesis, other.synthesis)
-    return None if compared == "not comparable" else compared == "same"
+    if compared == "not comparable":  # two responses were chosen, or it is unknown what two texts mean
+        return None if one.chosen is None or other.chosen is None else False
+    return compared == "same"
 
 
 def _counted(verdict: Verdict, first: Iteration, number: int) -> tuple[int, int]:
@@ -123,12 +125,21 @@ def _counted(verdict: Verdict, first: Iteration, number: int) -> tuple[int, int]
     if verdict.votes and number == 1:  # counted already, by the judging method
         same = len(verdict.votes[0].response_ids)
         return same, sum(len(group.response_ids) for group in verdict.votes) - same
+    if verdict.votes and verdict.chosen is None:  # for given options, which no response gives in words
+        return _ballots_for(verdict.votes[0].answer, first)
     answered = [one for one in first.responses if one.ok]
     found = Counter(_compared(verdict, one) for one in answered)
     compared = found["same"] + found["different"]
     if verdict.chosen is not None and compared == 1 < len(answered):  # its own text says nothing of agreement
         return 0, 0
     return found["same"], found["different"]
+
+
+def _ballots_for(option: str, first: Iteration) -> tuple[int, int]:
+    """How many ballots of the first iteration were for an option, and how many for another one."""
+    sizes = {group.answer: len(group.response_ids) for group in (first.verdict.votes if first.verdict else ())}
+    same = sizes.get(option, 0)
+    return same, sum(sizes.values()) - same
 
 
 def _compared(verdict: Verdict, response: MemberResponse) -> Comparison:

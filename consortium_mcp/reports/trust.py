@@ -2,7 +2,9 @@
 
 from collections.abc import Iterator
 
+from consortium_mcp.engine.measures import overall_agreement
 from consortium_mcp.records import Run, Trust
+from consortium_mcp.records.consortium import OWN_ANSWER
 from consortium_mcp.records.trust import Measurement
 
 _BOUNDS: dict[Measurement, str] = {
@@ -23,30 +25,38 @@ def trust_line(run: Run) -> str | None:
     trust = trust_of(run)
     if trust is None:
         return None
-    facts = "; ".join(_facts(trust))
-    advice = " Check it before use." if needs_check(trust) else ""
-    return f"Trust: {_figure(trust)}. {facts[:1].upper()}{facts[1:]}.{advice}"
+    facts = "; ".join(_facts(trust, run))
+    advice = " Check it before use." if needs_check(trust) or _contradict_each_other(trust, run) else ""
+    return f"Trust: {_figure(trust, run)}. {facts[:1].upper()}{facts[1:]}.{advice}"
 
 
 def needs_check(trust: Trust) -> bool:
-    """Whether what was measured speaks against the answer."""
+    """Whether what was measured of the answer speaks against it."""
     return trust.order_held is False or trust.tied or trust.same < trust.different
 
 
-def _figure(trust: Trust) -> str:
+def _contradict_each_other(trust: Trust, run: Run) -> bool:
+    """Whether most independent responses contradict each other, and none can be compared with the answer."""
+    agreement = overall_agreement(run.iterations[0].measures)
+    return trust.compared == 0 and agreement is not None and agreement < 0.5
+
+
+def _figure(trust: Trust, run: Run) -> str:
     if trust.confidence is None:
         return "unknown, since no confidence could be read"
+    verdict = run.iterations[run.selected_iteration - 1].verdict if run.selected_iteration else None
+    how = "counted" if verdict and (verdict.votes or verdict.ballots) else "stated"
     if trust.stated is None or trust.bound is None:
-        return f"{trust.confidence:.2f}, as stated"
-    return f"{trust.confidence:.2f}, bounded by {_BOUNDS[trust.bound]}, stated as {trust.stated:.2f}"
+        return f"{trust.confidence:.2f}, as {how}"
+    return f"{trust.confidence:.2f}, bounded by {_BOUNDS[trust.bound]}, {how} as {trust.stated:.2f}"
 
 
-def _facts(trust: Trust) -> Iterator[str]:
-    yield _agreement(trust)
+def _facts(trust: Trust, run: Run) -> Iterator[str]:
+    yield _agreement(trust, run)
     if trust.missing:
-        yield f"{', '.join(trust.missing)} did not answer"
+        yield f"{', '.join(trust.missing)} did not answer{_when(run)}"
     if trust.independent_votes is not None:
-        yield f"they count as {trust.independent_votes:.1f} independent votes"
+        yield f"the {trust.compared} compared answers count as {trust.independent_votes:.1f} independent votes"
     if trust.order_held is not None:
         yield f"in reversed order the verdict was {'the same' if trust.order_held else 'another'}"
     if trust.tied:
@@ -57,14 +67,32 @@ def _facts(trust: Trust) -> Iterator[str]:
         yield f"of {trust.rated.rated} rated answers at this level, {trust.rated.right} were right"
 
 
-def _agreement(trust: Trust) -> str:
+def _agreement(trust: Trust, run: Run) -> str:
     answered = trust.asked - len(trust.missing)
+    is_own_counted = any(one.model == OWN_ANSWER for one in run.iterations[0].responses)
     if trust.compared == 0:
-        return "agreement was not measured, since no response can be compared with the answer"
+        return f"agreement was not measured, since no response can be compared with the answer{_among_themselves(run)}"
     if trust.same == 0:
-        return f"no member gave this answer, and {trust.different} gave another"
+        return f"no {'response' if is_own_counted else 'member'} gave this answer, and {trust.different} gave another"
+    if answered == 1 and is_own_counted:
+        return "your own answer is the only one, and no member confirms it"
+    if answered == 1:
+        return f"only one member answered{_when(run)}, and no other confirms it"
     rest = answered - trust.compared
     others = f", and {rest} cannot be compared" if rest else ""
-    if answered == 1:
-        return "only one member answered, and no other confirms it"
+    if is_own_counted:
+        return f"{trust.same} of {answered} gave this answer independently, counting your own answer{others}"
     return f"{trust.same} of {answered} members gave this answer independently{others}"
+
+
+def _among_themselves(run: Run) -> str:
+    """How far the independent responses agree with each other, where any two can be compared."""
+    agreement = overall_agreement(run.iterations[0].measures)
+    if agreement is None:
+        return ""
+    return f", and of the responses that can be compared with each other, {agreement:.0%} of pairs agree"
+
+
+def _when(run: Run) -> str:
+    """When independent answers were given, where a later iteration gave the answer."""
+    return " in the first iteration" if (run.selected_iteration or 1) > 1 else ""

@@ -1,6 +1,8 @@
 """Trust through the doors: what ratings teach, what is said when saved and planned, and the curve of `stats`."""
 
+import json
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -9,12 +11,12 @@ from mcp import Client
 from consortium_mcp.cli import main
 from consortium_mcp.records import Rating, Run
 from consortium_mcp.reports.markdown import short_report
-from consortium_mcp.reports.trust import trust_of
+from consortium_mcp.reports.trust import trust_line, trust_of
 from consortium_mcp.server import build_server
 from consortium_mcp.service.runner import Runner
 from consortium_mcp.service.service import ConsortiumService
 from tests.consulted import consulted
-from tests.provider import Provider, verdict
+from tests.provider import Fault, Provider, verdict
 from tests.server_process import said, structured
 
 pytestmark = pytest.mark.anyio
@@ -65,7 +67,7 @@ async def test_many_wrong_answers_bound_the_next_one_and_members_that_err_togeth
     trust = trust_of(run)
     # Both err together (1.0), pulled to 0.5 by 10 of 20 runs: 2 votes count as 2 / 1.5, which earn 1.83 / 2.33 = 0.79.
     assert trust and trust.independent_votes == pytest.approx(4 / 3) and trust.confidence == pytest.approx(11 / 14)
-    assert "they count as 1.3 independent votes" in short_report(run)
+    assert "the 2 compared answers count as 1.3 independent votes" in short_report(run)
 
 
 async def test_a_threshold_that_cannot_be_reached_is_said_when_saved_and_planned(
@@ -90,3 +92,119 @@ async def test_stats_draw_the_curve_of_each_consortium(provider: Provider, servi
 
     assert page.count("<circle") == 1 and "stated 0.8-0.9: true 0.67 (3)" in page
     assert "stated 0.8-0.9: true 0.67 (3) #############" in text
+
+
+async def test_another_response_with_the_same_answer_holds_the_verdict_in_reversed_order(
+    provider: Provider, service: ConsortiumService
+) -> None:
+    provider.on("a", "Answer: 4")
+    provider.on("b", "Two and two.\nAnswer: 4")
+    provider.on("arbiter", json.dumps({"best": 1, "confidence": 0.82}))
+
+    run = await consulted(service, "a", "b", judging_method="pick", max_iterations=1)
+
+    assert run.status == "converged" and "in reversed order the verdict was the same" in (trust_line(run) or "")
+
+
+@pytest.mark.parametrize("first", ["A", "B", "?"])
+async def test_ballots_for_an_option_that_members_were_shown_are_not_their_own(
+    provider: Provider, service: ConsortiumService, first: str
+) -> None:
+    for model, option in {"a": "A", "b": first, "c": first}.items():
+        provider.on(model, [f"Answer: {option}", "Answer: A"])
+    rules: dict[str, Any] = {"judging_method": "choose", "choices": ["Alpha", "Beta"], "min_iterations": 2}
+
+    run = await consulted(service, "a", "b", "c", max_iterations=2, **rules)
+
+    trust = run.iterations[1].trust
+    same, different = {"A": (3, 0), "B": (1, 2), "?": (1, 0)}[first]
+    assert trust and (trust.same, trust.different, trust.stated) == (same, different, 1.0)
+    # (3 + 1/2) / (3 + 1), (1 + 1/2) / (3 + 1), (1 + 1/2) / (1 + 1)
+    assert trust.confidence == {"A": 0.875, "B": 0.375, "?": 0.75}[first]
+
+
+async def test_members_that_decline_alike_do_not_agree(provider: Provider, service: ConsortiumService) -> None:
+    provider.on("a", "Answer: 4")
+    for model in "bc":
+        provider.on(model, "I'm sorry, but I can't help with that.")
+
+    run = await consulted(service, "a", "b", "c", stop_on="agreement", max_iterations=1)
+
+    measures = run.iterations[0].measures
+    assert measures and (measures.agreement_across, run.status) == (None, "exhausted")
+
+
+async def test_who_failed_in_the_first_iteration_alone_is_said_to_have_failed_there(
+    provider: Provider, service: ConsortiumService
+) -> None:
+    provider.on("a", "Answer: 4")
+    provider.on("b", [Fault.wrong_key(), "Answer: 4"])
+
+    run = await consulted(service, "a", "b", judging_method="vote", max_iterations=2, min_iterations=2)
+
+    assert (trust_line(run) or "").endswith(
+        "Only one member answered in the first iteration, and no other confirms it; "
+        "b#1 did not answer in the first iteration."
+    )
+
+
+async def test_an_answer_that_the_caller_alone_gave_is_not_said_to_be_a_members(
+    provider: Provider, service: ConsortiumService
+) -> None:
+    provider.on("a", "Answer: 5")
+    provider.on("b", "Answer: 6")
+    provider.on("arbiter", verdict("Answer: 4", confidence=0.99))
+
+    run = await consulted(service, "a", "b", own_answer="Answer: 4", max_iterations=1)
+
+    assert "1 of 3 gave this answer independently, counting your own answer" in (trust_line(run) or "")
+
+
+async def test_members_that_contradict_each_other_are_said_to_where_the_answer_cannot_be_compared(
+    provider: Provider, service: ConsortiumService
+) -> None:
+    for model, number in {"a": 4, "b": 5, "c": 6}.items():
+        provider.on(model, f"Answer: {number}")
+    prose = "It depends on how the parts are counted, and on who counts them, so read the rules first, and then count."
+    provider.on("arbiter", verdict(f"{prose} Do it twice, so that you see it.", confidence=0.99))
+
+    run = await consulted(service, "a", "b", "c", max_iterations=1)
+
+    line = trust_line(run) or ""
+    assert "of the responses that can be compared with each other, 0% of pairs agree" in line
+    assert line.endswith("Check it before use.")
+
+
+async def test_a_share_of_votes_is_not_said_to_be_stated(provider: Provider, service: ConsortiumService) -> None:
+    for model, number in {"a": 4, "b": 4, "c": 5}.items():
+        provider.on(model, f"Answer: {number}")
+
+    run = await consulted(service, "a", "b", "c", judging_method="vote", max_iterations=1)
+
+    assert (trust_line(run) or "").startswith("Trust: 0.62, bounded by the agreement, counted as 0.67.")
+
+
+async def test_votes_of_members_that_err_together_are_told_from_those_for_the_answer(
+    provider: Provider, service: ConsortiumService
+) -> None:
+    await rated_runs(service, provider, right=8, wrong=2)
+    provider.on("b", "Answer: 5")
+
+    run = await next_run(service)
+
+    assert "1 of 2 members gave this answer independently; the 2 compared answers count as 1.3 independent votes" in (
+        trust_line(run) or ""
+    )
+
+
+async def test_a_response_that_declines_is_not_the_answer_where_no_verdict_was_given(
+    provider: Provider, service: ConsortiumService
+) -> None:
+    provider.on("a", "Answer: 4")
+    for model in ("b", "c"):
+        provider.on(model, "I'm sorry, but I can't help with that.")
+    provider.on("arbiter", "")
+
+    run = await consulted(service, "a", "b", "c", judging_method="pick", max_iterations=1)
+
+    assert run.answer == "Answer: 4" and "the response of a#1 alone" in run.degraded[0]

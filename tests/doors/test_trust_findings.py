@@ -517,7 +517,7 @@ async def test_finding_12_a_response_that_is_the_answer_comes_without_its_confid
 
     judging = [request.prompt for model in ("a", "arbiter") for request in provider.requests_to(model)]
     found = run.iterations[0].verdict
-    assert (run.answer, run.dissent, any("43" in prompt for prompt in judging)) == ("It is 42.", "", False)
+    assert (run.answer, run.dissent, any("Or 43?" in prompt for prompt in judging)) == ("It is 42.", "", False)
     labels = {str(one.response_id): one.label for one in run.iterations[0].responses}
     assert found and f"Chosen: the response of {labels[found.chosen or '']}\n" in short_report(run)
 
