@@ -11,6 +11,7 @@ from consortium_mcp.text.answers.plain import plain
 from consortium_mcp.text.answers.quantities import Quantity, compare_quantities
 from consortium_mcp.text.answers.reading import Kind, Reading, Sequenced, code_reading, readings_of
 from consortium_mcp.text.answers.reservations import (
+    are_of_other_precision,
     are_of_other_signs,
     are_told_apart,
     condition_of,
@@ -132,7 +133,8 @@ def compare_answers(one: Answer, other: Answer) -> Comparison:
 
 def _hold_differently(one: Answer, other: Answer) -> bool:
     """Whether equal answers hold under different conditions, or are of different things of one name."""
-    if "code" not in (one.kind, other.kind) and are_of_other_signs(one.text, other.text):
+    is_code = "code" in (one.kind, other.kind)
+    if not is_code and (are_of_other_signs(one.text, other.text) or are_of_other_precision(one.text, other.text)):
         return True
     if one.kind == other.kind == "list" and _joins_otherwise(one.text, other.text):
         return True

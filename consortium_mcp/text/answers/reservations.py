@@ -21,7 +21,7 @@ _AFTER_DECISION = re.compile(
     rf"(?:only|(?:if|when)(?! {_POLITE})|whenever|unless|except|excluding|until|within|without|"
     r"sometimes|usually|often|mostly|partly|partially|generally)\b"
     r"|in (?:most|some|many|certain|general|theory|principle)\b"
-    r"|for (?:most|some|many|certain|\w+ ?[<>≤≥=≠])|under (?:some|certain)\b"
+    r"|for (?!example\b|instance\b|sure\b|every\b|all\b|any\b)|with (?:\w+ ){1,2}exceptions?\b|under (?:some|certain)\b"
     r"|(?:nur|wenn|falls|sofern|solange|außer|es sei denn|meist|teilweise)\b"
     r"|(?:si|seulement|sauf|sólo|solo|salvo|excepto|se|só)\b"
     r"|(?:at least )?not (?:yet|without|unless|until|always|in all|in every|for all)\b)",
@@ -43,7 +43,11 @@ _SECOND_THOUGHT = re.compile(
     r"|(?:no|actually|sorry),? (?:no\b|that(?:'s| is| was) (?:wrong|incorrect|not)\b|i was wrong\b))",
     re.IGNORECASE | re.MULTILINE,
 )
-_SIGNED = re.compile(r"\b[a-z]!|\b[A-Za-z]'+(?=\(|$)")
+_SIGNED = re.compile(r"\|[^|]{1,40}\||\b[a-z]!|\b[A-Za-z]'+(?=\(|$)")
+_EXACT = re.compile(r"\b(?:exactly|precisely|genau|exactement|exactamente)\b", re.IGNORECASE)
+_NEAR = re.compile(
+    r"\b(?:nearly|almost|about|around|approximately|roughly|circa|fast|etwa|environ)\b|[≈~]", re.IGNORECASE
+)
 _LONGEST = 600
 
 
@@ -79,8 +83,13 @@ def are_told_apart(one: str, other: str) -> bool:
     return words_of(found[2]) != words_of(others[2])
 
 
+def are_of_other_precision(one: str, other: str) -> bool:
+    """Whether one text says that its figure is exact, and the other that its own is not."""
+    return any(_EXACT.search(text) and _NEAR.search(its) for text, its in ((one, other), (other, one)))
+
+
 def are_of_other_signs(one: str, other: str) -> bool:
-    """Whether a factorial or a derivative stands in one of two texts alone, as in `n!` and `n`."""
+    """Whether a factorial, a derivative or an amount stands in one of two texts alone, as in `n!` and `n`."""
     return _SIGNED.findall(one) != _SIGNED.findall(other)
 
 
