@@ -126,7 +126,7 @@ $(BARE_INSTALLED): pyproject.toml
 	$(BARE_VENV)/bin/pip install --quiet --editable . --group dev
 	touch $@
 
-# llm-gguf without llama-cpp-python, which pip compiles for many minutes: it stands for a plugin that cannot be imported.
+# llm-gguf without llama-cpp-python, which pip compiles from source: it stands for a plugin that cannot be imported.
 $(PLUGINS_INSTALLED): pyproject.toml
 	$(PYTHON) -m venv $(PLUGINS_VENV)
 	$(PLUGINS_VENV)/bin/pip install --quiet --upgrade 'pip>=25.1'

@@ -129,7 +129,9 @@ def _refined(run: Run, ask: Ask) -> str:
         "what other responses hold against it": verdict.dissent,
         "what to work on": "\n".join(f"- {area}" for area in verdict.refinement_areas),
     }
-    return _filled("refine", run, ask, list(texts.items()), source=_source(last, verdict, own), confidence=_of(verdict))
+    return _filled(
+        "refine", run, ask, list(texts.items()), source=_source(last, verdict, own), confidence=_confidence_in(last)
+    )
 
 
 def _debated(run: Run, ask: Ask) -> str:
@@ -159,6 +161,8 @@ def _last_response(run: Run, label: str) -> MemberResponse | None:
 def _source(iteration: Iteration, verdict: Verdict, own: MemberResponse | None) -> str:
     """Where the answer comes from that a member is shown, in sentences that are true of every judging method."""
     if verdict.chosen is None:
+        if verdict.votes:
+            return "No option got more ballots than the one below."
         combined = "A model read all responses and combined them into the answer below."
         return combined if iteration.raw_verdict else "The answer below was made from all responses."
     if iteration.raw_verdict:
@@ -172,8 +176,8 @@ def _source(iteration: Iteration, verdict: Verdict, own: MemberResponse | None) 
     return f"{source} It is your own." if own and own.response_id == verdict.chosen else source
 
 
-def _of(verdict: Verdict) -> str:
-    return "unknown" if verdict.confidence is None else f"{verdict.confidence:.2f}"
+def _confidence_in(iteration: Iteration) -> str:
+    return "unknown" if iteration.confidence is None else f"{iteration.confidence:.2f}"
 
 
 def _eliminated(run: Run) -> set[str]:

@@ -182,6 +182,8 @@ class _Collected:
     thoughts: list[str] = field(default_factory=list)
     tool: str | None = None
     """The first tool that the model called; None where it called none."""
+    tool_arguments: list[str] = field(default_factory=list)
+    """What it called tools with, in pieces."""
     response: Any = None
     first_at: float | None = None
     """When its first piece came (`time.monotonic()`); None while none has."""
@@ -197,6 +199,8 @@ class _Collected:
             self.thoughts.append(event.chunk)
         elif event.type == "tool_call_name" and self.tool is None:
             self.tool = event.chunk
+        elif event.type == "tool_call_args":
+            self.tool_arguments.append(event.chunk)
 
     @property
     def text(self) -> str:
@@ -316,14 +320,17 @@ def _said(spec: CallSpec, collected: _Collected, reader: ReplyReader | None) -> 
     inside, rest = told_apart(text)
     thinking = storable("\n\n".join(filter(None, (beside.strip(), inside))))
     if not rest.strip() and not spec.asks_member:
-        rest = _verdict_beside(reader, thinking) or rest
+        arguments = "".join(collected.tool_arguments) or (reader.tool_arguments if reader else "")
+        rest = _verdict_beside(storable(arguments), thinking) or rest
     return Split(thinking, rest)
 
 
-def _verdict_beside(reader: ReplyReader | None, thinking: str) -> str | None:
-    """An arbiter's verdict that a server gave as a tool's arguments or as thinking; None where it gave none there."""
-    beside = [storable(reader.tool_arguments) if reader else "", thinking]
-    return next((text for text in beside if _VERDICT.search(text)), None)
+def _verdict_beside(arguments: str, thinking: str) -> str | None:
+    """An arbiter's verdict that a server gave as a tool's arguments or as thinking; None where it gave none there.
+
+    llm-anthropic asks for a schema by a tool where a model knows no other way.
+    """
+    return next((text for text in (arguments, thinking) if _VERDICT.search(text)), None)
 
 
 def _text_or_none(value: Any) -> str | None:

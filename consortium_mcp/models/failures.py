@@ -382,7 +382,7 @@ def _sentence(chain: list[BaseException], kind: ErrorKind, plugin: str) -> str:
         return f"Connection error: the server's certificate is not trusted ({why}). SSL_CERT_FILE can name another one."
     if unreachable := next(filter(_is_unreachable, chain), None):
         return f"Connection error: {unreachable}." if str(unreachable) else "Connection error."
-    if any(type(one).__name__ == "RemoteProtocolError" for one in chain):
+    if type(error).__name__ == "RemoteProtocolError":  # of httpx, which a plugin let pass
         return "Connection error: the provider closed the connection before its reply was complete."
     for one in chain:
         if said := said_by(one):

@@ -1,4 +1,4 @@
-"""The servers of recorded providers, in a thread of their own, and the addresses by which llm's plugins reach them."""
+"""The servers that stand for providers, in a thread of their own, and how llm's plugins reach them."""
 
 import asyncio
 import importlib

@@ -1,4 +1,4 @@
-"""What the providers behind llm's plugins send, by their public API documentation: whole replies, and errors."""
+"""What the providers behind llm's plugins send: whole replies and errors, by hand after their API documentation."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -21,8 +21,8 @@ class Shapes:
     text: Callable[[Sequence[str]], list[bytes]]
     """The pieces of a stream; the last one ends the reply, and the others are one text each, or what begins it."""
 
-    tool: Callable[[], list[bytes]]
-    """The pieces of a stream that calls a tool and says nothing."""
+    tool: Callable[[str], list[bytes]]
+    """The pieces of a stream that calls a tool with these arguments, a JSON object, and says nothing."""
 
     rate_limit: Any
     """The body of an error 429."""
@@ -76,9 +76,9 @@ def _anthropic_text(texts: Sequence[str]) -> list[bytes]:
     return _anthropic({"type": "text", "text": ""}, deltas, "end_turn")
 
 
-def _anthropic_tool() -> list[bytes]:
+def _anthropic_tool(arguments: str) -> list[bytes]:
     block = {"type": "tool_use", "id": "toolu_1", "name": TOOL, "input": {}}
-    return _anthropic(block, [{"type": "input_json_delta", "partial_json": "{}"}], "tool_use")
+    return _anthropic(block, [{"type": "input_json_delta", "partial_json": arguments}], "tool_use")
 
 
 def _anthropic_error(kind: str, message: str) -> Json:
@@ -116,7 +116,7 @@ def _gemini_error(code: int, status: str, message: str, details: Sequence[Json] 
 
 GEMINI = Shapes(
     lambda texts: _gemini([{"text": text} for text in texts]),
-    lambda: _gemini([{"functionCall": {"name": TOOL, "args": {}}}]),
+    lambda arguments: _gemini([{"functionCall": {"name": TOOL, "args": json.loads(arguments)}}]),
     _gemini_error(
         429,
         "RESOURCE_EXHAUSTED",
@@ -142,10 +142,14 @@ def _chat(deltas: Sequence[Json], finish: str, last: Json) -> list[bytes]:
 
 
 def _chat_shapes(last: Json, rate_limit: Any, auth: Any) -> Shapes:
-    call = {"index": 0, "id": "call_1", "type": "function", "function": {"name": TOOL, "arguments": "{}"}}
+    def call(arguments: str) -> Json:
+        function = {"name": TOOL, "arguments": arguments}
+        tool_call = {"index": 0, "id": "call_1", "type": "function", "function": function}
+        return {"role": "assistant", "content": "", "tool_calls": [tool_call]}
+
     return Shapes(
         lambda texts: _chat([{"role": "assistant", "content": text} for text in texts], "stop", last),
-        lambda: _chat([{"role": "assistant", "content": "", "tool_calls": [call]}], "tool_calls", last),
+        lambda arguments: _chat([call(arguments)], "tool_calls", last),
         rate_limit,
         auth,
     )
@@ -187,11 +191,14 @@ def _ollama(messages: Sequence[Json]) -> list[bytes]:
     return [*map(line, messages), line({"role": "assistant", "content": ""}, **end)]
 
 
-_OLLAMA_TOOL = {"role": "assistant", "content": "", "tool_calls": [{"function": {"name": TOOL, "arguments": {}}}]}
+def _ollama_tool(arguments: str) -> list[bytes]:
+    function = {"name": TOOL, "arguments": json.loads(arguments)}
+    return _ollama([{"role": "assistant", "content": "", "tool_calls": [{"function": function}]}])
+
 
 OLLAMA = Shapes(
     lambda texts: _ollama([{"role": "assistant", "content": text} for text in texts]),
-    lambda: _ollama([_OLLAMA_TOOL]),
+    _ollama_tool,
     {"error": "too many requests"},
     {"error": "unauthorized"},
     content_type="application/x-ndjson",
@@ -242,9 +249,9 @@ def _responses_text(texts: Sequence[str]) -> list[bytes]:
     return _responses(item, [{**delta, "delta": text} for text in texts])
 
 
-def _responses_tool() -> list[bytes]:
-    item = {"id": "item_1", "type": "function_call", "call_id": "call_1", "name": TOOL, "arguments": "{}"}
-    return _responses(item, [{"type": "response.function_call_arguments.delta", "delta": "{}"}])
+def _responses_tool(arguments: str) -> list[bytes]:
+    item = {"id": "item_1", "type": "function_call", "call_id": "call_1", "name": TOOL, "arguments": arguments}
+    return _responses(item, [{"type": "response.function_call_arguments.delta", "delta": arguments}])
 
 
 OPENROUTER = Shapes(

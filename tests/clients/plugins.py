@@ -1,4 +1,4 @@
-"""Real llm plugins against their providers' recorded shapes on loopback; writes the table of docs/plugins.md.
+"""Real llm plugins against replies in their providers' forms, on loopback; writes the table of docs/plugins.md.
 
 `make test-plugins` installs the plugins and runs this. Every provider is a server of its own on this machine.
 """
@@ -140,6 +140,9 @@ EXPECTED = {
 UNLIKE = {("llm-groq", "broken off"): None, ("llm-groq", "tool"): "empty"}
 """Where a plugin keeps from us what would tell; None is a reply that counts as whole."""
 
+HIDING_TOOLS = ("llm-groq",)
+"""Plugins that do not show that their models call a tool."""
+
 SCHEMA_NAMES = ("output_config", "response_format", "format", "text", "generationConfig")
 """Where requests carry a schema."""
 
@@ -162,6 +165,9 @@ class Seen:
 
     schema: bool = False
     """Whether the request for a verdict carried a schema."""
+
+    reads_tool: bool = False
+    """Whether a verdict that its model gives as a tool's arguments is read."""
 
     failures: dict[str, tuple[MemberResponse, int]] = field(default_factory=dict)
     """By the name of a fault: what became of it in a run, and how often the provider was asked."""
@@ -202,7 +208,7 @@ def _faults(shapes: replies.Shapes) -> dict[str, tuple[Answer, object]]:
         "broken off": (begun, None),
         "lost": ([*begun, LOST], None),
         "wrong key": (shapes.auth_status, shapes.auth),
-        "tool": (shapes.tool(), None),
+        "tool": (shapes.tool("{}"), None),
     }
 
 
@@ -253,6 +259,7 @@ async def _try_all(endpoints: dict[str, Endpoint]) -> dict[str, Seen]:
     with ConsortiumService(load_settings(None), timing=AT_ONCE) as service:
         for plugin in PLUGINS:
             seen[plugin.name].schema = await _asks_with_schema(service, plugin, endpoints[plugin.name])
+            seen[plugin.name].reads_tool = await _reads_tool(service, plugin, endpoints[plugin.name])
         for fault in FAULTS:
             await _try_fault(service, fault, endpoints, seen)
     return seen
@@ -265,6 +272,15 @@ async def _asks_with_schema(service: ConsortiumService, plugin: Plugin, endpoint
     run = await _consulted(service, ["whole"], plugin.model)
     assert run.answer == "It is 42.", (plugin.name, run.degraded)
     return any("synthesis" in json.dumps(endpoint.asked[0].get(name, "")) for name in SCHEMA_NAMES)
+
+
+async def _reads_tool(service: ConsortiumService, plugin: Plugin, endpoint: Endpoint) -> bool:
+    """Whether its model's verdict is read where it stands in a tool's arguments; the run must have an answer anyway."""
+    endpoint.answer = endpoint.shapes.tool(verdict("It is 42."))
+    run = await _consulted(service, ["whole"], plugin.model)
+    is_read = run.answer == "It is 42."
+    assert is_read is (plugin.name not in HIDING_TOOLS) and run.answer, (plugin.name, run.degraded)
+    return is_read
 
 
 async def _try_fault(
@@ -308,8 +324,9 @@ def _with_a_tool() -> str:
 def table(seen: dict[str, Seen]) -> str:
     """Both tables of the page."""
     rows = [
-        "| plugin | address changed by | model | streams | connections for 3 calls | tokens | finish reason | schema |",
-        "|---|---|---|---|---|---|---|---|",
+        "| plugin | address changed by | model | streams | connections for 3 calls | tokens | finish reason | schema | "
+        "verdict as a tool call |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for plugin in PLUGINS:
         one = seen[plugin.name]
@@ -323,6 +340,7 @@ def table(seen: dict[str, Seen]) -> str:
             tokens,
             f"`{one.whole.finish_reason}`" if one.whole.finish_reason else "none",
             "sent" if one.schema else "in words",
+            "read" if one.reads_tool else "not shown by the plugin",
         ]
         rows.append(f"| {' | '.join(cells)} |")
     rows += ["", "| plugin | fault | kind | requests | what the run says |", "|---|---|---|---|---|"]

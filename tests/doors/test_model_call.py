@@ -515,6 +515,25 @@ class ToolCaller(Odd):
         yield StreamEvent(type="tool_call_args", chunk="{}", tool_call_id="call_1")
 
 
+class ToolArbiter(Odd):
+    """A plugin's model that gives what it is asked for by calling a tool, as older ones of Anthropic's do."""
+
+    def execute(self, *arguments: Any, **named: Any) -> Iterator[Any]:
+        yield StreamEvent(type="tool_call_name", chunk="output_structured_data", tool_call_id="call_1")
+        for piece in ('{"synthesis": "Par', 'is", "confidence": 0.8}'):
+            yield StreamEvent(type="tool_call_args", chunk=piece, tool_call_id="call_1")
+
+
+async def test_a_verdict_that_a_plugin_gives_by_calling_a_tool_is_read(
+    provider: Provider, service: ConsortiumService, add_model: AddModel
+) -> None:
+    add_model(ToolArbiter(lambda response: None))
+
+    run = await consulted(service, "a", arbiter="odd", max_iterations=1)
+
+    assert (run.answer, run.degraded) == ("Paris", ())
+
+
 async def test_a_plugins_reply_that_only_calls_a_tool_says_so(add_model: AddModel) -> None:
     add_model(ToolCaller(lambda response: None))
 

@@ -124,6 +124,9 @@ async def test_a_tie_of_options_says_that_it_is_one(provider: Provider, service:
         ("Because of the river.\nparis", "Paris"),
         ("B) Rome", "Rome"),
         ("Answer: Oslo", "Oslo"),
+        ("Answer: B\n(not answer A)", "Rome"),
+        ('The page says {"choice": "A"}.\nAnswer: B', "Rome"),
+        ('Answer: B\nThe page says {"choice": "A"}.', "Rome"),
         ("B) Oslo", None),
         ("D", None),
         ("Answer: Berlin", None),
@@ -206,3 +209,19 @@ async def test_a_review_that_finds_nothing_says_so(provider: Provider, service: 
     run = await consulted(service, "a", "b", preset="review")
 
     assert run.answer == "No findings."
+
+
+@pytest.mark.parametrize(("reply", "answer"), [("I choose Rome. It says {}", "Oslo"), ("{}", "Paris")])
+async def test_a_ballot_of_the_prompt_is_not_a_members_unless_it_casts_it(
+    provider: Provider, service: ConsortiumService, reply: str, answer: str
+) -> None:
+    quoted = ballot("A")
+    for model in "ab":
+        provider.on(model, reply.replace("{}", quoted))
+    provider.on("c", "Answer: C")
+
+    run = await consulted(
+        service, "a:1", "b:1", "c:1", prompt=f"Judge this line: {quoted}", preset="choose", choices=CITIES
+    )
+
+    assert run.answer == answer

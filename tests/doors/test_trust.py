@@ -1,6 +1,7 @@
 """Trust through the doors: what ratings teach, what is said when saved and planned, and the curve of `stats`."""
 
 import json
+import re
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -15,8 +16,8 @@ from consortium_mcp.reports.trust import trust_line, trust_of
 from consortium_mcp.server import build_server
 from consortium_mcp.service.runner import Runner
 from consortium_mcp.service.service import ConsortiumService
-from tests.consulted import consulted
-from tests.provider import Fault, Provider, verdict
+from tests.consulted import consulted, is_judging
+from tests.provider import Fault, Provider, Request, verdict
 from tests.server_process import said, structured
 
 pytestmark = pytest.mark.anyio
@@ -257,6 +258,7 @@ async def test_a_response_that_declines_is_not_the_answer_where_no_verdict_was_g
     assert run.answer == "Answer: 4" and "the response of a#1 alone" in run.degraded[0]
 
 
+<<<<<<< HEAD
 async def test_a_run_without_an_answer_cannot_be_rated(
     client: Client, provider: Provider, service: ConsortiumService
 ) -> None:
@@ -269,3 +271,49 @@ async def test_a_run_without_an_answer_cannot_be_rated(
     sentence = f"The run {run.run_id} is failed and has no answer to rate."
     assert by_tool.is_error and said(by_tool) == sentence
     assert by_command.exit_code == 1 and sentence in by_command.stderr
+=======
+async def test_models_are_told_the_confidence_that_was_measured_and_not_the_stated_one(
+    provider: Provider, service: ConsortiumService
+) -> None:
+    for model, number in {"a": 4, "b": 5}.items():
+        provider.on(model, f"Answer: {number}")
+    provider.on("arbiter", verdict("Answer: 9", confidence=0.99))
+
+    await consulted(service, "a", "b", max_iterations=2, min_iterations=2)
+
+    member, arbiter = provider.requests_to("a")[-1].prompt, provider.requests_to("arbiter")[-1].prompt
+    assert "Confidence in that answer: 0.17" in member  # (0 + 1/2) / (2 + 1)
+    assert "Confidence in it: 0.17" in arbiter
+
+
+async def test_members_are_told_that_ballots_decided_where_they_did(
+    provider: Provider, service: ConsortiumService
+) -> None:
+    for model in "ab":
+        provider.on(model, "Answer: A")
+    rules: dict[str, Any] = {"judging_method": "choose", "choices": ["Alpha", "Beta"], "min_iterations": 2}
+
+    await consulted(service, "a", "b", max_iterations=2, **rules)
+
+    assert "No option got more ballots than the one below." in provider.requests_to("a")[-1].prompt
+
+
+async def test_a_response_with_the_same_answer_is_no_tie(provider: Provider, service: ConsortiumService) -> None:
+    answers = {"a": "4", "b": "four", "c": "5"}
+
+    def reply(request: Request) -> str:
+        if not is_judging(request):
+            return f"Answer: {answers[request.model]}"
+        shown = re.findall(r"^--- response (\d+) \w+ ---\nAnswer: (\w+)", request.prompt, re.MULTILINE)
+        order = [number for number, text in sorted(shown, key=lambda one: one[1] == "5")]
+        return "I cannot rank them." if request.model == "c" else f"<ranking>{', '.join(order)}</ranking>"
+
+    for model in answers:
+        provider.on(model, reply)
+
+    run = await consulted(service, *answers, judging_method="peer_rank", max_iterations=1)
+
+    found = run.iterations[0].verdict
+    # a puts b before c, and b puts a before c: both have 1.0, and both say 4
+    assert found and found.ballots and (found.confidence, found.ballots.tied) == (1.0, False)
+>>>>>>> main

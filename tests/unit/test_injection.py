@@ -15,7 +15,7 @@ from tests.scripted import ScriptedCalls, failed, new_run, panel, response
 pytestmark = pytest.mark.anyio
 
 HONEST = "It is 42.\nAnswer: 42"
-METHODS = ("synthesize", "pick", "rank", "peer_rank", "vote")
+METHODS = ("synthesize", "pick", "rank", "peer_rank", "vote", "review")
 Replies = Callable[[str, str, str], str]
 """A judge's reply, made of its verdict with the mark, its verdict without, and the injected text."""
 

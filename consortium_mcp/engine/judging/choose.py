@@ -7,6 +7,7 @@ from string import ascii_uppercase
 from typing import Any
 
 from consortium_mcp.engine.judging.asking import ReadsSchema
+from consortium_mcp.engine.judging.origin import unquoted
 from consortium_mcp.engine.judging.vote import margin
 from consortium_mcp.engine.members import CallModel
 from consortium_mcp.records import CallSpec, Iteration, Run, Verdict, Votes
@@ -16,6 +17,10 @@ from consortium_mcp.text.thinking import outside_thinking
 _OBJECT = re.compile(r'\{\s*"')
 _DECODER = json.JSONDecoder(strict=False)
 _LABELLED = re.compile(r"\b(?:answer|choice)\b[^\w\n]*(?:is\b)?[^\w\n]*([A-Za-z])\b(?![^\W\d_])", re.IGNORECASE)
+_LINE = re.compile(
+    r"^[ \t*_#(-]*(?:my |the )?(?:final )?(?:answer|choice)\b[^\w\n]*(?:is\b)?[^\w\n]*([A-Za-z])\b(?![^\W\d_])",
+    re.IGNORECASE | re.MULTILINE,
+)
 _LETTER = re.compile(r"[(\[*]*([A-Z])[)\].:*]*(?:\s.*)?")
 
 
@@ -41,9 +46,10 @@ async def judge_by_ballots(run: Run, iteration: Iteration, call: CallModel, read
     options = run.consortium.choices or ()
     chosen_by: dict[str, list[str]] = {option: [] for option in options}
     reasons: dict[str, str] = {}
+    read = "\n".join([run.prompt, *(turn.text for turn in run.history), run.consortium.system_prompt or ""])
     for place in sorted(iteration.shown_order):
         response = iteration.responses[place]
-        option, reason = read_ballot(response.text or "", options)
+        option, reason = read_ballot(response.text or "", options, read)
         if option is not None:
             chosen_by[option].append(response.response_id)
             reasons.setdefault(option, reason)
@@ -63,22 +69,42 @@ async def judge_by_ballots(run: Run, iteration: Iteration, call: CallModel, read
     return iteration.model_copy(update={"verdict": verdict})
 
 
-def read_ballot(reply: str, options: Sequence[str]) -> tuple[str | None, str]:
+def read_ballot(reply: str, options: Sequence[str], read: str = "") -> tuple[str | None, str]:
     """The option that a ballot names, and its reason; None where it names none of them.
 
-    Read are, in this order: the last JSON object with a `choice`, the last `Answer:` with a letter, and the last line,
-    if it is an option or its letter.
+    Read are, in this order: a reply that is a JSON object with a `choice`, the last line that begins with `Answer:` and
+    a letter, the last object in the reply, the last `answer` with a letter, and the last line, if it is an option or
+    its letter.
+
+    Args:
+        read: what the member was shown; an object that stands in it is quoted, and a line beside one that does not.
     """
     reply = outside_thinking(reply)
-    ballots = [ballot for ballot in _objects(reply) if "choice" in ballot]
-    if ballots:
-        return _option(str(ballots[-1]["choice"]), options), str(ballots[-1].get("reason") or "").strip()
+    quoted = unquoted(read)
+    whole = _objects(reply.strip().removeprefix("```json").strip("`\n "), is_whole=True)
+    if whole and "choice" in whole[0][0]:
+        return _by_object(whole[0][0], options)
+    ballots = []
+    for found, source in _objects(reply):
+        if unquoted(source) in quoted:
+            reply = reply.replace(source, "")
+        elif "choice" in found:
+            ballots.append(found)
     lines = [line.strip() for line in reply.splitlines() if line.strip()]
     lines = [line for line in lines if not line.lower().startswith("confidence")]
     reason = " ".join(lines[:-1])
+    stated = list(_LINE.finditer(reply))
+    if own := [line for line in stated if unquoted(line[0]) not in quoted] or stated:
+        return _option(own[-1][1].upper(), options), reason
+    if ballots:
+        return _by_object(ballots[-1], options)
     if labelled := _LABELLED.findall(reply):
         return _option(labelled[-1].upper(), options), reason
     return (_option(re.sub(r"(?i)^\W*answer\W+", "", lines[-1]), options) if lines else None), reason
+
+
+def _by_object(ballot: dict[str, Any], options: Sequence[str]) -> tuple[str | None, str]:
+    return _option(str(ballot["choice"]), options), str(ballot.get("reason") or "").strip()
 
 
 def _option(text: str, options: Sequence[str]) -> str | None:
@@ -95,15 +121,16 @@ def _option(text: str, options: Sequence[str]) -> str | None:
     return options[place] if not rest or rest.casefold() == options[place].casefold() else None
 
 
-def _objects(reply: str) -> list[dict[str, Any]]:
-    """The JSON objects in a reply, up to 50."""
-    found: list[dict[str, Any]] = []
+def _objects(reply: str, *, is_whole: bool = False) -> list[tuple[dict[str, Any], str]]:
+    """The JSON objects in a reply, each as it is written, up to 50; only one that is all of it, where that is asked."""
+    found: list[tuple[dict[str, Any], str]] = []
     for opening in list(_OBJECT.finditer(reply))[-50:]:
         try:
-            value, _ = _DECODER.raw_decode(reply, opening.start())
+            value, end = _DECODER.raw_decode(reply, opening.start())
         except (ValueError, RecursionError):
             continue
-        found.append(value)
+        if not is_whole or (opening.start() == 0 and not reply[end:].strip()):
+            found.append((value, reply[opening.start() : end]))
     return found
 
 

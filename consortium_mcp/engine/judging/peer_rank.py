@@ -14,6 +14,7 @@ from consortium_mcp.engine.judging.reader import read_fields
 from consortium_mcp.engine.members import CallModel
 from consortium_mcp.records import Ballots, Iteration, MemberResponse, Run, Verdict
 from consortium_mcp.records.consortium import OWN_ANSWER
+from consortium_mcp.text.answers import SAME, compare
 
 
 async def judge_by_peers(run: Run, iteration: Iteration, call: CallModel, reads_schema: ReadsSchema) -> Iteration:
@@ -112,7 +113,10 @@ def _judged(iteration: Iteration, usable: list[MemberResponse], ballots: dict[st
             read=len(ballots),
             about_winner=about_winner,
             won=(score or 0.0) * about_winner,
-            tied=any(scores.get(one.response_id) == score for one in ordered[1:]),
+            tied=any(
+                scores.get(one.response_id) == score and compare(one.text or "", best.text or "") != SAME
+                for one in ordered[1:]
+            ),
         ),
     )
     return iteration.model_copy(update={"verdict": verdict})

@@ -176,7 +176,7 @@ def _judged(iteration: Iteration) -> str:
     verdict = iteration.verdict
     if verdict is None:
         return ""
-    confidence = "unknown" if verdict.confidence is None else f"{verdict.confidence:.2f}"
+    confidence = "unknown" if iteration.confidence is None else f"{iteration.confidence:.2f}"
     parts = {
         "Confidence in it": confidence,
         "Dissent": verdict.dissent,

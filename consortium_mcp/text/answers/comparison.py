@@ -10,7 +10,13 @@ from consortium_mcp.text.answers.finding import ANSWER_CHARACTERS, SEARCHED_CHAR
 from consortium_mcp.text.answers.plain import plain
 from consortium_mcp.text.answers.quantities import Quantity, compare_quantities
 from consortium_mcp.text.answers.reading import Kind, Reading, Sequenced, code_reading, readings_of
-from consortium_mcp.text.answers.reservations import are_told_apart, condition_of, is_taken_back
+from consortium_mcp.text.answers.reservations import (
+    are_of_other_precision,
+    are_of_other_signs,
+    are_told_apart,
+    condition_of,
+    is_taken_back,
+)
 from consortium_mcp.text.answers.verdicts import (
     DIFFERENT,
     NOT_COMPARABLE,
@@ -121,17 +127,30 @@ def compare_answers(one: Answer, other: Answer) -> Comparison:
     if "prose" not in (one.kind, other.kind):
         result = _compare_readings(one.readings, other.readings, are_marked=one.is_marked and other.is_marked)
     if result == SAME and _hold_differently(one, other):
-        result = NOT_COMPARABLE
+        return NOT_COMPARABLE
     return SAME if result == NOT_COMPARABLE and one.words == other.words else result
 
 
 def _hold_differently(one: Answer, other: Answer) -> bool:
     """Whether equal answers hold under different conditions, or are of different things of one name."""
+    is_code = "code" in (one.kind, other.kind)
+    if not is_code and (are_of_other_signs(one.text, other.text) or are_of_other_precision(one.text, other.text)):
+        return True
+    if one.kind == other.kind == "list" and _joins_otherwise(one.text, other.text):
+        return True
     if one.kind in _WITHOUT_RESERVATIONS and other.kind in _WITHOUT_RESERVATIONS:
         return False
     if condition_of(one.text) != condition_of(other.text):
         return True
     return one.kind == other.kind == "text" and are_told_apart(one.text, other.text)
+
+
+def _joins_otherwise(one: str, other: str) -> bool:
+    """Whether one list takes all of its items and the other any of them; of numbers, `or` says no less than `and`."""
+    if any(letter.isdecimal() for letter in one + other):
+        return False
+    joints = [{"and", "or"} & set(text.casefold().split()) for text in (one, other)]
+    return joints in ([{"and"}, {"or"}], [{"or"}, {"and"}])
 
 
 def may_mean_the_same(one: Answer, other: Answer) -> bool:
@@ -208,11 +227,19 @@ def _is_permuted(one: Sequenced, other: Sequenced) -> bool:
     """Whether each item of one list is the same as one of the other's."""
     left = list(other.items)
     for item in one.items:
-        place = next((at for at, its in enumerate(left) if _compare_readings(item, its) == SAME), None)
+        place = next((at for at, its in enumerate(left) if _is_same_item(item, its)), None)
         if place is None:
             return False
         left.pop(place)
     return True
+
+
+def _is_same_item(one: tuple[Reading, ...], other: tuple[Reading, ...]) -> bool:
+    """Whether two items of lists are the same, the names before a colon included, as in `x: 1`."""
+    named = [text.partition(": ") for text in (*_texts(one)[:1], *_texts(other)[:1])]
+    if len(named) == 2 and all(colon for _, colon, _ in named) and words_of(named[0][0]) != words_of(named[1][0]):
+        return False
+    return _compare_readings(one, other) == SAME
 
 
 def _compare_texts(one: tuple[Reading, ...], other: tuple[Reading, ...], are_marked: bool) -> Comparison:

@@ -6,7 +6,8 @@ from consortium_mcp.text.answers.finding import sentences_of
 from consortium_mcp.text.answers.wording import is_name, words_of
 
 _REASON = re.compile(
-    r"\b(?:because|since|as (?!long\b|far\b)|which|who|although|even (?:if|when|though))\b|[;:=]| [-–—] "
+    r"\b(?:because|since|(?<!long )(?<!far )as (?!long\b|far\b)|which|who|although|even (?:if|when|though))\b"
+    r"|[;:=]| [-–—] "
 )
 _ALWAYS_LIMITS = re.compile(
     r"\b(?:only (?:if|when)|unless|provided|assuming|as long as|so long as|under the (?:condition|assumption)|"
@@ -15,12 +16,15 @@ _ALWAYS_LIMITS = re.compile(
 )
 _POLITE = r"you(?:'d| would)? (?:like|want|wish|need (?:help|more)|have (?:any |more |further )*questions)\b"
 _AFTER_DECISION = re.compile(
-    r"(?:yes|no|true|false|correct)(?:[,:]?(?: but)?|\. but) [(]?(?P<limit>"
+    r"(?:yes|no|true|false|correct|ja|nein|oui|non|s[ií]|sì|não|sim)"
+    r"(?:[,:]?(?: [-–—])?(?: (?:but|aber|mais|pero|ma|mas))?|\. but) [(]?(?P<limit>"
     rf"(?:only|(?:if|when)(?! {_POLITE})|whenever|unless|except|excluding|until|within|without|"
     r"sometimes|usually|often|mostly|partly|partially|generally)\b"
     r"|in (?:most|some|many|certain|general|theory|principle)\b"
-    r"|for (?:most|some|many|certain|\w+ ?[<>≤≥=≠])|under (?:some|certain)\b"
-    r"|not (?:without|unless|until|always|in all|in every|for all)\b)",
+    r"|for (?!example\b|instance\b|sure\b|every\b|all\b|any\b)|with (?:\w+ ){1,2}exceptions?\b|under (?:some|certain)\b"
+    r"|(?:nur|wenn|falls|sofern|solange|außer|es sei denn|meist|teilweise)\b"
+    r"|(?:si|seulement|sauf|sólo|solo|salvo|excepto|se|só)\b"
+    r"|(?:at least )?not (?:yet|without|unless|until|always|in all|in every|for all)\b)",
     re.IGNORECASE,
 )
 _BESIDE_VALUE = re.compile(
@@ -34,9 +38,15 @@ _SUBJECT = re.compile(
 _IN_BRACKETS = re.compile(r"(.{1,100}?) \(([^()]{1,100})\)[.!]?")
 _SECOND_THOUGHT = re.compile(
     r"(?:^\s?|(?<=[.!?]) )(?:"
-    r"(?:oh |hm+,? )?(?:no, )?wait\b|scratch that\b|correction\b|on second thoughts?\b|or (?:maybe|perhaps|possibly)\b"
+    r"(?:oh |hm+,? )?(?:no, )?wait\b|scratch that\b|correction\b|edit:|on second thoughts?\b"
+    r"|or (?:maybe|perhaps|possibly)\b"
     r"|(?:no|actually|sorry),? (?:no\b|that(?:'s| is| was) (?:wrong|incorrect|not)\b|i was wrong\b))",
     re.IGNORECASE | re.MULTILINE,
+)
+_SIGNED = re.compile(r"\|[^|]{1,40}\||\b[a-z]!|\b[A-Za-z]'+(?=\(|$)")
+_EXACT = re.compile(r"\b(?:exactly|precisely|genau|exactement|exactamente)\b", re.IGNORECASE)
+_NEAR = re.compile(
+    r"\b(?:nearly|almost|about|around|approximately|roughly|circa|fast|etwa|environ)\b|[≈~]", re.IGNORECASE
 )
 _LONGEST = 600
 
@@ -71,6 +81,16 @@ def are_told_apart(one: str, other: str) -> bool:
     if found is None or others is None or not (is_name(found[1]) and is_name(others[1])):
         return False
     return words_of(found[2]) != words_of(others[2])
+
+
+def are_of_other_precision(one: str, other: str) -> bool:
+    """Whether one text says that its figure is exact, and the other that its own is not."""
+    return any(_EXACT.search(text) and _NEAR.search(its) for text, its in ((one, other), (other, one)))
+
+
+def are_of_other_signs(one: str, other: str) -> bool:
+    """Whether a factorial, a derivative or an amount stands in one of two texts alone, as in `n!` and `n`."""
+    return _SIGNED.findall(one) != _SIGNED.findall(other)
 
 
 def is_taken_back(answer: str, response: str) -> bool:

@@ -20,7 +20,7 @@ _ROMAN = " I II III IV V VI VII VIII IX X XI XII XIII XIV XV XVI XVII XVIII XIX 
 _BOUNDS = frozenset("less more fewer under over below above least most < > ≤ ≥ ≠".split())
 _PREFIXES = ("un", "in", "im", "il", "ir", "non", "dis", "de", "a", "anti", "mis", "ab", "counter", "en", "ex", "re")
 _OPPOSITES = (
-    "increase decrease|raise lower|rise fall|more less|more fewer|up down|left right|buy sell|"
+    "increase decrease|loss gain|loss profit|raise lower|rise fall|more less|more fewer|up down|left right|buy sell|"
     "before after|always never|true false|yes no|high low|higher lower|hot cold|north south|east west|"
     "positive negative|maximum minimum|first last|open close|open closed|accept reject|allow forbid|"
     "allow deny|allowed forbidden|above below|gain lose|win lose|success failure|succeed fail|start stop|"
