@@ -258,7 +258,6 @@ async def test_a_response_that_declines_is_not_the_answer_where_no_verdict_was_g
     assert run.answer == "Answer: 4" and "the response of a#1 alone" in run.degraded[0]
 
 
-<<<<<<< HEAD
 async def test_a_run_without_an_answer_cannot_be_rated(
     client: Client, provider: Provider, service: ConsortiumService
 ) -> None:
@@ -271,7 +270,8 @@ async def test_a_run_without_an_answer_cannot_be_rated(
     sentence = f"The run {run.run_id} is failed and has no answer to rate."
     assert by_tool.is_error and said(by_tool) == sentence
     assert by_command.exit_code == 1 and sentence in by_command.stderr
-=======
+
+
 async def test_models_are_told_the_confidence_that_was_measured_and_not_the_stated_one(
     provider: Provider, service: ConsortiumService
 ) -> None:
@@ -316,4 +316,3 @@ async def test_a_response_with_the_same_answer_is_no_tie(provider: Provider, ser
     found = run.iterations[0].verdict
     # a puts b before c, and b puts a before c: both have 1.0, and both say 4
     assert found and found.ballots and (found.confidence, found.ballots.tied) == (1.0, False)
->>>>>>> main
