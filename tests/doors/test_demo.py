@@ -60,7 +60,7 @@ async def test_without_a_key_the_local_model_is_the_default_consortium(
         result = structured(await client.call_tool("consult_consortium", arguments))
 
     assert [one["label"] for one in result["responses"]] == [f"consortium-local#{n}" for n in (1, 2, 3)]
-    assert result["confidence"] is not None and result["answer"]
+    assert result["answer"] and (result["confidence"] is not None or result["degraded"])
 
 
 async def test_the_example_configuration_for_claude_desktop_starts_the_server(tmp_path: Path) -> None:
