@@ -29,13 +29,13 @@ test: $(INSTALLED)
 test-replies: $(INSTALLED)
 	$(BIN)/python -W ignore -m tests.replies
 
-# A contributor's loop: what needs no process, no endpoint and no weights.
+# A contributor's loop: what needs no process, no endpoint and no weights, without the three files with thousands of cases.
 test-quick: $(INSTALLED)
-	$(BIN)/python -m pytest --numprocesses=auto --dist=worksteal -m unit
+	$(BIN)/python -m pytest --numprocesses=auto --dist=worksteal -m "unit and not slow"
 
 # Without the extra: the pure parts, and what says that the embedded model is not installed; the rest of the suite is the same.
 test-without-local: $(BARE_INSTALLED)
-	$(BARE_VENV)/bin/python -m pytest --numprocesses=auto --dist=worksteal -m "unit or without_local"
+	$(BARE_VENV)/bin/python -m pytest --numprocesses=auto --dist=worksteal -m "unit and not slow or without_local"
 
 # Other llm plugins against what their providers send, on this machine; writes the tables of docs/plugins.md.
 test-plugins: $(PLUGINS_INSTALLED)

@@ -21,7 +21,7 @@ from tests.hostile_texts import HOSTILE
 from tests.provider import Provider, Request, Script
 from tests.scripted import MARK, Reply, ScriptedCalls, last_state, new_run, panel, response, verdict_text
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
 NAMES = list(HOSTILE)
 METHODS = ("synthesize", "pick", "rank", "peer_rank", "vote")

@@ -12,7 +12,7 @@ from consortium_mcp.records.consortium import OWN_ANSWER
 from tests.injections import EVIL, FORGED, PLACES, injections
 from tests.scripted import ScriptedCalls, failed, new_run, panel, response
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
 HONEST = "It is 42.\nAnswer: 42"
 METHODS = ("synthesize", "pick", "rank", "peer_rank", "vote", "review")

@@ -20,6 +20,8 @@ from benchmarks.quality.trust import RATED, brier, optimum, rows
 from consortium_mcp.engine.judging.peer_rank import borda
 from consortium_mcp.errors import ModelUnavailableError
 
+pytestmark = pytest.mark.slow
+
 SEED = 2026
 """One sample: 95 of 100 seeds keep within every single interval, which has a test of its own."""
 
