@@ -126,8 +126,11 @@ async def _row(
         return CallResult(text=models[spec.model].reply(spec.prompt, spec.output_schema))
 
     async def asked(question: Question, record: TrackRecord) -> tuple[Said, Trust | None]:
+        async def known() -> TrackRecord:
+            return record
+
         run = _run(question, consortium)
-        async for state in iterations(run, call, lambda model: True, record=record):
+        async for state in iterations(run, call, lambda model: True, record=known):
             run = state
         run = closed(run)
         said = Said(run.confidence, run.answer is not None and question.is_right(run.answer))

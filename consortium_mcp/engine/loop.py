@@ -19,6 +19,9 @@ from consortium_mcp.records import CallId, CallSpec, Iteration, MemberResponse, 
 from consortium_mcp.records.consortium import Consortium
 from consortium_mcp.records.tracing import iteration_span
 
+RecordOf = Callable[[], Awaitable[TrackRecord]]
+"""Gives what the rated runs of a consortium say, as soon as it is read."""
+
 Stop = Callable[[Run, Sequence[CallSpec]], Awaitable[Status | None]]
 """Says of a run and the calls to instances that would come next why they may not be made; None lets them."""
 
@@ -31,7 +34,7 @@ async def iterations(
     save_asked: Callable[[Iteration], Awaitable[None]] | None = None,
     patience: Patience | None = None,
     price_of: PriceOf = lambda model: None,
-    record: TrackRecord | None = None,
+    record: RecordOf | None = None,
 ) -> AsyncIterator[Run]:
     """Yield the run with each further iteration, until it is good enough or nothing more may be asked.
 
@@ -46,9 +49,8 @@ async def iterations(
         save_asked: told of an iteration between its responses and the arbiter's question.
         patience: how long an instance may be silent once there is a quorum; None waits for all.
         price_of: what a question costs, for those who are asked the cheapest first.
-        record: what the consortium's rated runs say; None when none is rated.
+        record: gives what the consortium's rated runs say; None when none is rated.
     """
-    record = record or TrackRecord()
     method = judging_methods()[run.consortium.judging_method]
     begin_to_prepare()
     recorded = {iteration.number: iteration for iteration in run.iterations}
@@ -75,7 +77,7 @@ async def iterations(
                 await prepare_comparing()
                 shared = agreed(run, iteration) if is_adaptive(run) else None
                 iteration = measured(shared or await method.judge(run, iteration, call, reads_schema))
-                iteration = with_trust(run, iteration, record)
+                iteration = with_trust(run, iteration, await record() if record else TrackRecord())
         run = run.model_copy(update={"iterations": (*run.iterations, iteration)})
         run = run.model_copy(update={"status": status_after(run)})
         yield run

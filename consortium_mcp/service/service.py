@@ -34,7 +34,7 @@ from consortium_mcp.service.opening import RunOpener, from_now
 from consortium_mcp.service.patience import Patience
 from consortium_mcp.service.run_calls import ModelDoor, RunCalls, seconds_until
 from consortium_mcp.service.spending import typical_price
-from consortium_mcp.service.track_record import load_track_record
+from consortium_mcp.service.track_record import TrackRecordReading
 from consortium_mcp.settings import Settings, current_settings, llm_user_path, using
 from consortium_mcp.store import Store
 from consortium_mcp.store.llm_consortium_import import take_over
@@ -176,7 +176,8 @@ class ConsortiumService:
         patience = Patience(run, live.calls, self.timing)
         group.start_soon(patience.read_history, self.store)
         last = live.record = run.model_copy(update={"iterations": ()})
-        record = await load_track_record(self.store, run)
+        record = TrackRecordReading(self.store, run)
+        group.start_soon(record.read)
         async for last in iterations(run, calls, reads_schema, calls.stop, save, patience, price_of, record):
             live.record = last
             if last.status == "running":  # the last one is written with the run's end

@@ -2,10 +2,35 @@
 
 from contextlib import suppress
 
+import anyio
+from pydantic import ValidationError
+
 from consortium_mcp.engine.track_record import track_record
 from consortium_mcp.errors import StoreUnusableError
 from consortium_mcp.records import Run, TrackRecord
 from consortium_mcp.store import Store
+
+
+class TrackRecordReading:
+    """A run's track record, read while its members answer."""
+
+    def __init__(self, store: Store, run: Run) -> None:
+        self._store = store
+        self._run = run
+        self._record = TrackRecord()
+        self._is_read = anyio.Event()
+
+    async def read(self) -> None:
+        """Read it once."""
+        try:
+            self._record = await load_track_record(self._store, self._run)
+        finally:
+            self._is_read.set()
+
+    async def __call__(self) -> TrackRecord:
+        """The record, as soon as it is read."""
+        await self._is_read.wait()
+        return self._record
 
 
 async def load_track_record(store: Store, run: Run) -> TrackRecord:
@@ -13,6 +38,6 @@ async def load_track_record(store: Store, run: Run) -> TrackRecord:
 
     The same consortium is the one of the same saved name, or the same inline definition.
     """
-    with suppress(StoreUnusableError):
+    with suppress(StoreUnusableError, ValidationError):  # a damaged row costs this record, not the run
         return track_record(await store.ratings.list_trust(run.consortium_name, run.consortium))
     return TrackRecord()

@@ -86,8 +86,13 @@ def origin_of(run: Run, iteration: Iteration, call_id: CallId) -> Origin:
     said += [part for one in run.iterations if one.verdict for part in (one.verdict.synthesis, one.verdict.dissent)]
     asked = [run.prompt, *(turn.text for turn in run.history), run.consortium.system_prompt or ""]
     asked += [text for member in run.consortium.members for text in (member.system_prompt, member.role) if text]
-    asked += [load_template(f"{form}_tags", short).template for form in FORMS for short in (False, True)]
-    return Origin(verdict_mark(run, call_id), _all_unquoted(asked), _all_unquoted(said), run.fence_token)
+    return Origin(verdict_mark(run, call_id), (*_all_unquoted(asked), *_forms()), _all_unquoted(said), run.fence_token)
+
+
+@cache
+def _forms() -> tuple[str, ...]:
+    """The texts that ask for a verdict's form, as `unquoted` leaves them."""
+    return _all_unquoted([load_template(f"{form}_tags", short).template for form in FORMS for short in (False, True)])
 
 
 @cache
