@@ -15,7 +15,7 @@ from consortium_mcp.records import (
 )
 from consortium_mcp.records.consortium import Consortium
 from consortium_mcp.records.trust import Measurement
-from consortium_mcp.text.answers import Comparison, compare
+from consortium_mcp.text.answers import Answer, Comparison, compare, compare_answers, final_answer
 
 BANDS = ((0.0, 0.5), (0.5, 0.7), (0.7, 0.8), (0.8, 0.9), (0.9, 1.01))
 """The bands of confidence in which ratings are counted."""
@@ -141,7 +141,8 @@ def _counted(verdict: Verdict, first: Iteration, number: int) -> tuple[int, int]
     if verdict.votes and verdict.chosen is None:  # for given options, which no response gives in words
         return _ballots_for(verdict.votes[0].answer, first)
     answered = [one for one in first.responses if one.ok]
-    found = Counter(_compared(verdict, one) for one in answered)
+    answer = final_answer(verdict.synthesis)
+    found = Counter(_compared(verdict.chosen, answer, one) for one in answered)
     compared = found["same"] + found["different"]
     if verdict.chosen is not None and compared == 1 < len(answered):  # its own text says nothing of agreement
         return 0, 0
@@ -155,10 +156,11 @@ def _ballots_for(option: str, first: Iteration) -> tuple[int, int]:
     return same, sum(sizes.values()) - same
 
 
-def _compared(verdict: Verdict, response: MemberResponse) -> Comparison:
-    if verdict.chosen == response.response_id:
+def _compared(chosen: str | None, answer: Answer, response: MemberResponse) -> Comparison:
+    """How a response stands to the verdict's answer, which is its own where it was chosen."""
+    if chosen == response.response_id:
         return "same"
-    return compare(response.text or "", verdict.synthesis)
+    return compare_answers(final_answer(response.text or ""), answer)
 
 
 def _bounded(trust: Trust) -> Trust:

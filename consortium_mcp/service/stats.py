@@ -10,7 +10,7 @@ from consortium_mcp.engine.track_record import track_record
 from consortium_mcp.engine.trust import BANDS, band_of
 from consortium_mcp.records import Iteration, MemberResponse, Rating, Run, Trust
 from consortium_mcp.store import Store
-from consortium_mcp.text.answers import DIFFERENT, NOT_COMPARABLE, SAME, Comparison, compare
+from consortium_mcp.text.answers import DIFFERENT, NOT_COMPARABLE, SAME, compare, compare_answers, final_answer
 
 
 class Reliability(FrozenModel):
@@ -213,17 +213,14 @@ def _is_chosen(run: Run, iteration: Iteration, response: MemberResponse) -> bool
 
 
 def _is_alone(iteration: Iteration, response: MemberResponse) -> bool:
-    others = [one for one in iteration.responses if one.ok and one is not response]
-    if len(others) < 2 or any(_compared(others[0], other) != SAME for other in others[1:]):
+    others = [final_answer(one.text or "") for one in iteration.responses if one.ok and one is not response]
+    if len(others) < 2 or any(compare_answers(others[0], other) != SAME for other in others[1:]):
         return False
-    return all(_compared(response, other) == DIFFERENT for other in others)
+    own = final_answer(response.text or "")
+    return all(compare_answers(own, other) == DIFFERENT for other in others)
 
 
 def _is_wrong(run: Run, response: MemberResponse, score: float) -> bool | None:
     """Whether a rated run shows a response to be wrong; None where its answer and the run's cannot be compared."""
     result = compare(response.text or "", run.answer or "")
     return None if result == NOT_COMPARABLE else (result == SAME) != (score >= 0.5)
-
-
-def _compared(one: MemberResponse, other: MemberResponse) -> Comparison:
-    return compare(one.text or "", other.text or "")
