@@ -7,7 +7,7 @@ from consortium_mcp.engine.judging.asking import Form, ReadsSchema
 from consortium_mcp.engine.judging.fields import numbers_of, squeezed, text_of
 from consortium_mcp.engine.judging.origin import Origin
 from consortium_mcp.engine.judging.reader import read_fields
-from consortium_mcp.engine.judging.synthesize import VERDICT_SCHEMA, read_verdict
+from consortium_mcp.engine.judging.synthesize import VERDICT_SCHEMA, verdict_of
 from consortium_mcp.records import CallSpec, Iteration, Run, Verdict
 from consortium_mcp.records.verdict import Finding, Severity
 from consortium_mcp.text.templates import fill
@@ -54,10 +54,10 @@ def review_schema(shown: int) -> dict[str, Any]:
 
 def read_review(reply: str, iteration: Iteration, origin: Origin) -> Verdict | None:
     """Read the merged findings; None where there is no verdict. A number that was not shown raised nothing."""
-    verdict = read_verdict(reply, iteration, origin)
     found = read_fields(reply, "synthesis", origin)
-    if verdict is None or found is None:
+    if found is None:
         return None
+    verdict = verdict_of(found, iteration)
     listed = found.fields.get("findings")
     if isinstance(listed, list):
         rows, summary = [one for one in listed if isinstance(one, dict)], verdict.synthesis

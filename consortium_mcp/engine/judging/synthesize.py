@@ -8,7 +8,7 @@ from consortium_mcp.engine.judging.claims import read_claims
 from consortium_mcp.engine.judging.fields import areas_of, as_json, confidence_of, dissent_of, flag_of, text_of
 from consortium_mcp.engine.judging.origin import Origin
 from consortium_mcp.engine.judging.partial_reader import beginning_of_synthesis
-from consortium_mcp.engine.judging.reader import joined, read_fields
+from consortium_mcp.engine.judging.reader import Found, joined, read_fields
 from consortium_mcp.records import Iteration, Verdict
 
 VERDICT_SCHEMA: dict[str, Any] = {
@@ -81,6 +81,11 @@ def read_verdict(reply: str, iteration: Iteration, origin: Origin, follows_schem
     found = read_fields(reply, "synthesis", origin)
     if found is None or (follows_schema and not isinstance(found.fields["synthesis"], dict)):
         return None
+    return verdict_of(found, iteration, follows_schema)
+
+
+def verdict_of(found: Found, iteration: Iteration, follows_schema: bool = False) -> Verdict:
+    """The verdict that the fields of a reply make; see `read_verdict`."""
     fields = found.fields
     synthesis = as_json(fields["synthesis"]) if follows_schema else text_of(fields["synthesis"])
     confidence = confidence_of(fields)
