@@ -58,7 +58,7 @@ class _Reading(threading.Thread, Generic[T]):
 
     def run(self) -> None:
         """Read until the iterator ends, fails or is cancelled."""
-        _forget_with_main_thread(self)
+        _cancel_with_main_thread(self)
         try:
             self._context.run(asyncio.run, self._read())
         except BaseException as error:
@@ -104,7 +104,7 @@ _ACTIVE: set["_Reading[object]"] = set()
 """The threads that read now."""
 
 
-def _forget_with_main_thread(reading: "_Reading[T]") -> None:
+def _cancel_with_main_thread(reading: "_Reading[T]") -> None:
     """Cancel a thread when the main thread has ended, before the interpreter waits for it."""
     _ACTIVE.add(reading)  # type: ignore[arg-type]
     _watch_main_thread()

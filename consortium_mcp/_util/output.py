@@ -27,6 +27,14 @@ def has_no_reader(stream: TextIO | None) -> bool:
     return any(events & (select.POLLERR | select.POLLNVAL) for _, events in poll.poll(0))
 
 
+def why_unwritable(error: OSError) -> str | None:
+    """What is said of a stdout that takes no more, whose rest is then discarded; None for any other error."""
+    if error.errno not in UNWRITABLE or error.filename is not None:
+        return None
+    discard_stdout()
+    return f"stdout cannot be written: {error.strerror}."
+
+
 def discard_stdout() -> None:
     """Let what is still buffered for stdout go nowhere, so that the end of the process does not fail over it."""
     try:

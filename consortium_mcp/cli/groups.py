@@ -148,10 +148,9 @@ def llm_group() -> None:
 
 def _refuse_output(error: OSError) -> click.ClickException:
     """What is said of a stdout that takes no more; raises any other error again."""
-    if error.errno not in output.UNWRITABLE or error.filename is not None:
+    if (why := output.why_unwritable(error)) is None:
         raise error
-    output.discard_stdout()
-    return click.ClickException(f"stdout cannot be written: {error.strerror}.")
+    return click.ClickException(why)
 
 
 def _refuse_slip(ctx: click.Context, word: str) -> None:

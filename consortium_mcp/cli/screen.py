@@ -12,7 +12,7 @@ import click
 from rich.console import Console
 from rich.markdown import Markdown
 
-from consortium_mcp._util.output import UNWRITABLE, discard_stdout
+from consortium_mcp._util.output import why_unwritable
 from consortium_mcp.errors import ConsortiumError
 from consortium_mcp.records import Run
 from consortium_mcp.reports.markdown import about_answer, answer_text, usage_text
@@ -52,11 +52,9 @@ def told_where_kept(run_id: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in UNWRITABLE:
+        if (why := why_unwritable(error)) is None:
             raise
-        discard_stdout()
-        kept = f"The run is kept: `consortium-mcp runs show {run_id}` reads it."
-        raise ConsortiumError(f"stdout cannot be written: {error.strerror}. {kept}") from error
+        raise ConsortiumError(f"{why} The run is kept: `consortium-mcp runs show {run_id}` reads it.") from error
 
 
 def write_file(path: Path, pieces: Iterable[str]) -> None:
