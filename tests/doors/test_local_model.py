@@ -276,7 +276,7 @@ def test_it_answers_asynchronously(async_model: AsyncLocalModel) -> None:
 
 
 def test_it_streams(model: LocalModel) -> None:
-    assert len(list(model.prompt("Count to ten.", max_tokens=12))) > 1
+    assert len(list(model.prompt(LONG_STORY, max_tokens=12))) > 1
 
 
 def test_it_keeps_to_a_schema(model: LocalModel) -> None:
@@ -302,7 +302,7 @@ def test_it_remembers_the_conversation(model: LocalModel) -> None:
 
 
 def test_it_counts_tokens(model: LocalModel) -> None:
-    usage = model.prompt("Count to ten.", max_tokens=5).usage()
+    usage = model.prompt(LONG_STORY, max_tokens=5, temperature=0).usage()
     assert usage.input and usage.output == 5
 
 
@@ -347,7 +347,7 @@ def test_more_prompts_than_slots_wait_and_all_answer(async_model: AsyncLocalMode
 
 def test_the_event_loop_runs_on_while_the_model_writes(async_model: AsyncLocalModel) -> None:
     async def turns_until_the_answer() -> int:
-        answer = asyncio.ensure_future(async_model.prompt("Count to ten.", max_tokens=10).text())
+        answer = asyncio.ensure_future(async_model.prompt(LONG_STORY, max_tokens=10).text())
         turns = 0
         while not answer.done():
             turns += 1

@@ -178,13 +178,15 @@ def commands() -> dict[str, click.Command]:
     return found
 
 
+def _help_text(command: click.Command, words: str | None) -> str:
+    """What `--help` prints; the context is always the same: click keeps the help option of the first one."""
+    return command.get_help(click.Context(command, info_name=words, terminal_width=100, **main.context_settings))
+
+
 def _commands() -> str:
     lines: list[str] = []
     for words, command in commands().items():
-        help_text = command.get_help(
-            click.Context(command, info_name=words, terminal_width=100, **main.context_settings)
-        )
-        lines += [f"### {words}", "", "```", help_text, "```", ""]
+        lines += [f"### {words}", "", "```", _help_text(command, words), "```", ""]
     return "\n".join(lines).rstrip()
 
 
@@ -248,7 +250,7 @@ def test_every_strategy_judging_method_and_role_stands_in_the_docs() -> None:
 def test_help_says_something_of_a_command_and_of_each_option(words: str) -> None:
     command = commands()[words]
 
-    assert command.help and "..." not in command.get_help(click.Context(command, terminal_width=100)).partition("\n")[2]
+    assert command.help and "..." not in _help_text(command, command.name).partition("\n")[2]
     assert [option.name for option in command.params if isinstance(option, click.Option) and not option.help] == []
 
 
