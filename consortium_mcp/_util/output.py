@@ -1,4 +1,4 @@
-"""What is printed on: in UTF-8 whatever the locale; a stdout whose reader has left, or whose disk is full."""
+"""What is printed on: in UTF-8 in every locale; a stdout whose reader has left, or whose disk is full."""
 
 import errno
 import io
