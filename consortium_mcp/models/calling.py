@@ -141,7 +141,7 @@ async def make_call(
         except (Exception, SystemExit, asyncio.CancelledError) as error:
             if isinstance(error, asyncio.CancelledError) and _is_cancelled():
                 raise
-            failure = classify(error, _key_of(entry), package_of(entry.plugin))
+            failure = _with_remedy(classify(error, _key_of(entry), package_of(entry.plugin)), entry)
             if failure.kind in _REJECTIONS:
                 learn(entry, asked, failure.message)
         duration_ms = round((time.monotonic() - started) * 1000)
@@ -274,6 +274,15 @@ def _key_of(entry: ModelEntry) -> str | None:
         return entry.model.get_key()
     except Exception:  # of llm, which misses a key or finds a file half written, or of a plugin
         return None
+
+
+def _with_remedy(failure: Failure, entry: ModelEntry) -> Failure:
+    """A rejected key is named, with the command that sets it."""
+    name = getattr(entry.model, "needs_key", None)
+    if failure.kind != "auth" or not isinstance(name, str):
+        return failure
+    message = f"{failure.message.rstrip('.')}. Set the key with `llm keys set {name}`."
+    return failure.model_copy(update={"message": message})
 
 
 def _as_result(
