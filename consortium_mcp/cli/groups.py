@@ -27,7 +27,7 @@ _COMMANDS = {
     "show": ("consortiums:show", "Show the saved consortium NAME."),
     "remove": ("consortiums:remove", "Remove the saved consortium NAME; its runs stay."),
     "runs": ("runs:runs", "List past consultations, newest first."),
-    "stats": ("stats:stats", "Say how far stated confidences were right."),
+    "stats": ("stats:stats", "Say how far confidences were right."),
     "models": ("models:models", "List models that can be used now, and what the others lack."),
     "strategies": ("strategies:strategies", "List strategies, judging methods and roles."),
     "local-model": ("local_model:local_model", "The embedded model, without key or network."),
@@ -83,11 +83,17 @@ class CommandGroup(click.Group):
 
     def main(self, *args: Any, **more: Any) -> Any:
         """Run the program; a stdout that takes no more is one sentence, also where `--help` is printed."""
+        output.print_utf8()
         try:
             return super().main(*args, **more)
         except OSError as error:
             _refuse_output(error).show()
             sys.exit(1)
+
+    def make_context(self, *args: Any, **more: Any) -> click.Context:
+        """Read the command line; below `llm`, this is the first that we hear of it."""
+        output.print_utf8()
+        return super().make_context(*args, **more)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command: exit status 1 for a failure, 130 for an interruption."""
