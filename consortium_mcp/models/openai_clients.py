@@ -59,10 +59,7 @@ class KeptClients:
         with self._lock:  # runs that come together share their models
             for model in (entry.async_model, entry.sync_model):
                 if hasattr(model, "get_client") and not hasattr(model, "_consortium_keeps_clients"):
-                    if problem := certificates_problem() or proxy_problem():
-                        raise ModelUnavailableError(problem)
-                    self._trusted = _certificates(os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
-                    aiohttp.ClientSession  # noqa: B018 - imported here, where no event loop waits for it
+                    self._trusted = self._trusted or _trusted()
                     model.get_client = self._keeping(model, model.get_client)  # type: ignore[union-attr]
                     model._consortium_keeps_clients = True  # type: ignore[union-attr]
 
@@ -129,6 +126,14 @@ class KeptClients:
             mine = [self._clients.pop(identity) for identity in list(self._clients) if identity[-1] is None]
         for client in mine:
             client.close()
+
+
+def _trusted() -> Any:
+    """The certificates that clients trust; raises ModelUnavailableError where no server can be reached."""
+    if problem := certificates_problem() or proxy_problem():
+        raise ModelUnavailableError(problem)
+    aiohttp.ClientSession  # noqa: B018 - imported here, where no event loop waits for it
+    return _certificates(os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
 
 
 @cache
