@@ -31,3 +31,7 @@ class RunFailedError(ConsortiumError):
 
 class StoreUnusableError(ConsortiumError):
     """The database cannot be opened, read or written."""
+
+
+class ReadTooLongError(StoreUnusableError):
+    """What was to be read of the database took too long."""

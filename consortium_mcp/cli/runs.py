@@ -31,7 +31,7 @@ run_argument = click.argument("run_id", metavar="RUN", shell_complete=complete_r
 
 
 @click.group(invoke_without_command=True)
-@click.option("--query", help="Words that stand in the prompt or the answer.")
+@click.option("--query", help='Words and "phrases" that all stand in the prompt or the answer.')
 @click.option("--consortium", help="Only runs of this saved consortium.", shell_complete=complete_consortiums)
 @click.option("--status", type=click.Choice(get_args(Status)), help="Only runs that stand or ended so.")
 @click.option("--limit", type=COUNT, default=20, help="How many at most. [20]")
@@ -41,6 +41,8 @@ def runs(
     ctx: click.Context, query: str | None, consortium: str | None, status: Status | None, limit: int, as_json: bool
 ) -> None:
     """List past consultations, newest first.
+
+    No character is an operator in --query, and a phrase stands in quotation marks: --query '"capital of" spain'.
 
     Where a command wants a RUN, give its id, at least six characters of its beginning, or its consortium:// URI.
     """

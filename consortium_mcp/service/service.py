@@ -54,7 +54,7 @@ class ConsortiumService:
         """Open the store; a new one takes over what llm-consortium saved. Raises StoreUnusableError."""
         self.settings = settings or current_settings()
         self.timing = timing
-        self.store = Store(self.settings.database_path, self.settings.shared)
+        self.store = Store(self.settings.database_path, self.settings.shared, self.settings.read_timeout_seconds)
         self.owner = _owner()
         """What this process is called in the runs that it holds."""
         self.definitions = Definitions(self.store, self.settings)

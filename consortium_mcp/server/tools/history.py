@@ -29,7 +29,9 @@ def _add_list_runs(server: StrictServer, runner: Runner) -> None:
 
     @server.tool(title="List runs", annotations=hints("List runs", reads=True, again=True))
     async def list_runs(
-        query: Annotated[str | None, Field(description="Words that stand in the prompt or the answer.")] = None,
+        query: Annotated[
+            str | None, Field(description='Words and "phrases" that stand in the prompt or the answer.')
+        ] = None,
         consortium: Annotated[str | None, Field(description="Only runs of this saved consortium.")] = None,
         status: Annotated[Status | None, Field(description="Only runs that stand or ended so.")] = None,
         limit: Annotated[int, Field(ge=1, le=100, description="How many at most.")] = 20,
