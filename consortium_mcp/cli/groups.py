@@ -32,6 +32,7 @@ _COMMANDS = {
     "strategies": ("strategies:strategies", "List strategies, judging methods and roles."),
     "local-model": ("local_model:local_model", "The embedded model, without key or network."),
     "install": ("install:install", "Put the server into an MCP client's configuration."),
+    "uninstall": ("install:uninstall", "Take the server out of an MCP client's configuration."),
     "doctor": ("doctor:doctor", "Check the installation, and say how to mend what is wrong."),
     "demo": ("demo:demo", "Consult the embedded model once, as a client would."),
     "completion": ("completion:completion", "Print the script that completes these commands in a shell."),

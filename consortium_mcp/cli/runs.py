@@ -12,8 +12,9 @@ from click.core import ParameterSource
 from consortium_mcp._util.counts import counted
 from consortium_mcp.cli.completion import complete_consortiums, complete_runs
 from consortium_mcp.cli.consult import work_on
-from consortium_mcp.cli.options import COUNT, Number, field_option, json_option, output_option
+from consortium_mcp.cli.options import COUNT, STDOUT, field_option, json_option, output_option
 from consortium_mcp.cli.screen import is_terminal, print_run, say, told_where_kept, write_file
+from consortium_mcp.cli.value_types import Number
 from consortium_mcp.errors import ConsortiumError
 from consortium_mcp.records import LONGEST_NOTE, Rating, Status
 from consortium_mcp.records.request import ConsultRequest
@@ -110,7 +111,7 @@ def export(run_ids: tuple[str, ...], form: ExportFormat, output: Path | None) ->
         named = [find_run_id(store, run_id) for run_id in run_ids]
         chosen = dict.fromkeys(named or store.outlines.list_ids.sync())
         pieces = exported((store.runs.load.sync(run_id) for run_id in chosen), form)
-        if output is None:
+        if output in (None, STDOUT):
             for piece in pieces:
                 say(piece, nl=False)
             return
