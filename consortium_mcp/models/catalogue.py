@@ -85,7 +85,7 @@ class ModelEntry:
         """Why it cannot be called now and what to do about it; None when it can."""
         try:
             return self._own_problem() or self._key_problem() or self._address_problem()
-        except Exception as error:  # a plugin is somebody else's code: whatever it raises keeps its model from us
+        except Exception as error:  # any exception of a plugin keeps only its own model from us
             why = masked(f"{type(error).__name__}: {error}")
             return f"{self.model_id} ({self.plugin}) cannot be looked at: {why}; update the plugin or remove it."
 
@@ -275,7 +275,7 @@ def _load_catalogue() -> Catalogue:
         plugin = str(implementation.plugin_name)
         try:
             _ask_plugin(implementation.function, _collector(plugin, found, extra_aliases, registered), registered)
-        except Exception as error:  # a plugin is somebody else's code: whatever it raises is its failure, not ours
+        except Exception as error:  # any exception of a plugin is the plugin's failure, not ours
             broken[plugin] = masked(f"{type(error).__name__}: {error}")
             logger.warning("The llm plugin %s is broken: %s", plugin, broken[plugin])
     return Catalogue(tuple(found), broken, llm.get_default_model())
@@ -284,7 +284,7 @@ def _load_catalogue() -> Catalogue:
 class RecentCatalogue:
     """One catalogue for the consults that come within a second: to ask all plugins takes a millisecond, or much longer.
 
-    Nobody is refused by one that may be out of date. Safe to use from several threads.
+    A catalogue that may be out of date refuses no consult. Safe to use from several threads.
     """
 
     def __init__(self, settings: Settings | None = None) -> None:
@@ -330,7 +330,7 @@ def _load_plugins() -> dict[str, str]:
                     if may_load and not manager.has_plugin(entry_point.name):
                         try:
                             entry_point.load()
-                        except Exception as error:  # as above: the import of somebody else's code
+                        except Exception as error:  # as above: the import of a plugin's code
                             manager.set_blocked(entry_point.name)
                             _broken_at_import[entry_point.name] = masked(f"{type(error).__name__}: {error}")
         llm_plugins.load_plugins()
