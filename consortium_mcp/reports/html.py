@@ -8,6 +8,7 @@ from consortium_mcp.records import Run
 from consortium_mcp.reports.curve import add_curve
 from consortium_mcp.reports.markdown import facts, sections, stats_text
 from consortium_mcp.service.stats import Stats
+from consortium_mcp.text.templates import plain
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 """What a browser may load for the page: nothing but the style that stands in it."""
@@ -70,4 +71,4 @@ def _add_run(article: Element, run: Run) -> None:
 
 
 def _add(parent: Element, tag: str, text: str) -> None:
-    SubElement(parent, tag).text = text
+    SubElement(parent, tag).text = plain(text)
