@@ -21,7 +21,7 @@ _KINDS = {"json": "JSON, no comments", "jsonc": "JSON", "toml": "TOML", "yaml": 
 def host_table() -> str:
     """Each host: its files, and what it can do."""
     rows = [
-        "| `install` | client | the user's file | kind | `--project` | `--url` | seconds for a call | supports | source |",
+        "| `install` | client | the user's file | kind | `--project` | `--url` | call, seconds | supports | source |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     return "\n".join([*rows, *(_row(host) for host in hosts().values())])
