@@ -1,6 +1,7 @@
-"""stdout that cannot be written: its reader has left, or the disk is full."""
+"""What is printed on: in UTF-8 in every locale; a stdout whose reader has left, or whose disk is full."""
 
 import errno
+import io
 import os
 import select
 import stat
@@ -9,6 +10,16 @@ from typing import TextIO
 
 UNWRITABLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
 """Why a file or a device takes no more; a reader that has left is EPIPE."""
+
+
+def print_utf8() -> None:
+    """Let stdout and stderr take every text: pipes and files in UTF-8, a terminal as well as its locale can."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # and no object that replaces it, or None where it is closed
+            if stream.isatty():
+                stream.reconfigure(errors="replace")
+            else:
+                stream.reconfigure(encoding="utf-8", errors="replace")
 
 
 def has_no_reader(stream: TextIO | None) -> bool:

@@ -4,7 +4,9 @@ from typing import Any
 
 from mcp_types import Annotations, CallToolResult, ContentBlock, ResourceLink, TextContent
 
+from consortium_mcp._util.counts import counted
 from consortium_mcp._util.frozen_model import FrozenModel
+from consortium_mcp.errors import NextStep, words_for
 from consortium_mcp.records import (
     Claim,
     ErrorKind,
@@ -255,7 +257,7 @@ def definition_text(name: str, consortium: Consortium) -> str:
     arbiter = consortium.arbiter or f"{consortium.members[0].model} (the first member)"
     return (
         f"{name}: {members}; arbiter {arbiter}; stops at confidence {consortium.confidence_threshold:.2f} "
-        f"or after {consortium.iteration_limit} iterations"
+        f"or after {counted(consortium.iteration_limit, 'iteration')}"
     )
 
 
@@ -282,6 +284,8 @@ def _consult_text(run: Run, progress: Progress, detail: str) -> str:
     if detail == "full":
         return transcript(run)
     text = _running_text(run, progress) if run.status == "running" else short_report(run)
+    if run.status != "running" and run.answer is None:
+        text += f"\n{words_for(NextStep.READ_RUN, run_id=run.run_id)}"
     shown = _shown_iteration(run)
     if detail == "responses" and shown is not None:
         text += "".join(f"\n\n## {one.label}\n{under_heading(one.text or one.error or '')}" for one in shown.responses)
