@@ -40,12 +40,12 @@ class Number(click.FloatRange):
         """The number; what is none is refused."""
         number = super().convert(value, param, ctx)
         if math.isnan(number):
-            self.fail(f"{value!r} is no number.", param, ctx)
+            self.fail(f"{value!r} is not a number.", param, ctx)
         return number
 
 
 COUNT = click.IntRange(1, MOST)
-"""How many of something, where nothing lower is the most."""
+"""A positive number of things."""
 
 
 def _known(registry: Callable[[], Registry[Any]]) -> Callable[..., str | None]:
@@ -64,7 +64,7 @@ def output_option(help_text: str) -> Callable[[F], F]:
 
     def check(_: click.Context, __: click.Parameter, path: Path | None) -> Path | None:
         if path is not None and not path.parent.is_dir():
-            raise click.BadParameter(f"there is no folder {str(path.parent)!r}.")
+            raise click.BadParameter(f"the folder {str(path.parent)!r} does not exist.")
         return path
 
     kind = click.Path(dir_okay=False, writable=True, path_type=Path)
@@ -104,12 +104,12 @@ class JsonObject(TextOrFile):
         except (ValueError, RecursionError):
             read = None
         if not isinstance(read, dict):
-            self.fail(f"{plain(text)[:80]!r} is no JSON object.", param, ctx)
+            self.fail(f"{plain(text)[:80]!r} is not a JSON object.", param, ctx)
         return read
 
 
 _TYPES = {"system_prompt": TextOrFile(), "own_answer": TextOrFile()}
-"""What is read in a way of its own; the type of every other option follows from its field."""
+"""The options with their own reader; the type of every other option follows from its field."""
 
 _SPELLINGS = {
     "models": ("-m", "--model"),
@@ -119,7 +119,7 @@ _SPELLINGS = {
     "max_cost_usd": ("--max-cost-usd", "--max-cost"),
     "deadline_seconds": ("--deadline-seconds", "--deadline"),
 }
-"""Short and earlier spellings, and a name in the singular; every other option is called as its field."""
+"""Short, earlier and singular spellings; every other option has the name of its field."""
 
 _COMPLETIONS = {
     "consortium": complete_consortiums,
@@ -132,7 +132,7 @@ _COMPLETIONS = {
 """What a shell offers for an option."""
 
 _CHECKS = {"strategy": _known(strategies), "judging_method": _known(judging_methods)}
-"""What is looked up before anything is opened."""
+"""The names that are looked up before anything is opened."""
 
 NOT_OPTIONS = ("prompt", "history")
 """Fields that no command takes as an option: the prompt is an argument, and --follow-up-to names a conversation."""

@@ -252,4 +252,4 @@ def test_a_variable_of_this_shell_that_the_client_will_not_see_is_named() -> Non
 def test_a_variable_without_a_value_is_wrong_usage() -> None:
     done = run_command("install", "cursor", "--env", "KEY")
 
-    assert done.returncode == 2 and "'KEY' is not NAME=VALUE" in done.stderr
+    assert done.returncode == 2 and "'KEY' does not have the form NAME=VALUE" in done.stderr
