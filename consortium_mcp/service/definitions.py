@@ -57,6 +57,8 @@ class Definitions:
         consortium = request.consortium
         if consortium is not None and request.models:
             raise InvalidConsortiumError("Give either a consortium or models, not both.")
+        if "count" in request.model_fields_set and not request.models:
+            raise InvalidConsortiumError("count is for models, and none is named; name them, or leave count out.")
         name = consortium if isinstance(consortium, str) else None
         if isinstance(consortium, Consortium):
             base = consortium
