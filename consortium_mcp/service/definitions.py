@@ -140,6 +140,12 @@ class Definitions:
         loaded, damaged = self.store.consortiums.list_all.sync()
         return {name: self.problem(name, one, catalogue) for name, one in loaded.items()} | damaged
 
+    def list_uses(self, name: str) -> list[str]:
+        """What asks the consortium of this name: others of which it is a part, and the default."""
+        loaded, _ = self.store.consortiums.list_all.sync()
+        uses = [other for other, one in loaded.items() if other != name and name in models_of(with_arbiter(one))]
+        return [*uses, *(["CONSORTIUM_DEFAULT"] if self.settings.default == name else [])]
+
     def save(self, name: str, consortium: Consortium, catalogue: Catalogue, *, overwrite: bool) -> None:
         """Save a definition for later consults; whether its models can be called is checked then, not now.
 
