@@ -144,7 +144,7 @@ async def make_call(
         except (Exception, SystemExit, asyncio.CancelledError) as error:
             if isinstance(error, asyncio.CancelledError) and _is_cancelled():
                 raise
-            failure = classify(error, package_of(entry.plugin), secrets)
+            failure = _with_remedy(classify(error, package_of(entry.plugin), secrets), entry)
             if failure.kind in _REJECTIONS:
                 learn(entry, asked, failure.message)
         duration_ms = round((time.monotonic() - started) * 1000)
@@ -269,6 +269,15 @@ def _arguments(entry: ModelEntry, spec: CallSpec) -> dict[str, Any]:
         turns = [llm.user(turn.text) if turn.role == "user" else llm.assistant(turn.text) for turn in spec.history]
         arguments["messages"] = [*system, *turns]
     return arguments
+
+
+def _with_remedy(failure: Failure, entry: ModelEntry) -> Failure:
+    """A rejected key is named, with the command that sets it."""
+    name = getattr(entry.model, "needs_key", None)
+    if failure.kind != "auth" or not isinstance(name, str):
+        return failure
+    message = f"{failure.message.rstrip('.')}. Set the key with `llm keys set {name}`."
+    return failure.model_copy(update={"message": message})
 
 
 def _as_result(

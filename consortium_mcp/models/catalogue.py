@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pydantic import JsonValue, ValidationError
 
 from consortium_mcp._util.lazy import llm, llm_plugins
-from consortium_mcp.errors import ConsortiumError, ModelUnavailableError
+from consortium_mcp.errors import ConsortiumError, ModelUnavailableError, NextStep
 from consortium_mcp.models.default_options import load_default_options
 from consortium_mcp.models.reaching import address_problem, key_problem
 from consortium_mcp.records.consortium import CLIENT
@@ -232,23 +232,21 @@ class Catalogue:
         """
         entry = self.find(name)
         if entry is None:
-            raise ModelUnavailableError(self._unknown(name))
+            raise self._unknown(name)
         if problem := _not_allowed(entry, allowed):
             raise ModelUnavailableError(f"The model {entry.model_id!r} is {problem}")
         if problem := entry.problem():
             raise ModelUnavailableError(f"The model {name!r} cannot be used: {problem}")
         return entry
 
-    def _unknown(self, name: str) -> str:
+    def _unknown(self, name: str) -> ModelUnavailableError:
         message = f"llm knows no model {name!r}."
         if close := difflib.get_close_matches(name, self._by_name, n=3, cutoff=0.6):
             message += f" Did you mean {' or '.join(repr(one) for one in close)}?"
         if self.broken_plugins:
             broken = "; ".join(f"{plugin}: {why}" for plugin, why in self.broken_plugins.items())
             message += f" These llm plugins are broken ({broken}): update them, or remove them with `llm uninstall`."
-        else:
-            message += " `consortium-mcp models` lists those that can be used; `llm install` adds more."
-        return message
+        return ModelUnavailableError(message, None if self.broken_plugins else NextStep.ADD_MODEL)
 
     @cached_property
     def _by_name(self) -> dict[str, ModelEntry]:

@@ -145,7 +145,10 @@ class _Reader:
 
 def _parsed(text: str, comments: bool) -> _Node:
     reader = _Reader(text if text.strip() else "{}", comments)
-    root = _value(reader)
+    try:
+        root = _value(reader)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
     if reader.token:
         raise reader.wrong("the end is expected")
     if not root.is_object:
