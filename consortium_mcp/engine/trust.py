@@ -213,7 +213,7 @@ def _by_agreement(trust: Trust) -> Bound | None:
 
 
 def _by_members(trust: Trust) -> Bound | None:
-    """The linear opinion pool of Stone (1961): without knowing how members err together, it claims no more than they do.
+    """The linear opinion pool of Stone (1961): while it is unknown how members err together, it claims what they claim.
 
     Its Brier score is at most the mean of the members' own, however much their errors are correlated.
     """

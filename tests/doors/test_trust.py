@@ -92,8 +92,8 @@ async def test_stats_draw_the_curve_of_each_consortium(provider: Provider, servi
     page = CliRunner().invoke(main, ["stats", "--html"]).output
     text = CliRunner().invoke(main, ["stats"]).output
 
-    assert page.count("<circle") == 1 and "stated 0.8-0.9: true 0.67 (3)" in page
-    assert "stated 0.8-0.9: true 0.67 (3) #############" in text
+    assert page.count("<circle") == 1 and "confidence 0.8-0.9: true 0.67 (3)" in page
+    assert "confidence 0.8-0.9: true 0.67 (3) #############" in text
 
 
 def answers(*numbers: int) -> list[str]:
