@@ -9,7 +9,7 @@ from consortium_mcp.text.hidden import without_hidden
 
 _INVISIBLE = re.compile(
     r"\x1b\[[0-?]*[ -/]*[@-~]"  # ANSI: colours, cursor, screen
-    r"|\x1b[\]PX^_].*?(?:\x07|\x1b\\|$)"  # ANSI: titles, hyperlinks and other strings
+    r"|\x1b[\]PX^_][^\x07\x1b\n]*(?:\x07|\x1b\\)?"  # ANSI: titles, hyperlinks and other strings, or their beginning
     r"|\x1b[ -/]*[0-~]?"
     r"|[\x00-\x08\x0b-\x1f\x7f-\x9f]"  # control characters but tab and newline
 )
