@@ -73,6 +73,9 @@ class Settings(FrozenModel):
     resume: Literal["auto", "manual"] | None = None
     """`auto`: a server that starts resumes interrupted runs; `manual`: only when asked; None: `auto` but on stdio."""
 
+    llm_log: Literal["on", "off"] | None = None
+    """Whether calls are also in llm's own log, prompts and replies included; None means only those of a stdio server."""
+
     allowed_models: tuple[str, ...] = ()
     """Patterns of the model ids that callers may use, as in `gpt-*,claude-*`; empty means all."""
 
@@ -161,6 +164,11 @@ class Settings(FrozenModel):
         if not value or ("stdio" in value and len(value) > 1):
             raise ValueError("it is stdio, http, sse, or http,sse")
         return value
+
+    @property
+    def writes_llm_log(self) -> bool:
+        """Whether calls are written to llm's own log: a team's prompts are not, unless that is asked for."""
+        return self.llm_log == "on" if self.llm_log else self.transport == ("stdio",)
 
     @property
     def database_path(self) -> Path:

@@ -120,6 +120,8 @@ def install(host: Host, name: str, wanted: Wanted, project: Path | None = None) 
     merged = _merged(host, known, wanted_entry(host, name, wanted, known))
     is_private = _holds_secrets(host, merged)
     if known == merged:
+        if is_private:
+            path.chmod(0o600)  # its rights may have been given to others since
         return Installed(path=path, backup=None, changed=False, is_private=is_private, entry=merged)
     try:
         changed = form.put(without_mark(text), keys, merged)

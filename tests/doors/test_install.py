@@ -189,6 +189,8 @@ def test_a_file_with_a_variable_is_its_owners_only_and_so_are_its_copies(home: P
 
     done = run("cursor", "--env", "OPENAI_API_KEY=sk-1=2")
     run("cursor", "--env", "OPENAI_API_KEY=sk-2")
+    path.chmod(0o644)
+    run("cursor", "--env", "OPENAI_API_KEY=sk-2")  # changes nothing else
 
     modes = {stat.S_IMODE(one.stat().st_mode) for one in path.parent.iterdir()}
     assert done.exit_code == 0 and len(list(path.parent.iterdir())) == 3 and modes == {0o600}
