@@ -30,6 +30,12 @@ class MemberResponse(CallResult):
     cost_usd: float | None = None
     """US dollars of all its attempts, from the store; None if the cost of any attempt is unknown."""
 
+    attempts: int = 1
+    """How often it was asked for, backups included; 0 when it was not."""
+
+    tried_ms: int | None = None
+    """Milliseconds from the first attempt to the end of the last one; None when that is unknown."""
+
     @property
     def ok(self) -> bool:
         """Whether the arbiter could read it in its iteration."""
