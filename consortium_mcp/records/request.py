@@ -92,7 +92,7 @@ class ConsultRequest(Budget, Rules, Who, Question):
     """Everything that a caller can ask for in a consult."""
 
     follow_up_to: str | None = None
-    """Run id: continue the conversation of this run, with its consortium unless one is named."""
+    """Run id: continue its conversation, with its consortium unless one is named."""
 
     own_answer: str | None = None
     """Your own answer, judged anonymously beside the members'."""

@@ -71,10 +71,10 @@ class Rules(FrozenModel):
     """llm embedding model; vote compares meanings with it."""
 
     quorum: int | None = Field(default=None, ge=1, le=MAX_INSTANCES)
-    """Quorum: responses after which silent members are dropped; default: more than half."""
+    """Quorum: responses before silence counts; default: more than half."""
 
     patience_seconds: float | None = Field(default=None, gt=0, le=MOST_SECONDS)
-    """Silence after which a member is dropped once there is a quorum; default: by its model's history."""
+    """Silence that drops a member after the quorum; default: by its model's history."""
 
     min_responses: int | None = Field(default=None, ge=1, le=MAX_INSTANCES)
     """Fewest responses for a full answer; default: all."""

@@ -61,7 +61,7 @@ class LiveRun:
     """Why the last write failed; None if every write succeeded."""
 
     end: Run | None = None
-    """The end of the run while its record does not have it yet, an error if it cannot continue, else None."""
+    """The end of the run that its record lacks, or the error that stopped its work; None otherwise."""
 
     scope: anyio.CancelScope | None = None
     """The cancel scope of the work on the run; None before the work begins."""
