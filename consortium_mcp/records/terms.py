@@ -53,10 +53,10 @@ class ConsultTerms(TypedDict, total=False):
     """llm embedding model; vote compares meanings with it."""
 
     quorum: int | None
-    """Quorum: responses after which silent members are dropped; default: more than half."""
+    """Quorum: responses before silence counts; default: more than half."""
 
     patience_seconds: float | None
-    """Silence after which a member is dropped once there is a quorum; default: by its model's history."""
+    """Silence that drops a member after the quorum; default: by its model's history."""
 
     min_responses: int | None
     """Fewest responses for a full answer; default: all."""
@@ -83,7 +83,7 @@ class ConsultTerms(TypedDict, total=False):
     """The limit of US dollars."""
 
     follow_up_to: str | None
-    """Run id: continue the conversation of this run, with its consortium unless one is named."""
+    """Run id: continue its conversation, with its consortium unless one is named."""
 
     own_answer: str | None
     """Your own answer, judged anonymously beside the members'."""
@@ -120,10 +120,10 @@ class FurtherRules(TypedDict, total=False):
     """llm embedding model; vote compares meanings with it."""
 
     quorum: int | None
-    """Quorum: responses after which silent members are dropped; default: more than half."""
+    """Quorum: responses before silence counts; default: more than half."""
 
     patience_seconds: float | None
-    """Silence after which a member is dropped once there is a quorum; default: by its model's history."""
+    """Silence that drops a member after the quorum; default: by its model's history."""
 
     min_responses: int | None
     """Fewest responses for a full answer; default: all."""
