@@ -118,7 +118,7 @@ def test_B28_an_export_that_cannot_be_written_fails(provider: Provider, tmp_path
     nowhere = run_command("runs", "export", "--output", "/nowhere/at/all.jsonl")
     full = run_command("runs", "export", "--output", "/dev/full")
 
-    assert nowhere.returncode == 2 and "no folder '/nowhere/at'" in nowhere.stderr
+    assert nowhere.returncode == 2 and "the folder '/nowhere/at' does not exist" in nowhere.stderr
     assert (full.returncode, full.stderr) == (1, "Error: '/dev/full' cannot be written: No space left on device.\n")
 
 
