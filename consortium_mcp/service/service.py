@@ -233,7 +233,7 @@ class ConsortiumService:
         try:
             await self.store.runs.note_received(run_id)
         except StoreUnusableError as error:
-            logger.warning("That the answer of %s was received is not saved: %s", run_id, error)
+            logger.warning("The receipt of the answer of %s could not be saved: %s", run_id, error)
 
     async def _hold(self, run_id: str, scope: anyio.CancelScope) -> None:
         """Renew the run's lease during the work; without it, another process works on it, or it is to be cancelled."""
