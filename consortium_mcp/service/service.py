@@ -54,7 +54,7 @@ class ConsortiumService:
         self.timing = timing
         self.store = Store(self.settings.database_path, self.settings.shared, self.settings.read_timeout_seconds)
         self.owner = own_name()
-        """What this process is called in the runs that it holds."""
+        """The name of this process in the leases of its runs."""
         self.definitions = Definitions(self.store, self.settings)
         self.catalogue = RecentCatalogue(self.settings)
         self.clients = KeptClients(self.settings.direct_streaming)
