@@ -9,7 +9,12 @@ import pytest
 from consortium_mcp._util import processes
 from consortium_mcp._util.processes import has_ended, own_name
 
-NAMING = "import sys; from consortium_mcp._util.processes import own_name; print(own_name(), flush=True); sys.stdin.read()"
+NAMING = """
+import sys
+from consortium_mcp._util.processes import own_name
+print(own_name(), flush=True)
+sys.stdin.read()
+"""
 
 
 def test_a_process_has_ended_when_it_is_gone_and_before_it_is_buried() -> None:
