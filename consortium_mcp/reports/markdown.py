@@ -1,7 +1,6 @@
 """A run as text for people and models: the short answer, and the whole transcript as Markdown."""
 
 import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -12,10 +11,11 @@ from consortium_mcp.engine.measures import overall_agreement, reaches_threshold,
 from consortium_mcp.engine.trust import is_bounded_for_good
 from consortium_mcp.records import Claim, Iteration, Measures, MemberResponse, Run, Usage, Verdict, Votes
 from consortium_mcp.records.consortium import OWN_ANSWER, Consortium, alternatives
+from consortium_mcp.reports.foreign_text import on_line, under_heading
 from consortium_mcp.reports.trust import trust_line
 from consortium_mcp.service.estimate import Estimate
 from consortium_mcp.text.answers import DIFFERENT, NOT_COMPARABLE, SAME, compare
-from consortium_mcp.text.templates import clip, plain
+from consortium_mcp.text.templates import clip
 
 _OWN_ANSWER = {
     SAME: "it agrees with this answer",
@@ -31,13 +31,6 @@ DISSENT_LIMIT = 4_000
 
 QUOTE_LIMIT = 500
 """Characters of a text that is quoted on a line; the whole of it stands among the responses."""
-
-
-_BEFORE = r"^[ \t\u00a0\u00ad\u200b-\u200d\u2060\ufeff>*+-]{0,9}"
-"""What a line may begin with and still look like a heading: blanks, what has no width, marks of lists and quotes."""
-
-_STRUCTURE = re.compile(rf"{_BEFORE}(?:#|```|~~~|<|([-=*_])[ \t]*(?:\1[ \t]*)*$)", re.MULTILINE)
-"""A line that is, or looks like, a heading of Markdown, what underlines one, a rule, a fence, or HTML."""
 
 
 def short_report(run: Run) -> str:
@@ -227,22 +220,13 @@ def usage_text(usage: Usage) -> str:
 
 def transcript(run: Run) -> str:
     """Everything that was said, as Markdown."""
-    known = "\n".join(f"- {' '.join(plain(fact).split())}" for fact in facts(run))
+    known = "\n".join(f"- {on_line(fact)}" for fact in facts(run))
     parts = [f"# Run {run.run_id}", known]
     for section in sections(run):
-        parts.append(f"{'#' * section.level} {section.heading}")
+        parts.append(f"{'#' * section.level} {on_line(section.heading)}")
         if section.text:
             parts.append(under_heading(section.text))
     return "\n\n".join(parts)
-
-
-def under_heading(text: str) -> str:
-    """A foreign text as it stands under a heading of ours: quoted where it could begin another or hide ours.
-
-    What hides is left out first, for it could hide the beginning of a line.
-    """
-    text = plain(text)
-    return "\n".join(f"> {line}".rstrip() for line in text.split("\n")) if _STRUCTURE.search(text) else text
 
 
 def facts(run: Run) -> Iterator[str]:
