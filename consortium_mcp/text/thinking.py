@@ -135,5 +135,11 @@ def without_end_marks(text: str) -> str:
     return text[:end]
 
 
+def later_turns(reply: str) -> str:
+    """What follows where `without_end_marks` cuts a reply at its next turn; empty where it has none."""
+    following = _NEXT_TURN.search(reply)
+    return reply[following.end() :] if following else ""
+
+
 def _closes(mark: re.Match[str]) -> bool:
     return bool(mark["closes"]) or bool(mark["tag"] and mark["tag"].startswith("</"))
