@@ -52,10 +52,10 @@ class Split(NamedTuple):
     """A reply, in two."""
 
     thinking: str
-    """What the model thought; empty where it shows nothing."""
+    """The model's thinking; empty if it shows none."""
 
     text: str
-    """The reply without that, and without the marks of its end."""
+    """The reply without the thinking and its end marks."""
 
 
 def split_thinking(text: str) -> Split:

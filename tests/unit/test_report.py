@@ -105,7 +105,7 @@ def test_the_short_report_says_how_far_to_trust_the_answer_who_gave_it_and_where
         "Confidence: 0.90, by judge in iteration 2 of 2 (at most 3); the threshold of 0.80 was reached",
         "Dissent: one says green",
         "Responses: model1#1 0.0 s, model2#1 truncated after 0.0 s",
-        "The whole run: consortium://runs/01run",
+        "The full record: consortium://runs/01run",
     ]
 
 
@@ -143,7 +143,7 @@ def test_a_count_has_its_noun_in_the_right_number(number: int, said: str) -> Non
     assert counted(number, "run") == said
 
 
-NOT_COMPARED = "no two answers can be compared without knowing what they mean"
+NOT_COMPARED = "no two answers can be compared without an understanding of their meaning"
 
 
 @pytest.mark.parametrize(

@@ -107,6 +107,6 @@ def test_any_other_text_is_no_id_of_a_call(text: str) -> None:
     try:
         read = CallId(text)
     except ValueError as error:
-        assert "is not the id of a call" in str(error)
+        assert "is not a call id" in str(error)
     else:
         assert f"i{read.iteration}/{read.what}" == text and read.asks_member == (read.what == f"m{read.place}")

@@ -47,10 +47,10 @@ class Found(NamedTuple):
     """The verdict of a reply."""
 
     fields: dict[str, Any]
-    """Each field by its own name, as it was written."""
+    """The fields by name, with their original values."""
 
     cut: str | None = None
-    """Where the reply ends too early, in one clause; None for a whole verdict."""
+    """The place where the reply breaks off, in one clause; None for a complete verdict."""
 
 
 def read_fields(reply: str, main: str, origin: Origin) -> Found | None:
@@ -88,12 +88,12 @@ def imitates_form(text: str) -> bool:
 
 
 def joined(*problems: str | None) -> str | None:
-    """What could not be read, as one clause; None where all could."""
+    """The problems as one clause; None if everything could be read."""
     return "; ".join(problem for problem in problems if problem) or None
 
 
 class _Judged(NamedTuple):
-    """A candidate, and whose it is."""
+    """A candidate, and its author."""
 
     candidate: Candidate
     is_marked: bool
