@@ -82,7 +82,7 @@ def consult_sync(prompt: str, **terms: Unpack[Terms]) -> Run:
 
 
 def create_consortium(
-    models: Sequence[str] = (),
+    models: Sequence[str] | None = None,
     confidence_threshold: float = 0.8,
     max_iterations: int = 3,
     min_iterations: int = 1,
@@ -97,7 +97,7 @@ def create_consortium(
     """A definition to consult, with the parameters of llm-consortium and every further rule; nothing is saved.
 
     Args:
-        models: `"model"`, `"model:count"` or `"model|backup"` each; none means llm's default model.
+        models: `"model"`, `"model:count"` or `"model|backup"` each; None means llm's default model.
         arbiter: None means the first of the models.
         default_count: the name that llm-consortium gave to `count`.
         raw: has no effect, as in llm-consortium.
@@ -108,7 +108,7 @@ def create_consortium(
     """
     catalogue = load_catalogue(settings)
     named: dict[str, Any] = {
-        "models": models or [catalogue.default_model],
+        "models": [catalogue.default_model] if models is None else models,
         "count": default_count,
         "confidence_threshold": confidence_threshold,
         "max_iterations": max_iterations,

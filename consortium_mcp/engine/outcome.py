@@ -5,6 +5,7 @@ from typing import Any
 
 from consortium_mcp._util.counts import counted
 from consortium_mcp.engine.judging import judging_methods
+from consortium_mcp.engine.judging.pick_and_rank import answer_of
 from consortium_mcp.engine.measures import COMPARED_PAIRS
 from consortium_mcp.engine.members import why_too_few
 from consortium_mcp.records import CallId, Iteration, MemberResponse, Run, Status, Verdict, now_utc
@@ -42,7 +43,7 @@ def closed(run: Run) -> Run:
         single = _most_agreed(last)
         answer = {
             "selected_iteration": last.number,
-            "answer": single.text,
+            "answer": answer_of(single),
             "degraded": (
                 f"{_judge(run)} gave no verdict ({_clause(last.arbiter_error)}); this is the response of "
                 f"{single.label} alone, the one that the others agree with most.",
