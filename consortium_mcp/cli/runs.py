@@ -20,9 +20,10 @@ from consortium_mcp.records import LONGEST_NOTE, Rating, Status
 from consortium_mcp.records.request import ConsultRequest
 from consortium_mcp.reports.export import EXPORT_FORMATS, ExportFormat, exported
 from consortium_mcp.reports.markdown import transcript
+from consortium_mcp.service.answers import answered, require_answer
 from consortium_mcp.service.replay import open_replay
 from consortium_mcp.service.run_ids import find_run_id
-from consortium_mcp.service.service import ConsortiumService, answered, require_answer
+from consortium_mcp.service.service import ConsortiumService
 from consortium_mcp.settings import MOST
 
 MOST_DAYS = 36_500
@@ -171,7 +172,7 @@ def rate(run_id: str, correct: bool, wrong: bool, score: float | None, note: str
     score = float(correct) if score is None else score
     with ConsortiumService() as service:
         run_id = find_run_id(service.store, run_id)
-        require_answer(service.store.runs.load.sync(run_id))
+        require_answer(service.store.runs.load.sync(run_id), "to rate")
         rating = Rating(run_id=run_id, score=score, note=note)
         service.store.ratings.save.sync(rating)
     say(rating.model_dump_json(indent=1) if as_json else f"Rated {run_id}: {score:g}.")

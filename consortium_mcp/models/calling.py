@@ -83,7 +83,7 @@ _finding = threading.Lock()
 
 
 def limits_of(settings: Settings) -> ConcurrencyLimits:
-    """The limits of all that this process does with these settings, for as long as somebody has them."""
+    """The limits of all that this process does with these settings, for as long as they are referenced."""
     key = (settings, os.getpid())  # a process that was forked has places of its own
     with _finding:
         if (limits := _limits.get(key)) is None:
@@ -144,7 +144,7 @@ async def make_call(
         except (Exception, SystemExit, asyncio.CancelledError) as error:
             if isinstance(error, asyncio.CancelledError) and _is_cancelled():
                 raise
-            failure = classify(error, package_of(entry.plugin), secrets)
+            failure = _with_remedy(classify(error, package_of(entry.plugin), secrets), entry)
             if failure.kind in _REJECTIONS:
                 learn(entry, asked, failure.message)
         duration_ms = round((time.monotonic() - started) * 1000)
@@ -171,7 +171,7 @@ async def _turn() -> None:
 
 
 def _is_cancelled() -> bool:
-    """Whether somebody has cancelled what we are doing, and not only a plugin something of its own."""
+    """Whether our own task was cancelled, and not only a task of a plugin."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
 
@@ -230,7 +230,7 @@ async def _collect(entry: ModelEntry, spec: CallSpec, collected: _Collected) -> 
 
 
 def _read_in_thread(entry: ModelEntry, spec: CallSpec, note: Callable[[Any], None], stop: threading.Event) -> Any:
-    """The reply of a synchronous model, read to its end; before each chunk it looks whether anybody still wants it."""
+    """The reply of a synchronous model, read to its end; before each chunk it looks whether the call was cancelled."""
     if stop.is_set():
         return None
     assert entry.sync_model is not None
@@ -269,6 +269,15 @@ def _arguments(entry: ModelEntry, spec: CallSpec) -> dict[str, Any]:
         turns = [llm.user(turn.text) if turn.role == "user" else llm.assistant(turn.text) for turn in spec.history]
         arguments["messages"] = [*system, *turns]
     return arguments
+
+
+def _with_remedy(failure: Failure, entry: ModelEntry) -> Failure:
+    """A rejected key is named, with the command that sets it."""
+    name = getattr(entry.model, "needs_key", None)
+    if failure.kind != "auth" or not isinstance(name, str):
+        return failure
+    message = f"{failure.message.rstrip('.')}. Set the key with `llm keys set {name}`."
+    return failure.model_copy(update={"message": message})
 
 
 def _as_result(

@@ -27,7 +27,7 @@ _SHOWS_RESPONSES = bool(os.environ.get("LLM_OPENAI_SHOW_RESPONSES"))
 """Whether llm was told to print what its clients receive, which only its own transport does."""
 
 KEPT_ALIVE_SECONDS = 4
-"""How long a connection is kept that nobody uses: many servers close one after 5 seconds, maybe as we ask by it."""
+"""How long an idle connection is kept: many servers close one after 5 seconds, maybe while we send a request."""
 
 _LONGEST_HEADER = 65_536
 """How many bytes a header of a reply may have; with aiohttp's own 8,190 a paid reply with a longer one is lost."""
@@ -53,8 +53,8 @@ class KeptClients:
     def use_in(self, entry: ModelEntry) -> None:
         """Make a model's calls use kept clients; models that are built otherwise stay as they are.
 
-        The catalogue's model objects are ours alone (each look-up makes new ones), so nobody else is changed. Slow the
-        first time, so it belongs into a thread. Raises ModelUnavailableError where no server can be reached.
+        Each look-up of the catalogue makes new model objects, so no other user of llm is changed. It is slow the first
+        time, so it belongs into a thread. Raises ModelUnavailableError where no server can be reached.
         """
         with self._lock:  # runs that come together share their models
             for model in (entry.async_model, entry.sync_model):

@@ -19,7 +19,7 @@ from consortium_mcp._util.places import Places
 from consortium_mcp._util.timing import DEFAULT_TIMING, Timing
 from consortium_mcp.engine.loop import iterations
 from consortium_mcp.engine.outcome import closed, ended
-from consortium_mcp.errors import ConsortiumError, RunFailedError, StoreUnusableError
+from consortium_mcp.errors import ConsortiumError, StoreUnusableError
 from consortium_mcp.models.calling import limits_of, take_place
 from consortium_mcp.models.catalogue import Models, RecentCatalogue, with_short_texts
 from consortium_mcp.models.llm_log import LlmLog
@@ -253,21 +253,6 @@ async def _when(event: anyio.Event, *readings: Callable[[], Awaitable[None]]) ->
     await event.wait()
     for read in readings:
         await read()
-
-
-def answered(run: Run) -> Run:
-    """The run, when it has an answer; raises RunFailedError when it ended without one."""
-    if run.answer is None and run.status != "running":
-        raise RunFailedError(
-            f"{run.error or 'The run ended without an answer.'} The run is kept as {run.uri}.", run.run_id
-        )
-    return run
-
-
-def require_answer(run: Run) -> None:
-    """Raise ConsortiumError for a run without an answer, which cannot be rated."""
-    if run.answer is None:
-        raise ConsortiumError(f"The run {run.run_id} is {run.status} and has no answer to rate.")
 
 
 def _not_saved(run: Run, why: str) -> Run:

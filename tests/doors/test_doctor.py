@@ -225,7 +225,7 @@ def test_live_calls_each_hosted_model_that_would_be_asked_once(provider: Provide
 
     live = {line["about"]: line for line in lines if line["about"].startswith("Live")}
     assert sorted(live) == ["Live: a", "Live: arbiter", "Live: b", "Live: c"]
-    assert status == 1 and live["Live: b"]["state"] == "problem" and "llm keys set" in live["Live: b"]["remedy"]
+    assert status == 1 and live["Live: b"]["state"] == "problem" and "llm keys set" in live["Live: b"]["found"]
     assert sorted(request.model for request in provider.requests) == ["a", "arbiter", "b", "c"]
     assert live["Live: a"]["state"] == "ok" and live["Live: a"]["found"].startswith("answered in ")
 

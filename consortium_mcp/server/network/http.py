@@ -12,7 +12,7 @@ import click
 import uvicorn
 
 from consortium_mcp._util.event_loop import run
-from consortium_mcp.errors import ConsortiumError
+from consortium_mcp.errors import ConsortiumError, Door, speaking_at
 from consortium_mcp.server.app import build_server
 from consortium_mcp.server.network.admission import Admission
 from consortium_mcp.server.network.h11_with_timeout import PromptConfig
@@ -52,7 +52,8 @@ def serve_http(settings: Settings) -> None:
     with listening(settings, asks_for_token=verifier is not None) as listener, ConsortiumService(settings) as service:
         reached = " and ".join(urls(settings, listener, [PATHS[one] for one in settings.transport]))
         click.echo(f"Serving on {reached}; Ctrl-C ends.", err=True)
-        run(_serve, service, listener, verifier)
+        with speaking_at(Door.TOOLS):
+            run(_serve, service, listener, verifier)
 
 
 async def _serve(service: ConsortiumService, listener: socket.socket, verifier: Verifier | None) -> None:
