@@ -50,7 +50,7 @@ async def consult(prompt: str, **terms: Unpack[Terms]) -> Run:
 
 
 async def consult_events(prompt: str, **terms: Unpack[Terms]) -> AsyncGenerator[Event, None]:
-    """As `consult`, telling what happens; the last event is the run.
+    """As `consult`, telling what happens; the first event names the run, and the last one is the run.
 
     An iteration is told when it has been judged. Pieces of the answer come only where it is certain while its arbiter
     still writes it, as with a single iteration; `Run.answer` is what counts. Leaving the loop early cancels the run,
@@ -187,6 +187,7 @@ async def _consult(
 ) -> Run:
     async with shared_service(settings) as service:
         opened = await anyio.to_thread.run_sync(service.opener.open_run, request)
+        tell(Progress(run_id=opened.run_id, status="running", iteration=0, calls_done=0))
         async with Runner(service, keep_clients=True) as runner:
             runner.submit(opened, on_text)
             await _tell_progress(runner, opened.run_id, tell)

@@ -39,6 +39,7 @@ class RunProgress(Part):
         until = min((call["begun_utc"] for call in judging if call["begun_utc"]), default=rows[0]["ended_utc"])
         shown = [_late(call, until) for call in map(_progress_of, members)]
         return Progress(
+            run_id=run_id,
             status=rows[0]["status"],
             iteration=current,
             calls_done=sum(call["state"] == "done" for call in calls),

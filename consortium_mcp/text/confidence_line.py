@@ -7,7 +7,7 @@ from consortium_mcp.text.confidence import read_confidence
 _CONFIDENCE_LINE = re.compile(
     r"^[^\w\n<]*(?:<confidence>|confidence\b[^\n:=]{0,40}(?:[:=]|\bis\b)).*$", re.IGNORECASE | re.MULTILINE
 )
-_TAG = "<confidence>"
+_TAGS = ("<confidence>", "</confidence>")
 _END_TAG = re.compile(r"(?:<confidence>(?P<stated>[^<]{0,60}))?(?:</confidence>)?\s*$", re.IGNORECASE)
 _LONGEST_END = 200
 """Characters at the end of a text in which its tag is looked for."""
@@ -30,11 +30,16 @@ def without_end_tag(text: str) -> str:
 
 
 def before_end_tag(text: str) -> str:
-    """The beginning of a text that is still being written, up to where a `<confidence>` may begin at its end."""
+    """The beginning of a text that is still being written, up to where such a tag may stand at its end."""
     lower = text.lower()
-    at = lower.rfind(_TAG)
-    if at < 0:
-        at = lower.rfind("<")
-        if at < 0 or not _TAG.startswith(lower[at:]):
-            return text
-    return text[:at]
+    last = max(lower.rfind(tag) for tag in _TAGS)
+    begun = lower.rfind("<")
+    if last < 0 and begun >= 0 and any(tag.startswith(lower[begun:]) for tag in _TAGS):
+        last = begun
+    return text if last < 0 else text[: _first_of_pair(lower, last)]
+
+
+def _first_of_pair(lower: str, last: int) -> int:
+    """Where the pair of tags begins whose end stands at a place; that place where it ends none."""
+    opening = lower.rfind(_TAGS[0], 0, last)
+    return opening if opening >= 0 and lower.startswith(_TAGS[1], last) else last

@@ -29,6 +29,7 @@ from consortium_mcp.store.database import DatabaseFile
 from consortium_mcp.store.migrations import migrations
 from tests.paths import ROOT
 from tests.permissions import read_only, shared_folder
+from tests.scripted import new_run
 from tests.store_methods import replace_method
 
 PAIR = Consortium(members=(Member(model="a", count=2), Member(model="b")), arbiter="arbiter")
@@ -72,6 +73,15 @@ def begin(
 def attempts(connection: sqlite3.Connection, call_id: str = "i1/m1") -> int:
     row = connection.execute("SELECT attempts FROM calls WHERE call_id = ?", [call_id]).fetchone()
     return int(row["attempts"])
+
+
+def test_an_attempt_that_was_cut_off_costs_nothing_where_nothing_was_reserved(store: Store) -> None:
+    free, unknown = (Reservation(tokens=5, cost_usd=cost) for cost in (0.0, None))
+    for run_id, reservation in (("01a", free), ("01b", unknown)):
+        store.runs.open.sync(new_run(run_id=run_id), "me")
+        store.journal.begin_attempt.sync(run_id, spec_of(), reservation, {})
+
+    assert [store.runs.load.sync(run_id).usage.cost_usd for run_id in ("01a", "01b")] == [0, None]
 
 
 def why_unusable(path: Path) -> str:

@@ -195,8 +195,8 @@ class ModelList(FrozenModel):
     """Models, usable ones first."""
 
     models: tuple[ModelSummary, ...]
-    default: str
-    """What llm uses when no model is named."""
+    default: str | None
+    """What is asked when no model is named: a saved consortium or a model; None when there is none that can be."""
 
 
 def consult_result(run: Run, progress: Progress, detail: str = "answer") -> CallToolResult:
