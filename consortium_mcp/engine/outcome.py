@@ -148,9 +148,8 @@ def was_decided(run: Run, responses: Sequence[MemberResponse]) -> bool:
 
 def _missing(run: Run, responses: Sequence[MemberResponse]) -> list[str]:
     """Who is missing; late instances that could not have changed the verdict are not."""
-    failed = [response for response in responses if not response.ok]
-    if any(response.late for response in failed) and was_decided(run, responses):
-        failed = [response for response in failed if not response.late]
+    failed = [response for response in responses if not response.ok and not response.late]
+    late = [] if was_decided(run, responses) else [response.label for response in responses if response.late]
     cut = [response.label for response in responses if response.ok and response.error_kind == "truncated"]
     sentences = []
     if failed:
@@ -159,8 +158,8 @@ def _missing(run: Run, responses: Sequence[MemberResponse]) -> list[str]:
         )
     if run.consortium.min_responses and (why := why_too_few(run, responses)):
         sentences.append(f"Only {why}.")
-    if silent := [response.label for response in failed if response.late]:
-        sentences.append(f"No longer waited for, because silent: {', '.join(silent)}.")
+    if late:
+        sentences.append(f"Late, and not judged, because silent for too long: {', '.join(late)}.")
     if broken_off := [response.label for response in failed if response.error_kind == "broken_off" and response.text]:
         sentences.append(f"Broken off, kept in part and not judged: {', '.join(broken_off)}.")
     if cut:

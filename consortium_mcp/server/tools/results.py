@@ -196,7 +196,7 @@ class ModelList(FrozenModel):
 
     models: tuple[ModelSummary, ...]
     default: str | None
-    """What is asked when no model is named: a saved consortium or a model; None when there is none that can be."""
+    """Who is asked when no model is named: a saved consortium or a model; None when that cannot be."""
 
 
 def consult_result(run: Run, progress: Progress, detail: str = "answer") -> CallToolResult:
