@@ -15,11 +15,14 @@ _SYSTEMS = {
 }
 
 
+_KINDS = {"json": "JSON, no comments", "jsonc": "JSON", "toml": "TOML", "yaml": "YAML"}
+
+
 def host_table() -> str:
     """Each host: its files, and what it can do."""
     rows = [
-        "| `install` | client | the user's file | `--project` | `--url` | seconds for a call | supports | source |",
-        "|---|---|---|---|---|---|---|---|",
+        "| `install` | client | the user's file | kind | `--project` | `--url` | call, seconds | supports | source |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     return "\n".join([*rows, *(_row(host) for host in hosts().values())])
 
@@ -37,11 +40,26 @@ def host_buttons() -> str:
     return "\n".join(rows)
 
 
+def host_one_click() -> str:
+    """The links for the README, on one line."""
+    links = {host.title: adding_link(host, "consortium", _BY_NAME) for host in hosts().values()}
+    return "One click: " + " · ".join(f"[{title}]({link})" for title, link in links.items() if "https:" in link[:6])
+
+
 def _row(host: Host) -> str:
     project = f"`{host.project_path}`" if host.project_path else "–"
     source = f"[docs]({host.source})"
     supports = ", ".join(host.supports) or "–"
-    cells = [f"`{host.name}`", host.title, _places(host), project, _url(host), host.call_seconds or "–", supports]
+    cells = [
+        f"`{host.name}`",
+        host.title,
+        _places(host),
+        _KINDS[host.file],
+        project,
+        _url(host),
+        host.call_seconds or "–",
+        supports,
+    ]
     return f"| {' | '.join([*cells, source])} |"
 
 

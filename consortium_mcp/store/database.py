@@ -21,6 +21,7 @@ from consortium_mcp._util.caller import current_caller
 from consortium_mcp._util.lazy import LazyModule
 from consortium_mcp._util.sqlite_writer import Job, Writer
 from consortium_mcp.errors import StoreUnusableError
+from consortium_mcp.store.file_place import FilePlace
 from consortium_mcp.store.ownership import show_own
 from consortium_mcp.store.readers import Readers, given_up_by
 
@@ -69,15 +70,16 @@ class DatabaseFile:
         self.shared = shared
         self._reading = anyio.CapacityLimiter(READERS)
         self._turns: WeakValueDictionary[str | None, anyio.CapacityLimiter] = WeakValueDictionary()
-        self._read_all = Readers(partial(connect, path), read_seconds, READERS)
+        self._read_all = Readers(self.connect, read_seconds, READERS)
         self._read_own = Readers(self._connect_own, read_seconds, READERS)
-        self._read_version = Readers(partial(connect, path), read_seconds, 1)  # it differs between connections
+        self._read_version = Readers(self.connect, read_seconds, 1)  # it differs between connections
         try:
             _create_private(path)
+            self._place = FilePlace(path)
             self._read_all.keep(_connect_up_to_date(path))
         except (OSError, sqlite3.Error) as error:
             raise StoreUnusableError(why_unusable(path, error)) from error
-        self._writer = Writer(lambda: connect(path), name="consortium-store", at_rest=partial(_bring_to_disk, path))
+        self._writer = Writer(self.connect, "consortium-store", partial(_bring_to_disk, path), self._place.require)
 
     def reader(self) -> str | None:
         """For whom is read and saved now: the current caller; None where there is none, and where callers share."""
@@ -142,9 +144,20 @@ class DatabaseFile:
                 left.set()
                 raise
 
+    def connect(self) -> sqlite3.Connection:
+        """A connection that waits for other processes. Raises StoreUnusableError where the file has gone."""
+        self._place.require()
+        connection = _open(self.path)
+        try:
+            _set_up(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
     def _connect_own(self) -> sqlite3.Connection:
         """A connection that shows what the current caller may see."""
-        connection = connect(self.path)
+        connection = self.connect()
         try:
             show_own(connection, self.reader)
         except BaseException:  # without the rule it must not be read
@@ -195,6 +208,7 @@ def _create_private(path: Path) -> None:
     One that is there is not opened: closing it again would drop every lock that this process has on it through SQLite
     (https://sqlite.org/howtocorrupt.html, 2.2), and the next process to leave would delete the WAL that we write to.
     """
+    path = Path(os.path.realpath(path))  # a symbolic link may stand for a file that is yet to be made
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     with _creating, suppress(FileExistsError):
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
@@ -237,23 +251,15 @@ def _migrate(connection: sqlite3.Connection) -> None:
         connection.execute("COMMIT")
 
 
-def connect(path: Path) -> sqlite3.Connection:
-    """A connection that waits for other processes."""
-    connection = _open(path)
-    try:
-        _set_up(connection)
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
 def _bring_to_disk(path: Path) -> None:
     """Let the disk have what is committed: all that is not in the file yet is in the WAL, which is synced.
 
     A checkpoint would do that too; but it begins the WAL anew, whose next first commit then waits for the disk.
     """
-    wal = os.open(f"{path}-wal", os.O_RDWR)  # no lock is lost by closing it: SQLite has them on the other side file
+    # SQLite's side files stand beside the file itself, not beside a symbolic link to it.
+    wal = os.open(
+        f"{os.path.realpath(path)}-wal", os.O_RDWR
+    )  # no lock is lost by closing it: SQLite has them on the other side file
     try:
         os.fsync(wal)
     finally:
@@ -261,7 +267,9 @@ def _bring_to_disk(path: Path) -> None:
 
 
 def _open(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=_BUSY_MS / 1000)
+    """A connection to a file that is there; SQLite would make one that others can read."""
+    uri = f"{path.absolute().as_uri()}?mode=rw"
+    connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=_BUSY_MS / 1000)
     connection.row_factory = sqlite3.Row
     return connection
 

@@ -5,8 +5,10 @@ import re
 import stat
 import sys
 import tomllib
+from base64 import b64decode
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
 import yaml
@@ -14,6 +16,8 @@ from click.testing import CliRunner, Result
 
 from consortium_mcp.cli import main
 from consortium_mcp.installation import own_command
+from consortium_mcp.installation.hosts.entries import Launch
+from consortium_mcp.installation.hosts.links import adding_link
 from consortium_mcp.installation.hosts.places import host_file
 from consortium_mcp.installation.hosts.table import hosts
 
@@ -380,6 +384,21 @@ def test_on_windows_and_macos_the_files_are_where_those_keep_them(home: Path, mo
     inside = package / "LocalCache" / "Roaming" / "Claude" / "claude_desktop_config.json"
     assert host_file(all_hosts["claude-desktop"]) == inside
     assert run("install", "claude-desktop").exit_code == 0 and entry("claude-desktop", inside) == LINE
+
+
+def test_the_links_hold_the_entry() -> None:
+    launch = Launch("uvx", ("consortium-mcp",))
+    link = {name: adding_link(host, "consortium", launch) for name, host in hosts().items()}
+    short = {"command": "uvx", "args": ["consortium-mcp"]}
+
+    for host in ("cursor", "lm-studio"):
+        query = parse_qs(urlsplit(link[host]).query)
+        assert query["name"] == ["consortium"] and json.loads(b64decode(query["config"][0])) == short
+    assert json.loads(parse_qs(urlsplit(link["kiro"]).query)["config"][0]) == short
+    inner = parse_qs(urlsplit(link["vscode"]).query)["url"][0]
+    assert inner.startswith("vscode:mcp/install?")
+    assert json.loads(unquote(inner.partition("?")[2])) == {"name": "consortium", "type": "stdio", **short}
+    assert "cmd=uvx&arg=consortium-mcp" in link["goose"]
 
 
 def test_a_file_that_is_there_is_taken_before_the_one_that_would_be_made(home: Path) -> None:
