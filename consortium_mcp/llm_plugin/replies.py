@@ -24,6 +24,8 @@ from consortium_mcp.text.member_system import own_system_prompt
 WITHDRAWN = "[The partial answer above was discarded. Final answer:]"
 """Said where pieces of an answer were shown that turned out not to be its beginning."""
 
+_KEPT = "The run is kept with every response that arrived: `consortium-mcp runs resume {}` continues it."
+
 
 def reply(name: str, prompt: llm.Prompt, response: llm.Response, settings: Settings | None) -> Iterator[str]:
     """The answer in pieces, for a caller that waits in its thread; progress goes to stderr where that is a terminal."""
@@ -34,7 +36,7 @@ def reply(name: str, prompt: llm.Prompt, response: llm.Response, settings: Setti
         with closing(consulted) as events:
             for event in events:
                 if isinstance(event, Progress):
-                    kept = f"The run is kept with every response that arrived: `consortium-mcp runs resume {event.run_id}` continues it."
+                    kept = _KEPT.format(event.run_id)
                 if isinstance(event, Progress) and not answer.shown and sys.stderr.isatty():
                     click.echo(event.message, err=True)
                 if piece := answer.piece(event):
