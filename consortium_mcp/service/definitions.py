@@ -165,7 +165,7 @@ class Definitions:
         others, _ = self.store.consortiums.list_all.sync()
         if not overwrite and name in self.store.consortiums.list_own_names.sync():
             raise InvalidConsortiumError(
-                f"A consortium named {name!r} is saved already.", NextStep.OVERWRITE, name=name
+                f"A consortium named {name!r} is already saved.", NextStep.OVERWRITE, name=name
             )
         _refuse_cycle(name, consortium, others)
         self.store.consortiums.save.sync(name, consortium)
@@ -202,7 +202,8 @@ class Definitions:
         has_own = current_caller() is not None and not self.settings.shared
         if has_own and not catalogue.knows(model) and model in self.store.consortiums.list_own_names.sync():
             raise ModelUnavailableError(
-                f"The consortium {model!r} is your own, and only the server's can be members: name its models instead."
+                f"The consortium {model!r} is your own, and only the server's consortiums can be members: name its "
+                "models instead."
             )
         return catalogue.usable(model, self.settings.allowed_models)
 
@@ -217,13 +218,13 @@ class Definitions:
         try:
             if CLIENT in models_of(with_arbiter(nested)):
                 raise ModelUnavailableError(
-                    f"The model {CLIENT!r} is the calling client's own, which is never lent to a run inside another. "
+                    f"The model {CLIENT!r} is the calling client's own model, which nested runs cannot use. "
                     "Name other models.",
                     NextStep.LIST_MODELS,
                 )
             self.check(name, nested, catalogue, inside)
         except ModelUnavailableError as error:
-            raise ModelUnavailableError(f"The consortium {name!r} in it cannot run: {error}") from error
+            raise ModelUnavailableError(f"The member consortium {name!r} cannot run: {error}") from error
 
     def default(self, catalogue: Catalogue) -> tuple[str | None, Consortium]:
         """Which models to ask if the caller names none; the order is part of the contract."""
@@ -351,7 +352,8 @@ def _refuse_model_name(name: str, catalogue: Catalogue) -> None:
     if known is not None and not (known.is_consortium and known.model_id == name):
         what = "the id of a model" if known.model_id == name else f"an alias of the model {known.model_id!r}"
         raise InvalidConsortiumError(
-            f"The name {name!r} is {what} in llm ({known.plugin}), which it would hide: choose another."
+            f"The name {name!r} is {what} in llm ({known.plugin}), and the consortium would hide it: choose another "
+            "name."
         )
 
 

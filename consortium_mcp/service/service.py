@@ -56,7 +56,7 @@ class ConsortiumService:
         self.timing = timing
         self.store = Store(self.settings.database_path, self.settings.shared, self.settings.read_timeout_seconds)
         self.owner = _owner()
-        """What this process is called in the runs that it holds."""
+        """The name of this process in the leases of its runs."""
         self.definitions = Definitions(self.store, self.settings)
         self.catalogue = RecentCatalogue(self.settings)
         self.clients = KeptClients(self.settings.direct_streaming)
@@ -235,7 +235,7 @@ class ConsortiumService:
         try:
             await self.store.runs.note_received(run_id)
         except StoreUnusableError as error:
-            logger.warning("That the answer of %s was received is not saved: %s", run_id, error)
+            logger.warning("The receipt of the answer of %s could not be saved: %s", run_id, error)
 
     async def _hold(self, run_id: str, scope: anyio.CancelScope) -> None:
         """Renew the run's lease during the work; without it, another process works on it, or it is to be cancelled."""
@@ -260,5 +260,5 @@ def _not_saved(run: Run, why: str) -> Run:
 
 
 def _owner() -> str:
-    """What this process is called in the runs that it holds."""
+    """The name of this process in the leases of its runs."""
     return f"{socket.gethostname()}/{os.getpid()}/{secrets.token_hex(4)}"

@@ -57,10 +57,10 @@ class RunCapacity:
     """How many runs may be under way at once; those inside another run do not count."""
 
     of_process: int
-    """That one process holds, those included that wait for their turn."""
+    """The most runs that one process may hold, waiting runs included."""
 
     of_caller: int | None
-    """That one caller has, whichever process holds them; None means any number."""
+    """The most runs that one caller may have, over all processes; None means no limit."""
 
     def check(self, connection: sqlite3.Connection, owner: str, caller: str | None) -> None:
         """Raise BusyError where there is no room for one more."""
@@ -69,7 +69,7 @@ class RunCapacity:
         )
         now = time.time()
         if connection.execute(sql.format("owner"), [now, owner]).fetchone()[0] >= self.of_process:
-            raise BusyError(f"This server is busy with {counted(self.of_process, 'run')}; ask again in a minute.")
+            raise BusyError(f"This server is busy with {counted(self.of_process, 'run')}; try again in a minute.")
         if self.of_caller is None or caller is None:
             return
         if connection.execute(sql.format("caller"), [now, caller]).fetchone()[0] >= self.of_caller:
@@ -288,7 +288,7 @@ def _find_joinable(connection: sqlite3.Connection, fingerprint: str | None, sinc
 def _check_parent(connection: sqlite3.Connection, parent: Parent, owner: str | None) -> None:
     """Raise BusyError where a process does not hold the run any more in whose call it asks."""
     if owner is None or not is_held(connection, parent.run_id, owner, calls=True):
-        raise BusyError(f"The run {parent.run_id}, which asks, has ended or is worked on elsewhere.")
+        raise BusyError(f"The outer run {parent.run_id} has ended, or another process holds it.")
 
 
 def _take_nested(connection: sqlite3.Connection, row: dict[str, Any]) -> str | None:

@@ -273,7 +273,7 @@ async def test_a_provider_that_asks_for_long_is_not_waited_for_and_the_record_sa
     run = await consulted(service, "a", "b")
 
     assert run.iterations[0].responses[0].retry_after_seconds == seconds
-    assert f"Try again in {seconds} seconds. That is longer than this call can wait" in run.degraded[0]
+    assert f"Try again in {seconds} seconds. This call cannot wait that long" in run.degraded[0]
     assert (waits, provider.count("a")) == ([], 1)
 
 

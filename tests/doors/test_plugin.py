@@ -179,7 +179,7 @@ def test_what_does_not_follow_the_schema_is_no_answer(provider: Provider, reply:
 
     done = run_llm("-m", "panel", "Invent a dog", "--schema", "name, age int")
 
-    assert (done.returncode, done.stdout) == (1, "") and "no response alone follows the schema" in done.stderr
+    assert (done.returncode, done.stdout) == (1, "") and "no single response follows the schema" in done.stderr
 
 
 def test_a_run_without_an_answer_is_one_sentence(provider: Provider) -> None:
@@ -441,7 +441,7 @@ def test_a_member_that_is_a_consortium_that_cannot_run_is_refused_before_anythin
 
     done = run_llm("-m", "outer", "?")
 
-    assert done.returncode == 1 and "The consortium 'inner' in it cannot run: llm knows no model" in done.stderr
+    assert done.returncode == 1 and "The member consortium 'inner' cannot run: llm knows no model" in done.stderr
     assert provider.count() == 0
 
 

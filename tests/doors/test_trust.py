@@ -117,7 +117,7 @@ async def test_no_iteration_is_paid_for_that_could_not_reach_the_threshold(
 
     assert (run.status, run.confidence, run.degraded) == ("exhausted", confidence, ())
     assert provider.count() == len(members) + 1
-    assert "the threshold of 0.80 was not reached, and asking again could not reach it" in short_report(run)
+    assert "the threshold of 0.80 was not reached, and a further iteration could not reach it" in short_report(run)
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ ReadsSchema = Callable[[str], bool]
 
 
 ORDER_MARGIN = 0.05
-"""How close to the threshold a confidence must be for the order of the responses to be worth a further call."""
+"""The distance from the threshold within which a second judgement in reversed order is worth its call."""
 
 
 @dataclass(frozen=True)
@@ -32,22 +32,24 @@ class Form:
     """The template that asks for the form, without `_json` or `_tags`."""
 
     schema: Callable[[int], dict[str, Any]]
-    """What is asked of models that support schemas, about so many responses; descriptions stand in for words."""
+    """The JSON schema for models that support schemas, by the number of responses; its descriptions replace the
+    template.
+    """
 
     read: Callable[[str, Iteration, Origin], Verdict | None]
-    """Reads a reply of an author of whom this is known; None when it holds no verdict in this form."""
+    """Reads the verdict of a reply with a known origin; None if the reply has no verdict in this form."""
 
     takes_text: bool = True
-    """Whether a reply without the form is taken as the synthesis itself."""
+    """Whether a reply that is not in the form counts as the synthesis."""
 
     beginning: Callable[[str], str] | None = None
-    """Reads what of the synthesis stands in an unfinished reply; None where nothing can be told before its end."""
+    """Reads the synthesis so far from an unfinished reply; None if this form cannot be read before its end."""
 
 
 async def ask_arbiter(
     run: Run, iteration: Iteration, call: CallModel, reads_schema: ReadsSchema, form: Form
 ) -> Iteration:
-    """Ask the arbiter what it makes of an iteration's responses; where it fails, a member stands in."""
+    """Ask the arbiter for a verdict on an iteration's responses; if it fails, a member judges."""
     arbiter = run.consortium.arbiter or ""
     judged = await _verdict_of(run, iteration, arbiter, "arbiter", call, reads_schema, form)
     if judged.verdict is not None:
