@@ -103,9 +103,7 @@ class Settings(FrozenModel):
     """Addresses of trusted proxies, whose forwarded client addresses are used; empty means none."""
 
     token: SecretStr | None = None
-    """The bearer token of a server with one caller, named `default`; use the variable, because a flag is visible to
-    others.
-    """
+    """The bearer token of a server with one caller, named `default`; other users can see it in a flag."""
 
     token_file: Path | None = None
     """A file with a line `name:SHA-256 of the token in hex` for each caller; after SIGHUP the server reads it again."""

@@ -21,7 +21,7 @@ from consortium_mcp.store.part import Part, reads, writes
 from consortium_mcp.store.rows import iteration_of, responses_so_far, run_of
 from consortium_mcp.store.run_queries import select_runs
 
-STATUS_SEEN = "CASE WHEN status = 'running' AND coalesce(lease_until, 0) < ? THEN 'interrupted' ELSE status END"
+STATUS_SEEN = "CASE WHEN status = 'running' AND lease_of(lease_until, owner) < ? THEN 'interrupted' ELSE status END"
 """The status as a reader sees it; the one parameter is the time now."""
 
 _COST = "coalesce(cost_usd, CASE reserved_usd WHEN 0 THEN 0.0 END)"
@@ -65,7 +65,8 @@ class RunCapacity:
     def check(self, connection: sqlite3.Connection, owner: str, caller: str | None) -> None:
         """Raise BusyError where there is no room for one more."""
         sql = (
-            "SELECT count(*) FROM runs WHERE status = 'running' AND lease_until >= ? AND parent_run IS NULL AND {} = ?"
+            "SELECT count(*) FROM runs WHERE status = 'running' AND lease_until >= ? AND parent_run IS NULL AND {} = ? "
+            "AND lease_of(lease_until, owner) > 0"
         )
         now = time.time()
         if connection.execute(sql.format("owner"), [now, owner]).fetchone()[0] >= self.of_process:
