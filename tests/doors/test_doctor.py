@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from consortium_mcp.installation.doctor.models import check_models
 from consortium_mcp.records.consortium import define
 from consortium_mcp.service.service import ConsortiumService
 from consortium_mcp.settings import load_settings
@@ -100,6 +101,25 @@ def test_a_setting_that_is_wrong_or_unknown_is_named(provider: Provider, monkeyp
 
     assert (unknown["state"], unknown["found"]) == ("warning", "There is no setting CONSORTIUM_DEADLINE.")
     assert wrong["state"] == "problem" and "CONSORTIUM_WAIT_SECONDS is 'soon'" in wrong["found"]
+
+
+def test_a_key_that_no_plugin_uses_names_the_plugin(
+    provider: Provider, llm_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install_plugin(tmp_path, "llm_mistral", "")
+    monkeypatch.syspath_prepend(tmp_path)
+    keys = json.loads((llm_home / "keys.json").read_text())
+    keys |= {"anthropic": "sk-1", "mistral": "sk-2", "openai": "sk-3", "my-own": "sk-4"}
+    (llm_home / "keys.json").write_text(json.dumps(keys))
+    monkeypatch.setenv("LLM_GEMINI_KEY", "sk-5")
+
+    unused = [check for check in check_models() if check.about == "Keys" and "no plugin" in check.found]
+
+    assert [(one.state, one.found) for one in unused] == [
+        ("warning", "keys.json holds a key for anthropic; no plugin here uses it."),
+        ("warning", "LLM_GEMINI_KEY is a key for gemini; no plugin here uses it."),
+    ]
+    assert unused[0].remedy is not None and "install llm-anthropic` installs it." in unused[0].remedy
 
 
 def no_database(path: Path) -> None:

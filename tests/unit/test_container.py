@@ -36,4 +36,9 @@ def test_the_process_is_not_root_and_writes_to_its_volume_alone() -> None:
     service = COMPOSE["services"]["consortium"]
 
     assert "\nUSER consortium\n" in DOCKERFILE and "\nVOLUME /data\n" in DOCKERFILE and "\nHEALTHCHECK" in DOCKERFILE
+    assert (
+        "\nARG PLUGINS=" in DOCKERFILE
+        and "install --no-cache-dir --disable-pip-version-check . ${PLUGINS}" in DOCKERFILE
+    )
+    assert service["build"]["args"] == {"PLUGINS": "${PLUGINS:-}"}
     assert service["read_only"] is True and service["volumes"] == ["data:/data"] and service["cap_drop"] == ["ALL"]

@@ -11,6 +11,8 @@ from consortium_mcp.engine.strategies import strategies
 from consortium_mcp.errors import ConsortiumError
 from consortium_mcp.installation.doctor.check import Check
 from consortium_mcp.models.catalogue import Catalogue, ModelEntry, load_catalogue, package_of
+from consortium_mcp.models.plugin_packages import package_command, plugins_here
+from consortium_mcp.models.providers import PROVIDERS
 from consortium_mcp.models.reaching import key_problem
 from consortium_mcp.service.service import ConsortiumService
 from consortium_mcp.settings import llm_user_path, load_settings
@@ -25,6 +27,7 @@ def check_models() -> Iterator[Check]:
         update = f"Update it with `llm install -U {package}`, or remove it with `llm uninstall {package}`."
         yield Check(about="Models", state="warning", found=f"The llm plugin {plugin} is broken: {why}", remedy=update)
     yield from _keys(catalogue)
+    yield from _unused_keys()
     usable = catalogue.usable_ids(load_settings().allowed_models)
     if usable:
         found = f"{len(usable)} of {sum(not entry.is_consortium for entry in catalogue.entries)} can be used"
@@ -63,6 +66,27 @@ def _keys(catalogue: Catalogue) -> Iterator[Check]:
         yield Check(about="Keys", state="ok", found=found)
     else:
         yield Check(about="Keys", state="warning", found=found, remedy=f"`llm keys set {missing[0]}` sets one.")
+
+
+def _unused_keys() -> Iterator[Check]:
+    """Keys of providers whose plugin is not here."""
+    stored, here = _stored_keys(), plugins_here()
+    for provider in PROVIDERS:
+        if provider.package is None or provider.package in here:
+            continue
+        in_environment = provider.variable is not None and bool(os.environ.get(provider.variable))
+        if provider.name in stored or in_environment:
+            holder = "keys.json holds" if provider.name in stored else f"{provider.variable} is"
+            found = f"{holder} a key for {provider.name}; no plugin here uses it."
+            remedy = f"Plugin {provider.package}: {package_command([provider.package])}."
+            yield Check(about="Keys", state="warning", found=found, remedy=remedy)
+
+
+def _stored_keys() -> set[str]:
+    """The names in llm's file of keys, which can be read."""
+    path = llm_user_path() / "keys.json"
+    stored = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return set(stored) if isinstance(stored, dict) else set()
 
 
 def _has_key(entry: ModelEntry) -> bool:
