@@ -121,6 +121,5 @@ def _with_stdin(prompt: str | None, read_stdin: bool) -> str:
     is_piped = read_stdin and sys.stdin is not None and not sys.stdin.isatty()
     parts = (sys.stdin.read().strip() if is_piped else "", prompt or "")
     if not any(part.strip() for part in parts):
-        missing = "stdin is empty" if is_piped else "give it as an argument or on stdin"
-        raise click.UsageError(f"No prompt: {missing}.")
+        raise click.UsageError("No prompt: give it as an argument or on stdin.")
     return "\n".join(part for part in parts if part)

@@ -27,7 +27,7 @@ _COMMANDS = {
     "show": ("consortiums:show", "Show the saved consortium NAME."),
     "remove": ("consortiums:remove", "Remove the saved consortium NAME; its runs stay."),
     "runs": ("runs:runs", "List past consultations, newest first."),
-    "stats": ("stats:stats", "Say how far stated confidences were right."),
+    "stats": ("stats:stats", "Say how far confidences were right."),
     "models": ("models:models", "List models that can be used now, and what the others lack."),
     "strategies": ("strategies:strategies", "List strategies, judging methods and roles."),
     "local-model": ("local_model:local_model", "The embedded model, without key or network."),

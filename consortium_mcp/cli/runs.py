@@ -9,10 +9,11 @@ from typing import get_args
 import click
 from click.core import ParameterSource
 
+from consortium_mcp._util.counts import counted
 from consortium_mcp.cli.completion import complete_consortiums, complete_runs
 from consortium_mcp.cli.consult import work_on
 from consortium_mcp.cli.options import COUNT, Number, field_option, json_option, output_option
-from consortium_mcp.cli.screen import count, is_terminal, print_run, say, told_where_kept, write_file
+from consortium_mcp.cli.screen import is_terminal, print_run, say, told_where_kept, write_file
 from consortium_mcp.errors import ConsortiumError
 from consortium_mcp.records import LONGEST_NOTE, Rating, Status
 from consortium_mcp.records.request import ConsultRequest
@@ -112,7 +113,7 @@ def export(run_ids: tuple[str, ...], form: ExportFormat, output: Path | None) ->
                 say(piece, nl=False)
             return
         write_file(output, pieces)
-    click.echo(f"Wrote {count(len(chosen), 'run')} to {output}.", err=True)
+    click.echo(f"Wrote {counted(len(chosen), 'run')} to {output}.", err=True)
 
 
 @runs.command()
@@ -136,7 +137,7 @@ def prune(older_than: float | None, keep: int | None, yes: bool, as_json: bool) 
         if chosen and not yes:
             if sys.stdin is None:
                 raise ConsortiumError("Removing runs needs a confirmation, and stdin is closed. Give --yes.")
-            what = f"{count(len(chosen), 'run')}, opened from {opened[0]} to {opened[-1]} (UTC)"
+            what = f"{counted(len(chosen), 'run')}, opened from {opened[0]} to {opened[-1]} (UTC)"
             click.confirm(f"Remove {what}, for ever?", abort=True, err=True)
         removed: list[str] = []
         hidden = not is_terminal(sys.stderr)
@@ -148,7 +149,7 @@ def prune(older_than: float | None, keep: int | None, yes: bool, as_json: bool) 
     if as_json:
         click.echo(json.dumps({"removed": removed, "bytes_given_back": freed}, indent=1))
     else:
-        click.echo(f"Removed {count(len(removed), 'run')}; gave back {freed:,} bytes.")
+        click.echo(f"Removed {counted(len(removed), 'run')}; gave back {freed:,} bytes.")
 
 
 @runs.command()

@@ -71,8 +71,3 @@ def write_file(path: Path, pieces: Iterable[str]) -> None:
                 shutil.copyfileobj(gathered, file)
     except OSError as error:
         raise ConsortiumError(f"{str(path)!r} cannot be written: {error.strerror or error}.") from error
-
-
-def count(number: int, noun: str) -> str:
-    """`1 run`, `2 runs`."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

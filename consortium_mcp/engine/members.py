@@ -6,6 +6,7 @@ from types import MappingProxyType
 
 import anyio
 
+from consortium_mcp._util.counts import counted
 from consortium_mcp.engine.strategies import plan
 from consortium_mcp.records import Ask, CallId, CallResult, CallSpec, MemberResponse, Run
 from consortium_mcp.records.consortium import OWN_ANSWER
@@ -80,7 +81,7 @@ def why_too_few(run: Run, responses: Sequence[MemberResponse]) -> str | None:
     given = sum(response.ok for response in asked)
     if given >= wanted:
         return None
-    return f"{given} of {len(asked)} instances gave a response, and min_responses is {wanted}"
+    return f"{given} of {counted(len(asked), 'instance')} gave a response, and min_responses is {wanted}"
 
 
 def specs_of(run: Run, earlier: Mapping[CallId, CallSpec] = MappingProxyType({})) -> list[CallSpec]:

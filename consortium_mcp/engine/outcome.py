@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from consortium_mcp._util.counts import counted
 from consortium_mcp.engine.judging import judging_methods
 from consortium_mcp.engine.measures import COMPARED_PAIRS
 from consortium_mcp.engine.members import why_too_few
@@ -152,7 +153,9 @@ def _missing(run: Run, responses: Sequence[MemberResponse]) -> list[str]:
     cut = [response.label for response in responses if response.ok and response.error_kind == "truncated"]
     sentences = []
     if failed:
-        sentences.append(f"{len(failed)} of {len(responses)} instances gave no response ({_reasons(failed)}).")
+        sentences.append(
+            f"{len(failed)} of {counted(len(responses), 'instance')} gave no response ({_reasons(failed)})."
+        )
     if run.consortium.min_responses and (why := why_too_few(run, responses)):
         sentences.append(f"Only {why}.")
     if silent := [response.label for response in failed if response.late]:

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import NamedTuple
 
+from consortium_mcp._util.counts import counted
 from consortium_mcp.records import (
     Iteration,
     MemberResponse,
@@ -84,7 +85,7 @@ def why_unreachable(consortium: Consortium) -> str | None:
     count, threshold = consortium.instance_count, consortium.confidence_threshold
     if consortium.stop_on == "agreement" or earned(count, count) >= threshold:
         return None
-    most = f"{count} agreeing instance{'' if count == 1 else 's'} can earn {earned(count, count):.2f}"
+    most = f"{counted(count, 'agreeing instance')} can earn {earned(count, count):.2f}"
     return f"{most}, so comparable answers cannot reach the threshold of {threshold:.2f}."
 
 
@@ -204,8 +205,10 @@ def _by_ballots(trust: Trust) -> Bound | None:
         return None
     bound = earned(trust.ballots.won, trust.ballots.about_winner)
     if trust.ballots.read < trust.ballots.asked:
-        return Bound(bound, "ballots", f"Only {trust.ballots.read} of {trust.ballots.asked} ballots could be read.")
-    return Bound(bound, "ballots", f"{trust.ballots.read} ballots can earn {bound:.2f}.")
+        return Bound(
+            bound, "ballots", f"Only {trust.ballots.read} of {counted(trust.ballots.asked, 'ballot')} could be read."
+        )
+    return Bound(bound, "ballots", f"{counted(trust.ballots.read, 'ballot')} can earn {bound:.2f}.")
 
 
 _MEASURES: tuple[Callable[[Trust], Bound | None], ...] = (_by_agreement, _by_order, _by_ballots)

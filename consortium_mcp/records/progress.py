@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+from consortium_mcp._util.counts import counted
 from consortium_mcp._util.frozen_model import FrozenModel
 from consortium_mcp.records.call import ErrorKind
 from consortium_mcp.records.run import Status
@@ -80,9 +81,9 @@ class Progress(FrozenModel):
         if self.iteration == 0:
             return "starting"
         prefix = f"iteration {self.iteration}: " if self.iteration > 1 else ""
+        message = f"{prefix}{self.responses_done} of {counted(self.responses_expected, 'response')}"
         if self.arbiter_asked:
-            return f"{prefix}{self.responses_done} of {self.responses_expected} responses; the arbiter reads them"
-        message = f"{prefix}{self.responses_done} of {self.responses_expected} responses"
+            return f"{message}; the arbiter reads them"
         if self.waiting_for:
             shown = ", ".join(self.waiting_for[:3]) + (" …" if len(self.waiting_for) > 3 else "")
             message += f"; waiting for {shown}"

@@ -1,4 +1,4 @@
-"""The calibration curve of a consortium as SVG: what it stated, and how often that was true."""
+"""The calibration curve of a consortium as SVG: which confidence it showed, and how often that was true."""
 
 from xml.etree.ElementTree import Element, SubElement
 
@@ -26,7 +26,7 @@ def add_curve(parent: Element, calibration: Calibration) -> None:
         x, y = _place((low + high) / 2, true)
         circle = SubElement(svg, "circle", {"cx": x, "cy": y, "r": f"{3 + min(runs, 100) ** 0.5:.1f}"})
         circle.set("fill", "#48c8")
-        SubElement(circle, "title").text = f"stated {low:.1f}-{high:.1f}: true {true:.2f} ({runs})"
+        SubElement(circle, "title").text = f"confidence {low:.1f}-{high:.1f}: true {true:.2f} ({runs})"
     for value in (0.0, 0.5, 1.0):
         x, y = _place(value, value)
         _label(svg, x, str(SIZE + 2 * MARGIN - 10), f"{value:.1f}")
@@ -37,14 +37,14 @@ def _points(calibration: Calibration) -> list[tuple[float, float, float, int]]:
     """Each band: where it begins and ends, its mean score, its ratings."""
     points = []
     for band in calibration.reliability:
-        low, high = map(float, band.stated.split("-"))
+        low, high = map(float, band.confidence.split("-"))
         points.append((low, high, band.true, band.runs))
     return points
 
 
-def _place(stated: float, true: float) -> tuple[str, str]:
+def _place(confidence: float, true: float) -> tuple[str, str]:
     """Where a point stands, in pixels from the left and from the top."""
-    return f"{MARGIN + stated * SIZE:.1f}", f"{MARGIN + (1 - true) * SIZE:.1f}"
+    return f"{MARGIN + confidence * SIZE:.1f}", f"{MARGIN + (1 - true) * SIZE:.1f}"
 
 
 def _label(svg: Element, x: str, y: str, text: str) -> None:

@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from consortium_mcp._util.counts import counted
 from consortium_mcp.engine.judging import judging_methods
 from consortium_mcp.engine.judging.vote import margin
 from consortium_mcp.engine.measures import overall_agreement, reaches_threshold, why_unknown
@@ -122,7 +123,7 @@ def stats_text(stats: Stats) -> str:
 
 def _band_text(band: Reliability) -> str:
     """A band of confidence and its ratings, with a bar as long as they are good."""
-    return f"stated {band.stated}: true {band.true:.2f} ({band.runs}) {'#' * round(band.true * 20)}".rstrip()
+    return f"confidence {band.confidence}: true {band.true:.2f} ({band.runs}) {'#' * round(band.true * 20)}".rstrip()
 
 
 def _correlation_text(correlation: float) -> str:
@@ -136,10 +137,10 @@ def _member_text(member: MemberStats) -> str:
     seconds = "no time known" if member.mean_duration_ms is None else f"{member.mean_duration_ms / 1000:.1f} s"
     cost = "cost unknown" if member.cost_usd is None else f"${member.cost_usd:.4f}"
     if member.cost_usd is not None and member.unpriced:
-        cost += f" and {member.unpriced} calls of unknown cost"
+        cost += f" and {counted(member.unpriced, 'call')} of unknown cost"
     stated = "" if member.stated_confidence is None else f", trusts itself {member.stated_confidence:.2f}"
     return (
-        f"{member.model}: {member.responses} responses{failed}, {seconds}, {cost}{stated}, "
+        f"{member.model}: {counted(member.responses, 'response')}{failed}, {seconds}, {cost}{stated}, "
         f"chosen {member.chosen}, alone {member.alone}, {_wrong(member)}"
     )
 
@@ -160,6 +161,8 @@ def confidence_text(run: Run) -> str:
     stated = "unknown" if run.confidence is None else f"{run.confidence:.2f}"
     method = judging_methods().get(run.consortium.judging_method)
     rounds = f"iteration {run.selected_iteration} of {len(run.iterations)}"
+    if len(run.iterations) < run.consortium.iteration_limit and not run.replay_of:
+        rounds += f" (at most {run.consortium.iteration_limit})"
     threshold = f"{run.consortium.confidence_threshold:.2f}"
     selected = run.iterations[run.selected_iteration - 1] if run.selected_iteration else None
     if selected and selected.verdict and selected.verdict.by_agreement:
@@ -325,7 +328,7 @@ def _vote_lines(votes: Sequence[Votes], labels: Mapping[str, str]) -> Iterator[s
     for place, group in enumerate(votes):
         wins = f", the winner by a margin of {margin(votes)}" if place == 0 else ""
         who = ", ".join(labels.get(one, one) for one in group.response_ids)
-        yield f"- {_quoted(group.answer)}: {len(group.response_ids)} of {cast} votes{wins} ({who})"
+        yield f"- {_quoted(group.answer)}: {len(group.response_ids)} of {counted(cast, 'vote')}{wins} ({who})"
 
 
 def _claim_lines(claim: Claim) -> Iterator[str]:

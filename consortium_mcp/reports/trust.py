@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from consortium_mcp._util.counts import counted
 from consortium_mcp.engine.measures import overall_agreement
 from consortium_mcp.records import Run, Trust
 from consortium_mcp.records.consortium import OWN_ANSWER
@@ -62,7 +63,7 @@ def _facts(trust: Trust, run: Run) -> Iterator[str]:
     if trust.tied:
         yield "another answer had as many votes"
     if trust.ballots is not None:
-        yield f"{trust.ballots.read} of {trust.ballots.asked} ballots could be read"
+        yield f"{trust.ballots.read} of {counted(trust.ballots.asked, 'ballot')} could be read"
     if trust.rated is not None:
         yield f"of {trust.rated.rated} rated answers at this level, {trust.rated.right} were right"
 

@@ -7,6 +7,7 @@ from functools import partial
 from pydantic import JsonValue
 
 from consortium_mcp._util.caller import current_caller
+from consortium_mcp._util.counts import counted
 from consortium_mcp.engine.judging import judging_methods
 from consortium_mcp.engine.strategies import strategies
 from consortium_mcp.errors import ConsortiumError, InvalidConsortiumError, ModelUnavailableError, NotFoundError
@@ -260,11 +261,10 @@ def check_rules(consortium: Consortium) -> None:
             if method.needs_choices
             else f"choices are options of the judging method choose, not {method.name!r}."
         )
-    for name in ("quorum", "min_responses"):
-        if (getattr(consortium, name) or 0) > consortium.asked_count:
-            raise InvalidConsortiumError(
-                f"{name} is {getattr(consortium, name)}, and only {consortium.asked_count} instances are asked."
-            )
+    for name, wanted in (("quorum", consortium.quorum), ("min_responses", consortium.min_responses)):
+        if (wanted or 0) > consortium.asked_count:
+            most = counted(consortium.asked_count, "instance")
+            raise InvalidConsortiumError(f"{name} is {wanted}; at most {most} can answer.")
     for what, needed in ((f"strategy {strategy.name!r}", strategy), (f"judging method {method.name!r}", method)):
         if consortium.instance_count < needed.min_instances:
             raise InvalidConsortiumError(

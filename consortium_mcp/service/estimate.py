@@ -7,6 +7,7 @@ from functools import partial
 
 from pydantic import JsonValue
 
+from consortium_mcp._util.counts import counted
 from consortium_mcp._util.frozen_model import FrozenModel
 from consortium_mcp.engine.adaptive import cheapest_first, first_count
 from consortium_mcp.engine.judging import judging_methods
@@ -160,8 +161,9 @@ def budget_problems(
     if budget.max_calls is not None and budget.max_calls - used_calls < needed:
         left = f", of which {max(0, budget.max_calls - used_calls)} are left," if used_calls else ""
         problems.append(
-            f"max_calls={budget.max_calls} ({whose}){left} cannot pay for one iteration: {consortium.asked_count} "
-            f"responses and their judging are {needed} calls. Raise it, or ask fewer instances."
+            f"max_calls={budget.max_calls} ({whose}){left} cannot pay for one iteration: "
+            f"{counted(consortium.asked_count, 'response')} and their judging are {counted(needed, 'call')}. "
+            "Raise it, or ask fewer instances."
         )
     if budget.max_tokens is not None and used_tokens >= budget.max_tokens:
         problems.append(f"max_tokens={budget.max_tokens} ({whose}) is used up; come back after 00:00 UTC, or raise it.")

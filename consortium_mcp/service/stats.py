@@ -14,10 +14,10 @@ from consortium_mcp.text.answers import DIFFERENT, NOT_COMPARABLE, SAME, compare
 
 
 class Reliability(FrozenModel):
-    """What a band of stated confidence was worth."""
+    """What a band of confidence was worth."""
 
-    stated: str
-    """The band, as in `0.8-0.9`."""
+    confidence: str
+    """The band of the confidence that was shown, bounded by what was measured, as in `0.8-0.9`."""
 
     runs: int
     """Rated runs in it."""
@@ -27,7 +27,7 @@ class Reliability(FrozenModel):
 
 
 class Calibration(FrozenModel):
-    """How far the stated confidence of one consortium and arbiter could be trusted."""
+    """How far the confidence of one consortium and arbiter could be trusted."""
 
     consortium: str
     """The saved name, or who was asked inline."""
@@ -138,7 +138,7 @@ def _calibration(names: tuple[str, str], runs: Sequence[Run], scores: dict[str, 
     for band in map(band_of, (low for low, _ in BANDS)):
         found = [score for confidence, score in pairs if band_of(confidence) == band]
         if found:
-            table.append(Reliability(stated=band, runs=len(found), true=sum(found) / len(found)))
+            table.append(Reliability(confidence=band, runs=len(found), true=sum(found) / len(found)))
     trusts = [(trust, scores[run.run_id]) for run in runs if not run.replay_of and (trust := _trust(run))]
     return Calibration(
         consortium=names[0],

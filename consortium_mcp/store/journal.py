@@ -7,6 +7,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
+from consortium_mcp._util.counts import counted
 from consortium_mcp.records import Budget, CallResult, CallSpec, Turn, now_utc
 from consortium_mcp.store.database import insert, insert_sql
 from consortium_mcp.store.leases import is_held
@@ -239,7 +240,7 @@ def _why_refused(connection: sqlite3.Connection, scope: str, budget: Budget, ask
     calls, tokens, cost = tuple(spent) if spent else (0, 0, 0.0)
     whose = _WHOSE[scope.partition(":")[0]]
     if budget.max_calls is not None and calls + 1 > budget.max_calls:
-        return f"Not asked: {whose} of {budget.max_calls} calls is used up."
+        return f"Not asked: {whose} of {counted(budget.max_calls, 'call')} is used up."
     if budget.max_tokens is not None and tokens + asked.tokens > budget.max_tokens:
         return f"Not asked: {whose} of {budget.max_tokens} tokens has {max(0, budget.max_tokens - tokens)} left."
     if budget.max_cost_usd is not None:

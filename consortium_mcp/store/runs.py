@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+from consortium_mcp._util.counts import counted
 from consortium_mcp.errors import BusyError, ConsortiumError, NotFoundError
 from consortium_mcp.records import (
     Iteration,
@@ -59,7 +60,7 @@ class RunCapacity:
         )
         now = time.time()
         if connection.execute(sql.format("owner"), [now, owner]).fetchone()[0] >= self.of_process:
-            raise BusyError(f"This server is busy with {self.of_process} runs; ask again in a minute.")
+            raise BusyError(f"This server is busy with {counted(self.of_process, 'run')}; ask again in a minute.")
         if self.of_caller is None or caller is None:
             return
         if connection.execute(sql.format("caller"), [now, caller]).fetchone()[0] >= self.of_caller:

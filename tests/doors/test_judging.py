@@ -441,7 +441,7 @@ async def test_an_elimination_by_peers_goes_on_to_the_last_two() -> None:
 
 
 FIRST = "the first one is shown."
-ONE_OF_ONE = "Majority: 1 of 1 votes, a margin of 1."
+ONE_OF_ONE = "Majority: 1 of 1 vote, a margin of 1."
 
 
 @pytest.mark.parametrize(
@@ -451,7 +451,7 @@ ONE_OF_ONE = "Majority: 1 of 1 votes, a margin of 1."
         (("2", "1", "1", "3"), "1", 0.5, "Plurality: 2 of 4 votes, a margin of 1.", "1 for '2'; 1 for '3'"),
         (("2", "1"), "2", 0.5, f"Tie: 2 answers have 1 of 2 votes each; {FIRST}", "1 for '1' (a tie)"),
         (("1", "2", "2", "1"), "1", 0.5, f"Tie: 2 answers have 2 of 4 votes each; {FIRST}", "2 for '2' (a tie)"),
-        (("7",), "7", 1.0, "Majority: 1 of 1 votes, a margin of 1.", ""),
+        (("7",), "7", 1.0, "Majority: 1 of 1 vote, a margin of 1.", ""),
         (("Answer: 7", "it is 7", "x = 7.0", "so\n7"), "Answer: 7", 1.0, "Majority: 4 of 4 votes, a margin of 4.", ""),
         (("Confidence: 9", "5", "<think>"), "5", 1 / 3, f"{ONE_OF_ONE} 2 of 3 cast no vote.", ""),
         (

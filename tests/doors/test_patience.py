@@ -239,7 +239,7 @@ async def test_an_answer_of_too_few_responses_says_so_where_the_rule_lets_it_ans
 async def test_more_responses_than_instances_are_refused_before_anything_is_paid(
     rule: str, provider: Provider, service: ConsortiumService
 ) -> None:
-    with pytest.raises(InvalidConsortiumError, match=f"{rule} is 3, and only 2 instances are asked."):
+    with pytest.raises(InvalidConsortiumError, match=f"{rule} is 3; at most 2 instances can answer."):
         await consulted(service, "a", "b", **dict[str, Any]({rule: 3}))
 
     assert provider.count() == 0

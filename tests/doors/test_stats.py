@@ -139,13 +139,13 @@ def test_brier_score_and_reliability_are_as_computed_by_hand() -> None:
 
     # 0.05² + 0.95² + 0.2² + 0.1² + 0.4² + 0 + 0 = 0.0025 + 0.9025 + 0.04 + 0.01 + 0.16 = 1.115
     assert found.brier == pytest.approx(1.115 / 7) and found.rated == 7
-    table = [(row.stated, row.runs, round(row.true, 3)) for row in found.reliability]
+    table = [(row.confidence, row.runs, round(row.true, 3)) for row in found.reliability]
     assert table == [("0.0-0.5", 2, 0.0), ("0.5-0.7", 1, 0.5), ("0.8-0.9", 1, 1.0), ("0.9-1.0", 3, 0.667)]
 
 
 def test_the_bounds_of_a_band_belong_to_the_upper_one() -> None:
     (found,) = stats_of((0.5, 1), (0.7, 1), (0.8, 1), (0.9, 1)).calibration
-    assert [row.stated for row in found.reliability] == ["0.5-0.7", "0.7-0.8", "0.8-0.9", "0.9-1.0"]
+    assert [row.confidence for row in found.reliability] == ["0.5-0.7", "0.7-0.8", "0.8-0.9", "0.9-1.0"]
 
 
 def test_a_run_without_confidence_or_rating_says_nothing_of_calibration() -> None:
@@ -252,10 +252,10 @@ def test_members_are_described_with_what_is_known_of_them_and_no_more() -> None:
     text = stats_text(make_stats([first.model_copy(update={"iterations": (judged, again)})], []))
 
     assert (
-        "model1: 2 responses, 0% failed, 0.1 s, $0.0123 and 1 calls of unknown cost, trusts itself 0.70, chosen 0"
+        "model1: 2 responses, 0% failed, 0.1 s, $0.0123 and 1 call of unknown cost, trusts itself 0.70, chosen 0"
         in text
     )
-    assert "model2: 1 responses, 100% failed, no time known, cost unknown, chosen 0" in text
+    assert "model2: 1 response, 100% failed, no time known, cost unknown, chosen 0" in text
 
 
 # through the doors
@@ -275,10 +275,10 @@ async def test_the_resource_and_the_command_tell_the_same(
     assert printed == resource
     (calibration,) = resource["calibration"]
     assert (calibration["arbiter"], calibration["rated"], calibration["brier"]) == ("arbiter", 1, pytest.approx(0.81))
-    assert calibration["reliability"] == [{"stated": "0.9-1.0", "runs": 1, "true": 0.0}]
+    assert calibration["reliability"] == [{"confidence": "0.9-1.0", "runs": 1, "true": 0.0}]
     assert {one["model"]: one["error_rate"] for one in resource["members"]} == {"a": 0.0, "b": 1.0}
     assert "a:1, b:1, judged by arbiter: 1 rated, Brier score 0.810" in text
-    assert "stated 0.9-1.0: true 0.00 (1)" in text and "b: 1 responses, 100% failed" in text
+    assert "confidence 0.9-1.0: true 0.00 (1)" in text and "b: 1 response, 100% failed" in text
 
 
 def test_without_ratings_the_command_says_how_to_rate() -> None:

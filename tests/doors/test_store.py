@@ -419,7 +419,7 @@ def test_progress_says_when_the_arbiter_reads(store: Store) -> None:
         store.journal.finish_call.sync("01a", spec_of(call_id), CallResult(text="x"))
     begin(store, spec_of("i2/arbiter"))
 
-    assert store.progress.load.sync("01a").message == "iteration 2: 1 of 1 responses; the arbiter reads them"
+    assert store.progress.load.sync("01a").message == "iteration 2: 1 of 1 response; the arbiter reads them"
 
 
 def test_progress_says_how_each_call_stands(store: Store) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from markdown_it import MarkdownIt
 
+from consortium_mcp._util.counts import counted
 from consortium_mcp.records import Claim, Iteration, Measures, Run, Usage, Verdict, Votes
 from consortium_mcp.reports.markdown import (
     DISSENT_LIMIT,
@@ -97,7 +98,7 @@ def test_without_answer_and_error_the_status_is_shown() -> None:
 def test_the_short_report_says_how_far_to_trust_the_answer_who_gave_it_and_where_the_rest_is() -> None:
     lines = short_report(ended()).splitlines()
     assert lines[-4:] == [
-        "Confidence: 0.90, by judge in iteration 2 of 2; the threshold of 0.80 was reached",
+        "Confidence: 0.90, by judge in iteration 2 of 2 (at most 3); the threshold of 0.80 was reached",
         "Dissent: one says green",
         "Responses: model1#1 0.0 s, model2#1 truncated after 0.0 s",
         "The whole run: consortium://runs/01run",
@@ -116,14 +117,26 @@ def test_a_long_dissent_is_clipped_in_the_short_report() -> None:
 @pytest.mark.parametrize(
     ("confidence", "status", "shown"),
     [
-        (0.9, "converged", "0.90, by judge in iteration 2 of 2; the threshold of 0.80 was reached"),
-        (0.9, "exhausted", "0.90, by judge in iteration 2 of 2; the threshold of 0.80 was reached"),
-        (0.5, "exhausted", "0.50, by judge in iteration 2 of 2; the threshold of 0.80 was not reached"),
-        (None, "exhausted", "unknown, by judge in iteration 2 of 2; the threshold of 0.80 was not reached"),
+        (0.9, "converged", "0.90, by judge in iteration 2 of 2 (at most 3); the threshold of 0.80 was reached"),
+        (0.9, "exhausted", "0.90, by judge in iteration 2 of 2 (at most 3); the threshold of 0.80 was reached"),
+        (0.5, "exhausted", "0.50, by judge in iteration 2 of 2 (at most 3); the threshold of 0.80 was not reached"),
+        (None, "exhausted", "unknown, by judge in iteration 2 of 2 (at most 3); the threshold of 0.80 was not reached"),
     ],
 )
 def test_the_confidence_is_compared_with_the_threshold(confidence: float | None, status: str, shown: str) -> None:
     assert confidence_text(ended(confidence=confidence, status=status)) == shown
+
+
+def test_the_most_iterations_are_named_where_a_run_ended_before_them() -> None:
+    whole = ended(consortium=panel(max_iterations=2))
+
+    assert "in iteration 2 of 2 (at most 3);" in confidence_text(ended())
+    assert "in iteration 2 of 2;" in confidence_text(whole)
+
+
+@pytest.mark.parametrize(("number", "said"), [(0, "0 runs"), (1, "1 run"), (2, "2 runs")])
+def test_a_count_has_its_noun_in_the_right_number(number: int, said: str) -> None:
+    assert counted(number, "run") == said
 
 
 NOT_COMPARED = "no two answers can be compared without knowing what they mean"
@@ -221,7 +234,7 @@ def test_a_text_that_could_begin_a_section_of_the_transcript_is_quoted(text: str
         "### model1#1 (0.0 s)",
         "### Verdict (confidence unknown)",
         "#### Dissent",
-        "## Answer (confidence 0.90, by judge in iteration 1 of 1; the threshold of 0.80 was reached)",
+        "## Answer (confidence 0.90, by judge in iteration 1 of 1 (at most 3); the threshold of 0.80 was reached)",
     ]
     assert "\n> yes\n" in transcript(run)
 
@@ -241,7 +254,7 @@ def test_what_a_text_begins_and_does_not_end_hides_no_later_section_of_the_trans
         "model1#1 (0.0 s)",
         "model2#1 (0.0 s)",
         "Verdict (confidence unknown)",
-        "Answer (confidence 0.90, by judge in iteration 1 of 1; the threshold of 0.80 was reached)",
+        "Answer (confidence 0.90, by judge in iteration 1 of 1 (at most 3); the threshold of 0.80 was reached)",
     ]
 
 

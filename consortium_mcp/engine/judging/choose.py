@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from string import ascii_uppercase
 from typing import Any
 
+from consortium_mcp._util.counts import counted
 from consortium_mcp.engine.judging.asking import ReadsSchema
 from consortium_mcp.engine.judging.origin import unquoted
 from consortium_mcp.engine.judging.vote import margin
@@ -150,9 +151,9 @@ def _schema(count: int) -> dict[str, Any]:
 def _analysis(groups: Sequence[Votes], asked: int, reason: str) -> str:
     sizes = [len(group.response_ids) for group in groups]
     cast, tied = sum(sizes), sizes.count(sizes[0])
-    won = f"{sizes[0]} of {cast} ballots are for {groups[0].answer!r}, a margin of {margin(groups)}."
+    won = f"{sizes[0]} of {counted(cast, 'ballot')} are for {groups[0].answer!r}, a margin of {margin(groups)}."
     if tied > 1:
-        won = f"Tie: {tied} options have {sizes[0]} of {cast} ballots each; the first one is shown."
+        won = f"Tie: {tied} options have {sizes[0]} of {counted(cast, 'ballot')} each; the first one is shown."
     unread = f" {asked - cast} of {asked} gave no ballot that could be read." if asked > cast else ""
     return f"{won}{unread}" + (f" A reason given: {reason}" if reason else "")
 

@@ -5,6 +5,7 @@ from fractions import Fraction
 
 import anyio
 
+from consortium_mcp._util.counts import counted
 from consortium_mcp.engine.judging.asking import ReadsSchema
 from consortium_mcp.engine.judging.fields import numbers_of
 from consortium_mcp.engine.judging.origin import origin_of
@@ -105,7 +106,7 @@ def _judged(iteration: Iteration, usable: list[MemberResponse], ballots: dict[st
     verdict = Verdict(
         synthesis=answer_of(best),
         confidence=score,
-        analysis=f"Mean Borda scores from {len(ballots)} ballots: {table}.",
+        analysis=f"Mean Borda scores from {counted(len(ballots), 'ballot')}: {table}.",
         chosen=best.response_id,
         ranking=tuple(one.response_id for one in ordered),
         ballots=Ballots(

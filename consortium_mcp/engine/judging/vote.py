@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from itertools import combinations
 
+from consortium_mcp._util.counts import counted
 from consortium_mcp.engine.judging.asking import ReadsSchema
 from consortium_mcp.engine.members import CallModel
 from consortium_mcp.engine.trust import earned
@@ -85,10 +86,10 @@ def _analysis(groups: Sequence[Votes], responses: Sequence[MemberResponse]) -> s
     sizes = [len(group.response_ids) for group in groups]
     cast, largest, tied = sum(sizes), sizes[0], sizes.count(sizes[0])
     if tied > 1:
-        sentences = [f"Tie: {tied} answers have {largest} of {cast} votes each; the first one is shown."]
+        sentences = [f"Tie: {tied} answers have {largest} of {counted(cast, 'vote')} each; the first one is shown."]
     else:
         kind = "Majority" if 2 * largest > cast else "Plurality"
-        sentences = [f"{kind}: {largest} of {cast} votes, a margin of {margin(groups)}."]
+        sentences = [f"{kind}: {largest} of {counted(cast, 'vote')}, a margin of {margin(groups)}."]
     if silent := len(responses) - cast:
         sentences.append(f"{silent} of {len(responses)} cast no vote.")
     return " ".join(sentences)

@@ -88,7 +88,7 @@ def _add_consortiums(server: StrictServer, runner: Runner) -> None:
 
     @server.resource(STATS, name="stats", title="Statistics", mime_type=_JSON, annotations=_notes(0.3))
     async def stats() -> str:
-        """How far stated confidences were right, and how the members did."""
+        """How far confidences were right, and how the members did."""
         return (await _read(lambda: load_stats(runner.service.store))).model_dump_json(indent=1)
 
 

@@ -4,6 +4,7 @@ from typing import Any
 
 from mcp_types import Annotations, CallToolResult, ContentBlock, ResourceLink, TextContent
 
+from consortium_mcp._util.counts import counted
 from consortium_mcp._util.frozen_model import FrozenModel
 from consortium_mcp.records import (
     Claim,
@@ -255,7 +256,7 @@ def definition_text(name: str, consortium: Consortium) -> str:
     arbiter = consortium.arbiter or f"{consortium.members[0].model} (the first member)"
     return (
         f"{name}: {members}; arbiter {arbiter}; stops at confidence {consortium.confidence_threshold:.2f} "
-        f"or after {consortium.iteration_limit} iterations"
+        f"or after {counted(consortium.iteration_limit, 'iteration')}"
     )
 
 
