@@ -104,7 +104,7 @@ def _seconds(end: Callable[[], None], process: "subprocess.Popen[str] | subproce
 
 
 def _status(folder: Path) -> str:
-    """How the one run reads; a minute later, where nobody could write that it ended."""
+    """How the one run reads; a minute later, where its end could not be written."""
     with closing(Store(folder / "consortium.db")) as store:
         (run,) = store.runs.find.sync()
         return "interrupted, once its lease is over" if run.status == "running" else run.status

@@ -68,7 +68,7 @@ class Soak:
     """How each consult ended whose client stayed, by its prompt, which no other has."""
 
     unexpected: list[str] = field(default_factory=list)
-    """Errors that nobody injected."""
+    """Errors that were not injected."""
 
     lost: list[str] = field(default_factory=list)
     """What is in the database and not at the provider or with the client, or the other way round."""
@@ -95,7 +95,7 @@ class Soak:
             Figure("soak: consults", "per s", (self.outcomes.total() / self.seconds,), higher_is_better=True),
             Figure("soak: consults whose clients vanished", "", (self.outcomes["vanished"],)),
             Figure("soak: calls at the provider", "", (self.calls,)),
-            Figure("soak: errors that nobody injected", "", (len(self.unexpected),), most=0),
+            Figure("soak: errors that were not injected", "", (len(self.unexpected),), most=0),
             Figure("soak: runs or calls that are not accounted for", "", (len(self.lost),), most=0),
             Figure("soak: memory at last", "MB", (self.memory_mb[-1],)),
             Figure("soak: memory of the last quarter to the second", "x", (self.grown,), most=MOST_GROWN),
@@ -159,7 +159,7 @@ async def _consult_until(ends: float, number: int, url: str, seen: Soak, think_s
                         with anyio.move_on_after(chance.uniform(0, 0.5)):
                             await _consult(client, next(prompts), seen)
                     leaving.deadline = anyio.current_time() + LEAVING_SECONDS
-        except Exception as error:  # whatever it is, nobody injected it; the SDK's client may stumble as it leaves
+        except Exception as error:  # this error was not injected; the SDK's client may stumble as it leaves
             if not leaves:
                 seen.unexpected.append(f"{path} {mode}: {error!r}")
         await anyio.sleep(min(chance.uniform(0, think_seconds), max(0, ends - time.monotonic())))

@@ -17,8 +17,8 @@ from consortium_mcp.records.consortium import Consortium
 from consortium_mcp.records.request import ConsultRequest, DefinitionRequest, read_request
 from consortium_mcp.records.terms import ConsultTerms, FurtherRules
 from consortium_mcp.reports.export import ExportFormat, exported
+from consortium_mcp.service.answers import answered
 from consortium_mcp.service.runner import Runner
-from consortium_mcp.service.service import answered
 from consortium_mcp.service.sharing import shared_service
 from consortium_mcp.settings import Settings, current_settings
 from consortium_mcp.store import Store

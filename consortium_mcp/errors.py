@@ -1,8 +1,132 @@
-"""The few kinds of failure; each message says what happened, with which name, and what to do next."""
+"""The few kinds of failure; each says what happened, with which name, and what to do next in the words of its door."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from enum import Enum
+
+
+class Door(Enum):
+    """Who reads an error, and so what can be done there."""
+
+    TOOLS = "a model that calls our tools"
+    COMMANDS = "a person who types commands, ours or llm's"
+    PYTHON = "a program that calls our functions"
+
+
+class NextStep(Enum):
+    """What to do after a failure; each door has its words for it."""
+
+    LIST_CONSORTIUMS = "see which consortiums are saved"
+    LIST_MODELS = "see which models can be used"
+    LIST_RUNS = "see which runs there are"
+    LIST_ANSWERED = "see which runs have an answer"
+    READ_RUN = "read the run"
+    CONTINUE_RUN = "wait for the run's answer"
+    FREE_PLACE = "wait for a run, or stop one"
+    OVERWRITE = "replace the saved consortium"
+    REPLACE_DAMAGED = "replace or remove the damaged consortium"
+    HAVE_DEFAULT = "name models, or make a default"
+
+
+_KEY = "set the key of llm's default model, {model} (`llm keys set openai`, or `llm models default MODEL` for another)"
+_FETCH = "fetch the embedded model (`consortium-mcp local-model fetch`)"
+
+_WORDS: Mapping[NextStep, Mapping[Door, str]] = {
+    NextStep.LIST_CONSORTIUMS: {
+        Door.TOOLS: "Call list_consortiums to see them.",
+        Door.COMMANDS: "`consortium-mcp list` shows them.",
+        Door.PYTHON: "Name one of these, or give models.",
+    },
+    NextStep.LIST_MODELS: {
+        Door.TOOLS: "Call list_models to see which can be used.",
+        Door.COMMANDS: "`consortium-mcp models` lists those that can be used.",
+        Door.PYTHON: "llm.get_models() lists those there are.",
+    },
+    NextStep.LIST_RUNS: {
+        Door.TOOLS: "Call list_runs to see more.",
+        Door.COMMANDS: "`consortium-mcp runs` lists more.",
+        Door.PYTHON: "list_runs() lists more.",
+    },
+    NextStep.LIST_ANSWERED: {
+        Door.TOOLS: 'Call list_runs with status="converged" or "exhausted" to see runs with an answer.',
+        Door.COMMANDS: "`consortium-mcp runs --status converged` lists runs with an answer.",
+        Door.PYTHON: 'list_runs(status="converged") lists runs with an answer.',
+    },
+    NextStep.READ_RUN: {
+        Door.TOOLS: 'Call get_run with run_id="{run_id}" and detail="full" to read what was said.',
+        Door.COMMANDS: "`consortium-mcp runs show {run_id}` reads what was said.",
+        Door.PYTHON: 'load_run("{run_id}") reads what was said.',
+    },
+    NextStep.CONTINUE_RUN: {
+        Door.TOOLS: 'Call get_run with run_id="{run_id}" to wait for its answer.',
+        Door.COMMANDS: "`consortium-mcp runs resume {run_id}` continues it.",
+        Door.PYTHON: 'load_run("{run_id}") reads how it stands.',
+    },
+    NextStep.FREE_PLACE: {
+        Door.TOOLS: "Wait with get_run until one has ended, or stop one with cancel_run.",
+        Door.COMMANDS: "Wait until one has ended, or stop one with `consortium-mcp runs cancel RUN`.",
+        Door.PYTHON: "Await one of them first, or cancel its task.",
+    },
+    NextStep.OVERWRITE: {
+        Door.TOOLS: "Give overwrite=true to replace it, or another name.",
+        Door.COMMANDS: "`consortium-mcp remove {name}` removes it; or give another name.",
+        Door.PYTHON: "Give overwrite=True to replace it, or another name.",
+    },
+    NextStep.REPLACE_DAMAGED: {
+        Door.TOOLS: "Call save_consortium with overwrite=true to replace it, or remove_consortium.",
+        Door.COMMANDS: "`consortium-mcp save` replaces it, and `consortium-mcp remove` removes it.",
+        Door.PYTHON: "Give models instead of its name, or save it again.",
+    },
+    NextStep.HAVE_DEFAULT: {
+        Door.TOOLS: f"Give models, or save a consortium named 'default' with save_consortium. Or {_KEY}. Or {_FETCH}.",
+        Door.COMMANDS: "There are four ways to a default. Name a saved consortium in CONSORTIUM_DEFAULT. "
+        "Or save one called 'default' (`consortium-mcp save default -m MODEL`). "
+        f"Or {_KEY}. Or {_FETCH}.",
+        Door.PYTHON: f"Give models, or name a saved consortium in CONSORTIUM_DEFAULT. Or {_KEY}. Or {_FETCH}.",
+    },
+}
+
+_door: ContextVar[Door] = ContextVar("door", default=Door.PYTHON)
+
+
+@contextmanager
+def speaking_at(door: Door) -> Iterator[None]:
+    """Say errors in the words of a door."""
+    before = _door.set(door)
+    try:
+        yield
+    finally:
+        _door.reset(before)
+
+
+def words_for(step: NextStep, **about: str) -> str:
+    """What to do next, in the words of the door that is spoken at; without one, in those of Python.
+
+    Args:
+        about: what the words name: `run_id`, `name` or `model`.
+    """
+    return _WORDS[step][_door.get()].format(**about)
 
 
 class ConsortiumError(Exception):
-    """Something went wrong that the caller can understand and mend; the message is the whole story."""
+    """Something went wrong that the caller can understand and mend; as text it is the whole story."""
+
+    def __init__(self, message: str, next_step: NextStep | None = None, **about: str) -> None:
+        """What happened, and what to do next where other doors have other words for it.
+
+        Args:
+            next_step: None where the message says what to do, in words that all doors share.
+            about: what the next step's words name.
+        """
+        super().__init__(message)
+        self.next_step = next_step
+        self.about = about
+
+    def __str__(self) -> str:
+        """What happened and what to do next, in the words of the door that is spoken at."""
+        message = str(self.args[0]) if self.args else ""
+        return f"{message} {words_for(self.next_step, **self.about)}" if self.next_step else message
 
 
 class InvalidConsortiumError(ConsortiumError):
@@ -25,9 +149,13 @@ class RunFailedError(ConsortiumError):
     """A run ended without an answer; its record is kept under `run_id`."""
 
     def __init__(self, message: str, run_id: str) -> None:
-        super().__init__(message)
+        super().__init__(message, NextStep.READ_RUN, run_id=run_id)
         self.run_id = run_id
 
 
 class StoreUnusableError(ConsortiumError):
     """The database cannot be opened, read or written."""
+
+
+class ReadTooLongError(StoreUnusableError):
+    """What was to be read of the database took too long."""

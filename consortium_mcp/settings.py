@@ -139,6 +139,9 @@ class Settings(FrozenModel):
     request_timeout_seconds: float = Field(default=30, gt=0, le=MOST_SECONDS)
     """How long a client may take to send one HTTP request."""
 
+    read_timeout_seconds: float = Field(default=20, gt=0, le=MOST_SECONDS)
+    """How long one statement may read the database, be it a search or a list."""
+
     grace_seconds: float = Field(default=8, ge=0, le=MOST_SECONDS)
     """How long runs may continue after an http or sse server is told to stop; unfinished runs can be resumed."""
 

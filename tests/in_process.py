@@ -7,6 +7,7 @@ from typing import Any
 
 import splintr
 from mcp import Client
+from mcp.server.context import ServerMiddleware
 from mcp_types import CallToolResult
 from pydantic import BaseModel
 
@@ -17,17 +18,18 @@ from consortium_mcp.service.service import ConsortiumService
 
 @asynccontextmanager
 async def in_process(
-    mode: str, service: ConsortiumService, knows_models: bool = True, **options: Any
+    mode: str, service: ConsortiumService, *before: ServerMiddleware[Any], knows_models: bool = True, **options: Any
 ) -> AsyncIterator[Client]:
     """A client of a server over a service.
 
     Args:
         mode: `auto` negotiates the newest revision, `legacy` the handshake of 2025-11-25.
+        before: what stands before everything else that a client asks.
         knows_models: whether the models are known before anything is asked.
         options: of the SDK's client.
     """
     async with Runner(service) as runner:
-        server = build_server(runner)
+        server = build_server(runner, *before)
         if knows_models:
             await server.menu.look_up()
         async with Client(server, mode=mode, **options) as client:

@@ -31,7 +31,7 @@ class Side(FrozenModel):
     """Who is asked; a single model is a consortium of one instance that votes."""
 
     predicted: float | None = None
-    """The accuracy that it must have, 0.0-1.0; None when nobody knows."""
+    """The accuracy that it must have, 0.0-1.0; None when it is unknown."""
 
 
 class Answered(FrozenModel):
@@ -50,7 +50,7 @@ class Answered(FrozenModel):
     """Model calls that were made."""
 
     tokens: int | None
-    """Of questions and replies; None when nobody counted them."""
+    """Of questions and replies; None when they were not counted."""
 
 
 class Result(FrozenModel):
@@ -92,7 +92,7 @@ class Result(FrozenModel):
 
 
 def single(model: str, **rules: object) -> Consortium:
-    """One instance of a model; nobody judges what it says."""
+    """One instance of a model; its response is not judged."""
     rules = {"judging_method": "vote", "max_iterations": 1, **rules}
     return Consortium.model_validate({"members": [{"model": model}], **rules})
 

@@ -72,7 +72,7 @@ def plurality(members: int, accuracy: float, alternatives: int) -> float:
 
 
 def best_possible(members: int, accuracy: float) -> float:
-    """How often at least one independent member is right: nobody who only judges can be right more often."""
+    """How often at least one independent member is right: no judge can be right more often."""
     return 1 - (1 - accuracy) ** members
 
 

@@ -36,6 +36,7 @@ class Writer:
         connect: Callable[[], sqlite3.Connection],
         name: str,
         at_rest: Callable[[], None] = lambda: None,
+        committed: Callable[[], None] = lambda: None,
     ) -> None:
         """Nothing is started before the first job.
 
@@ -44,9 +45,11 @@ class Writer:
             name: of the thread.
             at_rest: what is done, outside of any transaction, when something was written and no write waits; under
                 load about once a second, and at the end. It may raise OSError.
+            committed: is called after each commit; what it raises is raised to all whose jobs were in it.
         """
         self._connect = connect
         self._at_rest = at_rest
+        self._committed = committed
         self._connection: sqlite3.Connection | None = None
         self._dirty_since: float | None = None
         """When the first thing was written since the last rest; None when nothing was."""
@@ -102,7 +105,7 @@ class Writer:
             try:
                 self._connection = connection = self._connection or self._connect()
                 patience_ms = patience_ms or connection.execute("PRAGMA busy_timeout").fetchone()[0]
-                _run_batch(connection, batch)
+                _run_batch(connection, batch, self._committed)
                 if in_vain:
                     connection.execute(f"PRAGMA busy_timeout = {patience_ms}")
                     in_vain = False
@@ -144,7 +147,9 @@ class Writer:
         return batch, True
 
 
-def _run_batch(connection: sqlite3.Connection, batch: list[tuple[Job[Any], "Future[Any]"]]) -> None:
+def _run_batch(
+    connection: sqlite3.Connection, batch: list[tuple[Job[Any], "Future[Any]"]], committed: Callable[[], None]
+) -> None:
     """All jobs in one transaction; one that raises undoes only its own changes."""
     connection.execute("BEGIN IMMEDIATE")
     try:
@@ -154,6 +159,7 @@ def _run_batch(connection: sqlite3.Connection, batch: list[tuple[Job[Any], "Futu
         else:
             outcomes = [_beside_others(connection, job, future) for job, future in batch]
         connection.execute("COMMIT")
+        committed()
     except BaseException:
         if connection.in_transaction:
             connection.execute("ROLLBACK")

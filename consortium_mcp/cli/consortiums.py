@@ -7,12 +7,12 @@ from typing import Any
 import click
 
 from consortium_mcp.cli.completion import complete_consortiums
-from consortium_mcp.cli.options import check_typed, json_option, request_options
+from consortium_mcp.cli.options import check_typed, json_option, read_typed, request_options
 from consortium_mcp.cli.screen import say
 from consortium_mcp.engine.trust import why_unreachable
 from consortium_mcp.models.catalogue import load_catalogue
 from consortium_mcp.records.consortium import Consortium
-from consortium_mcp.records.request import DefinitionRequest, read_request
+from consortium_mcp.records.request import DefinitionRequest
 from consortium_mcp.records.rules import Rules
 from consortium_mcp.service.service import ConsortiumService
 
@@ -23,7 +23,7 @@ from consortium_mcp.service.service import ConsortiumService
 @json_option
 def save(name: str, given: dict[str, Any], as_json: bool) -> None:
     """Save a consortium as NAME; one of that name is replaced."""
-    request = read_request(DefinitionRequest, given)
+    request = read_typed(DefinitionRequest, given)
     if not request.models:
         raise click.UsageError("Who is to be asked? Give at least one -m MODEL.")
     with ConsortiumService() as service:

@@ -13,17 +13,32 @@ import click
 from consortium_mcp._util.iterating import LOOK_SECONDS, UnreadError
 from consortium_mcp._util.output import has_no_reader
 from consortium_mcp.cli.live import LiveTable, live_table
-from consortium_mcp.cli.options import check_typed, json_option, output_option, request_options
+from consortium_mcp.cli.options import STDOUT, check_typed, json_option, output_option, read_typed, request_options
 from consortium_mcp.cli.screen import print_run, say, told_where_kept, write_file
 from consortium_mcp.errors import ConsortiumError
 from consortium_mcp.records import Run
-from consortium_mcp.records.request import ConsultRequest, read_request
+from consortium_mcp.records.request import ConsultRequest
 from consortium_mcp.reports.markdown import plan_text
+from consortium_mcp.service.answers import answered
 from consortium_mcp.service.runner import Runner
-from consortium_mcp.service.service import ConsortiumService, answered
+from consortium_mcp.service.service import ConsortiumService
 
 
-@click.command()
+class _Consult(click.Command):
+    """Says how a prompt is given that looks like an option."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the command line."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            if error.possibilities:
+                raise
+            hint = "A prompt that begins with '-' stands after '--'."
+            raise click.UsageError(f"{error.format_message()} {hint}", ctx) from error
+
+
+@click.command(cls=_Consult)
 @click.argument("prompt", required=False)
 @request_options(ConsultRequest)
 @click.option("--dry-run", is_flag=True, help="Only say what it would do and cost.")
@@ -45,7 +60,9 @@ def consult(
     Without --consortium and --model the default consortium is asked. Ctrl-C interrupts the run; `runs resume`
     continues it.
     """
-    request = read_request(ConsultRequest, {"prompt": _with_stdin(prompt, read_stdin), **given})
+    if output == STDOUT:
+        as_json, output = True, None
+    request = read_typed(ConsultRequest, {"prompt": _with_stdin(prompt, read_stdin), **given})
     with ConsortiumService() as service:
         service.catalogue.use(lambda catalogue: check_typed(service.definitions, catalogue, request))
         if dry_run:

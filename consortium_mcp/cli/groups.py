@@ -2,14 +2,13 @@
 
 import difflib
 import importlib
-import re
 import sys
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from consortium_mcp._util.lazy import LazyModule
-from consortium_mcp.errors import ConsortiumError
+from consortium_mcp.errors import ConsortiumError, Door, speaking_at
 from consortium_mcp.text.templates import plain
 
 if TYPE_CHECKING:
@@ -32,21 +31,12 @@ _COMMANDS = {
     "strategies": ("strategies:strategies", "List strategies, judging methods and roles."),
     "local-model": ("local_model:local_model", "The embedded model, without key or network."),
     "install": ("install:install", "Put the server into an MCP client's configuration."),
+    "uninstall": ("install:uninstall", "Take the server out of an MCP client's configuration."),
     "doctor": ("doctor:doctor", "Check the installation, and say how to mend what is wrong."),
     "demo": ("demo:demo", "Consult the embedded model once, as a client would."),
     "completion": ("completion:completion", "Print the script that completes these commands in a shell."),
 }
 """Where each command lives, and its line in `--help`: a module is imported when its command is used, not before."""
-
-_TOOLS = {
-    "list_consortiums": "`consortium-mcp list`",
-    "list_models": "`consortium-mcp models`",
-    "list_runs": "`consortium-mcp runs`",
-    "get_run": "`consortium-mcp runs resume`",
-    "cancel_run": "`consortium-mcp runs cancel`",
-}
-"""What a person types for the tool that a sentence names."""
-
 
 _HELP = {"help_option_names": ["-h", "--help"]}
 """How each command is asked for its help."""
@@ -97,10 +87,14 @@ class CommandGroup(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command: exit status 1 for a failure, 130 for an interruption."""
         logs.configure_logging()
+        with speaking_at(Door.COMMANDS):
+            return self._invoke(ctx)
+
+    def _invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
         except ConsortiumError as error:
-            raise click.ClickException(plain(_for_people(str(error)))) from error
+            raise click.ClickException(plain(str(error))) from error
         except OSError as error:
             raise _refuse_output(error) from error
         except click.Abort as abort:
@@ -163,8 +157,3 @@ def _refuse_slip(ctx: click.Context, word: str) -> None:
     """Raise UsageError for what is nearly the name of a command."""
     if word not in _COMMANDS and (meant := difflib.get_close_matches(word, _COMMANDS, n=1, cutoff=0.7)):
         raise click.UsageError(f"No such command {word!r}. Did you mean {meant[0]!r}?", ctx)
-
-
-def _for_people(sentence: str) -> str:
-    """A sentence that was written for MCP clients too, with commands instead of tools."""
-    return re.sub(rf"\b({'|'.join(_TOOLS)})\b", lambda tool: _TOOLS[tool[0]], sentence)

@@ -1,16 +1,28 @@
-"""`install`: puts our entry into an MCP client's configuration."""
+"""`install` and `uninstall`: our entry in the configuration of an MCP client."""
 
 import json
 import os
+import re
+from pathlib import Path
+from typing import Any
 
 import click
 
 from consortium_mcp.cli.options import json_option
-from consortium_mcp.installation.client_configs import client_files, entry_text, own_entry
+from consortium_mcp.installation.client_configs import Installed, Wanted, entry_text, uninstall_entry, wanted_entry
 from consortium_mcp.installation.client_configs import install as install_entry
+from consortium_mcp.installation.hosts.entries import launch_in
+from consortium_mcp.installation.hosts.host import Host
+from consortium_mcp.installation.hosts.places import host_file
+from consortium_mcp.installation.hosts.table import hosts
 
 _NOT_SEEN = ("LLM_USER_PATH", "CONSORTIUM_DATABASE", "CONSORTIUM_DEFAULT", "CONSORTIUM_LOCAL_MODEL")
 """Variables of this shell that change what the server finds, and that a client started elsewhere does not see."""
+
+_CLIENTS = f"CLIENT is one of: {', '.join(hosts())}."
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+"""A server's name that every client takes."""
 
 
 def _variables(ctx: click.Context, param: click.Parameter, given: tuple[str, ...]) -> dict[str, str]:
@@ -21,42 +33,120 @@ def _variables(ctx: click.Context, param: click.Parameter, given: tuple[str, ...
     return {name: value for name, _, value in pairs}
 
 
-@click.command()
-@click.argument("client", type=click.Choice(list(client_files())))
+def _name(ctx: click.Context, param: click.Parameter, name: str) -> str:
+    if not _NAME.fullmatch(name):
+        raise click.BadParameter(f"{name!r} is not a name of letters, digits, '-' and '_'.")
+    return name
+
+
+def _url(ctx: click.Context, param: click.Parameter, url: str | None) -> str | None:
+    if url is not None and not re.match(r"https?://[^/\s]", url):
+        raise click.BadParameter(f"{url!r} is no http or https URL.")
+    return url
+
+
+_client_argument = click.argument("client", type=click.Choice(list(hosts())), metavar="CLIENT")
+_name_option = click.option(
+    "--name", default="consortium", callback=_name, help="What the client calls the server. [consortium]"
+)
+_project_option = click.option(
+    "--project", "in_project", is_flag=True, help="Use the client's file in this folder, not the user's own."
+)
+
+
+@click.command(epilog=_CLIENTS)
+@_client_argument
+@_project_option
 @click.option("--print", "only_print", is_flag=True, help="Only print the entry, to be pasted; nothing is written.")
-@click.option("--name", default="consortium", help="What the client calls the server. [consortium]")
+@_name_option
 @click.option(
     "--env",
+    "variables",
     metavar="NAME=VALUE",
     multiple=True,
     callback=_variables,
     help="An environment variable that the client sets for the server; may be given several times.",
 )
+@click.option(
+    "--with",
+    "packages",
+    metavar="PACKAGE",
+    multiple=True,
+    help="An llm plugin that the server needs; may be given several times, and is kept by later installs.",
+)
+@click.option(
+    "--command",
+    type=click.Choice(["uvx", "this"]),
+    help="What starts the server: uvx, or this installation. [this, if it has plugins or comes from no index]",
+)
+@click.option("--url", callback=_url, help="The URL of a team's server; the client then starts none.")
+@click.option("--token-variable", metavar="NAME", help="The environment variable with the token for --url.")
 @json_option
-def install(client: str, only_print: bool, name: str, env: dict[str, str], as_json: bool) -> None:
+def install(client: str, in_project: bool, only_print: bool, name: str, as_json: bool, **wanted: Any) -> None:
     """Put the server into an MCP client's configuration.
 
     The rest of the file stays unchanged. A copy of the old file is kept beside it.
     """
-    file = client_files()[client]
-    entry = own_entry(file, env)
+    host, server = hosts()[client], _checked(**wanted)
+    folder = Path.cwd() if in_project else None
     if only_print:
-        click.echo(f"Put this into {file.path()}:", err=True)
-        pasted = json.dumps({file.table: {name: entry}}, indent=2) + "\n" if as_json else entry_text(file, name, entry)
-        click.echo(pasted, nl=False)
+        entry = wanted_entry(host, name, server)
+        click.echo(f"Put this into {host_file(host, folder)}:", err=True)
+        click.echo(_json_text(host, name, entry) if as_json else entry_text(host, name, entry), nl=False)
         return
-    done = install_entry(file, name, entry)
-    for variable in _NOT_SEEN:
-        if variable in os.environ and variable not in env:
+    done = install_entry(host, name, server, folder)
+    for variable in _NOT_SEEN if server.url is None else ():
+        if variable in os.environ and variable not in server.variables:
             value = os.environ[variable]
-            click.echo(f"{file.title} will not see {variable}: add --env {variable}={value}", err=True)
+            click.echo(f"{host.title} will not see {variable}: add --env {variable}={value}", err=True)
+    if in_project and done.is_private:
+        click.echo(f"{done.path} holds what you gave with --env or as token: do not commit it.", err=True)
+    click.echo(done.model_dump_json(indent=1) if as_json else _told(host, name, done))
+
+
+@click.command(epilog=_CLIENTS)
+@_client_argument
+@_project_option
+@_name_option
+@json_option
+def uninstall(client: str, in_project: bool, name: str, as_json: bool) -> None:
+    """Take the server out of an MCP client's configuration.
+
+    Without other changes since, the file is byte for byte what it was before `install`.
+    """
+    done = uninstall_entry(hosts()[client], name, Path.cwd() if in_project else None)
     if as_json:
         click.echo(done.model_dump_json(indent=1))
-        return
+    elif not done.changed:
+        click.echo(f"{done.path} has no entry {name!r}; nothing was changed.")
+    else:
+        state = "The file is what it was before." if done.restored else "The rest of the file is unchanged."
+        click.echo(f"Took {name!r} out of {done.path}. {state}")
+
+
+def _checked(**wanted: Any) -> Wanted:
+    """What is wanted; options that exclude each other are refused."""
+    server = Wanted(**wanted)
+    if server.url is None and server.token_variable is not None:
+        raise click.UsageError("--token-variable needs --url.")
+    if server.url is not None and (server.variables or server.packages or server.command):
+        raise click.UsageError("--url excludes --env, --with and --command: the client starts no server.")
+    return server
+
+
+def _told(host: Host, name: str, done: Installed) -> str:
     if not done.changed:
-        click.echo(f"{done.path} has this entry already; nothing was changed.")
-        return
-    click.echo(f"Put {name!r} into {done.path}: it starts {done.entry['command']}.")
+        return f"{done.path} has this entry already; nothing was changed."
+    launch = launch_in(host, done.entry)
+    what = f"it starts {launch.command}" if launch else "it reaches a server by its URL"
+    lines = [f"Put {name!r} into {done.path}: {what}."]
     if done.backup:
-        click.echo(f"The file as it was: {done.backup}")
-    click.echo(f"Next: {file.next_step}")
+        lines.append(f"The file as it was: {done.backup}")
+    return "\n".join([*lines, f"Next: {host.next_step}"])
+
+
+def _json_text(host: Host, name: str, entry: dict[str, Any]) -> str:
+    value: dict[str, Any] = {name: entry}
+    for key in reversed(host.table):
+        value = {key: value}
+    return json.dumps(value, indent=2) + "\n"

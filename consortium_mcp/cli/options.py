@@ -1,15 +1,12 @@
 """Options that several commands share, named as llm-consortium named them."""
 
-import json
-import math
-import os
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterable, Sequence
 from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar, cast, get_origin
 
 import click
-from click.types import StringParamType
 from pydantic.fields import FieldInfo
 
 from consortium_mcp.cli.completion import (
@@ -19,29 +16,19 @@ from consortium_mcp.cli.completion import (
     complete_runs,
     complete_strategies,
 )
+from consortium_mcp.cli.value_types import JsonObject, Number, TextOrFile, Threshold
 from consortium_mcp.engine.judging import judging_methods
 from consortium_mcp.engine.registry import Registry
 from consortium_mcp.engine.strategies import strategies
-from consortium_mcp.errors import ConsortiumError, InvalidConsortiumError
+from consortium_mcp.errors import InvalidConsortiumError
 from consortium_mcp.models.catalogue import Catalogue
-from consortium_mcp.records.request import ConsultRequest, DefinitionRequest, bare_type, choices_of
+from consortium_mcp.records.request import ConsultRequest, DefinitionRequest, bare_type, choices_of, read_request
 from consortium_mcp.service.definitions import Definitions, check_rules
 from consortium_mcp.settings import MOST
 from consortium_mcp.text.templates import plain
 
 F = TypeVar("F", bound=Callable[..., Any])
 Request = TypeVar("Request", DefinitionRequest, ConsultRequest)
-
-
-class Number(click.FloatRange):
-    """A number of a range; `nan`, which is above and below none, is in no range."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """The number; what is none is refused."""
-        number = super().convert(value, param, ctx)
-        if math.isnan(number):
-            self.fail(f"{value!r} is no number.", param, ctx)
-        return number
 
 
 COUNT = click.IntRange(1, MOST)
@@ -59,8 +46,12 @@ def _known(registry: Callable[[], Registry[Any]]) -> Callable[..., str | None]:
     return check
 
 
+STDOUT = Path("-")
+"""What `--output` is given for stdout."""
+
+
 def output_option(help_text: str) -> Callable[[F], F]:
-    """`--output FILE`, refused before anything is done where the file's folder is not there."""
+    """`--output FILE`, refused before anything is done where the file's folder is not there; `-` is stdout."""
 
     def check(_: click.Context, __: click.Parameter, path: Path | None) -> Path | None:
         if path is not None and not path.parent.is_dir():
@@ -74,41 +65,11 @@ def output_option(help_text: str) -> Callable[[F], F]:
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
-class TextOrFile(StringParamType):
-    """A text, or the path of a file that holds it."""
-
-    name = "text or file"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """The text itself, or what the file of that name says."""
-        # Of a text that no path can be, for its length or a character, Path.is_file() would raise.
-        if not os.path.isfile(value):
-            return str(value)
-        try:
-            return Path(value).read_text(encoding="utf-8").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            what = (param.name or "").replace("_", " ") if param else "text"
-            raise ConsortiumError(f"The {what} file {value!r} cannot be read: {error}.") from error
-
-
-class JsonObject(TextOrFile):
-    """A JSON object, or the path of a file that holds one."""
-
-    name = "JSON or file"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """The object; what is none is refused."""
-        text = super().convert(value, param, ctx)
-        try:
-            read = json.loads(text)
-        except (ValueError, RecursionError):
-            read = None
-        if not isinstance(read, dict):
-            self.fail(f"{plain(text)[:80]!r} is no JSON object.", param, ctx)
-        return read
-
-
-_TYPES = {"system_prompt": TextOrFile(), "own_answer": TextOrFile()}
+_TYPES: "dict[str, click.ParamType[Any]]" = {
+    "system_prompt": TextOrFile(),
+    "own_answer": TextOrFile(),
+    "confidence_threshold": Threshold(0, 100),
+}
 """What is read in a way of its own; the type of every other option follows from its field."""
 
 _SPELLINGS = {
@@ -131,9 +92,6 @@ _COMPLETIONS = {
 }
 """What a shell offers for an option."""
 
-_CHECKS = {"strategy": _known(strategies), "judging_method": _known(judging_methods)}
-"""What is looked up before anything is opened."""
-
 NOT_OPTIONS = ("prompt", "history")
 """Fields that no command takes as an option: the prompt is an argument, and --follow-up-to names a conversation."""
 
@@ -145,8 +103,12 @@ def request_options(kind: type[Request]) -> Callable[[F], F]:
     def decorate(command: F) -> F:
         @wraps(command)
         def called(*args: Any, **options: Any) -> Any:
-            given = {name: options.pop(name) for name in names}
-            return command(*args, given={name: value for name, value in given.items() if value != ()}, **options)
+            values = {name: options.pop(name) for name in names}
+            given = {name: value for name, value in values.items() if value not in (None, ())}
+            try:
+                return command(*args, given=given, **options)
+            except InvalidConsortiumError as error:
+                raise InvalidConsortiumError(_as_typed(str(error), given)) from error
 
         decorated: Any = called
         for name in reversed(names):
@@ -154,6 +116,44 @@ def request_options(kind: type[Request]) -> Callable[[F], F]:
         return cast(F, decorated)
 
     return decorate
+
+
+def read_typed(kind: type[Request], given: dict[str, Any]) -> Request:
+    """The request that options make. Raises UsageError, with the options as they are typed."""
+    try:
+        return read_request(kind, given)
+    except InvalidConsortiumError as error:
+        raise click.UsageError(plain(_as_typed(str(error), given))) from error
+
+
+def _as_typed(sentence: str, fields: Iterable[str]) -> str:
+    """A sentence about fields of a request, with their options instead of their names.
+
+    Args:
+        fields: those that were given; one that is called by an English word is meant only at the beginning.
+    """
+    for name in fields:
+        meant = rf"\b{name}\b" if "_" in name else rf"^{name}(?= is |=)"
+        sentence = re.sub(meant, _spellings(name)[-1 if name == "models" else 0], sentence)
+    return sentence
+
+
+def _spellings(name: str) -> tuple[str, ...]:
+    """How the option of a field can be typed."""
+    return _SPELLINGS.get(name, (f"--{name.replace('_', '-')}",))
+
+
+def _split_at_commas(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
+    """What was given; a single text with commas is a list."""
+    return tuple(part.strip() for part in values[0].split(",")) if len(values) == 1 else values
+
+
+_CHECKS: dict[str, Callable[..., Any]] = {
+    "strategy": _known(strategies),
+    "judging_method": _known(judging_methods),
+    "choices": _split_at_commas,
+}
+"""What is looked up or taken apart before anything is opened."""
 
 
 def field_option(name: str, kind: type[Request], help_text: str | None = None) -> Callable[[F], F]:
@@ -166,7 +166,7 @@ def field_option(name: str, kind: type[Request], help_text: str | None = None) -
     flag = f"--{name.replace('_', '-')}"
     if name == "llm_options":
         return _llm_options(help_text or str(field.description))
-    spellings = _SPELLINGS.get(name, (flag,))
+    spellings = _spellings(name)
     known = "" if field.default is None else f" [{_word(field.default)}]"
     return click.option(
         *((f"{flag}/--no-{flag[2:]}",) if field.annotation is bool else spellings),
@@ -230,4 +230,4 @@ def check_typed(definitions: Definitions, catalogue: Catalogue, request: Consult
         else:
             check_rules(definitions.define(catalogue, request))
     except InvalidConsortiumError as error:
-        raise click.UsageError(plain(str(error))) from error
+        raise click.UsageError(plain(_as_typed(str(error), request.model_fields_set))) from error

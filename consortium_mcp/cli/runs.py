@@ -12,16 +12,18 @@ from click.core import ParameterSource
 from consortium_mcp._util.counts import counted
 from consortium_mcp.cli.completion import complete_consortiums, complete_runs
 from consortium_mcp.cli.consult import work_on
-from consortium_mcp.cli.options import COUNT, Number, field_option, json_option, output_option
+from consortium_mcp.cli.options import COUNT, STDOUT, field_option, json_option, output_option
 from consortium_mcp.cli.screen import is_terminal, print_run, say, told_where_kept, write_file
+from consortium_mcp.cli.value_types import Number
 from consortium_mcp.errors import ConsortiumError
 from consortium_mcp.records import LONGEST_NOTE, Rating, Status
 from consortium_mcp.records.request import ConsultRequest
 from consortium_mcp.reports.export import EXPORT_FORMATS, ExportFormat, exported
 from consortium_mcp.reports.markdown import transcript
+from consortium_mcp.service.answers import answered, require_answer
 from consortium_mcp.service.replay import open_replay
 from consortium_mcp.service.run_ids import find_run_id
-from consortium_mcp.service.service import ConsortiumService, answered, require_answer
+from consortium_mcp.service.service import ConsortiumService
 from consortium_mcp.settings import MOST
 
 MOST_DAYS = 36_500
@@ -31,7 +33,7 @@ run_argument = click.argument("run_id", metavar="RUN", shell_complete=complete_r
 
 
 @click.group(invoke_without_command=True)
-@click.option("--query", help="Words that stand in the prompt or the answer.")
+@click.option("--query", help='Words and "phrases" that all stand in the prompt or the answer.')
 @click.option("--consortium", help="Only runs of this saved consortium.", shell_complete=complete_consortiums)
 @click.option("--status", type=click.Choice(get_args(Status)), help="Only runs that stand or ended so.")
 @click.option("--limit", type=COUNT, default=20, help="How many at most. [20]")
@@ -41,6 +43,8 @@ def runs(
     ctx: click.Context, query: str | None, consortium: str | None, status: Status | None, limit: int, as_json: bool
 ) -> None:
     """List past consultations, newest first.
+
+    No character is an operator in --query, and a phrase stands in quotation marks: --query '"capital of" spain'.
 
     Where a command wants a RUN, give its id, at least six characters of its beginning, or its consortium:// URI.
     """
@@ -108,7 +112,7 @@ def export(run_ids: tuple[str, ...], form: ExportFormat, output: Path | None) ->
         named = [find_run_id(store, run_id) for run_id in run_ids]
         chosen = dict.fromkeys(named or store.outlines.list_ids.sync())
         pieces = exported((store.runs.load.sync(run_id) for run_id in chosen), form)
-        if output is None:
+        if output in (None, STDOUT):
             for piece in pieces:
                 say(piece, nl=False)
             return
@@ -168,7 +172,7 @@ def rate(run_id: str, correct: bool, wrong: bool, score: float | None, note: str
     score = float(correct) if score is None else score
     with ConsortiumService() as service:
         run_id = find_run_id(service.store, run_id)
-        require_answer(service.store.runs.load.sync(run_id))
+        require_answer(service.store.runs.load.sync(run_id), "to rate")
         rating = Rating(run_id=run_id, score=score, note=note)
         service.store.ratings.save.sync(rating)
     say(rating.model_dump_json(indent=1) if as_json else f"Rated {run_id}: {score:g}.")

@@ -139,14 +139,14 @@ def _stood_in(run: Run, iteration: Iteration) -> list[str]:
 
 
 def was_decided(run: Run, responses: Sequence[MemberResponse]) -> bool:
-    """Whether those who are late in an iteration could not have changed its verdict, so that nobody waited for them."""
+    """Whether those who are late in an iteration could not have changed its verdict: the run did not wait for them."""
     method = judging_methods().get(run.consortium.judging_method)
     on_time = [response for response in responses if not response.late]
     return method is not None and method.decided is not None and method.decided(run, on_time, len(responses))
 
 
 def _missing(run: Run, responses: Sequence[MemberResponse]) -> list[str]:
-    """Who is missing; not those whom nobody waited for because they could not have changed the verdict."""
+    """Who is missing; late instances that could not have changed the verdict are not."""
     failed = [response for response in responses if not response.ok]
     if any(response.late for response in failed) and was_decided(run, responses):
         failed = [response for response in failed if not response.late]
@@ -189,7 +189,7 @@ def _lost_after(run: Run, selected: Iteration) -> list[str]:
 
 def _why_failed(run: Run) -> str:
     if not run.iterations:
-        return f"The run ended at its {run.status} before anybody could be asked."
+        return f"The run ended at its {run.status} before a model could be asked."
     responses = run.iterations[-1].responses
     reasons = _reasons([response for response in responses if not response.ok])
     if any(response.ok for response in responses):

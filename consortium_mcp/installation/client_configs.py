@@ -1,61 +1,64 @@
-"""The configuration files of MCP clients: where each is on this machine, and how our entry gets into it."""
+"""Our entry in the configuration file of a host: put into it, found in it, taken out of it."""
 
 import json
 import os
-import shutil
-import sys
-import tempfile
-from collections.abc import Callable, Mapping, MutableMapping
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import tomlkit
 from pydantic import JsonValue
-from tomlkit.exceptions import TOMLKitError
 
 from consortium_mcp._util.frozen_model import FrozenModel
 from consortium_mcp.errors import ConsortiumError
-
-Entry = dict[str, JsonValue]
-
-_UVX_ARGUMENTS: list[JsonValue] = ["--from", "consortium-mcp[local]", "consortium-mcp"]
+from consortium_mcp.installation.files.formats import Format, file_format
+from consortium_mcp.installation.hosts.entries import (
+    Address,
+    Entry,
+    Launch,
+    launch_in,
+    local_entry,
+    reads_variables,
+    remote_entry,
+)
+from consortium_mcp.installation.hosts.host import Host
+from consortium_mcp.installation.hosts.places import host_file
+from consortium_mcp.installation.kept_files import (
+    back_up,
+    backups_of,
+    read_text,
+    replace,
+    with_mark_of,
+    without_mark,
+)
+from consortium_mcp.installation.own_command import CommandKind, own_launch
 
 
 @dataclass(frozen=True)
-class ClientFile:
-    """Where one client keeps its servers."""
+class Wanted:
+    """The server that a host is to know."""
 
-    name: str
-    """What `install` calls the client."""
+    variables: Mapping[str, str] = field(default_factory=dict)
+    """The environment variables that the host sets for it."""
 
-    title: str
-    """Its name for people."""
+    packages: tuple[str, ...] = ()
+    """llm plugins that it needs, as pip names them."""
 
-    path: Callable[[], Path]
-    """The user's own file; it need not be there."""
+    command: CommandKind | None = None
+    """What starts it; None chooses."""
 
-    table: str
-    """The name of the table that holds the servers."""
+    url: str | None = None
+    """Where a server runs already; None means that the host starts one."""
 
-    more: Mapping[str, JsonValue]
-    """What this client's entries say beside the command: its kind, or how long a call may take."""
-
-    next_step: str
-    """What the user has to do for the client to see it."""
-
-    @property
-    def is_toml(self) -> bool:
-        """Whether the file is TOML, and not JSON."""
-        return self.path().suffix == ".toml"
+    token_variable: str | None = None
+    """The variable that holds the token for `url`; None means that it needs none."""
 
 
 class Installed(FrozenModel):
     """What installing did."""
 
     path: Path
-    """The client's file."""
+    """The host's file."""
 
     backup: Path | None
     """The file as it was before; None where there was none, or nothing had to be changed."""
@@ -63,204 +66,235 @@ class Installed(FrozenModel):
     changed: bool
     """Whether it had to be changed."""
 
+    is_private: bool
+    """Whether the entry holds a key or another variable, so that only the owner can read the file."""
+
     entry: dict[str, JsonValue]
     """Our entry as it stands in the file."""
 
 
-def client_files() -> dict[str, ClientFile]:
-    """The clients that we know, by their names."""
-    clients = (
-        ClientFile(
-            name="claude-desktop",
-            title="Claude Desktop",
-            path=lambda: _programs_folder() / "Claude" / "claude_desktop_config.json",
-            table="mcpServers",
-            more={},
-            next_step="Quit Claude Desktop and start it again.",
-        ),
-        ClientFile(
-            name="claude-code",
-            title="Claude Code",
-            path=lambda: _folder("CLAUDE_CONFIG_DIR", Path.home()) / ".claude.json",
-            table="mcpServers",
-            more={"type": "stdio", "timeout": 900_000},  # milliseconds that a call may take
-            next_step="Start a new session of Claude Code; `/mcp` shows it.",
-        ),
-        ClientFile(
-            name="vscode",
-            title="VS Code",
-            path=lambda: _programs_folder() / "Code" / "User" / "mcp.json",
-            table="servers",
-            more={"type": "stdio"},
-            next_step="Run `MCP: List Servers` in VS Code, choose it and start it.",
-        ),
-        ClientFile(
-            name="cursor",
-            title="Cursor",
-            path=lambda: Path.home() / ".cursor" / "mcp.json",
-            table="mcpServers",
-            more={},
-            next_step="Open Cursor's settings, MCP, and switch it on.",
-        ),
-        ClientFile(
-            name="codex",
-            title="Codex",
-            path=lambda: _folder("CODEX_HOME", Path.home() / ".codex") / "config.toml",
-            table="mcp_servers",
-            more={"startup_timeout_sec": 60, "tool_timeout_sec": 900},
-            next_step="Start a new session of Codex; `/mcp` shows it.",
-        ),
-    )
-    return {client.name: client for client in clients}
+class Uninstalled(FrozenModel):
+    """What uninstalling did."""
+
+    path: Path
+    """The host's file."""
+
+    changed: bool
+    """Whether our entry was in it."""
+
+    restored: bool
+    """Whether the file is byte for byte what it was before our entry came into it."""
 
 
-def own_entry(client: ClientFile, env: Mapping[str, str] | None = None) -> Entry:
-    """The entry that starts our server: through uvx where that is installed, else out of this installation.
+def wanted_entry(host: Host, name: str, wanted: Wanted, known: Mapping[str, Any] | None = None) -> Entry:
+    """The entry for a server.
 
-    Desktop programs do not see the shell's PATH, so the command is an absolute path.
+    Args:
+        known: the entry of that name so far; the packages in its command are kept.
+
+    Raises:
+        ConsortiumError: the host has no such entry, the command cannot be had, or the token is not there.
     """
-    uvx = shutil.which("uvx")
-    entry: Entry = {"command": uvx, "args": list(_UVX_ARGUMENTS)} if uvx else _this_installation()
-    entry |= client.more
-    return entry | ({"env": dict(env)} if env else {})
+    if wanted.url is not None:
+        return remote_entry(host, name, Address(wanted.url, wanted.token_variable, _token(host, wanted)))
+    start = own_launch(wanted.packages, wanted.command, launch_in(host, known or {}))
+    return local_entry(host, name, Launch(start.command, start.arguments, wanted.variables))
 
 
-def entry_text(client: ClientFile, name: str, entry: Entry) -> str:
-    """An entry as it is pasted into the client's file."""
-    servers: dict[str, Any] = {client.table: {name: entry}}
-    return _text(client, servers)
+def entry_text(host: Host, name: str, entry: Entry) -> str:
+    """An entry as it is pasted into the host's file."""
+    return file_format(host.file).dump(_nested([*host.table, name], entry))
 
 
-def install(client: ClientFile, name: str, entry: Entry) -> Installed:
-    """Put the entry into the client's file and keep all else that is in it; of the file before, a copy stays beside it.
+def install(host: Host, name: str, wanted: Wanted, project: Path | None = None) -> Installed:
+    """Put the entry into the host's file and keep all else that is in it; of the file before, a copy stays beside it.
 
     An entry of that name keeps what ours does not say, and its environment variables but those that we set.
 
     Raises:
         ConsortiumError: the file cannot be read as what it should be, or cannot be written; it stays as it is.
     """
-    path = client.path().resolve()  # a link to somewhere else stays one
+    path = host_file(host, project).resolve()  # a link to somewhere else stays one
+    form, keys = file_format(host.file), [*host.table, name]
+    text, known = _read(host, path, form, name, wanted)
+    merged = _merged(host, known, wanted_entry(host, name, wanted, known))
+    is_private = _holds_secrets(host, merged)
+    if known == merged:
+        return Installed(path=path, backup=None, changed=False, is_private=is_private, entry=merged)
     try:
-        file = _parsed(client, path.read_text(encoding="utf-8-sig") if path.exists() else "")
-        servers = file.setdefault(client.table, {})
-        if not isinstance(servers, MutableMapping):
-            raise ValueError(f"{client.table!r} in it is not a table")
-        merged = _merged(servers.get(name), entry)
-    except (ValueError, TypeError, TOMLKitError) as error:
-        raise ConsortiumError(
-            f"{path} cannot be read as {'TOML' if client.is_toml else 'JSON without comments'} ({error}); it stays as "
-            f"it is. Put this into it yourself:\n{entry_text(client, name, entry)}"
-        ) from error
-    except OSError as error:
-        raise ConsortiumError(f"{path} cannot be read: {error.strerror or error}.") from error
-    if servers.get(name) == merged:
-        return Installed(path=path, backup=None, changed=False, entry=merged)
-    _put(servers, name, merged)
+        changed = form.put(without_mark(text), keys, merged)
+        _check(form, text, changed, keys, merged)
+    except ValueError as error:
+        raise _refused(host, path, form, error, entry_text(host, name, merged)) from error
     try:
-        backup = _backup(path)
-        _replace(path, _text(client, file))
+        backup = back_up(path)
+        replace(path, with_mark_of(changed, text), is_private)
     except OSError as error:
         raise ConsortiumError(f"{path} cannot be written: {error.strerror or error}; it stays as it is.") from error
-    return Installed(path=path, backup=backup, changed=True, entry=merged)
+    return Installed(path=path, backup=backup, changed=True, is_private=is_private, entry=merged)
 
 
-def installed_entries(client: ClientFile) -> dict[str, Entry] | None:
-    """The entries of the client's file that start our server, by name; None where there is no such file.
+def uninstall_entry(host: Host, name: str, project: Path | None = None) -> Uninstalled:
+    """Take the entry out of the host's file; without other changes since, the file is what it was before it came.
+
+    Raises:
+        ConsortiumError: the file cannot be read or written, or the entry starts something else; it stays as it is.
+    """
+    path = host_file(host, project).resolve()
+    form, keys = file_format(host.file), [*host.table, name]
+    text, known = _read(host, path, form, name)
+    if known is None:
+        return Uninstalled(path=path, changed=False, restored=False)
+    launch = launch_in(host, known)
+    if launch is not None and not is_ours(launch):
+        raise ConsortiumError(f"{name!r} in {path} starts {launch.command}, not consortium-mcp; it stays as it is.")
+    try:
+        before, used = _before(path, form, keys, known, text)
+        if before is None:
+            removed = form.remove(without_mark(text), keys)
+            _check(form, text, removed, keys, None)
+            replace(path, with_mark_of(removed, text), is_private=False)
+        elif before == "" and used is None:
+            path.unlink()
+        else:
+            replace(path, before, is_private=False)
+        for backup in backups_of(path):
+            if backup == used or _at(_parsed(backup, form), keys) is not None:
+                backup.unlink()
+    except ValueError as error:
+        raise _refused(host, path, form, error) from error
+    except OSError as error:
+        raise ConsortiumError(f"{path} cannot be written: {error.strerror or error}; it stays as it is.") from error
+    return Uninstalled(path=path, changed=True, restored=before is not None)
+
+
+def installed_launches(host: Host, project: Path | None = None) -> dict[str, Launch] | None:
+    """What the host's file starts of us, by name; None where there is no such file.
 
     Raises:
         ConsortiumError: it cannot be read.
     """
-    path = client.path()
+    path = host_file(host, project)
     if not path.exists():
         return None
     try:
-        servers = _parsed(client, path.read_text(encoding="utf-8-sig")).get(client.table) or {}
-        entries = {name: dict(entry) for name, entry in servers.items() if isinstance(entry, Mapping)}
-    except (OSError, ValueError, TOMLKitError, AttributeError) as error:
+        servers = _at(file_format(host.file).read(without_mark(read_text(path))), host.table)
+    except (OSError, ValueError) as error:
         raise ConsortiumError(f"{path} cannot be read ({error}).") from error
-    return {name: entry for name, entry in entries.items() if _is_ours(entry)}
+    found = {name: launch_in(host, entry) for name, entry in _table(servers).items() if isinstance(entry, Mapping)}
+    return {name: launch for name, launch in found.items() if launch is not None and is_ours(launch)}
 
 
-def _is_ours(entry: Mapping[str, Any]) -> bool:
-    arguments = entry.get("args")
-    words = [entry.get("command"), *(arguments if isinstance(arguments, list) else [])]
-    return any("consortium-mcp" in str(word) or "consortium_mcp" in str(word) for word in words)
+def is_ours(launch: Launch) -> bool:
+    """Whether a command starts our server."""
+    return any("consortium-mcp" in word or "consortium_mcp" in word for word in launch.words)
 
 
-def _this_installation() -> Entry:
-    script = shutil.which("consortium-mcp", path=str(Path(sys.executable).parent))
-    return {"command": script, "args": []} if script else {"command": sys.executable, "args": ["-m", "consortium_mcp"]}
-
-
-def _parsed(client: ClientFile, text: str) -> MutableMapping[str, Any]:
-    if client.is_toml:
-        return tomlkit.parse(text)
-    file = json.loads(text) if text.strip() else {}
-    if not isinstance(file, dict):
-        raise ValueError("it is no object")
-    return file
-
-
-def _text(client: ClientFile, file: Mapping[str, Any]) -> str:
-    return tomlkit.dumps(file) if client.is_toml else json.dumps(file, indent=2, ensure_ascii=False) + "\n"
-
-
-def _merged(known: object, entry: Entry) -> Entry:
-    """The entry, and what one of that name says beside it; another kind of server is replaced."""
-    if not isinstance(known, Mapping) or "command" not in known:
-        return entry
-    plain: Entry = json.loads(json.dumps(known))  # without tomlkit's own types
-    env = {**_table(plain.get("env")), **_table(entry.get("env"))}
-    return plain | entry | ({"env": env} if env else {})
-
-
-def _put(servers: MutableMapping[str, Any], name: str, entry: Entry) -> None:
-    """Change only what differs, so that comments in TOML stay."""
-    known = servers.get(name)
-    if not isinstance(known, MutableMapping) or set(known) - set(entry):
-        servers[name] = entry
-        return
-    for field in [field for field, value in entry.items() if known.get(field) != value]:
-        known[field] = entry[field]
-
-
-def _table(value: JsonValue) -> dict[str, JsonValue]:
-    return value if isinstance(value, dict) else {}
-
-
-def _backup(path: Path) -> Path | None:
-    if not path.exists():
-        return None
-    backup = path.with_name(f"{path.name}.{datetime.now():%Y%m%d-%H%M%S-%f}.bak")
-    shutil.copy2(path, backup)
-    return backup
-
-
-def _replace(path: Path, text: str) -> None:
-    """Write the file in one step, with the rights that it had; a new one is its owner's only, for it may hold keys."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent)
+def _read(
+    host: Host, path: Path, form: Format, name: str, wanted: Wanted | None = None
+) -> tuple[str, dict[str, Any] | None]:
+    """The file's text, and the entry of that name; None where it has none."""
     try:
-        with open(handle, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(handle)
-        if path.exists():
-            shutil.copymode(path, name)
-        os.replace(name, path)
-    except BaseException:
-        os.unlink(name)
-        raise
+        text = read_text(path)
+        known = _at(form.read(without_mark(text)), [*host.table, name])
+    except ValueError as error:
+        pasted = entry_text(host, name, wanted_entry(host, name, wanted)) if wanted is not None else ""
+        raise _refused(host, path, form, error, pasted) from error
+    except OSError as error:
+        raise ConsortiumError(f"{path} cannot be read: {error.strerror or error}.") from error
+    return text, known if isinstance(known, dict) else None
 
 
-def _programs_folder() -> Path:
-    """Where programs with windows keep a user's files on this platform."""
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Application Support"
-    if sys.platform == "win32":
-        return _folder("APPDATA", Path.home() / "AppData" / "Roaming")
-    return _folder("XDG_CONFIG_HOME", Path.home() / ".config")
+def _refused(host: Host, path: Path, form: Format, error: ValueError, pasted: str = "") -> ConsortiumError:
+    ending = f" Put this into it yourself:\n{pasted}" if pasted else ""
+    return ConsortiumError(f"{path} cannot be read as {form.title} ({error}); it stays as it is.{ending}")
 
 
-def _folder(variable: str, otherwise: Path) -> Path:
-    return Path(os.environ.get(variable) or otherwise).expanduser()
+def _before(path: Path, form: Format, keys: list[str], known: Entry, text: str) -> tuple[str | None, Path | None]:
+    """The file before our entry came into it, and the copy that says so; None where that cannot be told.
+
+    A copy is the file before if our entry, put into it, gives the file as it is now. An empty text without a copy means
+    that there was no file.
+    """
+    for backup in backups_of(path):
+        copy = read_text(backup)
+        if _at(_parsed(backup, form), keys) is None and _becomes(copy, form, keys, known, text):
+            return copy, backup
+    return ("", None) if _becomes("", form, keys, known, text) else (None, None)
+
+
+def _becomes(before: str, form: Format, keys: list[str], known: Entry, text: str) -> bool:
+    try:
+        return with_mark_of(form.put(without_mark(before), keys, known), before) == text
+    except ValueError:
+        return False
+
+
+def _parsed(path: Path, form: Format) -> dict[str, Any]:
+    """What a copy says; nothing where it cannot be read."""
+    try:
+        return form.read(without_mark(read_text(path)))
+    except ValueError:
+        return {}
+
+
+def _merged(host: Host, known: Mapping[str, Any] | None, entry: Entry) -> Entry:
+    """The entry, and what one of that name says beside it; another kind of server is replaced."""
+    kinds = [host.local.command, *([host.remote.url] if host.remote is not None else [])]
+    if known is None or not any(kind in known and kind in entry for kind in kinds):
+        return entry
+    plain: Entry = json.loads(json.dumps(known))
+    for table in (host.local.variables, *([host.remote.headers] if host.remote is not None else [])):
+        both = {**_table(plain.get(table)), **_table(entry.get(table))}
+        entry = entry | ({table: both} if both else {})
+    return plain | entry
+
+
+def _holds_secrets(host: Host, entry: Mapping[str, Any]) -> bool:
+    header = str(_table(entry.get(host.remote.headers)).get("Authorization", "")) if host.remote is not None else ""
+    return bool(entry.get(host.local.variables)) or (bool(header) and not reads_variables(host))
+
+
+def _token(host: Host, wanted: Wanted) -> str | None:
+    """The token itself, for a host that does not read it from a variable."""
+    if wanted.token_variable is None or host.remote is None or reads_variables(host):
+        return None
+    token = os.environ.get(wanted.token_variable)
+    if not token:
+        raise ConsortiumError(
+            f"{host.title} reads no variables. Set {wanted.token_variable} here; its value goes into the file."
+        )
+    return token
+
+
+def _check(form: Format, before: str, after: str, keys: list[str], entry: Entry | None) -> None:
+    """Refuse a text that does not say what it said before, but for our entry."""
+    old, new = form.read(without_mark(before)), form.read(after)
+    if _at(new, keys) != entry or _without(old, keys) != _without(new, keys):
+        raise ValueError("it cannot be changed without changing the rest")
+
+
+def _without(file: Mapping[str, Any], keys: list[str]) -> dict[str, Any]:
+    """A file without the value at a path of keys, and without the tables that it alone is in."""
+    key, rest = keys[0], keys[1:]
+    others = {name: value for name, value in file.items() if name != key}
+    inner = _without(_table(file.get(key)), rest) if rest else {}
+    return others | ({key: inner} if inner else {})
+
+
+def _nested(keys: list[str], value: Any) -> dict[str, Any]:
+    for key in reversed(keys):
+        value = {key: value}
+    return dict(value)
+
+
+def _at(file: Mapping[str, Any], keys: tuple[str, ...] | list[str]) -> Any:
+    """The value at a path of keys; None where there is none."""
+    value: Any = file
+    for key in keys:
+        value = value.get(key) if isinstance(value, Mapping) else None
+    return value
+
+
+def _table(value: Any) -> dict[str, Any]:
+    return dict(value) if isinstance(value, Mapping) else {}

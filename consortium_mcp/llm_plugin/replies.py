@@ -12,7 +12,7 @@ from llm.parts import ReasoningPart, TextPart
 from consortium_mcp._util.iterating import UnreadError, iterate
 from consortium_mcp._util.output import has_no_reader
 from consortium_mcp.api import Event, consult_events
-from consortium_mcp.errors import ConsortiumError
+from consortium_mcp.errors import ConsortiumError, Door, speaking_at
 from consortium_mcp.models.catalogue import load_catalogue
 from consortium_mcp.records import AnswerPiece, Progress, Run, Turn
 from consortium_mcp.reports.markdown import about_answer, answer_text
@@ -40,7 +40,7 @@ def reply(name: str, prompt: llm.Prompt, response: llm.Response, settings: Setti
                 if isinstance(event, Run) and sys.stderr.isatty():
                     click.echo(f"\n{about_answer(event)}", err=True)
     except ConsortiumError as error:
-        raise llm.ModelError(str(error)) from error
+        raise llm.ModelError(_said(error)) from error
     except UnreadError as error:
         raise llm.ModelError(
             "The reader of stdout has left. The run is kept: `consortium-mcp runs --status interrupted` lists it."
@@ -60,6 +60,14 @@ async def async_reply(
                     yield piece
     except ConsortiumError as error:
         raise llm.ModelError(str(error)) from error
+
+
+def _said(error: ConsortiumError) -> str:
+    """The error in the words of who reads it: a person who types commands, or a program that uses llm."""
+    if click.get_current_context(silent=True) is None:
+        return str(error)
+    with speaking_at(Door.COMMANDS):
+        return str(error)
 
 
 def _is_unread() -> bool:

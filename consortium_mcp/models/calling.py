@@ -6,7 +6,7 @@ import os
 import re
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,12 +20,14 @@ from consortium_mcp._util.places import Places
 from consortium_mcp._util.threads import in_thread
 from consortium_mcp.models.adapting import STREAM, adaptations_of, adapted, learn, note_of
 from consortium_mcp.models.catalogue import ModelEntry, package_of
+from consortium_mcp.models.credentials import credentials_of
 from consortium_mcp.models.failures import Failure, classify, find_finish_reason, find_model, reply_failure
 from consortium_mcp.models.reply_faults import broken_off
 from consortium_mcp.models.reply_reader import ReplyReader, Watch, watching
 from consortium_mcp.records import CallResult, CallSpec, ErrorKind, now_utc
 from consortium_mcp.records.outer_call import give_sign_of_life
 from consortium_mcp.settings import MOST, Settings
+from consortium_mcp.text.masking import masked
 from consortium_mcp.text.templates import storable
 from consortium_mcp.text.thinking import Split, told_apart
 
@@ -81,7 +83,7 @@ _finding = threading.Lock()
 
 
 def limits_of(settings: Settings) -> ConcurrencyLimits:
-    """The limits of all that this process does with these settings, for as long as somebody has them."""
+    """The limits of all that this process does with these settings, for as long as they are referenced."""
     key = (settings, os.getpid())  # a process that was forked has places of its own
     with _finding:
         if (limits := _limits.get(key)) is None:
@@ -130,6 +132,7 @@ async def make_call(
         failure: Failure | None = None
         asked = adapted(entry, spec)
         watch = Watch(adaptations_of(entry))
+        secrets = credentials_of(entry)
         watching.set(watch)
         try:
             with anyio.move_on_after(timeout_seconds) as scope:
@@ -141,14 +144,14 @@ async def make_call(
         except (Exception, SystemExit, asyncio.CancelledError) as error:
             if isinstance(error, asyncio.CancelledError) and _is_cancelled():
                 raise
-            failure = classify(error, _key_of(entry), package_of(entry.plugin))
+            failure = _with_remedy(classify(error, package_of(entry.plugin), secrets), entry)
             if failure.kind in _REJECTIONS:
                 learn(entry, asked, failure.message)
         duration_ms = round((time.monotonic() - started) * 1000)
         if failure is None and collected.response is not None:
             log(collected.response)
         first_piece_ms = round((collected.first_at - started) * 1000) if collected.first_at else None
-        result = _as_result(spec, collected, watch.reader, failure, began, duration_ms)
+        result = _as_result(spec, collected, watch.reader, failure, began, duration_ms, secrets)
         return result.model_copy(update={"first_piece_ms": first_piece_ms, "note": note_of(entry, spec)})
 
 
@@ -168,7 +171,7 @@ async def _turn() -> None:
 
 
 def _is_cancelled() -> bool:
-    """Whether somebody has cancelled what we are doing, and not only a plugin something of its own."""
+    """Whether our own task was cancelled, and not only a task of a plugin."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
 
@@ -227,7 +230,7 @@ async def _collect(entry: ModelEntry, spec: CallSpec, collected: _Collected) -> 
 
 
 def _read_in_thread(entry: ModelEntry, spec: CallSpec, note: Callable[[Any], None], stop: threading.Event) -> Any:
-    """The reply of a synchronous model, read to its end; before each chunk it looks whether anybody still wants it."""
+    """The reply of a synchronous model, read to its end; before each chunk it looks whether the call was cancelled."""
     if stop.is_set():
         return None
     assert entry.sync_model is not None
@@ -268,12 +271,13 @@ def _arguments(entry: ModelEntry, spec: CallSpec) -> dict[str, Any]:
     return arguments
 
 
-def _key_of(entry: ModelEntry) -> str | None:
-    """The key that no message may show; None where there is none, or nobody can tell just now."""
-    try:
-        return entry.model.get_key()
-    except Exception:  # of llm, which misses a key or finds a file half written, or of a plugin
-        return None
+def _with_remedy(failure: Failure, entry: ModelEntry) -> Failure:
+    """A rejected key is named, with the command that sets it."""
+    name = getattr(entry.model, "needs_key", None)
+    if failure.kind != "auth" or not isinstance(name, str):
+        return failure
+    message = f"{failure.message.rstrip('.')}. Set the key with `llm keys set {name}`."
+    return failure.model_copy(update={"message": message})
 
 
 def _as_result(
@@ -283,10 +287,12 @@ def _as_result(
     failure: Failure | None,
     began: str,
     duration_ms: int,
+    secrets: Collection[str],
 ) -> CallResult:
+    """What came back, without secrets where a provider speaks of the call."""
     response = collected.response
     payload = getattr(response, "response_json", None)
-    finish_reason = _text_or_none(find_finish_reason(payload) or (reader and reader.finish_reason))
+    finish_reason = _text_or_none(find_finish_reason(payload) or (reader and reader.finish_reason), secrets)
     if failure is None and payload is None and _tells_its_end(response):
         failure = Failure(kind="broken_off", message=str(broken_off(len(collected.text))))
     thinking, text = _said(spec, collected, reader)
@@ -296,10 +302,10 @@ def _as_result(
         text=text or None,
         thinking=thinking or None,
         error_kind=failure.kind if failure else None,
-        error=storable(failure.message) if failure else None,
+        error=masked(storable(failure.message), *secrets) if failure else None,
         finish_reason=finish_reason,
         retry_after_seconds=failure.retry_after_seconds if failure else None,
-        resolved_model=_text_or_none(getattr(response, "resolved_model", None) or find_model(payload)),
+        resolved_model=_text_or_none(getattr(response, "resolved_model", None) or find_model(payload), secrets),
         input_tokens=_count_or_none(getattr(response, "input_tokens", None)),
         output_tokens=_count_or_none(getattr(response, "output_tokens", None)),
         datetime_utc=began,
@@ -333,9 +339,9 @@ def _verdict_beside(arguments: str, thinking: str) -> str | None:
     return next((text for text in (arguments, thinking) if _VERDICT.search(text)), None)
 
 
-def _text_or_none(value: Any) -> str | None:
+def _text_or_none(value: Any, secrets: Collection[str]) -> str | None:
     """What a provider or a plugin says, as far as it is a text."""
-    return storable(value) if isinstance(value, str) else None
+    return masked(storable(value), *secrets) if isinstance(value, str) else None
 
 
 def _count_or_none(value: Any) -> int | None:

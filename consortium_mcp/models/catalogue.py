@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pydantic import JsonValue, ValidationError
 
 from consortium_mcp._util.lazy import llm, llm_plugins
-from consortium_mcp.errors import ConsortiumError, ModelUnavailableError
+from consortium_mcp.errors import ConsortiumError, ModelUnavailableError, NextStep
 from consortium_mcp.models.default_options import load_default_options
 from consortium_mcp.models.plugin_packages import plugin_sentence
 from consortium_mcp.models.reaching import address_problem, key_problem
@@ -86,7 +86,7 @@ class ModelEntry:
         """Why it cannot be called now and what to do about it; None when it can."""
         try:
             return self._own_problem() or self._key_problem() or self._address_problem()
-        except Exception as error:  # a plugin is somebody else's code: whatever it raises keeps its model from us
+        except Exception as error:  # any exception of a plugin keeps only its own model from us
             why = masked(f"{type(error).__name__}: {error}")
             return f"{self.model_id} ({self.plugin}) cannot be looked at: {why}; update the plugin or remove it."
 
@@ -233,14 +233,14 @@ class Catalogue:
         """
         entry = self.find(name)
         if entry is None:
-            raise ModelUnavailableError(self._unknown(name))
+            raise self._unknown(name)
         if problem := _not_allowed(entry, allowed):
             raise ModelUnavailableError(f"The model {entry.model_id!r} is {problem}")
         if problem := entry.problem():
             raise ModelUnavailableError(f"The model {name!r} cannot be used: {problem}")
         return entry
 
-    def _unknown(self, name: str) -> str:
+    def _unknown(self, name: str) -> ModelUnavailableError:
         message = f"llm knows no model {name!r}."
         if close := difflib.get_close_matches(name, self._by_name, n=3, cutoff=0.6):
             message += f" Did you mean {' or '.join(repr(one) for one in close)}?"
@@ -249,9 +249,7 @@ class Catalogue:
         if self.broken_plugins:
             broken = "; ".join(f"{plugin}: {why}" for plugin, why in self.broken_plugins.items())
             message += f" These llm plugins are broken ({broken}): update them, or remove them with `llm uninstall`."
-        else:
-            message += " `consortium-mcp models` lists those that can be used."
-        return message
+        return ModelUnavailableError(message, None if self.broken_plugins else NextStep.LIST_MODELS)
 
     @cached_property
     def _by_name(self) -> dict[str, ModelEntry]:
@@ -280,7 +278,7 @@ def _load_catalogue() -> Catalogue:
         plugin = str(implementation.plugin_name)
         try:
             _ask_plugin(implementation.function, _collector(plugin, found, extra_aliases, registered), registered)
-        except Exception as error:  # a plugin is somebody else's code: whatever it raises is its failure, not ours
+        except Exception as error:  # any exception of a plugin is the plugin's failure, not ours
             broken[plugin] = masked(f"{type(error).__name__}: {error}")
             logger.warning("The llm plugin %s is broken: %s", plugin, broken[plugin])
     return Catalogue(tuple(found), broken, llm.get_default_model())
@@ -289,7 +287,7 @@ def _load_catalogue() -> Catalogue:
 class RecentCatalogue:
     """One catalogue for the consults that come within a second: to ask all plugins takes a millisecond, or much longer.
 
-    Nobody is refused by one that may be out of date. Safe to use from several threads.
+    A catalogue that may be out of date refuses no consult. Safe to use from several threads.
     """
 
     def __init__(self, settings: Settings | None = None) -> None:
@@ -335,7 +333,7 @@ def _load_plugins() -> dict[str, str]:
                     if may_load and not manager.has_plugin(entry_point.name):
                         try:
                             entry_point.load()
-                        except Exception as error:  # as above: the import of somebody else's code
+                        except Exception as error:  # as above: the import of a plugin's code
                             manager.set_blocked(entry_point.name)
                             _broken_at_import[entry_point.name] = masked(f"{type(error).__name__}: {error}")
         llm_plugins.load_plugins()

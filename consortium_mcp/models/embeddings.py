@@ -36,7 +36,7 @@ def load_embedding_model(name: str, allowed: Iterable[str] = ()) -> "EmbeddingMo
         raise ModelUnavailableError(
             f"llm knows no embedding model {name!r}. `llm embed-models` lists those there are; `llm install` adds more."
         ) from None
-    except Exception as error:  # llm asks all plugins for theirs: a missing key, or somebody else's broken code
+    except Exception as error:  # llm asks all plugins for theirs: a missing key, or a broken plugin
         raise ModelUnavailableError(masked(f"The embedding model {name!r} cannot be used: {error}.")) from error
     patterns = list(allowed)
     if patterns and not any(fnmatchcase(model.model_id, pattern) for pattern in patterns):
@@ -54,7 +54,7 @@ async def embed(name: str, texts: Sequence[str]) -> list[list[float]]:
             vectors = await in_thread(lambda: list(load_embedding_model(name).embed_multi(texts)))
     except TimeoutError as error:
         raise ModelUnavailableError(f"no vectors within {EMBEDDING_SECONDS} seconds") from error
-    except Exception as error:  # somebody else's code: whatever it raises is its failure, not ours
+    except Exception as error:  # a plugin's code: what it raises is the plugin's failure, not ours
         raise ModelUnavailableError(masked(f"{type(error).__name__}: {error}")) from error
     if len(vectors) != len(texts) or len({len(vector) for vector in vectors}) > 1:
         raise ModelUnavailableError(f"{len(vectors)} vectors of unlike lengths for {len(texts)} texts")

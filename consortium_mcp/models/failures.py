@@ -3,7 +3,7 @@
 import math
 import re
 import ssl
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -158,12 +158,12 @@ class Failure(FrozenModel):
     """How long the provider asks us to wait; None when it does not say."""
 
 
-def classify(error: BaseException, key: str | None = None, plugin: str = "llm") -> Failure:
+def classify(error: BaseException, plugin: str = "llm", secrets: Collection[str] = ()) -> Failure:
     """The failure that an exception stands for.
 
     Args:
-        key: the model's key, which no message may show.
         plugin: the package of the llm plugin that raised it.
+        secrets: what the model's calls are authorised by, which no message may show.
     """
     chain = list(_chain(error))
     hidden = list(_chain(error, suppressed=True))
@@ -178,7 +178,7 @@ def classify(error: BaseException, key: str | None = None, plugin: str = "llm") 
     wait = next((wait for one in hidden if (wait := wait_of(one)) is not None), None)
     if wait is None and isinstance(error, llm.ModelError):
         wait = wait_in(str(error))
-    message = masked(" ".join(_sentence(chain, kind, plugin).split()), key)[:500]
+    message = masked(" ".join(_sentence(chain, kind, plugin).split()), *secrets)[:500]
     if wait:
         message = f"{message.rstrip('.')}. Try again in {math.ceil(wait)} seconds."
     return Failure(kind=kind, message=message, retry_after_seconds=wait)

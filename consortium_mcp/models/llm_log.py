@@ -46,7 +46,7 @@ than llm can log them.
 class LlmLog:
     """Writes finished llm responses to llm's `logs.db`, unless the user said `llm logs off`.
 
-    It has a thread of its own, apart from the store's: whoever holds llm's log holds up nobody's run. And it is behind
+    It has a thread of its own, apart from the store's: a process that holds llm's log holds up no run. And it is behind
     the answers: what a killed process had yet to log is in our own journal.
     """
 

@@ -27,7 +27,7 @@ _SHOWS_RESPONSES = bool(os.environ.get("LLM_OPENAI_SHOW_RESPONSES"))
 """Whether llm was told to print what its clients receive, which only its own transport does."""
 
 KEPT_ALIVE_SECONDS = 4
-"""How long a connection is kept that nobody uses: many servers close one after 5 seconds, maybe as we ask by it."""
+"""How long an idle connection is kept: many servers close one after 5 seconds, maybe while we send a request."""
 
 _LONGEST_HEADER = 65_536
 """How many bytes a header of a reply may have; with aiohttp's own 8,190 a paid reply with a longer one is lost."""
@@ -53,16 +53,13 @@ class KeptClients:
     def use_in(self, entry: ModelEntry) -> None:
         """Make a model's calls use kept clients; models that are built otherwise stay as they are.
 
-        The catalogue's model objects are ours alone (each look-up makes new ones), so nobody else is changed. Slow the
-        first time, so it belongs into a thread. Raises ModelUnavailableError where no server can be reached.
+        Each look-up of the catalogue makes new model objects, so no other user of llm is changed. It is slow the first
+        time, so it belongs into a thread. Raises ModelUnavailableError where no server can be reached.
         """
         with self._lock:  # runs that come together share their models
             for model in (entry.async_model, entry.sync_model):
                 if hasattr(model, "get_client") and not hasattr(model, "_consortium_keeps_clients"):
-                    if problem := certificates_problem() or proxy_problem():
-                        raise ModelUnavailableError(problem)
-                    self._trusted = _certificates(os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
-                    aiohttp.ClientSession  # noqa: B018 - imported here, where no event loop waits for it
+                    self._trusted = self._trusted or _trusted()
                     model.get_client = self._keeping(model, model.get_client)  # type: ignore[union-attr]
                     model._consortium_keeps_clients = True  # type: ignore[union-attr]
 
@@ -129,6 +126,14 @@ class KeptClients:
             mine = [self._clients.pop(identity) for identity in list(self._clients) if identity[-1] is None]
         for client in mine:
             client.close()
+
+
+def _trusted() -> Any:
+    """The certificates that clients trust; raises ModelUnavailableError where no server can be reached."""
+    if problem := certificates_problem() or proxy_problem():
+        raise ModelUnavailableError(problem)
+    aiohttp.ClientSession  # noqa: B018 - imported here, where no event loop waits for it
+    return _certificates(os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
 
 
 @cache

@@ -25,7 +25,7 @@ _OPTIONS = ("extra_headers", "extra_query", "timeout")
 """What a caller of the SDK may say that changes more than the body."""
 
 _OF_THE_TRANSPORT = ("accept-encoding", "content-encoding", "content-length", "host", "transfer-encoding")
-"""Headers that whoever carries a request or a reply writes."""
+"""Headers that belong to one connection, not to the request or reply."""
 
 _MOVED = (307, 308)
 """Statuses at which the same question is asked at another address."""
@@ -149,7 +149,7 @@ def _as_the_sdk_says(composed: _Composed) -> Iterator[None]:
 
 
 async def _rehearse(client: Any, answer: Callable[[Any], Any]) -> None:
-    """Let the SDK ask somebody here instead of its provider; raises what it makes of the answer."""
+    """Let the SDK ask a server of ours instead of its provider; raises what it makes of the answer."""
     async with httpx2.AsyncClient(transport=httpx2.MockTransport(answer)) as nowhere:
         pieces = await client.with_options(http_client=nowhere).post(
             "/chat/completions", body={}, cast_to=object, stream=True, stream_cls=openai.AsyncStream[object]
@@ -159,6 +159,6 @@ async def _rehearse(client: Any, answer: Callable[[Any], Any]) -> None:
 
 
 def _told(headers: Any, own: Collection[str] = ()) -> dict[str, str]:
-    """Headers without those that whoever carries them writes, but for those that are somebody's own."""
+    """Headers without those of the connection, unless the caller set them."""
     left_out = {name for name in _OF_THE_TRANSPORT if name not in own}
     return {name: value for name, value in headers.items() if name.lower() not in left_out}

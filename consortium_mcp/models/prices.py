@@ -17,7 +17,7 @@ _PROVIDER_OF_PLUGIN = {"llm.default_plugins.openai_models": "openai"}
 
 def price_usd(entry: ModelEntry, input_tokens: int, output_tokens: int) -> float | None:
     """What so many tokens of a model cost in US dollars; None when no list has its price."""
-    if entry.model_id in (LOCAL_MODEL_ID, CLIENT):  # the latter is paid for by whoever calls
+    if entry.model_id in (LOCAL_MODEL_ID, CLIENT):  # the calling client pays for the latter
         return 0.0
     for model, where in _references(entry):
         if _is_listed(model, *where.items()):

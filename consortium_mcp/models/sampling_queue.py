@@ -1,4 +1,4 @@
-"""What runs want to ask the calling client's own model, kept until somebody who follows the run has asked it.
+"""What runs want to ask the calling client's own model, kept until a follower of the run has asked it.
 
 A client is asked for runs of its own caller only, and answers for no others.
 """
@@ -24,7 +24,7 @@ class ClientCall:
     """That its run waits for it no longer."""
 
     is_taken: bool = False
-    """Whether somebody is asking the client just now."""
+    """Whether a follower is asking the client just now."""
 
 
 _Key = tuple[str | None, str]
@@ -57,7 +57,7 @@ class SamplingQueue:
                 del self._waiting[key]
 
     def waiting(self, run_id: str) -> list[ClientCall]:
-        """The run's calls that nobody is asking the client just now."""
+        """The run's calls that no follower is asking the client just now."""
         return [call for call in self._waiting.get(_key(run_id), []) if not call.is_taken]
 
     async def wait(self, run_id: str) -> list[ClientCall]:
@@ -74,7 +74,7 @@ class SamplingQueue:
 
     @contextmanager
     def taken(self, run_id: str, call: ClientCall) -> Iterator[None]:
-        """While this is entered nobody else asks the client; what is not answered then is taken over by who follows."""
+        """While this is entered no other follower asks the client; the next one takes over what is not answered."""
         call.is_taken = True
         try:
             yield
@@ -83,7 +83,7 @@ class SamplingQueue:
             self._tell(_key(run_id))
 
     def answer(self, run_id: str, call_id: str, result: CallResult) -> None:
-        """Hand over what the client said; the first answer counts, and nobody minds one that came too late."""
+        """Hand over what the client said; the first answer counts, and a later one is ignored."""
         for call in self._waiting.get(_key(run_id), []):
             if call.spec.call_id == call_id and call.result is None:
                 call.result = result

@@ -10,6 +10,7 @@ from urllib.parse import quote
 from mcp.server.context import CallNext, HandlerResult, ServerMiddleware, ServerRequestContext
 from mcp_types import Icon
 
+from consortium_mcp.errors import Door, speaking_at
 from consortium_mcp.server.base.choices import SchemaChoices
 from consortium_mcp.server.base.mcp_server import StrictServer
 from consortium_mcp.server.resources.completion import Completions
@@ -76,4 +77,5 @@ class Front:
         """Hand a request on to those that were not there yet when it came."""
         for one in reversed(self.behind):
             call_next = partial(one, call_next=call_next)
-        return await call_next(ctx)
+        with speaking_at(Door.TOOLS):
+            return await call_next(ctx)

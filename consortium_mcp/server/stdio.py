@@ -7,6 +7,7 @@ import anyio
 import anyio.to_thread
 
 from consortium_mcp._util.event_loop import run
+from consortium_mcp.errors import Door, speaking_at
 from consortium_mcp.server.base.choices import SchemaChoices
 from consortium_mcp.server.deferred_startup import Later
 from consortium_mcp.server.handshake import Front
@@ -21,7 +22,8 @@ def serve_stdio(settings: Settings) -> None:
     """Serve until stdin is closed or a signal comes. Raises StoreUnusableError before the first answer."""
     database = DatabaseFile(settings.database_path, settings.shared)
     try:
-        run(_serve, settings, SavedNames(database))
+        with speaking_at(Door.TOOLS):
+            run(_serve, settings, SavedNames(database))
     finally:
         database.close()
 

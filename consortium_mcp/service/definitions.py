@@ -10,7 +10,13 @@ from consortium_mcp._util.caller import current_caller
 from consortium_mcp._util.counts import counted
 from consortium_mcp.engine.judging import judging_methods
 from consortium_mcp.engine.strategies import strategies
-from consortium_mcp.errors import ConsortiumError, InvalidConsortiumError, ModelUnavailableError, NotFoundError
+from consortium_mcp.errors import (
+    ConsortiumError,
+    InvalidConsortiumError,
+    ModelUnavailableError,
+    NextStep,
+    NotFoundError,
+)
 from consortium_mcp.models.catalogue import Catalogue, ModelEntry, Models
 from consortium_mcp.models.embeddings import load_embedding_model
 from consortium_mcp.models.local import LOCAL_MODEL_ID, local_model_problem
@@ -28,13 +34,6 @@ from consortium_mcp.store import Store
 
 DEFAULT_INSTANCES = 3
 """How many instances answer if a consult names no model."""
-
-FOUR_WAYS = (
-    "There are four ways to a default. Name a saved consortium in CONSORTIUM_DEFAULT. "
-    "Or save one called 'default' (`consortium-mcp save default -m MODEL`). "
-    "Or set the key of llm's default model, {} (`llm keys set openai`, or `llm models default MODEL` for another). "
-    "Or fetch the embedded model (`consortium-mcp local-model fetch`)."
-)
 
 NAMED_MODELS = 5
 """How many usable models a refusal lists if a consult names no model and there is no default."""
@@ -157,7 +156,9 @@ class Definitions:
             raise InvalidConsortiumError(" ".join(problems))
         others, _ = self.store.consortiums.list_all.sync()
         if not overwrite and name in self.store.consortiums.list_own_names.sync():
-            raise InvalidConsortiumError(f"A consortium named {name!r} is saved already; overwrite=true replaces it.")
+            raise InvalidConsortiumError(
+                f"A consortium named {name!r} is saved already.", NextStep.OVERWRITE, name=name
+            )
         _refuse_cycle(name, consortium, others)
         self.store.consortiums.save.sync(name, consortium)
 
@@ -199,7 +200,8 @@ class Definitions:
             if CLIENT in models_of(with_arbiter(nested)):
                 raise ModelUnavailableError(
                     f"The model {CLIENT!r} is the calling client's own, which is never lent to a run inside another. "
-                    "Name other models; list_models shows them."
+                    "Name other models.",
+                    NextStep.LIST_MODELS,
                 )
             self.check(name, nested, catalogue, inside)
         except ModelUnavailableError as error:
@@ -222,13 +224,12 @@ class Definitions:
             except ModelUnavailableError:
                 continue
             return None, define(members=[{"model": model, "count": DEFAULT_INSTANCES}], arbiter=model)
-        ways = FOUR_WAYS.format(catalogue.default_model)
         if usable := catalogue.usable_ids(self.settings.allowed_models):
             named = ", ".join([*usable[:NAMED_MODELS], *(["…"] if len(usable) > NAMED_MODELS else [])])
-            raise ModelUnavailableError(f"No model is named, and there is no default. Models to name: {named}. {ways}")
+            raise _no_default(f"No model is named, and there is no default. Models to name: {named}.", catalogue)
         chosen = self.settings.local_model
         cause = f" {problem}" if chosen and (problem := local_model_problem(chosen)) else ""
-        raise ModelUnavailableError(f"No model can be used.{cause} {ways}")
+        raise _no_default(f"No model can be used.{cause}", catalogue)
 
 
 def with_arbiter(consortium: Consortium) -> Consortium:
@@ -240,10 +241,16 @@ def client_problems(consortium: Consortium, has_client: bool) -> list[str]:
     """Why the calling client's own model cannot be asked; empty when it can, or is not wanted."""
     if has_client or CLIENT not in models_of(with_arbiter(consortium)):
         return []
-    return [
+    offered = ModelUnavailableError(
         f"The model {CLIENT!r} is the calling client's own model, and this caller offers none. "
-        "It needs an MCP client that declares sampling. Name other models; list_models shows them."
-    ]
+        "It needs an MCP client that declares sampling. Name other models.",
+        NextStep.LIST_MODELS,
+    )
+    return [str(offered)]
+
+
+def _no_default(what: str, catalogue: Catalogue) -> ModelUnavailableError:
+    return ModelUnavailableError(what, NextStep.HAVE_DEFAULT, model=catalogue.default_model)
 
 
 def check_rules(consortium: Consortium) -> None:

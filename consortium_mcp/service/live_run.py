@@ -66,6 +66,9 @@ class LiveRun:
     scope: anyio.CancelScope | None = None
     """What is cancelled to stop the work on it; None before that begins."""
 
+    asked: anyio.Event = field(default_factory=anyio.Event)
+    """Set when the first model is asked: what is only needed later is read then, and delays no call."""
+
     changed: anyio.Event = field(default_factory=anyio.Event)
     """Set at its next change, for those who follow it."""
 

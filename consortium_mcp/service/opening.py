@@ -21,6 +21,7 @@ from consortium_mcp.records import Budget, Run, Turn, now_utc
 from consortium_mcp.records.consortium import Consortium, with_own_answer, without_own_answer
 from consortium_mcp.records.outer_call import outer_call
 from consortium_mcp.records.request import ConsultRequest
+from consortium_mcp.service.answers import require_answer
 from consortium_mcp.service.definitions import Definitions, check_schema_use, client_problems, with_arbiter
 from consortium_mcp.service.estimate import Estimate, budget_problems, make_estimate, nested_problems
 from consortium_mcp.service.live_run import LiveRun, LiveRuns
@@ -174,8 +175,7 @@ class RunOpener:
             return None
         run_id = find_run_id(self.store, request.follow_up_to)
         earlier = self.store.runs.load.sync(run_id)
-        if earlier.answer is None:
-            raise InvalidConsortiumError(f"The run {run_id} is {earlier.status} and has no answer to follow up.")
+        require_answer(earlier, "to follow up")
         return earlier
 
     def _consortium(

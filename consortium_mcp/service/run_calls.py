@@ -226,6 +226,7 @@ class RunCalls:
             nonlocal had_turn
             had_turn = True
             call.hear()
+            self._live.asked.set()
             deadline.add(time.monotonic() - waited_since)
 
         run = self._live.run

@@ -4,7 +4,7 @@ import logging
 import os
 import secrets
 import socket
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import ExitStack, suppress
 from functools import partial
 from typing import Self
@@ -19,7 +19,7 @@ from consortium_mcp._util.places import Places
 from consortium_mcp._util.timing import DEFAULT_TIMING, Timing
 from consortium_mcp.engine.loop import iterations
 from consortium_mcp.engine.outcome import closed, ended
-from consortium_mcp.errors import ConsortiumError, RunFailedError, StoreUnusableError
+from consortium_mcp.errors import ConsortiumError, StoreUnusableError
 from consortium_mcp.models.calling import limits_of, take_place
 from consortium_mcp.models.catalogue import Models, RecentCatalogue, with_short_texts
 from consortium_mcp.models.llm_log import LlmLog
@@ -54,7 +54,7 @@ class ConsortiumService:
         """Open the store; a new one takes over what llm-consortium saved. Raises StoreUnusableError."""
         self.settings = settings or current_settings()
         self.timing = timing
-        self.store = Store(self.settings.database_path, self.settings.shared)
+        self.store = Store(self.settings.database_path, self.settings.shared, self.settings.read_timeout_seconds)
         self.owner = _owner()
         """What this process is called in the runs that it holds."""
         self.definitions = Definitions(self.store, self.settings)
@@ -164,9 +164,12 @@ class ConsortiumService:
         door = ModelDoor(self.limits, self.sampling_queue, self.llm_log.write, self.owner, self.timing)
         calls = RunCalls(live, models, ledger, door, self.settings.call_timeout_seconds, group)
 
-        async def save(iteration: Iteration) -> None:
+        async def write(iteration: Iteration) -> None:
             await live.write(self.store.runs.save_iteration(run.run_id, iteration, self.owner))
             live.tell()
+
+        async def save(iteration: Iteration) -> None:
+            group.start_soon(write, iteration)  # no call waits for it: each call's result is in the journal already
 
         def reads_schema(model: str) -> bool:
             return all(entry.supports_schema for entry in models[model])
@@ -174,10 +177,9 @@ class ConsortiumService:
         run = run.model_copy(update={"short_text_models": with_short_texts(models)})
         price_of = partial(typical_price, models)
         patience = Patience(run, live.calls, self.timing)
-        group.start_soon(patience.read_history, self.store)
         last = live.record = run.model_copy(update={"iterations": ()})
         record = TrackRecordReading(self.store, run)
-        group.start_soon(record.read)
+        group.start_soon(_when, live.asked, partial(patience.read_history, self.store), record.read)
         async for last in iterations(run, calls, reads_schema, calls.stop, save, patience, price_of, record):
             live.record = last
             if last.status == "running":  # the last one is written with the run's end
@@ -246,19 +248,11 @@ class ConsortiumService:
                 continue  # the calls say that nothing can be saved; whether the lease is lost is unknown
 
 
-def answered(run: Run) -> Run:
-    """The run, when it has an answer; raises RunFailedError when it ended without one."""
-    if run.answer is None and run.status != "running":
-        raise RunFailedError(
-            f"{run.error or 'The run ended without an answer.'} The run is kept as {run.uri}.", run.run_id
-        )
-    return run
-
-
-def require_answer(run: Run) -> None:
-    """Raise ConsortiumError for a run without an answer, which cannot be rated."""
-    if run.answer is None:
-        raise ConsortiumError(f"The run {run.run_id} is {run.status} and has no answer to rate.")
+async def _when(event: anyio.Event, *readings: Callable[[], Awaitable[None]]) -> None:
+    """Read these one after the other, once an event is set."""
+    await event.wait()
+    for read in readings:
+        await read()
 
 
 def _not_saved(run: Run, why: str) -> Run:

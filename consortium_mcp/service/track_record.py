@@ -18,10 +18,15 @@ class TrackRecordReading:
         self._store = store
         self._run = run
         self._record = TrackRecord()
+        self._is_begun = False
         self._is_read = anyio.Event()
 
     async def read(self) -> None:
-        """Read it once."""
+        """Read it once; one who comes later waits until it is read."""
+        if self._is_begun:
+            await self._is_read.wait()
+            return
+        self._is_begun = True
         try:
             self._record = await load_track_record(self._store, self._run)
         finally:
@@ -29,7 +34,7 @@ class TrackRecordReading:
 
     async def __call__(self) -> TrackRecord:
         """The record, as soon as it is read."""
-        await self._is_read.wait()
+        await self.read()
         return self._record
 
 

@@ -34,8 +34,7 @@ class Markers(Part):
     @reads
     def data_version(self) -> int:
         """A number that changes with every commit to the file; asking costs next to nothing."""
-        version: int = self.database.read("PRAGMA data_version")[0][0]
-        return version
+        return self.database.data_version()
 
     @reads
     def load(self) -> ChangeMarkers:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from consortium_mcp.errors import ConsortiumError, NotFoundError
+from consortium_mcp.errors import ConsortiumError, NextStep, NotFoundError
 from consortium_mcp.records import now_utc
 from consortium_mcp.records.consortium import Consortium, load_saved_form
 from consortium_mcp.store.database import insert
@@ -96,7 +96,7 @@ class SavedConsortiums(SavedNames):
 
     def _not_found(self, name: str) -> NotFoundError:
         saved = ", ".join(self.list_names.sync()) or "none"
-        return NotFoundError(f"No consortium named {name!r}. Saved: {saved}. list_consortiums shows them.")
+        return NotFoundError(f"No consortium named {name!r}. Saved: {saved}.", NextStep.LIST_CONSORTIUMS)
 
     @reads
     def list_takeovers(self) -> dict[str, list[str]]:
@@ -116,7 +116,11 @@ def _json_row(text: bytes, name: str) -> dict[str, Any]:
     try:
         row = json.loads(text)
     except ValueError as error:
-        raise ConsortiumError(f"The saved consortium {name!r} is damaged: its row is not JSON ({error}).") from error
+        raise _damaged(name, f"not JSON ({error})") from error
     if not isinstance(row, dict):
-        raise ConsortiumError(f"The saved consortium {name!r} is damaged: its row is not a JSON object.")
+        raise _damaged(name, "not a JSON object")
     return row
+
+
+def _damaged(name: str, what: str) -> ConsortiumError:
+    return ConsortiumError(f"The saved consortium {name!r} is damaged: its row is {what}.", NextStep.REPLACE_DAMAGED)

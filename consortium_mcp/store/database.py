@@ -1,4 +1,4 @@
-"""The SQLite file: opened with its schema up to date, read by one connection, written by one thread."""
+"""The SQLite file: opened with its schema up to date, read by a few connections, written by one thread."""
 
 import asyncio
 import errno
@@ -12,6 +12,7 @@ from contextvars import copy_context
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
+from weakref import WeakValueDictionary
 
 import anyio
 import anyio.to_thread
@@ -20,7 +21,9 @@ from consortium_mcp._util.caller import current_caller
 from consortium_mcp._util.lazy import LazyModule
 from consortium_mcp._util.sqlite_writer import Job, Writer
 from consortium_mcp.errors import StoreUnusableError
+from consortium_mcp.store.file_place import FilePlace
 from consortium_mcp.store.ownership import show_own
+from consortium_mcp.store.readers import Readers, given_up_by
 
 if TYPE_CHECKING:
     import sqlite_utils
@@ -35,6 +38,15 @@ T = TypeVar("T")
 NEWEST_SCHEMA = "m013_trust"
 """The last of the migrations, so that a file that has them all is opened without importing them."""
 
+READERS = 4
+"""How many statements read at once."""
+
+READ_SECONDS = 20.0
+"""How long a statement may read unless the settings say otherwise."""
+
+_READS_PER_CALLER = 2
+"""How many calls of one caller read at once, so that others have readers left."""
+
 _BUSY_MS = 30_000
 
 _creating = threading.Lock()
@@ -44,26 +56,30 @@ _creating = threading.Lock()
 class DatabaseFile:
     """One open database; safe to use from several threads, and beside other processes on the same file."""
 
-    def __init__(self, path: Path, shared: bool = False) -> None:
+    def __init__(self, path: Path, shared: bool = False, read_seconds: float = READ_SECONDS) -> None:
         """Open the file, creating it (readable by its owner only) and bringing its schema up to date.
 
         Args:
             shared: whether callers see each other's runs and consortiums.
+            read_seconds: how long a statement may read.
 
         Raises:
             StoreUnusableError: it cannot be opened, is not a database, or was written by a newer release.
         """
         self.path = path
         self.shared = shared
-        self._lock = threading.Lock()
-        self._reading = anyio.CapacityLimiter(1)
+        self._reading = anyio.CapacityLimiter(READERS)
+        self._turns: WeakValueDictionary[str | None, anyio.CapacityLimiter] = WeakValueDictionary()
+        self._read_all = Readers(self.connect, read_seconds, READERS)
+        self._read_own = Readers(self._connect_own, read_seconds, READERS)
+        self._read_version = Readers(self.connect, read_seconds, 1)  # it differs between connections
         try:
             _create_private(path)
-            self._reads_all = _connect_up_to_date(path)
+            self._place = FilePlace(path)
+            self._read_all.keep(_connect_up_to_date(path))
         except (OSError, sqlite3.Error) as error:
             raise StoreUnusableError(why_unusable(path, error)) from error
-        self._reads_own: sqlite3.Connection | None = None
-        self._writer = Writer(lambda: connect(path), name="consortium-store", at_rest=partial(_bring_to_disk, path))
+        self._writer = Writer(self.connect, "consortium-store", partial(_bring_to_disk, path), self._place.require)
 
     def reader(self) -> str | None:
         """For whom is read and saved now: the current caller; None where there is none, and where callers share."""
@@ -72,44 +88,82 @@ class DatabaseFile:
     def close(self) -> None:
         """Finish what is being written and close the file; a second time does nothing."""
         self._writer.close()
-        with self._lock:
-            self._reads_all.close()
-            if self._reads_own:
-                self._reads_own.close()
+        for readers in (self._read_all, self._read_own, self._read_version):
+            readers.close()
 
     def check(self) -> str:
         """How large the file is and which schema it has, in a few words. Raises StoreUnusableError where it is damaged.
 
         It is read in full, and written to as far as that leaves no trace.
         """
-        damage = self.read("PRAGMA quick_check(1)")[0][0]
+        damage = self.read("PRAGMA quick_check(1)", is_limited=False)[0][0]
         if damage != "ok":
             raise StoreUnusableError(why_unusable(self.path, sqlite3.DatabaseError(f"database is malformed: {damage}")))
         self.write(lambda connection: None)
         newest = self.read("SELECT name FROM _sqlite_migrations ORDER BY name DESC LIMIT 1")[0]["name"]
         return f"{self.path.stat().st_size / 1e6:,.1f} MB, schema {newest}"
 
-    def read(self, sql: str, values: Iterable[Any] = ()) -> list[sqlite3.Row]:
-        """The rows of a query. Raises StoreUnusableError."""
+    def read(self, sql: str, values: Iterable[Any] = (), *, is_limited: bool = True) -> list[sqlite3.Row]:
+        """The rows of a query.
+
+        Args:
+            is_limited: whether it is stopped when it takes too long.
+
+        Raises:
+            ReadTooLongError: it was stopped.
+            StoreUnusableError: the file cannot be read.
+        """
+        # A rule for both would keep SQLite from either's index.
+        readers = self._read_all if self.reader() is None else self._read_own
+        return self._rows(partial(readers.read, sql, values, is_limited=is_limited))
+
+    def data_version(self) -> int:
+        """A number that changes with every commit to the file; asking costs next to nothing."""
+        version: int = self._rows(partial(self._read_version.read, "PRAGMA data_version", ()))[0][0]
+        return version
+
+    def _rows(self, read: Callable[[], list[sqlite3.Row]]) -> list[sqlite3.Row]:
         try:
-            with self._lock:
-                return self._connection().execute(sql, list(values)).fetchall()
+            return read()
         except sqlite3.Error as error:
             raise StoreUnusableError(why_unusable(self.path, error)) from error
 
     async def in_reader(self, call: Callable[[], T]) -> T:
-        """Make a call that reads, in the one thread that reads: more would only wait for each other."""
-        return await anyio.to_thread.run_sync(call, limiter=self._reading)
+        """Make a call that reads, in one of the few threads that do; it ends soon after its caller has left."""
+        left = threading.Event()
 
-    def _connection(self) -> sqlite3.Connection:
-        """The one that shows what the current caller may see: a rule for both would keep SQLite from either's index."""
-        if self.reader() is None:
-            return self._reads_all
-        if self._reads_own is None:
-            connection = connect(self.path)
+        def read() -> T:
+            with given_up_by(left):
+                return call()
+
+        turn = self._turns.setdefault(current_caller(), anyio.CapacityLimiter(_READS_PER_CALLER))
+        async with turn:
+            try:
+                return await anyio.to_thread.run_sync(read, limiter=self._reading, abandon_on_cancel=True)
+            except BaseException:
+                left.set()
+                raise
+
+    def connect(self) -> sqlite3.Connection:
+        """A connection that waits for other processes. Raises StoreUnusableError where the file has gone."""
+        self._place.require()
+        connection = _open(self.path)
+        try:
+            _set_up(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _connect_own(self) -> sqlite3.Connection:
+        """A connection that shows what the current caller may see."""
+        connection = self.connect()
+        try:
             show_own(connection, self.reader)
-            self._reads_own = connection  # only now: without the rule it must not be read
-        return self._reads_own
+        except BaseException:  # without the rule it must not be read
+            connection.close()
+            raise
+        return connection
 
     def check_writable(self) -> None:
         """Raise StoreUnusableError where nothing can be written now."""
@@ -154,6 +208,7 @@ def _create_private(path: Path) -> None:
     One that is there is not opened: closing it again would drop every lock that this process has on it through SQLite
     (https://sqlite.org/howtocorrupt.html, 2.2), and the next process to leave would delete the WAL that we write to.
     """
+    path = Path(os.path.realpath(path))  # a symbolic link may stand for a file that is yet to be made
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     with _creating, suppress(FileExistsError):
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
@@ -196,23 +251,15 @@ def _migrate(connection: sqlite3.Connection) -> None:
         connection.execute("COMMIT")
 
 
-def connect(path: Path) -> sqlite3.Connection:
-    """A connection that waits for other processes."""
-    connection = _open(path)
-    try:
-        _set_up(connection)
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
 def _bring_to_disk(path: Path) -> None:
     """Let the disk have what is committed: all that is not in the file yet is in the WAL, which is synced.
 
     A checkpoint would do that too; but it begins the WAL anew, whose next first commit then waits for the disk.
     """
-    wal = os.open(f"{path}-wal", os.O_RDWR)  # no lock is lost by closing it: SQLite has them on the other side file
+    # SQLite's side files stand beside the file itself, not beside a symbolic link to it.
+    wal = os.open(
+        f"{os.path.realpath(path)}-wal", os.O_RDWR
+    )  # no lock is lost by closing it: SQLite has them on the other side file
     try:
         os.fsync(wal)
     finally:
@@ -220,7 +267,9 @@ def _bring_to_disk(path: Path) -> None:
 
 
 def _open(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=_BUSY_MS / 1000)
+    """A connection to a file that is there; SQLite would make one that others can read."""
+    uri = f"{path.absolute().as_uri()}?mode=rw"
+    connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=_BUSY_MS / 1000)
     connection.row_factory = sqlite3.Row
     return connection
 

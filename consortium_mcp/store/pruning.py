@@ -10,7 +10,7 @@ from contextlib import closing
 from typing import Any
 
 from consortium_mcp.errors import StoreUnusableError
-from consortium_mcp.store.database import connect, why_unusable
+from consortium_mcp.store.database import why_unusable
 from consortium_mcp.store.journal import run_scope
 from consortium_mcp.store.part import Part
 
@@ -64,7 +64,7 @@ class Pruning(Part):
         """
         before = self._size_bytes()
         try:
-            with closing(connect(self.database.path)) as connection:
+            with closing(self.database.connect()) as connection:
                 if connection.execute("PRAGMA auto_vacuum").fetchone()[0] == 0:
                     connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
                     connection.execute("VACUUM")

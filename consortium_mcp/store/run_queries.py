@@ -3,7 +3,7 @@
 import time
 from typing import Any
 
-from sqlite_utils import Database
+from consortium_mcp.store.search_words import match_text
 
 _NEWER = "coalesce((SELECT id FROM runs WHERE run_id >= ? ORDER BY run_id LIMIT 1), 9223372036854775807)"
 """The place of a run in the full-text index, or, where it was pruned meanwhile, of the next newer one."""
@@ -26,7 +26,7 @@ def select_runs(
 
     Args:
         columns: of runs; where one has a parameter, its value goes before ours.
-        query: words that must stand in prompt or answer; None means all.
+        query: words and phrases that must stand in prompt or answer; None means all.
         consortium: the saved name that was consulted; None means all.
         status: as a reader sees it, `interrupted` included; None means all.
         before: the run id after which the list goes on; None means from the newest.
@@ -57,7 +57,7 @@ def _words(query: str | None, consortium: str | None, status: str | None, caller
     marks += [f"status{('running' if status == 'interrupted' else status).encode().hex()}"] if status else []
     if caller and (asked or marks):
         marks.append(f"caller{caller.encode().hex()}")
-    parts = [f"{{prompt answer}} : ({_quoted(query)})"] if query and asked else []
+    parts = [f"{{prompt answer}} : ({match_text(query)})"] if query and asked else []
     parts += [f"marks : ({' '.join(marks)})"] if marks else []
     return " AND ".join(parts)
 
@@ -75,10 +75,3 @@ def _exactly(consortium: str | None, status: str | None) -> tuple[str, list[Any]
         wanted.append("status = ?")
         values.append(status)
     return " AND ".join(wanted), values
-
-
-def _quoted(query: str) -> str:
-    """A query whose operators are words; what holds no word matches nothing."""
-    text = query.encode("utf-8", "replace").decode().replace("\0", " ")
-    with Database(memory=True) as quoting:
-        return quoting.quote_fts(text) or '""'

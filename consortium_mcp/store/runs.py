@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from consortium_mcp._util.counts import counted
-from consortium_mcp.errors import BusyError, ConsortiumError, NotFoundError
+from consortium_mcp.errors import BusyError, ConsortiumError, NextStep, NotFoundError
 from consortium_mcp.records import (
     Iteration,
     Parent,
@@ -40,7 +40,7 @@ def no_such_run(database: DatabaseFile, run_id: str) -> NotFoundError:
     """What is said of a run that is not there, or is another caller's."""
     three = database.read("SELECT run_id FROM runs ORDER BY run_id DESC LIMIT 3")
     newest = ", ".join(row["run_id"] for row in three) or "none yet"
-    return NotFoundError(f"No run {run_id!r}. Newest runs: {newest}. list_runs shows more.")
+    return NotFoundError(f"No run {run_id!r}. Newest runs: {newest}.", NextStep.LIST_RUNS)
 
 
 @dataclass(frozen=True)
@@ -64,10 +64,7 @@ class RunCapacity:
         if self.of_caller is None or caller is None:
             return
         if connection.execute(sql.format("caller"), [now, caller]).fetchone()[0] >= self.of_caller:
-            raise BusyError(
-                f"You have {self.of_caller} active runs, which is the limit. "
-                "Wait with get_run until one has ended, or stop one with cancel_run."
-            )
+            raise BusyError(f"You have {self.of_caller} active runs, which is the limit.", NextStep.FREE_PLACE)
 
 
 class Runs(Part):

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from consortium_mcp.store.change_markers import Markers
 from consortium_mcp.store.consortiums import SavedConsortiums
-from consortium_mcp.store.database import DatabaseFile
+from consortium_mcp.store.database import READ_SECONDS, DatabaseFile
 from consortium_mcp.store.journal import Journal
 from consortium_mcp.store.leases import Leases
 from consortium_mcp.store.progress import RunProgress
@@ -21,9 +21,9 @@ class Store:
     `sync` (`store.runs.load.sync(run_id)`).
     """
 
-    def __init__(self, path: Path, shared: bool = False) -> None:
+    def __init__(self, path: Path, shared: bool = False, read_seconds: float = READ_SECONDS) -> None:
         """Open the file as `DatabaseFile` does. Raises StoreUnusableError."""
-        self.database = database = DatabaseFile(path, shared)
+        self.database = database = DatabaseFile(path, shared, read_seconds)
         self.runs = Runs(database)
         self.outlines = Outlines(database)
         self.progress = RunProgress(database)

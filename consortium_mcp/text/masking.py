@@ -3,9 +3,11 @@
 import json
 import os
 import re
+from base64 import b64encode
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
+from urllib.parse import quote
 
 from consortium_mcp.settings import llm_user_path, settings_in_use
 
@@ -13,23 +15,62 @@ LEAST_CHARACTERS = 8
 """A shorter value is no key, and may stand in any word."""
 
 _LOOKS_SECRET = re.compile(
-    r"(?i)\b(sk-|key-|gsk_|xai-|hf_|pplx-|nvapi-|ghp_|AIza|(?:api[_-]?)?key[=:]\s*|api[_-]?key\s+)[\w*.\-]{6,}"
-    r"|\b(bearer\s+|basic\s+)(?=\S*[\d=+/])[\w*.\-+/=~]{6,}"
+    r"""(?ix)
+      \b (sk-|key-|gsk_|xai-|hf_|pplx-|nvapi-|gh[oprsu]_|github_pat_|glpat-|xox[abprs]-|[prs]k_live_|ya29\.|AIza
+        |api[_-]?key\s+) [\w*.\-]{6,}
+    | (?<![^\W_]) ((?:key|access_?token|refresh_?token|auth_?token)["']?\s*[=:]\s*["']?) [\w*.\-+/=~]{6,}
+    | (?<![^\W_]) ((?:secret|password|passwd|passphrase|pwd)["']?\s*[=:]\s*["']?) [^\s"'&,;]{4,}
+    | \b ((?:bearer|basic)\s+) (?=\S*[\d=+/]) [\w*.\-+/=~]{6,}
+    | \b (token\s+) (?=[a-z_.\-]*\d) (?=[\d_.\-]*[a-z]) [\w.\-+/=~]{8,}
+    | (?<=://) ([^\s/@:"']{0,100}:) [^\s/@"']{1,200} (?=@)
+    | \b (A[KS]IA) [A-Z\d]{16} \b
+    | (?<![\w\-.]) (eyJ) [\w\-]{6,}\.[\w\-]{6,}(?:\.[\w\-]*)*
+    | (-----BEGIN\ (?:[A-Z]{1,20}\ )?PRIVATE\ KEY-----) [^-]+
+    """
 )
-_SECRET_NAME = re.compile(r"(?i)(key|token|secret|password)$")
+_SECRET_NAME = re.compile(r"(?i)(key|token|secret|password|passwd|credentials?)$")
 
 
 def masked(text: str, *secrets: str | None) -> str:
     """The text with an ellipsis for each secret in it.
 
+    A known secret is found in any letter case, in base64, as it stands in a URL or in JSON, and where the end of the
+    text cuts it.
+
     Args:
         secrets: values that are known to be some beside llm's keys, the environment's and the settings'; None is none.
     """
     known = {*_stored_keys(), *_environment_secrets(), *_token(), *filter(None, secrets)}
+    lowered = text.lower()
     for secret in sorted(known, key=len, reverse=True):
         if len(secret) >= LEAST_CHARACTERS:
-            text = text.replace(secret, "…")
-    return _LOOKS_SECRET.sub(lambda found: f"{found[1] or found[2]}…", text)
+            shown = _without(text, lowered, secret)
+            if shown != text:
+                text, lowered = shown, shown.lower()
+    return _LOOKS_SECRET.sub(lambda found: f"{next(filter(None, found.groups()))}…", text)
+
+
+def _without(text: str, lowered: str, secret: str) -> str:
+    """The text without any form of the secret."""
+    for form in _forms(secret):
+        if form in lowered:
+            text = re.sub(re.escape(form), "…", text, flags=re.IGNORECASE)
+    is_cut = any(lowered.endswith(secret.lower()[:kept]) for kept in range(LEAST_CHARACTERS, len(secret)))
+    if is_cut and len(text) == len(lowered):
+        text = f"{text[: lowered.rindex(secret.lower()[:LEAST_CHARACTERS])]}…"
+    return text
+
+
+@lru_cache(maxsize=256)
+def _forms(secret: str) -> tuple[str, ...]:
+    """How a secret may be written, in small letters and the longest first."""
+    encoded = secret.encode(errors="replace")
+    forms = {secret, quote(secret, safe=""), quote(secret), json.dumps(secret)[1:-1], repr(secret)[1:-1]}
+    for before in range(3):  # what stands before it in the same base64 decides how its own characters fall
+        whole = b64encode(b"\0" * before + encoded).decode()
+        part = whole[-(-before * 8 // 6) : (before + len(encoded)) * 8 // 6]
+        forms |= {part, part.translate(str.maketrans("+/", "-_"))}
+    return tuple(sorted({form.lower() for form in forms}, key=len, reverse=True))
 
 
 def _environment_secrets() -> Iterator[str]:

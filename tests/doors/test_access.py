@@ -416,7 +416,7 @@ async def test_saved_consortiums_are_their_callers_and_the_servers_are_for_all(
     assert read_by_bob["members"][0]["model"] == "c"
     assert removed.is_error and "is the server's" in said(removed)
     assert not hiding.is_error and "before the server's of this name" in said(hiding)
-    assert again.is_error and "overwrite=true replaces it" in said(again)
+    assert again.is_error and "Give overwrite=true to replace it" in said(again)
     assert nested.is_error and "'panel' is your own, and only the server's can be members" in said(nested)
     assert not back.is_error and common["members"][0]["model"] == "a"
     assert service.store.consortiums.list_names.sync() == ["common"]

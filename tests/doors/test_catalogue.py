@@ -122,7 +122,7 @@ def test_damaged_aliases_are_named_with_the_remedy(llm_home: Path, content: str)
 def test_an_unknown_model_is_answered_with_those_that_are_like_it() -> None:
     assert why_unusable("llama3:9b") == (
         "llm knows no model 'llama3:9b'. Did you mean 'llama3:8b'? "
-        "`consortium-mcp models` lists those that can be used."
+        "llm.get_models() lists those there are."
     )
 
 
@@ -346,7 +346,7 @@ def test_a_plugin_that_cannot_be_imported_is_named_and_hides_no_other(provider: 
         "import json; from consortium_mcp.models.catalogue import load_catalogue\n"
         "first, again = load_catalogue(), load_catalogue()\n"
         "known = [name for name in ('healthy', 'a', 'gpt-4o') if first.knows(name)]\n"
-        "print(json.dumps([first.broken_plugins, again.broken_plugins, known, first._unknown('zzz')]))"
+        "print(json.dumps([first.broken_plugins, again.broken_plugins, known, str(first._unknown('zzz'))]))"
     )
     seen = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 

@@ -317,16 +317,6 @@ def test_llm_consortium_says_that_a_bare_prompt_is_a_consult() -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "command"),
-    [(["runs", "show", "nosuchrun"], "runs"), (["runs", "cancel", "nosuchrun"], "runs"), (["show", "nobody"], "list")],
-)
-def test_errors_name_commands_not_tools(words: list[str], command: str) -> None:
-    said = run_command(*words).stderr
-
-    assert f"`consortium-mcp {command}` shows" in said and "list_" not in said
-
-
-@pytest.mark.parametrize(
     ("words", "says"),
     [
         (("consult", "?", "--consortium", "a", "-m", "b"), "Give either a consortium or models, not both."),

@@ -122,7 +122,7 @@ async def test_where_nobody_can_be_asked_the_refusal_names_overwrite(mode: str, 
     async with with_person(mode, taken, None) as client:
         result = await client.call_tool("save_consortium", TAKEN)
 
-    assert result.is_error and "overwrite=true replaces it" in said(result)
+    assert result.is_error and "Give overwrite=true to replace it" in said(result)
     assert saved_model(taken) == "a"
 
 

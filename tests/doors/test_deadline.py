@@ -265,7 +265,7 @@ async def test_a_run_that_waits_for_its_turn_among_runs_ends_at_its_deadline_all
         ended.append(await consulted(service, "b", deadline_seconds=0.5, prompt="And this?"))
         gate.open()
 
-    assert ended[0].error == "The run ended at its deadline before anybody could be asked."
+    assert ended[0].error == "The run ended at its deadline before a model could be asked."
     assert provider.count("b") == 0
 
 

@@ -526,7 +526,7 @@ async def test_a_run_that_is_removed_while_it_is_worked_on_ends_no_other(
         for run_id in (removed, other):
             runner.submit(run_id)
         await gate.wait_for_async(4)
-        with closing(database.connect(path)) as connection:
+        with closing(service.store.database.connect()) as connection:
             connection.execute("DELETE FROM runs WHERE run_id = ?", [removed])
         gate.open()
         async for _ in runner.follow(other, 60):

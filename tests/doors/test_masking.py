@@ -1,5 +1,6 @@
 """Keys reach no log line, no error sentence, no resource and no row of the database."""
 
+import base64
 import json
 import logging
 import re
@@ -19,6 +20,7 @@ from consortium_mcp.errors import ModelUnavailableError
 from consortium_mcp.models.embeddings import embed
 from consortium_mcp.service.service import ConsortiumService
 from consortium_mcp.text.masking import masked
+from tests.consulted import consulted
 from tests.doors.test_cli import run_command
 from tests.in_process import in_process
 from tests.plugins import install_plugin
@@ -29,6 +31,7 @@ from tests.store_methods import replace_method
 pytestmark = pytest.mark.anyio
 
 STORED = "a-key-like-no-other/9"
+PAIR = b"ann:a-word-to-pass"
 SET = "words of the environment"
 
 
@@ -68,10 +71,34 @@ def test_a_key_file_that_cannot_be_read_hides_nothing_and_breaks_nothing(content
         ("Authorization: Basic dXNlcjpwYXNzMQ==", "Authorization: Basic …"),
         ("https://api.example/v1?key=AIzaSyD-123456 failed", "https://api.example/v1?key=… failed"),
         ("gsk_abcdefgh12", "gsk_…"),
+        ("the key AKIAIOSFODNN7EXAMPLE is unknown", "the key AKIA… is unknown"),
+        ("Token 9944b09199c62bcf9418 is wrong", "Token … is wrong"),
+        ("password=hunter2 is wrong", "password=… is wrong"),
+        ('{"password": "hunter2"}', '{"password": "…"}'),
+        ("aws_secret_access_key=wJalrXUtnFEMI/K7MDENG", "aws_secret_access_key=…"),
+        ("no way to http://ann:pw12@proxy:3128", "no way to http://ann:…@proxy:3128"),
+        ("eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhbm4ifQ.c2ln-_x is expired", "eyJ… is expired"),
+        ("Token 128000 is too far; the secret is out: KeyError: x",) * 2,
         ("basic mistakes, bearer tokens and monkey business", "basic mistakes, bearer tokens and monkey business"),
     ],
 )
 def test_what_looks_like_a_key_is_masked(text: str, shown: str) -> None:
+    assert masked(text) == shown
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("No A-KEY-LIKE-NO-OTHER/9 here", "No … here"),
+        ("/v1?x=a-key-like-no-other%2F9", "/v1?x=…"),
+        (base64.b64encode(f"ann:{STORED}".encode()).decode(), "YW5uOm…Q=="),
+        (base64.b64encode(f"a:{STORED}".encode()).decode(), "YTp…k="),
+        (base64.b64encode(f"an:{STORED}".encode()).decode(), "YW46…"),
+        ("it was cut: a-key-like-no-o", "it was cut: …"),
+        ("a-key-l is too short to be told from words",) * 2,
+    ],
+)
+def test_a_known_secret_is_masked_however_it_is_written(text: str, shown: str, secrets: tuple[str, ...]) -> None:
     assert masked(text) == shown
 
 
@@ -149,6 +176,25 @@ async def test_a_provider_that_repeats_its_keys_tells_them_to_nobody(
     shown = (said(result), str(structured(result)), record, transcript, stored, (tmp_path / "stderr").read_text())
     assert "Wrong: …" in record and "DEBUG" in shown[-1]
     assert [secret for secret in secrets for text in shown if secret in text] == []
+
+
+async def test_a_provider_that_repeats_the_headers_of_a_model_tells_them_to_nobody(
+    provider: Provider, llm_home: Path, service: ConsortiumService
+) -> None:
+    sent = {"X-Gateway": "the-word-of-the-gateway", "Authorization": f"Basic {base64.b64encode(PAIR).decode()}"}
+    config = llm_home / "extra-openai-models.yaml"
+    models = json.loads(config.read_text())
+    config.write_text(json.dumps([{**model, "headers": {**sent, "X-Title": "application"}} for model in models]))
+    heard = [*sent.values(), sent["X-Gateway"].upper(), PAIR.decode(), PAIR.decode().partition(":")[2]]
+    words = " and ".join([*heard, base64.b64encode(sent["X-Gateway"].encode()).decode(), "application"])
+    provider.on("a", Fault.refused("echo", 400, None, words))
+    provider.on("arbiter", Fault.refused("echo", 400, None, words))
+
+    run = await consulted(service, "a", "b", arbiter="arbiter")
+
+    shown = run.model_dump_json()
+    assert "application" in shown
+    assert [secret for secret in heard if secret.lower() in shown.lower()] == []
 
 
 async def test_a_failure_inside_the_server_is_a_sentence_without_its_words(

@@ -28,6 +28,7 @@ from consortium_mcp.service.runner import Runner
 from consortium_mcp.service.service import ConsortiumService
 from consortium_mcp.settings import Settings
 from tests.doors.test_cli import run_command
+from tests.hosts_page import host_buttons, host_table
 from tests.paths import ROOT, TESTS
 from tests.plugins import install_plugin
 from tests.provider import Fault, Provider, verdict
@@ -43,6 +44,8 @@ PARTS = {
     "resources": DOCS / "tools.md",
     "commands": DOCS / "commands.md",
     "settings": DOCS / "settings.md",
+    "hosts": DOCS / "hosts.md",
+    "host-links": DOCS / "hosts.md",
     "rooms": DOCS / "architecture.md",
     "tree": DOCS / "architecture.md",
 }
@@ -207,6 +210,8 @@ def generated(database: Path) -> dict[str, str]:
         "resources": anyio.run(_resources, database),
         "commands": _commands(),
         "settings": _settings(),
+        "hosts": host_table(),
+        "host-links": host_buttons(),
         "rooms": _rooms(),
         "tree": _tree(),
     }

@@ -11,17 +11,21 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
+import anyio
 import pytest
 from sqlite_utils import Database
 
+from consortium_mcp._util.caller import calling
 from consortium_mcp._util.sqlite_writer import Writer
-from consortium_mcp.errors import ConsortiumError, NotFoundError, StoreUnusableError
+from consortium_mcp.errors import ConsortiumError, NotFoundError, ReadTooLongError, StoreUnusableError
 from consortium_mcp.records import CallId, CallResult, CallSpec, Iteration, Run, Verdict, now_utc
 from consortium_mcp.records.consortium import Consortium, Member, define
 from consortium_mcp.service.service import ConsortiumService
 from consortium_mcp.store import AlreadyPaid, AttemptStarted, LeaseLost, OverBudget, Reservation, Store, database
+from consortium_mcp.store.database import DatabaseFile
 from consortium_mcp.store.migrations import migrations
 from tests.paths import ROOT
 from tests.permissions import read_only, shared_folder
@@ -521,11 +525,72 @@ def test_operators_of_the_full_text_search_are_words(store: Store, query: str) -
     assert ids(store.runs.find.sync(query=query))[0] == "01b"
 
 
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("capital france", True),
+        ("france capital", True),
+        ('"capital of France"', True),
+        ('"France capital"', False),
+        ('capital "of France', True),  # the second quotation mark is missing
+        ('capital"of France"', True),
+        ("capital OR tea", False),
+        ("capital NOT france", False),
+        ('tea"\nOR capital', False),
+        ('"\n" OR capital', False),
+        ("fra*", False),
+        ("-capital", True),
+        ("100%", True),
+        ("(capital)", True),
+        ("capital -", True),
+        ("* capital", True),
+    ],
+)
+def test_a_query_is_words_and_phrases_that_all_stand_in_a_run(store: Store, query: str, found: bool) -> None:
+    store.runs.open.sync(run_of("01a", "What, to 100%, is the capital of France?"), "me")
+
+    assert ids(store.runs.find.sync(query=query)) == (["01a"] if found else [])
+
+
+@pytest.mark.parametrize(("query", "problem"), [("x" * 1001, "1,001 characters"), ("a " * 51, "51 words")])
+def test_a_query_that_is_too_long_is_refused_before_sqlite_reads_it(store: Store, query: str, problem: str) -> None:
+    with pytest.raises(ConsortiumError, match=problem):
+        store.runs.find.sync(query=query)
+
+
 @pytest.mark.parametrize("query", [None, "", "  "])
 def test_no_query_means_all(store: Store, query: str | None) -> None:
     store.runs.open.sync(run_of(), "me")
 
     assert ids(store.runs.find.sync(query=query)) == ["01a"]
+
+
+ENDLESS = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
+"""A statement that reads for ever."""
+
+
+def test_a_statement_that_reads_too_long_is_stopped_and_its_connection_reads_on(tmp_path: Path) -> None:
+    with closing(DatabaseFile(tmp_path / "c.db", read_seconds=0.05)) as file:
+        with pytest.raises(ReadTooLongError, match=r"more than 0.05 seconds and was stopped"):
+            file.read(ENDLESS)
+
+        assert file.read("SELECT 1")[0][0] == 1
+
+
+@pytest.mark.anyio
+async def test_reading_ends_when_its_caller_leaves_and_keeps_no_other_caller_from_reading(tmp_path: Path) -> None:
+    """Ann reads for ever, more often than there are readers."""
+    with closing(DatabaseFile(tmp_path / "c.db", read_seconds=float("inf"))) as file:
+        async with anyio.create_task_group() as anns:
+            with calling("ann"):
+                for _ in range(2 * database.READERS):
+                    anns.start_soon(file.in_reader, lambda: file.read(ENDLESS))
+            await anyio.wait_all_tasks_blocked()
+            with calling("bob"):
+                of_bob = await file.in_reader(lambda: file.read("SELECT 1"))
+            anns.cancel_scope.cancel()
+
+    assert of_bob[0][0] == 1  # and the file could be closed: it waits for what is being read
 
 
 @pytest.mark.parametrize(

@@ -17,10 +17,12 @@ from mcp.shared.exceptions import MCPError
 from consortium_mcp._util.caller import calling
 from consortium_mcp.models.sampling_queue import SamplingQueue
 from consortium_mcp.records import CallId, CallResult, CallSpec
+from consortium_mcp.server.network.hidden_paths import HiddenPaths
 from consortium_mcp.service.service import ConsortiumService
 from tests.bad_requests import CUT, RawRequest, Sender, bad_requests
 from tests.doors.test_access import ANN, ann_and_bob, token_file, uris, url
 from tests.doors.test_serving import ONE, at
+from tests.in_process import in_process
 from tests.paths import ROOT, TESTS
 from tests.provider import API_KEY, Fault, Provider, verdict
 from tests.server_process import (
@@ -259,6 +261,30 @@ async def test_a_providers_error_that_repeats_the_key_reaches_nobody(provider: P
         texts = [said(result), str(result.structured_content), *resources]
 
     assert result.is_error and not [text for text in texts if API_KEY in text]
+
+
+async def test_an_error_over_the_network_names_no_folder_of_the_server(service: ConsortiumService) -> None:
+    path = service.store.database.path
+    hidden = HiddenPaths([path.parent])
+    async with in_process("auto", service, hidden) as client:
+        service.store.database.close()  # from now on whatever is read says that it cannot be
+        errors = [said(await client.call_tool("list_runs", {}))]
+        for request in (client.list_resources(), client.read_resource("consortium://runs")):
+            with pytest.raises(MCPError) as raised:
+                await request
+            errors.append(str(raised.value))
+
+    assert not [error for error in errors if path.name not in error or str(path.parent) in error]
+
+
+@pytest.mark.parametrize("query", ['"\n" OR a', '"\nNEAR(', '" AND marks : x', "x" * 3_000_000, "x " * 400])
+async def test_no_query_reaches_the_syntax_of_the_search_or_takes_its_time(
+    service: ConsortiumService, query: str
+) -> None:
+    async with in_process("auto", service, HiddenPaths([service.store.database.path.parent])) as client:
+        result = await client.call_tool("list_runs", {"query": query})
+
+    assert said(result) == "No such runs." or "at most" in said(result)
 
 
 def test_the_threat_table_names_tests_that_exist() -> None:

@@ -14,7 +14,7 @@ class Candidate(NamedTuple):
     """Each field by its own name, as it was written."""
 
     decided: int
-    """Where its main field and its confidence end; what follows may be somebody else's words."""
+    """Where its main field and its confidence end; what follows may be quoted."""
 
     mark: str = ""
     """The mark that it carries, or the opening tag in which that would stand; empty where it carries none."""

@@ -23,7 +23,7 @@ _MOST_PAIRS = 100  # as many, from the end, are looked for in the responses
 def tagged_verdicts(reply: str, main: str, origin: Origin) -> list[Candidate]:
     """Every outermost block with the main field; without such a block, the bare fields.
 
-    Bare fields are the arbiter's only where they are not quoted; a block is somebody else's when all of it is, up to
+    Bare fields are the arbiter's only where they are not quoted; a block is a quotation when all of it is, up to
     its main field and its confidence. A block whose opening tag carries the mark may lack its end.
     """
     found = _marked_blocks(reply, main, origin)

@@ -7,7 +7,6 @@ from typing import Literal
 import anyio
 
 from consortium_mcp.errors import ConsortiumError
-from consortium_mcp.installation.client_configs import client_files
 from consortium_mcp.installation.doctor.check import Check
 from consortium_mcp.installation.doctor.clients import check_client
 from consortium_mcp.installation.doctor.installation import (
@@ -21,6 +20,7 @@ from consortium_mcp.installation.doctor.installation import (
 from consortium_mcp.installation.doctor.live import call_models
 from consortium_mcp.installation.doctor.models import check_additions, check_consortiums, check_models
 from consortium_mcp.installation.doctor.network import check_network, reach_servers
+from consortium_mcp.installation.hosts.table import hosts
 
 
 def examine(*, live: bool = False) -> Iterator[Check]:
@@ -41,8 +41,8 @@ def examine(*, live: bool = False) -> Iterator[Check]:
         yield from _caught("Live calls", lambda: anyio.run(call_models))
         yield from _caught("Live calls", lambda: anyio.run(reach_servers))
     yield from _caught("Local model", lambda: [check_local_model()], "warning")
-    for client in client_files().values():
-        yield from _caught(client.title, partial(check_client, client), "warning")
+    for host in hosts().values():
+        yield from _caught(host.title, partial(check_client, host), "warning")
     yield check_log()
 
 

@@ -18,7 +18,6 @@ LIVE_SECONDS = 60
 _LIVE_PROMPT = "Reply with the one word: ok"
 
 _LIVE_REMEDIES = {
-    "auth": "Set its key again with `llm keys set NAME`.",
     "billing": "Look at the account that its key belongs to.",
     "rate_limit": "Wait, or raise the limits of the account that its key belongs to.",
     "model_unavailable": "Take another model: `consortium-mcp models` lists them.",

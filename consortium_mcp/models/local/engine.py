@@ -114,7 +114,7 @@ class Reply:
 
     @property
     def is_over(self) -> bool:
-        """Whether nobody waits any longer; when the interpreter exits, it waits for the worker that asks this."""
+        """Whether no caller waits any longer; when the interpreter exits, it waits for the worker that asks this."""
         return self._stopped.is_set() or not threading.main_thread().is_alive()
 
     def receive(self, choice: dict[str, Any]) -> None:
@@ -184,7 +184,7 @@ class _Writing:
             self._write()
             if self._error is not None:
                 end = _failure(self._error)
-        except Exception as error:  # the border of the thread: whoever waits for a reply gets it
+        except Exception as error:  # the border of the thread: the caller that waits for the reply gets it
             end = error
         for reply in self.replies:
             reply.end(end)
@@ -232,7 +232,7 @@ class _Workers:
 
     Not daemons, even when a daemon asks: a thread that comes back from C++ while the interpreter is being torn down
     aborts the process.
-    Not a ThreadPoolExecutor: at exit it would finish every reply before it looks whether anybody waits.
+    Not a ThreadPoolExecutor: at exit it would finish every reply before it looks whether a caller waits.
     """
 
     def __init__(self) -> None:
@@ -316,7 +316,7 @@ def _load(path: Path) -> Any:
 
 
 def _close_the_door(params: Any) -> None:
-    """The server always listens on a loopback port too, which nobody needs: a secret key, one thread, no pages."""
+    """The server always listens on a loopback port too, which is not needed: a secret key, one thread, no pages."""
     params.hostnames = ["127.0.0.1"]
     params.port = 0
     params.api_keys = [os.urandom(16).hex()]

@@ -3,6 +3,7 @@
 import difflib
 import inspect
 import json
+import re
 from functools import cache, partial
 from importlib import resources
 from typing import Any
@@ -24,6 +25,9 @@ from consortium_mcp.text.templates import plain
 
 TOOLS_FILE = "tools.json"
 """What `describe_tools` says, beside this module: clients read it before the tools are imported."""
+
+_COMMAND = re.compile(r"[`'](?:consortium-mcp|llm|pip) ")
+"""Where a sentence names a command."""
 
 
 class InputNeeded(Exception):
@@ -140,6 +144,9 @@ def _quoted(given: str) -> str:
 
 
 def _error(sentence: str) -> CallToolResult:
+    """A failed call as one text for the model, which cannot type the commands that repair an installation."""
+    if _COMMAND.search(sentence):
+        sentence += " Commands are for the user to run."
     sentence = shortened(plain(masked(sentence)), TEXT_TOKENS)
     return CallToolResult(content=[TextContent(type="text", text=sentence)], is_error=True)
 

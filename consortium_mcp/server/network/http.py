@@ -5,23 +5,25 @@ import signal
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import anyio
 import click
 import uvicorn
 
 from consortium_mcp._util.event_loop import run
-from consortium_mcp.errors import ConsortiumError
+from consortium_mcp.errors import ConsortiumError, Door, speaking_at
 from consortium_mcp.server.app import build_server
 from consortium_mcp.server.network.admission import Admission
 from consortium_mcp.server.network.h11_with_timeout import PromptConfig
+from consortium_mcp.server.network.hidden_paths import HiddenPaths
 from consortium_mcp.server.network.sockets import allow_files, allowed_hosts, listening, urls
 from consortium_mcp.server.network.tokens import Verifier, verifier_of
 from consortium_mcp.server.network.web_app import web_app
 from consortium_mcp.server.shutdown import end_soon
 from consortium_mcp.service.runner import Runner
 from consortium_mcp.service.service import ConsortiumService
-from consortium_mcp.settings import Settings
+from consortium_mcp.settings import Settings, llm_user_path
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +52,8 @@ def serve_http(settings: Settings) -> None:
     with listening(settings, asks_for_token=verifier is not None) as listener, ConsortiumService(settings) as service:
         reached = " and ".join(urls(settings, listener, [PATHS[one] for one in settings.transport]))
         click.echo(f"Serving on {reached}; Ctrl-C ends.", err=True)
-        run(_serve, service, listener, verifier)
+        with speaking_at(Door.TOOLS):
+            run(_serve, service, listener, verifier)
 
 
 async def _serve(service: ConsortiumService, listener: socket.socket, verifier: Verifier | None) -> None:
@@ -59,7 +62,8 @@ async def _serve(service: ConsortiumService, listener: socket.socket, verifier: 
         if settings.resume != "manual":
             await runner.recover()
         admission = Admission(settings.max_requests_per_caller, needs_caller=verifier is not None)
-        server = build_server(runner, admission)
+        hidden = HiddenPaths([settings.database_path.parent.absolute(), llm_user_path().absolute(), Path.home()])
+        server = build_server(runner, hidden, admission)
         admission.tools = server.tool_names()
         app = web_app(server, runner, allowed_hosts(settings, listener), verifier)
         web = _Server(_config(app, settings))

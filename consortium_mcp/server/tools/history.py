@@ -13,9 +13,9 @@ from consortium_mcp.server.base.mcp_server import StrictServer
 from consortium_mcp.server.base.result_size import fits
 from consortium_mcp.server.tools.parameters import RunId, hints
 from consortium_mcp.server.tools.results import RunList, RunSummary, result
+from consortium_mcp.service.answers import require_answer
 from consortium_mcp.service.run_ids import found_run_id
 from consortium_mcp.service.runner import Runner
-from consortium_mcp.service.service import require_answer
 
 
 def add_history(server: StrictServer, runner: Runner) -> None:
@@ -29,7 +29,9 @@ def _add_list_runs(server: StrictServer, runner: Runner) -> None:
 
     @server.tool(title="List runs", annotations=hints("List runs", reads=True, again=True))
     async def list_runs(
-        query: Annotated[str | None, Field(description="Words that stand in the prompt or the answer.")] = None,
+        query: Annotated[
+            str | None, Field(description='Words and "phrases" that stand in the prompt or the answer.')
+        ] = None,
         consortium: Annotated[str | None, Field(description="Only runs of this saved consortium.")] = None,
         status: Annotated[Status | None, Field(description="Only runs that stand or ended so.")] = None,
         limit: Annotated[int, Field(ge=1, le=100, description="How many at most.")] = 20,
@@ -72,6 +74,6 @@ def _add_rate_run(server: StrictServer, runner: Runner) -> None:
         run_id = await found_run_id(store, run_id)
         given = score if score is not None else float(verdict == "correct")
         rating = Rating(run_id=run_id, score=given, note=note)
-        require_answer(await store.runs.load(run_id))
+        require_answer(await store.runs.load(run_id), "to rate")
         await store.ratings.save(rating)
         return result(f"Rated {run_id}: {given:g}.", rating, "the note is kept whole")

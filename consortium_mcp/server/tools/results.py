@@ -6,6 +6,7 @@ from mcp_types import Annotations, CallToolResult, ContentBlock, ResourceLink, T
 
 from consortium_mcp._util.counts import counted
 from consortium_mcp._util.frozen_model import FrozenModel
+from consortium_mcp.errors import NextStep, words_for
 from consortium_mcp.records import (
     Claim,
     ErrorKind,
@@ -283,6 +284,8 @@ def _consult_text(run: Run, progress: Progress, detail: str) -> str:
     if detail == "full":
         return transcript(run)
     text = _running_text(run, progress) if run.status == "running" else short_report(run)
+    if run.status != "running" and run.answer is None:
+        text += f"\n{words_for(NextStep.READ_RUN, run_id=run.run_id)}"
     shown = _shown_iteration(run)
     if detail == "responses" and shown is not None:
         text += "".join(f"\n\n## {one.label}\n{under_heading(one.text or one.error or '')}" for one in shown.responses)

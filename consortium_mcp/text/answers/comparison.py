@@ -2,6 +2,7 @@
 
 from collections.abc import Hashable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from consortium_mcp.text.answers.choices import Option
 from consortium_mcp.text.answers.code import Code, compare_code
@@ -29,6 +30,9 @@ from consortium_mcp.text.answers.wording import compare_wording, contradicts, is
 
 LONGEST_BESIDE_CODE = 60
 """Of how many words the text beside code may be, for the code to be the answer."""
+
+KEPT_ANSWERS = 32
+"""How many answers are kept: one iteration's are compared several times; those of long texts are large."""
 
 LONGEST_UNMARKED = 20
 """Of how many words a text may be to be read as an answer where nothing marks it as one."""
@@ -67,6 +71,7 @@ class Answer:
     """The words of the whole response, without thinking, confidence and pleasantries, code included."""
 
 
+@lru_cache(maxsize=KEPT_ANSWERS)
 def final_answer(text: str) -> Answer:
     """The answer that a response comes to.
 

@@ -1,0 +1,77 @@
+"""What options read: numbers, thresholds, texts or the files that hold them, JSON objects."""
+
+import json
+import math
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import click
+from click.types import StringParamType
+
+from consortium_mcp.errors import ConsortiumError
+from consortium_mcp.text.templates import plain
+
+
+class Number(click.FloatRange):
+    """A number of a range; `nan`, which is above and below none, is in no range."""
+
+    name = "number"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The number; what is none is refused."""
+        number = super().convert(value, param, ctx)
+        if math.isnan(number):
+            self.fail(f"{value!r} is no number.", param, ctx)
+        return number
+
+
+class Threshold(Number):
+    """A number from 0 to 1, or a percentage: `80%`, or 80 without its sign."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The number; a percentage with its sign is a hundredth of it."""
+        if isinstance(value, str) and value.endswith("%"):
+            return super().convert(value.removesuffix("%").strip(), param, ctx) / 100
+        return super().convert(value, param, ctx)
+
+
+_PATH = re.compile(r"(?:~|\.{0,2})/\S*|[A-Za-z]:\\\S*|\S+\.(?:txt|md|json|ya?ml)")
+"""What looks like the path of a file: one word that begins as a path does, or ends as a text's file name does."""
+
+
+class TextOrFile(StringParamType):
+    """A text, or the path of a file that holds it; what looks like a path must be one."""
+
+    name = "text or file"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The text itself, or what the file of that name says."""
+        # Of a text that no path can be, for its length or a character, Path.is_file() would raise.
+        if not os.path.isfile(value):
+            if _PATH.fullmatch(value):
+                self.fail(f"there is no file {value!r}.", param, ctx)
+            return str(value)
+        try:
+            return Path(value).read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            what = (param.name or "").replace("_", " ") if param else "text"
+            raise ConsortiumError(f"The {what} file {value!r} cannot be read: {error}.") from error
+
+
+class JsonObject(TextOrFile):
+    """A JSON object, or the path of a file that holds one."""
+
+    name = "JSON or file"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The object; what is none is refused."""
+        text = super().convert(value, param, ctx)
+        try:
+            read = json.loads(text)
+        except (ValueError, RecursionError):
+            read = None
+        if not isinstance(read, dict):
+            self.fail(f"{plain(text)[:80]!r} is no JSON object.", param, ctx)
+        return read

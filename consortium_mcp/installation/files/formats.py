@@ -1,0 +1,49 @@
+"""How each kind of configuration file is read and changed."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal
+
+from consortium_mcp.installation.files import jsonc, toml, yaml
+
+FormatName = Literal["json", "jsonc", "toml", "yaml"]
+
+
+@dataclass(frozen=True)
+class Format:
+    """A kind of file; each function raises ValueError for a text that is not of this kind."""
+
+    title: str
+    """Its name for people."""
+
+    read: Callable[[str], dict[str, Any]]
+    """What a text says."""
+
+    put: Callable[[str, Sequence[str], Any], str]
+    """The text with a value at a path of keys."""
+
+    remove: Callable[[str, Sequence[str]], str]
+    """The text without the value at a path of keys."""
+
+    dump: Callable[[Mapping[str, Any]], str]
+    """A whole file that says something."""
+
+
+def file_format(name: FormatName) -> Format:
+    """The kind of that name; `json` allows no comments."""
+    match name:
+        case "toml":
+            return Format("TOML", toml.read, toml.put, toml.remove, toml.dump)
+        case "yaml":
+            return Format("YAML", yaml.read, yaml.put, yaml.remove, yaml.dump)
+        case "json":
+            return Format(
+                "JSON without comments",
+                partial(jsonc.read, comments=False),
+                partial(jsonc.put, comments=False),
+                partial(jsonc.remove, comments=False),
+                jsonc.dump,
+            )
+        case "jsonc":
+            return Format("JSON", jsonc.read, jsonc.put, jsonc.remove, jsonc.dump)

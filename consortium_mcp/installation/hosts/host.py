@@ -1,0 +1,100 @@
+"""A host: what a row of the table of hosts says."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from pydantic import JsonValue
+
+from consortium_mcp.installation.files.formats import FormatName
+
+
+@dataclass(frozen=True)
+class LocalForm:
+    """How an entry says that the host starts the server."""
+
+    command: str = "command"
+    """The field with the program."""
+
+    arguments: str | None = "args"
+    """The field with its arguments; None means that they stand behind the program, in one list."""
+
+    variables: str = "env"
+    """The field with the environment variables."""
+
+    more: Mapping[str, JsonValue] = field(default_factory=dict)
+    """What such an entry says besides; `{name}` stands for the server's name."""
+
+
+@dataclass(frozen=True)
+class RemoteForm:
+    """How an entry says that the host reaches a server by its URL."""
+
+    url: str = "url"
+    """The field with the URL."""
+
+    headers: str = "headers"
+    """The field with the HTTP headers."""
+
+    variable: str | None = None
+    """How a header names a variable, with NAME for its name; None means that the host reads none there."""
+
+    token_variable: str | None = None
+    """The field that names the variable with the token, where the host has one; then no header is written."""
+
+    more: Mapping[str, JsonValue] = field(default_factory=dict)
+    """What such an entry says besides; `{name}` is the server's name, `{variable}` the variable with the token."""
+
+
+@dataclass(frozen=True)
+class Host:
+    """Where one program keeps its servers, in which form, and what it can do."""
+
+    name: str
+    """What `install` calls it."""
+
+    title: str
+    """Its name for people."""
+
+    paths: tuple[str, ...]
+    """The user's own file, as `places` reads it: the first one that is there, else the last.
+
+    One with a `*` is there if its folder is."""
+
+    source: str
+    """Where the form and the paths are documented."""
+
+    next_step: str
+    """What the user has to do for the host to see the entry."""
+
+    windows_paths: tuple[str, ...] = ()
+    """The user's own file on Windows; empty means as elsewhere."""
+
+    project_path: str | None = None
+    """The file in a project's folder; None where the host has none."""
+
+    file: FormatName = "jsonc"
+    """What kind of file it is."""
+
+    table: tuple[str, ...] = ("mcpServers",)
+    """The keys on the way to the table of servers."""
+
+    local: LocalForm = LocalForm()
+    """How the host starts a server."""
+
+    remote: RemoteForm | None = RemoteForm()
+    """How the host reaches a server by its URL; None where its file has no such entry."""
+
+    remote_hint: str = ""
+    """What the user does instead, where `remote` is None."""
+
+    call_seconds: str = ""
+    """How long the host waits for a tool call, by default and in our entry; empty means not documented."""
+
+    supports: tuple[str, ...] = ()
+    """What it supports besides tools, as its documents say: resources, prompts, elicitation, apps."""
+
+    command_line: str = ""
+    """The host's own command that adds the server; empty where it has none."""
+
+    link: str = ""
+    """A link that adds the server: `{base64}` or `{json}` is our entry, `{json_in_url}` also its name."""

@@ -1,0 +1,65 @@
+"""A file that is changed in one step, with a copy of what it was beside it; neither is readable for others."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+
+_BOM = "\ufeff"
+
+
+def read_text(path: Path) -> str:
+    """What is in a file, its line ends and its byte order mark included; empty where there is no file.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is not UTF-8.
+    """
+    return path.read_bytes().decode() if path.exists() else ""
+
+
+def without_mark(text: str) -> str:
+    """The text without a byte order mark."""
+    return text.removeprefix(_BOM)
+
+
+def with_mark_of(text: str, other: str) -> str:
+    """The text with a byte order mark where the other one has it."""
+    return _BOM + text if other.startswith(_BOM) else text
+
+
+def back_up(path: Path) -> Path | None:
+    """Copy a file beside itself, for its owner only; None where there is no file."""
+    if not path.exists():
+        return None
+    backup = path.with_name(f"{path.name}.{datetime.now():%Y%m%d-%H%M%S-%f}.bak")
+    with open(os.open(backup, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(path.read_bytes())
+    return backup
+
+
+def backups_of(path: Path) -> Iterator[Path]:
+    """The copies of a file, newest first."""
+    yield from sorted(path.parent.glob(f"{path.name}.*.bak"), reverse=True)
+
+
+def replace(path: Path, text: str, is_private: bool) -> None:
+    """Write a file in one step.
+
+    Args:
+        is_private: whether it holds a key, and so is its owner's only; else it keeps its rights. A new file always is.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent)
+    try:
+        with open(handle, "wb") as file:
+            file.write(text.encode())
+            file.flush()
+            os.fsync(handle)
+        if path.exists() and not is_private:
+            os.chmod(name, path.stat().st_mode & 0o7777)
+        os.replace(name, path)
+    except BaseException:
+        os.unlink(name)
+        raise

@@ -1,0 +1,130 @@
+"""The command that starts our server from another program: through uvx, or this installation's own."""
+
+import importlib.util
+import json
+import re
+import shutil
+import sys
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, distribution, entry_points
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
+
+from consortium_mcp.errors import ConsortiumError
+from consortium_mcp.installation.hosts.entries import Launch
+
+PACKAGE = "consortium-mcp"
+
+CommandKind = Literal["uvx", "this"]
+"""`uvx` fetches the package at each start; `this` starts the installation that runs now."""
+
+_UV_CACHE = re.compile(r"(archive|builds|environments)-v\d+")
+"""A folder of uv's cache: an environment in it can go at any time."""
+
+
+def own_launch(packages: Sequence[str] = (), command: CommandKind | None = None, known: Launch | None = None) -> Launch:
+    """How another program starts our server.
+
+    Args:
+        packages: llm plugins that the server needs, as pip names them.
+        command: None chooses this installation where it holds plugins or does not come from an index, else uvx.
+        known: what starts it so far; its packages are kept.
+
+    Raises:
+        ConsortiumError: uvx is not installed, or a package is not in this installation.
+    """
+    kept = _packages_of(known)
+    uvx = shutil.which("uvx")
+    if (command or _chosen(uvx, bool(kept))) == "this":
+        _require([*packages], command)
+        return _this_installation()
+    if uvx is None:
+        raise ConsortiumError("uvx is not on the PATH. Install uv, or leave out `--command uvx`.")
+    here = plugins_here() if _is_temporary() else []
+    return Launch(uvx, tuple(_uvx_arguments([*kept, *here, *packages])))
+
+
+def plugins_here() -> list[str]:
+    """The llm plugins of this installation, and the extra `[local]`, as packages for `--with`."""
+    names = {canonicalize_name(one.dist.name) for one in entry_points(group="llm") if one.dist is not None}
+    local = [f"{PACKAGE}[local]"] if importlib.util.find_spec("xllamacpp") else []
+    return [*local, *sorted(names - {PACKAGE, "llm"})]
+
+
+def origin() -> dict[str, Any] | None:
+    """Where this installation comes from, as pip and uv record it (PEP 610); None means from a package index.
+
+    A source tree that is not installed is its own origin.
+    """
+    try:
+        text = distribution(PACKAGE).read_text("direct_url.json")
+    except PackageNotFoundError:
+        return {"url": Path(__file__).parents[2].as_uri()}
+    return dict(json.loads(text)) if text else None
+
+
+def _chosen(uvx: str | None, has_packages: bool) -> CommandKind:
+    if uvx is None:
+        return "this"
+    if _is_temporary() or has_packages:
+        return "uvx"
+    plugins = [one for one in plugins_here() if not one.startswith(PACKAGE)]
+    return "this" if plugins or origin() is not None else "uvx"
+
+
+def _packages_of(known: Launch | None) -> list[str]:
+    """The packages after each `--with` of a command."""
+    words = list(known.arguments) if known is not None else []
+    return [value for option, value in zip(words, words[1:], strict=False) if option == "--with"]
+
+
+def _uvx_arguments(packages: Sequence[str]) -> list[str]:
+    source = _source()
+    arguments = ["--from", source] if source != PACKAGE else []
+    for package in dict.fromkeys(packages):
+        arguments += ["--with", package]
+    return [*arguments, PACKAGE]
+
+
+def _require(packages: Sequence[str], command: CommandKind | None) -> None:
+    missing = [package for package in packages if not _is_installed(package)]
+    if missing:
+        names = " ".join(missing)
+        other = "" if command else ", or add `--command uvx`"
+        raise ConsortiumError(
+            f"{', '.join(missing)} is not in this installation. Run `{sys.executable} -m pip install {names}`{other}."
+        )
+
+
+def _is_installed(package: str) -> bool:
+    try:
+        return distribution(Requirement(package).name) is not None
+    except (PackageNotFoundError, InvalidRequirement):
+        return False
+
+
+def _this_installation() -> Launch:
+    script = shutil.which(PACKAGE, path=str(Path(sys.executable).parent))
+    return Launch(script) if script else Launch(sys.executable, ("-m", "consortium_mcp"))
+
+
+def _is_temporary() -> bool:
+    """Whether uvx made this environment for one start."""
+    return any(_UV_CACHE.fullmatch(part) for part in Path(sys.prefix).parts)
+
+
+def _source() -> str:
+    """What uvx installs: the package's name, or where this installation comes from."""
+    recorded = origin()
+    if recorded is None:
+        return PACKAGE
+    url, repository = str(recorded.get("url", "")), recorded.get("vcs_info")
+    if repository:
+        revision = repository.get("requested_revision")
+        return f"{repository.get('vcs', 'git')}+{url}" + (f"@{revision}" if revision else "")
+    return url2pathname(urlsplit(url).path) if url.startswith("file:") else url

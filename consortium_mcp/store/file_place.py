@@ -1,0 +1,33 @@
+"""Whether the database file still is where it was opened: what is written to a file without a name is lost."""
+
+import os
+from pathlib import Path
+
+from consortium_mcp.errors import StoreUnusableError
+
+
+class FilePlace:
+    """An open file and the path by which it was found."""
+
+    def __init__(self, path: Path) -> None:
+        """Note which file is there. Raises OSError where there is none."""
+        self._path = path
+        self._file = _identity(path)
+
+    def require(self) -> None:
+        """Raise StoreUnusableError where the path names another file by now, or none."""
+        try:
+            is_here = _identity(self._path) == self._file
+        except OSError:
+            is_here = False
+        if not is_here:
+            raise StoreUnusableError(
+                f"The database {self._path} was deleted, moved or replaced while it was in use, so nothing is saved. "
+                "Put the file back, or restart consortium-mcp."
+            )
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    """Which file a path leads to, symbolic links followed."""
+    found = os.stat(path)
+    return found.st_dev, found.st_ino

@@ -1,0 +1,110 @@
+"""What is typed on the command line: forms that people use are read, and a mistake is one sentence about it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+from click.testing import CliRunner, Result
+
+from consortium_mcp.cli.groups import main
+from tests.provider import Provider, verdict
+
+
+def typed(*words: str) -> Result:
+    """What a command does in this process."""
+    return CliRunner().invoke(main, list(words))
+
+
+def error_of(result: Result) -> str:
+    """The last line of stderr, where the mistake is said."""
+    return click.unstyle(result.stderr).strip().splitlines()[-1]
+
+
+@pytest.fixture(autouse=True)
+def models(provider: Provider) -> None:
+    """Models that answer at once."""
+    provider.on("arbiter", verdict("Paris"))
+
+
+@pytest.mark.parametrize(
+    ("given", "read"), [("80%", 0.8), ("0.5%", 0.005), ("100 %", 1.0), ("80", 0.8), ("0.8", 0.8), ("1", 1.0)]
+)
+def test_a_threshold_is_read_as_people_write_it(given: str, read: float) -> None:
+    saved = typed("save", "panel", "-m", "a", "--threshold", given, "--json")
+
+    assert json.loads(saved.stdout)["definition"]["confidence_threshold"] == pytest.approx(read)
+
+
+@pytest.mark.parametrize("given", ["abc", "%", "101%", "nan", "-1"])
+def test_what_is_no_threshold_is_wrong_usage(given: str) -> None:
+    done = typed("save", "panel", "-m", "a", f"--threshold={given}")
+
+    assert done.exit_code == 2 and error_of(done).startswith("Error: Invalid value for '--confidence-threshold'")
+
+
+@pytest.mark.parametrize(
+    ("given", "read"),
+    [
+        (["yes,no"], ["yes", "no"]),
+        (["yes, no, both"], ["yes", "no", "both"]),
+        (["Paris, France", "Rome, Italy"], ["Paris, France", "Rome, Italy"]),
+    ],
+)
+def test_choices_are_named_one_by_one_or_with_commas(given: list[str], read: list[str]) -> None:
+    options = [word for choice in given for word in ("--choices", choice)]
+    saved = typed("save", "panel", "-m", "a:3", "--judging-method", "choose", *options, "--json")
+
+    assert json.loads(saved.stdout)["definition"]["choices"] == read
+
+
+MISTAKES: list[tuple[list[str], str]] = [
+    (["consult", "?", "-m", "a", "--system", "/no/such/file"], "there is no file '/no/such/file'."),
+    (["consult", "?", "-m", "a", "--system", "prompts/brief.txt"], "there is no file 'prompts/brief.txt'."),
+    (["consult", "?", "-m", "a", "--own-answer", "./answer.md"], "there is no file './answer.md'."),
+    (["consult", "?", "-m", "a", "--output-schema", "schema.json"], "there is no file 'schema.json'."),
+    (["consult", "-what now?"], "No such option '-w'. A prompt that begins with '-' stands after '--'."),
+    (["consult", "?", "-m", "a", "--chois", "b"], "No such option '--chois'. Did you mean '--choices'?"),
+    (["consult", "?", "-m", "a", "--choices", "one"], "--choices is ('one',): "),
+    (["consult", "?", "-m", "a", "--min-iterations", "5", "--max-iterations", "2"], "--min-iterations is 5 and --max"),
+    (["consult", "?", "-m", "a:2", "--quorum", "3"], "--quorum is 3; at most 2 instances can answer."),
+    (["save", "x", "-m", "a", "--min-responses", "2"], "--min-responses is 2; at most 1 instance can answer."),
+    (["consult", "?", "-m", "a:0"], "The count in 'a:0' is 0; "),
+]
+"""A command, and what is said of it as wrong usage."""
+
+
+@pytest.mark.parametrize(("words", "said"), MISTAKES, ids=[" ".join(words)[:60] for words, _ in MISTAKES])
+def test_a_mistake_is_one_sentence_about_what_was_typed(words: list[str], said: str) -> None:
+    done = typed(*words)
+
+    assert done.exit_code == 2 and said in error_of(done)
+
+
+def test_a_limit_of_a_consult_is_named_as_its_option() -> None:
+    done = typed("consult", "?", "-m", "a:2", "--arbiter", "arbiter", "--max-calls", "2")
+
+    assert error_of(done).startswith("Error: --max-calls=2 (the run's budget) cannot pay for one iteration: ")
+
+
+@pytest.mark.parametrize("text", ["Be brief.", "and/or", "3.5", "a / b", "A.txt is a file"])
+def test_a_text_that_is_no_path_is_a_text(text: str) -> None:
+    saved = typed("save", "panel", "-m", "a", "--system", text, "--json")
+
+    assert json.loads(saved.stdout)["definition"]["system_prompt"] == text
+
+
+def test_output_to_a_dash_is_the_run_on_stdout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    asked = typed("consult", "?", "-m", "a", "--arbiter", "arbiter", "--output", "-")
+    run: dict[str, Any] = json.loads(asked.stdout)
+    exported = typed("runs", "export", "--output", "-")
+
+    assert run["answer"] == json.loads(exported.stdout)["answer"] == "Paris" and not (tmp_path / "-").exists()
+
+
+def test_a_prompt_that_begins_with_a_dash_stands_after_two(provider: Provider) -> None:
+    done = typed("consult", "-m", "a", "--arbiter", "arbiter", "--", "-1 or 1?")
+
+    assert done.stdout == "Paris\n" and provider.requests_to("a")[0].prompt == "-1 or 1?"
