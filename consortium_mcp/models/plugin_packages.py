@@ -1,6 +1,7 @@
 """How this installation gets a further llm plugin: found from how it runs; nothing is installed here."""
 
 import re
+import shlex
 import shutil
 import sys
 from collections.abc import Sequence
@@ -36,21 +37,21 @@ class PackageCommand:
 
     def __str__(self) -> str:
         """It, and what it does."""
-        return f"`{' '.join(self.words)}` {self.effect}"
+        return f"`{shlex.join(self.words)}` {self.effect}"
 
 
-def package_command(packages: Sequence[str], prefix: str = sys.prefix) -> PackageCommand:
+def package_command(packages: Sequence[str], prefix: str | None = None) -> PackageCommand:
     """How this installation gets these packages.
 
     Args:
         packages: as pip names them.
-        prefix: the installation's folder.
+        prefix: the installation's folder; None means that of this process.
     """
+    prefix = prefix or sys.prefix
     folder = Path(prefix)
     with_options = [word for package in [*plugins_here(), *packages] for word in ("--with", package)]
     if prefix == IMAGE_PREFIX:
-        argument = f"PLUGINS={' '.join(packages)}"
-        words = ("docker", "build", "--build-arg", f'"{argument}"' if len(packages) > 1 else argument, ".")
+        words = ("docker", "build", "--build-arg", f"PLUGINS={' '.join(packages)}", ".")
         return PackageCommand(words, "builds the image with it", False)
     if is_temporary(prefix):
         return PackageCommand(("uvx", *with_options, PACKAGE), "starts the server with it", False)
@@ -79,9 +80,9 @@ def plugins_here() -> list[str]:
     return sorted(names - {PACKAGE, "llm"})
 
 
-def is_temporary(prefix: str = sys.prefix) -> bool:
-    """Whether uvx made an installation for one start."""
-    return any(_UV_CACHE.fullmatch(part) for part in Path(prefix).parts)
+def is_temporary(prefix: str | None = None) -> bool:
+    """Whether uvx made an installation for one start; None means that of this process."""
+    return any(_UV_CACHE.fullmatch(part) for part in Path(prefix or sys.prefix).parts)
 
 
 def _is_in(folder: Path, program: str | None) -> bool:

@@ -26,6 +26,11 @@ class Provider:
     first: tuple[str, ...] = ()
     """Patterns of the models for a first consortium, the best one first; none means its first usable model."""
 
+    @property
+    def is_embedded(self) -> bool:
+        """Whether its model runs in this process, so that no plugin is needed but our own extra."""
+        return self.name == "local"
+
 
 PROVIDERS = (
     Provider("openai", "OpenAI", None, "OPENAI_API_KEY", ("gpt-*", "o1*", "o3*", "o4*"), ("gpt-5.?", "gpt-5")),
@@ -47,6 +52,7 @@ PROVIDERS = (
     Provider("cohere", "Cohere", "llm-command-r", "COHERE_API_KEY", ("command-*",), ("command-a-*",)),
     Provider("github", "GitHub Models", "llm-github-models", "GITHUB_MODELS_KEY", ("github/*",)),
     Provider("ollama", "Ollama", "llm-ollama", None, ("llama*", "qwen*", "phi*", "*:*b", "ollama/*")),
+    Provider("local", "the embedded model, without a key", "consortium-mcp[local]", None, ("consortium-local",)),
 )
 """Each with the name, the variable and the models of its plugin, as the plugin's release of 2026 has them."""
 

@@ -219,13 +219,26 @@ def test_a_clients_entry_is_checked_down_to_its_command(provider: Provider, home
     status, lines = examined()
 
     found = {line["about"]: line for line in lines}
-    assert status == 1 and found["Codex"]["state"] == "ok"
+    assert status == 1 and found["Codex"]["state"] == "ok" and found["Codex"]["found"].endswith("and 9 tools are listed")
     assert found["Cursor"]["state"] == "problem" and "'/gone/consortium-mcp' is not there" in (
         found["Cursor"]["found"] or ""
     )
     assert found["Cursor"]["remedy"] == "`consortium-mcp install cursor --name panel` writes it anew."
     assert "`consortium-mcp install claude-code` adds it" in found["Claude Code"]["found"]
     assert found["Claude Desktop"]["state"] == "warning"
+
+
+def test_an_entry_that_starts_no_server_is_a_problem_with_what_it_said(provider: Provider, home: Path) -> None:
+    program = home / "consortium-mcp"
+    program.write_text("#!/bin/sh\necho 'the module mcp is missing' >&2\nexit 1\n")
+    program.chmod(0o755)
+    (home / ".claude.json").write_text(json.dumps({"mcpServers": {"panel": {"command": str(program)}}}))
+
+    (line,) = about("Claude Code")
+
+    assert line["state"] == "problem" and line["found"].endswith(
+        f"{program} starts no server: the module mcp is missing"
+    )
 
 
 def test_a_command_that_only_a_shell_finds_is_a_warning(provider: Provider, home: Path) -> None:

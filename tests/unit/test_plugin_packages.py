@@ -29,7 +29,7 @@ def said(prefix: Path | str, *packages: str) -> str:
 
 def test_an_image_is_built_with_its_plugins() -> None:
     assert said(IMAGE_PREFIX) == "`docker build --build-arg PLUGINS=llm-x .` builds the image with it"
-    assert '--build-arg "PLUGINS=llm-x llm-y" .' in said(IMAGE_PREFIX, "llm-x", "llm-y")
+    assert "--build-arg 'PLUGINS=llm-x llm-y' ." in said(IMAGE_PREFIX, "llm-x", "llm-y")
     assert f"python -m venv {IMAGE_PREFIX}" in (ROOT / "Dockerfile").read_text()
 
 
