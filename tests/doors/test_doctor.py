@@ -219,7 +219,8 @@ def test_a_clients_entry_is_checked_down_to_its_command(provider: Provider, home
     status, lines = examined()
 
     found = {line["about"]: line for line in lines}
-    assert status == 1 and found["Codex"]["state"] == "ok" and found["Codex"]["found"].endswith("and 9 tools are listed")
+    assert status == 1 and found["Codex"]["state"] == "ok"
+    assert found["Codex"]["found"].endswith("and 9 tools are listed")
     assert found["Cursor"]["state"] == "problem" and "'/gone/consortium-mcp' is not there" in (
         found["Cursor"]["found"] or ""
     )
