@@ -17,9 +17,9 @@ from consortium_mcp.settings import load_settings
 @click.argument("query", required=False)
 @json_option
 def models(query: str | None, as_json: bool) -> None:
-    """List models that can be used now, and what the others lack.
+    """List the usable models, and what the others need first.
 
-    QUERY is part of an id or alias; without one, all are listed.
+    QUERY is part of an id or alias. Without it, all models are listed.
     """
     catalogue = load_catalogue()
     found = catalogue.search(query, load_settings().allowed_models, _problems(catalogue))

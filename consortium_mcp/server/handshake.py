@@ -30,7 +30,8 @@ INSTRUCTIONS = """\
 Consult a consortium if one model is not enough. Use it for decisions that are hard to undo, critical facts, reviews
 and estimates. Do not consult for small talk, for what you can look up or compute, or twice for the same question.
 Cost: one consult makes several paid model calls: members times iterations, and the arbiter. dry_run estimates them, and
-max_calls and max_cost_usd limit them. Members see the prompt alone, neither this conversation nor files: put it in.
+max_calls and max_cost_usd limit them. Members see only the prompt: put all that they need from
+this conversation and its files into it.
 Waiting: consult_consortium waits for wait_seconds. If it returns status running, call get_run with the run_id until the
 run has ended. Never start the same consult again.
 An answer that begins with "Incomplete" lacks something: say so when you use it. Confidence is the arbiter's figure,
@@ -50,7 +51,7 @@ class Front:
         lifespan: Callable[[Any], AbstractAsyncContextManager[None]] | None = None,
     ) -> None:
         self.behind: list[ServerMiddleware[Any]] = []
-        """What stands behind all other middleware, from when the server is equipped."""
+        """The innermost middleware; it is set when the server is equipped."""
         self.menu = menu
         self.listeners = listeners
         self.server = StrictServer(

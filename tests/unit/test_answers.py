@@ -66,7 +66,7 @@ def test_a_judged_pair_is_compared_as_a_person_does(pair: dict[str, Any]) -> Non
     assert (compare(pair["one"], pair["other"]), compare(pair["other"], pair["one"])) == (expected, expected)
 
 
-@pytest.mark.parametrize(("pairs", "count", "most"), [(JUDGED, 114, 0.0), (MORE, 993, 0.05)], ids=["judged", "more"])
+@pytest.mark.parametrize(("pairs", "count", "most"), [(JUDGED, 114, 0.0), (MORE, 1343, 0.05)], ids=["judged", "more"])
 def test_few_errors_are_made_on_judged_pairs_and_no_same_is_false(
     pairs: list[dict[str, Any]], count: int, most: float
 ) -> None:
@@ -81,7 +81,7 @@ def test_few_errors_are_made_on_judged_pairs_and_no_same_is_false(
     ("one", "other"),
     [
         ("It depends on the load. Take a queue if it grows.", "A queue is a good choice, as long as writes are rare."),
-        ("Answer: use a mutex", "Answer: use a semaphore"),
+        ("Answer: guard it with a mutex", "Answer: guard it with a semaphore"),
         ("Answer: 50", "Answer: 50%"),
         ("Answer: 04/07/1776", "Answer: 07/04/1776"),
         ("Answer: July 1776", "Answer: July 4, 1776"),

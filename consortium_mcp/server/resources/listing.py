@@ -118,7 +118,7 @@ def _run(run: RunOutline) -> Resource:
         uri=run.uri,
         name=run.run_id,
         title=one_line(run.prompt, 80) or f"Run {run.run_id}",
-        description=f"{stands}; to read: {transcript_uri(run.run_id)}",
+        description=f"{stands}; transcript: {transcript_uri(run.run_id)}",
         mime_type="application/json",
         annotations=RUN_NOTES.model_copy(update={"last_modified": run.ended_utc}),
     )

@@ -37,15 +37,15 @@ def _add_consult(server: StrictServer, runner: Runner, cancellations: Cancellati
         request: Annotated[ConsultRequest, Resolve(gather_consult)],
         confirmed: Annotated[Outcome, Resolve(spending(runner))],
         wait_seconds: Wait = None,
-        dry_run: Annotated[bool, Field(description="Only say what it would do and cost.")] = False,
+        dry_run: Annotated[bool, Field(description="Only report the plan and its cost; ask no model.")] = False,
     ) -> Annotated[CallToolResult, ConsultResult]:
         """Ask several language models one question and get one answer with its confidence and dissent.
 
-        Use it for questions where being wrong is costly; it costs several model calls and may take minutes. Without
+        Use it for questions where a wrong answer is costly. It costs several model calls and may take minutes. Without
         `consortium` and `models` the default consortium is asked. If it returns status running, call get_run with
-        the run_id until there is an answer; do not consult again. The same call again joins a run that is under way.
+        the run_id until there is an answer; do not consult again. The same call again joins the active run.
         """
-        was_asked(confirmed, "nothing was asked and nothing was spent.")
+        was_asked(confirmed, "no model was asked and nothing was spent.")
         if run_id := take_answers(ctx, service.sampling_queue):
             with cancellations.following(ctx.request_context, run_id):
                 return await _follow(ctx, runner, run_id, wait_seconds)
@@ -72,9 +72,9 @@ def _add_get_run(server: StrictServer, runner: Runner, cancellations: Cancellati
             Field(description="answer: the result; responses: with each response's text; full: the transcript."),
         ] = "answer",
     ) -> Annotated[CallToolResult, ConsultResult]:
-        """Wait for a run and return its answer, or what is there so far; also reads finished runs.
+        """Wait for a run and return its answer, or its progress so far. It also reads ended runs.
 
-        An interrupted run is continued: what was paid for is not paid for again.
+        An interrupted run is continued: no finished call is paid for again.
         """
         take_answers(ctx, runner.service.sampling_queue)
         run_id = await found_run_id(runner.service.store, run_id)
@@ -89,7 +89,7 @@ def _add_cancel_run(server: StrictServer, runner: Runner) -> None:
 
     @server.tool(title="Cancel a run", annotations=hints("Cancel a run", destroys=True, again=True))
     async def cancel_run(run_id: RunId) -> Annotated[CallToolResult, ConsultResult]:
-        """Stop a run: no further model is asked, what has arrived is kept."""
+        """Stop a run: no further model is asked, and the responses so far are kept."""
         run_id = await found_run_id(store, run_id)
         await runner.cancel(run_id)
         progress = await store.progress.load(run_id)

@@ -53,8 +53,8 @@ def _add_save(server: StrictServer, runner: Runner) -> None:
     async def save_consortium(
         request: Annotated[DefinitionRequest, Resolve(gather_definition)],
         confirmed: Annotated[Outcome, Resolve(overwriting(runner))],
-        name: Annotated[str, Field(min_length=1, max_length=100, description="What to consult it by.")],
-        overwrite: Annotated[bool, Field(description="Replace a saved one of the same name.")] = False,
+        name: Annotated[str, Field(min_length=1, max_length=100, description="Name for later consults.")],
+        overwrite: Annotated[bool, Field(description="Replace a saved consortium of the same name.")] = False,
     ) -> Annotated[CallToolResult, SavedConsortium]:
         """Save a consortium of models under a name, for later consults."""
         agreed = was_asked(confirmed, f"{name!r} stays as it was saved.")
@@ -69,7 +69,7 @@ def _add_save(server: StrictServer, runner: Runner) -> None:
         consortium, hides, problem = await anyio.to_thread.run_sync(save)
         text = f"Saved {definition_text(name, consortium)}."
         if hides:
-            text += " For you it stands before the server's of this name, which remove_consortium brings back."
+            text += " It hides the server's consortium of this name from you until you call remove_consortium."
         if unreachable := why_unreachable(consortium):
             text += f" Note: {unreachable}"
         if problem:
@@ -82,7 +82,7 @@ def _add_list(server: StrictServer, runner: Runner) -> None:
     async def list_consortiums() -> Annotated[CallToolResult, ConsortiumList]:
         """List every saved consortium, with the reason if it cannot run now, and the parts for a new one."""
         listed = await anyio.to_thread.run_sync(list_saved, runner)
-        return result(_list_text(listed), listed, f"all of them are in {CONSORTIUMS}")
+        return result(_list_text(listed), listed, f"{CONSORTIUMS} lists all")
 
 
 def _list_text(listed: ConsortiumList) -> str:
@@ -91,7 +91,7 @@ def _list_text(listed: ConsortiumList) -> str:
         + (f" - CANNOT RUN: {one.problem}" if one.problem else "")
         for one in listed.consortiums
     ]
-    lines = lines or ["None is saved yet; save_consortium saves one."]
+    lines = lines or ["No consortium is saved yet; save_consortium saves one."]
     for what, choices in (
         ("Strategies", listed.strategies),
         ("Judging methods", listed.judging_methods),
@@ -107,7 +107,7 @@ def _add_remove(server: StrictServer, runner: Runner) -> None:
 
     @server.tool(title="Remove a consortium", annotations=hints("Remove a consortium", destroys=True, again=True))
     async def remove_consortium(
-        name: Annotated[str, Field(description="As in list_consortiums.")],
+        name: Annotated[str, Field(description="Name as in list_consortiums.")],
     ) -> Annotated[CallToolResult, SavedConsortium]:
         """Remove a saved consortium; its runs stay."""
         removed = await store.consortiums.delete(name)
@@ -120,10 +120,10 @@ def _add_list_models(server: StrictServer, runner: Runner) -> None:
     async def list_models(
         query: Annotated[str | None, Field(description="Part of an id or alias.")] = None,
     ) -> Annotated[CallToolResult, ModelList]:
-        """List the models that can be members or arbiters, usable ones first, and what the others lack."""
+        """List the models for members and arbiters, usable ones first, and what the others need."""
         listed = await anyio.to_thread.run_sync(list_known_models, runner, query)
         lines = [f"{one.model}" + (f" - not usable: {one.problem}" if one.problem else "") for one in listed.models]
-        return result("\n".join(lines) or "No such model.", listed, f"give a query, or read {MODELS}")
+        return result("\n".join(lines) or "No model matches.", listed, f"give a query, or read {MODELS}")
 
 
 def list_saved(runner: Runner) -> ConsortiumList:
@@ -157,4 +157,4 @@ def list_known_models(runner: Runner, query: str | None = None) -> ModelList:
 
 
 def _rest(name: str) -> str:
-    return f"the whole is in {consortium_uri(name)}"
+    return f"the full definition is in {consortium_uri(name)}"

@@ -9,7 +9,7 @@ _NAMED = re.compile(
     r"(?:the )?(?:correct )?(?:option|choice|answer|variant)s? [(\[]?([A-Ja-j]|\d)[)\]]?(?:[.:)]\s*(.*))?", re.I
 )
 _SENTENCE = re.compile(
-    r"(?:so |thus |therefore |hence )?,?\s?(?:(?:i |we |you should )?(?:would )?"
+    r"(?:(?:so|thus|therefore|hence|then|and),? )?(?:(?:i |we |you should )?(?:would )?"
     r"(?:choose|pick|select|chose|go with|opt for) |"
     r"(?:it is|it's) )?"
     r"(?:the |la |die |l')?(?:correct )?(?:option |choice |answer )?[(\[]?([A-J])[)\]]?"
@@ -35,6 +35,7 @@ _PHRASES = {
     **dict.fromkeys(("absolutely not", "definitely not", "certainly not", "of course not", "not at all"), False),
     **dict.fromkeys(("it is false", "that is false", "that is wrong", "that is not true", "that is incorrect"), False),
 }
+_SIGNS = dict.fromkeys("✅✓✔☑", True) | dict.fromkeys("❌✗✘❎", False)
 _FIRST = re.compile(r"([^\W\d_]+)(.?)")
 _STARTS_ANSWER = frozenset(", . ; : ! - — – ( 。 ， 、".split()) | {"", "\n"}
 _NUMBERED = re.compile(r"no\. ?\d", re.IGNORECASE)
@@ -90,6 +91,8 @@ def yes_or_no(text: str) -> bool | None:
     bare = " ".join(text.casefold().rstrip(".!。").replace("’", "'").split())
     if bare in _PHRASES:
         return _PHRASES[bare]
+    if bare.rstrip("\ufe0f") in _SIGNS:
+        return _SIGNS[bare.rstrip("\ufe0f")]
     found = _FIRST.match(text)
     if found is None:
         return None

@@ -96,7 +96,9 @@ def is_code(text: str) -> bool:
     if _SQL.match(text):
         return text.endswith(";") or any(sign in text for sign in "=<>*(,") or text[:6].isupper()
     signs = sum(text.count(sign) for sign in "(){}=;<>[]:")
-    return _STATEMENT.match(text) is not None and signs >= 2 and text[-1:] in ");}:]\"'" and "? " not in text
+    if _STATEMENT.match(text) is None or signs < 2 or "? " in text:
+        return False
+    return text[-1:] in ");}:]\"'" or (text.startswith(("def ", "class ")) and _tree("python", text) is not None)
 
 
 def compare_code(one: Code, other: Code) -> Comparison:
@@ -166,10 +168,21 @@ def _tokens(language: str, source: str) -> tuple[str, ...]:
     found = _TOKEN.findall(source)
     while found and found[-1] == ";":
         found.pop()
+    found = _without_parentheses(found) if "=>" in found else found
     is_sql = language == "sql" or (not language and _SQL.match(source.strip()) is not None)
     if is_sql:
         found = [token if token[0] in "\"'" else token.casefold() for token in found]
     return tuple(found)
+
+
+def _without_parentheses(tokens: list[str]) -> list[str]:
+    """Without those around the one argument of an arrow function."""
+    kept: list[str] = []
+    for token in tokens:
+        if token == "=>" and len(kept) >= 3 and (kept[-3], kept[-1]) == ("(", ")"):
+            kept[-3:] = [kept[-2]]
+        kept.append(token)
+    return kept
 
 
 def _tree(language: str, source: str) -> ast.Module | None:

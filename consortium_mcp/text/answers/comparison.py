@@ -7,16 +7,18 @@ from functools import lru_cache
 from consortium_mcp.text.answers.choices import Option
 from consortium_mcp.text.answers.code import Code, compare_code
 from consortium_mcp.text.answers.dates import Date, compare_dates, compare_times
-from consortium_mcp.text.answers.finding import ANSWER_CHARACTERS, SEARCHED_CHARACTERS, found_in
+from consortium_mcp.text.answers.finding import ANSWER_CHARACTERS, SEARCHED_CHARACTERS, found_in, sentences_of
 from consortium_mcp.text.answers.plain import plain
 from consortium_mcp.text.answers.quantities import Quantity, compare_quantities
 from consortium_mcp.text.answers.reading import Kind, Reading, Sequenced, code_reading, readings_of
 from consortium_mcp.text.answers.reservations import (
+    are_of_other_deeds,
     are_of_other_precision,
     are_of_other_signs,
     are_told_apart,
     condition_of,
     is_taken_back,
+    turns,
 )
 from consortium_mcp.text.answers.verdicts import (
     DIFFERENT,
@@ -26,7 +28,15 @@ from consortium_mcp.text.answers.verdicts import (
     equal_or_different,
     together,
 )
-from consortium_mcp.text.answers.wording import compare_wording, contradicts, is_name, limits_of, names_agree, words_of
+from consortium_mcp.text.answers.wording import (
+    compare_wording,
+    contradicts,
+    hold_opposites,
+    is_name,
+    limits_of,
+    names_agree,
+    words_of,
+)
 
 LONGEST_BESIDE_CODE = 60
 """Of how many words the text beside code may be, for the code to be the answer."""
@@ -43,6 +53,9 @@ UNMARKED_CHARACTERS = 400
 
 _SHORTEST_REPHRASED = 12
 """How many characters an answer needs to be another one in other words."""
+
+_SHORTEST_SENTENCE = 3
+"""Of how many words a sentence is that can be an answer with its reasons behind it."""
 
 _WITHOUT_RESERVATIONS = ("code", "data", "parts", "list", "formula")
 """What says no more than it is."""
@@ -133,7 +146,18 @@ def compare_answers(one: Answer, other: Answer) -> Comparison:
         result = _compare_readings(one.readings, other.readings, are_marked=one.is_marked and other.is_marked)
     if result == SAME and _hold_differently(one, other):
         return NOT_COMPARABLE
-    return SAME if result == NOT_COMPARABLE and one.words == other.words else result
+    if result == NOT_COMPARABLE and (one.words == other.words or _adds_reasons(one, other)):
+        return SAME
+    return result
+
+
+def _adds_reasons(one: Answer, other: Answer) -> bool:
+    """Whether one is a sentence, and the other begins with it and gives reasons."""
+    short, long = sorted((one, other), key=lambda answer: len(answer.text))
+    if long.kind in _WITHOUT_RESERVATIONS or len(sentences := sentences_of(long.text)) < 2:
+        return False
+    words = words_of(sentences[0])
+    return len(words) >= _SHORTEST_SENTENCE and words == words_of(short.text) and not turns(sentences[1])
 
 
 def _hold_differently(one: Answer, other: Answer) -> bool:
@@ -141,13 +165,17 @@ def _hold_differently(one: Answer, other: Answer) -> bool:
     is_code = "code" in (one.kind, other.kind)
     if not is_code and (are_of_other_signs(one.text, other.text) or are_of_other_precision(one.text, other.text)):
         return True
+    if not is_code and hold_opposites(one.text[:UNMARKED_CHARACTERS], other.text[:UNMARKED_CHARACTERS]):
+        return True
     if one.kind == other.kind == "list" and _joins_otherwise(one.text, other.text):
         return True
     if one.kind in _WITHOUT_RESERVATIONS and other.kind in _WITHOUT_RESERVATIONS:
         return False
     if condition_of(one.text) != condition_of(other.text):
         return True
-    return one.kind == other.kind == "text" and are_told_apart(one.text, other.text)
+    return are_of_other_deeds(one.text, other.text) or (
+        one.kind == other.kind == "text" and are_told_apart(one.text, other.text)
+    )
 
 
 def _joins_otherwise(one: str, other: str) -> bool:

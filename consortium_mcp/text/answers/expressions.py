@@ -17,7 +17,7 @@ _LONGEST = 200
 _WORD = re.compile(r"[^\W\d_]+")
 _ALLOWED = re.compile(r"[\w\s.+\-*/^()!=]+")
 _IMPLICIT = re.compile(r"(?<=[\d)]) ?(?=[A-Za-z(])|(?<=\)) ?(?=\d)|(?<=\bpi) ?(?=[A-Za-z(])")
-_APPLIED = re.compile(r"\b(sqrt|sin|cos|tan|ln|log|exp) ?([A-Za-z]|\d+)(?![\w(])")
+_APPLIED = re.compile(r"(?<![A-Za-z])(sqrt|sin|cos|tan|ln|log|exp) ?([A-Za-z]|\d+)(?![\w(])")
 _FUNCTIONS: Mapping[str, Callable[[complex], complex]] = {
     "sqrt": cmath.sqrt,
     "sin": cmath.sin,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import dropwhile
 
 from consortium_mcp.text.answers.labels import gives_answer, is_pleasantry, labelled, weakly_labelled
-from consortium_mcp.text.answers.plain import plain
+from consortium_mcp.text.answers.plain import plain, powers_with_carets
 from consortium_mcp.text.confidence_line import without_confidence
 from consortium_mcp.text.thinking import strip_thinking
 
@@ -122,7 +122,7 @@ def _marked(lines: Sequence[Line], beside: str) -> Found | None:
             continue
         if _BOXED in line.text:
             return Found(_boxed(line.text), True, (), beside)
-        bare = line.text.replace("**", "").replace("__", "").lstrip("#>-*•_ ").rstrip("*_ ")
+        bare = powers_with_carets(line.text).replace("**", "").replace("__", "").lstrip("#>-*•_ ").rstrip("*_ ")
         label = labelled(bare)
         content = label.text if label else (weakly_labelled(bare) if at >= end - 2 else None)
         found = None if content is None else _after_label(content, lines[at + 1 :], beside)

@@ -67,7 +67,9 @@ _PARTS = {"half": 2, "halves": 2, "third": 3, "quarter": 4, "fourth": 4, "fifth"
 }
 _ORDINALS = {"first": 1, "second": 2, "third": 3, "fifth": 5, "eighth": 8, "ninth": 9, "twelfth": 12}
 _COUNTABLE = ("hundred", "thousand", "million", "dozen", "tausend", "mille")
-_ONE_PART = re.compile(r"(?:an? )?(half(?: an?\b)?|quarter)\b|an? (third|fifth|sixth|eighth|tenth)\b", re.IGNORECASE)
+_ONE_PART = re.compile(
+    r"(?:an? )?(half(?: an?\b)?|quarter(?: of an?\b)?)\b|an? (third|fifth|sixth|eighth|tenth)\b", re.IGNORECASE
+)
 _WORD = re.compile(r"[^\W\d_]+")
 _CHINESE = {one: value for value, one in enumerate("零一二三四五六七八九")} | {"〇": 0, "两": 2, "兩": 2}
 _CHINESE_TENS = {"十": 10, "百": 100, "千": 1000}
@@ -150,7 +152,8 @@ def _with_scale(number: Number, rest: str) -> tuple[Number, str]:
 def _in_words(text: str) -> tuple[Number, str] | None:
     """A number in words, as `one hundred and five`, `two thirds`, `half`; None where none begins."""
     if found := _ONE_PART.match(text):
-        return Number(Fraction(1, _PARTS[(found[1] or found[2]).lower().split()[0]]), None, 0), text[found.end() :]
+        part = Number(Fraction(1, _PARTS[(found[1] or found[2]).lower().split()[0]]), None, 0)
+        return _with_scale(part, text[found.end() :])
     words: list[tuple[str, int]] = [(found[0].casefold(), found.end()) for found in _WORD.finditer(text[:200])]
     if not words or text[:1].isspace() or not _begins(words, text):
         return None

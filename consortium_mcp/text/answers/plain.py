@@ -6,6 +6,9 @@ import unicodedata
 _SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻", "0123456789+-")
 _SUPERSCRIPT = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻]+")
 _VULGAR = re.compile("([¼½¾⅐-⅞])")
+_STARS = re.compile(r"(?<=[\w)])\*\*(?=[\d(-])")
+"""The sign of a power in programs, which emphasis is not: it stands between two numbers or letters."""
+
 _DASHES = re.compile("[‐‑‒–−﹣－⁻]")
 _QUOTES = str.maketrans("‘’‚‛`", "'''''") | str.maketrans(dict.fromkeys("“”„‟«»「」『』", '"'))
 
@@ -32,7 +35,7 @@ _MEANS = {
     },
     **{"le": "≤", "leq": "≤", "ge": "≥", "geq": "≥", "ne": "≠", "neq": "≠", "lt": "<", "gt": ">"},
     **{"approx": "≈", "sim": "≈", "simeq": "≈", "infty": "infinity", "to": "→", "rightarrow": "→"},
-    **{"left": "", "right": "", "displaystyle": "", "qquad": " ", "ldots": "...", "dots": "...", "cup": "∪"},
+    **{"left": "", "right": "", "displaystyle": "", "qquad": " ", "ldots": "...", "dots": "...", "cup": "∪", "in": "∈"},
     **{",": " ", ";": " ", ":": " ", "!": "", " ": " ", "%": "%", "$": "$", "#": "#", "&": "&", "{": "{", "}": "}"},
 }
 _MATRIX = re.compile(r"\\begin\{[a-z]?matrix\}(.{1,400}?)\\end\{[a-z]?matrix\}", re.DOTALL)
@@ -49,7 +52,7 @@ def plain(text: str) -> str:
     Args:
         text: an answer of a few lines; the work grows with its length.
     """
-    text = text.replace("{,}", ",")
+    text = powers_with_carets(text.replace("{,}", ","))
     if any(sign in text for sign in "\\${"):
         text = _without_latex(text)
     text = _SUPERSCRIPT.sub(lambda found: "^" + found[0].translate(_SUPERSCRIPTS), text)
@@ -66,6 +69,11 @@ def plain(text: str) -> str:
     text = _DASHES.sub("-", text).translate(_QUOTES).replace("×", "*").replace("·", "*").replace("÷", "/")
     text = "".join(_ascii_digit(one) for one in text)
     return "\n".join(line for line in (" ".join(line.split()) for line in _unmarked(text).splitlines()) if line)
+
+
+def powers_with_carets(text: str) -> str:
+    """The text with `2^10` for `2**10`, so that two stars are emphasis."""
+    return _STARS.sub("^", text)
 
 
 def _without_latex(text: str) -> str:

@@ -17,7 +17,9 @@ _BOUNDS = (
     (re.compile(r"(?:more than|greater than|larger than|higher than|over|above) |> ?"), ">"),
     (re.compile(r"not |(?:≠|!=) ?"), "≠"),
     (
-        re.compile(r"(?:about|around|approximately|approx\.?|roughly|nearly|almost|circa|ca\.?|etwa|environ) |[~≈] ?"),
+        re.compile(
+            r"(?:about|around|approximately|approx\.?|roughly|nearly|almost|circa|ca?\.|ca|etwa|environ) |[~≈] ?"
+        ),
         "≈",
     ),
 )
@@ -31,14 +33,25 @@ _FILLING = frozenset(
 """Words beside a number that leave the answer what it is."""
 
 _FIRST_WORD = re.compile(r"([^\W\d_][\w']{0,12})[ ,:]+")
-_CURRENCY = re.compile(r"(US\$|CA\$|AU\$|A\$|[$€£¥₹₽₩₿]|(?:USD|EUR|GBP|JPY|CHF|INR)(?= ?[\d.]))\s?")
+_CURRENCY = re.compile(
+    r"(US\$|CA\$|AU\$|A\$|[$€£¥₹₽₩₿]|"
+    r"(?:USD|EUR|GBP|JPY|CHF|INR|CAD|AUD|CNY|RUB|KRW|BTC|SEK|NOK|DKK|PLN|BRL|MXN|ZAR|NZD|SGD|HKD|TRY)(?= ?[\d.]))\s?"
+)
 _NOT_BEFORE_WORDS = frozenset("in a an as at so h d t s m g l mi st ore ora".split())
 """Units that are words or letters with other meanings where something follows them."""
 
 _ROMAN = re.compile(r"(?=..)M{0,3}(?:CM|CD|D?C{0,3})(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,3})")
 _ROMAN_VALUES = {"I": 1, "V": 5, "X": 10, "L": 50, "C": 100, "D": 500, "M": 1000}
+_CHANGE = re.compile(
+    r"(?:it |they |an? )?(increase|decrease|rise|fall|drop|decline|reduction|growth)(?:s|d|es)? (?:by|of) (.{1,60})",
+    re.IGNORECASE,
+)
+_POWER_OF = re.compile(r" to the power (?:of )?| raised to (?:the power (?:of )?)?")
+_ROOT_OF = re.compile(r"(?:the )?square root of (\d{1,20})")
+_MORE = re.compile(r"(?:more|additional|extra) (?=\w)", re.IGNORECASE)
 _OUT_OF = re.compile(r"(\d{1,9}) (?:in|out of|of) (\d{1,9})")
-_NUMBERED = re.compile(r"(?:no\.|nr\.|#) ?(?=\d)", re.IGNORECASE)
+_NUMBERED = re.compile(r"(?:no\. ?|nr\. ?|# ?|option |choice )(?=\d)", re.IGNORECASE)
+_FEET = re.compile(r"(\d{1,3})' ?(\d{1,2}(?:\.\d{1,2})?)(?:\"|'')?")
 _VARIABLE = re.compile(r"([A-Za-z]) ?=")
 _DECADE = re.compile(r"1[0-9]{2}0s|20[0-9]0s")
 _BEGINS_FORMULA = re.compile(r" ?[*/^+(√]| ?-(?= ?[\d(])| ?(?:pi|sqrt|e)\b")
@@ -97,8 +110,13 @@ def quantities(text: str) -> tuple[Quantity, ...]:
     if not text or len(text) > 200:
         return ()
     text = _NUMBERED.sub("", text, count=1)
+    if feet := _FEET.fullmatch(text):
+        text = f"{feet[1]} ft {feet[2]} in"
     if found := _OUT_OF.fullmatch(text):
         text = f"{found[1]}/{found[2]}"
+    if change := _CHANGE.fullmatch(text):
+        text = f"{change[2]} {change[1]}"
+    text = _POWER_OF.sub("^", _ROOT_OF.sub(r"sqrt(\1)", text))
     named = _VARIABLE.match(text)
     found_here = _read(text)
     return tuple(replace(one, variable=named[1]) for one in found_here) if named else found_here
@@ -179,6 +197,7 @@ def _measured(number: Number, rest: str, bound: str, sign: int, currency: str) -
     for ending, behind in _BEHIND.items():
         if rest.lower().endswith(ending):
             rest, bound = rest[: -len(ending)].rstrip(), bound or behind
+    rest = _MORE.sub("", rest, count=1)
     units, rest = _unit(currency or "", rest) if currency else _unit(rest.lstrip("-"), "")
     if units and rest and (more := _second(rest, units[0])) is not None:
         return (_quantity(number, units[0], bound, sign, more=more),)
@@ -252,21 +271,19 @@ def compare_quantities(one: Quantity, other: Quantity) -> Comparison:
 
 def _with_a_unit_missing(one: Quantity, other: Quantity) -> Comparison:
     percent = _PERCENT in (one.dimensions, other.dimensions)
-    if percent and one.value == other.value:
-        return SAME
+    if percent:  # 50 % beside 50: of a hundred, or fifty times
+        return SAME if _same_value(one, other) == SAME else NOT_COMPARABLE
     if one.written == other.written:
-        if percent:
-            return NOT_COMPARABLE  # 50 % beside 50: of a hundred, or fifty times
         return _same_noun(one, other)
     if one.dimensions is None and other.dimensions is None:
         return _same_value(one, other)
-    return NOT_COMPARABLE if percent or _is_power_of_ten(one.written, other.written) else DIFFERENT
+    return NOT_COMPARABLE if _is_power_of_ten(one.written, other.written) else DIFFERENT
 
 
 def _same_noun(one: Quantity, other: Quantity) -> Comparison:
     """Of equal numbers: one may say what it counts, but not something else."""
     nouns = [each.noun for each in (one, other)]
-    if any(each.dimensions is not None for each in (one, other)) and all(
+    if len({each.dimensions is None for each in (one, other)}) == 2 and all(
         each.noun or each.dimensions is not None for each in (one, other)
     ):
         return NOT_COMPARABLE
@@ -285,7 +302,7 @@ def _same_value(one: Quantity, other: Quantity) -> Comparison:
     distance = abs(one.value - other.value)
     largest = max(abs(one.value), abs(other.value))
     if distance * 10**9 <= largest:  # factors as that of a degree are rounded
-        return _same_noun(one, other) if one.dimensions is None else SAME
+        return _same_noun(one, other)
     about = "≈" in (one.bound, other.bound)
     step = max((each.step for each in (one, other) if each.step is not None), default=None)
     if (about or _may_be_rounded(one, other)) and step is not None and 2 * distance <= step:

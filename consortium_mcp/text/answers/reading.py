@@ -13,8 +13,8 @@ from consortium_mcp.text.answers.expressions import formula_of
 from consortium_mcp.text.answers.finding import sentences_of
 from consortium_mcp.text.answers.plain import plain
 from consortium_mcp.text.answers.quantities import Quantity, quantities
+from consortium_mcp.text.answers.sayings import day_in, said_in
 from consortium_mcp.text.answers.sequences import Items, Parts, items_in, parts_in
-from consortium_mcp.text.answers.wording import is_name
 
 _Read = Literal["code", "data", "parts", "list", "date", "time", "option", "yes or no", "number", "range", "ratio"]
 Kind = _Read | Literal["formula", "text", "complement", "prose", "none"]
@@ -51,12 +51,6 @@ class Sequenced:
 
 _RATIO = re.compile(r"(\d{1,9}(?:\.\d+)?) ?(?::| to | zu ) ?(\d{1,9}(?:\.\d+)?)")
 _RANGE = re.compile(r"(?:between |from )?(.{1,40}?)(?: ?- ?(?=[\d$€£])| to | and | bis | through )(.{1,40})")
-_COPULA = re.compile(
-    r"(?:so |thus |therefore |hence |then )?,?\s?([^:;]{1,100}?) "
-    r"(?:is|are|was|were|equals|would be|will be|comes to|amounts to|adds up to|"
-    r"costs|weighs|takes|lasts|measures|gives|yields|makes|totals|ist|est|es|è|é) "
-    r"(?:called |named |exactly |simply |just )?(.{1,120})"
-)
 _IN_BRACKETS = re.compile(r" \([^()\d]{1,100}\)[.!]?$")
 _IS = re.compile(r"\b(it|that|this|he|she|there|answer)'s\b", re.IGNORECASE)
 _BY_THE_WAY = re.compile(
@@ -65,7 +59,12 @@ _BY_THE_WAY = re.compile(
 _UNSURE = re.compile(
     r"(?:i(?:'m| am) not (?:sure|certain)|i (?:don't|do not) know|i can't (?:say|tell))", re.IGNORECASE
 )
-_QUOTED_CODE = re.compile(r"`[^`\n]{1,200}[^\w`\n][^`\n]{0,200}`")
+_QUOTED_CODE = re.compile(
+    r"(?:(?:you (?:can|should|could) |just |i would |i'd )?(?:use|run|try|call|type|execute|enter|write)"
+    r"(?: the command)?:? )?(`[^`\n]{1,200}[^\w`\n][^`\n]{0,200}`)",
+    re.IGNORECASE,
+)
+_MEMBER = re.compile(r"[a-zA-Z] ?∈ ?")
 _DEEPEST = 2
 _LONGEST_CLAUSE = 300
 
@@ -79,17 +78,23 @@ def readings_of(text: str, *, is_marked: bool, depth: int = 0) -> tuple[Reading,
     """
     if is_code(text.strip("` ")):
         return (Reading("code", code_of([("", text.strip("` "))], "")),)
-    if _QUOTED_CODE.fullmatch(text.strip().rstrip(".")):
-        return (Reading("code", code_of([("", text.strip("`. "))], "")), Reading("text", text.strip("`. ")))
+    if quoted := _QUOTED_CODE.fullmatch(text.strip().rstrip(".")):
+        source = quoted[1].strip("` ")
+        return (Reading("code", code_of([("", source)], "")), Reading("text", source))
     if (data := data_in(text)) is not None and ":" in data:
         return (Reading("data", data),)
     text = plain(text)
+    if member := _MEMBER.match(text):
+        text = text[member.end() :]
     found: dict[Kind, Reading] = {}
     if depth < _DEEPEST:
         found |= {reading.kind: reading for reading in _sequences(text, depth)}
     clauses = list(clauses_of(text, is_marked=is_marked))
     if found:  # an item's number is not the list's
         clauses = clauses[:1]
+    elif depth < _DEEPEST:
+        for said in (clause for clause, is_said in clauses if is_said):
+            found = found or {reading.kind: reading for reading in _sequences(said, depth)}
     several: list[Reading] = []
     readers = () if "parts" in found else _READERS
     for clause, _ in clauses:
@@ -118,30 +123,14 @@ def clauses_of(text: str, *, is_marked: bool) -> Iterator[tuple[str, bool]]:
     if _UNSURE.fullmatch(short):
         short = main
     bare = _IN_BRACKETS.sub("", short)
-    said = _COPULA.fullmatch(bare.rstrip(".")) if len(bare) < _LONGEST_CLAUSE else None
     result = bare.rpartition(" = ")[2] if " = " in bare else ""
     behind = bare.rpartition(": ")[2] if ": " in bare else ""
     whole = (line, main, short, bare)
-    for place, one in enumerate((*whole, *_said(said), result, behind, _year(bare))):
+    for place, one in enumerate((*whole, *said_in(bare), result, behind, day_in(bare))):
         clause = one.strip().strip("\"'").rstrip(".!。;,").strip("\"' ")
         if clause and clause not in seen:
             seen.add(clause)
             yield clause, place >= len(whole)
-
-
-def _said(sentence: re.Match[str] | None) -> tuple[str, ...]:
-    """What a sentence says of its subject; a name that is the subject, where the article begins what is said."""
-    if sentence is None:
-        return ()
-    is_turned = sentence[2].startswith(("the ", "a ", "an ")) and is_name(sentence[1])
-    return (sentence[1], sentence[2]) if is_turned else (sentence[2],)
-
-
-def _year(sentence: str) -> str:
-    """The year in which something happened, where a sentence has no other number."""
-    found = re.findall(r"\d+", sentence[:_LONGEST_CLAUSE])
-    behind = sentence.rstrip(".!").rpartition(" in ")[2]
-    return behind if len(found) == 1 and len(behind) == 4 and behind.isdecimal() else ""
 
 
 def _sequences(text: str, depth: int) -> Iterator[Reading]:

@@ -21,7 +21,9 @@ _AFTER_DECISION = re.compile(
     rf"(?:only|(?:if|when)(?! {_POLITE})|whenever|unless|except|excluding|until|within|without|"
     r"sometimes|usually|often|mostly|partly|partially|generally)\b"
     r"|in (?:most|some|many|certain|general|theory|principle)\b"
-    r"|for (?!example\b|instance\b|sure\b|every\b|all\b|any\b)|with (?:\w+ ){1,2}exceptions?\b|under (?:some|certain)\b"
+    r"|for (?!example\b|instance\b|sure\b|every\b|all\b|any\b)|with (?:\w+ ){0,2}(?:exceptions?|caution|care|caveats?|"
+    r"reservations?|limit(?:ation)?s|restrictions?|conditions?)\b|under (?:some|certain)\b|subject to\b|depending\b"
+    r"|to (?:some|a certain|a limited) (?:extent|degree)\b|(?:at least|given|provided|as long as)\b"
     r"|(?:nur|wenn|falls|sofern|solange|außer|es sei denn|meist|teilweise)\b"
     r"|(?:si|seulement|sauf|sólo|solo|salvo|excepto|se|só)\b"
     r"|(?:at least )?not (?:yet|without|unless|until|always|in all|in every|for all)\b)",
@@ -43,11 +45,17 @@ _SECOND_THOUGHT = re.compile(
     r"|(?:no|actually|sorry),? (?:no\b|that(?:'s| is| was) (?:wrong|incorrect|not)\b|i was wrong\b))",
     re.IGNORECASE | re.MULTILINE,
 )
+_TURN = re.compile(
+    r"(?:but|however|actually|wait|no\b|not\b|yet\b|still\b|although|though|nevertheless|on the other hand|unless|if\b|"
+    r"only\b|instead|rather|otherwise|or\b|then\b|except|that said|sorry|oops|correction|edit)",
+    re.IGNORECASE,
+)
 _SIGNED = re.compile(r"\|[^|]{1,40}\||\b[a-z]!|\b[A-Za-z]'+(?=\(|$)")
 _EXACT = re.compile(r"\b(?:exactly|precisely|genau|exactement|exactamente)\b", re.IGNORECASE)
 _NEAR = re.compile(
     r"\b(?:nearly|almost|about|around|approximately|roughly|circa|fast|etwa|environ)\b|[≈~]", re.IGNORECASE
 )
+_DONE = re.compile(r"(.{1,60}?) (?:(?:was|were|is|are) )?(\w+) (?:in|on|at|by|from|during) ")
 _LONGEST = 600
 
 
@@ -91,6 +99,19 @@ def are_of_other_precision(one: str, other: str) -> bool:
 def are_of_other_signs(one: str, other: str) -> bool:
     """Whether a factorial, a derivative or an amount stands in one of two texts alone, as in `n!` and `n`."""
     return _SIGNED.findall(one) != _SIGNED.findall(other)
+
+
+def are_of_other_deeds(one: str, other: str) -> bool:
+    """Whether two sentences say different things of one subject, as that it was built, or sold, in a year."""
+    found, others = _DONE.match(one[:_LONGEST]), _DONE.match(other[:_LONGEST])
+    if found is None or others is None or words_of(found[1]) != words_of(others[1]):
+        return False
+    return words_of(found[2]) != words_of(others[2])
+
+
+def turns(sentence: str) -> bool:
+    """Whether a sentence limits the one before it, or takes it back."""
+    return _TURN.match(sentence) is not None
 
 
 def is_taken_back(answer: str, response: str) -> bool:

@@ -18,6 +18,7 @@ _DECIMAL_COMMA = re.compile(r"-?\d+,\d+")
 _THOUSANDS = re.compile(r"[-$€£ ]{0,2}\d{1,3}(?:,\d{3})+(?:\.\d+)?(?: .{0,30})?")
 _NUMBER = re.compile(r"-?\d[\d.,]*")
 _ORDER = re.compile(r"→|->|>|\bfirst\b|\bthen\b|\bfollowed by\b")
+_JOINED = re.compile(r" (?:and|or|und|&) ")
 _LONGEST_ITEM = 10
 _MOST_ITEMS = 60
 
@@ -99,7 +100,8 @@ def _inline(text: str) -> Items | None:
         return None
     if not brackets and not _is_even(texts):
         return None
-    is_set = brackets == "{}" or not (brackets or _ORDER.search(text) or all(map(_NUMBER.fullmatch, texts)))
+    is_row = all(map(_NUMBER.fullmatch, texts)) and not _JOINED.search(text)
+    is_set = brackets == "{}" or not (brackets or _ORDER.search(text) or is_row)
     return Items(tuple(texts), not is_set, brackets)
 
 
@@ -117,5 +119,5 @@ def _is_even(texts: Sequence[str]) -> bool:
 
 
 _SENTENCE_WORD = re.compile(
-    r"\b(?:is|are|was|were|has|have|because|which|that|who|yes|no|it|will|can|not|but)\b", re.IGNORECASE
+    r"\b(?:is|are|was|were|has|have|because|which|that|who|yes|no|it|i'd|i'm|based|will|can|not|but)\b", re.IGNORECASE
 )

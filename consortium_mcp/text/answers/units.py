@@ -91,7 +91,7 @@ length^2; 4046.8564224; ac | acre
 level; 1; dB |
 """
 _CURRENCIES = """
-USD; $ US$ USD usd | dollar
+USD; $ US$ USD usd | dollar buck
 EUR; € EUR eur | euro
 GBP; £ GBP gbp | pound quid sterling
 JPY; ¥ JPY jpy | yen
@@ -103,6 +103,17 @@ KRW; ₩ KRW krw | won
 BTC; ₿ BTC btc | bitcoin
 CAD; CA$ CAD cad |
 AUD; A$ AU$ AUD aud |
+SEK; SEK sek |
+NOK; NOK nok |
+DKK; DKK dkk |
+PLN; PLN pln zł | zloty
+BRL; R$ BRL brl | real reais
+MXN; MXN mxn |
+ZAR; ZAR zar | rand
+NZD; NZ$ NZD nzd |
+SGD; S$ SGD sgd |
+HKD; HK$ HKD hkd |
+TRY; ₺ TRY | lira
 """
 _SYMBOLS = {"k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "c": -2, "d": -1, "m": -3, "µ": -6, "μ": -6, "u": -6} | {
     **{"n": -9, "p": -12, "h": 2, "f": -15}

@@ -3,13 +3,13 @@
 import re
 import unicodedata
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 
 from consortium_mcp.text.answers.names import meaning_of
 from consortium_mcp.text.answers.numbers import leading_number, ordinal
 from consortium_mcp.text.answers.verdicts import DIFFERENT, NOT_COMPARABLE, SAME, Comparison
 
-_WORD = re.compile(r"[^\W_]+(?:['’.&][^\W_]+)*\+{0,2}#?|[<>=≤≥≠±$€£¥₹%^+]|-(?= ?\d)")
+_WORD = re.compile(r"[^\W_]+(?:['’.&][^\W_]+)*\+{0,2}#?|[<>=±$€£¥₹%^+←-⋿♀-♯]|(?<![\w)])-(?=[^\W_]|[∞√])|-(?= ?\d)")
 _ARTICLES = frozenset("a an the".split())
 _NEGATIONS = frozenset(
     "not no never none nor neither without cannot nicht kein keine ne pas non нет не nie 不 没 niet".split()
@@ -32,8 +32,15 @@ _OPPOSITES = (
     "cause effect|finite infinite|possible impossible|greater less|can cannot|strong weak|stronger weaker|"
     "endothermic exothermic|clockwise counterclockwise|ascending descending|public private|must should|"
     "converge diverge|passe fail|pass fail|"
+    "smallest largest|shortest longest|lowest highest|ago later|ago in|ago from|"
     "stay leave|keep remove|add remove|add subtract|multiply divide|love hate|rich poor|young old"
 )
+_NO = re.compile(r"no(?:[,.:;]| -) +(?=\S+ \S+)", re.IGNORECASE)
+"""A no that answers a question, before the sentence that says why; it does not turn that sentence around."""
+
+_DECIDING = frozenset("yes no true false correct wrong right can cannot good first last must should all none".split())
+"""Words with an opposite that can stand beside either answer, as in `4; 5 is wrong`."""
+
 _COMPARING = frozenset(
     "over beat than before after above below defeat under from to cause follow contain implie imply > <".split()
 )
@@ -65,6 +72,9 @@ _SUFFIXES = (
 )
 _CONTRACTIONS = {"can't": "cannot", "cant": "cannot", "won't": "will not", "isnt": "is not"}
 _SHORTEST_MISSPELT = 8
+_LONGEST_ACRONYM = 5
+"""How long a word in capitals is whose S is no plural, as in HTTPS."""
+
 _ABBREVIATED = {
     **{"sulphur": "sulfur", "grey": "gray", "aluminium": "aluminum", "programme": "program", "defence": "defense"},
     **{"licence": "license", "catalogue": "catalog", "dialogue": "dialog", "analyse": "analyze", "fibre": "fiber"},
@@ -91,7 +101,7 @@ def _words_kept(text: str) -> tuple[str, ...]:
 
 
 def _canonical(text: str) -> list[str]:
-    tokens = _WORD.findall(unicodedata.normalize("NFKC", text).replace("’", "'"))
+    tokens = _WORD.findall(unicodedata.normalize("NFKC", text).replace("’", "'").replace("−", "-"))
     found: list[str] = []
     for place, token in enumerate(tokens):
         is_last = place == len(tokens) - 1
@@ -101,7 +111,8 @@ def _canonical(text: str) -> list[str]:
             continue
         if place and is_last and token in _ROMAN and tokens[place - 1][0].isupper():
             token = str(_ROMAN.index(token))
-        found += _spelled(token.casefold())
+        is_acronym = token.isupper() and 1 < len(token) <= _LONGEST_ACRONYM and not (text.isupper() and len(tokens) > 1)
+        found += [token.casefold()] if is_acronym and token.endswith("S") else _spelled(token.casefold())
     return found
 
 
@@ -221,7 +232,8 @@ def _one_in_full(one: str, other: str) -> bool:
         return not set(more) & (_COMPASS | _NEGATIONS) and len(more) <= 3
     if len(words) == len(others):  # without titles, or the last name first
         return words == others or ("," in one + other and sorted(words) == sorted(others))
-    return words_of(_BEHIND_NAME.split(long, maxsplit=1)[0]) == words
+    front = _BEHIND_NAME.split(long, maxsplit=1)[0]
+    return words_of(front) == words or (front != long and _one_in_full(front, short))
 
 
 def is_name(text: str) -> bool:
@@ -270,7 +282,7 @@ def _differ_in_last(words: Sequence[str], others: Sequence[str]) -> bool:
 @lru_cache(maxsize=2_000)
 def contradicts(one: str, other: str) -> bool:
     """Whether two texts differ in nothing but a negation or an opposite."""
-    words, others = words_of(one), words_of(other)
+    words, others = (words_of(_NO.sub("", text, count=1) or text) for text in (one, other))
     if not words or not others or words == others:
         return False
     if _are_swapped(words, others):
@@ -301,6 +313,25 @@ def _are_swapped(words: Sequence[str], others: Sequence[str]) -> bool:
     if sorted(words) != sorted(others) or not set(words) & _COMPARING:
         return False
     return sum(one != other for one, other in zip(words, others, strict=True)) == 2
+
+
+def hold_opposites(one: str, other: str) -> bool:
+    """Whether each of two texts has a word that is the opposite of one in the other, as `smallest` and `largest`."""
+    words, others = (set(words_of(text)) - _DECIDING for text in (one, other))
+    alone, others_alone = words - others, others - words
+    opposites = _opposites()
+    return any(not others_alone.isdisjoint(opposites.get(word, ())) for word in alone)
+
+
+@cache
+def _opposites() -> dict[str, set[str]]:
+    """The opposites of each word that has one."""
+    found: dict[str, set[str]] = {}
+    for pair in _OPPOSITES.split("|"):
+        one, other = pair.split()
+        found.setdefault(one, set()).add(other)
+        found.setdefault(other, set()).add(one)
+    return found
 
 
 def _opposed(one: str, other: str) -> bool:
