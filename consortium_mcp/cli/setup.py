@@ -45,6 +45,9 @@ class Answers:
     models: tuple[str, ...]
     """Further members, as llm names them."""
 
+    arbiter: str | None
+    """Who judges; None means the first member."""
+
     install_plugins: bool | None
     """Whether missing plugins are installed; None asks."""
 
@@ -82,6 +85,7 @@ class Answers:
     help="Whom to ask; may be given several times. [those with a key here, and Ollama where it runs]",
 )
 @click.option("-m", "--model", "models", multiple=True, help="A further member; may be given several times.")
+@click.option("--arbiter", help="Who judges. [the first member]")
 @click.option("--plugins/--no-plugins", "install_plugins", default=None, help="Install missing llm plugins. [asked]")
 @click.option(
     "--store-keys/--no-store-keys",
@@ -209,6 +213,8 @@ def _flags(given: Answers, chosen: Mapping[str, ProviderState], as_json: bool) -
     for flag, values in (("--provider", chosen), ("--model", given.models), ("--client", given.clients)):
         for value in values:
             yield from (flag, value)
+    if given.arbiter:
+        yield from ("--arbiter", given.arbiter)
     yield from ("--name", given.name, "--no-plugins", "--no-store-keys")
     if given.replace is not None:
         yield "--replace" if given.replace else "--no-replace"
@@ -244,7 +250,7 @@ def _try(models: Sequence[str]) -> dict[str, CallResult]:
 
 def _save(given: Answers, models: Sequence[str]) -> str | None:
     """Save the consortium; its name, or None where one of that name stays."""
-    consortium = first_consortium(models)
+    consortium = first_consortium(models, given.arbiter)
     with ConsortiumService() as service:
         if given.name in service.store.consortiums.list_names.sync():
             question = f"There is a consortium {given.name!r} already. Replace it?"
@@ -270,7 +276,8 @@ def _clients(given: Answers) -> Sequence[str]:
 def _put_entry(client: str) -> str:
     """Put our entry into a client's file; its path."""
     host = hosts()[client]
-    variables = {name: os.environ[name] for name in (*NOT_SEEN, "OLLAMA_HOST") if os.environ.get(name)}
+    addresses = [provider.address for provider in PROVIDERS if provider.address]
+    variables = {name: os.environ[name] for name in (*NOT_SEEN, *addresses) if os.environ.get(name)}
     done = install(host, "consortium", Wanted(variables))
     say(f"{host.title}: {done.path}. {host.next_step}", err=True)
     return str(done.path)

@@ -26,6 +26,9 @@ class Provider:
     first: tuple[str, ...] = ()
     """Patterns of the models for a first consortium, the best one first; none means its first usable model."""
 
+    address: str | None = None
+    """The environment variable by which its plugin is sent to another address; None where it reads none."""
+
     @property
     def is_embedded(self) -> bool:
         """Whether its model runs in this process, so that no plugin is needed but our own extra."""
@@ -34,7 +37,15 @@ class Provider:
 
 PROVIDERS = (
     Provider("openai", "OpenAI", None, "OPENAI_API_KEY", ("gpt-*", "o1*", "o3*", "o4*"), ("gpt-5.?", "gpt-5")),
-    Provider("anthropic", "Anthropic", "llm-anthropic", "ANTHROPIC_API_KEY", ("claude*",), ("*claude-sonnet-*",)),
+    Provider(
+        "anthropic",
+        "Anthropic",
+        "llm-anthropic",
+        "ANTHROPIC_API_KEY",
+        ("claude*",),
+        ("*claude-sonnet-*",),
+        "ANTHROPIC_BASE_URL",
+    ),
     Provider("gemini", "Google Gemini", "llm-gemini", "LLM_GEMINI_KEY", ("gemini*", "gemma-*"), ("*gemini-?.?-flash",)),
     Provider(
         "mistral",
@@ -46,12 +57,14 @@ PROVIDERS = (
     ),
     Provider("deepseek", "DeepSeek", "llm-deepseek", "LLM_DEEPSEEK_KEY", ("deepseek*",), ("deepseek-chat",)),
     Provider("grok", "xAI Grok", "llm-grok", "XAI_API_KEY", ("grok*",), ("grok-4-latest",)),
-    Provider("groq", "Groq", "llm-groq", "GROQ_API_KEY", ("groq*",)),
+    Provider("groq", "Groq", "llm-groq", "GROQ_API_KEY", ("groq*",), address="GROQ_BASE_URL"),
     Provider("openrouter", "OpenRouter", "llm-openrouter", "OPENROUTER_KEY", ("openrouter/*",)),
     Provider("perplexity", "Perplexity", "llm-perplexity", "LLM_PERPLEXITY_KEY", ("sonar*",), ("sonar",)),
     Provider("cohere", "Cohere", "llm-command-r", "COHERE_API_KEY", ("command-*",), ("command-a-*",)),
     Provider("github", "GitHub Models", "llm-github-models", "GITHUB_MODELS_KEY", ("github/*",)),
-    Provider("ollama", "Ollama", "llm-ollama", None, ("llama*", "qwen*", "phi*", "*:*b", "ollama/*")),
+    Provider(
+        "ollama", "Ollama", "llm-ollama", None, ("llama*", "qwen*", "phi*", "*:*b", "ollama/*"), address="OLLAMA_HOST"
+    ),
     Provider("local", "the embedded model, without a key", "consortium-mcp[local]", None, ("consortium-local",)),
 )
 """Each with the name, the variable and the models of its plugin, as the plugin's release of 2026 has them."""

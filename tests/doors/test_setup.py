@@ -74,9 +74,10 @@ def test_models_that_answer_become_the_default_consortium_and_a_client_gets_its_
 
 
 def test_a_model_that_is_alone_answers_three_times(provider: Provider, service: ConsortiumService) -> None:
-    done = run("-m", "a", "--name", "alone")
+    done = run("-m", "a", "--name", "alone", "--arbiter", "arbiter")
 
     assert done.exit_code == 0 and members(service, "alone") == ["a:3"]
+    assert service.store.consortiums.load.sync("alone").arbiter == "arbiter"
     assert "consortium-mcp consult --consortium alone" in done.stdout
 
 

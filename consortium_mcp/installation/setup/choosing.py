@@ -57,10 +57,14 @@ def ask_each(models: Sequence[str]) -> dict[str, CallResult]:
     return anyio.run(ask)
 
 
-def first_consortium(models: Sequence[str]) -> Consortium:
-    """A consortium of these models, the first of which judges; a model that is alone answers three times."""
+def first_consortium(models: Sequence[str], arbiter: str | None = None) -> Consortium:
+    """A consortium of these models; a model that is alone answers three times.
+
+    Args:
+        arbiter: who judges; None means the first of them.
+    """
     count = DEFAULT_INSTANCES if len(models) == 1 else 1
-    return define(members=[{"model": model, "count": count} for model in models], arbiter=models[0])
+    return define(members=[{"model": model, "count": count} for model in models], arbiter=arbiter or models[0])
 
 
 def _can_be_used(catalogue: Catalogue, entry: ModelEntry, allowed: Collection[str]) -> bool:
