@@ -9,6 +9,7 @@ from consortium_mcp.cli.options import json_option
 from consortium_mcp.cli.screen import say
 from consortium_mcp.errors import StoreUnusableError
 from consortium_mcp.models.catalogue import Catalogue, ModelEntry, load_catalogue
+from consortium_mcp.reports.definitions import by_reason
 from consortium_mcp.service.service import ConsortiumService
 from consortium_mcp.settings import load_settings
 
@@ -52,11 +53,11 @@ def _problems(catalogue: Catalogue) -> Mapping[str, str | None]:
 
 def _lines(found: list[tuple[ModelEntry, str | None]]) -> Iterator[str]:
     """A line for each model that can be used, then one for each reason why others cannot."""
-    lacking: dict[str, list[str]] = {}
+    lacking: list[tuple[str, str]] = []
     for one, problem in found:
         if problem is None:
             yield one.model_id + (f"  ({', '.join(one.aliases)})" if one.aliases else "")
         else:
-            lacking.setdefault(problem.removeprefix(f"{one.model_id} ({one.plugin}): "), []).append(one.model_id)
-    for problem, model_ids in lacking.items():
-        yield f"Not usable: {', '.join(dict.fromkeys(model_ids))}: {problem}"
+            lacking.append((one.model_id, problem.removeprefix(f"{one.model_id} ({one.plugin}): ")))
+    for problem, model_ids in by_reason(lacking).items():
+        yield f"Not usable: {', '.join(model_ids)}: {problem}"

@@ -4,17 +4,19 @@ import importlib.metadata
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 from urllib.parse import quote
 
 from mcp.server.context import CallNext, HandlerResult, ServerMiddleware, ServerRequestContext
 from mcp_types import Icon
 
 from consortium_mcp.errors import Door, speaking_at
+from consortium_mcp.server.base.bounds import Bounds
 from consortium_mcp.server.base.choices import SchemaChoices
 from consortium_mcp.server.base.mcp_server import StrictServer
 from consortium_mcp.server.resources.completion import Completions
 from consortium_mcp.server.resources.listeners import Listeners
+from consortium_mcp.settings import Settings
 
 WEBSITE = "https://pypi.org/project/consortium-mcp/"
 
@@ -47,7 +49,7 @@ class Front:
         menu: SchemaChoices,
         listeners: Listeners,
         middleware: Sequence[ServerMiddleware[Any]],
-        log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"],
+        settings: Settings,
         lifespan: Callable[[Any], AbstractAsyncContextManager[None]] | None = None,
     ) -> None:
         self.behind: list[ServerMiddleware[Any]] = []
@@ -66,10 +68,10 @@ class Front:
                 Icon(src=f"data:image/svg+xml,{quote(ICON, safe=_UNQUOTED)}", mime_type="image/svg+xml", sizes=["any"])
             ],
             version=importlib.metadata.version("consortium-mcp"),
-            log_level=log_level,
+            log_level=settings.log_level,
             lifespan=lifespan,
             subscriptions=listeners,
-            middleware=[*middleware, self._pass, listeners],
+            middleware=[*middleware, Bounds(settings.max_prompt_chars), self._pass, listeners],
         )
         listeners.serve(self.server)
         self.completions = Completions(self.server)

@@ -291,6 +291,16 @@ def test_a_file_that_another_program_writes_meanwhile_is_not_overwritten(monkeyp
     assert path.read_text() == '{"new": 1}' and list(path.parent.iterdir()) == [path]
 
 
+def test_a_copy_that_cannot_be_read_does_not_stop_uninstall() -> None:
+    path = written("cursor", "{}")
+    path.with_name("mcp.json.20260101-000000-000000.bak").write_bytes(b"\xff")
+    run("cursor")
+
+    done = CliRunner().invoke(main, ["uninstall", "cursor"])
+
+    assert done.exit_code == 0 and path.read_text() == "{}" and len(list(path.parent.iterdir())) == 2
+
+
 def test_an_entry_of_another_program_is_not_taken_out() -> None:
     path = written("cursor", '{"mcpServers": {"consortium": {"command": "npx", "args": ["other"]}}}')
 

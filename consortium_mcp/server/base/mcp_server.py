@@ -140,7 +140,7 @@ def _described_tools() -> dict[str, Tool]:
 
 
 def _quoted(given: str) -> str:
-    return repr(plain(given)[:80])
+    return repr(plain(given[:200])[:80])
 
 
 def _error(sentence: str) -> CallToolResult:
@@ -152,7 +152,7 @@ def _error(sentence: str) -> CallToolResult:
 
 
 def _suggestion(given: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(given, known, n=1, cutoff=0.5)
+    close = difflib.get_close_matches(given[:200], known, n=1, cutoff=0.5)
     return f" Did you mean {close[0]!r}?" if close else ""
 
 

@@ -8,7 +8,7 @@ from mcp.server.mcpserver import Context, Resolve
 from mcp_types import CallToolResult
 from pydantic import Field
 
-from consortium_mcp.records import Progress
+from consortium_mcp.records import Progress, Run, now_utc
 from consortium_mcp.records.request import ConsultRequest
 from consortium_mcp.server.base.mcp_server import StrictServer
 from consortium_mcp.server.tools.cancellation import Cancellations
@@ -49,15 +49,21 @@ def _add_consult(server: StrictServer, runner: Runner, cancellations: Cancellati
         if run_id := take_answers(ctx, service.sampling_queue):
             with cancellations.following(ctx.request_context, run_id):
                 return await _follow(ctx, runner, run_id, wait_seconds)
-        has_client = lends_its_model(ctx)
+        has_client, asked_utc = lends_its_model(ctx), now_utc()
         if dry_run:
             return plan_result(
                 await anyio.to_thread.run_sync(lambda: service.opener.plan(request, has_client=has_client))
             )
         run = await service.opener.opened(request, join=True, has_client=has_client)
         runner.submit(run)
+        note = None if run.created_utc >= asked_utc else _joined(run)
         with cancellations.following(ctx.request_context, run.run_id):
-            return await _follow(ctx, runner, run.run_id, wait_seconds)
+            return await _follow(ctx, runner, run.run_id, wait_seconds, note=note)
+
+
+def _joined(run: Run) -> str:
+    """That a call got the run of an earlier one, and which of its limits holds."""
+    return f"Joined the run of the same call of {run.created_utc[:19]}Z; its deadline holds: {run.deadline_utc[:19]}Z."
 
 
 def _add_get_run(server: StrictServer, runner: Runner, cancellations: Cancellations) -> None:
@@ -91,14 +97,21 @@ def _add_cancel_run(server: StrictServer, runner: Runner) -> None:
     async def cancel_run(run_id: RunId) -> Annotated[CallToolResult, ConsultResult]:
         """Stop a run: no further model is asked, and the responses so far are kept."""
         run_id = await found_run_id(store, run_id)
+        before = await runner.load(run_id)
         await runner.cancel(run_id)
         progress = await store.progress.load(run_id)
-        shown = consult_result(await runner.load(run_id), progress)
+        note = None if before.ended_utc is None else f"Nothing was stopped: this run had ended as {before.status}."
+        shown = consult_result(await runner.load(run_id), progress, note=note)
         return shown.model_copy(update={"is_error": False})
 
 
 async def _follow(
-    ctx: Context[Any, Any], runner: Runner, run_id: str, wait_seconds: float | None, detail: str = "answer"
+    ctx: Context[Any, Any],
+    runner: Runner,
+    run_id: str,
+    wait_seconds: float | None,
+    detail: str = "answer",
+    note: str | None = None,
 ) -> CallToolResult:
     """The run's result when it has ended or the time is over; until then progress is reported, and the client asked."""
     wait = runner.service.settings.wait_seconds if wait_seconds is None else wait_seconds
@@ -107,7 +120,7 @@ async def _follow(
     run = await runner.load(run_id)
     if run.answer is not None and not await _has_left(ctx):
         runner.start(runner.service.note_received, run_id)  # written before anything that is asked next
-    return consult_result(run, progress, detail)
+    return consult_result(run, progress, detail, note)
 
 
 async def _report(ctx: Context[Any, Any], followed: AsyncIterator[Progress]) -> Progress:

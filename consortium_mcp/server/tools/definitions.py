@@ -11,11 +11,13 @@ from consortium_mcp.engine.judging import judging_methods
 from consortium_mcp.engine.strategies import strategies
 from consortium_mcp.engine.trust import why_unreachable
 from consortium_mcp.models.catalogue import load_catalogue
+from consortium_mcp.models.prices import price_usd
 from consortium_mcp.records.consortium import Consortium
 from consortium_mcp.records.presets import PRESETS
 from consortium_mcp.records.request import DefinitionRequest
 from consortium_mcp.records.roles import ROLES
 from consortium_mcp.records.uris import CONSORTIUMS, MODELS, consortium_uri
+from consortium_mcp.reports.definitions import by_reason, definition_text
 from consortium_mcp.server.base.mcp_server import StrictServer
 from consortium_mcp.server.tools.confirming import Outcome, overwriting, was_asked
 from consortium_mcp.server.tools.parameters import gatherer, hints, takes
@@ -26,10 +28,11 @@ from consortium_mcp.server.tools.results import (
     ModelList,
     ModelSummary,
     SavedConsortium,
-    definition_text,
     result,
 )
 from consortium_mcp.service.runner import Runner
+
+_MILLION = 1_000_000
 
 SAVED = ("models",)
 """What a definition cannot do without."""
@@ -112,6 +115,8 @@ def _add_remove(server: StrictServer, runner: Runner) -> None:
         """Remove a saved consortium; its runs stay."""
         removed = await store.consortiums.delete(name)
         text = f"Removed {definition_text(name, removed) if removed else name}."
+        if broken := await anyio.to_thread.run_sync(runner.service.definitions.list_uses, name):
+            text += f" It was used by {', '.join(broken)}, which cannot run now."
         return result(text, SavedConsortium(name=name, definition=removed), "it is gone")
 
 
@@ -122,8 +127,34 @@ def _add_list_models(server: StrictServer, runner: Runner) -> None:
     ) -> Annotated[CallToolResult, ModelList]:
         """List the models for members and arbiters, usable ones first, and what the others need."""
         listed = await anyio.to_thread.run_sync(list_known_models, runner, query)
-        lines = [f"{one.model}" + (f" - not usable: {one.problem}" if one.problem else "") for one in listed.models]
-        return result("\n".join(lines) or "No model matches.", listed, f"give a query, or read {MODELS}")
+        return result(_models_text(listed, query), listed, f"give a query, or read {MODELS}")
+
+
+def _models_text(listed: ModelList, query: str | None) -> str:
+    """The usable models of each plugin on a line with their prices, and a line for each reason of the others."""
+    usable: dict[str, list[str]] = {}
+    for one in listed.models:
+        if one.problem is None:
+            usable.setdefault(one.plugin, []).append(f"{one.model}{_price_text(one)}")
+    lines = [f"{plugin}: {', '.join(models)}" for plugin, models in usable.items()]
+    lacking = by_reason((one.model, _reason(one)) for one in listed.models if one.problem)
+    lines += [f"Not usable: {', '.join(models)} - {reason}" for reason, models in lacking.items()]
+    if usable:
+        lines.append("Prices are US dollars for a million tokens, in and out.")
+    if lines:
+        return "\n".join(lines)
+    return f"No model's id or alias contains {query!r}; call list_models without query to see all."
+
+
+def _price_text(model: ModelSummary) -> str:
+    if model.input_usd is None or model.output_usd is None:
+        return ""
+    return f" (${model.input_usd:g}/${model.output_usd:g})"
+
+
+def _reason(model: ModelSummary) -> str:
+    """Why a model cannot be used, without its name."""
+    return (model.problem or "").removeprefix(f"{model.model} ({model.plugin}): ")
 
 
 def list_saved(runner: Runner) -> ConsortiumList:
@@ -150,7 +181,14 @@ def list_known_models(runner: Runner, query: str | None = None) -> ModelList:
     catalogue = load_catalogue(service.settings)
     found = catalogue.search(query, service.settings.allowed_models, service.definitions.list_problems(catalogue))
     summaries = [
-        ModelSummary(model=entry.model_id, aliases=entry.aliases, plugin=entry.plugin, problem=problem)
+        ModelSummary(
+            model=entry.model_id,
+            aliases=entry.aliases,
+            plugin=entry.plugin,
+            problem=problem,
+            input_usd=price_usd(entry, _MILLION, 0) if problem is None else None,
+            output_usd=price_usd(entry, 0, _MILLION) if problem is None else None,
+        )
         for entry, problem in found
     ]
     return ModelList(models=tuple(summaries), default=catalogue.default_model)

@@ -41,10 +41,18 @@ def _add_list_runs(server: StrictServer, runner: Runner) -> None:
         before = read_cursor(cursor, "run")[1] if cursor else None
         runs = await store.outlines.find(query, consortium, status, limit + 1, before)
         page = _page(runs, limit)
-        lines = [f"{run.run_id} {run.status}: {run.prompt[:80]!r}" for run in page.runs]
+        lines = [_line(run) for run in page.runs]
         if page.next_cursor:
             lines.append(f'For the next page give cursor="{page.next_cursor}".')
         return result("\n".join(lines) or "No run matches.", page, "give a smaller limit")
+
+
+def _line(run: RunSummary) -> str:
+    """A run on one line."""
+    confidence = "" if run.confidence is None else f", confidence {run.confidence:.2f}"
+    asked = f", {run.consortium}" if run.consortium else ""
+    inside = f", inside {run.inside}" if run.inside else ""
+    return f"{run.run_id} {run.created_utc[:16]}Z {run.status}{confidence}{asked}{inside}: {run.prompt[:80]!r}"
 
 
 def _page(runs: Sequence[RunOutline], limit: int) -> RunList:

@@ -4,7 +4,6 @@ from typing import Any
 
 from mcp_types import Annotations, CallToolResult, ContentBlock, ResourceLink, TextContent
 
-from consortium_mcp._util.counts import counted
 from consortium_mcp._util.frozen_model import FrozenModel
 from consortium_mcp.errors import NextStep, words_for
 from consortium_mcp.records import (
@@ -20,7 +19,8 @@ from consortium_mcp.records import (
     Usage,
 )
 from consortium_mcp.records.consortium import Consortium
-from consortium_mcp.reports.markdown import outcome_text, plan_text, short_report, transcript, under_heading
+from consortium_mcp.reports.foreign_text import under_heading
+from consortium_mcp.reports.markdown import outcome_text, plan_text, short_report, transcript
 from consortium_mcp.reports.trust import trust_of
 from consortium_mcp.server.base.result_size import ANSWER_TOKENS, TEXT_TOKENS, fits, fitted, most_tokens, shortened
 from consortium_mcp.service.estimate import Estimate
@@ -156,6 +156,9 @@ class RunSummary(FrozenModel):
     consortium: str | None
     """The name of the saved consortium; null for one given inline."""
 
+    inside: str | None
+    """The run in which it was asked; null for one that a caller asked."""
+
     created_utc: str
     run_uri: str
 
@@ -168,6 +171,7 @@ class RunSummary(FrozenModel):
             prompt=run.prompt,
             confidence=run.confidence,
             consortium=run.consortium_name,
+            inside=run.parent_run,
             created_utc=run.created_utc,
             run_uri=run.uri,
         )
@@ -190,6 +194,12 @@ class ModelSummary(FrozenModel):
     problem: str | None
     """Why it cannot be used now and what to do; null if it can."""
 
+    input_usd: float | None = None
+    """US dollars for a million tokens of questions; null when unknown."""
+
+    output_usd: float | None = None
+    """The same for replies."""
+
 
 class ModelList(FrozenModel):
     """Models, usable ones first."""
@@ -199,10 +209,11 @@ class ModelList(FrozenModel):
     """The model that llm uses if none is named."""
 
 
-def consult_result(run: Run, progress: Progress, detail: str = "answer") -> CallToolResult:
-    """The result of consult_consortium and get_run.
+def consult_result(run: Run, progress: Progress, detail: str = "answer", note: str | None = None) -> CallToolResult:
+    """The result of consult_consortium, get_run and cancel_run.
 
     Args:
+        note: a sentence about the call, which the text ends with; None for none.
         detail: `answer`, `responses` (with the selected iteration's texts) or `full` (with the whole transcript).
     """
     answer = None if run.answer is None else _shown_answer(run, run.answer)
@@ -225,6 +236,7 @@ def consult_result(run: Run, progress: Progress, detail: str = "answer") -> Call
         transcript_uri=run.transcript_uri,
     )
     text = _consult_text(run.model_copy(update={"answer": answer}), progress, detail)
+    text = f"{text}\n{note}" if note else text
     failed = run.status != "running" and run.answer is None
     rest = f"the full record is in {run.uri}, the readable transcript in {run.transcript_uri}"
     return result(text, structured, rest, links=_links(run), is_error=failed)
@@ -251,16 +263,6 @@ def result(
         text = cut + shortened(text, TEXT_TOKENS - most_tokens(cut))
     content: list[ContentBlock] = [TextContent(type="text", text=text), *(links or [])]
     return CallToolResult(content=content, structured_content=fitted(whole), is_error=is_error)
-
-
-def definition_text(name: str, consortium: Consortium) -> str:
-    """A definition on one line."""
-    members = ", ".join(map(str, consortium.members))
-    arbiter = consortium.arbiter or f"{consortium.members[0].model} (the first member)"
-    return (
-        f"{name}: {members}; arbiter {arbiter}; stops at confidence {consortium.confidence_threshold:.2f} "
-        f"or after {counted(consortium.iteration_limit, 'iteration')}"
-    )
 
 
 def _plain(value: Any) -> Any:
