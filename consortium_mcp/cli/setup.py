@@ -28,7 +28,6 @@ from consortium_mcp.models.catalogue import load_catalogue
 from consortium_mcp.models.local import chosen_weights
 from consortium_mcp.models.plugin_packages import package_command
 from consortium_mcp.models.providers import PROVIDERS, provider_named
-from consortium_mcp.records import CallResult
 from consortium_mcp.service.service import ConsortiumService
 from consortium_mcp.settings import load_settings
 
@@ -116,11 +115,10 @@ def setup(as_json: bool, **answers: Any) -> None:
         _get_plugins(given, chosen, missing, as_json)
         chosen = {name: state for name, state in chosen.items() if state.package is None}
     models = list(dict.fromkeys([*_first_models(chosen), *given.models]))
-    results = _try(models)
-    answering = [model for model, result in results.items() if result.ok]
+    answering = _answering(models, given.arbiter)
     if not answering:
         raise ConsortiumError(
-            "No model answered, so nothing was saved. `consortium-mcp setup --provider local` needs none."
+            "No model answered, so nothing was saved. `consortium-mcp setup --provider local` needs no key."
         )
     saved = _save(given, answering)
     files = [_put_entry(client) for client in _clients(given)]
@@ -237,15 +235,17 @@ def _first_models(chosen: Mapping[str, ProviderState]) -> list[str]:
     return models
 
 
-def _try(models: Sequence[str]) -> dict[str, CallResult]:
-    """Ask each model one tiny question, and say how that went."""
-    results = ask_each(models)
+def _answering(models: Sequence[str], arbiter: str | None) -> list[str]:
+    """Ask each model, and the arbiter, one tiny question, and say how that went; the models that answered."""
+    results = ask_each(list(dict.fromkeys([*models, *([arbiter] if arbiter else [])])))
     for model, result in results.items():
         if result.ok:
             say(f"{model} answered in {result.duration_ms / 1000:.1f} s.", err=True)
         else:
             say(f"{model} did not answer: {result.error} {remedy_of(result) or ''}".rstrip(), err=True)
-    return results
+    if arbiter and not results[arbiter].ok:
+        raise ConsortiumError(f"The arbiter {arbiter} did not answer, so nothing was saved. Name another --arbiter.")
+    return [model for model in models if results[model].ok]
 
 
 def _save(given: Answers, models: Sequence[str]) -> str | None:

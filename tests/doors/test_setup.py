@@ -101,6 +101,15 @@ def test_without_a_model_that_answers_nothing_is_saved(provider: Provider, servi
     assert service.store.consortiums.list_names.sync() == []
 
 
+def test_an_arbiter_that_does_not_answer_is_refused(provider: Provider, service: ConsortiumService) -> None:
+    provider.on("arbiter", WRONG_KEY)
+
+    done = run("-m", "a", "--arbiter", "arbiter")
+
+    assert done.exit_code == 1 and "The arbiter arbiter did not answer, so nothing was saved." in done.stderr
+    assert service.store.consortiums.list_names.sync() == []
+
+
 def test_without_anything_it_says_what_to_name() -> None:
     done = run()
 

@@ -34,8 +34,8 @@ def check_models() -> Iterator[Check]:
         yield Check(about="Models", state="ok", found=found)
     else:
         mend = (
-            "Set a key (`llm keys set openai`) or fetch the embedded model (`consortium-mcp local-model fetch`); "
-            "`consortium-mcp models` says what each lacks."
+            "`consortium-mcp setup` leads to a first one, with a key or without. "
+            "`consortium-mcp models` says what each model lacks."
         )
         yield Check(about="Models", state="problem", found="No model can be used.", remedy=mend)
 
