@@ -68,12 +68,16 @@ def plan_text(plan: Estimate) -> str:
     lines = [
         f"Would ask: {who}.",
         f"Calls: {plan.min_calls} to {plan.max_calls}; tokens: {plan.tokens[0]} to {plan.tokens[1]}; cost: {cost}.",
-        *(f"Not counted: what the consortium {row.model} asks." for row in plan.calls if row.role == "consortium"),
+        *(
+            (f"Not counted: the calls of the nested consortium {row.model}.")
+            for row in plan.calls
+            if row.role == "consortium"
+        ),
         *([f"Note: {plan.unreachable}"] if plan.unreachable else []),
         *(f"It cannot run: {problem}" for problem in plan.problems),
     ]
     if plan.asked_first:
-        lines.insert(1, f"First only {', '.join(plan.asked_first)}; further calls only on disagreement.")
+        lines.insert(1, f"First only {', '.join(plan.asked_first)}; further calls only if they disagree.")
     return "\n".join(lines)
 
 
@@ -99,7 +103,7 @@ def about_answer(run: Run) -> str:
         lines.append(f"Dissent: {clip(run.dissent, DISSENT_LIMIT)}")
     if run.iterations:
         lines.append(f"Responses: {responses_text(run.iterations[-1])}")
-    lines.append(f"The whole run: {run.uri}")
+    lines.append(f"The full record: {run.uri}")
     return "\n".join(lines)
 
 
@@ -168,7 +172,7 @@ def confidence_text(run: Run) -> str:
     agreement = overall_agreement(selected.measures) if selected else None
     met = "reached" if reaches_threshold(run.consortium, run.confidence, agreement) else "not reached"
     if met == "not reached" and selected and is_bounded_for_good(selected, run.consortium):
-        met = "not reached, and asking again could not reach it"
+        met = "not reached, and a further iteration could not reach it"
     return f"{stated}, by {by} in {rounds}; the threshold of {threshold} was {met}{_by_what(run.consortium, selected)}"
 
 
@@ -200,8 +204,10 @@ def responses_text(iteration: Iteration) -> str:
 
 
 def outcome_text(response: MemberResponse) -> str:
-    """`1.2 s`, who answered where it was a backup, or the kind of failure."""
+    """`1.2 s`, who answered where it was a backup, the kind of failure, or that it was late."""
     seconds = f"{response.duration_ms / 1000:.1f} s"
+    if response.late:
+        return f"late after {seconds}"
     if response.ok and response.answered_by:
         seconds += f" by {response.answered_by}"
     if response.error_kind is None:
@@ -247,13 +253,13 @@ class Section(NamedTuple):
     """A part of a transcript."""
 
     level: int
-    """Of its heading, from 2."""
+    """The level of the heading, from 2."""
 
     heading: str
-    """What it holds."""
+    """The heading."""
 
     text: str
-    """What was said, as it was said; empty for a section of sections."""
+    """The original text; empty for a section that has only subsections."""
 
 
 def sections(run: Run) -> Iterator[Section]:
@@ -276,8 +282,10 @@ def _iteration_sections(iteration: Iteration) -> Iterator[Section]:
     for response in iteration.responses:
         heading = f"{response.label}{_options_text(response.options)} ({outcome_text(response)})"
         yield Section(3, heading, response.text or response.error or "no text")
+        if response.text and response.late:
+            yield Section(4, "Not judged", "It was late: the iteration had gone on without it.")
         if response.text and response.error:
-            yield Section(4, "Why it is not whole", response.error)
+            yield Section(4, "Why it is incomplete", response.error)
         if response.thinking:
             yield Section(4, "Thinking", response.thinking)
     if iteration.verdict is not None:
@@ -304,7 +312,7 @@ def _verdict_sections(iteration: Iteration, verdict: Verdict) -> Iterator[Sectio
         ),
         ("Dissent", verdict.dissent),
         ("Disputed claims", "\n".join(line for claim in verdict.claims for line in _claim_lines(claim))),
-        ("Not read in full", verdict.problem),
+        ("Not fully readable", verdict.problem),
         ("To refine", "\n".join(f"- {area}" for area in verdict.refinement_areas)),
     )
     for heading, text in parts:

@@ -59,10 +59,10 @@ class Confidence(FrozenModel):
     """A trust that could be read, or the reason why it could not."""
 
     value: float | None
-    """0.0-1.0; None when it cannot be read."""
+    """The confidence, 0.0-1.0; None if it cannot be read."""
 
     problem: str | None = None
-    """Why there is no value; None when there is one."""
+    """Why there is no value; None if there is one."""
 
 
 def read_confidence(stated: object, scale: float | None = None) -> Confidence:

@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 
-from consortium_mcp.models import reply_bounds, reply_reader
+from consortium_mcp.models import calling, reply_bounds, reply_reader
 from consortium_mcp.models.openai_clients import KeptClients
 from consortium_mcp.models.reply_faults import ReplyFault
+from consortium_mcp.service.service import ConsortiumService
+from tests.consulted import consulted
 from tests.doors.test_streaming_contract import Way, said_by
 from tests.provider import Fault, Provider
 
@@ -100,6 +102,18 @@ async def test_a_reply_is_bounded_as_a_whole(provider: Provider, way: Way, monke
     said = await said_by(way.entry, {})
 
     assert "more than 1,000 bytes" in reason(said["failure"])
+
+
+async def test_the_text_of_any_model_is_bounded(
+    provider: Provider, service: ConsortiumService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calling, "MOST_CHARACTERS", 1_000)
+    provider.on("a", "word " * 500)
+
+    run = await consulted(service, "a", "b")
+
+    error = run.iterations[0].responses[0].error
+    assert error == "The provider's reply has more than 1,000 characters and was not read on."
 
 
 async def test_an_error_is_told_by_its_beginning(provider: Provider, way: Way) -> None:

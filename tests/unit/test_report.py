@@ -105,7 +105,7 @@ def test_the_short_report_says_how_far_to_trust_the_answer_who_gave_it_and_where
         "Confidence: 0.90, by judge in iteration 2 of 2 (at most 3); the threshold of 0.80 was reached",
         "Dissent: one says green",
         "Responses: model1#1 0.0 s, model2#1 truncated after 0.0 s",
-        "The whole run: consortium://runs/01run",
+        "The full record: consortium://runs/01run",
     ]
 
 
@@ -143,7 +143,7 @@ def test_a_count_has_its_noun_in_the_right_number(number: int, said: str) -> Non
     assert counted(number, "run") == said
 
 
-NOT_COMPARED = "no two answers can be compared without knowing what they mean"
+NOT_COMPARED = "no two answers can be compared without an understanding of their meaning"
 
 
 @pytest.mark.parametrize(
@@ -169,6 +169,14 @@ def test_the_threshold_is_held_against_what_the_consortium_stops_on(
 def test_an_outcome_is_a_time_or_a_kind_of_failure() -> None:
     outcomes = [outcome_text(one) for one in (*FIRST.responses, SECOND.responses[1])]
     assert outcomes == ["1.2 s", "timeout after 5.0 s", "truncated after 0.0 s"]
+
+
+def test_a_late_response_is_late_everywhere_and_its_text_is_said_not_to_be_judged() -> None:
+    late = response(2, "what came later", late=True, duration_ms=6500)
+    run = ended(iterations=(FIRST.model_copy(update={"responses": (FIRST.responses[0], late)}), SECOND))
+
+    assert outcome_text(late) == "late after 6.5 s"
+    assert "### model2#1 (late after 6.5 s)\n\nwhat came later\n\n#### Not judged\n\nIt was late: " in transcript(run)
 
 
 @pytest.mark.parametrize(
