@@ -24,8 +24,11 @@ from consortium_mcp.store.run_queries import select_runs
 STATUS_SEEN = "CASE WHEN status = 'running' AND lease_of(lease_until, owner) < ? THEN 'interrupted' ELSE status END"
 """The status as a reader sees it; the one parameter is the time now."""
 
+_COST = "coalesce(cost_usd, CASE reserved_usd WHEN 0 THEN 0.0 END)"
+"""US dollars of an attempt; null when unknown. One for which nothing was reserved was free, however it ended."""
+
 _CALL_COST = (
-    "SELECT CASE WHEN count(*) = count(cost_usd) THEN total(cost_usd) END FROM attempts "
+    f"SELECT CASE WHEN count(*) = count({_COST}) THEN total({_COST}) END FROM attempts "
     "WHERE attempts.run_id = calls.run_id AND attempts.call_id = calls.call_id"
 )
 """US dollars of a call's attempts; null when the cost of any is unknown."""
@@ -262,7 +265,7 @@ class Runs(Part):
         """What its own attempts used; a call that was copied for a replay has none."""
         spent = (
             "SELECT count(*) AS calls, sum(input_tokens) AS input_tokens, sum(output_tokens) AS output_tokens, "
-            "sum(cost_usd) AS cost_usd, count(*) FILTER (WHERE cost_usd IS NULL) AS unpriced "
+            f"sum({_COST}) AS cost_usd, count(*) FILTER (WHERE {_COST} IS NULL) AS unpriced "
             "FROM attempts WHERE run_id = ?"
         )
         totals = dict(self.database.read(spent, [run_id])[0])
