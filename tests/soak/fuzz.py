@@ -1,6 +1,6 @@
 """Random input for what reads from outside: `python -m tests.soak.fuzz tools --seconds 600`; without a name, each.
 
-What fails is printed by Hypothesis with its smallest example, and kept in the corpus, which is tried first the next time.
+What fails is printed by Hypothesis with its smallest example, and kept in the corpus: it is tried first the next time.
 Requests over real HTTP are drawn by `tests/bad_requests.py`, and sent by `test_threats.py`.
 """
 
@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 from hypothesis.database import DirectoryBasedExampleDatabase
 from markdown_it import MarkdownIt
 from mcp.shared.exceptions import MCPError
+from mcp.types import INTERNAL_ERROR, CallToolResult
 
 from consortium_mcp.errors import ConsortiumError
 from consortium_mcp.reports.foreign_text import on_line, under_heading
@@ -65,14 +66,16 @@ Check = Callable[..., None]
 
 @contextmanager
 def _client(folder: Path) -> Iterator[Callable[[str, Any], Any]]:
-    """Calls a tool, or reads a resource (`read`), of a server in this process; None where the protocol refuses it."""
+    """Calls a tool, or reads a resource (`read`), of a server in this process; gives a refusal as it came."""
     service = ConsortiumService(load_settings(None, database=str(folder / "fuzz.db")))
     with start_blocking_portal() as portal, portal.wrap_async_context_manager(in_process("auto", service)) as client:
 
         async def call(name: str, given: Any) -> Any:
             try:
                 return await (client.read_resource(given) if name == "read" else client.call_tool(name, given))
-            except (MCPError, ValueError):  # the second is the client's own, which cannot send it
+            except MCPError as error:
+                return error
+            except ValueError:  # the client's own, which cannot send it
                 return None
 
         yield lambda name, given: portal.call(call, name, given)
@@ -80,7 +83,11 @@ def _client(folder: Path) -> Iterator[Callable[[str, Any], Any]]:
 
 
 def _is_handled(result: Any) -> None:
-    assert result is None or "failed inside the server" not in said(result), said(result)
+    """Say what the server did not foresee; a refusal has a reason, and another code than that of an inner fault."""
+    if isinstance(result, MCPError):
+        assert result.error.code != INTERNAL_ERROR, result
+    elif isinstance(result, CallToolResult):
+        assert "failed inside the server" not in said(result), said(result)
 
 
 @contextmanager
@@ -120,8 +127,8 @@ def uris(folder: Path) -> Iterator[Check]:
     with _client(folder) as call:
 
         @given(st.sampled_from(TEMPLATES), TEXTS, TEXTS, TEXTS)
-        def check(template: str, *parts: str) -> None:
-            call("read", template.format(*parts))
+        def check(template: str, first: str, second: str, third: str) -> None:
+            _is_handled(call("read", template.format(first, second, third)))
 
         yield check
 
