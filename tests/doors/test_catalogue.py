@@ -177,7 +177,7 @@ def test_a_model_that_cannot_say_what_it_lacks_is_unusable_and_hides_no_other(
     add_plugin("keyed-plugin", lambda register: register(model))
 
     assert why_unusable("keyed") == (
-        "The model 'keyed' cannot be used: keyed (keyed-plugin) cannot be looked at: RuntimeError: no weights; "
+        "The model 'keyed' cannot be used: keyed (keyed-plugin) cannot be read: RuntimeError: no weights; "
         "update the plugin or remove it."
     )
     assert "a" in load_catalogue().usable_ids()
