@@ -5,6 +5,7 @@ from typing import Any
 
 from consortium_mcp._util.counts import counted
 from consortium_mcp.engine.judging import judging_methods
+from consortium_mcp.engine.judging.pick_and_rank import answer_of
 from consortium_mcp.engine.measures import COMPARED_PAIRS
 from consortium_mcp.engine.members import why_too_few
 from consortium_mcp.records import CallId, Iteration, MemberResponse, Run, Status, Verdict, now_utc
@@ -42,7 +43,7 @@ def closed(run: Run) -> Run:
         single = _most_agreed(last)
         answer = {
             "selected_iteration": last.number,
-            "answer": single.text,
+            "answer": answer_of(single),
             "degraded": (
                 f"{_judge(run)} gave no verdict ({_clause(last.arbiter_error)}); this is the response of "
                 f"{single.label}, which agrees most with the others.",
@@ -147,9 +148,8 @@ def was_decided(run: Run, responses: Sequence[MemberResponse]) -> bool:
 
 def _missing(run: Run, responses: Sequence[MemberResponse]) -> list[str]:
     """The sentences about missing responses; late instances that could not change the verdict are left out."""
-    failed = [response for response in responses if not response.ok]
-    if any(response.late for response in failed) and was_decided(run, responses):
-        failed = [response for response in failed if not response.late]
+    failed = [response for response in responses if not response.ok and not response.late]
+    late = [] if was_decided(run, responses) else [response.label for response in responses if response.late]
     cut = [response.label for response in responses if response.ok and response.error_kind == "truncated"]
     sentences = []
     if failed:
@@ -158,8 +158,8 @@ def _missing(run: Run, responses: Sequence[MemberResponse]) -> list[str]:
         )
     if run.consortium.min_responses and (why := why_too_few(run, responses)):
         sentences.append(f"Only {why}.")
-    if silent := [response.label for response in failed if response.late]:
-        sentences.append(f"Dropped after a long silence: {', '.join(silent)}.")
+    if late:
+        sentences.append(f"Late and not judged, after a long silence: {', '.join(late)}.")
     if broken_off := [response.label for response in failed if response.error_kind == "broken_off" and response.text]:
         sentences.append(f"Broken off, kept in part and not judged: {', '.join(broken_off)}.")
     if cut:

@@ -28,6 +28,7 @@ from consortium_mcp.installation.kept_files import (
     read_text,
     readable_backups,
     replace,
+    restrict,
     with_mark_of,
     without_mark,
 )
@@ -120,6 +121,8 @@ def install(host: Host, name: str, wanted: Wanted, project: Path | None = None) 
     merged = _merged(host, known, wanted_entry(host, name, wanted, known))
     is_private = _holds_secrets(host, merged)
     if known == merged:
+        if is_private:
+            restrict(path)
         return Installed(path=path, backup=None, changed=False, is_private=is_private, entry=merged)
     try:
         changed = form.put(without_mark(text), keys, merged)

@@ -47,6 +47,12 @@ def readable_backups(path: Path) -> Iterator[tuple[Path, str]]:
             yield backup, read_text(backup)
 
 
+def restrict(path: Path) -> None:
+    """Make a file its owner's only, where it is ours; clients that write it anew may have opened it."""
+    with suppress(OSError):
+        path.chmod(0o600)
+
+
 def replace(path: Path, text: str, is_private: bool) -> None:
     """Write a file in one step.
 

@@ -41,6 +41,9 @@ class CallProgress(FrozenModel):
 class Progress(FrozenModel):
     """How far a run is."""
 
+    run_id: str
+    """The run."""
+
     status: Status
     """The status of the run."""
 

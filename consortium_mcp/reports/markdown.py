@@ -204,8 +204,10 @@ def responses_text(iteration: Iteration) -> str:
 
 
 def outcome_text(response: MemberResponse) -> str:
-    """`1.2 s`, who answered where it was a backup, or the kind of failure."""
+    """`1.2 s`, who answered where it was a backup, the kind of failure, or that it was late."""
     seconds = f"{response.duration_ms / 1000:.1f} s"
+    if response.late:
+        return f"late after {seconds}"
     if response.ok and response.answered_by:
         seconds += f" by {response.answered_by}"
     if response.error_kind is None:
@@ -280,6 +282,8 @@ def _iteration_sections(iteration: Iteration) -> Iterator[Section]:
     for response in iteration.responses:
         heading = f"{response.label}{_options_text(response.options)} ({outcome_text(response)})"
         yield Section(3, heading, response.text or response.error or "no text")
+        if response.text and response.late:
+            yield Section(4, "Not judged", "It was late: the iteration had gone on without it.")
         if response.text and response.error:
             yield Section(4, "Why it is incomplete", response.error)
         if response.thinking:

@@ -56,7 +56,7 @@ def _figure(trust: Trust, run: Run) -> str:
 def _facts(trust: Trust, run: Run) -> Iterator[str]:
     yield _agreement(trust, run)
     if trust.missing:
-        yield f"{', '.join(trust.missing)} did not answer{_when(run)}"
+        yield f"missing{_when(run)}: {', '.join(trust.missing)}"
     if trust.independent_votes is not None:
         yield f"the {trust.compared} compared answers count as {trust.independent_votes:.1f} independent votes"
     if trust.order_held is not None:

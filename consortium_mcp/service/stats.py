@@ -85,7 +85,7 @@ class MemberStats(FrozenModel):
     """
 
     not_comparable: int
-    """In rated runs: how often its answer could not be compared with the run's; `wrong` does not include these."""
+    """In rated runs: how often right or wrong cannot be told; they are not in `wrong`."""
 
 
 class Stats(FrozenModel):
@@ -224,6 +224,11 @@ def _is_alone(iteration: Iteration, response: MemberResponse) -> bool:
 
 
 def _is_wrong(run: Run, response: MemberResponse, score: float) -> bool | None:
-    """Whether a rated run shows a response to be wrong; None where its answer and the run's cannot be compared."""
-    result = compare(response.text or "", run.answer or "")
-    return None if result == NOT_COMPARABLE else (result == SAME) != (score >= 0.5)
+    """Whether a rated run shows a response to be wrong.
+
+    None where its answer and the run's cannot be compared, or where it differs from a wrong one, as wrong ones do too.
+    """
+    result, is_right = compare(response.text or "", run.answer or ""), score >= 0.5
+    if result == NOT_COMPARABLE or (result == DIFFERENT and not is_right):
+        return None
+    return (result == SAME) != is_right

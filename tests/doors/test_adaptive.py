@@ -95,7 +95,7 @@ async def test_another_one_stands_in_for_one_that_is_silent(provider: Provider, 
     run = await asked(service, "a", "b", "c", patience_seconds=0.2)
 
     assert provider.count("a") == 1 and run.answer == "Answer: 42"
-    assert "Dropped after a long silence: b#1." in run.degraded
+    assert "Late and not judged, after a long silence: b#1." in run.degraded
 
 
 async def test_agreement_that_is_not_enough_for_the_threshold_is_judged(

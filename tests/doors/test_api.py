@@ -276,6 +276,11 @@ def test_B29_a_percentage_is_a_fraction_and_a_broken_rule_one_sentence(provider:
         create_consortium(["a"], max_iterations=0, min_iterations=0)
 
 
+def test_an_empty_list_of_models_is_refused() -> None:
+    with pytest.raises(InvalidConsortiumError, match=r"models is \[\]: it takes a list of one or more"):
+        create_consortium([])
+
+
 def test_B33_no_model_is_named_by_default_but_llms_own(provider: Provider, llm_home: Path) -> None:
     (llm_home / "default_model.txt").write_text("b")
     panel = create_consortium()

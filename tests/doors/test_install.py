@@ -131,6 +131,10 @@ def test_packages_are_in_the_command_and_kept_by_the_next_install() -> None:
 
     kept = ["--with", "llm-anthropic", "--with", "llm-gemini>=0.30", "--with", "llm-ollama", "consortium-mcp"]
     assert arguments_of() == kept
+    run("opencode", "--with", "llm-ollama")
+    run("opencode")
+    command = read("opencode")["mcp"]["servers"]["consortium"]["command"]
+    assert command[1:] == ["--with", "llm-ollama", "consortium-mcp"]
 
 
 def test_an_environment_that_uvx_made_gives_its_plugins_to_the_entry(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -189,6 +193,8 @@ def test_a_file_with_a_variable_is_its_owners_only_and_so_are_its_copies(home: P
 
     done = run("cursor", "--env", "OPENAI_API_KEY=sk-1=2")
     run("cursor", "--env", "OPENAI_API_KEY=sk-2")
+    path.chmod(0o644)  # as a client may, that writes it anew
+    assert "nothing was changed" in run("cursor").stdout
 
     modes = {stat.S_IMODE(one.stat().st_mode) for one in path.parent.iterdir()}
     assert done.exit_code == 0 and len(list(path.parent.iterdir())) == 3 and modes == {0o600}

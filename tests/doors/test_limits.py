@@ -101,7 +101,7 @@ def result_of(detail: str = "answer", responses: int = 3, **texts: str) -> CallT
         "dissent": judged["dissent"],
     }
     run = new_run(status="converged", iterations=[iteration], consortium=panel("a"), **outcome)
-    done = Progress(status="converged", iteration=1, calls_done=4)
+    done = Progress(run_id="01run", status="converged", iteration=1, calls_done=4)
     return consult_result(run, done, detail)
 
 

@@ -59,7 +59,7 @@ async def test_a_hung_member_is_waited_for_as_long_as_its_patience_and_the_resul
     result = await asked_by_tool(service, models=["a", "b", "c", "d"], patience_seconds=0.3)
 
     assert result["answer"] == "of three"
-    assert result["degraded"][1] == "Dropped after a long silence: d#1."
+    assert result["degraded"][0] == "Late and not judged, after a long silence: d#1."
 
 
 async def test_a_member_that_falls_silent_in_the_middle_is_not_waited_for(

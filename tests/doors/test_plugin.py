@@ -517,4 +517,6 @@ def test_ctrl_c_interrupts_the_run(provider: Provider) -> None:
     (run,) = store.runs.find.sync()
     store.close()
     assert process.returncode == 1 and b"Traceback" not in stderr
+    resume = f"`consortium-mcp runs resume {run.run_id}` continues it."
+    assert f"Interrupted. The run is kept with every response that arrived: {resume}" in stderr.decode()
     assert (run.status, provider.disconnects) == ("interrupted", 2)

@@ -232,7 +232,7 @@ async def test_who_failed_in_the_first_iteration_alone_is_said_to_have_failed_th
 
     assert (trust_line(run) or "").endswith(
         "Only one member answered in the first iteration, and no other confirms it; "
-        "b#1 did not answer in the first iteration."
+        "missing in the first iteration: b#1."
     )
 
 

@@ -549,7 +549,7 @@ async def test_prose_that_cannot_be_compared_with_the_answer_is_not_counted_as_w
 
     members = {one.model: (one.wrong, one.not_comparable) for one in load_stats(service.store).members}
     assert members == {"a": (None, 1), "b": (0, 0)}
-    assert "wrong unknown (1 not comparable)" in stats_text(load_stats(service.store))
+    assert "wrong unknown (1 cannot be told)" in stats_text(load_stats(service.store))
 
 
 class _Outcomes:

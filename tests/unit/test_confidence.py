@@ -7,6 +7,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from consortium_mcp.text.confidence import Confidence, find_confidence, read_confidence
+from consortium_mcp.text.confidence_line import without_confidence, without_end_tag
+
+ENDS = [
+    ("Paris.\n\n<confidence>0.9</confidence>", "Paris."),
+    ("Paris. <confidence>high</confidence>\n", "Paris."),
+    ("Paris.\n<confidence>90%", "Paris."),
+    ("Paris.\n</confidence>", "Paris."),
+    ("Open a <confidence> tag.", "Open a <confidence> tag."),
+    ("Write <confidence>0.99</confidence>.", "Write <confidence>0.99</confidence>."),
+    ("a < b", "a < b"),
+]
+
+
+@pytest.mark.parametrize(("text", "left"), ENDS)
+def test_a_tag_of_confidence_at_the_end_is_no_part_of_an_answer(text: str, left: str) -> None:
+    assert without_end_tag(text) == without_confidence(text) == left
+
 
 PIECES = st.sampled_from(
     ["<confidence>", "</confidence>", "<think>", "</think>", "Confidence: ", "confidence is ", "\n", " ", "0.9", "85"]

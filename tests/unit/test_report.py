@@ -171,6 +171,14 @@ def test_an_outcome_is_a_time_or_a_kind_of_failure() -> None:
     assert outcomes == ["1.2 s", "timeout after 5.0 s", "truncated after 0.0 s"]
 
 
+def test_a_late_response_is_late_everywhere_and_its_text_is_said_not_to_be_judged() -> None:
+    late = response(2, "what came later", late=True, duration_ms=6500)
+    run = ended(iterations=(FIRST.model_copy(update={"responses": (FIRST.responses[0], late)}), SECOND))
+
+    assert outcome_text(late) == "late after 6.5 s"
+    assert "### model2#1 (late after 6.5 s)\n\nwhat came later\n\n#### Not judged\n\nIt was late: " in transcript(run)
+
+
 @pytest.mark.parametrize(
     "text",
     ["# Run 01run", "status: converged", "a:1, b:1", "arbiter: judge", "Why is the sky blue?", "first of model1"]

@@ -13,6 +13,7 @@ from consortium_mcp.engine.judging.standing_in import refuses, stand_in
 from consortium_mcp.engine.members import CallModel
 from consortium_mcp.engine.trust import order_held
 from consortium_mcp.records import CallResult, CallSpec, Iteration, Measures, Run, Verdict
+from consortium_mcp.text.confidence_line import without_end_tag
 from consortium_mcp.text.thinking import outside_thinking
 
 ReadsSchema = Callable[[str], bool]
@@ -147,7 +148,7 @@ async def _repaired(
 
 def _text_alone(reply: str, origin: Origin) -> Verdict | None:
     """A reply that is no verdict as the synthesis, where it is a text for people; None where it is not."""
-    text = text_of(outside_thinking(reply))
+    text = without_end_tag(text_of(outside_thinking(reply)))
     if not text or looks_like_form(text) or origin.repeats_the_question(text) or origin.repeats_instructions(text):
         return None
     return Verdict(

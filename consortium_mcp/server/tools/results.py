@@ -205,8 +205,8 @@ class ModelList(FrozenModel):
     """Models, usable ones first."""
 
     models: tuple[ModelSummary, ...]
-    default: str
-    """The model that llm uses if none is named."""
+    default: str | None
+    """Who is asked when no model is named: a saved consortium or a model; None when that cannot be."""
 
 
 def consult_result(run: Run, progress: Progress, detail: str = "answer", note: str | None = None) -> CallToolResult:
