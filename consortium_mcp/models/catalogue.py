@@ -237,7 +237,7 @@ class Catalogue:
         if problem := _not_allowed(entry, allowed):
             raise ModelUnavailableError(f"The model {entry.model_id!r} is {problem}")
         if problem := entry.problem():
-            raise ModelUnavailableError(f"The model {name!r} cannot be used: {problem}")
+            raise ModelUnavailableError(f"The model {name!r} cannot be used: {problem}", NextStep.LIST_MODELS)
         return entry
 
     def _unknown(self, name: str) -> ModelUnavailableError:
