@@ -22,6 +22,7 @@ from consortium_mcp.errors import ConsortiumError, StoreUnusableError
 from consortium_mcp.models.catalogue import load_catalogue
 from consortium_mcp.server.base.mcp_server import StrictServer
 from consortium_mcp.server.network.admission import AuditedVerifier
+from consortium_mcp.server.network.token_watch import WhileKnown
 from consortium_mcp.server.network.tokens import Verifier
 from consortium_mcp.service.runner import Runner
 from consortium_mcp.settings import Settings
@@ -41,7 +42,8 @@ def web_app(server: StrictServer, runner: Runner, hosts: Sequence[str], verifier
         verifier: says whose a token is; None asks for no token.
     """
     settings = runner.service.settings
-    guarded = _guarded(_Whole(Starlette(routes=_mcp_routes(server, settings))), settings, verifier)
+    whole = _Whole(Starlette(routes=_mcp_routes(server, settings)))
+    guarded = _guarded(whole, settings, verifier, runner.service.timing.token_check)
     asked = _HostCheck(guarded, hosts)
     routes = [Route("/healthz", _health), Route("/readyz", Readiness(runner).answer), *_metadata_routes(settings)]
     lifespan = (lambda _: server.session_manager.run()) if "http" in settings.transport else None
@@ -58,12 +60,13 @@ def _mcp_routes(server: StrictServer, settings: Settings) -> list[BaseRoute]:
     return routes
 
 
-def _guarded(app: ASGIApp, settings: Settings, verifier: Verifier | None) -> ASGIApp:
-    """The application, for those alone whose token is known."""
+def _guarded(app: ASGIApp, settings: Settings, verifier: Verifier | None, check_seconds: float) -> ASGIApp:
+    """The application, for those alone whose token is known, and for as long as it is."""
     if verifier is None:
         return app
     resource = _resource(settings)
-    guard = RequireAuthMiddleware(app, [], build_resource_metadata_url(resource) if resource else None)
+    known = WhileKnown(app, verifier, check_seconds)
+    guard = RequireAuthMiddleware(known, [], build_resource_metadata_url(resource) if resource else None)
     return AuthenticationMiddleware(guard, backend=BearerAuthBackend(AuditedVerifier(verifier)))
 
 
