@@ -40,6 +40,12 @@ def host_buttons() -> str:
     return "\n".join(rows)
 
 
+def host_one_click() -> str:
+    """The links for the README, on one line."""
+    links = {host.title: adding_link(host, "consortium", _BY_NAME) for host in hosts().values()}
+    return "One click: " + " · ".join(f"[{title}]({link})" for title, link in links.items() if "https:" in link[:6])
+
+
 def _row(host: Host) -> str:
     project = f"`{host.project_path}`" if host.project_path else "–"
     source = f"[docs]({host.source})"

@@ -39,6 +39,19 @@ def _name(ctx: click.Context, param: click.Parameter, name: str) -> str:
     return name
 
 
+def _packages(ctx: click.Context, param: click.Parameter, given: tuple[str, ...]) -> tuple[str, ...]:
+    for package in given:
+        if not package.strip() or package.startswith("-"):
+            raise click.BadParameter(f"{package!r} is no package.")
+    return given
+
+
+def _variable(ctx: click.Context, param: click.Parameter, name: str | None) -> str | None:
+    if name is not None and not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+        raise click.BadParameter(f"{name!r} is no name of a variable.")
+    return name
+
+
 def _url(ctx: click.Context, param: click.Parameter, url: str | None) -> str | None:
     if url is not None and not re.match(r"https?://[^/\s]", url):
         raise click.BadParameter(f"{url!r} is no http or https URL.")
@@ -72,6 +85,7 @@ _project_option = click.option(
     "packages",
     metavar="PACKAGE",
     multiple=True,
+    callback=_packages,
     help="An llm plugin that the server needs; may be given several times, and is kept by later installs.",
 )
 @click.option(
@@ -80,7 +94,9 @@ _project_option = click.option(
     help="What starts the server: uvx, or this installation. [this, if it has plugins or comes from no index]",
 )
 @click.option("--url", callback=_url, help="The URL of a team's server; the client then starts none.")
-@click.option("--token-variable", metavar="NAME", help="The environment variable with the token for --url.")
+@click.option(
+    "--token-variable", metavar="NAME", callback=_variable, help="The environment variable with the token for --url."
+)
 @json_option
 def install(client: str, in_project: bool, only_print: bool, name: str, as_json: bool, **wanted: Any) -> None:
     """Put the server into an MCP client's configuration.

@@ -127,6 +127,7 @@ def install(host: Host, name: str, wanted: Wanted, project: Path | None = None) 
     except ValueError as error:
         raise _refused(host, path, form, error, entry_text(host, name, merged)) from error
     try:
+        _expect(path, text)
         backup = back_up(path)
         replace(path, with_mark_of(changed, text), is_private)
     except OSError as error:
@@ -150,6 +151,7 @@ def uninstall_entry(host: Host, name: str, project: Path | None = None) -> Unins
         raise ConsortiumError(f"{name!r} in {path} starts {launch.command}, not consortium-mcp; it stays as it is.")
     try:
         before, used = _before(path, form, keys, known, text)
+        _expect(path, text)
         if before is None:
             removed = form.remove(without_mark(text), keys)
             _check(form, text, removed, keys, None)
@@ -286,6 +288,12 @@ def _nested(keys: list[str], value: Any) -> dict[str, Any]:
     for key in reversed(keys):
         value = {key: value}
     return dict(value)
+
+
+def _expect(path: Path, text: str) -> None:
+    """Refuse a file that another program wrote since it was read, as Claude Code often does with its own."""
+    if read_text(path) != text:
+        raise ConsortiumError(f"Another program has changed {path} meanwhile. Run the command again.")
 
 
 def _at(file: Mapping[str, Any], keys: tuple[str, ...] | list[str]) -> Any:

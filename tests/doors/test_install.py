@@ -258,6 +258,8 @@ def test_a_variable_of_this_shell_that_the_client_will_not_see_is_named() -> Non
         (["--name", "a b"], "'a b' is not a name"),
         (["--url", "team.example"], "'team.example' is no http or https URL"),
         (["--token-variable", "T"], "--token-variable needs --url"),
+        (["--url", "https://x/mcp", "--token-variable", "$T"], "'$T' is no name of a variable"),
+        (["--with", "--index-url=x"], "'--index-url=x' is no package"),
         (["--url", "https://x/mcp", "--with", "llm-gemini"], "--url excludes --env, --with and --command"),
     ],
 )
@@ -274,6 +276,19 @@ def test_a_token_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch, h
 
     assert done.exit_code == 1 and "Set TEAM_TOKEN here; its value goes into the file." in done.stderr
     assert not (home / ".config").exists()
+
+
+def test_a_file_that_another_program_writes_meanwhile_is_not_overwritten(monkeypatch: pytest.MonkeyPatch) -> None:
+    path = written("cursor", "{}")
+
+    def written_meanwhile() -> list[str]:
+        path.write_text('{"new": 1}')
+        return []
+
+    monkeypatch.setattr(own_command, "plugins_here", written_meanwhile)
+
+    assert "Another program has changed" in run("cursor").stderr
+    assert path.read_text() == '{"new": 1}' and list(path.parent.iterdir()) == [path]
 
 
 def test_an_entry_of_another_program_is_not_taken_out() -> None:

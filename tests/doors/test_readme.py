@@ -28,7 +28,7 @@ from consortium_mcp.service.runner import Runner
 from consortium_mcp.service.service import ConsortiumService
 from consortium_mcp.settings import Settings
 from tests.doors.test_cli import run_command
-from tests.hosts_page import host_buttons, host_table
+from tests.hosts_page import host_buttons, host_one_click, host_table
 from tests.paths import ROOT, TESTS
 from tests.plugins import install_plugin
 from tests.provider import Fault, Provider, verdict
@@ -44,6 +44,7 @@ PARTS = {
     "resources": DOCS / "tools.md",
     "commands": DOCS / "commands.md",
     "settings": DOCS / "settings.md",
+    "one-click": README,
     "hosts": DOCS / "hosts.md",
     "host-links": DOCS / "hosts.md",
     "rooms": DOCS / "architecture.md",
@@ -210,6 +211,7 @@ def generated(database: Path) -> dict[str, str]:
         "resources": anyio.run(_resources, database),
         "commands": _commands(),
         "settings": _settings(),
+        "one-click": host_one_click(),
         "hosts": host_table(),
         "host-links": host_buttons(),
         "rooms": _rooms(),
