@@ -8,7 +8,6 @@ from consortium_mcp.engine.judging import JudgingMethod, ReadsSchema, judging_me
 from consortium_mcp.engine.measures import (
     begin_to_prepare,
     measured,
-    overall_agreement,
     prepare_comparing,
     reaches_threshold,
 )
@@ -160,4 +159,4 @@ def _is_good(iteration: Iteration, consortium: Consortium) -> bool:
     verdict = iteration.verdict
     if verdict is None or verdict.needs_iteration:
         return False
-    return reaches_threshold(consortium, iteration.confidence, overall_agreement(iteration.measures))
+    return reaches_threshold(iteration, consortium)

@@ -16,10 +16,15 @@ from consortium_mcp.records import (
 )
 from consortium_mcp.records.consortium import Consortium
 from consortium_mcp.records.trust import Measurement
-from consortium_mcp.text.answers import Answer, Comparison, compare, compare_answers, final_answer
+from consortium_mcp.text.answers import SAME, Answer, Comparison, compare, compare_answers, final_answer
+from consortium_mcp.text.figures import shown_beside
+from consortium_mcp.text.refusals import is_refusal
 
 BANDS = ((0.0, 0.5), (0.5, 0.7), (0.7, 0.8), (0.8, 0.9), (0.9, 1.01))
 """The bands of confidence in which ratings are counted."""
+
+MOST_COMPARED = 60
+"""How many responses are compared with each other where none can be compared with the answer."""
 
 PRIOR_RATINGS = 4.0
 """As how many ratings the answer's own confidence counts beside those of its band."""
@@ -62,7 +67,11 @@ def with_trust(run: Run, iteration: Iteration, record: TrackRecord) -> Iteration
         ballots=verdict.ballots,
     )
     same, different = _counted(verdict, first, iteration.number)
-    trust = trust.model_copy(update={"same": same, "different": different})
+    trust = trust.model_copy(update={"same": same, "different": different, "declined": len(_declining(first))})
+    if trust.compared and not same:
+        trust = trust.model_copy(update={"found_later": _found_later(run, iteration)})
+    if not trust.compared:
+        trust = trust.model_copy(update={"among": _agreed_among(first)})
     alone = _bounded(trust)  # by this run alone: ratings are looked up by it, whatever was known of the members then
     trust = trust.model_copy(update={"before_ratings": alone.confidence})
     if record.correlation is not None and trust.compared:
@@ -85,8 +94,9 @@ def why_unreachable(consortium: Consortium) -> str | None:
     count, threshold = consortium.instance_count, consortium.confidence_threshold
     if consortium.stop_on == "agreement" or earned(count, count) >= threshold:
         return None
-    most = f"{counted(count, 'agreeing instance')} can earn {earned(count, count):.2f}"
-    return f"{most}, so comparable answers cannot reach the threshold of {threshold:.2f}."
+    most, limit = shown_beside(earned(count, count), threshold)
+    instances = counted(count, "agreeing instance")
+    return f"{instances} can earn {most}, so comparable answers cannot reach the threshold of {limit}."
 
 
 def is_bounded_for_good(iteration: Iteration, consortium: Consortium) -> bool:
@@ -99,7 +109,7 @@ def is_bounded_for_good(iteration: Iteration, consortium: Consortium) -> bool:
     if trust is None or verdict is None or verdict.needs_iteration or consortium.stop_on == "agreement":
         return False
     is_enough = trust.stated is not None and trust.stated >= consortium.confidence_threshold
-    return trust.bound == "agreement" and is_enough and trust.same >= trust.different
+    return trust.bound == "agreement" and is_enough and trust.same >= max(trust.different, 1)
 
 
 def effective_votes(votes: int, correlation: float) -> float:
@@ -141,13 +151,54 @@ def _counted(verdict: Verdict, first: Iteration, number: int) -> tuple[int, int]
         return same, sum(len(group.response_ids) for group in verdict.votes) - same
     if verdict.votes and verdict.chosen is None:  # for given options, which no response gives in words
         return _ballots_for(verdict.votes[0].answer, first)
-    answered = [one for one in first.responses if one.ok]
+    declining = _declining(first)
+    answered = [one for one in first.responses if one.ok and one.response_id not in declining]
     answer = final_answer(verdict.synthesis)
     found = Counter(_compared(verdict.chosen, answer, one) for one in answered)
     compared = found["same"] + found["different"]
     if verdict.chosen is not None and compared == 1 < len(answered):  # its own text says nothing of agreement
         return 0, 0
     return found["same"], found["different"]
+
+
+def _declining(iteration: Iteration) -> set[str]:
+    """The responses that decline to answer, which are neither for an answer nor against it."""
+    return {one.response_id for one in iteration.responses if one.ok and is_refusal(one.text or "")}
+
+
+def _found_later(run: Run, iteration: Iteration) -> int | None:
+    """In which iteration members first gave the answer, where no synthesis before it did; None where that is unknown.
+
+    They had seen other responses then, but none with this answer.
+    """
+    verdict = iteration.verdict
+    if verdict is None or verdict.votes:
+        return None
+    answer = final_answer(verdict.synthesis)
+    for one in (*run.iterations, iteration):
+        if one.number > 1 and any(_compared(verdict.chosen, answer, each) == SAME for each in one.responses if each.ok):
+            return one.number
+        if one.verdict and one.number < iteration.number and _is_same(one.verdict.synthesis, answer):
+            return None
+    return None
+
+
+def _is_same(text: str, answer: Answer) -> bool:
+    return compare_answers(final_answer(text), answer) == SAME
+
+
+def _agreed_among(first: Iteration) -> tuple[int, int] | None:
+    """Of the responses that can be compared with each other, how many agree at most, and how many these are.
+
+    None where no two can be compared.
+    """
+    declining = _declining(first)
+    texts = [one.text or "" for one in first.responses if one.ok and one.response_id not in declining]
+    answers = [final_answer(text) for text in texts[:MOST_COMPARED]]
+    counts = [Counter(compare_answers(one, other) for other in answers) for one in answers]  # each with itself too
+    found = [(count["same"], count["same"] + count["different"]) for count in counts if count["same"]]
+    best = max(found, key=lambda each: earned(*each), default=(1, 1))
+    return best if best[1] > 1 else None
 
 
 def _ballots_for(option: str, first: Iteration) -> tuple[int, int]:
@@ -176,8 +227,11 @@ def _bounded(trust: Trust) -> Trust:
 
 def _by_agreement(trust: Trust) -> Bound | None:
     if not trust.compared:
-        return None
+        return _by_agreement_among(trust)
     share = (trust.independent_votes or trust.compared) / trust.compared
+    if trust.same == 0 and trust.found_later is not None:
+        reason = f"No member gave this answer before iteration {trust.found_later}."
+        return Bound(earned(share, trust.compared * share), "agreement", reason)
     bound = earned(trust.same * share, trust.compared * share)
     if trust.same == 0:
         return Bound(bound, "agreement", "No member gave this answer.")
@@ -192,6 +246,15 @@ def _by_agreement(trust: Trust) -> Bound | None:
             f"{trust.same} agreeing members count as {trust.independent_votes:.1f} independent votes.",
         )
     return Bound(bound, "agreement", f"{trust.same} agreeing members can earn {bound:.2f}.")
+
+
+def _by_agreement_among(trust: Trust) -> Bound | None:
+    """Where the answer cannot be compared: it cannot be trusted more than any answer that members gave."""
+    if trust.among is None:
+        return None
+    agreeing, compared = trust.among
+    reason = f"No response can be compared with this answer, and {agreeing} of {compared} agree with each other."
+    return Bound(earned(agreeing, compared), "agreement", reason)
 
 
 def _by_order(trust: Trust) -> Bound | None:

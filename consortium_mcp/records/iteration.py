@@ -15,6 +15,12 @@ class Measures(FrozenModel):
     agreement_across: float | None = None
     """The share of pairs of different models with the same answer, 0.0-1.0; None when no pair can be compared."""
 
+    pairs: int = 0
+    """How many pairs of responses the agreement is of: across models where there are several, else within one."""
+
+    compared: int = 0
+    """How many of these pairs can be compared."""
+
     stated_confidence: float | None = None
     """The mean of the members' own trust in their responses, 0.0-1.0; None when none stated it."""
 
