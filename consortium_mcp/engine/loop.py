@@ -6,6 +6,8 @@ from functools import partial
 from consortium_mcp.engine.adaptive import AskThese, PriceOf, agreed, ask_adaptively, is_adaptive
 from consortium_mcp.engine.judging import JudgingMethod, ReadsSchema, judging_methods, shown_order
 from consortium_mcp.engine.measures import (
+    agreement_for_threshold,
+    all_decline,
     begin_to_prepare,
     measured,
     prepare_comparing,
@@ -159,4 +161,5 @@ def _is_good(iteration: Iteration, consortium: Consortium) -> bool:
     verdict = iteration.verdict
     if verdict is None or verdict.needs_iteration:
         return False
-    return reaches_threshold(iteration, consortium)
+    agreement = agreement_for_threshold(iteration.measures)
+    return reaches_threshold(consortium, iteration.confidence, agreement) and not all_decline(iteration)

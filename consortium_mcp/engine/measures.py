@@ -103,13 +103,10 @@ def all_decline(iteration: Iteration) -> bool:
     return bool(answered) and all(is_refusal(response.text or "") for response in answered)
 
 
-def reaches_threshold(iteration: Iteration, consortium: Consortium) -> bool:
-    """Whether what the consortium stops on has reached its threshold; an unknown figure has not, nor has a refusal."""
-    confidence, agreement = iteration.confidence, agreement_for_threshold(iteration.measures)
+def reaches_threshold(consortium: Consortium, confidence: float | None, agreement: float | None) -> bool:
+    """Whether what the consortium stops on has reached its threshold; an unknown figure has not."""
     figures = {"arbiter": [confidence], "agreement": [agreement], "both": [confidence, agreement]}[consortium.stop_on]
-    return not all_decline(iteration) and all(
-        figure is not None and figure >= consortium.confidence_threshold for figure in figures
-    )
+    return all(figure is not None and figure >= consortium.confidence_threshold for figure in figures)
 
 
 def _agreement(pairs: Sequence[Sequence[MemberResponse]], answers: Mapping[CallId, Answer]) -> _Agreement:

@@ -23,9 +23,6 @@ from consortium_mcp.text.refusals import is_refusal
 BANDS = ((0.0, 0.5), (0.5, 0.7), (0.7, 0.8), (0.8, 0.9), (0.9, 1.01))
 """The bands of confidence in which ratings are counted."""
 
-MOST_COMPARED = 60
-"""How many responses are compared with each other where none can be compared with the answer."""
-
 PRIOR_RATINGS = 4.0
 """As how many ratings the answer's own confidence counts beside those of its band."""
 
@@ -70,8 +67,6 @@ def with_trust(run: Run, iteration: Iteration, record: TrackRecord) -> Iteration
     trust = trust.model_copy(update={"same": same, "different": different, "declined": len(_declining(first))})
     if trust.compared and not same:
         trust = trust.model_copy(update={"found_later": _found_later(run, iteration)})
-    if not trust.compared:
-        trust = trust.model_copy(update={"among": _agreed_among(first)})
     alone = _bounded(trust)  # by this run alone: ratings are looked up by it, whatever was known of the members then
     trust = trust.model_copy(update={"before_ratings": alone.confidence})
     if record.correlation is not None and trust.compared:
@@ -109,7 +104,7 @@ def is_bounded_for_good(iteration: Iteration, consortium: Consortium) -> bool:
     if trust is None or verdict is None or verdict.needs_iteration or consortium.stop_on == "agreement":
         return False
     is_enough = trust.stated is not None and trust.stated >= consortium.confidence_threshold
-    return trust.bound == "agreement" and is_enough and trust.same >= max(trust.different, 1)
+    return trust.bound == "agreement" and is_enough and trust.same >= trust.different
 
 
 def effective_votes(votes: int, correlation: float) -> float:
@@ -187,20 +182,6 @@ def _is_same(text: str, answer: Answer) -> bool:
     return compare_answers(final_answer(text), answer) == SAME
 
 
-def _agreed_among(first: Iteration) -> tuple[int, int] | None:
-    """Of the responses that can be compared with each other, how many agree at most, and how many these are.
-
-    None where no two can be compared.
-    """
-    declining = _declining(first)
-    texts = [one.text or "" for one in first.responses if one.ok and one.response_id not in declining]
-    answers = [final_answer(text) for text in texts[:MOST_COMPARED]]
-    counts = [Counter(compare_answers(one, other) for other in answers) for one in answers]  # each with itself too
-    found = [(count["same"], count["same"] + count["different"]) for count in counts if count["same"]]
-    best = max(found, key=lambda each: earned(*each), default=(1, 1))
-    return best if best[1] > 1 else None
-
-
 def _ballots_for(option: str, first: Iteration) -> tuple[int, int]:
     """How many ballots of the first iteration were for an option, and how many for another one."""
     sizes = {group.answer: len(group.response_ids) for group in (first.verdict.votes if first.verdict else ())}
@@ -227,7 +208,7 @@ def _bounded(trust: Trust) -> Trust:
 
 def _by_agreement(trust: Trust) -> Bound | None:
     if not trust.compared:
-        return _by_agreement_among(trust)
+        return None
     share = (trust.independent_votes or trust.compared) / trust.compared
     if trust.same == 0 and trust.found_later is not None:
         reason = f"No member gave this answer before iteration {trust.found_later}."
@@ -246,15 +227,6 @@ def _by_agreement(trust: Trust) -> Bound | None:
             f"{trust.same} agreeing members count as {trust.independent_votes:.1f} independent votes.",
         )
     return Bound(bound, "agreement", f"{trust.same} agreeing members can earn {bound:.2f}.")
-
-
-def _by_agreement_among(trust: Trust) -> Bound | None:
-    """Where the answer cannot be compared: it cannot be trusted more than any answer that members gave."""
-    if trust.among is None:
-        return None
-    agreeing, compared = trust.among
-    reason = f"No response can be compared with this answer, and {agreeing} of {compared} agree with each other."
-    return Bound(earned(agreeing, compared), "agreement", reason)
 
 
 def _by_order(trust: Trust) -> Bound | None:

@@ -58,9 +58,6 @@ class Trust(FrozenModel):
     found_later: int | None = None
     """In which later iteration members first gave this answer, which no one had shown them; else None."""
 
-    among: tuple[int, int] | None = None
-    """Where none can be compared with this answer: how many agree with each other at most, of how many; else None."""
-
     missing: tuple[str, ...] = ()
     """The instances that gave no response in the first iteration, as in `gpt-5#2`."""
 

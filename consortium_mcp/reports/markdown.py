@@ -9,6 +9,7 @@ from consortium_mcp._util.counts import counted
 from consortium_mcp.engine.judging import judging_methods
 from consortium_mcp.engine.judging.vote import margin
 from consortium_mcp.engine.measures import (
+    agreement_for_threshold,
     agreement_text,
     all_decline,
     reaches_threshold,
@@ -177,7 +178,8 @@ def confidence_text(run: Run) -> str:
         by = arbiter_text(run.consortium, selected.judged_by if selected else None)
     else:
         by = method.name.replace("_", " ")
-    met = "reached" if selected and reaches_threshold(selected, run.consortium) else "not reached"
+    agreement = agreement_for_threshold(selected.measures) if selected else None
+    met = "reached" if reaches_threshold(run.consortium, run.confidence, agreement) else "not reached"
     if met == "not reached" and selected and is_bounded_for_good(selected, run.consortium):
         met = "not reached, and asking again could not reach it"
     if selected and all_decline(selected):

@@ -171,6 +171,15 @@ async def test_a_truncated_verdict_is_asked_for_again_and_what_is_left_of_it_is_
     assert provider.count("arbiter") == 2
 
 
+async def test_a_verdict_that_can_be_read_and_was_cut_says_so(provider: Provider, service: ConsortiumService) -> None:
+    provider.on("arbiter", Fault.truncated(verdict("It is 42.")))
+
+    run = await consulted(service, "a", "b", max_iterations=1)
+
+    assert (run.answer, run.confidence is None) == ("It is 42.", False)
+    assert run.degraded == ("The verdict could not be read in full: the reply was cut at its length limit.",)
+
+
 async def test_B6_a_fault_that_passes_leaves_nothing_but_its_attempts(
     provider: Provider, service: ConsortiumService
 ) -> None:

@@ -50,29 +50,6 @@ def test_the_confidence_is_bounded_by_those_who_gave_the_answer(
     assert (trust.bounded_by, trust.stated) == (reason, 0.99)
 
 
-PROSE = "It depends on how the parts are counted, and on who counts them, so read all of the rules and then count."
-
-
-@pytest.mark.parametrize(
-    ("texts", "confidence", "reason"),
-    [
-        (["Answer: 4"] * 3, 0.875, "No response can be compared with this answer, and 3 of 3 agree with each other."),
-        (
-            ["Answer: 4", "Answer: 4", "Answer: 5"],
-            0.625,
-            "No response can be compared with this answer, and 2 of 3 agree with each other.",
-        ),
-        (["Answer: 4", PROSE], 0.99, None),
-    ],
-)
-def test_an_answer_that_cannot_be_compared_earns_no_more_than_those_of_members(
-    texts: list[str], confidence: float, reason: str | None
-) -> None:
-    trust = trusted(0.99, *texts, answer=f"{PROSE} Do it twice.")
-
-    assert (trust.confidence, trust.bounded_by, trust.compared) == (confidence, reason, 0)
-
-
 def test_a_response_that_declines_is_neither_for_an_answer_nor_against_it() -> None:
     decline = "I'm sorry, but I can't help with that."
 
