@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         InvalidConsortiumError,
         ModelUnavailableError,
         NotFoundError,
+        ReadTooLongError,
         RunFailedError,
         StoreUnusableError,
     )
@@ -93,6 +94,7 @@ __all__ = [
     "Parent",
     "Progress",
     "RatedLevel",
+    "ReadTooLongError",
     "ReadsSchema",
     "Run",
     "RunFailedError",
@@ -141,6 +143,7 @@ _HOMES = {  # imported when one of their names is first used: every `llm` comman
         "InvalidConsortiumError",
         "ModelUnavailableError",
         "NotFoundError",
+        "ReadTooLongError",
         "RunFailedError",
         "StoreUnusableError",
     ),

@@ -31,7 +31,7 @@ class Terms(ConsultTerms, total=False):
     """What is asked of whom, and on what terms; what is left out, or None, is as in `consortium-mcp consult`."""
 
     budget: Budget | None
-    """max_calls, max_tokens and max_cost_usd together, as they were given at first; each of them wins over it."""
+    """max_calls, max_tokens and max_cost_usd in one value; a limit that is given alone wins over it."""
 
     settings: Settings | None
     """None reads the environment."""
@@ -172,9 +172,9 @@ def _read(prompt: str, terms: Terms) -> tuple[ConsultRequest, Settings | None]:
     given: dict[str, Any] = {"prompt": prompt, **terms}
     settings, budget = given.pop("settings", None), given.pop("budget", None)
     if settings is not None and not isinstance(settings, Settings):
-        raise InvalidConsortiumError(f"settings is {repr(settings)[:80]}: it takes Settings, as load_settings() reads.")
+        raise InvalidConsortiumError(f"settings is {repr(settings)[:80]}: give Settings, as load_settings() returns.")
     if budget is not None and not isinstance(budget, Budget):
-        raise InvalidConsortiumError(f"budget is {repr(budget)[:80]}: it takes a Budget, as in Budget(max_calls=20).")
+        raise InvalidConsortiumError(f"budget is {repr(budget)[:80]}: give a Budget, as in Budget(max_calls=20).")
     limits = budget.model_dump() if budget else {}
     return read_request(ConsultRequest, {**limits, **given}), settings
 
@@ -213,6 +213,7 @@ def _require_asyncio() -> None:
         asyncio.get_running_loop()
     except RuntimeError as error:
         raise ConsortiumError(
-            "This needs asyncio, for which llm's models are made. Under trio, call consult_sync in a thread: "
+            "This function needs asyncio, because llm's models run only there. Under trio, call consult_sync in a "
+            "thread: "
             "`await trio.to_thread.run_sync(consult_sync, prompt)`."
         ) from error

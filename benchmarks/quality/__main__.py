@@ -9,7 +9,7 @@ import click
 from benchmarks.quality.evaluate import Result, Side, check, evaluate, temporary_consultancy
 from benchmarks.quality.questions import WRONG_ANSWERS, Question, make_questions
 from benchmarks.quality.report import calibration_table, quality_table
-from benchmarks.quality.sides import local_sides, named_sides, simulated_sides
+from benchmarks.quality.sides import comparable_methods, local_sides, named_sides, simulated_sides
 from benchmarks.quality.simulated import Simulation, registered
 from consortium_mcp.engine.judging import judging_methods
 from consortium_mcp.errors import ConsortiumError
@@ -62,7 +62,7 @@ def main(
     try:
         _check_methods(methods)
         if kind == "local" or consortiums or models:
-            sides = local_sides(methods or list(judging_methods())) if kind == "local" else []
+            sides = local_sides(methods or comparable_methods()) if kind == "local" else []
             sides += named_sides(models, _saved(consortiums), methods)
             _real(sides, make_questions(count or LOCAL_QUESTIONS, seed))
         else:
@@ -76,7 +76,7 @@ def main(
                     seed=seed,
                 )
                 questions = make_questions(count or SIMULATED_QUESTIONS, seed)
-                _simulated(simulation, methods or list(judging_methods()), questions)
+                _simulated(simulation, methods or comparable_methods(), questions)
     except ConsortiumError as error:
         raise click.ClickException(str(error)) from error
     click.echo(f"All of it took {time.monotonic() - began:.0f} s.")

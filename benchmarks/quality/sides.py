@@ -16,6 +16,11 @@ LOCAL_OPTIONS = {"temperature": 0.7, "max_tokens": 160}
 LOCAL_INSTANCES = 3
 
 
+def comparable_methods() -> list[str]:
+    """The judging methods for questions with one answer; others ask members for a form of their own."""
+    return [name for name, method in judging_methods().items() if method.prepare is None]
+
+
 def simulated_sides(simulation: Simulation, methods: Sequence[str]) -> list[Side]:
     """A single member, and all of them under each method, once for each arbiter that is needed."""
     members = [{"model": name} for name in simulation.member_names]

@@ -13,9 +13,8 @@ import click
 from benchmarks.quality.predicted import Interval, predicted, wilson
 from benchmarks.quality.questions import Question, make_questions
 from benchmarks.quality.report import table
-from benchmarks.quality.sides import simulated_sides
+from benchmarks.quality.sides import comparable_methods, simulated_sides
 from benchmarks.quality.simulated import ARBITERS, Simulated, Simulation
-from consortium_mcp.engine.judging import judging_methods
 from consortium_mcp.engine.loop import iterations
 from consortium_mcp.engine.outcome import closed
 from consortium_mcp.engine.track_record import track_record
@@ -46,7 +45,7 @@ class Row(NamedTuple):
     """The judging method and its arbiter, or `single`."""
 
     unrated: Sequence[Said]
-    """Without any rating."""
+    """Without any rating; of `single`, what each member alone says of each question."""
 
     rated: Sequence[Said]
     """The same questions, after `RATED` others were rated."""
@@ -63,9 +62,13 @@ def brier(said: Sequence[Said]) -> float:
     return sum(((0.5 if one.confidence is None else one.confidence) - one.right) ** 2 for one in said) / len(said)
 
 
-def accuracy(said: Sequence[Said]) -> Interval:
-    """Where the true accuracy lies, in 95 of 100 samples."""
-    return wilson(sum(one.right for one in said), len(said))
+def accuracy(said: Sequence[Said], questions: int) -> Interval:
+    """Where the true accuracy lies, in 95 of 100 samples.
+
+    Args:
+        questions: how many these are; answers of several members to one question may err together.
+    """
+    return wilson(round(sum(one.right for one in said) / len(said) * questions), questions)
 
 
 def optimum(simulation: Simulation) -> tuple[float, float]:
@@ -88,17 +91,18 @@ def optimum(simulation: Simulation) -> tuple[float, float]:
 
 
 async def rows(simulation: Simulation, questions: Sequence[Question], methods: Sequence[str] = ()) -> list[Row]:
-    """Each side's row, a single member first; the first `RATED` questions are only rated.
+    """Each side's row, the members each alone first; the first `RATED` questions are only rated.
 
     Args:
-        methods: the judging methods; none means all.
+        methods: the judging methods; none means all that can be compared.
     """
     known = {question.prompt: question for question in questions}
     models = {name: Simulated(name, "knows", simulation, known) for name in simulation.member_names}
     models |= {name: Simulated(name, judge, simulation, known) for judge, name in ARBITERS.items()}
-    single = [_alone(models["simulated-1"], question) for question in questions[RATED:]]
+    members = [models[name] for name in simulation.member_names]
+    single = [_alone(member, question) for question in questions[RATED:] for member in members]
     found = [Row("single", single, single, 1.0, simulation.accuracy)]
-    for side in simulated_sides(simulation, methods or list(judging_methods()))[1:]:
+    for side in simulated_sides(simulation, methods or comparable_methods())[1:]:
         found.append(await _row(side.name, side.consortium, simulation, questions, models))
     return found
 
@@ -163,12 +167,12 @@ def _run(question: Question, consortium: Consortium) -> Run:
 def shown(simulation: Simulation, found: Sequence[Row]) -> str:
     """The table of one simulation, as Markdown."""
     best, least = optimum(simulation)
-    single = brier(found[0].unrated)
+    single, questions = brier(found[0].unrated), len(found[-1].unrated)
     lines = [
         [
             row.name,
             f"{sum(one.right for one in row.unrated) / len(row.unrated):.2f}",
-            f"{accuracy(row.unrated).low:.2f}-{accuracy(row.unrated).high:.2f}",
+            f"{accuracy(row.unrated, questions).low:.2f}-{accuracy(row.unrated, questions).high:.2f}",
             "unknown" if row.predicted is None else f"{row.predicted:.2f}",
             f"{row.calls:.1f}",
             f"{brier(row.unrated):.3f}{'' if brier(row.unrated) <= single else ' (!)'}",

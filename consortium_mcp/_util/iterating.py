@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 LOOK_SECONDS = 0.25
-"""The time between two looks whether the events are still wanted."""
+"""The time between two checks whether the events are still wanted."""
 
 
 class UnreadError(Exception):
@@ -48,7 +48,7 @@ class _Reading(threading.Thread, Generic[T]):
     def __init__(self, events: Callable[[], AsyncIterator[T]]) -> None:
         super().__init__(name="consortium-events")
         self.events: SimpleQueue[T | None] = SimpleQueue()
-        """The events that came, and None when no more will."""
+        """The events that arrived, then None after the last one."""
         self._source = events
         self._context = copy_context()
         self._loop: asyncio.AbstractEventLoop | None = None

@@ -52,7 +52,7 @@ class Writer:
         self._committed = committed
         self._connection: sqlite3.Connection | None = None
         self._dirty_since: float | None = None
-        """When the first thing was written since the last rest; None when nothing was."""
+        """The time of the first write since the last rest; None if nothing was written since."""
         self._jobs: queue.SimpleQueue[tuple[Job[Any], Future[Any]] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
         self._lock = threading.Lock()  # nothing is submitted behind the end
@@ -127,7 +127,7 @@ class Writer:
             try:
                 self._at_rest()
             except OSError as error:
-                logger.warning("What was written could not be brought to the disk yet: %s", error)
+                logger.warning("The last writes could not be flushed to the disk yet: %s", error)
         self._dirty_since = None
 
     def _next_batch(self) -> tuple[list[tuple[Job[Any], "Future[Any]"]], bool]:

@@ -11,40 +11,40 @@ class Timing:
     """How long a service waits, in seconds, where neither a setting nor a rule says it."""
 
     heartbeat: float = 4.5
-    """The longest silence while a run is followed; a run of another process is looked at as often."""
+    """The longest time between two progress events; runs of other processes are polled at this interval."""
 
     lease_renewal: float = 7.5
     """The time between two renewals of a run's lease: a quarter of the lease."""
 
     recovery: float = 30
-    """The time between two searches for runs that another process left interrupted: one lease."""
+    """The time between two searches for interrupted runs of other processes: one lease."""
 
     first_retry: float = 0.5
-    """The wait before the second attempt, if the provider names none. Each further wait is twice as long."""
+    """The wait before the second attempt, if the provider states none. Each further wait is twice as long."""
 
     retry_jitter: float = 0.5
-    """The most that is added to a wait at random: calls that failed together are spread."""
+    """The longest random addition to a wait, so that calls that failed together are not repeated together."""
 
     arbiter_share: float = 0.2
-    """The share of a run's time that is kept for the arbiter (0.0-1.0); see `most_for_arbiter`."""
+    """The share of a run's time that is reserved for the arbiter, 0.0-1.0, up to `most_for_arbiter`."""
 
     most_for_arbiter: float = 60
-    """The most that is kept of a run's time for the arbiter."""
+    """The longest time of a run that is reserved for the arbiter."""
 
     patience_factor: float = 3
-    """How many times longer than usual a model may be silent once there is a quorum."""
+    """The factor on a model's usual silence that gives its patience after the quorum."""
 
     least_patience: float = 20
-    """The least that a model with a history may be silent, even if it was always quick."""
+    """The shortest patience with a model that has a history, even if it always replied fast."""
 
     unknown_patience: float = 60
-    """The time for which a model without a history may be silent."""
+    """The patience with a model that has no history."""
 
     look_busy: float = 0.5
-    """The time between two looks for changes while a client listens and a run is under way."""
+    """The time between two checks for changes while a client listens and a run is active."""
 
     look_idle: float = 2.0
-    """The time between two looks for changes while a client listens and no run is under way."""
+    """The time between two checks for changes while a client listens and no run is active."""
 
     pause: Callable[[float], Awaitable[None]] = anyio.sleep
     """Waits before a further attempt."""

@@ -74,10 +74,10 @@ def complete_judging_methods(ctx: click.Context, param: click.Parameter, incompl
 
 @contextmanager
 def _store() -> Iterator[Store]:
-    """The database. Raises NotFoundError where there is none yet: to complete a word is no reason to make one."""
+    """The database. Raises NotFoundError if it does not exist: completion never creates it."""
     path = load_settings().database_path
     if not path.exists():
-        raise NotFoundError(f"There is no database {path} yet.")
+        raise NotFoundError(f"The database {path} does not exist yet.")
     with closing(Store(path)) as store:
         yield store
 

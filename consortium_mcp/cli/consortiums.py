@@ -22,10 +22,10 @@ from consortium_mcp.service.service import ConsortiumService
 @request_options(DefinitionRequest)
 @json_option
 def save(name: str, given: dict[str, Any], as_json: bool) -> None:
-    """Save a consortium as NAME; one of that name is replaced."""
+    """Save a consortium as NAME. It replaces a saved one of that name."""
     request = read_typed(DefinitionRequest, given)
     if not request.models:
-        raise click.UsageError("Who is to be asked? Give at least one -m MODEL.")
+        raise click.UsageError("No model is named. Give at least one -m MODEL.")
     with ConsortiumService() as service:
         catalogue = load_catalogue()
         check_typed(service.definitions, catalogue, request)
@@ -49,7 +49,7 @@ def save(name: str, given: dict[str, Any], as_json: bool) -> None:
 @click.command(name="list")
 @json_option
 def list_command(as_json: bool) -> None:
-    """List saved consortiums, and which of them cannot run now."""
+    """List saved consortiums, with the reason if one cannot run now."""
     with ConsortiumService() as service:
         catalogue = load_catalogue()
         loaded, _ = service.store.consortiums.list_all.sync()
@@ -68,7 +68,7 @@ def list_command(as_json: bool) -> None:
     for name in sorted(problems):
         say(_description(name, loaded.get(name), problems[name]))
     if not problems:
-        click.echo("None is saved yet; `consortium-mcp save NAME -m MODEL` saves one.", err=True)
+        click.echo("No consortium is saved yet; `consortium-mcp save NAME -m MODEL` saves one.", err=True)
 
 
 @click.command()

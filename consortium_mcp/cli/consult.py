@@ -41,10 +41,12 @@ class _Consult(click.Command):
 @click.command(cls=_Consult)
 @click.argument("prompt", required=False)
 @request_options(ConsultRequest)
-@click.option("--dry-run", is_flag=True, help="Only say what it would do and cost.")
-@output_option("Write the whole run to this file too, as JSON.")
-@click.option("--stdin/--no-stdin", "read_stdin", default=True, help="Read what is piped in; it comes before PROMPT.")
-@click.option("--raw", is_flag=True, help="Print the arbiter's reply untouched.")
+@click.option("--dry-run", is_flag=True, help="Show what the consult would do and cost, without any call.")
+@output_option("Also write the whole run to this file, as JSON.")
+@click.option(
+    "--stdin/--no-stdin", "read_stdin", default=True, help="Read stdin when it is piped; its text comes before PROMPT."
+)
+@click.option("--raw", is_flag=True, help="Print the arbiter's unchanged reply.")
 @json_option
 def consult(
     prompt: str | None,
@@ -55,7 +57,7 @@ def consult(
     as_json: bool,
     dry_run: bool,
 ) -> None:
-    """Ask a consortium PROMPT, what is piped in, or both.
+    """Ask a consortium PROMPT, the text on stdin, or both.
 
     Without --consortium and --model the default consortium is asked. Ctrl-C interrupts the run; `runs resume`
     continues it.
@@ -86,11 +88,11 @@ def work_on(service: ConsortiumService, run_id: str) -> Run:
     Ctrl-C, SIGTERM and a stdout without a reader interrupt it. Raises ConsortiumError for the last, KeyboardInterrupt
     for the others.
     """
-    kept = f"The run is kept with all that had arrived: `consortium-mcp runs resume {run_id}` continues it."
+    kept = f"The run is kept with every response that arrived: `consortium-mcp runs resume {run_id}` continues it."
     try:
         return anyio.run(_follow, service, run_id)
     except UnreadError as unread:
-        raise ConsortiumError(f"The reader of stdout has left. {kept}") from unread
+        raise ConsortiumError(f"The reader of stdout closed the pipe. {kept}") from unread
     except KeyboardInterrupt as interrupt:
         raise KeyboardInterrupt(kept) from interrupt
 
@@ -138,5 +140,5 @@ def _with_stdin(prompt: str | None, read_stdin: bool) -> str:
     is_piped = read_stdin and sys.stdin is not None and not sys.stdin.isatty()
     parts = (sys.stdin.read().strip() if is_piped else "", prompt or "")
     if not any(part.strip() for part in parts):
-        raise click.UsageError("No prompt: give it as an argument or on stdin.")
+        raise click.UsageError("The prompt is missing: give it as an argument or on stdin.")
     return "\n".join(part for part in parts if part)

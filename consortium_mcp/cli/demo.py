@@ -31,7 +31,7 @@ SERVER = ["-m", "consortium_mcp", "serve", "--transport", "stdio"]
 def demo(prompt: str, as_json: bool) -> None:
     """Consult the embedded model once, as a client would.
 
-    Three instances answer PROMPT through the real server and a real MCP client; the weights are fetched if need be.
+    Three instances answer PROMPT through the real server and a real MCP client. Missing weights are fetched first.
     """
     if chosen_weights() is None:
         show_fetch()
@@ -41,7 +41,7 @@ def demo(prompt: str, as_json: bool) -> None:
     except BaseExceptionGroup as group:  # the SDK's client wraps what ends its tasks
         if group.subgroup(MCPError) is None:
             raise
-        raise ConsortiumError("The server ended before it answered; what it said stands above.") from group
+        raise ConsortiumError("The server ended before it answered; its messages are printed above.") from group
     answer: dict[str, Any] = result.structured_content or {}
     if result.is_error or not answer:
         raise ConsortiumError(getattr(result.content[0], "text", "The server gave no answer."))
@@ -79,7 +79,8 @@ def _shown(prompt: str, answer: dict[str, Any]) -> str:
         ),
         f"The run:    {answer['run_uri']}",
         f"To read:    {answer['transcript_uri']}, or `consortium-mcp runs show {answer['run_id']}`",
-        "The embedded model has 135 million parameters: it shows how this works, not how well. `consortium-mcp models`",
-        "lists the models that you can use; `consortium-mcp save NAME -m MODEL …` makes a consortium of them.",
+        "The embedded model has only 135 million parameters: it shows how a consult works, not its quality.",
+        "`consortium-mcp models` lists the models that you can use.",
+        "`consortium-mcp save NAME -m MODEL …` makes a consortium of them.",
     ]
     return "\n".join(lines)

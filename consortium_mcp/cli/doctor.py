@@ -14,11 +14,11 @@ _COLOURS = {"ok": "green", "warning": "yellow", "problem": "red"}
 
 @click.command()
 @click.option(
-    "--live", is_flag=True, help="Also call each hosted model that would be asked, once; this costs a little."
+    "--live", is_flag=True, help="Also call each hosted model of the default consortium once; this costs a little."
 )
 @json_option
 def doctor(live: bool, as_json: bool) -> None:
-    """Check the installation, and say how to repair it.
+    """Check the installation, and say how to repair each problem.
 
     The checks cover Python, packages, settings, the database, keys, models, saved consortiums and the local model.
     They also cover the configurations of MCP clients and llm's log. The exit status is 1 if there is a problem.

@@ -20,19 +20,19 @@ else:
 
 _COMMANDS = {
     "serve": ("serve:serve", "Run the MCP server, as without a command."),
-    "consult": ("consult:consult", "Ask a consortium PROMPT, what is piped in, or both."),
-    "save": ("consortiums:save", "Save a consortium as NAME; one of that name is replaced."),
-    "list": ("consortiums:list_command", "List saved consortiums, and which of them cannot run now."),
+    "consult": ("consult:consult", "Ask a consortium PROMPT, the text on stdin, or both."),
+    "save": ("consortiums:save", "Save a consortium as NAME. It replaces a saved one of that name."),
+    "list": ("consortiums:list_command", "List saved consortiums, with the reason if one cannot run now."),
     "show": ("consortiums:show", "Show the saved consortium NAME."),
     "remove": ("consortiums:remove", "Remove the saved consortium NAME; its runs stay."),
     "runs": ("runs:runs", "List past consultations, newest first."),
-    "stats": ("stats:stats", "Say how far confidences were right."),
-    "models": ("models:models", "List models that can be used now, and what the others lack."),
+    "stats": ("stats:stats", "Show how often confidences were right, and how the members did."),
+    "models": ("models:models", "List the usable models, and what the others need first."),
     "strategies": ("strategies:strategies", "List strategies, judging methods and roles."),
     "local-model": ("local_model:local_model", "The embedded model, without key or network."),
     "install": ("install:install", "Put the server into an MCP client's configuration."),
     "uninstall": ("install:uninstall", "Take the server out of an MCP client's configuration."),
-    "doctor": ("doctor:doctor", "Check the installation, and say how to mend what is wrong."),
+    "doctor": ("doctor:doctor", "Check the installation, and say how to repair each problem."),
     "demo": ("demo:demo", "Consult the embedded model once, as a client would."),
     "completion": ("completion:completion", "Print the script that completes these commands in a shell."),
 }
@@ -129,7 +129,7 @@ class DefaultToConsult(CommandGroup):
 def main(ctx: click.Context) -> None:
     """Ask a consortium of language models one question; get one answer that says how far to trust it.
 
-    Without a command it serves MCP on stdio, as MCP clients start it. The answer goes to stdout, all else to
+    Without a command it serves MCP on stdio, as MCP clients start it. The answer goes to stdout, everything else to
     stderr. The exit status is 0 for success, 1 for a failure, 2 for wrong usage, and 130 for an interruption.
     """
     if ctx.invoked_subcommand is None:
@@ -142,7 +142,7 @@ def main(ctx: click.Context) -> None:
 def llm_group() -> None:
     """Ask a consortium of models one question, and manage saved consortiums.
 
-    What begins with no command is a prompt: `llm consortium 'your question'` consults on it.
+    Text that does not begin with a command is a prompt: `llm consortium 'your question'` asks it.
     """
 
 

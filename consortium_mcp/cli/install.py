@@ -17,7 +17,7 @@ from consortium_mcp.installation.hosts.places import host_file
 from consortium_mcp.installation.hosts.table import hosts
 
 _NOT_SEEN = ("LLM_USER_PATH", "CONSORTIUM_DATABASE", "CONSORTIUM_DEFAULT", "CONSORTIUM_LOCAL_MODEL")
-"""Variables of this shell that change what the server finds, and that a client started elsewhere does not see."""
+"""Variables of this shell that change what the server finds; a client started elsewhere does not see them."""
 
 _CLIENTS = f"CLIENT is one of: {', '.join(hosts())}."
 
@@ -29,7 +29,7 @@ def _variables(ctx: click.Context, param: click.Parameter, given: tuple[str, ...
     pairs = [text.partition("=") for text in given]
     for name, equals, _ in pairs:
         if not name or not equals:
-            raise click.BadParameter(f"{name!r} is not NAME=VALUE.")
+            raise click.BadParameter(f"{name!r} does not have the form NAME=VALUE.")
     return {name: value for name, _, value in pairs}
 
 
@@ -54,7 +54,7 @@ def _variable(ctx: click.Context, param: click.Parameter, name: str | None) -> s
 
 def _url(ctx: click.Context, param: click.Parameter, url: str | None) -> str | None:
     if url is not None and not re.match(r"https?://[^/\s]", url):
-        raise click.BadParameter(f"{url!r} is no http or https URL.")
+        raise click.BadParameter(f"{url!r} is not an http or https URL.")
     return url
 
 
@@ -70,7 +70,7 @@ _project_option = click.option(
 @click.command(epilog=_CLIENTS)
 @_client_argument
 @_project_option
-@click.option("--print", "only_print", is_flag=True, help="Only print the entry, to be pasted; nothing is written.")
+@click.option("--print", "only_print", is_flag=True, help="Print the entry for pasting, and write no file.")
 @_name_option
 @click.option(
     "--env",
@@ -78,7 +78,7 @@ _project_option = click.option(
     metavar="NAME=VALUE",
     multiple=True,
     callback=_variables,
-    help="An environment variable that the client sets for the server; may be given several times.",
+    help="An environment variable that the client sets for the server; repeat the option for more.",
 )
 @click.option(
     "--with",
@@ -86,7 +86,7 @@ _project_option = click.option(
     metavar="PACKAGE",
     multiple=True,
     callback=_packages,
-    help="An llm plugin that the server needs; may be given several times, and is kept by later installs.",
+    help="An llm plugin that the server needs; repeat the option for more. Later installs keep it.",
 )
 @click.option(
     "--command",
@@ -128,7 +128,7 @@ def install(client: str, in_project: bool, only_print: bool, name: str, as_json:
 def uninstall(client: str, in_project: bool, name: str, as_json: bool) -> None:
     """Take the server out of an MCP client's configuration.
 
-    Without other changes since, the file is byte for byte what it was before `install`.
+    If nothing else changed it since, the file is byte for byte what it was before `install`.
     """
     done = uninstall_entry(hosts()[client], name, Path.cwd() if in_project else None)
     if as_json:
@@ -141,7 +141,7 @@ def uninstall(client: str, in_project: bool, name: str, as_json: bool) -> None:
 
 
 def _checked(**wanted: Any) -> Wanted:
-    """What is wanted; options that exclude each other are refused."""
+    """What is wanted; raises UsageError for options that exclude each other."""
     server = Wanted(**wanted)
     if server.url is None and server.token_variable is not None:
         raise click.UsageError("--token-variable needs --url.")
@@ -157,7 +157,7 @@ def _told(host: Host, name: str, done: Installed) -> str:
     what = f"it starts {launch.command}" if launch else "it reaches a server by its URL"
     lines = [f"Put {name!r} into {done.path}: {what}."]
     if done.backup:
-        lines.append(f"The file as it was: {done.backup}")
+        lines.append(f"The old file was copied to {done.backup}")
     return "\n".join([*lines, f"Next: {host.next_step}"])
 
 

@@ -45,7 +45,7 @@ class LiveTable:
 
 @contextmanager
 def live_table() -> Iterator[LiveTable]:
-    """A table on stderr; nothing is shown where that is no terminal."""
+    """A table on stderr; nothing is shown if stderr is not a terminal."""
     table, console = LiveTable(), Console(stderr=True)
     if not console.is_terminal:
         yield table

@@ -9,6 +9,7 @@ from consortium_mcp.cli.options import json_option
 from consortium_mcp.cli.screen import say
 from consortium_mcp.errors import StoreUnusableError
 from consortium_mcp.models.catalogue import Catalogue, ModelEntry, load_catalogue
+from consortium_mcp.reports.definitions import by_reason
 from consortium_mcp.service.service import ConsortiumService
 from consortium_mcp.settings import load_settings
 
@@ -17,9 +18,9 @@ from consortium_mcp.settings import load_settings
 @click.argument("query", required=False)
 @json_option
 def models(query: str | None, as_json: bool) -> None:
-    """List models that can be used now, and what the others lack.
+    """List the usable models, and what the others need first.
 
-    QUERY is part of an id or alias; without one, all are listed.
+    QUERY is part of an id or alias. Without it, all models are listed.
     """
     catalogue = load_catalogue()
     found = catalogue.search(query, load_settings().allowed_models, _problems(catalogue))
@@ -52,11 +53,11 @@ def _problems(catalogue: Catalogue) -> Mapping[str, str | None]:
 
 def _lines(found: list[tuple[ModelEntry, str | None]]) -> Iterator[str]:
     """A line for each model that can be used, then one for each reason why others cannot."""
-    lacking: dict[str, list[str]] = {}
+    lacking: list[tuple[str, str]] = []
     for one, problem in found:
         if problem is None:
             yield one.model_id + (f"  ({', '.join(one.aliases)})" if one.aliases else "")
         else:
-            lacking.setdefault(problem.removeprefix(f"{one.model_id} ({one.plugin}): "), []).append(one.model_id)
-    for problem, model_ids in lacking.items():
-        yield f"Not usable: {', '.join(dict.fromkeys(model_ids))}: {problem}"
+            lacking.append((one.model_id, problem.removeprefix(f"{one.model_id} ({one.plugin}): ")))
+    for problem, model_ids in by_reason(lacking).items():
+        yield f"Not usable: {', '.join(model_ids)}: {problem}"

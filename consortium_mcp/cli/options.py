@@ -32,7 +32,7 @@ Request = TypeVar("Request", DefinitionRequest, ConsultRequest)
 
 
 COUNT = click.IntRange(1, MOST)
-"""How many of something, where nothing lower is the most."""
+"""A positive number of things."""
 
 
 def _known(registry: Callable[[], Registry[Any]]) -> Callable[..., str | None]:
@@ -55,7 +55,7 @@ def output_option(help_text: str) -> Callable[[F], F]:
 
     def check(_: click.Context, __: click.Parameter, path: Path | None) -> Path | None:
         if path is not None and not path.parent.is_dir():
-            raise click.BadParameter(f"there is no folder {str(path.parent)!r}.")
+            raise click.BadParameter(f"the folder {str(path.parent)!r} does not exist.")
         return path
 
     kind = click.Path(dir_okay=False, writable=True, path_type=Path)
@@ -70,7 +70,7 @@ _TYPES: "dict[str, click.ParamType[Any]]" = {
     "own_answer": TextOrFile(),
     "confidence_threshold": Threshold(0, 100),
 }
-"""What is read in a way of its own; the type of every other option follows from its field."""
+"""The options with their own reader; the type of every other option follows from its field."""
 
 _SPELLINGS = {
     "models": ("-m", "--model"),
@@ -80,7 +80,7 @@ _SPELLINGS = {
     "max_cost_usd": ("--max-cost-usd", "--max-cost"),
     "deadline_seconds": ("--deadline-seconds", "--deadline"),
 }
-"""Short and earlier spellings, and a name in the singular; every other option is called as its field."""
+"""Short, earlier and singular spellings; every other option has the name of its field."""
 
 _COMPLETIONS = {
     "consortium": complete_consortiums,

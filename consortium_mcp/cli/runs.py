@@ -33,10 +33,10 @@ run_argument = click.argument("run_id", metavar="RUN", shell_complete=complete_r
 
 
 @click.group(invoke_without_command=True)
-@click.option("--query", help='Words and "phrases" that all stand in the prompt or the answer.')
+@click.option("--query", help='Words and "phrases"; the prompt or the answer must contain all of them.')
 @click.option("--consortium", help="Only runs of this saved consortium.", shell_complete=complete_consortiums)
-@click.option("--status", type=click.Choice(get_args(Status)), help="Only runs that stand or ended so.")
-@click.option("--limit", type=COUNT, default=20, help="How many at most. [20]")
+@click.option("--status", type=click.Choice(get_args(Status)), help="Only runs with this status.")
+@click.option("--limit", type=COUNT, default=20, help="The largest number of runs. [20]")
 @json_option
 @click.pass_context
 def runs(
@@ -44,15 +44,17 @@ def runs(
 ) -> None:
     """List past consultations, newest first.
 
-    No character is an operator in --query, and a phrase stands in quotation marks: --query '"capital of" spain'.
+    Put a phrase in quotation marks: --query '"capital of" spain'. No other character has a special meaning there.
 
-    Where a command wants a RUN, give its id, at least six characters of its beginning, or its consortium:// URI.
+    For RUN, give the run's id, at least the first six characters of the id, or its consortium:// URI.
     """
     if command := ctx.invoked_subcommand:
         typed = ParameterSource.COMMANDLINE
         given = [one.opts[0] for one in ctx.command.params if ctx.get_parameter_source(one.name or "") is typed]
         if given:  # one that is overlooked would let `prune` remove all other runs, too
-            raise click.UsageError(f"{given[0]} is for the list of runs; `runs {command} --help` shows what it takes.")
+            raise click.UsageError(
+                f"{given[0]} is an option of the list of runs; `runs {command} --help` lists the options of {command}."
+            )
         return
     with ConsortiumService() as service:
         found = service.store.runs.find.sync(query, consortium, status, limit)
@@ -65,14 +67,17 @@ def runs(
         say(f"{run.run_id}  {run.created_utc[:16]}  {run.status}{confidence}  {prompt[:60]}")
     if not found:
         chosen = query or consortium or status
-        say("No such runs." if chosen else "No runs yet; `consortium-mcp consult 'your question'` makes one.", err=True)
+        say(
+            "No run matches." if chosen else "No runs yet; `consortium-mcp consult 'your question'` makes one.",
+            err=True,
+        )
 
 
 @runs.command()
 @run_argument
 @json_option
 def show(run_id: str, as_json: bool) -> None:
-    """Show everything that was said in RUN."""
+    """Show the transcript of RUN: every question, response and verdict."""
     with ConsortiumService() as service:
         run = service.store.runs.load.sync(find_run_id(service.store, run_id))
     say(run.model_dump_json(indent=1) if as_json else transcript(run))
@@ -82,17 +87,20 @@ def show(run_id: str, as_json: bool) -> None:
 @run_argument
 @json_option
 def resume(run_id: str, as_json: bool) -> None:
-    """Go on with RUN where it was interrupted; what was paid for is not asked again.
+    """Continue the interrupted RUN. Calls that were paid for are not repeated.
 
-    While another process works on it, that is followed.
+    If another process works on RUN, this command follows it.
     """
     with ConsortiumService() as service:
         run_id = find_run_id(service.store, run_id)
         run = service.store.runs.load.sync(run_id)
         if run.ended_utc is None:
             if until := service.store.leases.held_until.sync(run_id):
-                held = f"Another process holds {run_id}, which is followed; if that has died, we go on at {until:%X}."
-                click.echo(held, err=True)
+                click.echo(
+                    f"Another process works on {run_id}; this command follows it. "
+                    f"If that process has died, the run continues here at {until:%X}.",
+                    err=True,
+                )
             run = work_on(service, run_id)
     with told_where_kept(run_id):
         print_run(answered(run), as_json=as_json)
@@ -100,12 +108,14 @@ def resume(run_id: str, as_json: bool) -> None:
 
 @runs.command()
 @click.argument("run_ids", metavar="[RUN]...", nargs=-1, shell_complete=complete_runs)
-@click.option("--format", "form", type=click.Choice(EXPORT_FORMATS), default="jsonl", help="What is written. [jsonl]")
+@click.option(
+    "--format", "form", type=click.Choice(EXPORT_FORMATS), default="jsonl", help="The format of the export. [jsonl]"
+)
 @output_option("Write to this file instead of stdout.")
 def export(run_ids: tuple[str, ...], form: ExportFormat, output: Path | None) -> None:
-    """Export each RUN, or all of them, newest first.
+    """Export each RUN, or all runs, newest first.
 
-    As JSON lines, as Markdown, or as one HTML page that needs nothing else.
+    The formats are JSON lines, Markdown, and one HTML page that needs no other file.
     """
     with ConsortiumService() as service:
         store = service.store
@@ -121,18 +131,20 @@ def export(run_ids: tuple[str, ...], form: ExportFormat, output: Path | None) ->
 
 
 @runs.command()
-@click.option("--older-than", metavar="DAYS", type=Number(0, MOST_DAYS), help="Only runs opened longer ago than that.")
-@click.option("--keep", metavar="N", type=click.IntRange(0, MOST), help="All but the newest N.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option(
+    "--older-than", metavar="DAYS", type=Number(0, MOST_DAYS), help="Only runs that were opened more than DAYS ago."
+)
+@click.option("--keep", metavar="N", type=click.IntRange(0, MOST), help="Keep the newest N runs.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @json_option
 def prune(older_than: float | None, keep: int | None, yes: bool, as_json: bool) -> None:
-    """Remove old runs with all that was said in them, and give back their space.
+    """Remove old runs with all their texts, and free their disk space.
 
-    With both conditions a run goes only when it meets both. A run that a process works on stays, and what was spent
-    counts on.
+    With both options, a run must meet both conditions to be removed. Active runs stay. What the removed runs spent
+    still counts against the day's budgets.
     """
     if older_than is None and keep is None:
-        raise click.UsageError("Which runs? Give --older-than DAYS, --keep N, or both.")
+        raise click.UsageError("Name the runs to remove: give --older-than DAYS, --keep N, or both.")
     before = None if older_than is None else (datetime.now(UTC) - timedelta(days=older_than)).isoformat()
     with ConsortiumService() as service:
         store = service.store
@@ -142,7 +154,7 @@ def prune(older_than: float | None, keep: int | None, yes: bool, as_json: bool) 
             if sys.stdin is None:
                 raise ConsortiumError("Removing runs needs a confirmation, and stdin is closed. Give --yes.")
             what = f"{counted(len(chosen), 'run')}, opened from {opened[0]} to {opened[-1]} (UTC)"
-            click.confirm(f"Remove {what}, for ever?", abort=True, err=True)
+            click.confirm(f"Remove {what}? This cannot be undone.", abort=True, err=True)
         removed: list[str] = []
         hidden = not is_terminal(sys.stderr)
         with click.progressbar(length=len(chosen), label="Removing", file=sys.stderr, hidden=hidden) as progress:
@@ -160,15 +172,17 @@ def prune(older_than: float | None, keep: int | None, yes: bool, as_json: bool) 
 @run_argument
 @click.option("--correct", is_flag=True, help="The answer was right.")
 @click.option("--wrong", is_flag=True, help="The answer was wrong.")
-@click.option("--score", type=Number(0, 1), help="How right it was, 0-1.")
-@click.option("--note", help="In words.")
+@click.option("--score", type=Number(0, 1), help="How right the answer was, 0-1.")
+@click.option("--note", help="The reason for the rating, in words.")
 @json_option
 def rate(run_id: str, correct: bool, wrong: bool, score: float | None, note: str | None, as_json: bool) -> None:
-    """Say how right the answer of RUN was; `stats` learns from it."""
+    """Rate the answer of RUN; `stats` and later confidences use the ratings."""
     if correct + wrong + (score is not None) != 1:
-        raise click.UsageError("How right was it? Give one of --correct, --wrong and --score.")
+        raise click.UsageError("The rating is missing or doubled. Give exactly one of --correct, --wrong and --score.")
     if note is not None and len(note) > LONGEST_NOTE:
-        raise click.UsageError(f"The note has {len(note)} characters; {LONGEST_NOTE} are allowed. Shorten it.")
+        raise click.UsageError(
+            f"The note has {len(note)} characters, more than the limit of {LONGEST_NOTE}. Shorten it."
+        )
     score = float(correct) if score is None else score
     with ConsortiumService() as service:
         run_id = find_run_id(service.store, run_id)
@@ -193,7 +207,7 @@ def replay(
     confidence_threshold: float | None,
     as_json: bool,
 ) -> None:
-    """Judge the responses of RUN again, as a new run; no member is asked."""
+    """Judge the stored responses of RUN again, in a new run. No member is asked."""
     with ConsortiumService() as service:
         opened = open_replay(
             service,
@@ -224,11 +238,11 @@ def cancel(run_id: str, as_json: bool) -> None:
         held = None if until is None else until.isoformat()
         click.echo(json.dumps({"run_id": run_id, "status": status, "held_until": held}, indent=1))
     elif before not in ("running", "interrupted"):
-        click.echo(f"{run_id} has ended already ({before}).")
+        click.echo(f"{run_id} had already ended ({before}).")
     elif until is None:
         click.echo(f"{run_id} has ended ({status}).")
     else:
         click.echo(
-            f"Asked {run_id} to stop; its process hears of it within seconds. "
-            f"If that has died, cancel it again after {until:%X}."
+            f"Asked {run_id} to stop; its process sees the request within seconds. "
+            f"If that process has died, cancel the run again after {until:%X}."
         )

@@ -48,7 +48,10 @@ def print_run(run: Run, *, raw: bool = False, as_json: bool = False) -> None:
 
 @contextmanager
 def told_where_kept(run_id: str) -> Iterator[None]:
-    """Around what prints a run: if stdout takes no more, the error says where the run is. Raises ConsortiumError."""
+    """Wraps code that prints a run: if stdout cannot be written, the error says where the run is kept.
+
+    Raises ConsortiumError.
+    """
     try:
         yield
     except OSError as error:

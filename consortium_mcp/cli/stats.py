@@ -5,7 +5,7 @@ import click
 from consortium_mcp.cli.options import json_option
 from consortium_mcp.cli.screen import say
 from consortium_mcp.reports.html import stats_page
-from consortium_mcp.reports.markdown import stats_text
+from consortium_mcp.reports.stats import stats_text
 from consortium_mcp.service.service import ConsortiumService
 from consortium_mcp.service.stats import load_stats
 

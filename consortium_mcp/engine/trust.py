@@ -1,7 +1,7 @@
 """How far an answer can be trusted: the stated confidence, bounded by what was measured."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple
 
 from consortium_mcp._util.counts import counted
@@ -13,6 +13,7 @@ from consortium_mcp.records import (
     TrackRecord,
     Trust,
     Verdict,
+    Votes,
 )
 from consortium_mcp.records.consortium import Consortium
 from consortium_mcp.records.trust import Measurement
@@ -63,9 +64,9 @@ def with_trust(run: Run, iteration: Iteration, record: TrackRecord) -> Iteration
         tied=is_tied(verdict),
         ballots=verdict.ballots,
     )
-    same, different = _counted(verdict, first, iteration.number)
-    trust = trust.model_copy(update={"same": same, "different": different, "declined": len(_declining(first))})
-    if trust.compared and not same:
+    trust = trust.model_copy(update=_counted(verdict, first, iteration.number)._asdict())
+    trust = trust.model_copy(update={"declined": len(_declining(first))})
+    if trust.compared and not trust.same:
         trust = trust.model_copy(update={"found_later": _found_later(run, iteration)})
     alone = _bounded(trust)  # by this run alone: ratings are looked up by it, whatever was known of the members then
     trust = trust.model_copy(update={"before_ratings": alone.confidence})
@@ -104,7 +105,7 @@ def is_bounded_for_good(iteration: Iteration, consortium: Consortium) -> bool:
     if trust is None or verdict is None or verdict.needs_iteration or consortium.stop_on == "agreement":
         return False
     is_enough = trust.stated is not None and trust.stated >= consortium.confidence_threshold
-    return trust.bound == "agreement" and is_enough and trust.same >= trust.different
+    return trust.bound in ("agreement", "members") and is_enough and trust.same >= trust.different
 
 
 def effective_votes(votes: int, correlation: float) -> float:
@@ -139,21 +140,33 @@ def order_held(one: Verdict, other: Verdict) -> bool | None:
     return compared == "same"
 
 
-def _counted(verdict: Verdict, first: Iteration, number: int) -> tuple[int, int]:
-    """How many responses of the first iteration gave the verdict's answer, and how many another one."""
+class _Count(NamedTuple):
+    """How the responses of the first iteration stand to the verdict's answer."""
+
+    same: int
+    """How many gave it."""
+
+    different: int
+    """How many gave another one."""
+
+    stated_by_members: float | None = None
+    """The mean confidence of those that gave it; None when none states one."""
+
+
+def _counted(verdict: Verdict, first: Iteration, number: int) -> _Count:
     if verdict.votes and number == 1:  # counted already, by the judging method
-        same = len(verdict.votes[0].response_ids)
-        return same, sum(len(group.response_ids) for group in verdict.votes) - same
+        return _of_groups(verdict.votes[0].answer, verdict.votes, first)
     if verdict.votes and verdict.chosen is None:  # for given options, which no response gives in words
-        return _ballots_for(verdict.votes[0].answer, first)
+        return _of_groups(verdict.votes[0].answer, first.verdict.votes if first.verdict else (), first)
     declining = _declining(first)
     answered = [one for one in first.responses if one.ok and one.response_id not in declining]
     answer = final_answer(verdict.synthesis)
-    found = Counter(_compared(verdict.chosen, answer, one) for one in answered)
-    compared = found["same"] + found["different"]
-    if verdict.chosen is not None and compared == 1 < len(answered):  # its own text says nothing of agreement
-        return 0, 0
-    return found["same"], found["different"]
+    found = {one.response_id: _compared(verdict.chosen, answer, one) for one in answered}
+    sizes = Counter(found.values())
+    if verdict.chosen is not None and sizes["same"] + sizes["different"] == 1 < len(answered):
+        return _Count(0, 0)  # its own text says nothing of agreement
+    same = [response_id for response_id, compared in found.items() if compared == "same"]
+    return _Count(len(same), sizes["different"], _mean_stated(same, first))
 
 
 def _declining(iteration: Iteration) -> set[str]:
@@ -182,11 +195,17 @@ def _is_same(text: str, answer: Answer) -> bool:
     return compare_answers(final_answer(text), answer) == SAME
 
 
-def _ballots_for(option: str, first: Iteration) -> tuple[int, int]:
-    """How many ballots of the first iteration were for an option, and how many for another one."""
-    sizes = {group.answer: len(group.response_ids) for group in (first.verdict.votes if first.verdict else ())}
-    same = sizes.get(option, 0)
-    return same, sum(sizes.values()) - same
+def _of_groups(answer: str, groups: Sequence[Votes], first: Iteration) -> _Count:
+    """The same from votes or ballots that the judging method has counted."""
+    same = [response_id for group in groups if group.answer == answer for response_id in group.response_ids]
+    cast = sum(len(group.response_ids) for group in groups)
+    return _Count(len(same), cast - len(same), _mean_stated(same, first))
+
+
+def _mean_stated(response_ids: Collection[str], first: Iteration) -> float | None:
+    responses = [one for one in first.responses if one.response_id in response_ids]
+    stated = [one.stated_confidence for one in responses if one.stated_confidence is not None]
+    return sum(stated) / len(stated) if stated else None
 
 
 def _compared(chosen: str | None, answer: Answer, response: MemberResponse) -> Comparison:
@@ -229,6 +248,17 @@ def _by_agreement(trust: Trust) -> Bound | None:
     return Bound(bound, "agreement", f"{trust.same} agreeing members can earn {bound:.2f}.")
 
 
+def _by_members(trust: Trust) -> Bound | None:
+    """The linear opinion pool of Stone (1961): while it is unknown how members err together, it claims what they claim.
+
+    Its Brier score is at most the mean of the members' own, however much their errors are correlated.
+    """
+    if trust.stated_by_members is None or trust.independent_votes is not None:
+        return None
+    stated = f"The members who gave this answer state {trust.stated_by_members:.2f} on average."
+    return Bound(trust.stated_by_members, "members", stated)
+
+
 def _by_order(trust: Trust) -> Bound | None:
     if trust.order_held is not False:
         return None
@@ -246,7 +276,12 @@ def _by_ballots(trust: Trust) -> Bound | None:
     return Bound(bound, "ballots", f"{counted(trust.ballots.read, 'ballot')} can earn {bound:.2f}.")
 
 
-_MEASURES: tuple[Callable[[Trust], Bound | None], ...] = (_by_agreement, _by_order, _by_ballots)
+_MEASURES: tuple[Callable[[Trust], Bound | None], ...] = (
+    _by_agreement,
+    _by_members,
+    _by_order,
+    _by_ballots,
+)
 
 
 def band_of(confidence: float) -> str:

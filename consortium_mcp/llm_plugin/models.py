@@ -29,7 +29,7 @@ class Registered:
 
     def __init__(self, settings: Settings | None) -> None:
         self.settings = settings
-        """Those under which they are consulted; None means those of the moment."""
+        """The settings of the consults; None reads them from the environment at each consult."""
 
     @cached_property
     def problems(self) -> Mapping[str, str | None]:
@@ -107,7 +107,10 @@ def register(register: Callable[..., None], model_aliases: list[Any]) -> None:
     saved = Registered(settings)
     for name in _saved_names():
         if name in taken:
-            _warn(f"The consortium {name!r} is no llm model, because it would hide the model of that name: rename it.")
+            _warn(
+                f"The consortium {name!r} is not offered to llm, because an llm model has the same name. Rename the "
+                "consortium."
+            )
         else:
             register(ConsortiumModel(name, saved), AsyncConsortiumModel(name, saved))
 
@@ -121,7 +124,7 @@ def _saved_names() -> list[str]:
     try:
         return saved_names(current_settings().database_path, llm_user_path())
     except (ConsortiumError, sqlite3.Error, OSError) as error:
-        _warn(f"Saved consortiums are not listed: {error}")
+        _warn(f"The saved consortiums cannot be listed: {error}")
         return []
 
 

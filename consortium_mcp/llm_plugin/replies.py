@@ -21,7 +21,7 @@ from consortium_mcp.service.service import ConsortiumService
 from consortium_mcp.settings import Settings
 from consortium_mcp.text.member_system import own_system_prompt
 
-WITHDRAWN = "[What stands above broke off; this is the answer.]"
+WITHDRAWN = "[The partial answer above was discarded. Final answer:]"
 """Said where pieces of an answer were shown that turned out not to be its beginning."""
 
 
@@ -43,7 +43,8 @@ def reply(name: str, prompt: llm.Prompt, response: llm.Response, settings: Setti
         raise llm.ModelError(_said(error)) from error
     except UnreadError as error:
         raise llm.ModelError(
-            "The reader of stdout has left. The run is kept: `consortium-mcp runs --status interrupted` lists it."
+            "The reader of stdout closed the pipe. The run is kept; `consortium-mcp runs --status interrupted` lists "
+            "it."
         ) from error
 
 
@@ -133,7 +134,9 @@ def _asked(name: str, prompt: llm.Prompt) -> tuple[str, dict[str, Any]]:
     """The question, and the terms as `consult` takes them. Raises ConsortiumError for what cannot be passed on."""
     said = [(message.role, _text(message)) for message in prompt.messages]
     if not said or said[-1][0] != "user":
-        raise ConsortiumError("A consortium answers a user's prompt: the last message must be one.")
+        raise ConsortiumError(
+            "The conversation does not end with a user's message. A consortium answers only such a message."
+        )
     terms = prompt.options.model_dump(exclude_none=True)
     terms |= {"consortium": name, "history": _turns(said[:-1]), "output_schema": prompt.schema}
     earlier = [text for role, text in said if role == "system"]

@@ -133,9 +133,12 @@ RETRIED_ONCE: frozenset[ErrorKind] = frozenset({"empty", "invalid_reply"})
 _PYTHON = re.compile(
     r"object (is not|has no|does not)|has no attribute|NoneType|positional argument|keyword argument|Traceback|"
     r"<class |unhashable|\bnot subscriptable|list index out of range|validation errors? for|must be str|codec can't|"
-    r"\w+Error\b"
+    r"(?<!\w)\w+Error\b"
 )
 """How Python words its own errors, which tell a user nothing."""
+
+_LONGEST_READ = 10_000
+"""Characters that are read of a provider's words; far fewer are shown."""
 
 INTERNAL = "An error in consortium-mcp itself; the log on stderr explains it."
 """All that a user is told of a fault of ours."""
@@ -178,7 +181,7 @@ def classify(error: BaseException, plugin: str = "llm", secrets: Collection[str]
     wait = next((wait for one in hidden if (wait := wait_of(one)) is not None), None)
     if wait is None and isinstance(error, llm.ModelError):
         wait = wait_in(str(error))
-    message = masked(" ".join(_sentence(chain, kind, plugin).split()), *secrets)[:500]
+    message = masked(" ".join(_sentence(chain, kind, plugin)[:_LONGEST_READ].split()), *secrets)[:500]
     if wait:
         message = f"{message.rstrip('.')}. Try again in {math.ceil(wait)} seconds."
     return Failure(kind=kind, message=message, retry_after_seconds=wait)
@@ -221,7 +224,7 @@ def reply_failure(
 def _why_empty(reader: ReplyReader | None, thinking: str, tool: str | None) -> Failure:
     """What a reply without text has instead of it."""
     if reader is not None and reader.refusal:
-        refusal = masked(" ".join(reader.refusal.split()))[:300]
+        refusal = masked(" ".join(reader.refusal[:_LONGEST_READ].split()))[:300]
         return Failure(kind="content_filter", message=f"The model refused to answer: {refusal}")
     tool = reader.tools[0] if reader is not None and reader.tools else tool
     if tool is not None:

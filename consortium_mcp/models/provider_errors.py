@@ -21,10 +21,10 @@ _AGAIN_IN = re.compile(
     r"(?P<span>(?:\d+(?:\.\d+)?\s*(?:ms|milliseconds?|s|secs?|seconds?|m|mins?|minutes?|h|hours?)(?![a-z])\s*)+)",
     re.IGNORECASE,
 )
-_ITS_STATUS = re.compile(r"\s*\(status code: \d+\)$")
+_ITS_STATUS = re.compile(r"(?<!\s)\s*\(status code: \d{1,9}\)$")
 """What ollama's client puts after a provider's words."""
 
-_TIME = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|milli|s|m|h)", re.IGNORECASE)
+_TIME = re.compile(r"(?<!\d)(\d{1,12}(?:\.\d{1,12})?)\s*(ms|milli|s|m|h)", re.IGNORECASE)
 _SECONDS = {"ms": 0.001, "milli": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 _RESETS = ("x-ratelimit-reset", "ratelimit-reset", "x-ratelimit-reset-requests", "x-ratelimit-reset-tokens")

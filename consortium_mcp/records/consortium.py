@@ -298,7 +298,7 @@ def _one_sentence(error: ValidationError) -> str:
     problem = error.errors()[0]
     where = ".".join(str(part) for part in problem["loc"]) or "the consortium"
     rule = str(problem["msg"]).removeprefix("Value error, ")
-    if where == "confidence_threshold":
+    if where == "confidence_threshold" and problem["type"] != "value_error":
         rule = "it must be between 0 and 1, or a percentage up to 100"
     given = "" if isinstance(problem["input"], dict | list) else f" is {repr(problem['input'])[:80]}"
     return f"Consortium not valid: {where}{given}: {rule}."

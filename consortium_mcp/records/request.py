@@ -138,7 +138,9 @@ def read_request(kind: type[Request], fields: Mapping[str, Any]) -> Request:
     name = str(problem["loc"][0])
     if problem["type"] == "missing":
         raise InvalidConsortiumError(f"{name} is missing.")
-    rule = _TAKES.get(name, str(problem["msg"]).removeprefix("Value error, "))
+    rule = str(problem["msg"]).removeprefix("Value error, ")
+    if name != "confidence_threshold" or problem["type"] != "value_error":
+        rule = _TAKES.get(name, rule)
     raise InvalidConsortiumError(f"{name} is {repr(fields[name])[:80]}: {rule}.")
 
 

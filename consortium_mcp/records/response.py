@@ -30,6 +30,12 @@ class MemberResponse(CallResult):
     cost_usd: float | None = None
     """US dollars of all attempts at it, as the store knows them; None when the cost of any is unknown."""
 
+    attempts: int = 1
+    """How often it was asked for, backups included; 0 when it was not."""
+
+    tried_ms: int | None = None
+    """Milliseconds from the first attempt to the end of the last one; None when that is unknown."""
+
     @property
     def ok(self) -> bool:
         """Whether the arbiter could read it in its iteration."""

@@ -16,8 +16,14 @@ StopOn = Literal["arbiter", "agreement", "both"]
 """What can be looked at to see whether an answer is good enough."""
 
 
+LEAST_PERCENTAGE = 2
+"""From here on a threshold is a percentage; what is above 1 and below may be either."""
+
+
 def _fraction(value: float) -> float:
-    """Read what is above 1 as a percentage."""
+    """Read a percentage as a fraction. Raises ValueError for what may be either."""
+    if 1 < value < LEAST_PERCENTAGE:
+        raise ValueError(f"write {value / 100:g} if {value:g} % is meant, or {value / 10:g} if it is not")
     return value / 100 if value > 1 else value
 
 

@@ -194,6 +194,9 @@ class RunOutline(FrozenModel):
     ended_utc: str | None
     """When it was closed; None while it is open."""
 
+    parent_run: str | None = None
+    """The run in which it was asked; None for one that a caller asked."""
+
     @property
     def uri(self) -> str:
         """The MCP resource that holds the record."""

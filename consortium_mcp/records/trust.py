@@ -5,7 +5,7 @@ from typing import Literal
 from consortium_mcp._util.frozen_model import FrozenModel
 from consortium_mcp.records.verdict import Ballots
 
-Measurement = Literal["agreement", "order", "ballots", "ratings"]
+Measurement = Literal["agreement", "members", "order", "ballots", "ratings"]
 """What can bound a stated confidence."""
 
 
@@ -57,6 +57,9 @@ class Trust(FrozenModel):
 
     found_later: int | None = None
     """In which later iteration members first gave this answer, which no one had shown them; else None."""
+
+    stated_by_members: float | None = None
+    """The mean confidence that those state who gave this answer, 0.0-1.0; None when none of them states one."""
 
     missing: tuple[str, ...] = ()
     """The instances that gave no response in the first iteration, as in `gpt-5#2`."""

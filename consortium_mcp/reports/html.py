@@ -6,7 +6,8 @@ from xml.etree.ElementTree import Element, SubElement
 
 from consortium_mcp.records import Run
 from consortium_mcp.reports.curve import add_curve
-from consortium_mcp.reports.markdown import facts, sections, stats_text
+from consortium_mcp.reports.markdown import facts, sections
+from consortium_mcp.reports.stats import stats_text
 from consortium_mcp.service.stats import Stats
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"

@@ -15,14 +15,23 @@ from consortium_mcp.engine.measures import (
     reaches_threshold,
     why_unknown,
 )
-from consortium_mcp.engine.trust import effective_votes, is_bounded_for_good
+from consortium_mcp.engine.trust import is_bounded_for_good
 from consortium_mcp.records import Claim, Iteration, Measures, MemberResponse, Run, Usage, Verdict, Votes
-from consortium_mcp.records.consortium import Consortium, alternatives
+from consortium_mcp.records.consortium import OWN_ANSWER, Consortium, alternatives
 from consortium_mcp.reports.trust import trust_line
 from consortium_mcp.service.estimate import Estimate
-from consortium_mcp.service.stats import MemberStats, Reliability, Stats
+from consortium_mcp.text.answers import DIFFERENT, NOT_COMPARABLE, SAME, compare
 from consortium_mcp.text.figures import shown_beside
 from consortium_mcp.text.templates import clip, plain
+
+_OWN_ANSWER = {
+    SAME: "it agrees with this answer",
+    DIFFERENT: "it differs from this answer",
+    NOT_COMPARABLE: "whether it agrees cannot be told by comparing",
+}
+
+SHOWN_GROUPS = 5
+"""How many groups of votes are shown, the largest first."""
 
 DISSENT_LIMIT = 4_000
 """Characters of the dissent in a short report."""
@@ -92,8 +101,12 @@ def about_answer(run: Run) -> str:
     lines = []
     if run.answer is not None:
         lines.append(f"Confidence: {confidence_text(run)}")
+    lines += _next_points(run)
     if (chosen := chosen_label(run)) is not None:
         lines.append(f"Chosen: the response of {chosen}")
+    lines += _counted(run)
+    if (own := _own_answer_text(run)) is not None:
+        lines.append(f"Your own answer: {own}")
     if (best := selected_verdict(run)) and best.by_agreement:
         lines.append(f"Asked: {best.analysis}")
     if run.dissent:
@@ -104,6 +117,39 @@ def about_answer(run: Run) -> str:
     return "\n".join(lines)
 
 
+def _next_points(run: Run) -> Iterator[str]:
+    """What is open, where the threshold was not reached."""
+    verdict = selected_verdict(run)
+    if verdict is not None and run.status != "converged" and verdict.refinement_areas:
+        yield f"Open: {clip('; '.join(verdict.refinement_areas), DISSENT_LIMIT)}"
+
+
+def _counted(run: Run) -> Iterator[str]:
+    """How votes or a ranking came out."""
+    verdict = selected_verdict(run)
+    if verdict is None or not run.selected_iteration:
+        return
+    judged = run.iterations[run.selected_iteration - 1].responses
+    labels: dict[str, str] = {response.response_id: response.label for response in judged}
+    if verdict.votes:
+        yield f"Votes: {'; '.join(_group_text(group, labels) for group in verdict.votes[:SHOWN_GROUPS])}"
+    if verdict.ranking:
+        yield f"Ranking: {', '.join(labels.get(one, one) for one in verdict.ranking)}"
+
+
+def _group_text(group: Votes, labels: Mapping[str, str]) -> str:
+    who = ", ".join(labels.get(one, one) for one in group.response_ids)
+    return f"{len(group.response_ids)} for {_quoted(group.answer)} ({who})"
+
+
+def _own_answer_text(run: Run) -> str | None:
+    """How the caller's own answer compares with the consortium's; None where there is none of either."""
+    own = next((member.response for member in run.consortium.members if member.model == OWN_ANSWER), None)
+    if own is None or run.answer is None:
+        return None
+    return _OWN_ANSWER[compare(own, run.answer)]
+
+
 def chosen_label(run: Run) -> str | None:
     """Whose response the answer is; None where it was written by the arbiter, or several gave it."""
     selected = run.iterations[run.selected_iteration - 1] if run.selected_iteration else None
@@ -111,51 +157,6 @@ def chosen_label(run: Run) -> str | None:
         return None
     chosen = selected.verdict.chosen
     return next((response.label for response in selected.responses if response.response_id == chosen), None)
-
-
-def stats_text(stats: Stats) -> str:
-    """Statistics as lines for a person."""
-    lines = ["Confidence, as shown and as rated:"]
-    for one in stats.calibration:
-        lines.append(f"  {one.consortium}, judged by {one.arbiter}: {one.rated} rated, Brier score {one.brier:.3f}")
-        lines += [f"    {_band_text(band)}" for band in one.reliability]
-        if one.correlation is not None:
-            lines.append(f"    {_correlation_text(one.correlation)}")
-    if not stats.calibration:
-        lines.append("  no run is rated yet; `consortium-mcp runs rate RUN --correct` or --wrong rates one")
-    lines.append("Members:")
-    lines += [f"  {_member_text(member)}" for member in stats.members]
-    return "\n".join(lines)
-
-
-def _band_text(band: Reliability) -> str:
-    """A band of confidence and its ratings, with a bar as long as they are good."""
-    return f"confidence {band.confidence}: true {band.true:.2f} ({band.runs}) {'#' * round(band.true * 20)}".rstrip()
-
-
-def _correlation_text(correlation: float) -> str:
-    votes = effective_votes(5, correlation)
-    return f"errors of members are correlated with {correlation:.2f}: 5 votes count as {votes:.1f}"
-
-
-def _member_text(member: MemberStats) -> str:
-    """How one model did as a member, on one line."""
-    failed = "" if member.error_rate is None else f", {member.error_rate:.0%} failed"
-    seconds = "no time known" if member.mean_duration_ms is None else f"{member.mean_duration_ms / 1000:.1f} s"
-    cost = "cost unknown" if member.cost_usd is None else f"${member.cost_usd:.4f}"
-    if member.cost_usd is not None and member.unpriced:
-        cost += f" and {counted(member.unpriced, 'call')} of unknown cost"
-    stated = "" if member.stated_confidence is None else f", trusts itself {member.stated_confidence:.2f}"
-    return (
-        f"{member.model}: {counted(member.responses, 'response')}{failed}, {seconds}, {cost}{stated}, "
-        f"chosen {member.chosen}, alone {member.alone}, {_wrong(member)}"
-    )
-
-
-def _wrong(member: MemberStats) -> str:
-    """How often a member was wrong in rated runs, and how often that cannot be told."""
-    wrong = "wrong unknown" if member.wrong is None else f"wrong {member.wrong}"
-    return f"{wrong} ({member.not_comparable} not comparable)" if member.not_comparable else wrong
 
 
 def selected_verdict(run: Run) -> Verdict | None:
@@ -218,7 +219,11 @@ def outcome_text(response: MemberResponse) -> str:
     seconds = f"{response.duration_ms / 1000:.1f} s"
     if response.ok and response.answered_by:
         seconds += f" by {response.answered_by}"
-    return seconds if response.error_kind is None else f"{response.error_kind} after {seconds}"
+    if response.error_kind is None:
+        return seconds
+    if response.attempts > 1 and response.tried_ms is not None:
+        seconds = f"{response.attempts} attempts in {response.tried_ms / 1000:.1f} s"
+    return f"{response.error_kind} after {seconds}"
 
 
 def usage_text(usage: Usage) -> str:

@@ -10,6 +10,7 @@ from consortium_mcp.records.trust import Measurement
 
 _BOUNDS: dict[Measurement, str] = {
     "agreement": "the agreement",
+    "members": "the members' own confidence",
     "order": "the reversed order",
     "ballots": "the ballots",
     "ratings": "the ratings",

@@ -30,7 +30,7 @@ def build_server(runner: Runner, *before: ServerMiddleware[Any]) -> StrictServer
     service, listeners = runner.service, Listeners()
     menu = SchemaChoices(service.store.consortiums.list_names.sync, service.settings)
     watch = Changes(service.store, listeners, service.timing)
-    front = Front(menu, listeners, before, service.settings.log_level, watch.lifespan)
+    front = Front(menu, listeners, before, service.settings, watch.lifespan)
     attach_tools(front, runner)
     return front.server
 

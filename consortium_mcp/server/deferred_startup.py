@@ -49,7 +49,7 @@ class Later:
         self._ready = anyio.Event()
         self._failure: ConsortiumError | None = None
         self.runner: runners.Runner | None = None
-        """Who works on runs; None before there can be any."""
+        """The runner of all runs; None until the server is ready for runs."""
 
     async def __call__(self, ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
         """Let a request pass when what it needs is there."""

@@ -4,17 +4,19 @@ import importlib.metadata
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 from urllib.parse import quote
 
 from mcp.server.context import CallNext, HandlerResult, ServerMiddleware, ServerRequestContext
 from mcp_types import Icon
 
 from consortium_mcp.errors import Door, speaking_at
+from consortium_mcp.server.base.bounds import Bounds
 from consortium_mcp.server.base.choices import SchemaChoices
 from consortium_mcp.server.base.mcp_server import StrictServer
 from consortium_mcp.server.resources.completion import Completions
 from consortium_mcp.server.resources.listeners import Listeners
+from consortium_mcp.settings import Settings
 
 WEBSITE = "https://pypi.org/project/consortium-mcp/"
 
@@ -30,7 +32,8 @@ INSTRUCTIONS = """\
 Consult a consortium if one model is not enough. Use it for decisions that are hard to undo, critical facts, reviews
 and estimates. Do not consult for small talk, for what you can look up or compute, or twice for the same question.
 Cost: one consult makes several paid model calls: members times iterations, and the arbiter. dry_run estimates them, and
-max_calls and max_cost_usd limit them. Members see the prompt alone, neither this conversation nor files: put it in.
+max_calls and max_cost_usd limit them. Members see only the prompt: put all that they need from
+this conversation and its files into it.
 Waiting: consult_consortium waits for wait_seconds. If it returns status running, call get_run with the run_id until the
 run has ended. Never start the same consult again.
 An answer that begins with "Incomplete" lacks something: say so when you use it. Confidence is the arbiter's figure,
@@ -46,11 +49,11 @@ class Front:
         menu: SchemaChoices,
         listeners: Listeners,
         middleware: Sequence[ServerMiddleware[Any]],
-        log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"],
+        settings: Settings,
         lifespan: Callable[[Any], AbstractAsyncContextManager[None]] | None = None,
     ) -> None:
         self.behind: list[ServerMiddleware[Any]] = []
-        """What stands behind all other middleware, from when the server is equipped."""
+        """The innermost middleware; it is set when the server is equipped."""
         self.menu = menu
         self.listeners = listeners
         self.server = StrictServer(
@@ -65,10 +68,10 @@ class Front:
                 Icon(src=f"data:image/svg+xml,{quote(ICON, safe=_UNQUOTED)}", mime_type="image/svg+xml", sizes=["any"])
             ],
             version=importlib.metadata.version("consortium-mcp"),
-            log_level=log_level,
+            log_level=settings.log_level,
             lifespan=lifespan,
             subscriptions=listeners,
-            middleware=[*middleware, self._pass, listeners],
+            middleware=[*middleware, Bounds(settings.max_prompt_chars), self._pass, listeners],
         )
         listeners.serve(self.server)
         self.completions = Completions(self.server)

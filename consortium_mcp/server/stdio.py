@@ -31,7 +31,7 @@ def serve_stdio(settings: Settings) -> None:
 async def _serve(settings: Settings, saved: SavedNames) -> None:
     later = Later(settings)
     menu = SchemaChoices(saved.list_names.sync, settings)
-    front = Front(menu, Listeners(), [later], settings.log_level)
+    front = Front(menu, Listeners(), [later], settings)
     async with anyio.create_task_group() as group:
         group.start_soon(_end_on_signal, later)
         group.start_soon(later.work, front)

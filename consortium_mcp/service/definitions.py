@@ -57,6 +57,8 @@ class Definitions:
         consortium = request.consortium
         if consortium is not None and request.models:
             raise InvalidConsortiumError("Give either a consortium or models, not both.")
+        if "count" in request.model_fields_set and not request.models:
+            raise InvalidConsortiumError("count is for models, and none is named; name them, or leave count out.")
         name = consortium if isinstance(consortium, str) else None
         if isinstance(consortium, Consortium):
             base = consortium
@@ -137,6 +139,12 @@ class Definitions:
         """Why each saved consortium, damaged ones included, cannot run now; None for one that can."""
         loaded, damaged = self.store.consortiums.list_all.sync()
         return {name: self.problem(name, one, catalogue) for name, one in loaded.items()} | damaged
+
+    def list_uses(self, name: str) -> list[str]:
+        """What asks the consortium of this name: others of which it is a part, and the default."""
+        loaded, _ = self.store.consortiums.list_all.sync()
+        uses = [other for other, one in loaded.items() if other != name and name in models_of(with_arbiter(one))]
+        return [*uses, *(["CONSORTIUM_DEFAULT"] if self.settings.default == name else [])]
 
     def save(self, name: str, consortium: Consortium, catalogue: Catalogue, *, overwrite: bool) -> None:
         """Save a definition for later consults; whether its models can be called is checked then, not now.

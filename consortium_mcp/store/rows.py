@@ -73,7 +73,9 @@ def _response_of(row: sqlite3.Row, late: bool, until: str | None = None) -> Memb
     waited_ms = ms_between(row["begun_utc"], until)
     call_id, label, model = CallId(row["call_id"]), row["label"], row["model"]
     response = MemberResponse.of(call_id, label, model, result, late, row["cost_usd"], waited_ms)
-    return response.model_copy(update={"options": json.loads(row["options"])})
+    tried_ms = ms_between(row["begun_utc"], result.datetime_utc) + result.duration_ms if result else None
+    known = {"options": json.loads(row["options"]), "attempts": row["attempts"], "tried_ms": tried_ms}
+    return response.model_copy(update=known)
 
 
 def _response_in(calls: dict[str, sqlite3.Row], call_id: str, late: bool, until: str | None) -> MemberResponse:

@@ -9,7 +9,7 @@ from consortium_mcp.store.runs import STATUS_SEEN
 
 _COLUMNS = (
     f"run_id, {STATUS_SEEN} AS status, substr(prompt, 1, 200) AS prompt, consortium_name, confidence, "
-    "created_utc, ended_utc"
+    "created_utc, ended_utc, parent_run"
 )
 
 NEWEST = 1_000

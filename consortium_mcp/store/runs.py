@@ -36,6 +36,12 @@ _CALL_BEGUN = (
 """When a call was first asked; null when it was not."""
 
 
+_CALL_ATTEMPTS = (
+    "SELECT count(*) FROM attempts WHERE attempts.run_id = calls.run_id AND attempts.call_id = calls.call_id"
+)
+"""How often a call was made."""
+
+
 def no_such_run(database: DatabaseFile, run_id: str) -> NotFoundError:
     """What is said of a run that is not there, or is another caller's."""
     three = database.read("SELECT run_id FROM runs ORDER BY run_id DESC LIMIT 3")
@@ -239,7 +245,10 @@ class Runs(Part):
         return [run_of(row, (), self._usage(row["run_id"])) for row in rows]
 
     def _iterations(self, run_id: str, ended_utc: str | None) -> tuple[Iteration, ...]:
-        sql = f"SELECT *, ({_CALL_COST}) AS cost_usd, ({_CALL_BEGUN}) AS begun_utc FROM calls WHERE run_id = ?"
+        sql = (
+            f"SELECT *, ({_CALL_COST}) AS cost_usd, ({_CALL_BEGUN}) AS begun_utc, ({_CALL_ATTEMPTS}) AS attempts "
+            "FROM calls WHERE run_id = ?"
+        )
         calls = {row["call_id"]: row for row in self.database.read(sql, [run_id])}
         saved = self.database.read("SELECT * FROM iterations WHERE run_id = ? ORDER BY number", [run_id])
         iterations = [iteration_of(row, calls, ended_utc) for row in saved]

@@ -7,7 +7,7 @@ from string import Template
 
 _INVISIBLE = re.compile(
     r"\x1b\[[0-?]*[ -/]*[@-~]"  # ANSI: colours, cursor, screen
-    r"|\x1b[\]PX^_].*?(?:\x07|\x1b\\|$)"  # ANSI: titles, hyperlinks and other strings
+    r"|\x1b[\]PX^_][^\x07\x1b\n]*(?:\x07|\x1b\\)?"  # ANSI: titles, hyperlinks and other strings, or their beginning
     r"|\x1b[ -/]*[0-~]?"
     r"|[\x00-\x08\x0b-\x1f\x7f-\x9f]"  # control characters but tab and newline
     r"|[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]"  # what turns the direction of the text around it

@@ -415,7 +415,7 @@ async def test_saved_consortiums_are_their_callers_and_the_servers_are_for_all(
     assert (models(of_ann), models(of_bob)) == ({"common": "d", "panel": "b"}, {"common": "a", "panel": "c"})
     assert read_by_bob["members"][0]["model"] == "c"
     assert removed.is_error and "is the server's" in said(removed)
-    assert not hiding.is_error and "before the server's of this name" in said(hiding)
+    assert not hiding.is_error and "hides the server's consortium of this name" in said(hiding)
     assert again.is_error and "Give overwrite=true to replace it" in said(again)
     assert nested.is_error and "'panel' is your own, and only the server's can be members" in said(nested)
     assert not back.is_error and common["members"][0]["model"] == "a"
@@ -572,12 +572,12 @@ async def test_too_many_requests_are_told_when_to_come_back(
     with http_server(tmp_path / "stderr", **limits) as (_, url):
         async with ann_and_bob(url) as (ann, bob):
             results = [await ann.call_tool("list_runs", {}) for _ in range(10)]
-            with pytest.raises(MCPError, match="come back in"):
+            with pytest.raises(MCPError, match="try again in"):
                 await ann.read_resource("consortium://runs")
             other = await bob.call_tool("list_runs", {})
 
     assert (
-        results[-1].is_error and "8 requests in a minute" in said(results[-1]) and "come back in" in said(results[-1])
+        results[-1].is_error and "8 requests in a minute" in said(results[-1]) and "try again in" in said(results[-1])
     )
     assert not other.is_error
 

@@ -236,7 +236,7 @@ async def test_trio_itself_is_refused_with_what_to_do(provider: Provider) -> Non
         ("?", {"models": "a"}, "models is 'a': it takes a list of one or more, as in"),
         ("?", {"models": []}, r"models is \[\]: it takes a list of one or more, as in"),
         ("?", {"history": "x"}, "history is 'x': it takes a list of turns, as in"),
-        ("?", {"budget": 3}, "budget is 3: it takes a Budget, as in"),
+        ("?", {"budget": 3}, "budget is 3: give a Budget, as in"),
         ("?", {"deadline_seconds": -1}, "deadline_seconds is -1: it takes a number above 0, and 86400 at most."),
         ("?", {"deadline_seconds": 1e300}, r"is 1e\+300: it takes a number above 0, and 86400 at most."),
         ("?", {"arbitre": "a"}, "arbitre is 'a': Extra inputs are not permitted."),

@@ -312,7 +312,7 @@ async def test_a_stream_that_is_left_twice_is_left_once(service: ConsortiumServi
 )
 async def test_a_uri_that_cannot_be_ours_is_not_subscribed_to(runner: Runner, uri: str) -> None:
     async with Client(build_server(runner), mode="legacy") as client:
-        with pytest.raises(MCPError, match="There is no resource '") as refused, pytest.warns(MCPDeprecationWarning):
+        with pytest.raises(MCPError, match="Unknown resource '") as refused, pytest.warns(MCPDeprecationWarning):
             await client.subscribe_resource(uri)
 
     assert refused.value.code == INVALID_PARAMS and len(refused.value.message) < 200

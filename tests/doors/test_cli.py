@@ -75,14 +75,18 @@ def test_B38_llm_consortium_takes_a_bare_prompt(provider: Provider) -> None:
 def test_B38_llm_consortium_without_a_prompt_asks_for_one(words: list[str]) -> None:
     done = run_command(*words, program=("-m", "llm"))
 
-    assert done.returncode == 2 and done.stderr.endswith("Error: No prompt: give it as an argument or on stdin.\n")
+    assert done.returncode == 2 and done.stderr.endswith(
+        "Error: The prompt is missing: give it as an argument or on stdin.\n"
+    )
 
 
 @pytest.mark.parametrize("words", [[""], ["   "], ["\n"], [], ["--no-stdin", ""]], ids=repr)
 def test_a_prompt_of_nothing_is_wrong_usage_with_one_sentence(words: list[str]) -> None:
     done = run_command("consult", *words)
 
-    assert done.returncode == 2 and done.stderr.endswith("Error: No prompt: give it as an argument or on stdin.\n")
+    assert done.returncode == 2 and done.stderr.endswith(
+        "Error: The prompt is missing: give it as an argument or on stdin.\n"
+    )
 
 
 @pytest.mark.parametrize("words", [["-h"], ["consult", "-h"], ["runs", "show", "-h"]], ids=" ".join)
@@ -312,7 +316,8 @@ def test_one_word_with_an_option_is_a_prompt_even_if_it_is_nearly_a_command(prov
 
 def test_llm_consortium_says_that_a_bare_prompt_is_a_consult() -> None:
     assert (
-        "What begins with no command is a prompt" in run_command("consortium", "--help", program=("-m", "llm")).stdout
+        "Text that does not begin with a command is a prompt"
+        in run_command("consortium", "--help", program=("-m", "llm")).stdout
     )
 
 

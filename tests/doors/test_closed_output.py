@@ -63,7 +63,7 @@ def test_a_reader_that_leaves_before_the_first_piece_ends_the_command(
     process.stdout.close()
     status, said = end_of(process)
 
-    assert status == 1 and "The reader of stdout has left. The run is kept" in said and "Traceback" not in said
+    assert status == 1 and "The reader of stdout closed the pipe. The run is kept" in said and "Traceback" not in said
     assert kept(service) == ("interrupted", ["answer of a", "answer of b"])
 
 

@@ -168,7 +168,7 @@ async def test_a_person_that_does_not_agree_spends_nothing(
     async with with_person(mode, open_service(confirm_cost_usd=0.0001), Person(action)) as client:
         result = await client.call_tool("consult_consortium", CONSULT)
 
-    assert result.is_error and said(result).endswith(": nothing was asked and nothing was spent.")
+    assert result.is_error and said(result).endswith(": no model was asked and nothing was spent.")
     assert priced.count() == 0
 
 
@@ -209,7 +209,7 @@ async def test_a_price_that_is_unknown_is_the_persons_to_decide(
     async with with_person(mode, open_service(confirm_cost_usd=1), person) as client:
         await client.call_tool("consult_consortium", {"prompt": "?", "models": ["a"], "arbiter": "arbiter"})
 
-    assert "may cost is unknown" in person.asked[0] and provider.count() == 0
+    assert "cost of this consult is unknown" in person.asked[0] and provider.count() == 0
 
 
 async def test_what_cannot_run_is_refused_before_anybody_is_asked(

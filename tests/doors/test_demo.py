@@ -44,7 +44,7 @@ def test_a_demo_whose_server_cannot_start_says_so(
     done = subprocess.run([sys.executable, "-m", "consortium_mcp", "demo"], capture_output=True, text=True, timeout=60)
 
     assert done.returncode == 1 and "Traceback" not in done.stderr
-    assert "broken.db" in done.stderr and done.stderr.endswith("what it said stands above.\n")
+    assert "broken.db" in done.stderr and done.stderr.endswith("its messages are printed above.\n")
 
 
 @pytest.mark.parametrize("mode", ["auto", "legacy"])

@@ -253,10 +253,10 @@ def test_a_variable_of_this_shell_that_the_client_will_not_see_is_named() -> Non
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--env", "KEY"], "'KEY' is not NAME=VALUE"),
+        (["--env", "KEY"], "'KEY' does not have the form NAME=VALUE"),
         (["--name", ""], "'' is not a name of letters, digits, '-' and '_'"),
         (["--name", "a b"], "'a b' is not a name"),
-        (["--url", "team.example"], "'team.example' is no http or https URL"),
+        (["--url", "team.example"], "'team.example' is not an http or https URL"),
         (["--token-variable", "T"], "--token-variable needs --url"),
         (["--url", "https://x/mcp", "--token-variable", "$T"], "'$T' is no name of a variable"),
         (["--with", "--index-url=x"], "'--index-url=x' is no package"),

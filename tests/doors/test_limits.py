@@ -123,7 +123,7 @@ def test_two_hundred_responses_that_failed_at_length_fit_too() -> None:
 @pytest.mark.parametrize("name", ["prose", "Chinese"])
 def test_an_answer_that_is_cut_says_so_first_and_where_the_rest_is(name: str) -> None:
     result = result_of(answer=LONG[name])
-    first = f"This answer of {len(LONG[name])} characters is cut; the whole is in consortium://runs/01run."
+    first = f"This answer of {len(LONG[name])} characters is cut; the full answer is in consortium://runs/01run."
 
     assert said(result).startswith(first) and structured(result)["answer"].startswith(first)
     assert "Confidence: 0.90" in said(result)
@@ -224,7 +224,7 @@ async def test_a_list_of_few_consortiums_of_many_long_things_fits_too(
 
     assert result_tokens(listed) < MOST_RESULT_TOKENS and structured(listed)["strategies"]
     assert result_tokens(removed) < MOST_RESULT_TOKENS and structured(removed)["name"] == "panel 0"
-    assert said(listed).startswith("This result was too long and is cut: all of them are in consortium://consortiums")
+    assert said(listed).startswith("This result was too long and is cut: consortium://consortiums lists all")
 
 
 async def test_a_page_of_runs_is_as_long_as_fits_and_nothing_is_skipped(service: ConsortiumService) -> None:

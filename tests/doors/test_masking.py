@@ -208,7 +208,7 @@ async def test_a_failure_inside_the_server_is_a_sentence_without_its_words(
         result = await client.call_tool("save_consortium", {"name": "x", "models": ["consortium-local"]})
 
     assert result.is_error
-    assert said(result) == "save_consortium failed inside the server, whose log on stderr says why."
+    assert said(result) == "save_consortium failed inside the server; the log on stderr says why."
 
 
 async def test_an_embedding_model_that_repeats_a_key_tells_it_to_nobody(

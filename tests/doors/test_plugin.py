@@ -327,7 +327,7 @@ def test_B37_a_consortium_hides_no_model_and_no_alias(provider: Provider, name: 
     done = run_llm("models")
 
     assert f"Consortium: {name}" not in done.stdout
-    assert done.stderr.count(f"The consortium {name!r} is no llm model") == 1
+    assert done.stderr.count(f"The consortium {name!r} is not offered to llm") == 1
     if name in ("a", "short"):
         assert run_llm("-m", name, "?").stdout == "the real one\n"
 
@@ -462,7 +462,7 @@ def test_B38_what_is_no_command_is_a_prompt_and_run_is_a_command(provider: Provi
     assert run_llm("consortium", "Capital?", *who).stdout == "Paris\n"
     assert run_llm("consortium", "run", "Capital?", *who).stdout == "Paris\n"
     nothing = run_llm("consortium")
-    assert nothing.returncode == 2 and "No prompt" in nothing.stderr
+    assert nothing.returncode == 2 and "The prompt is missing" in nothing.stderr
 
 
 async def test_both_kinds_of_model_answer_within_a_running_loop(provider: Provider) -> None:

@@ -68,7 +68,7 @@ async def test_a_prompt_names_the_consortium_that_it_was_given(client: Client) -
 @pytest.mark.parametrize(
     ("name", "arguments", "message"),
     [
-        ("decde", {"decision": "?"}, "There is no prompt 'decde'. Did you mean 'decide'?"),
+        ("decde", {"decision": "?"}, "Unknown prompt 'decde'. Did you mean 'decide'?"),
         ("decide", {}, "The prompt decide needs decision."),
         ("decide", {"decision": ""}, "The prompt decide needs decision."),
         ("decide", {"decision": "?", "option": "a"}, "decide has no argument 'option'. Did you mean 'options'?"),
@@ -88,7 +88,7 @@ async def test_an_unknown_tool_is_the_requests_fault(client: Client) -> None:
         await client.call_tool("consult_consortum", {"prompt": "?"})
 
     assert raised.value.error.code == INVALID_PARAMS
-    assert raised.value.error.message == "There is no tool 'consult_consortum'. Did you mean 'consult_consortium'?"
+    assert raised.value.error.message == "Unknown tool 'consult_consortum'. Did you mean 'consult_consortium'?"
 
 
 async def test_the_server_says_who_it_is_and_how_to_use_it(client: Client) -> None:

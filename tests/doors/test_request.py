@@ -184,6 +184,7 @@ async def test_every_rule_and_term_that_is_given_at_a_door_reaches_the_run(
         ({"embedding_model": "no-such"}, "llm knows no embedding model 'no-such'"),
         ({"max_cost_usd": 1}, "the price of a, b, arbiter is unknown"),
         ({"follow_up_to": "01nosuchrun"}, "01nosuchrun"),
+        ({"confidence_threshold": 1.5}, "write 0.015 if 1.5 % is meant, or 0.15 if it is not"),
     ],
 )
 async def test_a_field_that_cannot_hold_is_refused_at_each_door(

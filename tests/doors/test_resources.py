@@ -238,7 +238,7 @@ async def test_list_runs_pages_with_the_same_kind_of_cursor(
     refused = await client.call_tool("list_runs", {"cursor": "nope"})
 
     assert seen == [*(copy_id(number) for number in reversed(range(4))), run.run_id]
-    assert refused.is_error and "The cursor 'nope' is not one of this list" in said(refused)
+    assert refused.is_error and "The cursor 'nope' does not belong to this list" in said(refused)
 
 
 # pieces

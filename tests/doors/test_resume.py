@@ -358,7 +358,7 @@ def test_a_run_whose_process_died_just_now_is_gone_on_with_when_that_would_have_
     status, out, err = ran("runs", "resume", interrupted)
 
     assert (status, out) == (0, "Paris\n")
-    assert f"Another process holds {interrupted}, which is followed; if that has died, we go on at " in err
+    assert f"Another process works on {interrupted}; this command follows it. " in err
 
 
 def test_cancelling_ends_a_run_that_nobody_works_on_at_once_and_says_what_has_ended_already(
@@ -381,7 +381,11 @@ def test_cancelling_a_run_that_is_held_says_what_to_do_where_its_process_has_die
     as_json = json.loads(ran("runs", "cancel", interrupted, "--json")[1])
 
     assert (as_json["run_id"], as_json["status"]) == (interrupted, "running") and as_json["held_until"] is not None
-    assert status == 0 and f"Asked {interrupted} to stop; " in out and "If that has died, cancel it again after " in out
+    assert (
+        status == 0
+        and f"Asked {interrupted} to stop; " in out
+        and "If that process has died, cancel the run again after " in out
+    )
 
 
 def has_opened(process: "subprocess.Popen[str]", path: Path) -> bool:

@@ -55,7 +55,7 @@ def test_runs_are_found_by_words_consortium_status_and_number(provider: Provider
     assert listed("--query", "spain") == [second]
     assert listed("--status", "converged") == [of_panel, second, first] and listed("--status", "failed") == []
     assert listed("--limit", "1") == [of_panel]
-    assert run_command("runs", "--status", "failed").stderr == "No such runs.\n"
+    assert run_command("runs", "--status", "failed").stderr == "No run matches.\n"
 
 
 def test_a_follow_up_goes_on_with_the_conversation(provider: Provider) -> None:
@@ -288,7 +288,10 @@ def test_an_option_of_the_list_is_no_option_of_what_else_is_done_with_runs(
     done = run_command("runs", *option, *command)
 
     assert (done.returncode, done.stdout, len(ids(history))) == (2, "", 10)
-    assert f"{option[0]} is for the list of runs; `runs {command[0]} --help` shows what it takes." in done.stderr
+    assert (
+        f"{option[0]} is an option of the list of runs; `runs {command[0]} --help` lists the options of {command[0]}."
+        in done.stderr
+    )
 
 
 def test_prune_without_a_condition_is_wrong_usage(history: Store) -> None:

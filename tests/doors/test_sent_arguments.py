@@ -9,6 +9,7 @@ from consortium_mcp.service.service import ConsortiumService
 from tests.consulted import consulted
 from tests.in_process import in_process
 from tests.provider import Provider, verdict
+from tests.scripted import panel
 from tests.server_process import said, structured
 
 
@@ -33,6 +34,15 @@ async def test_null_and_empty_arguments_and_those_of_the_client_are_left_out(
         result = await client.call_tool("consult_consortium", {**asked, "task_progress": "- [ ] consult"})
 
     assert structured(result)["answer"] == "Paris"
+
+
+@pytest.mark.parametrize("who", [{}, {"consortium": "panel"}], ids=repr)
+async def test_a_count_that_has_no_effect_is_refused(who: dict[str, str], service: ConsortiumService) -> None:
+    service.store.consortiums.save.sync("panel", panel("a"))
+    async with in_process("auto", service) as client:
+        refused = await client.call_tool("consult_consortium", {"prompt": "?", "count": 3, **who})
+
+    assert refused.is_error and said(refused).startswith("count is for models, and none is named")
 
 
 @pytest.fixture(params=[lambda run_id: run_id.upper(), lambda run_id: run_id[:20], "consortium://runs/{}".format])

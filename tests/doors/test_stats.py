@@ -10,7 +10,7 @@ from mcp import Client
 
 from consortium_mcp.cli import main
 from consortium_mcp.records import Iteration, Rating, Run, Verdict
-from consortium_mcp.reports.markdown import stats_text
+from consortium_mcp.reports.stats import stats_text
 from consortium_mcp.server import build_server
 from consortium_mcp.service.runner import Runner
 from consortium_mcp.service.service import ConsortiumService

@@ -282,7 +282,9 @@ async def test_what_results_hold_is_what_the_output_schemas_say(provider: Provid
 
     schema = tools["list_models"].output_schema or {}
     assert set(schema["properties"]) == set(result.structured_content or {})
-    assert set(schema["properties"]["models"]["items"]["properties"]) == {"model", "aliases", "plugin", "problem"}
+    assert set(schema["properties"]["models"]["items"]["properties"]) == {
+        *("model", "aliases", "plugin", "problem", "input_usd", "output_usd"),
+    }
 
 
 async def test_stop_on_and_check_order_are_saved(provider: Provider, service: ConsortiumService) -> None:

@@ -10,7 +10,8 @@ from click.testing import CliRunner
 from mcp import Client
 
 from consortium_mcp.cli import main
-from consortium_mcp.records import Rating, Run
+from consortium_mcp.engine.trust import with_trust
+from consortium_mcp.records import Rating, Run, TrackRecord
 from consortium_mcp.reports.markdown import short_report
 from consortium_mcp.reports.trust import trust_line, trust_of
 from consortium_mcp.server import build_server
@@ -117,6 +118,45 @@ async def test_no_iteration_is_paid_for_that_could_not_reach_the_threshold(
     assert (run.status, run.confidence, run.degraded) == ("exhausted", confidence, ())
     assert provider.count() == len(members) + 1
     assert "the threshold of 0.80 was not reached, and asking again could not reach it" in short_report(run)
+
+
+@pytest.mark.parametrize(
+    ("members", "confidence"),
+    [
+        (["Answer: 4\nConfidence: 60%", "Answer: 4\nConfidence: 70%", "Answer: 4"], 0.65),
+        (["Answer: 4\nConfidence: 95%", "Answer: 4\nConfidence: 95%", "Answer: 4\nConfidence: 95%"], 0.875),
+        (["Answer: 4\nConfidence: 60%", "Answer: 4\nConfidence: 60%", "Answer: 5\nConfidence: 1%"], 0.6),
+        (["Answer: 4", "Answer: 4", "Answer: 5\nConfidence: 1%"], 0.625),
+    ],
+    ids=["unsure", "sure", "the unsure one gave another answer", "none states one"],
+)
+async def test_agreement_claims_no_more_than_the_members_do(
+    members: list[str], confidence: float, provider: Provider, service: ConsortiumService
+) -> None:
+    """The mean of those that gave the answer; of three equal answers at most 3.5 / 4, of two of three 2.5 / 4."""
+    for model, response in zip("abc", members, strict=True):
+        provider.on(model, response)
+    provider.on("arbiter", verdict("Answer: 4", confidence=0.99))
+
+    run = await consulted(service, *"abc", check_order=False)
+
+    assert run.confidence == pytest.approx(confidence)
+    line = f"Trust: {confidence:.2f}, bounded by the members' own confidence, stated as 0.99."
+    assert (line in short_report(run)) == (confidence in (0.65, 0.6))
+
+
+async def test_members_whose_correlation_is_known_may_earn_more_than_each_claims(
+    provider: Provider, service: ConsortiumService
+) -> None:
+    for model in "ab":
+        provider.on(model, "Answer: 4\nConfidence: 60%")
+    provider.on("arbiter", verdict("Answer: 4", confidence=0.99))
+    known = TrackRecord(correlation=0.0)
+
+    run = await consulted(service, "a", "b", check_order=False)
+    trust = with_trust(run.model_copy(update={"iterations": ()}), run.iterations[0], known).trust
+
+    assert run.confidence == 0.6 and trust and trust.confidence == pytest.approx(2.5 / 3)
 
 
 async def test_an_arbiter_that_asks_for_another_iteration_gets_it_though_the_agreement_bounds_it(

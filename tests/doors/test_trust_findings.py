@@ -11,7 +11,8 @@ import pytest
 
 from consortium_mcp.records import Rating, Run, Turn, Verdict
 from consortium_mcp.records.roles import ROLES
-from consortium_mcp.reports.markdown import short_report, stats_text, transcript
+from consortium_mcp.reports.markdown import short_report, transcript
+from consortium_mcp.reports.stats import stats_text
 from consortium_mcp.reports.trust import trust_of
 from consortium_mcp.service.service import ConsortiumService
 from consortium_mcp.service.stats import load_stats

@@ -46,7 +46,7 @@ class SchemaChoices:
         self._models: list[str] = []
         self._rules: dict[str, Schema] = {}
         self._was_shown = False
-        """Whether a client was shown the models and rules that are known now."""
+        """Whether a client has seen the current models and rules."""
 
     async def choices(self) -> dict[str, dict[str, Schema]]:
         """What is added to the schema of these tools' arguments; names stand in the tool that needs them most."""
@@ -94,7 +94,7 @@ class SchemaChoices:
             usable = found.usable_ids(self._settings.allowed_models)
             return sorted(usable, key=lambda model: model != found.default_model), rules
         except Exception as error:  # of llm, its files or its plugins; the tools that need models say what is wrong
-            logger.warning("The models cannot be looked up: %s: %s", type(error).__name__, masked(str(error)))
+            logger.warning("The models cannot be listed: %s: %s", type(error).__name__, masked(str(error)))
             return self._models, rules
 
 

@@ -31,6 +31,7 @@ def read_cursor(cursor: str, *kinds: Kind) -> tuple[str, str]:
     kind, _, key = text.partition(":")
     if kind not in kinds or not key:
         raise ConsortiumError(
-            f"The cursor {cursor[:60]!r} is not one of this list; take that of the page before, or none."
+            f"The cursor {cursor[:60]!r} does not belong to this list; give the next_cursor of the previous page, or "
+            "none."
         )
     return kind, key

@@ -91,7 +91,7 @@ class StrictServer(MCPServer[Any]):
         """Call a tool; every expected failure is a result with one sentence for the model."""
         tool = _described_tools().get(name)
         if tool is None:
-            raise MCPError(INVALID_PARAMS, f"There is no tool {_quoted(name)}.{_suggestion(name, self.tool_names())}")
+            raise MCPError(INVALID_PARAMS, f"Unknown tool {_quoted(name)}.{_suggestion(name, self.tool_names())}")
         known = tool.input_schema.get("properties", {})
         arguments = read_arguments(arguments, tool.input_schema)
         for argument in arguments:
@@ -110,7 +110,7 @@ class StrictServer(MCPServer[Any]):
             if isinstance(error.__cause__, ConsortiumError | ToolError):
                 return _error(str(error.__cause__))
             if isinstance(error, UnexpectedToolError):  # the SDK logs what it was
-                raise UnexpectedToolError(f"{name} failed inside the server, whose log on stderr says why.") from error
+                raise UnexpectedToolError(f"{name} failed inside the server; the log on stderr says why.") from error
             raise
 
     async def get_prompt(
@@ -119,7 +119,7 @@ class StrictServer(MCPServer[Any]):
         """Fill in a prompt; a wrong name or argument is the request's fault, in both protocol eras."""
         prompts = {prompt.name: prompt for prompt in await super().list_prompts()}
         if name not in prompts:
-            raise MCPError(INVALID_PARAMS, f"There is no prompt {_quoted(name)}.{_suggestion(name, list(prompts))}")
+            raise MCPError(INVALID_PARAMS, f"Unknown prompt {_quoted(name)}.{_suggestion(name, list(prompts))}")
         known = {argument.name: argument for argument in prompts[name].arguments or []}
         given = arguments or {}
         for argument in given:
@@ -140,7 +140,7 @@ def _described_tools() -> dict[str, Tool]:
 
 
 def _quoted(given: str) -> str:
-    return repr(plain(given)[:80])
+    return repr(plain(given[:200])[:80])
 
 
 def _error(sentence: str) -> CallToolResult:
@@ -152,7 +152,7 @@ def _error(sentence: str) -> CallToolResult:
 
 
 def _suggestion(given: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(given, known, n=1, cutoff=0.5)
+    close = difflib.get_close_matches(given[:200], known, n=1, cutoff=0.5)
     return f" Did you mean {close[0]!r}?" if close else ""
 
 

@@ -46,14 +46,14 @@ class Admission:
         self._max_requests = max_requests
         self._needs_caller = needs_caller
         self.tools: Collection[str] = ()
-        """The server's tools; other names are not written to the audit."""
+        """The names of the server's tools; the audit writes no other name."""
         self._times: dict[str | None, deque[float]] = defaultdict(deque)
 
     async def __call__(self, ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
         """Handle the request in its caller's name."""
         caller = caller_of(ctx)
         if caller is None and self._needs_caller:
-            raise MCPError(INVALID_REQUEST, "This server asks for a bearer token.")
+            raise MCPError(INVALID_REQUEST, "This server needs a bearer token. Send it in the Authorization header.")
         with calling(caller):
             if ctx.method != "tools/call":
                 if wait := self._seconds_to_wait(ctx, caller):
@@ -105,9 +105,7 @@ class Admission:
         return 0
 
     def _refusal(self, wait: int) -> str:
-        return (
-            f"You have made {self._max_requests} requests in a minute, as many as are allowed; come back in {wait} s."
-        )
+        return f"You have reached the limit of {self._max_requests} requests in a minute; try again in {wait} s."
 
 
 class AuditedVerifier:

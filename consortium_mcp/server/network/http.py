@@ -125,6 +125,6 @@ async def _reload_on_hangup(verifier: Verifier) -> None:
         async for _ in signals:
             try:
                 verifier.reload()
-                logger.warning("The tokens were read again")
+                logger.warning("The token file was read again")
             except ConsortiumError as error:
-                logger.error("The tokens stay as they were: %s", error)
+                logger.error("The token file cannot be read, so the earlier tokens stay valid: %s", error)

@@ -32,7 +32,8 @@ def listening(settings: Settings, *, asks_for_token: bool) -> Iterator[socket.so
         return
     if not asks_for_token and not is_loopback(settings.host):
         raise ConsortiumError(
-            f"--host {settings.host} would let others spend your money and read your answers. Set CONSORTIUM_TOKEN or "
+            f"--host {settings.host} without a token would let others spend your money and read your answers. Set "
+            "CONSORTIUM_TOKEN or "
             "--token-file, or listen on 127.0.0.1."
         )
     with _tcp_socket(settings.host, settings.port) as listener:

@@ -89,7 +89,8 @@ class KnownTokens:
             if match is None:
                 raise ConsortiumError(
                     f"Line {number} of the token file {self._settings.token_file} is not `name:SHA-256 in hex`. "
-                    'Make the latter with: printf %s "$TOKEN" | sha256sum. Names are letters, digits and . _ @ -'
+                    'Compute the SHA-256 with: printf %s "$TOKEN" | sha256sum. A name has letters, digits and the '
+                    "characters . _ @ -"
                 )
             name, digest = match[1], match[2].lower()
             if names.setdefault(digest, name) != name:
@@ -121,7 +122,7 @@ class IssuedTokens:
         try:
             self._keys = _IssuersKeys(settings.oauth_jwks_url)
         except jwt.PyJWKClientError as error:
-            raise ConsortiumError(f"CONSORTIUM_OAUTH_JWKS_URL is no URL of keys: {error}") from error
+            raise ConsortiumError(f"CONSORTIUM_OAUTH_JWKS_URL is not a URL of a key set: {error}") from error
 
     def reload(self) -> None:
         """Nothing: keys are fetched again by themselves."""

@@ -93,7 +93,7 @@ class Readiness:
             if self._asked + READY_SECONDS < time.monotonic():
                 self._problem = await anyio.to_thread.run_sync(self._find_problem)
                 self._asked = time.monotonic()
-        problem = "the server is about to end" if self._runner.service.live_runs.leaving else self._problem
+        problem = "the server is shutting down" if self._runner.service.live_runs.leaving else self._problem
         return JSONResponse({"ready": problem is None, "why": problem}, 200 if problem is None else 503)
 
     def _find_problem(self) -> str | None:
@@ -101,11 +101,11 @@ class Readiness:
         try:
             service.store.database.check_writable()
         except StoreUnusableError:
-            return "the database cannot be written; the log says more"
+            return "the database cannot be written; the log has the reason"
         try:
             usable = load_catalogue(service.settings).usable_ids(service.settings.allowed_models)
         except ConsortiumError:
-            return "llm's configuration cannot be read; the log says more"
+            return "llm's configuration cannot be read; the log has the reason"
         if not usable:
             return "no model can be used: keys are missing, or none is allowed; `consortium-mcp models` says which"
         return None

@@ -31,7 +31,7 @@ class Changes:
 
     @asynccontextmanager
     async def lifespan(self, server: object) -> AsyncIterator[None]:
-        """Watch for as long as the server runs; over SSE that is each connection, and one of them does it."""
+        """Watch as long as the server runs. Over SSE, one of the open connections does it."""
         if not self._seen:
             await self._look()
         async with anyio.create_task_group() as group:
@@ -62,7 +62,7 @@ class Changes:
                     await self._announce(caller)
             self._version = version
         except StoreUnusableError as error:
-            logger.warning("Changes cannot be looked for: %s", error)
+            logger.warning("Changes cannot be detected: %s", error)
 
     async def _announce(self, caller: str | None) -> None:
         """Tell a caller what is new of what it can see; of one who begins to listen we know nothing, so all is new."""

@@ -133,7 +133,7 @@ async def _send(connection: Connection, event: ServerEvent) -> None:
 def _check_subscription(uris: set[str], uri: str) -> None:
     """Raise MCPError where a connection that is subscribed to these may not subscribe to this one, too."""
     if not is_ours(uri):
-        raise MCPError(INVALID_PARAMS, f"There is no resource {plain(uri[:80])!r}; resources/list shows them.")
+        raise MCPError(INVALID_PARAMS, f"Unknown resource {plain(uri[:80])!r}; resources/list shows all resources.")
     if uri not in uris and len(uris) >= MOST_SUBSCRIBED:
-        sentence = f"You are subscribed to {len(uris)} resources, as many as are allowed at once; unsubscribe from one."
+        sentence = f"You are subscribed to {len(uris)} resources, which is the limit; unsubscribe from one."
         raise MCPError(INVALID_PARAMS, sentence)

@@ -20,10 +20,10 @@ from consortium_mcp.errors import ConsortiumError, StoreUnusableError
 from consortium_mcp.records import RunOutline
 from consortium_mcp.records.consortium import Consortium
 from consortium_mcp.records.uris import CONSORTIUMS, RUNS, consortium_uri, transcript_uri
+from consortium_mcp.reports.definitions import definition_text
 from consortium_mcp.server.base.cursors import read_cursor, write_cursor
 from consortium_mcp.server.base.mcp_server import StrictServer
 from consortium_mcp.server.base.sdk_private import lowlevel
-from consortium_mcp.server.tools.results import definition_text
 from consortium_mcp.store import Store
 from consortium_mcp.text.templates import plain
 
@@ -118,7 +118,7 @@ def _run(run: RunOutline) -> Resource:
         uri=run.uri,
         name=run.run_id,
         title=one_line(run.prompt, 80) or f"Run {run.run_id}",
-        description=f"{stands}; to read: {transcript_uri(run.run_id)}",
+        description=f"{stands}; transcript: {transcript_uri(run.run_id)}",
         mime_type="application/json",
         annotations=RUN_NOTES.model_copy(update={"last_modified": run.ended_utc}),
     )

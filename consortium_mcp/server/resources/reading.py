@@ -66,7 +66,7 @@ def _add_consortiums(server: StrictServer, runner: Runner) -> None:
         CONSORTIUMS, name="consortiums", title="Saved consortiums", mime_type=_JSON, annotations=_notes(0.6)
     )
     async def consortiums() -> str:
-        """Every saved consortium, and which of them cannot run now and why."""
+        """Every saved consortium, with the reason if it cannot run now."""
         return (await _read(lambda: list_saved(runner))).model_dump_json(indent=1)
 
     @server.resource(
@@ -78,17 +78,17 @@ def _add_consortiums(server: StrictServer, runner: Runner) -> None:
         security=ResourceSecurity(exempt_params={"name"}),  # a key of our table, never a path
     )
     async def consortium(name: str) -> str:
-        """One saved definition."""
+        """The definition of one saved consortium."""
         return definition_json(await _read(lambda: store.consortiums.load.sync(name)))
 
     @server.resource(MODELS, name="models", title="Models", mime_type=_JSON, annotations=_notes(0.5, "assistant"))
     async def models() -> str:
-        """The models that can be members or arbiters, usable ones first, and what the others lack."""
+        """The models for members and arbiters, usable ones first, and what the others need."""
         return (await _read(lambda: list_known_models(runner))).model_dump_json(indent=1)
 
     @server.resource(STATS, name="stats", title="Statistics", mime_type=_JSON, annotations=_notes(0.3))
     async def stats() -> str:
-        """How far confidences were right, and how the members did."""
+        """How often confidences were right, and how the members did."""
         return (await _read(lambda: load_stats(runner.service.store))).model_dump_json(indent=1)
 
 
@@ -114,7 +114,7 @@ def _add_runs(server: StrictServer, runner: Runner) -> None:
         annotations=_notes(0.4),
     )
     async def run_transcript(run_id: str) -> str:
-        """Everything that was said in one consultation, to read."""
+        """The readable transcript of one consultation."""
         return await _read(lambda: transcript(store.runs.load.sync(run_id)))
 
 
@@ -129,7 +129,7 @@ def _add_parts_of_runs(server: StrictServer, runner: Runner) -> None:
         annotations=_notes(0.2, "assistant"),
     )
     async def run_iteration(run_id: str, iteration: str) -> str:
-        """One iteration of a run, counted from 1: the responses, and what the arbiter made of them."""
+        """One iteration of a run, counted from 1: the responses and the verdict."""
         return (await _read(lambda: _iteration(store.runs.load.sync(run_id), iteration))).model_dump_json(indent=1)
 
     @server.resource(
@@ -140,7 +140,7 @@ def _add_parts_of_runs(server: StrictServer, runner: Runner) -> None:
         annotations=_notes(0.2),
     )
     async def run_response(run_id: str, response_id: str) -> str:
-        """What one instance said in one iteration of a run; response_id as in i1-m3, for the response i1/m3."""
+        """The response of one instance in one iteration; response_id is i1-m3 for the response i1/m3."""
         response = await _read(lambda: _response(store.runs.load.sync(run_id), response_id))
         return plain(response.text or f"No text: {response.error}")
 

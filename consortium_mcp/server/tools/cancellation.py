@@ -26,10 +26,10 @@ class _Request:
     """A tool call under way, or cut off."""
 
     run_id: str | None = None
-    """The run that it follows; None when it follows none, or none yet."""
+    """The run that the request follows; None if it follows none yet."""
 
     settled: anyio.Event = field(default_factory=anyio.Event)
-    """That `run_id` will not change any more."""
+    """Set when `run_id` will not change any more."""
 
 
 class Cancellations:

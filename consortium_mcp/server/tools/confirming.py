@@ -9,9 +9,9 @@ from pydantic import BaseModel, Field
 
 from consortium_mcp.errors import ConsortiumError
 from consortium_mcp.records.request import ConsultRequest
+from consortium_mcp.reports.definitions import definition_text
 from consortium_mcp.reports.markdown import plan_text
 from consortium_mcp.server.tools.parameters import gatherer
-from consortium_mcp.server.tools.results import definition_text
 from consortium_mcp.server.tools.sampling import follows_run, lends_its_model
 from consortium_mcp.service.estimate import Estimate
 from consortium_mcp.service.runner import Runner
@@ -20,7 +20,7 @@ from consortium_mcp.service.runner import Runner
 class Confirmation(BaseModel):
     """What the person is asked."""
 
-    confirm: bool = Field(default=True, title="Go ahead", description="No leaves everything as it is.")
+    confirm: bool = Field(default=True, title="Go ahead", description="No leaves everything unchanged.")
 
 
 Outcome = ElicitationResult[Confirmation]
@@ -65,8 +65,9 @@ def spending(runner: Runner) -> Callable[..., Awaitable[Elicit[Confirmation] | N
             return None
         if not _can_ask(ctx):
             raise ConsortiumError(
-                f"Not begun: {_estimate(plan, limit)}, and this client cannot ask its user. Ask fewer instances, "
-                f"give max_cost_usd of at most {limit:g}, or raise CONSORTIUM_CONFIRM_COST_USD.\n{plan_text(plan)}"
+                f"The consult was not started: {_estimate(plan, limit)}, and this client cannot ask its user. "
+                f"Ask fewer instances, give max_cost_usd of at most {limit:g}, or raise "
+                f"CONSORTIUM_CONFIRM_COST_USD.\n{plan_text(plan)}"
             )
         return Elicit(f"Go ahead? {_estimate(plan, limit)}.\n{plan_text(plan)}", Confirmation)
 
@@ -98,5 +99,5 @@ def _can_ask(ctx: Context[Any, Any]) -> bool:
 
 def _estimate(plan: Estimate, limit: float) -> str:
     if plan.cost_usd is None:
-        return f"what this consult may cost is unknown, and above ${limit:g} the user decides"
+        return f"the cost of this consult is unknown, and above ${limit:g} the user decides"
     return f"this consult may cost up to ${plan.cost_usd[1]:.2f}, and above ${limit:g} the user decides"

@@ -8,7 +8,7 @@ from mcp.server.mcpserver import Context, Resolve
 from mcp_types import CallToolResult
 from pydantic import Field
 
-from consortium_mcp.records import Progress
+from consortium_mcp.records import Progress, Run, now_utc
 from consortium_mcp.records.request import ConsultRequest
 from consortium_mcp.server.base.mcp_server import StrictServer
 from consortium_mcp.server.tools.cancellation import Cancellations
@@ -37,27 +37,33 @@ def _add_consult(server: StrictServer, runner: Runner, cancellations: Cancellati
         request: Annotated[ConsultRequest, Resolve(gather_consult)],
         confirmed: Annotated[Outcome, Resolve(spending(runner))],
         wait_seconds: Wait = None,
-        dry_run: Annotated[bool, Field(description="Only say what it would do and cost.")] = False,
+        dry_run: Annotated[bool, Field(description="Only report the plan and its cost; ask no model.")] = False,
     ) -> Annotated[CallToolResult, ConsultResult]:
         """Ask several language models one question and get one answer with its confidence and dissent.
 
-        Use it for questions where being wrong is costly; it costs several model calls and may take minutes. Without
+        Use it for questions where a wrong answer is costly. It costs several model calls and may take minutes. Without
         `consortium` and `models` the default consortium is asked. If it returns status running, call get_run with
-        the run_id until there is an answer; do not consult again. The same call again joins a run that is under way.
+        the run_id until there is an answer; do not consult again. The same call again joins the active run.
         """
-        was_asked(confirmed, "nothing was asked and nothing was spent.")
+        was_asked(confirmed, "no model was asked and nothing was spent.")
         if run_id := take_answers(ctx, service.sampling_queue):
             with cancellations.following(ctx.request_context, run_id):
                 return await _follow(ctx, runner, run_id, wait_seconds)
-        has_client = lends_its_model(ctx)
+        has_client, asked_utc = lends_its_model(ctx), now_utc()
         if dry_run:
             return plan_result(
                 await anyio.to_thread.run_sync(lambda: service.opener.plan(request, has_client=has_client))
             )
         run = await service.opener.opened(request, join=True, has_client=has_client)
         runner.submit(run)
+        note = None if run.created_utc >= asked_utc else _joined(run)
         with cancellations.following(ctx.request_context, run.run_id):
-            return await _follow(ctx, runner, run.run_id, wait_seconds)
+            return await _follow(ctx, runner, run.run_id, wait_seconds, note=note)
+
+
+def _joined(run: Run) -> str:
+    """That a call got the run of an earlier one, and which of its limits holds."""
+    return f"Joined the run of the same call of {run.created_utc[:19]}Z; its deadline holds: {run.deadline_utc[:19]}Z."
 
 
 def _add_get_run(server: StrictServer, runner: Runner, cancellations: Cancellations) -> None:
@@ -72,9 +78,9 @@ def _add_get_run(server: StrictServer, runner: Runner, cancellations: Cancellati
             Field(description="answer: the result; responses: with each response's text; full: the transcript."),
         ] = "answer",
     ) -> Annotated[CallToolResult, ConsultResult]:
-        """Wait for a run and return its answer, or what is there so far; also reads finished runs.
+        """Wait for a run and return its answer, or its progress so far. It also reads ended runs.
 
-        An interrupted run is continued: what was paid for is not paid for again.
+        An interrupted run is continued: no finished call is paid for again.
         """
         take_answers(ctx, runner.service.sampling_queue)
         run_id = await found_run_id(runner.service.store, run_id)
@@ -89,16 +95,23 @@ def _add_cancel_run(server: StrictServer, runner: Runner) -> None:
 
     @server.tool(title="Cancel a run", annotations=hints("Cancel a run", destroys=True, again=True))
     async def cancel_run(run_id: RunId) -> Annotated[CallToolResult, ConsultResult]:
-        """Stop a run: no further model is asked, what has arrived is kept."""
+        """Stop a run: no further model is asked, and the responses so far are kept."""
         run_id = await found_run_id(store, run_id)
+        before = await runner.load(run_id)
         await runner.cancel(run_id)
         progress = await store.progress.load(run_id)
-        shown = consult_result(await runner.load(run_id), progress)
+        note = None if before.ended_utc is None else f"Nothing was stopped: this run had ended as {before.status}."
+        shown = consult_result(await runner.load(run_id), progress, note=note)
         return shown.model_copy(update={"is_error": False})
 
 
 async def _follow(
-    ctx: Context[Any, Any], runner: Runner, run_id: str, wait_seconds: float | None, detail: str = "answer"
+    ctx: Context[Any, Any],
+    runner: Runner,
+    run_id: str,
+    wait_seconds: float | None,
+    detail: str = "answer",
+    note: str | None = None,
 ) -> CallToolResult:
     """The run's result when it has ended or the time is over; until then progress is reported, and the client asked."""
     wait = runner.service.settings.wait_seconds if wait_seconds is None else wait_seconds
@@ -107,7 +120,7 @@ async def _follow(
     run = await runner.load(run_id)
     if run.answer is not None and not await _has_left(ctx):
         runner.start(runner.service.note_received, run_id)  # written before anything that is asked next
-    return consult_result(run, progress, detail)
+    return consult_result(run, progress, detail, note)
 
 
 async def _report(ctx: Context[Any, Any], followed: AsyncIterator[Progress]) -> Progress:

@@ -1,4 +1,4 @@
-"""What several tools take: the fields of a request, how long to wait, and what each tool says of itself."""
+"""Parameters that several tools share: the fields of a request, the waiting time, and the hints."""
 
 import inspect
 from collections.abc import Awaitable, Callable, Collection
@@ -25,7 +25,9 @@ Wait = Annotated[
         description="Seconds to wait for the answer before returning status running. Default 45 unless set otherwise.",
     ),
 ]
-RunId = Annotated[str, Field(description="From consult_consortium or list_runs; its beginning or URI will do.")]
+RunId = Annotated[
+    str, Field(description="From consult_consortium or list_runs; its first characters or its URI also work.")
+]
 
 
 def takes(kind: type[Request], required: Collection[str]) -> Callable[[Tool], Tool]:

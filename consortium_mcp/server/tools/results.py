@@ -4,7 +4,6 @@ from typing import Any
 
 from mcp_types import Annotations, CallToolResult, ContentBlock, ResourceLink, TextContent
 
-from consortium_mcp._util.counts import counted
 from consortium_mcp._util.frozen_model import FrozenModel
 from consortium_mcp.errors import NextStep, words_for
 from consortium_mcp.records import (
@@ -31,97 +30,97 @@ class ResponseSummary(FrozenModel):
     """Who was asked, and how that went."""
 
     response_id: str
-    """Its place in the run, as in `i1/m3`."""
+    """The place of the response in the run, as in `i1/m3`."""
 
     label: str
-    """Which instance, as in `gpt-5#2`."""
+    """The instance that was asked, as in `gpt-5#2`."""
 
     error_kind: ErrorKind | None
-    """Why there is no usable text; null when there is."""
+    """The kind of failure; null if there is a usable text."""
 
     error: str | None
-    """The same in one sentence."""
+    """The failure in one sentence."""
 
     duration_ms: int
-    """How long it took, in milliseconds."""
+    """The duration of the last attempt, in milliseconds."""
 
     answered_by: str | None = None
-    """The backup model that answered; null when it was the one that was asked."""
+    """The backup model that answered; null if the named model answered."""
 
     text: str | None = None
-    """The response itself, when it was asked for."""
+    """The text of the response, if the request asked for texts."""
 
 
 class ConsultResult(FrozenModel):
-    """How a run stands, and its answer once it is there."""
+    """The state of a run, and its answer once there is one."""
 
     run_id: str | None
-    """Names the run for get_run and the resources; null for a dry run."""
+    """The id of the run, for get_run and the resources; null for a dry run."""
 
     status: Status | None
     """running, converged, exhausted, deadline, budget, failed, cancelled or interrupted."""
 
     answer: str | None = None
-    """The consortium's answer; null until it is there."""
+    """The consortium's answer; null until there is one."""
 
     confidence: float | None = None
-    """Trust in the answer, 0.0-1.0, bounded by what was measured; null when unknown."""
+    """Trust in the answer, 0.0-1.0, bounded by the measurements; null if unknown."""
 
     trust: Trust | None = None
-    """What the confidence rests on, and what bounds it; null until it is there."""
+    """The basis of the confidence, and its bounds; null until there is an answer."""
 
     dissent: str = ""
-    """Disagreement that is not folded into the answer."""
+    """Disagreement that the answer does not include."""
 
     claims: tuple[Claim, ...] = ()
-    """The same as data, where the arbiter gave it: who supports and who opposes what."""
+    """The disputed claims, each with the instances that support and oppose it, if the arbiter listed them."""
 
     measures: Measures | None = None
-    """What was measured of the iteration that the answer comes from, beside the confidence; null until it is there."""
+    """Measurements of the iteration that gave the answer; null until it is judged."""
 
     degraded: tuple[str, ...] = ()
-    """What is missing from a full answer; empty when it is whole."""
+    """What the answer lacks, a sentence each; empty if it is complete."""
 
     iterations: int = 0
-    """How often the members were asked."""
+    """The number of iterations so far."""
 
     selected_iteration: int | None = None
-    """The iteration that the answer comes from, from 1."""
+    """The iteration that gave the answer, from 1."""
 
     responses: tuple[ResponseSummary, ...] = ()
-    """Those of the selected iteration, or of the last one."""
+    """The responses of the selected iteration, or of the last one."""
 
     usage: Usage = Usage()
     """Calls, tokens and US dollars of the whole run."""
 
     run_uri: str | None = None
-    """The resource that holds the run."""
+    """The URI of the run as JSON."""
 
     transcript_uri: str | None = None
-    """The resource that holds all texts."""
+    """The URI of the transcript."""
 
     plan: Estimate | None = None
-    """What a dry run found; null for a real one."""
+    """The estimate of a dry run; null for a real run."""
 
 
 class ConsortiumSummary(FrozenModel):
     """A saved consortium."""
 
     name: str
-    """What it is consulted by."""
+    """The name for consults."""
 
     problem: str | None
-    """Why it cannot run now and what to do; null when it can."""
+    """Why it cannot run now and what to do; null if it can run."""
 
     definition: Consortium | None
-    """Null when its row is damaged."""
+    """The saved definition; null if its row is damaged."""
 
 
 class Choice(FrozenModel):
-    """Something that a consortium can be made of."""
+    """A part of a consortium that can be chosen by name."""
 
     name: str
-    """What it is chosen by."""
+    """The name to choose it by."""
 
     description: str
     """What it does."""
@@ -150,11 +149,14 @@ class RunSummary(FrozenModel):
     run_id: str
     status: Status
     prompt: str
-    """Its first 200 characters."""
+    """The first 200 characters of the prompt."""
 
     confidence: float | None
     consortium: str | None
-    """The saved name; null for one given inline."""
+    """The name of the saved consortium; null for one given inline."""
+
+    inside: str | None
+    """The run in which it was asked; null for one that a caller asked."""
 
     created_utc: str
     run_uri: str
@@ -168,6 +170,7 @@ class RunSummary(FrozenModel):
             prompt=run.prompt,
             confidence=run.confidence,
             consortium=run.consortium_name,
+            inside=run.parent_run,
             created_utc=run.created_utc,
             run_uri=run.uri,
         )
@@ -178,7 +181,7 @@ class RunList(FrozenModel):
 
     runs: tuple[RunSummary, ...]
     next_cursor: str | None
-    """Give it as `cursor` for the following ones; null at the end."""
+    """The `cursor` of the next page; null on the last page."""
 
 
 class ModelSummary(FrozenModel):
@@ -188,7 +191,13 @@ class ModelSummary(FrozenModel):
     aliases: tuple[str, ...]
     plugin: str
     problem: str | None
-    """Why it cannot be used now and what to do; null when it can."""
+    """Why it cannot be used now and what to do; null if it can."""
+
+    input_usd: float | None = None
+    """US dollars for a million tokens of questions; null when unknown."""
+
+    output_usd: float | None = None
+    """The same for replies."""
 
 
 class ModelList(FrozenModel):
@@ -196,13 +205,14 @@ class ModelList(FrozenModel):
 
     models: tuple[ModelSummary, ...]
     default: str
-    """What llm uses when no model is named."""
+    """The model that llm uses if none is named."""
 
 
-def consult_result(run: Run, progress: Progress, detail: str = "answer") -> CallToolResult:
-    """The result of consult_consortium and get_run.
+def consult_result(run: Run, progress: Progress, detail: str = "answer", note: str | None = None) -> CallToolResult:
+    """The result of consult_consortium, get_run and cancel_run.
 
     Args:
+        note: a sentence about the call, which the text ends with; None for none.
         detail: `answer`, `responses` (with the selected iteration's texts) or `full` (with the whole transcript).
     """
     answer = None if run.answer is None else _shown_answer(run, run.answer)
@@ -225,14 +235,17 @@ def consult_result(run: Run, progress: Progress, detail: str = "answer") -> Call
         transcript_uri=run.transcript_uri,
     )
     text = _consult_text(run.model_copy(update={"answer": answer}), progress, detail)
+    text = f"{text}\n{note}" if note else text
     failed = run.status != "running" and run.answer is None
-    rest = f"the whole is in {run.uri} and, to read, in {run.transcript_uri}"
+    rest = f"the full record is in {run.uri}, the readable transcript in {run.transcript_uri}"
     return result(text, structured, rest, links=_links(run), is_error=failed)
 
 
 def plan_result(plan: Estimate) -> CallToolResult:
     """The result of a dry run."""
-    return result(plan_text(plan), ConsultResult(run_id=None, status=None, plan=plan), "ask fewer members to see all")
+    return result(
+        plan_text(plan), ConsultResult(run_id=None, status=None, plan=plan), "ask fewer members to see the full plan"
+    )
 
 
 def result(
@@ -251,16 +264,6 @@ def result(
     return CallToolResult(content=content, structured_content=fitted(whole), is_error=is_error)
 
 
-def definition_text(name: str, consortium: Consortium) -> str:
-    """A definition on one line."""
-    members = ", ".join(map(str, consortium.members))
-    arbiter = consortium.arbiter or f"{consortium.members[0].model} (the first member)"
-    return (
-        f"{name}: {members}; arbiter {arbiter}; stops at confidence {consortium.confidence_threshold:.2f} "
-        f"or after {counted(consortium.iteration_limit, 'iteration')}"
-    )
-
-
 def _plain(value: Any) -> Any:
     if isinstance(value, str):
         return plain(value)
@@ -276,7 +279,7 @@ def _shown_answer(run: Run, answer: str) -> str:
     answer = plain(answer)
     if most_tokens(answer) <= ANSWER_TOKENS:
         return answer
-    cut = f"This answer of {len(answer)} characters is cut; the whole is in {run.uri}.\n\n"
+    cut = f"This answer of {len(answer)} characters is cut; the full answer is in {run.uri}.\n\n"
     return cut + shortened(answer, ANSWER_TOKENS - most_tokens(cut))
 
 

@@ -68,9 +68,9 @@ def take_answers(ctx: Context[Any, Any], calls: SamplingQueue) -> str | None:
 
 @asynccontextmanager
 async def lent_model(ctx: Context[Any, Any], calls: SamplingQueue, run_id: str) -> AsyncIterator[None]:
-    """While this is entered, the client is asked whatever the run wants to ask it, where it lends its model.
+    """While this is entered, the client gets the run's questions to its model, if it lends its model.
 
-    Raises InputNeeded where its revision asks clients by the result of their request.
+    Raises InputNeeded if the client's protocol revision receives questions as the result of its request.
     """
     if not lends_its_model(ctx):
         yield
@@ -149,7 +149,7 @@ def _request(spec: CallSpec) -> CreateMessageRequest:
 
 def _result(reply: InputResponse) -> CallResult:
     if not isinstance(reply, CreateMessageResult | CreateMessageResultWithTools):
-        return CallResult(error_kind="invalid_reply", error="The client answered with something else than a message.")
+        return CallResult(error_kind="invalid_reply", error="The client's reply is not a message.")
     blocks = reply.content if isinstance(reply.content, list) else [reply.content]
     said = storable("".join(block.text for block in blocks if isinstance(block, TextContent)))
     thinking, text = told_apart(said)

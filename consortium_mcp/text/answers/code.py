@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from consortium_mcp.text.answers.verdicts import DIFFERENT, NOT_COMPARABLE, SAME, Comparison
 
 _TOKEN = re.compile(
-    r"\"(?:[^\"\\\n]|\\.){0,2000}\"|'(?:[^'\\\n]|\\.){0,2000}'|[^\W\d]\w*|\d[\w.]*|[=!<>]=|&&|\|\||->|=>|::|\*\*|[^\w\s]"
+    r"\"(?:[^\"\\\n]|\\.){0,200}\"|'(?:[^'\\\n]|\\.){0,200}'|[^\W\d]\w*|\d[\w.]*|[=!<>]=|&&|\|\||->|=>|::|\*\*|[^\w\s]"
 )
 _HASH_COMMENT = re.compile(r"(?:^|(?<=\s))#[^\n]*", re.MULTILINE)
-_SLASH_COMMENT = re.compile(r"(?<!:)//[^\n]*|/\*(?:[^*]|\*(?!/)){0,2000}\*/")
+_SLASH_COMMENT = re.compile(r"(?<!:)//[^\n]*|/\*(?:[^*/]|\*(?!/)|/(?!\*))*\*/")
 _DASH_COMMENT = re.compile(r"--[^\n]*")
 _COMMENTS = {
     **dict.fromkeys(

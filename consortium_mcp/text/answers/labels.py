@@ -31,7 +31,7 @@ _EAST_ASIAN = re.compile(
     r"(?:最终答案|最終答案|正确答案|正解|答案|回答|答え|解答|정답|답변|답|答)"
     r"(?: ?[:：] ?|应该是|是|为|為|は|은|는) ?(.*)"
 )
-_EAST_ASIAN_END = re.compile(r"(?:(?<=\d)(?:つ|個|个|개))?(?:です|でした|だ|입니다|이다|是也)?[。.]*$")
+_EAST_ASIAN_END = re.compile(r"(?:(?<=\d)(?:つ|個|个|개))?(?:です|でした|だ|입니다|이다|是也)?$")
 
 _GIVES = re.compile(r"[*_\"'“(\[$\\]*(?:[-+−~≈€£]?\d|[^\W\d_a-zß-ÿ]|[-−+√π]|(?:yes|no|true|false)\b)|[(\[$\\]")
 
@@ -74,7 +74,7 @@ def labelled(line: str) -> Labelled | None:
     if found := _FOREIGN.match(line):
         return Labelled(found[1].strip(), False)
     if found := _EAST_ASIAN.match(line) or _EAST_ASIAN.search(line[-400:]):
-        return Labelled(_EAST_ASIAN_END.sub("", found[1], count=1).strip(), False)
+        return Labelled(_EAST_ASIAN_END.sub("", found[1].rstrip("。.")).strip(), False)
     return None
 
 

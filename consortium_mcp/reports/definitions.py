@@ -1,0 +1,35 @@
+"""Saved consortiums and models as lines: what is asked, how it is judged, what each costs and lacks."""
+
+from collections.abc import Iterable
+
+from consortium_mcp.engine.judging import judging_methods
+from consortium_mcp.records.consortium import Consortium
+
+_STOPS_AT = {"arbiter": "confidence", "agreement": "agreement", "both": "confidence and agreement"}
+
+
+def definition_text(name: str, consortium: Consortium) -> str:
+    """A definition on one line."""
+    described = f" ({' '.join(consortium.description.split())})" if consortium.description else ""
+    method = judging_methods().get(consortium.judging_method)
+    arbiter = consortium.arbiter or f"{consortium.members[0].model} (the first member)"
+    by = f" by {arbiter}" if method is None or method.needs_arbiter else ""
+    return (
+        f"{name}{described}: {', '.join(map(str, consortium.members))}; strategy {consortium.strategy}; "
+        f"{consortium.judging_method}{by}; stops at {_STOPS_AT[consortium.stop_on]} "
+        f"{consortium.confidence_threshold:.2f} or after {consortium.iteration_limit} iterations"
+    )
+
+
+def by_reason(lacking: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+    """The models that cannot be used, by their reason.
+
+    Args:
+        lacking: a model's id and its reason each.
+    """
+    grouped: dict[str, list[str]] = {}
+    for model_id, reason in lacking:
+        models = grouped.setdefault(reason, [])
+        if model_id not in models:
+            models.append(model_id)
+    return grouped

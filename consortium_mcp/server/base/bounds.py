@@ -1,0 +1,98 @@
+"""How long the texts of a request may be: one rule for tools, prompts, completions, resources and their lists."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
+from mcp.shared.exceptions import MCPError
+from mcp_types import INVALID_PARAMS, CallToolResult, TextContent
+
+SHORT = 2_000
+"""Characters of a name, an id, a cursor, a URI, and of every other text that is not named below."""
+
+LISTED = 20_000
+"""Characters of all that a list or an object of these fields holds."""
+
+LISTS = frozenset({"models", "choices", "llm_options", "note", "resourceSubscriptions"})
+
+LONG = frozenset({"prompt", "system_prompt", "own_answer", "output_schema", "description"}) | frozenset(
+    {"question", "decision", "options", "criteria", "subject", "focus"}
+)
+"""Fields whose texts may be as long as a prompt; the last ones are those of our prompts."""
+
+DEEPEST = 100
+"""How deep lists and objects may stand in each other."""
+
+
+class Bounds:
+    """Middleware that refuses a request with a text that is too long, before anything reads the text."""
+
+    def __init__(self, longest: int) -> None:
+        """Begin.
+
+        Args:
+            longest: how many characters a prompt may have.
+        """
+        self._longest = longest
+
+    async def __call__(self, ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
+        """Let a request pass whose texts are short enough."""
+        problems = (self._why(name, value) for name, value in _texts(ctx.method, ctx.params or {}))
+        problem = next(filter(None, problems), None)
+        if problem and ctx.method == "tools/call":
+            return CallToolResult(content=[TextContent(type="text", text=problem)], is_error=True)
+        if problem:
+            raise MCPError(INVALID_PARAMS, problem)
+        return await call_next(ctx)
+
+    def _why(self, name: str, value: Any) -> str | None:
+        """Why a field is refused; None where it is not."""
+        what = name[:40].replace("_", " ")
+        limit = self._longest if name in LONG else LISTED if name in LISTS else SHORT
+        length = _length(value, limit)
+        if length is None:
+            return f"The {what} is nested more than {DEEPEST} deep. Flatten it."
+        if length <= limit:
+            return None
+        setting = " (CONSORTIUM_MAX_PROMPT_CHARS)" if name in LONG else ""
+        return f"The {what} has {length} characters; {limit} are allowed{setting}. Shorten it."
+
+
+def _texts(method: str, params: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """What a request says, by the names of its fields; nothing of requests that bring no texts to us."""
+    if method in ("tools/call", "prompts/get"):
+        yield "name", params.get("name")
+        yield from _fields(params.get("arguments"))
+    elif method == "completion/complete":
+        for part in ("ref", "argument"):
+            yield from ((part, value) for _, value in _fields(params.get(part)))
+        yield from (("argument", value) for _, value in _fields(params.get("context")))
+    elif method == "subscriptions/listen":
+        yield from _fields(params.get("notifications"))
+    elif method.startswith("resources/") or method.endswith("/list"):
+        yield from ((name, params[name]) for name in ("uri", "cursor") if name in params)
+
+
+def _fields(value: Any) -> Iterator[tuple[str, Any]]:
+    """The fields of an object with their names, which are texts, too; nothing of what is none."""
+    if isinstance(value, Mapping):
+        yield from value.items()
+        yield from (("name", name) for name in value)
+
+
+def _length(value: Any, limit: int) -> int | None:
+    """How many characters a value has, a number or a bracket being one; above the limit, it is enough that it is above.
+
+    None where it is nested too deeply.
+    """
+    total, inside = 0, [(value, 0)]
+    while inside and total <= limit:
+        one, depth = inside.pop()
+        if depth > DEEPEST:
+            return None
+        total += len(one) if isinstance(one, str) else 1
+        if isinstance(one, Mapping):
+            inside += ((part, depth + 1) for pair in one.items() for part in pair)
+        elif isinstance(one, list):
+            inside += ((part, depth + 1) for part in one)
+    return total
