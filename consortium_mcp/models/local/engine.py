@@ -51,7 +51,7 @@ class Finished:
     """How a reply ended."""
 
     finish_reason: str | None
-    """`stop`, or `length` when it or a text in its JSON was cut at a limit; None when llama.cpp does not say."""
+    """`stop`; `length` when it, or a text in its JSON, was cut at a limit; None when it is unknown."""
 
     input_tokens: int | None
     """How long the prompt was; None when llama.cpp does not say."""
