@@ -50,7 +50,7 @@ async def consult(prompt: str, **terms: Unpack[Terms]) -> Run:
 
 
 async def consult_events(prompt: str, **terms: Unpack[Terms]) -> AsyncGenerator[Event, None]:
-    """As `consult`, telling what happens; the last event is the run.
+    """As `consult`, telling what happens; the first event names the run, and the last one is the run.
 
     An iteration is told when it has been judged. Pieces of the answer come only where it is certain while its arbiter
     still writes it, as with a single iteration; `Run.answer` is what counts. Leaving the loop early cancels the run,
@@ -82,7 +82,7 @@ def consult_sync(prompt: str, **terms: Unpack[Terms]) -> Run:
 
 
 def create_consortium(
-    models: Sequence[str] = (),
+    models: Sequence[str] | None = None,
     confidence_threshold: float = 0.8,
     max_iterations: int = 3,
     min_iterations: int = 1,
@@ -97,7 +97,7 @@ def create_consortium(
     """A definition to consult, with the parameters of llm-consortium and every further rule; nothing is saved.
 
     Args:
-        models: `"model"`, `"model:count"` or `"model|backup"` each; none means llm's default model.
+        models: `"model"`, `"model:count"` or `"model|backup"` each; None means llm's default model.
         arbiter: None means the first of the models.
         default_count: the name that llm-consortium gave to `count`.
         raw: has no effect, as in llm-consortium.
@@ -108,7 +108,7 @@ def create_consortium(
     """
     catalogue = load_catalogue(settings)
     named: dict[str, Any] = {
-        "models": models or [catalogue.default_model],
+        "models": [catalogue.default_model] if models is None else models,
         "count": default_count,
         "confidence_threshold": confidence_threshold,
         "max_iterations": max_iterations,
@@ -187,6 +187,7 @@ async def _consult(
 ) -> Run:
     async with shared_service(settings) as service:
         opened = await anyio.to_thread.run_sync(service.opener.open_run, request)
+        tell(Progress(run_id=opened.run_id, status="running", iteration=0, calls_done=0))
         async with Runner(service, keep_clients=True) as runner:
             runner.submit(opened, on_text)
             await _tell_progress(runner, opened.run_id, tell)

@@ -32,13 +32,13 @@ class Settings(FrozenModel):
     """The SQLite file; None means `consortium.db` in llm's user folder."""
 
     default: str | None = None
-    """The saved consortium that a consult uses when it names none; None means the one called `default`."""
+    """The saved consortium for consults that name none; None means the one called `default`."""
 
     local_model: Path | None = None
     """A GGUF file for the embedded model; None means the weights that `local-model fetch` stores."""
 
     wait_seconds: float = Field(default=45, ge=0, le=600)
-    """How long a tool call follows a run before it answers `running`."""
+    """How long a tool call waits for a run before it returns status running."""
 
     deadline_seconds: float = Field(default=600, gt=0, le=MOST_SECONDS)
     """How long a whole run may take."""
@@ -47,22 +47,22 @@ class Settings(FrozenModel):
     """How long one model call may take."""
 
     max_concurrent_calls: int = Field(default=64, ge=1, le=MOST_AT_ONCE)
-    """How many model calls this process has in flight at once, over all runs, those inside another run included."""
+    """How many model calls of this process run at once, over all runs, nested runs included."""
 
     max_concurrent_runs: int = Field(default=16, ge=1, le=MOST_AT_ONCE)
-    """How many runs this process works on at once; further ones wait."""
+    """How many runs this process works on at once; further runs wait."""
 
     max_calls: int | None = Field(default=None, ge=1, le=MOST)
-    """The most model calls in one day (UTC) over all runs of the database; None means no limit."""
+    """The limit of model calls in one day (UTC) over all runs of the database; None means no limit."""
 
     max_tokens: int | None = Field(default=None, ge=1, le=MOST)
-    """The most tokens in one day, questions and replies together; None means no limit."""
+    """The limit of tokens in one day, questions and replies together; None means no limit."""
 
     max_cost_usd: float | None = Field(default=None, gt=0, le=MOST)
-    """The most US dollars in one day; None means no limit."""
+    """The limit of US dollars in one day; None means no limit."""
 
     confirm_cost_usd: float | None = Field(default=None, ge=0, le=MOST)
-    """A consult that may cost more, or whose price is unknown, asks the client's user first; None means never."""
+    """The client's user confirms a consult that may cost more, or has an unknown price; None means never."""
 
     direct_streaming: bool = True
     """Whether streamed replies of OpenAI-based models bypass the OpenAI SDK to save time; `0` uses the SDK alone."""
@@ -71,46 +71,48 @@ class Settings(FrozenModel):
     """The longest prompt, system prompt, own answer or description, in characters."""
 
     resume: Literal["auto", "manual"] | None = None
-    """`auto`: a server that starts resumes interrupted runs; `manual`: only when asked; None: `auto` but on stdio."""
+    """`auto` resumes interrupted runs at the server's start, `manual` only on request; None means `manual` on stdio,
+    else `auto`.
+    """
 
     allowed_models: tuple[str, ...] = ()
-    """Patterns of the model ids that callers may use, as in `gpt-*,claude-*`; empty means all."""
+    """Patterns of the model ids that callers may use, as in `gpt-*,claude-*`; empty means all models."""
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "WARNING"
-    """How much goes to the log on stderr."""
+    """The level of the log on stderr."""
 
     transport: tuple[Literal["stdio", "http", "sse"], ...] = ("stdio",)
     """How clients reach the server: `stdio`, `http`, `sse`, or `http,sse` from one process."""
 
     host: str = "127.0.0.1"
-    """The address for http and sse; any but this machine's loopback needs a token."""
+    """The address for http and sse; an address other than this machine's loopback needs a token."""
 
     port: int = Field(default=8000, ge=0, le=65_535)
-    """The port for http and sse; 0 means any free one."""
+    """The port for http and sse; 0 means any free port."""
 
     uds: Path | None = None
-    """A Unix socket instead of an address and a port, for its owner alone; None means an address."""
+    """A Unix socket, open to its owner only, instead of address and port; None means address and port."""
 
     allowed_hosts: tuple[str, ...] = ()
-    """By what names clients may call the server beside its own address, as in `consult.example.com`."""
+    """Further host names by which clients may call the server, as in `consult.example.com`."""
 
     root_path: str = ""
-    """The path below which a proxy offers the server, as in `/consortium`."""
+    """The path of the server behind a proxy, as in `/consortium`."""
 
     trusted_proxies: tuple[str, ...] = ()
-    """Addresses of proxies that are believed when they say for whom they ask; empty means none."""
+    """Addresses of trusted proxies, whose forwarded client addresses are used; empty means none."""
 
     token: SecretStr | None = None
-    """The bearer token of a server with one caller, named `default`; a flag would show it to others."""
+    """The bearer token of a server with one caller, named `default`; other users can see it in a flag."""
 
     token_file: Path | None = None
-    """A file with a line `name:SHA-256 of the token in hex` for each caller; SIGHUP reads it again."""
+    """A file with a line `name:SHA-256 of the token in hex` for each caller; after SIGHUP the server reads it again."""
 
     oauth_issuer: str | None = None
-    """The URL of an OAuth issuer whose tokens are accepted, their subject being the caller; None means no OAuth."""
+    """The URL of an OAuth issuer whose tokens are accepted; a token's subject is the caller; None means no OAuth."""
 
     oauth_jwks_url: str | None = None
-    """Where the OAuth issuer publishes the keys by which its tokens are verified."""
+    """The URL of the OAuth issuer's key set, which verifies its tokens."""
 
     oauth_resource: str | None = None
     """This server's own URL, as in `https://consult.example.com/mcp`: OAuth tokens must be issued for it."""
@@ -119,31 +121,31 @@ class Settings(FrozenModel):
     """Whether callers see each other's runs and saved consortiums."""
 
     max_runs_per_caller: int | None = Field(default=None, ge=1, le=MOST_AT_ONCE)
-    """How many runs one caller may have under way at once; None means no limit."""
+    """How many active runs one caller may have; None means no limit."""
 
     max_requests_per_caller: int | None = Field(default=None, ge=1, le=MOST_AT_ONCE)
     """How many requests one caller may make in a minute; None means no limit."""
 
     max_cost_usd_per_caller: float | None = Field(default=None, gt=0, le=MOST)
-    """The most US dollars that one caller may spend in one day; None means no limit."""
+    """The limit of US dollars for one caller in one day; None means no limit."""
 
     max_waiting_runs: int = Field(default=1000, ge=0, le=MOST_AT_ONCE)
-    """How many runs may wait for their turn; a further consult is told to come back later."""
+    """How many runs may wait for their turn; a further consult gets an error that says to try again later."""
 
     max_connections: int = Field(default=1000, ge=1, le=MOST_AT_ONCE)
-    """How many connections are served at once over http and sse."""
+    """How many connections the server holds at once over http and sse."""
 
     max_sessions: int = Field(default=1000, ge=1, le=MOST_AT_ONCE)
-    """How many sessions of clients of revision 2025-11-25 are kept over http."""
+    """How many http sessions are kept for clients of protocol revision 2025-11-25."""
 
     request_timeout_seconds: float = Field(default=30, gt=0, le=MOST_SECONDS)
     """How long a client may take to send one HTTP request."""
 
     read_timeout_seconds: float = Field(default=20, gt=0, le=MOST_SECONDS)
-    """How long one statement may read the database, be it a search or a list."""
+    """How long one read of the database may take, as for a search or a list."""
 
     grace_seconds: float = Field(default=8, ge=0, le=MOST_SECONDS)
-    """How long runs may continue after an http or sse server is told to stop; unfinished runs can be resumed."""
+    """How long runs may continue after an http or sse server receives a stop signal; unfinished runs can be resumed."""
 
     @field_validator("allowed_models", "transport", "allowed_hosts", "trusted_proxies", mode="before")
     @classmethod
@@ -159,7 +161,7 @@ class Settings(FrozenModel):
     @classmethod
     def _stdio_alone(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         if not value or ("stdio" in value and len(value) > 1):
-            raise ValueError("it is stdio, http, sse, or http,sse")
+            raise ValueError("give stdio, http, sse, or http,sse")
         return value
 
     @property

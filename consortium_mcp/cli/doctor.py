@@ -14,7 +14,7 @@ _COLOURS = {"ok": "green", "warning": "yellow", "problem": "red"}
 
 @click.command()
 @click.option(
-    "--live", is_flag=True, help="Also call each hosted model of the default consortium once; this costs a little."
+    "--live", is_flag=True, help="Also call each hosted model of the saved consortiums once; this costs a little."
 )
 @json_option
 def doctor(live: bool, as_json: bool) -> None:

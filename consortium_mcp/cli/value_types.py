@@ -23,7 +23,7 @@ class Number(click.FloatRange):
         """The number; what is none is refused."""
         number = super().convert(value, param, ctx)
         if math.isnan(number):
-            self.fail(f"{value!r} is no number.", param, ctx)
+            self.fail(f"{value!r} is not a number.", param, ctx)
         return number
 
 
@@ -51,7 +51,7 @@ class TextOrFile(StringParamType):
         # Of a text that no path can be, for its length or a character, Path.is_file() would raise.
         if not os.path.isfile(value):
             if _PATH.fullmatch(value):
-                self.fail(f"there is no file {value!r}.", param, ctx)
+                self.fail(f"the file {value!r} does not exist.", param, ctx)
             return str(value)
         try:
             return Path(value).read_text(encoding="utf-8").strip()
@@ -73,5 +73,5 @@ class JsonObject(TextOrFile):
         except (ValueError, RecursionError):
             read = None
         if not isinstance(read, dict):
-            self.fail(f"{plain(text)[:80]!r} is no JSON object.", param, ctx)
+            self.fail(f"{plain(text)[:80]!r} is not a JSON object.", param, ctx)
         return read

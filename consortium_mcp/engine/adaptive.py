@@ -13,10 +13,10 @@ from consortium_mcp.text.confidence_line import without_confidence
 T = TypeVar("T")
 
 PriceOf = Callable[[str], float | None]
-"""What a question to a model costs, by the name that the consortium uses; None when its price is unknown."""
+"""The cost of a question to a model, by its name in the consortium; None if its price is unknown."""
 
 AskThese = Callable[[Sequence[CallSpec]], Awaitable[Sequence[MemberResponse]]]
-"""Asks instances; one that was asked before gives the same response again."""
+"""Asks instances; an instance that was asked before gives the same response again."""
 
 
 def is_adaptive(run: Run) -> bool:
@@ -27,7 +27,7 @@ def is_adaptive(run: Run) -> bool:
 async def ask_adaptively(
     run: Run, specs: Sequence[CallSpec], ask: AskThese, price_of: PriceOf
 ) -> Sequence[MemberResponse]:
-    """The responses of those who were needed, in the order of the specs.
+    """The responses of the instances that were needed, in the order of the specs.
 
     Args:
         specs: every instance that may be asked.
@@ -45,7 +45,7 @@ async def ask_adaptively(
 
 
 def cheapest_first(these: Sequence[T], price: Callable[[T], float | None]) -> list[T]:
-    """The same by their price; those of an unknown price come last, and equals as they are declared."""
+    """The items by their price; unknown prices come last, and equal prices keep their order."""
 
     def rank(one: T) -> tuple[bool, float]:
         known = price(one)
@@ -55,14 +55,14 @@ def cheapest_first(these: Sequence[T], price: Callable[[T], float | None]) -> li
 
 
 def first_count(consortium: Consortium) -> int:
-    """How many instances are asked at once: fewer could not settle the result, even if all of them agreed."""
+    """The number of instances that are asked first: fewer could not settle the result, even if all agreed."""
     most = consortium.asked_count
     least = max(most // 2 + 1, consortium.min_responses or 1, consortium.quorum or 1)
     return next((n for n in range(least, most) if earned(n, n) >= consortium.confidence_threshold), most)
 
 
 def agreed(run: Run, iteration: Iteration) -> Iteration | None:
-    """The iteration with the answer that all responses share; None where it has to be judged."""
+    """The iteration with the answer that all responses share; None if it has to be judged."""
     usable = [response for response in iteration.responses if response.ok]
     asked = [response for response in usable if response.model != OWN_ANSWER]
     groups = _groups(usable)

@@ -69,7 +69,7 @@ def why_unknown(iteration: Iteration) -> str | None:
     measures, responded = iteration.measures, sum(one.ok for one in iteration.responses)
     if measures is None or responded < 2 or overall_agreement(measures) is not None:
         return None
-    return "no two answers can be compared without knowing what they mean"
+    return "no two answers can be compared without an understanding of their meaning"
 
 
 def overall_agreement(measures: Measures | None) -> float | None:

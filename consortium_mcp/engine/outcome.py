@@ -5,6 +5,7 @@ from typing import Any
 
 from consortium_mcp._util.counts import counted
 from consortium_mcp.engine.judging import judging_methods, most_agreed
+from consortium_mcp.engine.judging.pick_and_rank import answer_of
 from consortium_mcp.engine.members import why_too_few
 from consortium_mcp.records import CallId, Iteration, MemberResponse, Run, Status, Verdict, now_utc
 from consortium_mcp.records.consortium import alternatives
@@ -13,7 +14,7 @@ from consortium_mcp.text.same_text import same_text
 
 
 def closed(run: Run) -> Run:
-    """The run with its answer, and what is missing from it."""
+    """The run with its answer, and the list of what the answer lacks."""
     best = best_iteration(run)
     if best is not None and best.verdict is not None:
         answer: dict[str, Any] = {
@@ -33,17 +34,17 @@ def closed(run: Run) -> Run:
         return ended(run, "failed", _why_failed(run))
     elif (last := _last_answered(run)) is not None and run.output_schema:
         why = (
-            f"{_judge(run)} gave no verdict ({_clause(last.arbiter_error)}), and no response alone follows the schema."
+            f"{_judge(run)} gave no verdict ({_clause(last.arbiter_error)}), and no single response follows the schema."
         )
         return ended(run, "failed", why)
     elif last is not None:
         single = _most_agreed(last)
         answer = {
             "selected_iteration": last.number,
-            "answer": single.text,
+            "answer": answer_of(single),
             "degraded": (
                 f"{_judge(run)} gave no verdict ({_clause(last.arbiter_error)}); this is the response of "
-                f"{single.label} alone, the one that the others agree with most.",
+                f"{single.label}, which agrees most with the others.",
                 *_stopped(run),
                 *_missing(run, last.responses),
                 *_lost_after(run, last),
@@ -55,7 +56,7 @@ def closed(run: Run) -> Run:
 
 
 def ended(run: Run, status: Status, error: str) -> Run:
-    """The run without an answer, and why."""
+    """The run without an answer, with the reason."""
     return run.model_copy(update={"status": status, "error": error, "ended_utc": now_utc()})
 
 
@@ -101,7 +102,7 @@ def _most_agreed(iteration: Iteration) -> MemberResponse:
 
 
 def _judge(run: Run) -> str:
-    """Who or what was to give the verdict."""
+    """The arbiter or the method that was to give the verdict."""
     method = judging_methods().get(run.consortium.judging_method)
     if method is not None and not method.needs_arbiter:
         return f"The judging method {method.name}"
@@ -109,9 +110,9 @@ def _judge(run: Run) -> str:
 
 
 def _stopped(run: Run) -> list[str]:
-    """That the run had to end before it was good enough."""
+    """The sentence that the run ended below its threshold."""
     if run.status == "exhausted" and len(run.iterations) < run.consortium.iteration_limit and brings_nothing(run):
-        return [f"The run ended before it was good enough: iteration {len(run.iterations)} brought nothing new."]
+        return [f"The run ended below its threshold: iteration {len(run.iterations)} brought nothing new."]
     if run.status not in ("deadline", "budget"):
         return []
     return [
@@ -137,10 +138,9 @@ def was_decided(run: Run, responses: Sequence[MemberResponse]) -> bool:
 
 
 def _missing(run: Run, responses: Sequence[MemberResponse]) -> list[str]:
-    """Who is missing; late instances that could not have changed the verdict are not."""
-    failed = [response for response in responses if not response.ok]
-    if any(response.late for response in failed) and was_decided(run, responses):
-        failed = [response for response in failed if not response.late]
+    """The sentences about missing responses; late instances that could not change the verdict are left out."""
+    failed = [response for response in responses if not response.ok and not response.late]
+    late = [] if was_decided(run, responses) else [response.label for response in responses if response.late]
     cut = [response.label for response in responses if response.ok and response.error_kind == "truncated"]
     sentences = []
     if failed:
@@ -149,8 +149,8 @@ def _missing(run: Run, responses: Sequence[MemberResponse]) -> list[str]:
         )
     if run.consortium.min_responses and (why := why_too_few(run, responses)):
         sentences.append(f"Only {why}.")
-    if silent := [response.label for response in failed if response.late]:
-        sentences.append(f"No longer waited for, because silent: {', '.join(silent)}.")
+    if late:
+        sentences.append(f"Late and not judged, after a long silence: {', '.join(late)}.")
     if broken_off := [response.label for response in failed if response.error_kind == "broken_off" and response.text]:
         sentences.append(f"Broken off, kept in part and not judged: {', '.join(broken_off)}.")
     if cut:
@@ -184,7 +184,7 @@ def _why_failed(run: Run) -> str:
     responses = run.iterations[-1].responses
     reasons = _reasons([response for response in responses if not response.ok])
     if any(response.ok for response in responses):
-        return f"{why_too_few(run, responses)}, so the run failed as on_partial says ({reasons})."
+        return f"{why_too_few(run, responses)}, so the run failed, as on_partial requires ({reasons})."
     return f"No member gave a response, so the arbiter was not asked ({reasons})."
 
 

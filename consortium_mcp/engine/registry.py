@@ -1,4 +1,4 @@
-"""What can be chosen by name: our own, and what other packages add by entry point; a broken one breaks no other."""
+"""Items that are chosen by name: ours, and those that other packages add; a broken item is left out."""
 
 import importlib.metadata
 import logging
@@ -13,11 +13,11 @@ logger = logging.getLogger(__name__)
 
 
 class Named(Protocol):
-    """Whatever is chosen by its name."""
+    """An item that is chosen by its name."""
 
     @property
     def name(self) -> str:
-        """What a consortium calls it."""
+        """The name in a consortium."""
 
 
 T = TypeVar("T", bound=Named)
@@ -28,13 +28,13 @@ class Registry(Mapping[str, T]):
     """Everything of one noun by its name, ours first."""
 
     noun: str
-    """What they are called, as in `strategy`."""
+    """The noun for the items, as in `strategy`."""
 
     usable: Mapping[str, T]
-    """Those that can be chosen."""
+    """The items that can be chosen, by name."""
 
     broken: Mapping[str, str]
-    """Whose it is and why it was left out, by the name of its entry point."""
+    """The package and the reason for each item that was left out, by entry point."""
 
     def __getitem__(self, name: str) -> T:
         return self.usable[name]
@@ -46,16 +46,16 @@ class Registry(Mapping[str, T]):
         return len(self.usable)
 
     def find(self, name: str) -> T:
-        """The thing of that name. Raises InvalidConsortiumError, which names those that there are."""
+        """The item of that name. Raises InvalidConsortiumError, which lists the known names."""
         if name not in self.usable:
             raise InvalidConsortiumError(self.why_missing(name))
         return self.usable[name]
 
     def why_missing(self, name: str) -> str:
-        """Why there is nothing of that name, and what there is."""
+        """The sentence that no item has this name, with the known names."""
         sentence = f"There is no {self.noun} {name!r}. There are: {', '.join(self)}."
         if name in self.broken:
-            sentence += f" The one of {self.broken[name]}; update that package."
+            sentence += f" The {self.noun} of {self.broken[name]}; update that package."
         return sentence
 
 
@@ -67,7 +67,7 @@ def load_registry(noun: str, own: Sequence[T], group: str) -> Registry[T]:
         try:
             thing = _load(entry_point, type(own[0]))
             if usable.setdefault(thing.name, thing) is not thing:
-                raise ValueError(f"the name {thing.name!r} is taken")
+                raise ValueError(f"the name {thing.name!r} is already taken")
         except Exception as error:  # foreign code: its failure is not ours
             package = entry_point.dist.name if entry_point.dist else entry_point.value
             broken[entry_point.name] = masked(f"{package} is left out ({type(error).__name__}: {error})")
@@ -78,5 +78,5 @@ def load_registry(noun: str, own: Sequence[T], group: str) -> Registry[T]:
 def _load(entry_point: importlib.metadata.EntryPoint, kind: type[T]) -> T:
     thing = entry_point.load()
     if not isinstance(thing, kind) or not isinstance(thing.name, str):
-        raise TypeError(f"{entry_point.value} is no {kind.__name__} with a name")
+        raise TypeError(f"{entry_point.value} is not a {kind.__name__} with a name")
     return thing

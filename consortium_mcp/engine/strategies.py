@@ -24,13 +24,13 @@ MOST_SEEDS = 2**31
 
 @dataclass(frozen=True)
 class Strategy:
-    """Who is asked what."""
+    """A strategy: it plans the asks of each iteration."""
 
     name: str
-    """What a consortium calls it."""
+    """The name in a consortium."""
 
     description: str
-    """What it does."""
+    """The description for users."""
 
     plan: Callable[[Run], list[Ask]]
     """The asks of the iteration that follows `run.iterations`, in the order of the consortium."""
@@ -39,7 +39,7 @@ class Strategy:
     """Whether the judging method must order the responses."""
 
     min_instances: int = 1
-    """How many instances it takes at the least."""
+    """The smallest number of instances for the strategy."""
 
 
 def plan(run: Run) -> list[Ask]:
@@ -86,7 +86,7 @@ _OWN = (
     Strategy("debate", "Members see the others' last responses, anonymous, and may keep or change their own.", debate),
     Strategy(
         "eliminate",
-        "As refine, but the lowest-ranked instance leaves before each iteration, never below two.",
+        "As refine, but the lowest-ranked instance leaves before each iteration, while more than two are left.",
         eliminate,
         needs_ranking=True,
         min_instances=3,
@@ -153,7 +153,7 @@ def _filled(template: str, run: Run, ask: Ask, texts: list[tuple[str, str]], **v
 
 
 def _last_response(run: Run, label: str) -> MemberResponse | None:
-    """What an instance said last; None when it has said nothing yet."""
+    """The last response of an instance; None if it gave none yet."""
     given = (one for iteration in reversed(run.iterations) for one in iteration.responses)
     return next((one for one in given if one.ok and one.label == label), None)
 

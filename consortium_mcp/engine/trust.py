@@ -1,4 +1,4 @@
-"""How far an answer can be trusted: the stated confidence, bounded by what was measured."""
+"""The trust in an answer: the stated confidence, bounded by the measurements."""
 
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
@@ -25,23 +25,23 @@ BANDS = ((0.0, 0.5), (0.5, 0.7), (0.7, 0.8), (0.8, 0.9), (0.9, 1.01))
 """The bands of confidence in which ratings are counted."""
 
 PRIOR_RATINGS = 4.0
-"""As how many ratings the answer's own confidence counts beside those of its band."""
+"""The number of ratings that the answer's own confidence counts as, beside the ratings of its band."""
 
 ENOUGH_RATINGS = 10
-"""From how many ratings in its band the confidence is bounded by them; fewer are only shown."""
+"""The number of ratings in a band from which they bound the confidence; fewer ratings are only shown."""
 
 
 class Bound(NamedTuple):
-    """What a measurement leaves of the confidence."""
+    """The bound that a measurement sets on the confidence."""
 
     confidence: float
-    """The most that it may be, 0.0-1.0."""
+    """The highest confidence that the measurement allows, 0.0-1.0."""
 
     measurement: Measurement
-    """What was measured."""
+    """The measurement."""
 
     reason: str
-    """The same in one sentence."""
+    """The reason of the bound, in one sentence."""
 
 
 def with_trust(run: Run, iteration: Iteration, record: TrackRecord) -> Iteration:
@@ -262,7 +262,7 @@ def _by_members(trust: Trust) -> Bound | None:
 def _by_order(trust: Trust) -> Bound | None:
     if trust.order_held is not False:
         return None
-    return Bound(0.5, "order", "The verdict was another with the responses in reversed order.")
+    return Bound(0.5, "order", "With the responses in reversed order, the verdict was different.")
 
 
 def _by_ballots(trust: Trust) -> Bound | None:

@@ -25,9 +25,10 @@ from consortium_mcp.installation.hosts.host import Host
 from consortium_mcp.installation.hosts.places import host_file
 from consortium_mcp.installation.kept_files import (
     back_up,
-    backups_of,
     read_text,
+    readable_backups,
     replace,
+    restrict,
     with_mark_of,
     without_mark,
 )
@@ -120,6 +121,8 @@ def install(host: Host, name: str, wanted: Wanted, project: Path | None = None) 
     merged = _merged(host, known, wanted_entry(host, name, wanted, known))
     is_private = _holds_secrets(host, merged)
     if known == merged:
+        if is_private:
+            restrict(path)
         return Installed(path=path, backup=None, changed=False, is_private=is_private, entry=merged)
     try:
         changed = form.put(without_mark(text), keys, merged)
@@ -160,8 +163,8 @@ def uninstall_entry(host: Host, name: str, project: Path | None = None) -> Unins
             path.unlink()
         else:
             replace(path, before, is_private=False)
-        for backup in backups_of(path):
-            if backup == used or _at(_parsed(backup, form), keys) is not None:
+        for backup, copy in readable_backups(path):
+            if backup == used or _at(_parsed(copy, form), keys) is not None:
                 backup.unlink()
     except ValueError as error:
         raise _refused(host, path, form, error) from error
@@ -177,7 +180,7 @@ def installed_launches(host: Host, project: Path | None = None) -> dict[str, Lau
         ConsortiumError: it cannot be read.
     """
     path = host_file(host, project)
-    if not path.exists():
+    if not os.path.exists(path):
         return None
     try:
         servers = _at(file_format(host.file).read(without_mark(read_text(path))), host.table)
@@ -218,9 +221,8 @@ def _before(path: Path, form: Format, keys: list[str], known: Entry, text: str) 
     A copy is the file before if our entry, put into it, gives the file as it is now. An empty text without a copy means
     that there was no file.
     """
-    for backup in backups_of(path):
-        copy = read_text(backup)
-        if _at(_parsed(backup, form), keys) is None and _becomes(copy, form, keys, known, text):
+    for backup, copy in readable_backups(path):
+        if _at(_parsed(copy, form), keys) is None and _becomes(copy, form, keys, known, text):
             return copy, backup
     return ("", None) if _becomes("", form, keys, known, text) else (None, None)
 
@@ -232,10 +234,10 @@ def _becomes(before: str, form: Format, keys: list[str], known: Entry, text: str
         return False
 
 
-def _parsed(path: Path, form: Format) -> dict[str, Any]:
-    """What a copy says; nothing where it cannot be read."""
+def _parsed(text: str, form: Format) -> dict[str, Any]:
+    """What a copy says; nothing where it is not of this kind."""
     try:
-        return form.read(without_mark(read_text(path)))
+        return form.read(without_mark(text))
     except ValueError:
         return {}
 

@@ -3,6 +3,7 @@
 import os
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -39,9 +40,17 @@ def back_up(path: Path) -> Path | None:
     return backup
 
 
-def backups_of(path: Path) -> Iterator[Path]:
-    """The copies of a file, newest first."""
-    yield from sorted(path.parent.glob(f"{path.name}.*.bak"), reverse=True)
+def readable_backups(path: Path) -> Iterator[tuple[Path, str]]:
+    """The copies of a file and their texts, newest first."""
+    for backup in sorted(path.parent.glob(f"{path.name}.*.bak"), reverse=True):
+        with suppress(OSError, ValueError):
+            yield backup, read_text(backup)
+
+
+def restrict(path: Path) -> None:
+    """Make a file its owner's only, where it is ours; clients that write it anew may have opened it."""
+    with suppress(OSError):
+        path.chmod(0o600)
 
 
 def replace(path: Path, text: str, is_private: bool) -> None:

@@ -24,15 +24,19 @@ from consortium_mcp.text.member_system import own_system_prompt
 WITHDRAWN = "[The partial answer above was discarded. Final answer:]"
 """Said where pieces of an answer were shown that turned out not to be its beginning."""
 
+_KEPT = "The run is kept with every response that arrived: `consortium-mcp runs resume {}` continues it."
+
 
 def reply(name: str, prompt: llm.Prompt, response: llm.Response, settings: Settings | None) -> Iterator[str]:
     """The answer in pieces, for a caller that waits in its thread; progress goes to stderr where that is a terminal."""
-    answer = _Answer(response)
+    answer, kept = _Answer(response), ""
     try:
         question, terms = _asked(name, prompt)
         consulted = iterate(lambda: consult_events(question, settings=settings, **terms), _is_unread)
         with closing(consulted) as events:
             for event in events:
+                if isinstance(event, Progress):
+                    kept = _KEPT.format(event.run_id)
                 if isinstance(event, Progress) and not answer.shown and sys.stderr.isatty():
                     click.echo(event.message, err=True)
                 if piece := answer.piece(event):
@@ -42,10 +46,11 @@ def reply(name: str, prompt: llm.Prompt, response: llm.Response, settings: Setti
     except ConsortiumError as error:
         raise llm.ModelError(_said(error)) from error
     except UnreadError as error:
-        raise llm.ModelError(
-            "The reader of stdout closed the pipe. The run is kept; `consortium-mcp runs --status interrupted` lists "
-            "it."
-        ) from error
+        raise llm.ModelError(f"The reader of stdout closed the pipe. {kept}".rstrip()) from error
+    except KeyboardInterrupt:
+        if kept and click.get_current_context(silent=True) is not None:
+            click.echo(f"\nInterrupted. {kept}", err=True)
+        raise
 
 
 async def async_reply(

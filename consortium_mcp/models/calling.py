@@ -60,9 +60,11 @@ class ConcurrencyLimits:
 
     def __init__(self, max_concurrent_calls: int, max_concurrent_runs: int = 1) -> None:
         self.runs = Places(max_concurrent_runs)
-        """For each run that is worked on, but for those inside others."""
+        """One place for each active run; nested runs need none."""
         self.consults = Places(max_concurrent_runs)
-        """For each consult of the Python API, which waits before its run is opened, but for those inside others."""
+        """One place for each consult of the Python API, which waits before its run is opened; nested consults need
+        none.
+        """
         self._calls = Places(max_concurrent_calls)
         self._of_model: dict[str, Places] = {}
 
@@ -122,7 +124,9 @@ async def make_call(
     with ExitStack() as held:
         for limiter in limits.of(entry):
             if not await take_place(limiter, over - time.monotonic()):
-                return CallResult(error_kind="timeout", error="It was not its turn before the run's time was up.")
+                return CallResult(
+                    error_kind="timeout", error=("The call was still queued when the run reached its deadline.")
+                )
             held.callback(limiter.release)
         await _turn()
         on_turn()
@@ -184,12 +188,12 @@ class _Collected:
     chunks: list[str] = field(default_factory=list)
     thoughts: list[str] = field(default_factory=list)
     tool: str | None = None
-    """The first tool that the model called; None where it called none."""
+    """The first tool that the model called; None if it called none."""
     tool_arguments: list[str] = field(default_factory=list)
-    """What it called tools with, in pieces."""
+    """The arguments of the tool calls, in pieces."""
     response: Any = None
     first_at: float | None = None
-    """When its first piece came (`time.monotonic()`); None while none has."""
+    """The time of the first piece (`time.monotonic()`); None before it."""
 
     def note(self, event: Any) -> None:
         """Keep the text and the thinking of one of llm's stream events; each is a sign of life."""

@@ -40,19 +40,19 @@ class ModelEntry:
     """One model that llm offers."""
 
     model_id: str
-    """llm's id."""
+    """The llm model id."""
 
     aliases: tuple[str, ...]
-    """Other names for it."""
+    """Other names of the model."""
 
     plugin: str
-    """The llm plugin that brings it."""
+    """The llm plugin that offers the model."""
 
     sync_model: "Model | None"
-    """llm's synchronous model; None where there is only the other."""
+    """llm's synchronous model; None if the plugin has only an asynchronous one."""
 
     async_model: "AsyncModel | None"
-    """llm's asynchronous model; None where there is only the other."""
+    """llm's asynchronous model; None if the plugin has only a synchronous one."""
 
     @property
     def model(self) -> "Model | AsyncModel":
@@ -87,7 +87,7 @@ class ModelEntry:
             return self._own_problem() or self._key_problem() or self._address_problem()
         except Exception as error:  # any exception of a plugin keeps only its own model from us
             why = masked(f"{type(error).__name__}: {error}")
-            return f"{self.model_id} ({self.plugin}) cannot be looked at: {why}; update the plugin or remove it."
+            return f"{self.model_id} ({self.plugin}) cannot be read: {why}; update the plugin or remove it."
 
     def _own_problem(self) -> str | None:
         own = getattr(self.model, "problem", None)
@@ -176,13 +176,13 @@ class Catalogue:
     """All models that llm offers, found once."""
 
     entries: tuple[ModelEntry, ...]
-    """In the order in which llm lists them."""
+    """The models, in llm's order."""
 
     broken_plugins: dict[str, str] = field(default_factory=dict)
-    """Why a plugin could not be used, by the plugin's name."""
+    """The reason for each plugin that cannot be used, by the plugin's name."""
 
     default_model: str = ""
-    """What llm uses when no model is named."""
+    """The model that llm uses if none is named."""
 
     def find(self, name: str) -> ModelEntry | None:
         """The model with this id or alias; None when there is none."""

@@ -34,7 +34,7 @@ def load_embedding_model(name: str, allowed: Iterable[str] = ()) -> "EmbeddingMo
         model.get_key()
     except llm.UnknownModelError:
         raise ModelUnavailableError(
-            f"llm knows no embedding model {name!r}. `llm embed-models` lists those there are; `llm install` adds more."
+            f"llm knows no embedding model {name!r}. `llm embed-models` lists the known ones; `llm install` adds more."
         ) from None
     except Exception as error:  # llm asks all plugins for theirs: a missing key, or a broken plugin
         raise ModelUnavailableError(masked(f"The embedding model {name!r} cannot be used: {error}.")) from error
@@ -53,11 +53,11 @@ async def embed(name: str, texts: Sequence[str]) -> list[list[float]]:
         with anyio.fail_after(EMBEDDING_SECONDS):
             vectors = await in_thread(lambda: list(load_embedding_model(name).embed_multi(texts)))
     except TimeoutError as error:
-        raise ModelUnavailableError(f"no vectors within {EMBEDDING_SECONDS} seconds") from error
+        raise ModelUnavailableError(f"it gave no vectors within {EMBEDDING_SECONDS} seconds") from error
     except Exception as error:  # a plugin's code: what it raises is the plugin's failure, not ours
         raise ModelUnavailableError(masked(f"{type(error).__name__}: {error}")) from error
     if len(vectors) != len(texts) or len({len(vector) for vector in vectors}) > 1:
-        raise ModelUnavailableError(f"{len(vectors)} vectors of unlike lengths for {len(texts)} texts")
+        raise ModelUnavailableError(f"it gave {len(vectors)} vectors of unequal lengths for {len(texts)} texts")
     return vectors
 
 

@@ -158,7 +158,7 @@ class Failure(FrozenModel):
     """One sentence, without secrets."""
 
     retry_after_seconds: float | None = None
-    """How long the provider asks us to wait; None when it does not say."""
+    """The wait that the provider asks for, in seconds; None if it states none."""
 
 
 def classify(error: BaseException, plugin: str = "llm", secrets: Collection[str] = ()) -> Failure:

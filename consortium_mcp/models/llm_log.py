@@ -55,10 +55,10 @@ class LlmLog:
         self._writer = Writer(_connect, name="consortium-llm-log")
         self._lock = threading.Lock()
         self._waiting: list[tuple[Any, int]] = []
-        """Responses, and how much text they have."""
+        """The waiting responses, each with the length of its texts."""
         self._waiting_chars = 0
         self._behind = self._chars_behind = 0
-        """What waits, or is being written: how many responses, and how much text."""
+        """The responses that are not written yet: their number, and the length of their texts."""
         self._quiet_at = self._latest = 0.0
         """When (`time.monotonic()`) it is quiet, unless another call ends, and when that is not waited for any more."""
         self._reported = False
@@ -145,7 +145,7 @@ def log_state() -> tuple[str, str | None]:
     if (llm_user_path() / "logs-off").exists():
         return "switched off with `llm logs off`", None
     if not path.exists():
-        return f"{path} will be made at the first call", None
+        return f"{path} will be created at the first call", None
     try:
         with closing(sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True, timeout=1)) as connection:
             connection.execute("SELECT count(*) FROM sqlite_master")

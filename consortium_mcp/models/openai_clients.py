@@ -46,7 +46,7 @@ class KeptClients:
         self._lock = threading.Lock()
         self._clients: dict[_Key, Any] = {}
         self._sessions: dict[int, Any] = {}
-        """By event loop."""
+        """The clients of each event loop."""
         self._trusted: Any = None
         """The certificates that all clients trust."""
 

@@ -71,12 +71,12 @@ class _Composed:
     """What the SDK sends for a streamed completion, but for its body."""
 
     request: Any
-    """As the SDK has it."""
+    """The timeout as an SDK value."""
 
     url: str
     headers: dict[str, str]
     timeout: Any
-    """The same in aiohttp's words."""
+    """The timeout as an aiohttp value."""
 
 
 async def _compose(client: Any) -> _Composed:

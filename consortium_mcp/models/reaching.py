@@ -75,7 +75,7 @@ def _missing(variables: tuple[str, ...]) -> Iterator[str]:
     for name in variables:
         path = os.environ.get(name)
         if path and not Path(path).exists():
-            yield f"{name} names {path}, which is not there. Correct it, or unset it."
+            yield f"{name} names {path}, which does not exist. Correct it, or unset it."
 
 
 def _named(char: str) -> str:
@@ -85,7 +85,7 @@ def _named(char: str) -> str:
     if char.isspace():
         return "a blank"
     name = unicodedata.name(char, "control character").lower()
-    return f"a character that keys do not have ({name}, U+{ord(char):04X})"
+    return f"a character that no key has ({name}, U+{ord(char):04X})"
 
 
 def _variable(scheme: str) -> str:

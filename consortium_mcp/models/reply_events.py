@@ -12,9 +12,9 @@ class EventReader:
 
     def __init__(self) -> None:
         self._rest: list[bytes] = []
-        """What has arrived of a line whose end has not: pieces, because a line may be long."""
+        """The pieces of an unfinished line; a list, because a line may be long."""
         self._data: list[bytes] = []
-        """The data lines of an event whose end has not arrived."""
+        """The data lines of an unfinished event."""
 
     def feed(self, chunk: bytes) -> Iterator[str]:
         """The data of each event that is complete now, one by one."""

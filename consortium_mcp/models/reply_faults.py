@@ -59,7 +59,7 @@ def reported(error: Any) -> ReplyFault:
         error: as it stands there: an object, a list of them, or a text.
     """
     words = words_of(error)
-    return ReplyFault(words or "The provider reported an error without words.", body={"error": error})
+    return ReplyFault(words or "The provider reported an error without a message.", body={"error": error})
 
 
 def redirected(address: str) -> ReplyFault:

@@ -85,19 +85,19 @@ class ReplyReader:
         self._events = EventReader()
         self._start = b""
         self._body: list[bytes] | None = None
-        """The bytes of a reply that is no stream of events; None while it may be one."""
+        """The bytes of a reply that is not an event stream; None while it may be one."""
         self._has_choices = self._is_garbled = False
         self._characters = 0
         self._half = ""
-        """The first half of a character whose second one has not arrived."""
+        """The first half of a surrogate pair whose second half has not arrived."""
         self._thinking: list[str] = []
         self._refusal: list[str] = []
         self._calls: dict[Any, list[str]] = {}
         self._arguments: list[str] = []
         self.finish_reason: str | None = None
-        """The provider's word for why it stopped; None before, and where it gives none."""
+        """The provider's finish reason; None before the end, or if it gives none."""
         self.has_ended = False
-        """Whether nothing more is awaited."""
+        """Whether the reply is complete."""
 
     @property
     def is_whole(self) -> bool:
@@ -319,7 +319,7 @@ class Watch:
 
     def __init__(self, adaptations: tuple[str, ...] = ()) -> None:
         self.adaptations = adaptations
-        """What the provider rejects of a request."""
+        """The parts of a request that the provider rejects."""
         self.reader: ReplyReader | None = None
         """Who reads the reply; None before it begins."""
 

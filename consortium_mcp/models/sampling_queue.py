@@ -21,7 +21,7 @@ class ClientCall:
     result: CallResult | None = None
     answered: anyio.Event = field(default_factory=anyio.Event)
     over: anyio.Event = field(default_factory=anyio.Event)
-    """That its run waits for it no longer."""
+    """Set when the run no longer waits for the call."""
 
     is_taken: bool = False
     """Whether a follower is asking the client just now."""

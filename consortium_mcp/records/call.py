@@ -47,15 +47,15 @@ class CallId(str):
     """From 1."""
 
     what: str
-    """What it is in its iteration, as `m3` or `arbiter/repair1`."""
+    """The role of the call in its iteration, as `m3` or `arbiter/repair1`."""
 
     place: int | None
-    """Which of the iteration's calls to instances it is, from 1; None for any other call."""
+    """The instance's number in the iteration, from 1; None for a call to another model."""
 
     def __new__(cls, text: str) -> Self:
         parts = _CALL_ID.fullmatch(text)
         if parts is None:
-            raise ValueError(f"{text[:40]!r} is not the id of a call, as i1/m3 is")
+            raise ValueError(f"{text[:40]!r} is not a call id; an example is i1/m3")
         call_id = super().__new__(cls, text)
         call_id.iteration, call_id.what = int(parts["iteration"]), parts["what"]
         call_id.place = int(parts["place"]) if parts["place"] else None
@@ -102,17 +102,17 @@ class Turn(FrozenModel):
     """One earlier message of a conversation that a prompt continues."""
 
     role: Literal["user", "assistant"]
-    """Who said it."""
+    """The author of the turn."""
 
     text: str
-    """What was said."""
+    """The text of the turn."""
 
 
 class Ask(FrozenModel):
     """One built question to one instance."""
 
     instance: int
-    """Which instance of the model, from 1, counted over all members that name it."""
+    """The number of the instance, from 1, counted over all members that name the model."""
 
     model: str
     """The llm model id or alias, as the consortium names it."""
@@ -121,7 +121,7 @@ class Ask(FrozenModel):
     """The text that is sent."""
 
     system: str | None
-    """The system prompt that is sent beside it; None means none."""
+    """The system prompt that is sent with the prompt; None means none."""
 
     options: dict[str, JsonValue]
     """llm options for this call."""
@@ -130,7 +130,7 @@ class Ask(FrozenModel):
     """The instance's seed, for a model that takes one; None for the only instance of its member."""
 
     response: str | None = None
-    """A text that stands for the reply, as the caller's own answer; None asks the model."""
+    """A text that replaces the reply, as the caller's own answer; None asks the model."""
 
     @property
     def label(self) -> str:
@@ -142,13 +142,13 @@ class CallSpec(FrozenModel):
     """Everything that one model call needs, as plain JSON: no key, no object."""
 
     call_id: CallId
-    """Its place in the run."""
+    """The place of the call in the run."""
 
     iteration: int
-    """The iteration that it belongs to, from 1."""
+    """The iteration of the call, from 1."""
 
     label: str
-    """Who is asked, for people: an instance, as in `gpt-5#2`, or the arbiter, as in `gpt-5 (arbiter)`."""
+    """The shown name: an instance, as in `gpt-5#2`, or the arbiter, as in `gpt-5 (arbiter)`."""
 
     model: str
     """The llm model id or alias."""
@@ -166,13 +166,13 @@ class CallSpec(FrozenModel):
     """llm options for this call."""
 
     seed: int | None = None
-    """The seed, where the model takes one and the options name none; None leaves it to the model."""
+    """The seed, if the model takes one and the options name none; None lets the model choose."""
 
     output_schema: dict[str, Any] | None = None
     """The JSON schema that the reply must follow; None means free text."""
 
     response: str | None = None
-    """A text that stands for the reply, as the caller's own answer; None asks the model."""
+    """A text that replaces the reply, as the caller's own answer; None asks the model."""
 
     @property
     def is_spare(self) -> bool:
@@ -189,46 +189,46 @@ class CallResult(FrozenModel):
     """What one model call gave: text, or an error with its kind; a reply that was cut or broke off has both."""
 
     text: str | None = None
-    """The reply; None when there was none."""
+    """The reply; None if there was none."""
 
     error_kind: ErrorKind | None = None
-    """Why there is no usable text; None when there is."""
+    """The kind of failure; None if there is a usable text."""
 
     error: str | None = None
-    """The error in one sentence; None when there was none."""
+    """The failure in one sentence; None if there was none."""
 
     thinking: str | None = None
-    """What the model thought before it replied, never judged; None when it showed nothing."""
+    """The model's thinking before its reply, which is never judged; None if it showed none."""
 
     note: str | None = None
-    """What had to be changed in the question for this model, in one sentence; None when nothing had."""
+    """The change that the question needed for this model, in one sentence; None if it needed none."""
 
     finish_reason: str | None = None
-    """The provider's own word for why it stopped; None when it gave none."""
+    """The provider's finish reason; None if it gave none."""
 
     resolved_model: str | None = None
-    """The model that the provider says answered; None when it does not say."""
+    """The model that the provider names in its reply; None if it names none."""
 
     input_tokens: int | None = None
-    """Tokens of the question, as the provider counts; None when it does not."""
+    """Tokens of the question, counted by the provider; None if it did not count."""
 
     output_tokens: int | None = None
-    """Tokens of the reply, as the provider counts; None when it does not."""
+    """Tokens of the reply, counted by the provider; None if it did not count."""
 
     answered_by: str | None = None
-    """The backup model that answered; None when it was the one that was asked."""
+    """The backup model that answered; None if the named model answered."""
 
     retry_after_seconds: float | None = None
-    """How long the provider asks us to wait; None when it does not say."""
+    """The wait that the provider asks for, in seconds; None if it states none."""
 
     first_piece_ms: int | None = None
-    """From sending to the first piece of the reply, thinking included, in milliseconds; None when there was none."""
+    """Milliseconds from sending to the first piece of the reply or its thinking; None if nothing came."""
 
     duration_ms: int = 0
-    """From sending to the last chunk, in milliseconds."""
+    """Milliseconds from sending to the last piece."""
 
     datetime_utc: str = ""
-    """When the call began, ISO 8601 in UTC."""
+    """The start of the call, ISO 8601 in UTC."""
 
     @property
     def ok(self) -> bool:

@@ -29,22 +29,22 @@ class Member(FrozenModel):
     """One line of a consortium: a model, how many instances of it, and what they are told."""
 
     model: str = Field(min_length=1)
-    """The llm model id or alias, as the user wrote it; `"a|b"` asks b where a cannot answer."""
+    """The llm model id or alias, as the user wrote it; `"a|b"` asks b if a cannot answer."""
 
     count: int = Field(default=1, ge=1, le=MAX_INSTANCES)
-    """How many instances of it are asked, from 1."""
+    """The number of instances of the model, 1 or more."""
 
     system_prompt: str | None = None
-    """Sent to these instances instead of the consortium's system prompt; None means the consortium's."""
+    """The system prompt of these instances; None means the consortium's."""
 
     role: str | None = Field(default=None, max_length=1000)
-    """A ready role (`skeptic`) or a short text (`expert in tax law`), told after the system prompt; None means none."""
+    """A known role (`skeptic`) or a short text (`expert in tax law`) after the system prompt; None means none."""
 
     options: dict[str, JsonValue] = {}
     """llm options of the model, such as `temperature`."""
 
     response: str | None = None
-    """The caller's own answer, which stands for a reply; None asks the model."""
+    """The caller's own answer in place of a reply; None asks the model."""
 
     def __str__(self) -> str:
         options = f" {json.dumps(self.options, ensure_ascii=False)}" if self.options else ""
@@ -55,13 +55,13 @@ class Consortium(Rules):
     """Who is asked, and under which rules."""
 
     members: tuple[Member, ...]
-    """In the order in which their responses are shown."""
+    """The members; their responses are shown in this order."""
 
     description: str | None = None
-    """What it is for, in the words of the one who saved it."""
+    """The purpose of the consortium, in its author's words."""
 
     arbiter_options: dict[str, JsonValue] = {}
-    """llm options of the arbiter alone; written after its name, as a member's are."""
+    """llm options of the arbiter alone, which stand after its name."""
 
     @model_validator(mode="before")
     @classmethod

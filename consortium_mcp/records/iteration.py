@@ -10,10 +10,10 @@ class Measures(FrozenModel):
     """What was measured of an iteration, beside the arbiter's own figure."""
 
     agreement_within: float | None = None
-    """The share of pairs of one model's instances with the same answer, 0.0-1.0; None when no pair can be compared."""
+    """The share of pairs of one model's instances with the same answer, 0.0-1.0; None if no pair can be compared."""
 
     agreement_across: float | None = None
-    """The share of pairs of different models with the same answer, 0.0-1.0; None when no pair can be compared."""
+    """The share of pairs of different models with the same answer, 0.0-1.0; None if no pair can be compared."""
 
     pairs: int = 0
     """How many pairs of responses the agreement is of: across models where there are several, else within one."""
@@ -22,41 +22,41 @@ class Measures(FrozenModel):
     """How many of these pairs can be compared."""
 
     stated_confidence: float | None = None
-    """The mean of the members' own trust in their responses, 0.0-1.0; None when none stated it."""
+    """The mean confidence that members stated in their responses, 0.0-1.0; None if none was stated."""
 
     order_held: bool | None = None
-    """Whether the verdict was the same with the responses in reversed order; None when it was not asked again."""
+    """Whether the verdict was the same with the responses in reversed order; None if it was judged once."""
 
 
 class Iteration(FrozenModel):
     """Members asked once, then the arbiter once."""
 
     number: int
-    """Which one, from 1."""
+    """The number of the iteration, from 1."""
 
     responses: tuple[MemberResponse, ...]
-    """One for each instance, in the order of the consortium."""
+    """The responses, one for each instance, in the order of the consortium."""
 
     shown_order: tuple[int, ...] = ()
-    """The places (from 0) of the responses in the order in which the arbiter saw them."""
+    """The indices of the responses (from 0), in the order that the arbiter saw."""
 
     verdict: Verdict | None = None
-    """What the arbiter made of them; None when it could not be asked or gave nothing."""
+    """The verdict on the responses; None if there is none."""
 
     judged_by: str | None = None
-    """The backup or member that gave the verdict in the arbiter's place; None when it was the arbiter."""
+    """The backup or member that judged in the arbiter's place; None if the arbiter judged."""
 
     arbiter_error: str | None = None
-    """Why the arbiter gave no verdict, or what it did not see, in one sentence; None when neither is so."""
+    """Why the arbiter gave no verdict, or what it did not see, in one sentence; None if nothing was missing."""
 
     raw_verdict: str | None = None
-    """The arbiter's reply, untouched; None when there was none."""
+    """The arbiter's unchanged reply; None if there was none."""
 
     measures: Measures | None = None
-    """What was measured of it; None until it is judged."""
+    """The measurements of the iteration; None until it is judged."""
 
     trust: Trust | None = None
-    """How far its answer is to be trusted; None until it is judged, and in runs of older releases."""
+    """The trust in the iteration's answer; None until it is judged, and in runs of older releases."""
 
     @property
     def confidence(self) -> float | None:

@@ -13,13 +13,13 @@ class OuterCall:
     """A call that is being made."""
 
     parent: Parent
-    """Which one, of which run."""
+    """The run of the outer call, and its call id."""
 
     owner: str
-    """The process that holds the run, as the store knows it."""
+    """The name of the process that holds the run, as in its lease."""
 
     heard: Callable[[], None] = lambda: None
-    """Told, in any thread, of each sign that the call's model is still sending."""
+    """Called from any thread at each sign that the call's model is still sending."""
 
 
 _call: ContextVar[OuterCall | None] = ContextVar("outer_call", default=None)

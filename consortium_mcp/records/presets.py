@@ -12,19 +12,19 @@ class Preset(FrozenModel):
     """Rules under one name."""
 
     description: str
-    """When to take it, and what it costs, in one or two sentences."""
+    """The use of the preset and its cost, in one or two sentences."""
 
     rules: dict[str, Any]
-    """What it sets."""
+    """The rules that the preset sets."""
 
     count: int | None = None
-    """How many instances of each model without a count are asked; None leaves it as it is."""
+    """The number of instances of each model without a count; None leaves the number unchanged."""
 
 
 PRESETS: dict[PresetName, Preset] = {
     "self_consistency": Preset(
         description=(
-            "Five samples of your one best model, judged by itself: for hard questions with one right answer. "
+            "Five samples of your best model, judged by the same model: for hard questions with one right answer. "
             "It costs 6 calls."
         ),
         rules={"judging_method": "synthesize", "max_iterations": 1},
@@ -32,15 +32,15 @@ PRESETS: dict[PresetName, Preset] = {
     ),
     "panel": Preset(
         description=(
-            "Different models and an arbiter: for open questions, where models err differently. "
-            "It costs one call for each model and one more, at most twice."
+            "Different models and an arbiter: for open questions, because different models make different errors. "
+            "It costs one call for each model and one for the arbiter, at most twice."
         ),
         rules={"judging_method": "synthesize", "strategy": "refine", "max_iterations": 2},
     ),
     "vote": Preset(
         description=(
             "The most frequent answer wins: for closed questions with a short answer. "
-            "It costs more than half of the calls, and the others only on disagreement."
+            "It costs more than half of the calls, and the others only if the models disagree."
         ),
         rules={"judging_method": "vote", "max_iterations": 1, "ask": "adaptive"},
         count=3,
@@ -55,8 +55,8 @@ PRESETS: dict[PresetName, Preset] = {
     ),
     "review": Preset(
         description=(
-            "Findings with place and severity, merged, each with who raised it: for a text or a diff. "
-            "It costs one call for each instance and one more."
+            "Merged findings with place, severity and the members that raised them: for a text or a diff. "
+            "It costs one call for each instance and one for the arbiter."
         ),
         rules={"judging_method": "review", "max_iterations": 1},
     ),

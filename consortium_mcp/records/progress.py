@@ -12,25 +12,25 @@ class CallProgress(FrozenModel):
     """How far one call of the iteration under way is."""
 
     label: str
-    """Who is asked, for people: an instance, as in `gpt-5#2`, or the arbiter, as in `gpt-5 (arbiter)`."""
+    """The shown name: an instance, as in `gpt-5#2`, or the arbiter, as in `gpt-5 (arbiter)`."""
 
     asks_member: bool
-    """Whether an instance is asked, and not the arbiter."""
+    """Whether the call asks an instance, not the arbiter."""
 
     state: Literal["thinking", "waiting", "answered", "failed", "late"]
-    """`waiting` is between two attempts; the iteration went on without one that is `late`."""
+    """`waiting` is between two attempts; `late` means that the iteration continued without the call."""
 
     error_kind: ErrorKind | None = None
-    """Why it failed, or why it is tried again; None when it did not."""
+    """Why the last attempt failed; None if it did not fail."""
 
     began_utc: str | None = None
-    """When its last attempt began, ISO 8601 in UTC; None when it was not asked."""
+    """The start of the last attempt, ISO 8601 in UTC; None before the first."""
 
     duration_ms: int | None = None
-    """How long its last attempt took, or was waited for; None while that is under way."""
+    """How long the last attempt took, or was waited for; None while it is active."""
 
     tokens: int | None = None
-    """Of its question and its reply; None when they are not counted, or not yet."""
+    """Tokens of the question and the reply; None if they are not counted yet."""
 
     @property
     def is_open(self) -> bool:
@@ -41,17 +41,20 @@ class CallProgress(FrozenModel):
 class Progress(FrozenModel):
     """How far a run is."""
 
+    run_id: str
+    """The run."""
+
     status: Status
-    """How the run stands."""
+    """The status of the run."""
 
     iteration: int
-    """The iteration that is under way, from 1; 0 before the first."""
+    """The current iteration, from 1; 0 before the first."""
 
     calls_done: int
-    """Calls of the whole run that gave their result."""
+    """The finished calls of the whole run."""
 
     calls: tuple[CallProgress, ...] = ()
-    """Those of this iteration: the instances in the order of the consortium, then the judges."""
+    """The calls of this iteration: the instances in the order of the consortium, then the judges."""
 
     @property
     def responses_expected(self) -> int:
@@ -94,4 +97,4 @@ class AnswerPiece(FrozenModel):
     """A further piece of the answer, told while its arbiter writes it."""
 
     text: str
-    """The pieces together are the beginning of the answer, unless the arbiter's reply breaks off or cannot be read."""
+    """The pieces are the beginning of the answer, unless the arbiter's reply breaks off or cannot be read."""

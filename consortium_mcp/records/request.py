@@ -24,10 +24,10 @@ class Question(FrozenModel):
     """What is asked, and of which saved consortium."""
 
     prompt: str
-    """The question, complete in itself."""
+    """The question with all that it needs; members see nothing else."""
 
     consortium: str | Consortium | None = None
-    """A saved consortium."""
+    """Name of a saved consortium."""
 
 
 class Who(FrozenModel):
@@ -50,7 +50,7 @@ class Who(FrozenModel):
         return define(members=[member.model_dump() for member in members])
 
     preset: PresetName | None = None
-    """Rules that work together; a rule that is given wins."""
+    """Preset of rules; a rule that is given wins over it."""
 
     @property
     def preset_rules(self) -> dict[str, Any]:
@@ -76,7 +76,7 @@ class DefinitionRequest(Rules, Who):
     """Everything that a caller can ask to have saved."""
 
     description: str | None = None
-    """What it is for."""
+    """Purpose of the consortium."""
 
     def define(self, is_model: Callable[[str], bool]) -> Consortium:
         """The definition that is described. Raises InvalidConsortiumError.
@@ -104,7 +104,7 @@ class ConsultRequest(Budget, Rules, Who, Question):
     """JSON schema that the answer must follow."""
 
     deadline_seconds: float | None = Field(default=None, gt=0, le=MOST_SECONDS)
-    """Seconds the whole run may take; default 600 unless set otherwise."""
+    """Seconds that the whole run may take; default 600 unless set otherwise."""
 
     @property
     def budget(self) -> Budget:
@@ -120,7 +120,7 @@ _TAKES = {
     "count": f"it takes a whole number from 1 to {MAX_INSTANCES}",
     "confidence_threshold": "it must be between 0 and 1, or a percentage up to 100",
     "history": 'it takes a list of turns, as in [Turn(role="user", text="…")]',
-    "deadline_seconds": f"it takes a number above 0, and {MOST_SECONDS} at most",
+    "deadline_seconds": f"give a number above 0 and at most {MOST_SECONDS}",
 }
 """What a field takes, where pydantic's own words would say little to a caller."""
 

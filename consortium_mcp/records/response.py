@@ -10,25 +10,25 @@ class MemberResponse(CallResult):
     """What one instance gave in one iteration."""
 
     response_id: CallId
-    """Its place in the run, as in `i1/m3`."""
+    """The place of the response in the run, as in `i1/m3`."""
 
     label: str
-    """Which instance, as in `gpt-5#2`."""
+    """The instance that was asked, as in `gpt-5#2`."""
 
     model: str
     """The llm model id or alias, as the consortium names it."""
 
     options: dict[str, JsonValue] = {}
-    """The llm options with which it was asked."""
+    """The llm options of the call."""
 
     stated_confidence: float | None = None
-    """The instance's own trust in its response, 0.0-1.0; None when it stated none that can be read."""
+    """The confidence that the instance stated, 0.0-1.0; None if none can be read."""
 
     late: bool = False
-    """Whether the iteration went on without it; it may stand for its instance in the next one."""
+    """Whether the iteration continued without it; the next iteration may use it."""
 
     cost_usd: float | None = None
-    """US dollars of all attempts at it, as the store knows them; None when the cost of any is unknown."""
+    """US dollars of all its attempts, from the store; None if the cost of any attempt is unknown."""
 
     attempts: int = 1
     """How often it was asked for, backups included; 0 when it was not."""
@@ -54,7 +54,7 @@ class MemberResponse(CallResult):
     ) -> "MemberResponse":
         """What the reader of a run sees of one call to an instance; a result of None was awaited for `waited_ms`."""
         late_result = CallResult(
-            error_kind="timeout", error="The iteration went on without its response.", duration_ms=waited_ms
+            error_kind="timeout", error="The iteration continued without its response.", duration_ms=waited_ms
         )
         result = result or late_result
         stated = find_confidence(result.text).value if result.ok and result.text else None

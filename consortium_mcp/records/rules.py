@@ -41,7 +41,7 @@ class Rules(FrozenModel):
     """
 
     arbiter: str | None = None
-    """Model that judges, or "model|backup"; default: the first member's."""
+    """Model that judges, or "model|backup"; default: the first member's model."""
 
     system_prompt: str | None = None
     """System prompt for the members; default: a built-in one."""
@@ -62,34 +62,34 @@ class Rules(FrozenModel):
     """How responses become a verdict."""
 
     stop_on: StopOn = "arbiter"
-    """What must reach the threshold."""
+    """Figures that must reach the threshold."""
 
     check_order: bool = True
-    """Near the threshold, judge again in reversed order."""
+    """Near the threshold, judge a second time in reversed order."""
 
     embedding_model: str | None = Field(default=None, min_length=1)
     """llm embedding model; vote compares meanings with it."""
 
     quorum: int | None = Field(default=None, ge=1, le=MAX_INSTANCES)
-    """Responses before silence counts; default: more than half."""
+    """Quorum: responses before silence counts; default: more than half."""
 
     patience_seconds: float | None = Field(default=None, gt=0, le=MOST_SECONDS)
-    """Silence that ends the wait; default: by the model's history."""
+    """Silence that drops a member after the quorum; default: by its model's history."""
 
     min_responses: int | None = Field(default=None, ge=1, le=MAX_INSTANCES)
-    """Fewest responses of a full answer; default: all."""
+    """Fewest responses for a full answer; default: all."""
 
     on_partial: OnPartial = "answer"
-    """With fewer: answer and say so, or fail."""
+    """With fewer responses: answer and say so, or fail."""
 
     choices: Sequence[str] | None = Field(default=None, min_length=2, max_length=26)
     """Options of the judging method choose."""
 
     ask: Asking = "all"
-    """All at once, or the cheapest first and more on disagreement."""
+    """Ask all members at once, or the cheapest first and more on disagreement."""
 
     llm_options: dict[str, Any] | None = None
-    """Options of all members and the arbiter; a member's own win."""
+    """llm options of all members and the arbiter; a member's own options win."""
 
     def given_rules(self) -> dict[str, Any]:
         """The rules that were given, without those that stand at their default because nothing was said."""

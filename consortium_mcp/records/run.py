@@ -52,23 +52,23 @@ class Budget(FrozenModel):
     """What may be spent; None means no limit."""
 
     max_calls: int | None = Field(default=None, ge=1, le=MOST)
-    """The most model calls that may be made, each attempt counted."""
+    """The limit of model calls; each attempt counts."""
 
     max_tokens: int | None = Field(default=None, ge=1, le=MOST)
-    """The most tokens, questions and replies together."""
+    """The limit of tokens, questions and replies together."""
 
     max_cost_usd: float | None = Field(default=None, gt=0, le=MOST)
-    """The most US dollars that may be spent."""
+    """The limit of US dollars."""
 
 
 class Parent(FrozenModel):
     """The call of another run in which a run was opened, because a member or the arbiter is a consortium itself."""
 
     run_id: str
-    """The run that asks."""
+    """The run that makes the call."""
 
     call_id: CallId
-    """Its call, as `i1/m3`."""
+    """The call id, as `i1/m3`."""
 
 
 class Run(FrozenModel):
@@ -78,10 +78,10 @@ class Run(FrozenModel):
     """A ULID."""
 
     status: Status
-    """How it stands or ended."""
+    """The status of the run."""
 
     prompt: str
-    """The caller's text, untouched."""
+    """The caller's unchanged text."""
 
     history: tuple[Turn, ...] = ()
     """Earlier turns of the conversation that the prompt continues, oldest first."""
@@ -90,10 +90,10 @@ class Run(FrozenModel):
     """The saved consortium that was consulted; None for one given inline."""
 
     consortium: Consortium
-    """The definition as it was when the run was opened, its arbiter resolved."""
+    """The definition at the opening of the run, with its arbiter."""
 
     shuffle_seed: int
-    """Decides in which order the arbiter sees the responses."""
+    """Determines the order in which the arbiter sees the responses."""
 
     fence_token: str
     """The random word that fences the responses in the arbiter's question."""
@@ -102,58 +102,58 @@ class Run(FrozenModel):
     """The JSON schema that the answer follows; None means free text."""
 
     follow_up_to: str | None = None
-    """The run whose conversation it continues; None for one that begins its own."""
+    """The run whose conversation it continues; None if it begins a conversation."""
 
     replay_of: str | None = None
-    """The run whose responses are judged again; None for a run of its own."""
+    """The run whose responses it judges again; None if it is not a replay."""
 
     parent: Parent | None = None
-    """The call that opened it, with which it continues and ends; None for a run of a caller."""
+    """The call that opened a nested run, and with which it ends; None for a caller's run."""
 
     deadline_utc: str
-    """When it must have ended, ISO 8601 in UTC; later for one that is resumed."""
+    """The deadline, ISO 8601 in UTC; a resumed run gets a later one."""
 
     deadline_seconds: float = 600
-    """How long it was given, from its opening or its resuming to its deadline."""
+    """The time from the opening, or the last resumption, to the deadline."""
 
     budget: Budget = Budget()
-    """What it may spend."""
+    """The run's own budget."""
 
     iterations: tuple[Iteration, ...] = ()
-    """In order; the last one may still be without a verdict."""
+    """The iterations in order; the last one may have no verdict yet."""
 
     selected_iteration: int | None = None
     """The iteration whose synthesis is the answer, from 1; None without an answer."""
 
     answer: str | None = None
-    """What the caller gets; None while running and when the run failed."""
+    """The answer; None while the run is active, or if it failed."""
 
     confidence: float | None = None
-    """The stated trust in the answer, 0.0-1.0, bounded by what was measured; None when it could not be read."""
+    """The stated confidence in the answer, 0.0-1.0, bounded by the measurements; None if none could be read."""
 
     dissent: str = ""
-    """Disagreement that is not folded into the answer."""
+    """Disagreement that the answer does not include."""
 
     degraded: tuple[str, ...] = ()
-    """What is missing from a full answer, a sentence each; empty when it is whole."""
+    """What the answer lacks, a sentence each; empty if it is complete."""
 
     error: str | None = None
-    """Why the run failed, in one sentence; None when it did not."""
+    """Why the run failed, in one sentence; None if it did not fail."""
 
     usage: Usage = Usage()
-    """What its calls used so far."""
+    """The usage of its calls so far."""
 
     caller: str | None = None
-    """The name of the caller whose run it is; None where no token was asked for."""
+    """The name of the caller that opened it; None if no token was needed."""
 
     created_utc: str
-    """When it was opened, ISO 8601 in UTC."""
+    """The opening of the run, ISO 8601 in UTC."""
 
     ended_utc: str | None = None
-    """When it was closed; None while it is open."""
+    """The end of the run, ISO 8601 in UTC; None while it is open."""
 
     short_text_models: frozenset[str] = Field(default=frozenset(), exclude=True)
-    """The models that get the short texts, as the consortium names them; known while the run is worked on."""
+    """The models that get the short texts, as the consortium names them; set while the run is active."""
 
     def gets_short_texts(self, model: str) -> bool:
         """Whether a model, as the consortium names it, gets the short texts."""
@@ -177,22 +177,22 @@ class RunOutline(FrozenModel):
     """A ULID."""
 
     status: Status
-    """How it stands or ended."""
+    """The status of the run."""
 
     prompt: str
-    """Its first 200 characters."""
+    """The first 200 characters of the prompt."""
 
     consortium_name: str | None
     """The saved consortium that was consulted; None for one given inline."""
 
     confidence: float | None
-    """How far to trust the answer, 0.0-1.0, bounded by what was measured; None when unknown."""
+    """Trust in the answer, 0.0-1.0, bounded by the measurements; None if unknown."""
 
     created_utc: str
-    """When it was opened, ISO 8601 in UTC."""
+    """The opening of the run, ISO 8601 in UTC."""
 
     ended_utc: str | None
-    """When it was closed; None while it is open."""
+    """The end of the run, ISO 8601 in UTC; None while it is open."""
 
     parent_run: str | None = None
     """The run in which it was asked; None for one that a caller asked."""
@@ -213,4 +213,4 @@ class Rating(FrozenModel):
     """0.0 (wrong) to 1.0 (correct)."""
 
     note: str | None = Field(default=None, max_length=LONGEST_NOTE)
-    """In words; None means none."""
+    """The reason in words; None means no reason was given."""

@@ -11,7 +11,7 @@ class ConsultTerms(TypedDict, total=False):
     """What `consult` takes beside the prompt."""
 
     consortium: str | Consortium | None
-    """A saved consortium."""
+    """Name of a saved consortium."""
 
     models: Sequence[str] | None
     """Each "model:count {llm options} as role" or "model|backup"; "client" is the MCP client's model."""
@@ -20,10 +20,10 @@ class ConsultTerms(TypedDict, total=False):
     """Instances of each model without a count."""
 
     preset: Literal["self_consistency", "panel", "vote", "choose", "review"] | None
-    """Rules that work together; a rule that is given wins."""
+    """Preset of rules; a rule that is given wins over it."""
 
     arbiter: str | None
-    """Model that judges, or "model|backup"; default: the first member's."""
+    """Model that judges, or "model|backup"; default: the first member's model."""
 
     system_prompt: str | None
     """System prompt for the members; default: a built-in one."""
@@ -44,43 +44,43 @@ class ConsultTerms(TypedDict, total=False):
     """How responses become a verdict."""
 
     stop_on: Literal["arbiter", "agreement", "both"] | None
-    """What must reach the threshold."""
+    """Figures that must reach the threshold."""
 
     check_order: bool | None
-    """Near the threshold, judge again in reversed order."""
+    """Near the threshold, judge a second time in reversed order."""
 
     embedding_model: str | None
     """llm embedding model; vote compares meanings with it."""
 
     quorum: int | None
-    """Responses before silence counts; default: more than half."""
+    """Quorum: responses before silence counts; default: more than half."""
 
     patience_seconds: float | None
-    """Silence that ends the wait; default: by the model's history."""
+    """Silence that drops a member after the quorum; default: by its model's history."""
 
     min_responses: int | None
-    """Fewest responses of a full answer; default: all."""
+    """Fewest responses for a full answer; default: all."""
 
     on_partial: Literal["answer", "fail"] | None
-    """With fewer: answer and say so, or fail."""
+    """With fewer responses: answer and say so, or fail."""
 
     choices: Sequence[str] | None
     """Options of the judging method choose."""
 
     ask: Literal["all", "adaptive"] | None
-    """All at once, or the cheapest first and more on disagreement."""
+    """Ask all members at once, or the cheapest first and more on disagreement."""
 
     llm_options: dict[str, Any] | None
-    """Options of all members and the arbiter; a member's own win."""
+    """llm options of all members and the arbiter; a member's own options win."""
 
     max_calls: int | None
-    """The most model calls that may be made, each attempt counted."""
+    """The limit of model calls; each attempt counts."""
 
     max_tokens: int | None
-    """The most tokens, questions and replies together."""
+    """The limit of tokens, questions and replies together."""
 
     max_cost_usd: float | None
-    """The most US dollars that may be spent."""
+    """The limit of US dollars."""
 
     follow_up_to: str | None
     """Run id: continue its conversation, with its consortium unless one is named."""
@@ -95,14 +95,14 @@ class ConsultTerms(TypedDict, total=False):
     """JSON schema that the answer must follow."""
 
     deadline_seconds: float | None
-    """Seconds the whole run may take; default 600 unless set otherwise."""
+    """Seconds that the whole run may take; default 600 unless set otherwise."""
 
 
 class FurtherRules(TypedDict, total=False):
     """What `create_consortium` takes beside llm-consortium's parameters."""
 
     preset: Literal["self_consistency", "panel", "vote", "choose", "review"] | None
-    """Rules that work together; a rule that is given wins."""
+    """Preset of rules; a rule that is given wins over it."""
 
     strategy: str | None
     """Who is asked what in each iteration."""
@@ -111,34 +111,34 @@ class FurtherRules(TypedDict, total=False):
     """How responses become a verdict."""
 
     stop_on: Literal["arbiter", "agreement", "both"] | None
-    """What must reach the threshold."""
+    """Figures that must reach the threshold."""
 
     check_order: bool | None
-    """Near the threshold, judge again in reversed order."""
+    """Near the threshold, judge a second time in reversed order."""
 
     embedding_model: str | None
     """llm embedding model; vote compares meanings with it."""
 
     quorum: int | None
-    """Responses before silence counts; default: more than half."""
+    """Quorum: responses before silence counts; default: more than half."""
 
     patience_seconds: float | None
-    """Silence that ends the wait; default: by the model's history."""
+    """Silence that drops a member after the quorum; default: by its model's history."""
 
     min_responses: int | None
-    """Fewest responses of a full answer; default: all."""
+    """Fewest responses for a full answer; default: all."""
 
     on_partial: Literal["answer", "fail"] | None
-    """With fewer: answer and say so, or fail."""
+    """With fewer responses: answer and say so, or fail."""
 
     choices: Sequence[str] | None
     """Options of the judging method choose."""
 
     ask: Literal["all", "adaptive"] | None
-    """All at once, or the cheapest first and more on disagreement."""
+    """Ask all members at once, or the cheapest first and more on disagreement."""
 
     llm_options: dict[str, Any] | None
-    """Options of all members and the arbiter; a member's own win."""
+    """llm options of all members and the arbiter; a member's own options win."""
 
     description: str | None
-    """What it is for."""
+    """Purpose of the consortium."""

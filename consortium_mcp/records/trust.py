@@ -16,41 +16,41 @@ class RatedLevel(FrozenModel):
     """The band of confidence, as in `0.8-0.9`."""
 
     rated: int
-    """How many answers in it are rated."""
+    """The number of rated answers in the band."""
 
     right: int
-    """How many of these have a score of 0.5 or more."""
+    """The number of these with a score of 0.5 or more."""
 
     confidence: float
-    """Their mean score, 0.0-1.0, pulled towards this answer's confidence where few are rated."""
+    """The mean score of these, 0.0-1.0, pulled towards this answer's confidence if few are rated."""
 
 
 class Trust(FrozenModel):
     """How far the answer of one iteration is to be trusted."""
 
     confidence: float | None = None
-    """The stated figure, bounded by what was measured, 0.0-1.0; None when none could be read."""
+    """The stated figure, bounded by the measurements, 0.0-1.0; None if none could be read."""
 
     stated: float | None = None
-    """The verdict's own figure, 0.0-1.0; None when none could be read."""
+    """The verdict's own figure, 0.0-1.0; None if none could be read."""
 
     before_ratings: float | None = None
-    """The figure bounded by this run alone, by which ratings are looked up, 0.0-1.0; None when none could be read."""
+    """The figure before ratings, which selects the band, 0.0-1.0; None if none could be read."""
 
     bound: Measurement | None = None
-    """Which measurement bounds the confidence; None when none does."""
+    """The measurement that bounds the confidence; None if none does."""
 
     bounded_by: str | None = None
-    """The same in one sentence; None when the stated figure holds."""
+    """The reason of the bound, in one sentence; None if the stated figure holds."""
 
     asked: int = 0
-    """Instances of the first iteration, the caller's own answer included."""
+    """The number of instances in the first iteration, with the caller's own answer."""
 
     same: int = 0
-    """How many of them gave this answer independently: in the first iteration."""
+    """The number of instances that gave this answer independently, in the first iteration."""
 
     different: int = 0
-    """How many gave another answer then; one that cannot be compared with the answer counts in neither."""
+    """The number of instances with another answer; a response that is not comparable counts in neither number."""
 
     declined: int = 0
     """How many declined to answer then; they count in neither."""
@@ -65,19 +65,19 @@ class Trust(FrozenModel):
     """The instances that gave no response in the first iteration, as in `gpt-5#2`."""
 
     independent_votes: float | None = None
-    """What the compared answers count as, since their models err together; None when that is unknown."""
+    """The independent votes that the compared answers count as, since models err together; None if unknown."""
 
     order_held: bool | None = None
-    """Whether the verdict was the same with the responses in reversed order; None when that is unknown."""
+    """Whether the verdict was the same with the responses in reversed order; None if unknown."""
 
     tied: bool = False
     """Whether another answer had as many votes, or as high a rank."""
 
     ballots: Ballots | None = None
-    """The members' ballots; None when the judging method asks for none."""
+    """The members' ballots; None if the judging method uses none."""
 
     rated: RatedLevel | None = None
-    """What ratings say of answers at this level; None when none is rated."""
+    """The ratings of answers in this band; None if none is rated."""
 
     @property
     def compared(self) -> int:
@@ -89,7 +89,7 @@ class TrackRecord(FrozenModel):
     """What the rated runs of a consortium say about its next answer."""
 
     scores: tuple[tuple[float, float], ...] = ()
-    """Of each rated answer its confidence before ratings, and its score, each 0.0-1.0."""
+    """The confidence before ratings and the score of each rated answer, each 0.0-1.0."""
 
     correlation: float | None = None
-    """How much its members err together, from 0.0 (independently) to 1.0; None when too few runs are rated."""
+    """The correlation of the members' errors, from 0.0 (independent) to 1.0; None if too few runs are rated."""

@@ -12,26 +12,26 @@ class Votes(FrozenModel):
     """The responses that came to the same final answer."""
 
     answer: str
-    """It, in the form in which equal answers are equal."""
+    """The answer, normalised so that equal answers have equal texts."""
 
     response_ids: tuple[str, ...]
-    """Whose, in the declared order."""
+    """The instances that gave it, in the order of the consortium."""
 
 
 class Ballots(FrozenModel):
     """The ballots of members that rank each other's responses."""
 
     asked: int
-    """How many were asked for."""
+    """The number of requested ballots."""
 
     read: int
-    """How many could be read."""
+    """The number of readable ballots."""
 
     about_winner: int
-    """How many of these name the winner; no member ranks its own response."""
+    """The number of readable ballots that rank the winner; no member ranks its own response."""
 
     won: float
-    """What they gave the winner, from 0.0 to `about_winner`: 1.0 for each first place, 0.0 for a last one."""
+    """The winner's points, 0.0 to `about_winner`: 1.0 for each first place, 0.0 for a last place."""
 
     tied: bool = False
     """Whether another response has the same mean score as the winner."""
@@ -41,32 +41,32 @@ class Claim(FrozenModel):
     """One statement on which responses differ."""
 
     claim: str
-    """It, in one sentence."""
+    """The claim, in one sentence."""
 
     supported_by: tuple[str, ...] = ()
-    """The instances that hold it, as in `gpt-5#2`."""
+    """The instances that support the claim, as in `gpt-5#2`."""
 
     opposed_by: tuple[str, ...] = ()
-    """The instances that hold the contrary."""
+    """The instances that oppose the claim."""
 
     quote_for: str = ""
-    """What one that holds it says."""
+    """A quotation from a supporting response."""
 
     quote_against: str = ""
-    """What one that holds the contrary says."""
+    """A quotation from an opposing response."""
 
 
 class Finding(FrozenModel):
     """One fault that a review found."""
 
     severity: Severity
-    """How bad it is."""
+    """The severity of the fault."""
 
     place: str
-    """Where it is: the file and line, or a few quoted words."""
+    """The place of the fault: the file and line, or a few quoted words."""
 
     finding: str
-    """What is wrong, and how to repair it."""
+    """The fault, and how to repair it."""
 
     raised_by: tuple[str, ...] = ()
     """The instances that raised it, as in `gpt-5#2`."""
@@ -79,19 +79,19 @@ class Verdict(FrozenModel):
     """The combined answer."""
 
     confidence: float | None = None
-    """The arbiter's stated trust in this synthesis, 0.0-1.0; None when it cannot be read."""
+    """The arbiter's stated confidence in the synthesis, 0.0-1.0; None if none can be read."""
 
     analysis: str = ""
     """Why the arbiter combined the responses in this way."""
 
     dissent: str = ""
-    """Disagreement that is not folded into the synthesis; empty when there is none."""
+    """Disagreement that the synthesis does not include; empty if there is none."""
 
     claims: tuple[Claim, ...] = ()
-    """The disagreement as data; empty when there is none, or when the arbiter cannot give it."""
+    """The disputed claims; empty if there are none, or if the arbiter lists none."""
 
     findings: tuple[Finding, ...] = ()
-    """What a review found, the worst first; empty when there is nothing, or nothing was reviewed."""
+    """The findings of a review, most severe first; empty without findings or without a review."""
 
     needs_iteration: bool = False
     """Whether the arbiter asks for another iteration."""
@@ -100,19 +100,19 @@ class Verdict(FrozenModel):
     """What the next iteration should work on."""
 
     problem: str | None = None
-    """Why the reply, or its confidence, could not be read; None when all was read."""
+    """Why the reply, or its confidence, could not be read; None if everything was read."""
 
     chosen: str | None = None
-    """The response whose text the synthesis is; None when it was written by the arbiter."""
+    """The response whose text is the synthesis; None if the arbiter wrote the synthesis."""
 
     ranking: tuple[str, ...] = ()
-    """All judged responses, the best first; empty when they were not ordered."""
+    """All judged responses, the best first; empty if they were not ordered."""
 
     by_agreement: bool = False
-    """Whether nothing was judged, since all responses that were asked for agree."""
+    """Whether all responses agreed, so that no judging was needed."""
 
     votes: tuple[Votes, ...] = ()
-    """Who came to the same answer, the largest group first; empty without a count."""
+    """The groups of equal answers, the largest first; empty if the method does not count."""
 
     ballots: Ballots | None = None
-    """The ballots of members that ranked each other; None when none was asked for."""
+    """The ballots of members that ranked each other; None if the method uses none."""

@@ -9,6 +9,7 @@ from consortium_mcp.reports.curve import add_curve
 from consortium_mcp.reports.markdown import facts, sections
 from consortium_mcp.reports.stats import stats_text
 from consortium_mcp.service.stats import Stats
+from consortium_mcp.text.templates import plain
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 """What a browser may load for the page: nothing but the style that stands in it."""
@@ -71,4 +72,4 @@ def _add_run(article: Element, run: Run) -> None:
 
 
 def _add(parent: Element, tag: str, text: str) -> None:
-    SubElement(parent, tag).text = text
+    SubElement(parent, tag).text = plain(text)

@@ -1,7 +1,6 @@
 """A run as text for people and models: the short answer, and the whole transcript as Markdown."""
 
 import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -18,11 +17,12 @@ from consortium_mcp.engine.measures import (
 from consortium_mcp.engine.trust import is_bounded_for_good
 from consortium_mcp.records import Claim, Iteration, Measures, MemberResponse, Run, Usage, Verdict, Votes
 from consortium_mcp.records.consortium import OWN_ANSWER, Consortium, alternatives
+from consortium_mcp.reports.foreign_text import on_line, under_heading
 from consortium_mcp.reports.trust import trust_line
 from consortium_mcp.service.estimate import Estimate
 from consortium_mcp.text.answers import DIFFERENT, NOT_COMPARABLE, SAME, compare
 from consortium_mcp.text.figures import shown_beside
-from consortium_mcp.text.templates import clip, plain
+from consortium_mcp.text.templates import clip
 
 _OWN_ANSWER = {
     SAME: "it agrees with this answer",
@@ -38,13 +38,6 @@ DISSENT_LIMIT = 4_000
 
 QUOTE_LIMIT = 500
 """Characters of a text that is quoted on a line; the whole of it stands among the responses."""
-
-
-_BEFORE = r"^[ \t\u00a0\u00ad\u200b-\u200d\u2060\ufeff>*+-]{0,9}"
-"""What a line may begin with and still look like a heading: blanks, what has no width, marks of lists and quotes."""
-
-_STRUCTURE = re.compile(rf"{_BEFORE}(?:#|```|~~~|<|([-=*_])[ \t]*(?:\1[ \t]*)*$)", re.MULTILINE)
-"""A line that is, or looks like, a heading of Markdown, what underlines one, a rule, a fence, or HTML."""
 
 
 def short_report(run: Run) -> str:
@@ -82,12 +75,16 @@ def plan_text(plan: Estimate) -> str:
     lines = [
         f"Would ask: {who}.",
         f"Calls: {plan.min_calls} to {plan.max_calls}; tokens: {plan.tokens[0]} to {plan.tokens[1]}; cost: {cost}.",
-        *(f"Not counted: what the consortium {row.model} asks." for row in plan.calls if row.role == "consortium"),
+        *(
+            (f"Not counted: the calls of the nested consortium {row.model}.")
+            for row in plan.calls
+            if row.role == "consortium"
+        ),
         *([f"Note: {plan.unreachable}"] if plan.unreachable else []),
         *(f"It cannot run: {problem}" for problem in plan.problems),
     ]
     if plan.asked_first:
-        lines.insert(1, f"First only {', '.join(plan.asked_first)}; further calls only on disagreement.")
+        lines.insert(1, f"First only {', '.join(plan.asked_first)}; further calls only if they disagree.")
     return "\n".join(lines)
 
 
@@ -113,7 +110,7 @@ def about_answer(run: Run) -> str:
         lines.append(f"Dissent: {clip(run.dissent, DISSENT_LIMIT)}")
     if run.iterations:
         lines.append(f"Responses: {responses_text(run.iterations[-1])}")
-    lines.append(f"The whole run: {run.uri}")
+    lines.append(f"The full record: {run.uri}")
     return "\n".join(lines)
 
 
@@ -182,9 +179,9 @@ def confidence_text(run: Run) -> str:
     agreement = agreement_for_threshold(selected.measures) if selected else None
     met = "reached" if reaches_threshold(run.consortium, run.confidence, agreement) else "not reached"
     if met == "not reached" and selected and is_bounded_for_good(selected, run.consortium):
-        met = "not reached, and asking again could not reach it"
+        met = "not reached, and a further iteration could not reach it"
     if selected and all_decline(selected):
-        met = "not applied, since every member declined to answer"
+        met = "not applied, because every member declined to answer"
     return f"{stated}, by {by} in {rounds}; the threshold of {threshold} was {met}{_by_what(run.consortium, selected)}"
 
 
@@ -215,8 +212,10 @@ def responses_text(iteration: Iteration) -> str:
 
 
 def outcome_text(response: MemberResponse) -> str:
-    """`1.2 s`, who answered where it was a backup, or the kind of failure."""
+    """`1.2 s`, who answered where it was a backup, the kind of failure, or that it was late."""
     seconds = f"{response.duration_ms / 1000:.1f} s"
+    if response.late:
+        return f"late after {seconds}"
     if response.ok and response.answered_by:
         seconds += f" by {response.answered_by}"
     if response.error_kind is None:
@@ -235,22 +234,13 @@ def usage_text(usage: Usage) -> str:
 
 def transcript(run: Run) -> str:
     """Everything that was said, as Markdown."""
-    known = "\n".join(f"- {' '.join(plain(fact).split())}" for fact in facts(run))
+    known = "\n".join(f"- {on_line(fact)}" for fact in facts(run))
     parts = [f"# Run {run.run_id}", known]
     for section in sections(run):
-        parts.append(f"{'#' * section.level} {section.heading}")
+        parts.append(f"{'#' * section.level} {on_line(section.heading)}")
         if section.text:
             parts.append(under_heading(section.text))
     return "\n\n".join(parts)
-
-
-def under_heading(text: str) -> str:
-    """A foreign text as it stands under a heading of ours: quoted where it could begin another or hide ours.
-
-    What hides is left out first, for it could hide the beginning of a line.
-    """
-    text = plain(text)
-    return "\n".join(f"> {line}".rstrip() for line in text.split("\n")) if _STRUCTURE.search(text) else text
 
 
 def facts(run: Run) -> Iterator[str]:
@@ -271,13 +261,13 @@ class Section(NamedTuple):
     """A part of a transcript."""
 
     level: int
-    """Of its heading, from 2."""
+    """The level of the heading, from 2."""
 
     heading: str
-    """What it holds."""
+    """The heading."""
 
     text: str
-    """What was said, as it was said; empty for a section of sections."""
+    """The original text; empty for a section that has only subsections."""
 
 
 def sections(run: Run) -> Iterator[Section]:
@@ -300,8 +290,10 @@ def _iteration_sections(iteration: Iteration) -> Iterator[Section]:
     for response in iteration.responses:
         heading = f"{response.label}{_options_text(response.options)} ({outcome_text(response)})"
         yield Section(3, heading, response.text or response.error or "no text")
+        if response.text and response.late:
+            yield Section(4, "Not judged", "It was late: the iteration had gone on without it.")
         if response.text and response.error:
-            yield Section(4, "Why it is not whole", response.error)
+            yield Section(4, "Why it is incomplete", response.error)
         if response.thinking:
             yield Section(4, "Thinking", response.thinking)
     if iteration.verdict is not None:
@@ -328,7 +320,7 @@ def _verdict_sections(iteration: Iteration, verdict: Verdict) -> Iterator[Sectio
         ),
         ("Dissent", verdict.dissent),
         ("Disputed claims", "\n".join(line for claim in verdict.claims for line in _claim_lines(claim))),
-        ("Not read in full", verdict.problem),
+        ("Not fully readable", verdict.problem),
         ("To refine", "\n".join(f"- {area}" for area in verdict.refinement_areas)),
     )
     for heading, text in parts:

@@ -33,11 +33,11 @@ def _correlation_text(correlation: float) -> str:
 def _member_text(member: MemberStats) -> str:
     """How one model did as a member, on one line."""
     failed = "" if member.error_rate is None else f", {member.error_rate:.0%} failed"
-    seconds = "no time known" if member.mean_duration_ms is None else f"{member.mean_duration_ms / 1000:.1f} s"
+    seconds = "duration unknown" if member.mean_duration_ms is None else f"{member.mean_duration_ms / 1000:.1f} s"
     cost = "cost unknown" if member.cost_usd is None else f"${member.cost_usd:.4f}"
     if member.cost_usd is not None and member.unpriced:
         cost += f" and {counted(member.unpriced, 'call')} of unknown cost"
-    stated = "" if member.stated_confidence is None else f", trusts itself {member.stated_confidence:.2f}"
+    stated = "" if member.stated_confidence is None else f", own confidence {member.stated_confidence:.2f}"
     return (
         f"{member.model}: {counted(member.responses, 'response')}{failed}, {seconds}, {cost}{stated}, "
         f"chosen {member.chosen}, alone {member.alone}, {_wrong(member)}"
@@ -47,4 +47,4 @@ def _member_text(member: MemberStats) -> str:
 def _wrong(member: MemberStats) -> str:
     """How often a member was wrong in rated runs, and how often that cannot be told."""
     wrong = "wrong unknown" if member.wrong is None else f"wrong {member.wrong}"
-    return f"{wrong} ({member.not_comparable} not comparable)" if member.not_comparable else wrong
+    return f"{wrong} ({member.not_comparable} cannot be told)" if member.not_comparable else wrong

@@ -45,7 +45,7 @@ def _contradict_each_other(trust: Trust, run: Run) -> bool:
 
 def _figure(trust: Trust, run: Run) -> str:
     if trust.confidence is None:
-        return "unknown, since no confidence could be read"
+        return "unknown, because no confidence could be read"
     verdict = run.iterations[run.selected_iteration - 1].verdict if run.selected_iteration else None
     how = "counted" if verdict and (verdict.votes or verdict.ballots) else "stated"
     if trust.stated is None or trust.bound is None:
@@ -56,13 +56,13 @@ def _figure(trust: Trust, run: Run) -> str:
 def _facts(trust: Trust, run: Run) -> Iterator[str]:
     yield _agreement(trust, run)
     if trust.missing:
-        yield f"{', '.join(trust.missing)} did not answer{_when(run)}"
+        yield f"missing{_when(run)}: {', '.join(trust.missing)}"
     if 0 < trust.declined < trust.asked - len(trust.missing):
         yield f"{trust.declined} declined to answer"
     if trust.independent_votes is not None:
         yield f"the {trust.compared} compared answers count as {trust.independent_votes:.1f} independent votes"
     if trust.order_held is not None:
-        yield f"in reversed order the verdict was {'the same' if trust.order_held else 'another'}"
+        yield f"in reversed order the verdict was {'the same' if trust.order_held else 'different'}"
     if trust.tied:
         yield "another answer had as many votes"
     if trust.ballots is not None:
@@ -78,7 +78,9 @@ def _agreement(trust: Trust, run: Run) -> str:
     is_own_counted = any(one.model == OWN_ANSWER for one in run.iterations[0].responses)
     answered -= trust.declined
     if trust.compared == 0:
-        return f"agreement was not measured, since no response can be compared with the answer{_among_themselves(run)}"
+        return (
+            f"agreement was not measured, because no response can be compared with the answer{_among_themselves(run)}"
+        )
     if trust.same == 0 and trust.found_later is not None:
         return f"members first gave this answer in iteration {trust.found_later}, after they had seen other responses"
     if trust.same == 0:

@@ -97,7 +97,7 @@ class Definitions:
         others, _ = self.store.consortiums.list_all.sync()
         _refuse_cycle(name, consortium, others)
         allowed = self.settings.allowed_models
-        usable = {model: self._usable(model, catalogue) for model in models_of(with_arbiter(consortium))}
+        usable = {model: self._usable(model, catalogue, consortium) for model in models_of(with_arbiter(consortium))}
         if consortium.embedding_model:
             load_embedding_model(consortium.embedding_model, allowed)
         asked = [member for member in consortium.members if member.response is None]
@@ -121,7 +121,7 @@ class Definitions:
             partial(_refuse_cycle, name, consortium, others),
         ]
         for model in models_of(with_arbiter(consortium)):
-            checks.append(partial(self._usable, model, catalogue))
+            checks.append(partial(self._usable, model, catalogue, consortium))
             if entry := catalogue.find(model):
                 checks.append(partial(self._check_nested, entry, catalogue, (name,) if name else ()))
         if embedding_model := consortium.embedding_model:
@@ -165,7 +165,7 @@ class Definitions:
         others, _ = self.store.consortiums.list_all.sync()
         if not overwrite and name in self.store.consortiums.list_own_names.sync():
             raise InvalidConsortiumError(
-                f"A consortium named {name!r} is saved already.", NextStep.OVERWRITE, name=name
+                f"A consortium named {name!r} is already saved.", NextStep.OVERWRITE, name=name
             )
         _refuse_cycle(name, consortium, others)
         self.store.consortiums.save.sync(name, consortium)
@@ -187,12 +187,23 @@ class Definitions:
         if problems := self.long_texts({what: longest}):
             raise InvalidConsortiumError(" ".join(problems))
 
-    def _usable(self, model: str, catalogue: Catalogue) -> ModelEntry:
+    def _usable(self, model: str, catalogue: Catalogue, consortium: Consortium) -> ModelEntry:
+        """A model of a consortium, ready to be called. Raises ModelUnavailableError, which names a backup as one."""
+        try:
+            return self._usable_alone(model, catalogue)
+        except ModelUnavailableError as error:
+            if first := _stands_in_for(model, consortium):
+                message = f"The backup of {first!r} cannot be asked: {error.args[0]}"
+                raise ModelUnavailableError(message, error.next_step, **error.about) from error
+            raise
+
+    def _usable_alone(self, model: str, catalogue: Catalogue) -> ModelEntry:
         """The model, ready to be called. Raises ModelUnavailableError."""
         has_own = current_caller() is not None and not self.settings.shared
         if has_own and not catalogue.knows(model) and model in self.store.consortiums.list_own_names.sync():
             raise ModelUnavailableError(
-                f"The consortium {model!r} is your own, and only the server's can be members: name its models instead."
+                f"The consortium {model!r} is your own, and only the server's consortiums can be members: name its "
+                "models instead."
             )
         return catalogue.usable(model, self.settings.allowed_models)
 
@@ -207,13 +218,13 @@ class Definitions:
         try:
             if CLIENT in models_of(with_arbiter(nested)):
                 raise ModelUnavailableError(
-                    f"The model {CLIENT!r} is the calling client's own, which is never lent to a run inside another. "
+                    f"The model {CLIENT!r} is the calling client's own model, which nested runs cannot use. "
                     "Name other models.",
                     NextStep.LIST_MODELS,
                 )
             self.check(name, nested, catalogue, inside)
         except ModelUnavailableError as error:
-            raise ModelUnavailableError(f"The consortium {name!r} in it cannot run: {error}") from error
+            raise ModelUnavailableError(f"The member consortium {name!r} cannot run: {error}") from error
 
     def default(self, catalogue: Catalogue) -> tuple[str | None, Consortium]:
         """Which models to ask if the caller names none; the order is part of the contract."""
@@ -243,6 +254,15 @@ class Definitions:
 def with_arbiter(consortium: Consortium) -> Consortium:
     """The definition with its arbiter named: if it names none, the first member's model."""
     return consortium.model_copy(update={"arbiter": consortium.arbiter or consortium.members[0].model})
+
+
+def _stands_in_for(model: str, consortium: Consortium) -> str | None:
+    """The model whose backup another one is; None for one that is asked by itself."""
+    named = [*(member.model for member in consortium.members), with_arbiter(consortium).arbiter or ""]
+    groups = [alternatives(one) for one in named]
+    if any(group[0] == model for group in groups):
+        return None
+    return next((group[0] for group in groups if model in group), None)
 
 
 def client_problems(consortium: Consortium, has_client: bool) -> list[str]:
@@ -332,7 +352,8 @@ def _refuse_model_name(name: str, catalogue: Catalogue) -> None:
     if known is not None and not (known.is_consortium and known.model_id == name):
         what = "the id of a model" if known.model_id == name else f"an alias of the model {known.model_id!r}"
         raise InvalidConsortiumError(
-            f"The name {name!r} is {what} in llm ({known.plugin}), which it would hide: choose another."
+            f"The name {name!r} is {what} in llm ({known.plugin}), and the consortium would hide it: choose another "
+            "name."
         )
 
 

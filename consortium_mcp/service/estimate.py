@@ -25,63 +25,63 @@ from consortium_mcp.service.spending import (
 )
 
 FORM_TOKENS = 100
-"""What our own words around a question to a member have, about."""
+"""The estimated tokens of our own text in a question to a member."""
 
 JUDGING_TOKENS = 700
-"""What our own words and the schema in a question to an arbiter or a peer have, about."""
+"""The estimated tokens of our own text and the schema in a question to an arbiter or a peer."""
 
 
 class PlannedCalls(FrozenModel):
     """Calls to one model."""
 
     model: str
-    """llm's id."""
+    """The llm model id."""
 
     role: str
-    """`member`, `consortium` for one that is a consortium, `arbiter`, or `peer` for members that rank the others."""
+    """`member`, `consortium` (a member that is a consortium), `arbiter`, or `peer` (a member that ranks the others)."""
 
     options: dict[str, JsonValue] = {}
-    """llm options with which they are made, llm's own defaults included; each instance's seed is left out."""
+    """The llm options of the calls, with llm's own defaults, without each instance's seed."""
 
     per_iteration: int
-    """How many in each iteration."""
+    """The number of calls in each iteration."""
 
     input_tokens: int
-    """Of one question in the first iteration, estimated, the responses in it being short."""
+    """The estimated tokens of one question in the first iteration, if the responses in it are short."""
 
     priced: bool
-    """Whether its price is known, and that of each backup."""
+    """Whether the prices of the model and of each backup are known."""
 
 
 class Estimate(FrozenModel):
-    """What a consult would do."""
+    """The plan of a consult, and what it may cost."""
 
     consortium: Consortium
-    """Who would be asked, the arbiter resolved."""
+    """The consortium of the consult, with its arbiter."""
 
     calls: tuple[PlannedCalls, ...]
-    """Who is asked how often, when the arbiter's first verdict is enough."""
+    """The calls to each model, if the arbiter's first verdict is enough."""
 
     asked_first: tuple[str, ...] = ()
-    """The models of the instances that are asked first, the cheapest first; empty when all are asked at once."""
+    """The models of the instances that are asked first, cheapest first; empty if all instances are asked at once."""
 
     min_calls: int
-    """Calls when the first iteration is enough."""
+    """The number of calls, if the first iteration is enough."""
 
     max_calls: int
-    """Calls when every iteration is needed and the arbiter is asked as often as may be; without retries, stand-ins."""
+    """The number of calls with every iteration and every repair by the arbiter, without retries and backups."""
 
     tokens: tuple[int, int]
-    """Questions and replies together, from the least to the most that is likely."""
+    """The likely range of tokens, questions and replies together."""
 
     cost_usd: tuple[float, float] | None
-    """The same in US dollars; None when a price is unknown."""
+    """The likely range of US dollars; None if a price is unknown."""
 
     unreachable: str | None = None
-    """Why no agreement of the members reaches the threshold; None when it can."""
+    """Why no agreement of the members can reach the threshold; None if it can."""
 
     problems: tuple[str, ...]
-    """Everything that would stop it; empty when it can run."""
+    """The problems that would stop the consult; empty if it can run."""
 
 
 def make_estimate(

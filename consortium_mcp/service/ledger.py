@@ -35,7 +35,7 @@ class Ledger:
     store: Store
     settings: Settings
     owner: str
-    """The process that holds the run; when it does not any more, nothing further is asked."""
+    """The process that holds the run's lease; without the lease it makes no further call."""
 
     async def begin(
         self, entry: ModelEntry, spec: CallSpec
@@ -46,7 +46,7 @@ class Ledger:
         if begun is not None:
             return begun
         if any(budget != Budget() for budget in budgets.values()):
-            return BudgetUnheld(f"Not asked: a budget cannot be held. {self.live.unsaved}")
+            return BudgetUnheld(f"Not asked: the budget cannot be checked. {self.live.unsaved}")
         return AttemptStarted(0)
 
     async def settle(self, entry: ModelEntry, spec: CallSpec, attempt: int, result: CallResult) -> CallResult:

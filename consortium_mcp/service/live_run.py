@@ -26,7 +26,7 @@ class LiveCall:
     done: anyio.Event = field(default_factory=anyio.Event)
     result: CallResult | None = None
     heard_at: float | None = None
-    """When its model was asked, or last sent something (`time.monotonic()`); None while it is not being asked."""
+    """The time of the question or of the model's last sign (`time.monotonic()`); None outside a call."""
 
     def hear(self) -> None:
         """Note that its model was just asked, or sent something."""
@@ -40,40 +40,40 @@ class LiveRun:
     run_id: str
 
     record: Run | None = None
-    """The run as it was opened here, and then as it stands; None until it is loaded."""
+    """The current record of the run; None until it is loaded."""
 
     models: Models | None = None
-    """Every model that it may call, ready to be called; None until they are found."""
+    """Every model that the run may call, ready for calls; None until the models are loaded."""
 
     on_text: Callable[[str], None] | None = None
-    """Receives the answer in pieces while the arbiter writes it; None if no reader follows."""
+    """Receives the answer in pieces while the arbiter writes it; None if no reader follows the run."""
 
     calls: dict[CallId, LiveCall] = field(default_factory=dict)
-    """Every call that was asked for here."""
+    """The calls of the run in this process."""
 
     usage: Usage = Usage(cost_usd=0.0)
-    """What the attempts made here used; the journal has it too, where that can be written."""
+    """The usage of the attempts in this process; the journal has the same if the database can be written."""
 
     stopped: Status | None = None
-    """Why a call that the run needs was not made: `deadline` or `budget`; None while all were."""
+    """Why a needed call was not made: `deadline` or `budget`; None if every call was made."""
 
     unsaved: str | None = None
-    """Why something could not be written; None while everything was."""
+    """Why the last write failed; None if every write succeeded."""
 
     end: Run | None = None
-    """How the run ended, while its record still says that it runs; an error if it cannot continue; else None."""
+    """The end of the run that its record lacks, or the error that stopped its work; None otherwise."""
 
     scope: anyio.CancelScope | None = None
-    """What is cancelled to stop the work on it; None before that begins."""
+    """The cancel scope of the work on the run; None before the work begins."""
 
     asked: anyio.Event = field(default_factory=anyio.Event)
     """Set when the first model is asked: what is only needed later is read then, and delays no call."""
 
     changed: anyio.Event = field(default_factory=anyio.Event)
-    """Set at its next change, for those who follow it."""
+    """Set at the run's next change, for its followers."""
 
     ended: anyio.Event = field(default_factory=anyio.Event)
-    """Set when it is not worked on any more."""
+    """Set when the work on the run has ended."""
 
     _answer: AnswerStream | None = None
 
@@ -122,7 +122,7 @@ class LiveRuns:
     def __init__(self) -> None:
         self._by_id: dict[str, LiveRun] = {}
         self.leaving = False
-        """Whether this process takes no new runs any more."""
+        """Whether this process has stopped taking new runs."""
 
     def __iter__(self) -> Iterator[LiveRun]:
         return iter(list(self._by_id.values()))

@@ -94,9 +94,9 @@ class RunOpener:
             ConsortiumError: whatever would keep the run from working, with what to do.
         """
         if self.live_runs.leaving:
-            raise BusyError("This server is about to end and takes no new runs; ask again in a minute.")
+            raise BusyError("This server is shutting down and takes no new runs; try again in a minute.")
         if not request.prompt.strip():
-            raise InvalidConsortiumError("The prompt is empty; say what the consortium is to answer.")
+            raise InvalidConsortiumError("The prompt is empty; write the question for the consortium.")
         if problems := self._long_texts(request):
             raise InvalidConsortiumError(" ".join(problems))
         earlier = self._earlier(request)
@@ -190,9 +190,7 @@ class RunOpener:
         consortium = with_arbiter(consortium)
         if request.own_answer is not None:
             if not request.own_answer.strip():
-                raise InvalidConsortiumError(
-                    "own_answer is empty; leave it out, or give the answer that is to be judged."
-                )
+                raise InvalidConsortiumError("own_answer is empty; leave it out, or give the answer to be judged.")
             consortium = with_own_answer(consortium, storable(request.own_answer))
         return found or name, consortium
 

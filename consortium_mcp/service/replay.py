@@ -35,7 +35,7 @@ def open_replay(
     """
     old = service.store.runs.load.sync(run_id)
     if old.status in ("running", "interrupted"):
-        raise ConsortiumError(f"The run {run_id} is {old.status}; it can be replayed when it has ended.")
+        raise ConsortiumError(f"The run {run_id} is {old.status}; it can be replayed after its end.")
     if not any(response.ok for iteration in old.iterations for response in iteration.responses):
         raise ConsortiumError(f"The run {run_id} has no response that could be judged again.")
     consortium, iterations = _without(old, without)
@@ -78,12 +78,10 @@ def _without(old: Run, left_out: Collection[str]) -> tuple[Consortium, list[Iter
     known = {name for label in labels for name in (label, label.rpartition("#")[0])}
     for name in left_out:
         if name not in known:
-            raise InvalidConsortiumError(
-                f"No {name!r} was asked in the run {old.run_id}; there were: {', '.join(labels)}."
-            )
+            raise InvalidConsortiumError(f"The run {old.run_id} did not ask {name!r}; it asked: {', '.join(labels)}.")
     gone = {label for label in labels if label in left_out or label.rpartition("#")[0] in left_out}
     if len(gone) == len(labels):
-        raise InvalidConsortiumError(f"Without {' and '.join(map(repr, left_out))} no response is left to be judged.")
+        raise InvalidConsortiumError(f"Without {' and '.join(map(repr, left_out))} no response is left to judge.")
     stay = Counter(id(member) for member, label in asked if label not in gone)
     members = [
         member.model_copy(update={"count": stay[id(member)]}) for member in old.consortium.members if stay[id(member)]

@@ -19,10 +19,10 @@ class Outcome:
     result: CallResult
 
     was_asked: bool = True
-    """False where the model was not asked, for want of time or budget; a resumed run may ask it."""
+    """False if time or budget did not allow the call; a resumed run may make it."""
 
     further_attempts: int = 0
-    """How many further attempts its failure is worth: none where it cannot pass by itself."""
+    """The number of further attempts after this failure; 0 if a repetition cannot help."""
 
 
 def further_attempts(kind: ErrorKind | None) -> int:
@@ -58,5 +58,5 @@ async def with_retries(
 
 def _not_waited_for(outcome: Outcome) -> Outcome:
     """The outcome, which says why there was no further attempt."""
-    error = f"{outcome.result.error} That is longer than this call can wait."
+    error = f"{outcome.result.error} This call cannot wait that long."
     return replace(outcome, result=outcome.result.model_copy(update={"error": error}))

@@ -36,10 +36,10 @@ class CallDeadline:
     """How long a call is waited for, over all its attempts; waiting for its turn is not counted."""
 
     ends: float
-    """When it must have its reply (`time.monotonic()`)."""
+    """The time by which the call must have its reply (`time.monotonic()`)."""
 
     over: float
-    """When the run's time for it is up, whether or not it was its turn."""
+    """The time at which the run stops waiting for the call, even if the call is still queued (`time.monotonic()`)."""
 
     def add(self, waited: float) -> None:
         """Put off the end by so many seconds for which it was not the call's turn."""
@@ -58,10 +58,10 @@ class ModelDoor:
     sampling_queue: SamplingQueue
     log: ResponseSink
     owner: str
-    """This process, as it is called in the runs that it holds."""
+    """The name of this process in the leases of its runs."""
 
     timing: Timing
-    """How long is waited before a further attempt, and what of a run's time is kept for the arbiter."""
+    """The waits before further attempts, and the arbiter's share of a run's time."""
 
     async def ask(
         self,
@@ -115,7 +115,7 @@ class RunCalls:
         self._timeout_seconds = timeout_seconds
         self._group = group
         self._given_seconds = seconds_until(live.run.deadline_utc)
-        """How long the run had when work on it began, or went on after a crash."""
+        """The seconds until the deadline when work on the run began or was resumed."""
 
     async def __call__(self, spec: CallSpec) -> CallResult:
         """The result of the call, which is made unless it was before."""
@@ -174,7 +174,7 @@ class RunCalls:
         left = self._seconds_left(for_arbiter=not spec.asks_member)
         if left <= 0:
             self._live.note_stopped(spec, "deadline")
-            return _not_asked("timeout", "Not asked: the run's time is up.")
+            return _not_asked("timeout", "Not asked: the run has reached its deadline.")
         spec = spec.model_copy(update={"options": entry.options_for(spec.options, spec.seed)})
         began = time.monotonic()
         deadline = CallDeadline(began + min(left, self._timeout_seconds), over=began + left)
@@ -191,7 +191,7 @@ class RunCalls:
         if isinstance(begun, LeaseLost):
             self._group.cancel_scope.cancel()
             await anyio.lowlevel.checkpoint()  # where the cancellation arrives
-            return _not_asked("cancelled", "Not asked: the run is not ours any more.")
+            return _not_asked("cancelled", "Not asked: another process now holds the run.")
         if isinstance(begun, AlreadyPaid):
             return Outcome(begun.result)
         if isinstance(begun, BudgetUnheld):

@@ -41,7 +41,7 @@ class Runner:
         self._keep_clients = keep_clients
         self._group: anyio.abc.TaskGroup | None = None
         self._runs: dict[str, LiveRun] = {}
-        """Those that are worked on here, by their ids."""
+        """The active runs of this process, by run id."""
 
     async def __aenter__(self) -> Self:
         self._group = await anyio.create_task_group().__aenter__()
@@ -173,7 +173,7 @@ class Runner:
             with live.scope:
                 await self.service.work_on(live)
         except ConsortiumError as error:
-            logger.warning("The run %s cannot go on: %s", live.run_id, error)
+            logger.warning("The run %s cannot continue: %s", live.run_id, error)
             await self._keep_failure(live, error)
         except Exception as error:  # one run's failure, which its record tells, must not end the others
             logger.exception("The run %s failed", live.run_id)
@@ -202,7 +202,7 @@ class Runner:
             try:
                 await self._submit_interrupted()
             except StoreUnusableError as error:
-                logger.warning("Interrupted runs cannot be looked for: %s", error)
+                logger.warning("The search for interrupted runs failed: %s", error)
 
     async def _submit_interrupted(self) -> None:
         store = self.service.store

@@ -1,9 +1,6 @@
 """The service: work on a run, save everything as it lands, close it; resume what was interrupted."""
 
 import logging
-import os
-import secrets
-import socket
 from collections.abc import Awaitable, Callable
 from contextlib import ExitStack, suppress
 from functools import partial
@@ -16,6 +13,7 @@ from opentelemetry.trace import Span
 
 from consortium_mcp._util.caller import calling
 from consortium_mcp._util.places import Places
+from consortium_mcp._util.processes import own_name
 from consortium_mcp._util.timing import DEFAULT_TIMING, Timing
 from consortium_mcp.engine.loop import iterations
 from consortium_mcp.engine.outcome import closed, ended
@@ -55,8 +53,8 @@ class ConsortiumService:
         self.settings = settings or current_settings()
         self.timing = timing
         self.store = Store(self.settings.database_path, self.settings.shared, self.settings.read_timeout_seconds)
-        self.owner = _owner()
-        """What this process is called in the runs that it holds."""
+        self.owner = own_name()
+        """The name of this process in the leases of its runs."""
         self.definitions = Definitions(self.store, self.settings)
         self.catalogue = RecentCatalogue(self.settings)
         self.clients = KeptClients(self.settings.direct_streaming)
@@ -235,7 +233,7 @@ class ConsortiumService:
         try:
             await self.store.runs.note_received(run_id)
         except StoreUnusableError as error:
-            logger.warning("That the answer of %s was received is not saved: %s", run_id, error)
+            logger.warning("The receipt of the answer of %s could not be saved: %s", run_id, error)
 
     async def _hold(self, run_id: str, scope: anyio.CancelScope) -> None:
         """Renew the run's lease during the work; without it, another process works on it, or it is to be cancelled."""
@@ -257,8 +255,3 @@ async def _when(event: anyio.Event, *readings: Callable[[], Awaitable[None]]) ->
 
 def _not_saved(run: Run, why: str) -> Run:
     return run.model_copy(update={"degraded": (*run.degraded, f"The run could not be saved in full: {why}")})
-
-
-def _owner() -> str:
-    """What this process is called in the runs that it holds."""
-    return f"{socket.gethostname()}/{os.getpid()}/{secrets.token_hex(4)}"

@@ -17,82 +17,85 @@ class Reliability(FrozenModel):
     """What a band of confidence was worth."""
 
     confidence: str
-    """The band of the confidence that was shown, bounded by what was measured, as in `0.8-0.9`."""
+    """The band of the shown confidence, as in `0.8-0.9`."""
 
     runs: int
-    """Rated runs in it."""
+    """The number of rated runs in the band."""
 
     true: float
-    """Their mean score."""
+    """The mean score of these runs."""
 
 
 class Calibration(FrozenModel):
     """How far the confidence of one consortium and arbiter could be trusted."""
 
     consortium: str
-    """The saved name, or who was asked inline."""
+    """The saved name, or the members of an inline consortium."""
 
     arbiter: str
-    """Who judged, or the judging method where none did."""
+    """The arbiter, or the judging method if it has no arbiter."""
 
     rated: int
-    """Rated runs with a confidence."""
+    """The number of rated runs that have a confidence."""
 
     brier: float
-    """Mean squared difference of confidence and score: 0 is perfect, 0.25 is what 0.5 each time would get."""
+    """The mean squared difference of confidence and score: 0 is perfect, 0.25 is the result of a constant 0.5."""
 
     reliability: tuple[Reliability, ...]
-    """By bands of confidence."""
+    """The ratings in each band of confidence."""
 
     correlation: float | None = None
-    """How much the members err together, from 0.0 (independently) to 1.0; None when too few runs are rated."""
+    """The correlation of the members' errors, from 0.0 (independent) to 1.0; None if too few runs are rated."""
 
 
 class MemberStats(FrozenModel):
     """How one model did as a member."""
 
     model: str
-    """As consortiums name it."""
+    """The model id or alias, as consortiums name it."""
 
     responses: int
-    """What was awaited of it: what it gave in time, failures, and what never came."""
+    """The number of expected responses: those in time, failures, and those that never came."""
 
     error_rate: float | None
-    """Which part of them failed or never came, 0.0-1.0; None when there was none."""
+    """The share of expected responses that failed or never came, 0.0-1.0; None without any."""
 
     mean_duration_ms: int | None
-    """Of those that did not; None when all did."""
+    """The mean duration of the successful responses; None without any."""
 
     cost_usd: float | None
-    """US dollars of all its calls whose cost is known; None when it is known of none."""
+    """US dollars of all its calls with known cost; None if no cost is known."""
 
     unpriced: int
-    """Calls of unknown cost; they are not in `cost_usd`."""
+    """The number of calls with unknown cost, which `cost_usd` does not include."""
 
     stated_confidence: float | None
-    """The mean of its own trust in its responses, 0.0-1.0; None when it never stated any."""
+    """The mean confidence that it stated in its own responses, 0.0-1.0; None if it never stated any."""
 
     chosen: int
-    """How often its text became the answer."""
+    """How often its response became the answer."""
 
     alone: int
-    """How often no other response agreed with it while the others agreed among themselves."""
+    """How often the other responses agreed among themselves, and none agreed with its response."""
 
     wrong: int | None
-    """In rated runs: how often it gave a wrong answer, or missed the right one. None: none was compared."""
+    """In rated runs: how often it gave a wrong answer, or did not give the right one.
+
+    None if no answer was compared.
+    """
 
     not_comparable: int
-    """In rated runs: how often its answer and the run's could not be compared; they are not in `wrong`."""
+    """In rated runs: how often right or wrong cannot be told; they are not in `wrong`."""
 
 
 class Stats(FrozenModel):
     """Everything that ratings and the record tell."""
 
     calibration: tuple[Calibration, ...]
-    """By consortium and arbiter, most rated first."""
+    """The figures of each consortium and arbiter, most rated first."""
 
     members: tuple[MemberStats, ...]
-    """By model, most asked first."""
+    """The figures of each model, most asked first."""
 
 
 def load_stats(store: Store, limit: int = 1000) -> Stats:
@@ -221,6 +224,11 @@ def _is_alone(iteration: Iteration, response: MemberResponse) -> bool:
 
 
 def _is_wrong(run: Run, response: MemberResponse, score: float) -> bool | None:
-    """Whether a rated run shows a response to be wrong; None where its answer and the run's cannot be compared."""
-    result = compare(response.text or "", run.answer or "")
-    return None if result == NOT_COMPARABLE else (result == SAME) != (score >= 0.5)
+    """Whether a rated run shows a response to be wrong.
+
+    None where its answer and the run's cannot be compared, or where it differs from a wrong one, as wrong ones do too.
+    """
+    result, is_right = compare(response.text or "", run.answer or ""), score >= 0.5
+    if result == NOT_COMPARABLE or (result == DIFFERENT and not is_right):
+        return None
+    return (result == SAME) != is_right

@@ -15,13 +15,13 @@ class ChangeMarkers:
     """The oldest and the newest run id: runs are opened at one end and pruned from the other."""
 
     under_way: dict[str, tuple[int, int, int]]
-    """Of each run that a process works on: the iteration, the calls that gave their result, the verdicts."""
+    """For each active run: the iteration, the number of finished calls, the number of verdicts."""
 
     consortiums: dict[str, str]
-    """When each consortium was saved last, by name."""
+    """The time of each consortium's last save, by name."""
 
     rated_utc: str | None
-    """When the newest rating was given, ISO 8601; None before the first."""
+    """The time of the newest rating, ISO 8601; None before the first."""
 
 
 NOTHING = ChangeMarkers(runs=(None, None), under_way={}, consortiums={}, rated_utc=None)

@@ -19,6 +19,7 @@ import anyio.to_thread
 
 from consortium_mcp._util.caller import current_caller
 from consortium_mcp._util.lazy import LazyModule
+from consortium_mcp._util.processes import has_ended
 from consortium_mcp._util.sqlite_writer import Job, Writer
 from consortium_mcp.errors import StoreUnusableError
 from consortium_mcp.store.file_place import FilePlace
@@ -274,7 +275,13 @@ def _open(path: Path) -> sqlite3.Connection:
     return connection
 
 
+def lease_of(lease_until: float | None, owner: str | None) -> float:
+    """Until when a run is held, in Unix seconds; 0 when it is not, or by a process of this machine that has ended."""
+    return 0.0 if lease_until is None or has_ended(owner) else lease_until
+
+
 def _set_up(connection: sqlite3.Connection) -> None:
+    connection.create_function("lease_of", 2, lease_of)
     _use_wal(connection)
     # A commit is in the kernel's hands, and survives whatever ends this process; `_bring_to_disk` makes it survive a
     # power cut. With FULL each commit would wait for the disk, 4 ms on a common one, some eight times a consult.

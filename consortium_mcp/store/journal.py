@@ -20,10 +20,10 @@ class Reservation:
     """What one attempt is expected to use at the most, held back until it is over."""
 
     tokens: int
-    """Of its question and its reply together."""
+    """Tokens of the question and the reply together."""
 
     cost_usd: float | None
-    """US dollars; None when the price is unknown."""
+    """US dollars; None if the price is unknown."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class AttemptStarted:
     """The attempt may be made."""
 
     attempt: int
-    """Which one, from 1; 0 for one that could not be noted."""
+    """The number of the attempt, from 1; 0 if the attempt could not be noted."""
 
 
 @dataclass(frozen=True)

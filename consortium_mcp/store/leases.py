@@ -41,7 +41,7 @@ class Leases(Part):
         now = time.time()
         sql = (
             "UPDATE runs SET owner = ?, lease_until = ?, deadline_utc = ? "
-            "WHERE run_id = ? AND status = 'running' AND (owner = ? OR coalesce(lease_until, 0) < ?)"
+            "WHERE run_id = ? AND status = 'running' AND (owner = ? OR lease_of(lease_until, owner) < ?)"
         )
         values = [owner, now + LEASE_SECONDS, deadline_utc, run_id, owner, now]
         return self.database.write(lambda c: c.execute(sql, values).rowcount) == 1
@@ -49,7 +49,9 @@ class Leases(Part):
     @reads
     def held_until(self, run_id: str) -> datetime | None:
         """When the process that holds the run loses it, unless it renews its lease; None if no process holds it."""
-        sql = "SELECT lease_until FROM runs WHERE run_id = ? AND status = 'running' AND lease_until >= ?"
+        sql = (
+            "SELECT lease_until FROM runs WHERE run_id = ? AND status = 'running' AND lease_of(lease_until, owner) > ?"
+        )
         rows = self.database.read(sql, [run_id, time.time()])
         return datetime.fromtimestamp(rows[0]["lease_until"]).astimezone() if rows else None
 
@@ -66,7 +68,7 @@ class Leases(Part):
     def list_interrupted(self, limit: int) -> list[str]:
         """The ids of interrupted runs, newest first; not those inside another one, which goes on with them itself."""
         sql = (
-            "SELECT run_id FROM runs WHERE status = 'running' AND coalesce(lease_until, 0) < ? "
+            "SELECT run_id FROM runs WHERE status = 'running' AND lease_of(lease_until, owner) < ? "
             "AND parent_run IS NULL ORDER BY +run_id DESC LIMIT ?"  # sorted: the few open ones, not all in their order
         )
         return [row["run_id"] for row in self.database.read(sql, [time.time(), limit])]
@@ -77,7 +79,7 @@ class Leases(Part):
         request = "UPDATE runs SET cancel_requested = 1 WHERE run_id = ? AND status = 'running'"
         end = (
             "UPDATE runs SET status = 'cancelled', error = 'The run was cancelled.', ended_utc = ? "
-            "WHERE run_id = ? AND status = 'running' AND coalesce(lease_until, 0) < ?"
+            "WHERE run_id = ? AND status = 'running' AND lease_of(lease_until, owner) < ?"
         )
 
         def write(connection: sqlite3.Connection) -> None:

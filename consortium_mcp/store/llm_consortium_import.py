@@ -67,23 +67,23 @@ def _take_row(store: Store, path: Path, name: Any, config: Any) -> Iterator[str]
         return
     try:
         if not isinstance(name, str):
-            raise TypeError("its name is no text")
+            raise TypeError("its name is not a text")
         consortium, changes = _as_ours(json.loads(config))
         store.consortiums.save.sync(name, consortium, taken_from=str(path))
     except (ValueError, TypeError, ConsortiumError) as error:
-        yield f"The consortium {name!r} in {path} was not taken over: {error}"
+        yield f"The consortium {name!r} in {path} was not imported: {error}"
     else:
         if changes:
-            yield f"The consortium {name!r} in {path} was taken over with changes: {'; '.join(changes)}."
+            yield f"The consortium {name!r} in {path} was imported with changes: {'; '.join(changes)}."
 
 
 def _as_ours(row: Any) -> tuple[Consortium, list[str]]:
     """What a row comes to here, and what of it is not as it was."""
     if not isinstance(row, dict):
-        raise TypeError("its row is no JSON object")
+        raise TypeError("its row is not a JSON object")
     left_out = [name for name, value in row.items() if value and name not in SAME_HERE | WITHOUT_EFFECT]
     fields = {name: value for name, value in row.items() if name in SAME_HERE}
-    changes = [f"{name} is left out, which means nothing here" for name in left_out]
+    changes = [f"{name} is left out, because it has no meaning here" for name in left_out]
     changes += [*_bound_iterations(fields), *_leave_out_uncounted(fields)]
     return load_saved_form(fields), changes
 

@@ -1,5 +1,6 @@
 """Progress: how far a run is, read from its calls, whichever process makes them."""
 
+import json
 import sqlite3
 import time
 from typing import Literal
@@ -37,13 +38,21 @@ class RunProgress(Part):
         members += _awaited_again(calls, current, {call["label"] for call in members})
         judging = [call for call in asked if not place(call)]
         until = min((call["begun_utc"] for call in judging if call["begun_utc"]), default=rows[0]["ended_utc"])
-        shown = [_late(call, until) for call in map(_progress_of, members)]
+        late = self._late_calls(run_id, current)
+        shown = [_seen(_progress_of(call), until, call["call_id"] in late) for call in members]
         return Progress(
+            run_id=run_id,
             status=rows[0]["status"],
             iteration=current,
             calls_done=sum(call["state"] == "done" for call in calls),
             calls=(*shown, *map(_progress_of, judging)),
         )
+
+    def _late_calls(self, run_id: str, iteration: int) -> set[str]:
+        """The calls that an iteration went on without, also where their responses came afterwards."""
+        sql = "SELECT responses FROM iterations WHERE run_id = ? AND number = ?"
+        rows = self.database.read(sql, [run_id, iteration])
+        return {call_id for row in rows for call_id, late in json.loads(row["responses"]) if late}
 
 
 def _awaited_again(calls: list[sqlite3.Row], current: int, asked: set[str]) -> list[sqlite3.Row]:
@@ -67,8 +76,10 @@ def _progress_of(row: sqlite3.Row) -> CallProgress:
     )
 
 
-def _late(call: CallProgress, until_utc: str | None) -> CallProgress:
+def _seen(call: CallProgress, until_utc: str | None, is_late: bool) -> CallProgress:
     """A call to an instance as it stands for a run that waits for it no longer since then; None while it waits."""
+    if is_late and not call.is_open:
+        return call.model_copy(update={"state": "late", "error_kind": None})
     if until_utc is None or not call.is_open:
         return call
     return call.model_copy(update={"state": "late", "duration_ms": ms_between(call.began_utc, until_utc)})

@@ -23,7 +23,7 @@ PAUSE_SECONDS = 0.03
 _PAGES = 500
 """How many pages of the file a step gives back."""
 
-_NOT_HELD = "NOT (status = 'running' AND coalesce(lease_until, 0) >= ?)"
+_NOT_HELD = "NOT (status = 'running' AND lease_of(lease_until, owner) >= ?)"
 """Whether no process works on a run; the one parameter is the time now."""
 
 

@@ -20,6 +20,7 @@ from consortium_mcp.records import (
     Verdict,
 )
 from consortium_mcp.records.consortium import Consortium
+from consortium_mcp.store.database import lease_of
 
 RESULT_COLUMNS = tuple(CallResult.model_fields)
 """The columns of a call that are its result."""
@@ -27,7 +28,7 @@ RESULT_COLUMNS = tuple(CallResult.model_fields)
 
 def run_of(row: sqlite3.Row, iterations: tuple[Iteration, ...], usage: Usage) -> Run:
     """The run in a row of runs, with what belongs to it."""
-    interrupted = row["status"] == "running" and (row["lease_until"] or 0) < time.time()
+    interrupted = row["status"] == "running" and lease_of(row["lease_until"], row["owner"]) < time.time()
     return Run(
         run_id=row["run_id"],
         status="interrupted" if interrupted else row["status"],
@@ -73,7 +74,7 @@ def _response_of(row: sqlite3.Row, late: bool, until: str | None = None) -> Memb
     waited_ms = ms_between(row["begun_utc"], until)
     call_id, label, model = CallId(row["call_id"]), row["label"], row["model"]
     response = MemberResponse.of(call_id, label, model, result, late, row["cost_usd"], waited_ms)
-    tried_ms = ms_between(row["begun_utc"], result.datetime_utc) + result.duration_ms if result else None
+    tried_ms = ms_between(row["begun_utc"], result.datetime_utc or None) + result.duration_ms if result else None
     known = {"options": json.loads(row["options"]), "attempts": row["attempts"], "tried_ms": tried_ms}
     return response.model_copy(update=known)
 

@@ -69,7 +69,7 @@ def _exactly(consortium: str | None, status: str | None) -> tuple[str, list[Any]
         wanted.append("consortium_name = ?")
         values.append(consortium)
     if status in ("running", "interrupted"):
-        wanted.append(f"status = 'running' AND coalesce(lease_until, 0) {'>=' if status == 'running' else '<'} ?")
+        wanted.append(f"status = 'running' AND lease_of(lease_until, owner) {'>=' if status == 'running' else '<'} ?")
         values.append(time.time())
     elif status:
         wanted.append("status = ?")

@@ -21,11 +21,14 @@ from consortium_mcp.store.part import Part, reads, writes
 from consortium_mcp.store.rows import iteration_of, responses_so_far, run_of
 from consortium_mcp.store.run_queries import select_runs
 
-STATUS_SEEN = "CASE WHEN status = 'running' AND coalesce(lease_until, 0) < ? THEN 'interrupted' ELSE status END"
+STATUS_SEEN = "CASE WHEN status = 'running' AND lease_of(lease_until, owner) < ? THEN 'interrupted' ELSE status END"
 """The status as a reader sees it; the one parameter is the time now."""
 
+_COST = "coalesce(cost_usd, CASE reserved_usd WHEN 0 THEN 0.0 END)"
+"""US dollars of an attempt; null when unknown. One for which nothing was reserved was free, however it ended."""
+
 _CALL_COST = (
-    "SELECT CASE WHEN count(*) = count(cost_usd) THEN total(cost_usd) END FROM attempts "
+    f"SELECT CASE WHEN count(*) = count({_COST}) THEN total({_COST}) END FROM attempts "
     "WHERE attempts.run_id = calls.run_id AND attempts.call_id = calls.call_id"
 )
 """US dollars of a call's attempts; null when the cost of any is unknown."""
@@ -54,19 +57,20 @@ class RunCapacity:
     """How many runs may be under way at once; those inside another run do not count."""
 
     of_process: int
-    """That one process holds, those included that wait for their turn."""
+    """The most runs that one process may hold, waiting runs included."""
 
     of_caller: int | None
-    """That one caller has, whichever process holds them; None means any number."""
+    """The most runs that one caller may have, over all processes; None means no limit."""
 
     def check(self, connection: sqlite3.Connection, owner: str, caller: str | None) -> None:
         """Raise BusyError where there is no room for one more."""
         sql = (
-            "SELECT count(*) FROM runs WHERE status = 'running' AND lease_until >= ? AND parent_run IS NULL AND {} = ?"
+            "SELECT count(*) FROM runs WHERE status = 'running' AND lease_until >= ? AND parent_run IS NULL AND {} = ? "
+            "AND lease_of(lease_until, owner) > 0"
         )
         now = time.time()
         if connection.execute(sql.format("owner"), [now, owner]).fetchone()[0] >= self.of_process:
-            raise BusyError(f"This server is busy with {counted(self.of_process, 'run')}; ask again in a minute.")
+            raise BusyError(f"This server is busy with {counted(self.of_process, 'run')}; try again in a minute.")
         if self.of_caller is None or caller is None:
             return
         if connection.execute(sql.format("caller"), [now, caller]).fetchone()[0] >= self.of_caller:
@@ -261,7 +265,7 @@ class Runs(Part):
         """What its own attempts used; a call that was copied for a replay has none."""
         spent = (
             "SELECT count(*) AS calls, sum(input_tokens) AS input_tokens, sum(output_tokens) AS output_tokens, "
-            "sum(cost_usd) AS cost_usd, count(*) FILTER (WHERE cost_usd IS NULL) AS unpriced "
+            f"sum({_COST}) AS cost_usd, count(*) FILTER (WHERE {_COST} IS NULL) AS unpriced "
             "FROM attempts WHERE run_id = ?"
         )
         totals = dict(self.database.read(spent, [run_id])[0])
@@ -285,7 +289,7 @@ def _find_joinable(connection: sqlite3.Connection, fingerprint: str | None, sinc
 def _check_parent(connection: sqlite3.Connection, parent: Parent, owner: str | None) -> None:
     """Raise BusyError where a process does not hold the run any more in whose call it asks."""
     if owner is None or not is_held(connection, parent.run_id, owner, calls=True):
-        raise BusyError(f"The run {parent.run_id}, which asks, has ended or is worked on elsewhere.")
+        raise BusyError(f"The outer run {parent.run_id} has ended, or another process holds it.")
 
 
 def _take_nested(connection: sqlite3.Connection, row: dict[str, Any]) -> str | None:

@@ -14,10 +14,10 @@ class Chunk:
     """A part of a text."""
 
     text: str
-    """It, untouched: all pieces one after the other are the whole."""
+    """The unchanged text of the chunk; all chunks in order are the whole text."""
 
     note: str
-    """Which part it is, and where the next one is; empty when it is the whole."""
+    """The range of the chunk and the URI of the next one; empty if the chunk is the whole text."""
 
 
 def piece_of(text: str, uri: str, offset: int = 0) -> Chunk:

@@ -4,7 +4,6 @@ import re
 import unicodedata
 
 from consortium_mcp._util.frozen_model import FrozenModel
-from consortium_mcp.text.answers.numbers import leading_number
 from consortium_mcp.text.thinking import strip_thinking
 
 # Our own reading of each word; what matters to a threshold is their order.
@@ -84,10 +83,10 @@ class Confidence(FrozenModel):
     """A trust that could be read, or the reason why it could not."""
 
     value: float | None
-    """0.0-1.0; None when it cannot be read."""
+    """The confidence, 0.0-1.0; None if it cannot be read."""
 
     problem: str | None = None
-    """Why there is no value; None when there is one."""
+    """Why there is no value; None if there is one."""
 
 
 def read_confidence(stated: object, scale: float | None = None) -> Confidence:
@@ -110,7 +109,7 @@ def read_confidence(stated: object, scale: float | None = None) -> Confidence:
     beginning = lead.end() if lead else 0
     found = _STATED.match(text, beginning)
     if found is None:
-        return _in_words(text, beginning) or _unread(str(stated).strip())
+        return _in_words(text) or _unread(str(stated).strip())
     values = [float(found[name].replace(",", ".")) for name in ("low", "high") if found[name]]
     value = sum(values) / len(values)
     if values != sorted(values):
@@ -139,15 +138,12 @@ def find_confidence(reply: str) -> Confidence:
     return Confidence(value=None, problem="no confidence is stated")
 
 
-def _in_words(text: str, beginning: int) -> Confidence | None:
-    """A confidence in words, as `high` or `eighty percent`; a percentage behind the word says it more exactly."""
+def _in_words(text: str) -> Confidence | None:
+    """A confidence in words, as `high`; a percentage behind the word says it more exactly."""
     if word := _WORD.match(text):
         figure = _BEHIND_WORD.match(text, word.end(1))
         return read_confidence(figure[1]) if figure else Confidence(value=_WORDS[" ".join(word[1].lower().split())])
-    number = leading_number(text[beginning:])
-    if number is None or not re.match(rf"\s?{_PERCENT}", number[1], re.IGNORECASE):
-        return None
-    return _checked(float(number[0].value) / 100, text)
+    return None
 
 
 def _scale_of(label: str | None) -> float | None:

@@ -22,16 +22,16 @@ class Parsed(NamedTuple):
     """An object that was read from a text."""
 
     value: dict[str, Any]
-    """Its fields; of a name that stands twice, the last."""
+    """The fields of the object; if a name occurs twice, the last value."""
 
     end: int
-    """Where it ends in the text."""
+    """The index in the text after the object."""
 
     ends: dict[str, int]
-    """Where the value of each of its own fields ends."""
+    """The index in the text after the value of each field."""
 
     cut_in: str | None
-    """The field in which the text ended; empty where it ended between fields; None for a whole object."""
+    """The field in which the text ended; empty if it ended between fields; None for a complete object."""
 
 
 def parse_object(text: str, start: int) -> Parsed:

@@ -5,13 +5,13 @@ from functools import cache
 from importlib import resources
 from string import Template
 
+from consortium_mcp.text.hidden import without_hidden
+
 _INVISIBLE = re.compile(
     r"\x1b\[[0-?]*[ -/]*[@-~]"  # ANSI: colours, cursor, screen
     r"|\x1b[\]PX^_][^\x07\x1b\n]*(?:\x07|\x1b\\)?"  # ANSI: titles, hyperlinks and other strings, or their beginning
     r"|\x1b[ -/]*[0-~]?"
     r"|[\x00-\x08\x0b-\x1f\x7f-\x9f]"  # control characters but tab and newline
-    r"|[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]"  # what turns the direction of the text around it
-    r"|[\U000e0000-\U000e007f]"  # tags: letters that people do not see and models read
 )
 
 SHORT_TEXTS = "short"
@@ -52,7 +52,7 @@ def storable(text: str) -> str:
 
 def plain(text: str) -> str:
     """The text without what a terminal would obey or a reader could not see: escape sequences, controls, bidi marks."""
-    return _INVISIBLE.sub("", text.replace("\r\n", "\n"))
+    return without_hidden(_INVISIBLE.sub("", text.replace("\r\n", "\n")))
 
 
 def clip(text: str, limit: int) -> str:

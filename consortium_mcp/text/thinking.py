@@ -52,10 +52,10 @@ class Split(NamedTuple):
     """A reply, in two."""
 
     thinking: str
-    """What the model thought; empty where it shows nothing."""
+    """The model's thinking; empty if it shows none."""
 
     text: str
-    """The reply without that, and without the marks of its end."""
+    """The reply without the thinking and its end marks."""
 
 
 def split_thinking(text: str) -> Split:
@@ -133,6 +133,12 @@ def without_end_marks(text: str) -> str:
         while end and text[end - 1].isspace():
             end -= 1
     return text[:end]
+
+
+def later_turns(reply: str) -> str:
+    """What follows where `without_end_marks` cuts a reply at its next turn; empty where it has none."""
+    following = _NEXT_TURN.search(reply)
+    return reply[following.end() :] if following else ""
 
 
 def _closes(mark: re.Match[str]) -> bool:

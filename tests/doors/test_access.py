@@ -417,7 +417,7 @@ async def test_saved_consortiums_are_their_callers_and_the_servers_are_for_all(
     assert removed.is_error and "is the server's" in said(removed)
     assert not hiding.is_error and "hides the server's consortium of this name" in said(hiding)
     assert again.is_error and "Give overwrite=true to replace it" in said(again)
-    assert nested.is_error and "'panel' is your own, and only the server's can be members" in said(nested)
+    assert nested.is_error and "'panel' is your own, and only the server's consortiums can be members" in said(nested)
     assert not back.is_error and common["members"][0]["model"] == "a"
     assert service.store.consortiums.list_names.sync() == ["common"]
 

@@ -95,7 +95,7 @@ async def test_another_one_stands_in_for_one_that_is_silent(provider: Provider, 
     run = await asked(service, "a", "b", "c", patience_seconds=0.2)
 
     assert provider.count("a") == 1 and run.answer == "Answer: 42"
-    assert "No longer waited for, because silent: b#1." in run.degraded
+    assert "Late and not judged, after a long silence: b#1." in run.degraded
 
 
 async def test_agreement_that_is_not_enough_for_the_threshold_is_judged(
@@ -138,7 +138,7 @@ async def test_the_plan_says_who_is_asked_first(provider: Provider, service: Con
 
     plan = structured(result)["plan"]
     assert (plan["asked_first"], plan["min_calls"]) == (["a", "a"], 2)
-    assert "First only a, a; further calls only on disagreement." in str(result.content)
+    assert "First only a, a; further calls only if they disagree." in str(result.content)
 
 
 @pytest.mark.parametrize(

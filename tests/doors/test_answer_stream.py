@@ -67,6 +67,9 @@ def test_what_is_shown_is_the_beginning_of_what_is_read(synthesis: str, write: C
         tagged_verdict("List<String> is it\n\nand so on  "),
         tagged_verdict("one <think>a thought</think> two"),
         f"Here it is:\n{verdict('the answer')}",
+        verdict("the answer\n<confidence>0.9</confidence>"),
+        verdict("the answer</confidence>"),
+        verdict("Open a <confidence> tag, and <conf"),
         f"First <synthesis>a draft</synthesis>, then:\n{tagged_verdict('the answer')}",
     ],
 )

@@ -237,8 +237,8 @@ async def test_trio_itself_is_refused_with_what_to_do(provider: Provider) -> Non
         ("?", {"models": []}, r"models is \[\]: it takes a list of one or more, as in"),
         ("?", {"history": "x"}, "history is 'x': it takes a list of turns, as in"),
         ("?", {"budget": 3}, "budget is 3: give a Budget, as in"),
-        ("?", {"deadline_seconds": -1}, "deadline_seconds is -1: it takes a number above 0, and 86400 at most."),
-        ("?", {"deadline_seconds": 1e300}, r"is 1e\+300: it takes a number above 0, and 86400 at most."),
+        ("?", {"deadline_seconds": -1}, "deadline_seconds is -1: give a number above 0 and at most 86400."),
+        ("?", {"deadline_seconds": 1e300}, r"is 1e\+300: give a number above 0 and at most 86400."),
         ("?", {"arbitre": "a"}, "arbitre is 'a': Extra inputs are not permitted."),
     ],
 )
@@ -274,6 +274,11 @@ def test_B29_a_percentage_is_a_fraction_and_a_broken_rule_one_sentence(provider:
     assert create_consortium(["a"], confidence_threshold=80).confidence_threshold == 0.8
     with pytest.raises(InvalidConsortiumError, match="max_iterations is 0"):
         create_consortium(["a"], max_iterations=0, min_iterations=0)
+
+
+def test_an_empty_list_of_models_is_refused() -> None:
+    with pytest.raises(InvalidConsortiumError, match=r"models is \[\]: it takes a list of one or more"):
+        create_consortium([])
 
 
 def test_B33_no_model_is_named_by_default_but_llms_own(provider: Provider, llm_home: Path) -> None:

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from pathlib import Path
@@ -25,7 +24,6 @@ from consortium_mcp.records import Progress, Run
 from consortium_mcp.server import build_server
 from consortium_mcp.service.runner import Runner
 from consortium_mcp.service.service import ConsortiumService
-from consortium_mcp.store import LEASE_SECONDS
 from tests.plugins import install_plugin
 from tests.provider import Fault, Provider, verdict
 from tests.ready import python
@@ -162,7 +160,7 @@ def test_ctrl_c_and_sigterm_stop_the_run_of_a_command(
 
 
 def test_after_kill_9_the_run_reads_interrupted_with_all_that_had_arrived(
-    provider: Provider, service: ConsortiumService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    provider: Provider, service: ConsortiumService, tmp_path: Path
 ) -> None:
     held = Held(provider, 2)
 
@@ -172,8 +170,6 @@ def test_after_kill_9_the_run_reads_interrupted_with_all_that_had_arrived(
         server.process.kill()
         server.wait()
     held.assert_stopped()
-    later = time.time() + LEASE_SECONDS
-    monkeypatch.setattr(time, "time", lambda: later)
     run = the_run(service)
 
     assert (run.status, run.answer) == ("interrupted", None)

@@ -450,7 +450,7 @@ async def test_without_a_journal_nothing_is_asked_that_a_budget_limits(
 
     (run,) = came_to
     assert isinstance(run, Run) and run.answer in ("answer of a", "answer of b")
-    assert "a budget cannot be held" in run.degraded[0] and models.count("arbiter") == 0
+    assert "the budget cannot be checked" in run.degraded[0] and models.count("arbiter") == 0
 
 
 async def test_a_run_that_cannot_be_begun_says_why_and_can_be_gone_on_with(

@@ -219,7 +219,7 @@ async def test_a_client_reads_first_what_a_members_fault_took_away(provider: Pro
 
     first, trust, _, answer = said(result).splitlines()[:4]
     assert first.startswith("Incomplete: 1 of 2 instances gave no response (a#1: auth, ") and answer == "from b alone"
-    assert trust.startswith("Trust: 0.90, as stated.") and "a#1 did not answer" in trust
+    assert trust.startswith("Trust: 0.90, as stated.") and "; missing: a#1." in trust
     assert [one["error_kind"] for one in structured(result)["responses"]] == ["auth", None]
 
 
@@ -282,7 +282,7 @@ async def test_a_provider_that_asks_for_long_is_not_waited_for_and_the_record_sa
     run = await consulted(service, "a", "b")
 
     assert run.iterations[0].responses[0].retry_after_seconds == seconds
-    assert f"Try again in {seconds} seconds. That is longer than this call can wait" in run.degraded[0]
+    assert f"Try again in {seconds} seconds. This call cannot wait that long" in run.degraded[0]
     assert (waits, provider.count("a")) == ([], 1)
 
 

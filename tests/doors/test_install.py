@@ -131,6 +131,10 @@ def test_packages_are_in_the_command_and_kept_by_the_next_install() -> None:
 
     kept = ["--with", "llm-anthropic", "--with", "llm-gemini>=0.30", "--with", "llm-ollama", "consortium-mcp"]
     assert arguments_of() == kept
+    run("opencode", "--with", "llm-ollama")
+    run("opencode")
+    command = read("opencode")["mcp"]["servers"]["consortium"]["command"]
+    assert command[1:] == ["--with", "llm-ollama", "consortium-mcp"]
 
 
 def test_an_environment_that_uvx_made_gives_its_plugins_to_the_entry(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -189,6 +193,8 @@ def test_a_file_with_a_variable_is_its_owners_only_and_so_are_its_copies(home: P
 
     done = run("cursor", "--env", "OPENAI_API_KEY=sk-1=2")
     run("cursor", "--env", "OPENAI_API_KEY=sk-2")
+    path.chmod(0o644)  # as a client may, that writes it anew
+    assert "nothing was changed" in run("cursor").stdout
 
     modes = {stat.S_IMODE(one.stat().st_mode) for one in path.parent.iterdir()}
     assert done.exit_code == 0 and len(list(path.parent.iterdir())) == 3 and modes == {0o600}
@@ -289,6 +295,16 @@ def test_a_file_that_another_program_writes_meanwhile_is_not_overwritten(monkeyp
 
     assert "Another program has changed" in run("cursor").stderr
     assert path.read_text() == '{"new": 1}' and list(path.parent.iterdir()) == [path]
+
+
+def test_a_copy_that_cannot_be_read_does_not_stop_uninstall() -> None:
+    path = written("cursor", "{}")
+    path.with_name("mcp.json.20260101-000000-000000.bak").write_bytes(b"\xff")
+    run("cursor")
+
+    done = CliRunner().invoke(main, ["uninstall", "cursor"])
+
+    assert done.exit_code == 0 and path.read_text() == "{}" and len(list(path.parent.iterdir())) == 2
 
 
 def test_an_entry_of_another_program_is_not_taken_out() -> None:

@@ -420,7 +420,7 @@ async def test_the_ballot_of_one_author_of_two_decides_nothing(model: str) -> No
     call = ScriptedCalls(lambda spec: json.dumps({"ranking": ranked(spec.prompt)}) if spec.model == "model1" else "?")
     found = (await judged("peer_rank", responses, call)).verdict
     assert found and (found.synthesis, found.confidence) == ("b", None)
-    assert found.problem == "there are two responses, not ranked by both their authors; the first one is taken"
+    assert found.problem == "there are two responses, and one author did not rank them; the first one is taken"
 
 
 async def test_an_elimination_by_peers_goes_on_to_the_last_two() -> None:
@@ -1103,7 +1103,7 @@ def test_a_saved_consortium_that_names_something_broken_is_told_whose_it_is_and_
 
     why = (
         "There is no judging method 'guess'. There are: synthesize, pick, rank, peer_rank, vote, choose, "
-        "review. The one of "
+        "review. The judging method of "
         "broken-plugin is left out (AttributeError: module 'broken_plugin' has no attribute 'no_such_name'); "
         "update that package."
     )

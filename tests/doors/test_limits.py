@@ -101,7 +101,7 @@ def result_of(detail: str = "answer", responses: int = 3, **texts: str) -> CallT
         "dissent": judged["dissent"],
     }
     run = new_run(status="converged", iterations=[iteration], consortium=panel("a"), **outcome)
-    done = Progress(status="converged", iteration=1, calls_done=4)
+    done = Progress(run_id="01run", status="converged", iteration=1, calls_done=4)
     return consult_result(run, done, detail)
 
 
@@ -167,6 +167,11 @@ def test_a_response_begins_no_section_of_a_result() -> None:
         ("a\x00b\x9bc\x7f", "abc"),
         ("\u202egnp.exe\u202c", "gnp.exe"),
         ("a\U000e0041b", "ab"),
+        ("a\u200bb\u2060c\ufeff d\u00ad", "abc d"),
+        ("a\ufe0f\ufe01\U000e0100", "a"),
+        ("a\u200db\u200cc ❤\ufe0f 1\ufe0f\u20e3 \u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645",)
+        + ("abc ❤\ufe0f 1\ufe0f\u20e3 \u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645",),
+        ("\u3164\uffa0\u2800a\u2028b", "a\nb"),
         ("a family 👨‍👩‍👧, नमस्ते, שלום", "a family 👨‍👩‍👧, नमस्ते, שלום"),
     ],
 )

@@ -213,7 +213,7 @@ def test_a_process_that_lost_the_outer_run_opens_nothing_inside_it(service: Cons
     outer = service.opener.open_run(asking(**OUTER))
 
     with within_call(OuterCall(Parent(run_id=outer.run_id, call_id=CallId("i1/m2")), "another process")):
-        with pytest.raises(BusyError, match="has ended or is worked on elsewhere"):
+        with pytest.raises(BusyError, match="has ended, or another process holds it"):
             service.opener.open_run(asking("Capital?", consortium="inner"))
 
 
@@ -243,7 +243,10 @@ def test_a_budget_of_calls_is_refused_where_a_consortium_asks_inside_and_a_plan_
     plan = run_command(*asked, "--dry-run")
     refused = run_command(*asked, "--max-calls", "100")
 
-    assert "inner (consortium) 1x" in plan.stdout and "Not counted: what the consortium inner asks." in plan.stdout
+    assert (
+        "inner (consortium) 1x" in plan.stdout
+        and ("Not counted: the calls of the nested consortium inner.") in plan.stdout
+    )
     assert (
         refused.returncode == 1 and "what the consortium inner asks inside counts in runs of its own" in refused.stderr
     )

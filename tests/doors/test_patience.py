@@ -59,7 +59,7 @@ async def test_a_hung_member_is_waited_for_as_long_as_its_patience_and_the_resul
     result = await asked_by_tool(service, models=["a", "b", "c", "d"], patience_seconds=0.3)
 
     assert result["answer"] == "of three"
-    assert result["degraded"][1] == "No longer waited for, because silent: d#1."
+    assert result["degraded"][0] == "Late and not judged, after a long silence: d#1."
 
 
 async def test_a_member_that_falls_silent_in_the_middle_is_not_waited_for(
@@ -198,7 +198,8 @@ async def test_with_too_few_responses_a_run_fails_before_its_arbiter_is_paid(
 
     assert (run.status, run.answer, provider.count("arbiter")) == ("failed", None, 0)
     assert (run.error or "").startswith(
-        "2 of 3 instances gave a response, and min_responses is 3, so the run failed as on_partial says (c#1: auth, "
+        "2 of 3 instances gave a response, and min_responses is 3, so the run failed, as on_partial requires (c#1: "
+        "auth, "
     )
 
 

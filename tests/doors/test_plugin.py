@@ -179,7 +179,7 @@ def test_what_does_not_follow_the_schema_is_no_answer(provider: Provider, reply:
 
     done = run_llm("-m", "panel", "Invent a dog", "--schema", "name, age int")
 
-    assert (done.returncode, done.stdout) == (1, "") and "no response alone follows the schema" in done.stderr
+    assert (done.returncode, done.stdout) == (1, "") and "no single response follows the schema" in done.stderr
 
 
 def test_a_run_without_an_answer_is_one_sentence(provider: Provider) -> None:
@@ -441,7 +441,7 @@ def test_a_member_that_is_a_consortium_that_cannot_run_is_refused_before_anythin
 
     done = run_llm("-m", "outer", "?")
 
-    assert done.returncode == 1 and "The consortium 'inner' in it cannot run: llm knows no model" in done.stderr
+    assert done.returncode == 1 and "The member consortium 'inner' cannot run: llm knows no model" in done.stderr
     assert provider.count() == 0
 
 
@@ -517,4 +517,6 @@ def test_ctrl_c_interrupts_the_run(provider: Provider) -> None:
     (run,) = store.runs.find.sync()
     store.close()
     assert process.returncode == 1 and b"Traceback" not in stderr
+    resume = f"`consortium-mcp runs resume {run.run_id}` continues it."
+    assert f"Interrupted. The run is kept with every response that arrived: {resume}" in stderr.decode()
     assert (run.status, provider.disconnects) == ("interrupted", 2)

@@ -19,10 +19,10 @@ from tests.provider import API_KEY, API_KEY_NAME, Provider
         ("sk-abc\n", "a line break"),
         ("sk-abc\r\ndef", "a line break"),
         ("sk abc", "a blank"),
-        ("sk-\u200babc", "a character that keys do not have (zero width space, U+200B)"),
-        ("sk\u2013abc", "a character that keys do not have (en dash, U+2013)"),
-        ("\u201csk-abc\u201d", "a character that keys do not have (left double quotation mark, U+201C)"),
-        ("sk-\x00", "a character that keys do not have (control character, U+0000)"),
+        ("sk-\u200babc", "a character that no key has (zero width space, U+200B)"),
+        ("sk\u2013abc", "a character that no key has (en dash, U+2013)"),
+        ("\u201csk-abc\u201d", "a character that no key has (left double quotation mark, U+201C)"),
+        ("sk-\x00", "a character that no key has (control character, U+0000)"),
     ],
 )
 def test_a_key_that_cannot_be_sent_is_named_and_not_shown(key: str, named: str) -> None:

@@ -268,8 +268,8 @@ async def test_a_replay_can_be_replayed(provider: Provider, service: ConsortiumS
 @pytest.mark.parametrize(
     ("rules", "reason"),
     [
-        ({"without": ["x"]}, "No 'x' was asked in the run"),
-        ({"without": ["a#1", "a#3"]}, "there were: a#1, b#1"),
+        ({"without": ["x"]}, "did not ask 'x'"),
+        ({"without": ["a#1", "a#3"]}, "it asked: a#1, b#1"),
         ({"judging_method": "best"}, "no judging method 'best'"),
         ({"judging_method": "peer_rank"}, "at least 3 instances"),
         ({"confidence_threshold": 101}, "must be between 0 and 1"),
@@ -310,7 +310,7 @@ def test_an_unknown_run_is_not_replayed(service: ConsortiumService) -> None:
 async def test_a_run_that_has_not_ended_is_not_replayed(service: ConsortiumService) -> None:
     run = service.opener.open_run(asking("Why?", models=["a"], arbiter="arbiter"))
 
-    with pytest.raises(ConsortiumError, match="can be replayed when it has ended"):
+    with pytest.raises(ConsortiumError, match="can be replayed after its end"):
         open_replay(service, run.run_id)
 
 
@@ -322,7 +322,7 @@ async def test_a_replay_says_too_that_an_iteration_brought_nothing_new(
 
     again = await replayed(service, run)
 
-    assert again.degraded == ("The run ended before it was good enough: iteration 2 brought nothing new.",)
+    assert again.degraded == ("The run ended below its threshold: iteration 2 brought nothing new.",)
 
 
 # the command and the resource

@@ -171,7 +171,7 @@ async def test_a_question_that_is_too_long_for_the_arbiter_is_shortened_and_aske
     assert "Short and whole." in second and "The beginning." in second and "The end." in second
     assert (run.answer, run.iterations[0].judged_by) == ("It is 42.", None)
     assert run.degraded == (
-        "The arbiter arbiter judged, but its question was too long for it, so it saw shortened responses.",
+        "The arbiter arbiter judged, but its question was too long, so it saw shortened responses.",
     )
 
 

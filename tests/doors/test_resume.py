@@ -353,12 +353,15 @@ def hold_until(path: Path, run_id: str, moment: float) -> None:
 def test_a_run_whose_process_died_just_now_is_gone_on_with_when_that_would_have_lost_it(
     provider: Provider, path: Path, interrupted: str
 ) -> None:
-    hold_until(path, interrupted, time.time() + 4)
+    hold_until(path, interrupted, 9e9)
+    process = start("runs", "resume", interrupted)
+    assert process.stderr is not None
+    told = process.stderr.readline()
+    let_time_pass(path)
+    status, out, _ = ended(process)
 
-    status, out, err = ran("runs", "resume", interrupted)
-
+    assert f"Another process works on {interrupted}; this command follows it. " in told
     assert (status, out) == (0, "Paris\n")
-    assert f"Another process works on {interrupted}; this command follows it. " in err
 
 
 def test_cancelling_ends_a_run_that_nobody_works_on_at_once_and_says_what_has_ended_already(
@@ -655,6 +658,35 @@ async def test_get_run_goes_on_with_an_interrupted_run_and_says_that_it_runs(
         finished = await client.call_tool("get_run", {"run_id": interrupted, "wait_seconds": 60})
 
     assert structured(running)["status"] == "running" and said(running).startswith("Still running")
+    assert structured(finished)["answer"] == "Paris"
+
+
+@pytest.fixture(scope="module")
+def ended_name() -> str:
+    """What a process of this machine was called that has ended."""
+    naming = "from consortium_mcp._util.processes import own_name; print(own_name())"
+    return subprocess.run([sys.executable, "-c", naming], capture_output=True, text=True, check=True).stdout.strip()
+
+
+async def test_a_run_whose_process_is_known_to_have_ended_goes_on_at_once_in_the_same_call(
+    provider: Provider, service: ConsortiumService, path: Path, interrupted: str, ended_name: str
+) -> None:
+    rows(path, "UPDATE runs SET lease_until = 9e9, owner = ? WHERE run_id = ?", ended_name, interrupted)
+    listed = [run.run_id for run in service.store.runs.find.sync(status="interrupted")]
+    async with in_process("auto", service) as client:
+        finished = await client.call_tool("get_run", {"run_id": interrupted, "wait_seconds": 60})
+
+    assert listed == [interrupted] and structured(finished)["answer"] == "Paris"
+
+
+async def test_a_run_that_another_machines_process_lets_go_of_goes_on_in_the_same_call(
+    provider: Provider, service: ConsortiumService, path: Path, interrupted: str
+) -> None:
+    service.timing = Timing(heartbeat=0.05)
+    hold_until(path, interrupted, time.time() + 0.5)
+    async with in_process("auto", service) as client:
+        finished = await client.call_tool("get_run", {"run_id": interrupted, "wait_seconds": 60})
+
     assert structured(finished)["answer"] == "Paris"
 
 

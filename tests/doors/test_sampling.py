@@ -119,7 +119,9 @@ async def test_a_consortium_in_another_that_needs_the_clients_model_is_refused_b
         result = await client.call_tool("consult_consortium", arguments)
         planned = await client.call_tool("consult_consortium", {**arguments, "dry_run": True})
 
-    refusal = "The consortium 'inner' in it cannot run: The model 'client' is the calling client's own, which is never"
+    refusal = (
+        "The member consortium 'inner' cannot run: The model 'client' is the calling client's own model, which nested"
+    )
     assert result.is_error and refusal in said(result) and refusal in said(planned)
     assert provider.count() == 0
 

@@ -467,14 +467,14 @@ async def test_more_runs_than_may_wait_are_told_that_the_server_is_busy(provider
             ended = structured(await client.call_tool("get_run", {"run_id": last, "wait_seconds": 60}))
 
     assert [bool(one.is_error) for one in results] == [False] * 5 + [True] * 2
-    assert "busy with 5 runs; ask again" in said(results[5])
+    assert "busy with 5 runs; try again" in said(results[5])
     assert ended["answer"] is not None
 
 
 @pytest.mark.parametrize(
     ("flags", "status", "sentence"),
     [
-        (["--transport", "stdio,http"], 2, "'stdio,http': it is stdio, http, sse, or http,sse."),
+        (["--transport", "stdio,http"], 2, "'stdio,http': give stdio, http, sse, or http,sse."),
         (["--transport", "http", "--host", "0.0.0.0"], 1, "Set CONSORTIUM_TOKEN or --token-file"),
         (["--transport", "http", "--host", "192.0.2.1"], 1, "Set CONSORTIUM_TOKEN or --token-file"),
         (["--transport", "http", "--token-file", "/nowhere"], 1, "The token file /nowhere cannot be read"),

@@ -252,10 +252,10 @@ def test_members_are_described_with_what_is_known_of_them_and_no_more() -> None:
     text = stats_text(make_stats([first.model_copy(update={"iterations": (judged, again)})], []))
 
     assert (
-        "model1: 2 responses, 0% failed, 0.1 s, $0.0123 and 1 call of unknown cost, trusts itself 0.70, chosen 0"
+        "model1: 2 responses, 0% failed, 0.1 s, $0.0123 and 1 call of unknown cost, own confidence 0.70, chosen 0"
         in text
     )
-    assert "model2: 1 response, 100% failed, no time known, cost unknown, chosen 0" in text
+    assert "model2: 1 response, 100% failed, duration unknown, cost unknown, chosen 0" in text
 
 
 # through the doors

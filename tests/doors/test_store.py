@@ -29,6 +29,7 @@ from consortium_mcp.store.database import DatabaseFile
 from consortium_mcp.store.migrations import migrations
 from tests.paths import ROOT
 from tests.permissions import read_only, shared_folder
+from tests.scripted import new_run, response
 from tests.store_methods import replace_method
 
 PAIR = Consortium(members=(Member(model="a", count=2), Member(model="b")), arbiter="arbiter")
@@ -72,6 +73,15 @@ def begin(
 def attempts(connection: sqlite3.Connection, call_id: str = "i1/m1") -> int:
     row = connection.execute("SELECT attempts FROM calls WHERE call_id = ?", [call_id]).fetchone()
     return int(row["attempts"])
+
+
+def test_an_attempt_that_was_cut_off_costs_nothing_where_nothing_was_reserved(store: Store) -> None:
+    free, unknown = (Reservation(tokens=5, cost_usd=cost) for cost in (0.0, None))
+    for run_id, reservation in (("01a", free), ("01b", unknown)):
+        store.runs.open.sync(new_run(run_id=run_id), "me")
+        store.journal.begin_attempt.sync(run_id, spec_of(), reservation, {})
+
+    assert [store.runs.load.sync(run_id).usage.cost_usd for run_id in ("01a", "01b")] == [0, None]
 
 
 def why_unusable(path: Path) -> str:
@@ -414,6 +424,19 @@ def test_an_instance_that_was_late_is_awaited_again_in_the_next_iteration(store:
     store.journal.finish_call.sync("01a", spec_of("i1/arbiter"), CallResult(text="verdict"))
 
     assert store.progress.load.sync("01a").message == "iteration 2: 0 of 2 responses; waiting for a#1, a#2"
+
+
+def test_a_response_that_came_after_its_iteration_had_gone_on_is_late_in_the_progress_too(store: Store) -> None:
+    store.runs.open.sync(run_of(), "me")
+    responses = tuple(response(place, late=place == 2) for place in (1, 2))
+    store.runs.save_iteration.sync("01a", Iteration(number=1, responses=responses, shown_order=(0,)), "me")
+    for spec in (spec_of("i1/m1", "a#1"), spec_of("i1/m2", "a#2")):
+        begin(store, spec)
+        store.journal.finish_call.sync("01a", spec, CallResult(text="x"))
+    begin(store, spec_of("i1/arbiter"))
+
+    states = [call.state for call in store.progress.load.sync("01a").calls]
+    assert states == ["answered", "late", "thinking"]
 
 
 def test_progress_says_when_the_arbiter_reads(store: Store) -> None:

@@ -193,7 +193,7 @@ def test_B19_a_damaged_row_is_reported_and_skipped(
 
     assert store.consortiums.list_all.sync() == ({"panel": SEED_CONSORTIUM}, {})
     assert problems == caplog.messages
-    assert [problem.startswith(f"The consortium {name!r} in {path} was not taken over: ") for problem in problems] == [
+    assert [problem.startswith(f"The consortium {name!r} in {path} was not imported: ") for problem in problems] == [
         True
     ]
 
@@ -246,11 +246,11 @@ def test_what_of_the_real_seeds_rows_is_not_as_it_was_is_told(llm_home: Path, st
     unpack("seed", llm_home)
 
     assert [problem.replace(f" in {llm_home / 'logs.db'}", "") for problem in take_over(store, llm_home)] == [
-        "The consortium 'unbounded' was taken over with changes: max_iterations is 100, not 500.",
-        "The consortium 'partly' was taken over with changes: 'a' is left out, of which it asked 0 instances.",
-        "The consortium 'nobody' was not taken over: Consortium not valid: the consortium: a consortium needs at least "
+        "The consortium 'unbounded' was imported with changes: max_iterations is 100, not 500.",
+        "The consortium 'partly' was imported with changes: 'a' is left out, of which it asked 0 instances.",
+        "The consortium 'nobody' was not imported: Consortium not valid: the consortium: a consortium needs at least "
         "one member.",
-        "The consortium 'crowd' was not taken over: Consortium not valid: members.0.count is 300: Input should be less "
+        "The consortium 'crowd' was not imported: Consortium not valid: members.0.count is 300: Input should be less "
         "than or equal to 256.",
     ]
 
@@ -281,7 +281,7 @@ def test_what_of_the_real_later_rows_means_nothing_here_is_told(llm_home: Path, 
     unpack("later", llm_home)
 
     told = {problem.split("'")[1]: problem.partition("changes: ")[2] for problem in take_over(store, llm_home)}
-    nothing = "is left out, which means nothing here"
+    nothing = "is left out, because it has no meaning here"
     assert told == {
         "elimination": f"strategy_params {nothing}.",
         "role": f"strategy_params {nothing}.",

@@ -117,7 +117,7 @@ async def test_no_iteration_is_paid_for_that_could_not_reach_the_threshold(
 
     assert (run.status, run.confidence, run.degraded) == ("exhausted", confidence, ())
     assert provider.count() == len(members) + 1
-    assert "the threshold of 0.80 was not reached, and asking again could not reach it" in short_report(run)
+    assert "the threshold of 0.80 was not reached, and a further iteration could not reach it" in short_report(run)
 
 
 @pytest.mark.parametrize(
@@ -232,7 +232,7 @@ async def test_a_run_in_which_all_decline_does_not_converge(provider: Provider, 
 
     assert (run.status, run.answer) == ("exhausted", decline)
     assert "All 2 that responded declined to answer." in (trust_line(run) or "")
-    assert "the threshold of 0.80 was not applied, since every member declined to answer" in short_report(run)
+    assert "the threshold of 0.80 was not applied, because every member declined to answer" in short_report(run)
 
 
 async def test_one_pair_of_many_that_agrees_does_not_end_a_run(provider: Provider, service: ConsortiumService) -> None:
@@ -258,7 +258,7 @@ async def test_who_failed_in_the_first_iteration_alone_is_said_to_have_failed_th
 
     assert (trust_line(run) or "").endswith(
         "Only one member answered in the first iteration, and no other confirms it; "
-        "b#1 did not answer in the first iteration."
+        "missing in the first iteration: b#1."
     )
 
 

@@ -392,7 +392,7 @@ async def test_finding_6_a_verdict_that_the_reversed_order_changes_ends_no_run(
     run = await consulted(service, "a", "b", max_iterations=1)
 
     assert known(run) == (0.5, "exhausted")
-    assert "in reversed order the verdict was another" in short_report(run)
+    assert "in reversed order the verdict was different" in short_report(run)
 
 
 async def test_finding_6_one_over_the_other_is_not_held_by_its_reverse(
@@ -549,7 +549,7 @@ async def test_prose_that_cannot_be_compared_with_the_answer_is_not_counted_as_w
 
     members = {one.model: (one.wrong, one.not_comparable) for one in load_stats(service.store).members}
     assert members == {"a": (None, 1), "b": (0, 0)}
-    assert "wrong unknown (1 not comparable)" in stats_text(load_stats(service.store))
+    assert "wrong unknown (1 cannot be told)" in stats_text(load_stats(service.store))
 
 
 class _Outcomes:

@@ -88,6 +88,24 @@ def test_a_limit_of_a_consult_is_named_as_its_option() -> None:
     assert error_of(done).startswith("Error: --max-calls=2 (the run's budget) cannot pay for one iteration: ")
 
 
+@pytest.mark.parametrize("words", [["-m", "a|nosuch", "--arbiter", "b"], ["-m", "b", "--arbiter", "a|nosuch"]])
+def test_a_backup_that_cannot_be_asked_is_called_one(words: list[str]) -> None:
+    done = typed("consult", "?", *words)
+
+    assert done.exit_code == 1
+    assert error_of(done).startswith("Error: The backup of 'a' cannot be asked: llm knows no model 'nosuch'.")
+
+
+def test_an_answer_has_no_tag_of_confidence_at_its_end(provider: Provider) -> None:
+    provider.on("arbiter", "Paris.\n\n<confidence>0.9</confidence>")
+    provider.on("b", "no verdict")
+    taken = typed("consult", "1?", "-m", "a", "--arbiter", "arbiter").stdout
+    provider.on("a", "Paris. <confidence>0.9</confidence>")
+    alone = typed("consult", "2?", "-m", "a", "--judging-method", "pick", "--arbiter", "b").stdout
+
+    assert taken.splitlines()[-1] == alone.splitlines()[-1] == "Paris."
+
+
 @pytest.mark.parametrize("text", ["Be brief.", "and/or", "3.5", "a / b", "A.txt is a file"])
 def test_a_text_that_is_no_path_is_a_text(text: str) -> None:
     saved = typed("save", "panel", "-m", "a", "--system", text, "--json")

@@ -9,7 +9,7 @@ import pytest
 from consortium_mcp.engine.judging import judging_methods, shown_order
 from consortium_mcp.records import CallResult, CallSpec, Iteration, MemberResponse, Run, Turn
 from consortium_mcp.records.consortium import OWN_ANSWER
-from tests.injections import EVIL, FORGED, PLACES, injections
+from tests.injections import EVIL, PLACES, injections
 from tests.scripted import ScriptedCalls, failed, new_run, panel, response
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
@@ -80,10 +80,11 @@ def texts_at(place: str) -> dict[str, str]:
     return injections(attacker, len(iteration.shown_order))
 
 
-def test_the_battery_has_more_than_150_texts_at_each_of_five_places_in_sum() -> None:
-    texts = [(place, text) for place in PLACES for text in texts_at(place).values()]
+@pytest.mark.parametrize("place", PLACES)
+def test_the_battery_has_150_texts_at_each_of_five_places(place: str) -> None:
+    texts = list(texts_at(place).values())
 
-    assert len(FORGED) >= 30 and len(set(texts)) == len(texts) >= 150
+    assert len(set(texts)) == len(texts) >= 150
 
 
 @pytest.mark.parametrize("reads_schema", [True, False], ids=["schema", "tags"])

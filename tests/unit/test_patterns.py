@@ -54,14 +54,19 @@ def patterns() -> dict[tuple[str | bytes, int], set[str]]:
     """Each pattern by its flags, with the ways in which the package reads with it; in any place where that is open."""
     found: dict[tuple[str | bytes, int], set[str]] = defaultdict(set)
     for module in modules():
+        tree = ast.parse(Path(module.__file__).read_text())
         called: dict[str, set[str]] = defaultdict(set)
-        for call in ast.walk(ast.parse(Path(module.__file__).read_text())):
+        for call in ast.walk(tree):
             if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and call.func.attr in METHODS:
-                holder = ast.unparse(call.func.value)
-                called[holder].add(METHODS[call.func.attr])
+                called[ast.unparse(call.func.value)].add(METHODS[call.func.attr])
                 first = call.args[0] if call.args else None
-                if holder == "re" and isinstance(first, ast.Constant) and isinstance(first.value, str | bytes):
+                if ast.unparse(call.func.value) == "re" and isinstance(first, ast.Constant):
+                    assert isinstance(first.value, str | bytes)
                     found[first.value, 0].add(METHODS[call.func.attr])
+        for loop in ast.walk(tree):
+            if isinstance(loop, ast.For) and isinstance(loop.iter, ast.Tuple):
+                for one in loop.iter.elts:
+                    called[ast.unparse(one)] |= called[ast.unparse(loop.target)]
         for name, value in vars(module).items():
             for pattern in compiled_in(value):
                 found[pattern.pattern, pattern.flags] |= called[name]

@@ -1,5 +1,7 @@
 """A run as text: what is missing comes first, how far to trust it comes last, and the transcript leaves nothing out."""
 
+import unicodedata
+from html.parser import HTMLParser
 from itertools import pairwise
 from typing import Any
 
@@ -8,6 +10,7 @@ from markdown_it import MarkdownIt
 
 from consortium_mcp._util.counts import counted
 from consortium_mcp.records import Claim, Iteration, Measures, Run, Usage, Verdict, Votes
+from consortium_mcp.reports.html import page
 from consortium_mcp.reports.markdown import (
     DISSENT_LIMIT,
     QUOTE_LIMIT,
@@ -17,6 +20,7 @@ from consortium_mcp.reports.markdown import (
     short_report,
     transcript,
 )
+from tests.hostile_texts import HOSTILE
 from tests.scripted import new_run, panel, response
 
 FIRST = Iteration(
@@ -101,7 +105,7 @@ def test_the_short_report_says_how_far_to_trust_the_answer_who_gave_it_and_where
         "Confidence: 0.90, by judge in iteration 2 of 2 (at most 3); the threshold of 0.80 was reached",
         "Dissent: one says green",
         "Responses: model1#1 0.0 s, model2#1 truncated after 0.0 s",
-        "The whole run: consortium://runs/01run",
+        "The full record: consortium://runs/01run",
     ]
 
 
@@ -139,7 +143,7 @@ def test_a_count_has_its_noun_in_the_right_number(number: int, said: str) -> Non
     assert counted(number, "run") == said
 
 
-NOT_COMPARED = "no two answers can be compared without knowing what they mean"
+NOT_COMPARED = "no two answers can be compared without an understanding of their meaning"
 
 
 @pytest.mark.parametrize(
@@ -165,6 +169,14 @@ def test_the_threshold_is_held_against_what_the_consortium_stops_on(
 def test_an_outcome_is_a_time_or_a_kind_of_failure() -> None:
     outcomes = [outcome_text(one) for one in (*FIRST.responses, SECOND.responses[1])]
     assert outcomes == ["1.2 s", "timeout after 5.0 s", "truncated after 0.0 s"]
+
+
+def test_a_late_response_is_late_everywhere_and_its_text_is_said_not_to_be_judged() -> None:
+    late = response(2, "what came later", late=True, duration_ms=6500)
+    run = ended(iterations=(FIRST.model_copy(update={"responses": (FIRST.responses[0], late)}), SECOND))
+
+    assert outcome_text(late) == "late after 6.5 s"
+    assert "### model2#1 (late after 6.5 s)\n\nwhat came later\n\n#### Not judged\n\nIt was late: " in transcript(run)
 
 
 @pytest.mark.parametrize(
@@ -239,22 +251,86 @@ def test_a_text_that_could_begin_a_section_of_the_transcript_is_quoted(text: str
     assert "\n> yes\n" in transcript(run)
 
 
-@pytest.mark.parametrize(
-    "text", [*FORGERIES, "so:\n```python\nx = 1", "~~~~\n", "- 1\n  ```", "<!-- no", "so\n\n<pre>"]
-)
-def test_what_a_text_begins_and_does_not_end_hides_no_later_section_of_the_transcript(text: str) -> None:
-    said = Iteration(number=1, responses=(response(1, text), response(2, "no")), verdict=Verdict(synthesis=text))
-    tokens = MarkdownIt("commonmark").parse(transcript(ended(iterations=[said], selected_iteration=1, prompt=text)))
+OUR_HEADINGS = [
+    "Run 01run",
+    "Prompt",
+    "Iteration 1",
+    "model1#1 (0.0 s)",
+    "model2#1 (0.0 s)",
+    "Verdict (confidence unknown)",
+    "Dissent",
+    "Disputed claims",
+    "Not read in full",
+]
+SHORT_HOSTILE = [text for text in HOSTILE.values() if len(text) < 10_000]
+BEGUN = ["so:\n```python\nx = 1", "~~~~\n", "- 1\n  ```", "<!-- no", "so\n\n<pre>"]
 
-    headings = [after.content for token, after in pairwise(tokens) if token.type == "heading_open" and not token.level]
-    assert headings == [
-        "Run 01run",
-        "Prompt",
-        "Iteration 1",
-        "model1#1 (0.0 s)",
-        "model2#1 (0.0 s)",
-        "Verdict (confidence unknown)",
-        "Answer (confidence 0.90, by judge in iteration 1 of 1 (at most 3); the threshold of 0.80 was reached)",
+
+def run_that_says(text: str) -> Run:
+    """A run in which everything that a model or a caller can say is this text."""
+    verdict = Verdict(synthesis=text, dissent=text, claims=(Claim(claim=text, quote_for=text),), problem=text)
+    responses = (response(1, text), response(2, "no"))
+    said = Iteration(number=1, responses=responses, verdict=verdict)
+    parts = {"answer": text, "prompt": text, "degraded": (text,), "consortium_name": text}
+    return ended(iterations=[said], selected_iteration=1, **parts)
+
+
+def test_no_text_begins_or_hides_a_section_of_the_transcript_or_loads_anything() -> None:
+    for text in [*FORGERIES, *BEGUN, *SHORT_HOSTILE]:
+        run = run_that_says(text)
+        written = transcript(run)
+        tokens = MarkdownIt("commonmark", {"html": True}).enable("table").parse(written)
+        headings = [after.content for one, after in pairwise(tokens) if one.type == "heading_open" and not one.level]
+        kinds = {inner.type for token in tokens for inner in (token, *(token.children or ()))}
+
+        answer = f"Answer (confidence {confidence_text(run)})"
+        assert [one for one in headings if one != "Trust"] == [*OUR_HEADINGS, answer], text
+        assert not kinds & {"html_block", "html_inline", "image"}, text
+        assert hidden_in(written) == [], text
+
+
+def test_no_text_is_more_than_a_text_in_a_page() -> None:
+    harmless = tags_of(page([run_that_says("no")]))
+    for text in SHORT_HOSTILE:
+        tags = tags_of(page([run_that_says(text)]))
+
+        assert [one for one in tags.seen if one != "pre"] == [one for one in harmless.seen if one != "pre"], text
+        assert hidden_in("".join(tags.texts)) == [], text
+
+
+def tags_of(html: str) -> "Tags":
+    """What a browser finds in a page."""
+    tags = Tags()
+    tags.feed(html)
+    return tags
+
+
+class Tags(HTMLParser):
+    """The tags and the texts of a page, as a browser finds them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[str] = []
+        self.texts: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen.append(tag)
+
+    def handle_data(self, data: str) -> None:
+        self.texts.append(data)
+
+
+def hidden_in(text: str) -> list[str]:
+    """The characters that a reader does not see, or that change the order of others."""
+    shaping = "\u200c\u200d\ufe0e\ufe0f"
+    fillers = "\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0"
+    return [
+        f"U+{ord(one):04X}"
+        for one in set(text)
+        if (unicodedata.category(one) in ("Cc", "Cf") and one not in "\n\t" + shaping)
+        or one in fillers
+        or "\ufe00" <= one <= "\ufe0d"
+        or "\U000e0000" <= one <= "\U000e0fff"
     ]
 
 

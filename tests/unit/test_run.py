@@ -18,7 +18,7 @@ def message(answered: int = 0, waiting_for: tuple[str, ...] = (), judge: bool = 
     awaited = [{"label": label, "asks_member": True, "state": "thinking"} for label in waiting_for]
     judging = [{"label": "x (arbiter)", "asks_member": False, "state": "thinking"}] if judge else []
     defaults = {"status": "running", "iteration": 1, "calls_done": 0, "calls": tuple(there + awaited + judging)}
-    return Progress.model_validate(defaults | fields).message
+    return Progress.model_validate({"run_id": "01run"} | defaults | fields).message
 
 
 def test_progress_before_the_first_call_is_starting() -> None:
@@ -107,6 +107,6 @@ def test_any_other_text_is_no_id_of_a_call(text: str) -> None:
     try:
         read = CallId(text)
     except ValueError as error:
-        assert "is not the id of a call" in str(error)
+        assert "is not a call id" in str(error)
     else:
         assert f"i{read.iteration}/{read.what}" == text and read.asks_member == (read.what == f"m{read.place}")

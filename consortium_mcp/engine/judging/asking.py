@@ -13,6 +13,7 @@ from consortium_mcp.engine.judging.standing_in import refuses, stand_in
 from consortium_mcp.engine.members import CallModel
 from consortium_mcp.engine.trust import order_held
 from consortium_mcp.records import CallResult, CallSpec, Iteration, Measures, Run, Verdict
+from consortium_mcp.text.confidence_line import without_end_tag
 from consortium_mcp.text.thinking import outside_thinking
 
 ReadsSchema = Callable[[str], bool]
@@ -20,7 +21,7 @@ ReadsSchema = Callable[[str], bool]
 
 
 ORDER_MARGIN = 0.05
-"""How close to the threshold a confidence must be for the order of the responses to be worth a further call."""
+"""The distance from the threshold within which a second judgement in reversed order is worth its call."""
 
 
 @dataclass(frozen=True)
@@ -31,22 +32,24 @@ class Form:
     """The template that asks for the form, without `_json` or `_tags`."""
 
     schema: Callable[[int], dict[str, Any]]
-    """What is asked of models that support schemas, about so many responses; descriptions stand in for words."""
+    """The JSON schema for models that support schemas, by the number of responses; its descriptions replace the
+    template.
+    """
 
     read: Callable[[str, Iteration, Origin], Verdict | None]
-    """Reads a reply of an author of whom this is known; None when it holds no verdict in this form."""
+    """Reads the verdict of a reply with a known origin; None if the reply has no verdict in this form."""
 
     takes_text: bool = True
-    """Whether a reply without the form is taken as the synthesis itself."""
+    """Whether a reply that is not in the form counts as the synthesis."""
 
     beginning: Callable[[str], str] | None = None
-    """Reads what of the synthesis stands in an unfinished reply; None where nothing can be told before its end."""
+    """Reads the synthesis so far from an unfinished reply; None if this form cannot be read before its end."""
 
 
 async def ask_arbiter(
     run: Run, iteration: Iteration, call: CallModel, reads_schema: ReadsSchema, form: Form
 ) -> Iteration:
-    """Ask the arbiter what it makes of an iteration's responses; where it fails, a member stands in."""
+    """Ask the arbiter for a verdict on an iteration's responses; if it fails, a member judges."""
     arbiter = run.consortium.arbiter or ""
     judged = await _verdict_of(run, iteration, arbiter, "arbiter", call, reads_schema, form)
     if judged.verdict is not None:
@@ -146,7 +149,7 @@ async def _repaired(
 
 def _text_alone(reply: str, origin: Origin) -> Verdict | None:
     """A reply that is no verdict as the synthesis, where it is a text for people; None where it is not."""
-    text = text_of(outside_thinking(reply))
+    text = without_end_tag(text_of(outside_thinking(reply)))
     if not text or looks_like_form(text) or origin.repeats_the_question(text) or origin.repeats_instructions(text):
         return None
     return Verdict(

@@ -11,19 +11,19 @@ class Candidate(NamedTuple):
     end: int
 
     fields: dict[str, Any]
-    """Each field by its own name, as it was written."""
+    """The fields by name, with their original values."""
 
     decided: int
-    """Where its main field and its confidence end; what follows may be quoted."""
+    """The index after its main field and its confidence; the text after it may be quoted."""
 
     mark: str = ""
-    """The mark that it carries, or the opening tag in which that would stand; empty where it carries none."""
+    """The verdict mark, or the opening tag that should contain it; empty if there is none."""
 
     cut_in: str | None = None
-    """The field in which the reply ends; empty where that is between fields; None for a whole verdict."""
+    """The field in which the reply ends; empty if it ends between fields; None for a complete verdict."""
 
     is_mended: bool = False
-    """Whether only a lenient reader reads it, so that it may hold more than it should."""
+    """Whether only the lenient reader could read it, so that a field may contain too much."""
 
 
 class TagPair(NamedTuple):

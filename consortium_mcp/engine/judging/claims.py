@@ -17,10 +17,10 @@ class ReadClaims(NamedTuple):
     """What could be read of a verdict's claims."""
 
     claims: tuple[Claim, ...]
-    """Each, without what does not hold."""
+    """The claims, without quotations and instances that cannot be confirmed."""
 
     problems: tuple[str, ...]
-    """What was left out, in one clause each."""
+    """What was left out, one clause each."""
 
 
 def read_claims(value: object, iteration: Iteration) -> ReadClaims:

@@ -37,6 +37,10 @@ MAINS = ("synthesis", "best", "ranking")
 """The fields without which there is no verdict, one for each form."""
 
 _CALLED = {name: field for field, names in NAMES.items() for name in names}
+_NEW_WORD = re.compile(r"[\s-]+|(?<=[a-z])(?=[A-Z])")
+_FIGURES = ("value", "score", "level", "confidence", "probability")
+"""What a field calls its own figure where it is an object."""
+
 _RESPONSE_NUMBER = re.compile(r"(?:(?<!\w)-)?\d{1,4}")  # the minus of "-1" makes it no response; that of "1-2" does not
 _BULLET = re.compile(r"^\s*(?:[-*•]|\d{1,3}[.)])\s+")
 # What stands between the tags ends at the next opening one, so that a thousand unclosed ones are read but once.
@@ -54,7 +58,12 @@ _JSON_TYPES = {"string", "number", "integer", "boolean", "array", "object"}
 
 def name_of(label: str) -> str | None:
     """The field that a label means, in any case and spelling; None where it means none."""
-    return _CALLED.get(re.sub(r"[\s-]+", "_", label.strip().lower()))
+    return _CALLED.get(_plain_name(label))
+
+
+def _plain_name(label: str) -> str:
+    """The label in lower case, its words joined by underscores: `confidenceScore` is `confidence_score`."""
+    return _NEW_WORD.sub("_", label.strip()).lower()
 
 
 def verdict_in(value: object, main: str, depth: int = 0) -> dict[str, Any] | None:
@@ -94,10 +103,15 @@ def _named(value: Mapping[str, Any]) -> dict[str, Any]:
         field = name_of(label)
         if field is None:
             continue
-        rank = NAMES[field].index(re.sub(r"[\s-]+", "_", label.strip().lower()))
+        rank = NAMES[field].index(_plain_name(label))
         if rank <= ranks.get(field, len(NAMES[field])):
-            fields[field], ranks[field] = one, rank
+            fields[field], ranks[field] = _alone(one), rank
     return fields
+
+
+def _alone(value: Any) -> Any:
+    """A field's value; of an object that holds it beside its reason or type, the value alone."""
+    return value["value"] if isinstance(value, dict) and "value" in value else value
 
 
 def _is_value(value: object) -> bool:
@@ -116,6 +130,8 @@ def confidence_of(fields: Mapping[str, Any]) -> Confidence:
     stated = fields.get("confidence")
     if isinstance(stated, list) and len(stated) == 1:
         stated = stated[0]
+    if isinstance(stated, dict):
+        stated = next((stated[name] for name in _FIGURES if name in stated), None)
     if stated in (None, ""):
         return Confidence(value=None, problem="no confidence is stated")
     return read_confidence(stated)

@@ -1,4 +1,4 @@
-"""Verdicts that are written as labelled lines: Markdown (`**Synthesis:** …`, headings) and YAML."""
+"""Verdicts that are written as labelled lines: Markdown (`**Synthesis:** …`, headings, table rows), YAML, TOML."""
 
 import re
 import textwrap
@@ -11,8 +11,10 @@ _ANY_NAME = "|".join(
     sorted((name.replace("_", "[ _-]?") for names in NAMES.values() for name in names), key=len, reverse=True)
 )
 _LABEL = re.compile(
-    r"^[ \t]{0,8}(?P<lead>#{1,6}[ \t]{0,4}|[-*•][ \t]{1,4}|\d{1,2}[.)][ \t]{1,4})?(?P<strong>\*\*|__|[\"'`])?"
-    rf"(?P<name>{_ANY_NAME})[ \t]{{0,4}}(?P<colon>:)?(?:\*\*|__|[\"'`])?[ \t]{{0,4}}(?P<later>:)?(?P<rest>[^\n]*)$",
+    r"^[ \t]{0,8}(?:[^\w\s#*|`_\"'<>\[{(-]{1,3}[ \t]{1,4})?"
+    r"(?P<lead>#{1,6}[ \t]{0,4}|[-*•][ \t]{1,4}|\d{1,2}[.)][ \t]{1,4}|(?P<row>\|)[ \t]{0,4})?"
+    rf"(?P<strong>\*\*|__|[\"'`])?(?P<name>{_ANY_NAME})[ \t]{{0,4}}(?P<colon>[:=])?(?:\*\*|__|[\"'`])?"
+    r"[ \t]{0,4}(?P<later>:|(?(row)\|))?(?P<rest>[^\n]*)$",
     re.IGNORECASE | re.MULTILINE,
 )
 _BLOCK_STYLE = re.compile(r"[|>][+-]?\d?")
@@ -29,7 +31,8 @@ def labelled_verdicts(reply: str, main: str) -> list[Candidate]:
     ends = [following.start() for following in labels[1:]] + [len(reply)]
     for label, end in zip(labels, ends, strict=False):
         name = name_of(label["name"]) or ""
-        fields[name] = _value(label["rest"], reply[label.end() : end], name)
+        rest = label["rest"].rstrip(" \t|") if label["row"] else label["rest"]
+        fields[name] = _value(rest, reply[label.end() : end], name)
         decided = end if name in (main, "confidence") else decided
     if not fields.get(main) or not fields.get("confidence"):
         return []

@@ -33,39 +33,39 @@ class JudgingMethod:
     """How responses become a verdict."""
 
     name: str
-    """What a consortium calls it."""
+    """The name in a consortium."""
 
     description: str
-    """What it does."""
+    """The description for users."""
 
     judge: Judge
 
     needs_arbiter: bool = True
-    """Whether the arbiter is asked."""
+    """Whether the method asks the arbiter."""
 
     calls: Callable[[int], int] = lambda instances: 1
-    """How many calls the judging of so many instances takes, without repairs."""
+    """The number of judging calls for a number of instances, without repairs."""
 
     ranks: bool = False
     """Whether its verdict orders all responses."""
 
     min_instances: int = 1
-    """How many instances it takes at the least."""
+    """The smallest number of instances for the method."""
 
     decided: Callable[[Run, Collection[CallResult], int], bool] | None = None
-    """Tells from the results so far, and how many were asked, that the rest cannot change the outcome; None never."""
+    """Decides from the results so far whether the missing ones cannot change the outcome; None means never."""
 
     needs_choices: bool = False
     """Whether it needs the options in `choices`."""
 
     prepare: Prepare | None = None
-    """Tells the members in which form they reply; None leaves that to them."""
+    """Adds the required form of reply to the calls to members; None means that there is none."""
 
     follows_schema: bool = False
-    """Whether its answer can follow a JSON schema of the caller's."""
+    """Whether its answer can follow the caller's JSON schema."""
 
     beginning: Callable[[str], str] | None = None
-    """Reads what of the answer stands in the arbiter's unfinished reply; None where that cannot be told."""
+    """Reads the answer so far from the arbiter's unfinished reply; None if that is not possible."""
 
 
 def _by_arbiter(form: Form) -> Judge:
@@ -88,13 +88,15 @@ _OWN = (
         beginning=SYNTHESIZE.beginning,
         follows_schema=True,
     ),
-    JudgingMethod("pick", "The arbiter names the best response; its text is the answer, untouched.", _by_arbiter(PICK)),
     JudgingMethod(
-        "rank", "The arbiter orders the responses; the first one's text is the answer.", _by_arbiter(RANK), ranks=True
+        "pick", ("The arbiter names the best response, whose unchanged text is the answer."), _by_arbiter(PICK)
+    ),
+    JudgingMethod(
+        "rank", "The arbiter orders the responses; the text of the first is the answer.", _by_arbiter(RANK), ranks=True
     ),
     JudgingMethod(
         "peer_rank",
-        "The members rank the others' anonymous responses; Borda counts decide, no arbiter is asked.",
+        "The members rank each other's anonymous responses, and Borda counts decide; no arbiter is asked.",
         judge_by_peers,
         needs_arbiter=False,
         calls=lambda instances: instances,
@@ -111,7 +113,7 @@ _OWN = (
     ),
     JudgingMethod(
         "choose",
-        "Each member casts a ballot for one of the options in choices; the one with the most ballots wins.",
+        "Each member casts a ballot for one of the options in choices; the option with the most ballots wins.",
         judge_by_ballots,
         needs_arbiter=False,
         calls=lambda instances: 0,
@@ -120,7 +122,7 @@ _OWN = (
     ),
     JudgingMethod(
         "review",
-        "The members report findings with place and severity; the arbiter merges them, each with who raised it.",
+        "The members report findings with place and severity; the arbiter merges them and names who raised each.",
         _by_arbiter(REVIEW),
         prepare=with_review,
     ),

@@ -1,4 +1,4 @@
-"""Tells a verdict of the one who was asked from one that stands in a text which it was shown."""
+"""Distinguishes the arbiter's own verdict from a verdict that is quoted from its question."""
 
 import html
 import re
@@ -31,19 +31,19 @@ FORMS = ("verdict", "pick", "rank", "ballot", "review")
 
 @dataclass(frozen=True)
 class Origin:
-    """What can be told of a reply's author: the mark that it was given, and the texts that it read."""
+    """The origin of a reply: the verdict mark and the texts of its question."""
 
     mark: str = ""
-    """The word that its verdict carries; empty where it was given none."""
+    """The verdict mark; empty if the question had none."""
 
     asked: tuple[str, ...] = ()
-    """Each text with which it was asked, as `unquoted` leaves it."""
+    """The texts of the question, as `unquoted` returns them."""
 
     said: tuple[str, ...] = ()
-    """Each response and earlier synthesis that it was shown, as `unquoted` leaves it."""
+    """The responses and earlier syntheses in the question, as `unquoted` returns them."""
 
     fence: str = ""
-    """The random word of the fences that it was shown."""
+    """The fence token of the question."""
 
     def is_marked(self, text: str) -> bool:
         """Whether a text carries the mark, which no other author can know."""
@@ -81,7 +81,7 @@ def unquoted(text: str) -> str:
 
 
 def origin_of(run: Run, iteration: Iteration, call_id: CallId) -> Origin:
-    """What is known of the author of the reply to a call that judges an iteration."""
+    """The origin of a reply to a call that judges an iteration."""
     said = [response.text or "" for response in iteration.responses if response.ok]
     said += [part for one in run.iterations if one.verdict for part in (one.verdict.synthesis, one.verdict.dissent)]
     asked = [run.prompt, *(turn.text for turn in run.history), run.consortium.system_prompt or ""]

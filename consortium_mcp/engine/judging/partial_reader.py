@@ -6,6 +6,7 @@ from pydantic_core import from_json
 
 from consortium_mcp.engine.judging.fields import text_of
 from consortium_mcp.text.backslashes import certain_beginning
+from consortium_mcp.text.confidence_line import before_end_tag
 from consortium_mcp.text.thinking import strip_thinking
 
 _BLOCK = re.compile(r"\s*<(?:verdict|synthesis_output)\b[^<>]*>", re.IGNORECASE)
@@ -34,7 +35,7 @@ def _of_json(reply: str) -> str:
     except ValueError:
         return ""
     synthesis = fields.get("synthesis") if isinstance(fields, dict) else None
-    return text_of(certain_beginning(synthesis)) if isinstance(synthesis, str) else ""
+    return text_of(before_end_tag(certain_beginning(synthesis))) if isinstance(synthesis, str) else ""
 
 
 def _of_tags(reply: str) -> str:

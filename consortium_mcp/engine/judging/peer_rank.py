@@ -84,7 +84,7 @@ async def _ballot(
 
 def _unranked(iteration: Iteration, usable: list[MemberResponse]) -> Iteration:
     """The first response, where there are too few for a ranking."""
-    few = "there is one response" if len(usable) == 1 else "there are two responses, not ranked by both their authors"
+    few = "there is one response" if len(usable) == 1 else "there are two responses, and one author did not rank them"
     verdict = Verdict(
         synthesis=answer_of(usable[0]),
         problem=f"{few}; the first one is taken",

@@ -10,7 +10,7 @@ from consortium_mcp.engine.judging.json_verdicts import decoded_once, json_verdi
 from consortium_mcp.engine.judging.labelled_verdicts import labelled_verdicts
 from consortium_mcp.engine.judging.origin import Origin
 from consortium_mcp.engine.judging.tagged_verdicts import ends_in_a_field, tagged_verdicts, unclosed_verdicts, unescaped
-from consortium_mcp.text.thinking import outside_thinking
+from consortium_mcp.text.thinking import later_turns, outside_thinking
 
 _INVISIBLE = "\ufeff\u200b\u200c\u200d\u2060 \t\r\n"
 _LOOKS_LIKE_FORM = re.compile(
@@ -26,7 +26,7 @@ _IMITATES_FORM = re.compile(
     r"<\s*/?\s*(?:synthesis_output|synthesis|verdict|best|ranking|needs_iteration)\b"
     r"|&lt;\s*/?\s*(?:synthesis_output|synthesis|verdict|best|ranking)\b"
     r"|[\"'“]\\?(?:synthesis|best|ranking|needs_iteration)\\?[\"'”]\s*:"
-    r"|^\W{0,8}(?:synthesis|ranking)\W{0,4}(?::|$)",
+    r"|^\W{0,8}(?:synthesis|ranking)\W{0,4}(?:[:|]|$)",
     re.IGNORECASE | re.MULTILINE,
 )
 
@@ -47,10 +47,10 @@ class Found(NamedTuple):
     """The verdict of a reply."""
 
     fields: dict[str, Any]
-    """Each field by its own name, as it was written."""
+    """The fields by name, with their original values."""
 
     cut: str | None = None
-    """Where the reply ends too early, in one clause; None for a whole verdict."""
+    """The place where the reply breaks off, in one clause; None for a complete verdict."""
 
 
 def read_fields(reply: str, main: str, origin: Origin) -> Found | None:
@@ -63,8 +63,12 @@ def read_fields(reply: str, main: str, origin: Origin) -> Found | None:
     Args:
         main: the field without which it is no verdict: `synthesis`, `best` or `ranking`.
     """
-    reply = outside_thinking(reply.strip(_INVISIBLE)).strip(_INVISIBLE)
-    found = _chosen(_in_form(reply, main, origin))
+    written, reply = reply, outside_thinking(reply.strip(_INVISIBLE)).strip(_INVISIBLE)
+    judged = _in_form(reply, main, origin)
+    if not any(one.is_marked for one in judged):  # the marks of a turn's end may stand in a text that is quoted
+        later = _in_form(later_turns(written), main, origin)
+        judged = [one for one in later if one.is_marked] or judged
+    found = _chosen(judged)
     if found and found.fields.get("confidence") is not None and not ends_in_a_field(reply):
         return found
     otherwise = _chosen(list(_otherwise(reply, main, origin)))
@@ -84,12 +88,12 @@ def imitates_form(text: str) -> bool:
 
 
 def joined(*problems: str | None) -> str | None:
-    """What could not be read, as one clause; None where all could."""
+    """The problems as one clause; None if everything could be read."""
     return "; ".join(problem for problem in problems if problem) or None
 
 
 class _Judged(NamedTuple):
-    """A candidate, and whose it is."""
+    """A candidate, and its author."""
 
     candidate: Candidate
     is_marked: bool

@@ -16,7 +16,7 @@ MARGIN = 0.8
 LEAST_CHARACTERS = 500
 """As much of the responses is always quoted."""
 
-SHORTENED = "its question was too long for it, so it saw shortened responses"
+SHORTENED = "its question was too long, so it saw shortened responses"
 
 _TOKENS = re.compile(r"(?<![\w.])\d[\d,]{2,9}(?![\w.]*\d)")
 

@@ -10,6 +10,7 @@ from consortium_mcp.engine.judging.origin import Origin
 from consortium_mcp.engine.judging.partial_reader import beginning_of_synthesis
 from consortium_mcp.engine.judging.reader import Found, joined, read_fields
 from consortium_mcp.records import Iteration, Verdict
+from consortium_mcp.text.confidence_line import without_end_tag
 
 VERDICT_SCHEMA: dict[str, Any] = {
     "type": "object",
@@ -87,7 +88,7 @@ def read_verdict(reply: str, iteration: Iteration, origin: Origin, follows_schem
 def verdict_of(found: Found, iteration: Iteration, follows_schema: bool = False) -> Verdict:
     """The verdict that the fields of a reply make; see `read_verdict`."""
     fields = found.fields
-    synthesis = as_json(fields["synthesis"]) if follows_schema else text_of(fields["synthesis"])
+    synthesis = as_json(fields["synthesis"]) if follows_schema else without_end_tag(text_of(fields["synthesis"]))
     confidence = confidence_of(fields)
     claims = read_claims(fields.get("claims"), iteration)
     return Verdict(

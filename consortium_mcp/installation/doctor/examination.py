@@ -24,11 +24,24 @@ from consortium_mcp.installation.hosts.table import hosts
 
 
 def examine(*, live: bool = False) -> Iterator[Check]:
-    """Look at everything that a consult needs.
+    """Look at everything that a consult needs; what one thing keeps from being looked at is said of that one.
 
     Args:
         live: also call each hosted model that saved consortiums name, or the default does, once.
     """
+    said: set[str] = set()
+    kept: list[str] = []
+    for check in _every_check(live):
+        if check.state != "ok" and check.found in said:
+            kept.append(check.about)
+        else:
+            yield check
+        said.add(check.found)
+    if kept:
+        yield Check(about="Not checked", state="warning", found=f"{', '.join(dict.fromkeys(kept))}: as said above")
+
+
+def _every_check(live: bool) -> Iterator[Check]:
     yield check_python()
     yield from check_packages()
     yield from _caught("Settings", check_settings)

@@ -5,6 +5,7 @@ import os
 import stat
 from collections.abc import Iterator
 
+from consortium_mcp._util.counts import counted
 from consortium_mcp._util.lazy import llm
 from consortium_mcp.engine.judging import judging_methods
 from consortium_mcp.engine.strategies import strategies
@@ -19,15 +20,17 @@ from consortium_mcp.settings import llm_user_path, load_settings
 def check_models() -> Iterator[Check]:
     """The keys that are there, and how many models can be used with them."""
     yield from _keys_file()
+    allowed = load_settings().allowed_models
     catalogue = load_catalogue()
     for plugin, why in catalogue.broken_plugins.items():
         package = package_of(plugin)
         update = f"Update it with `llm install -U {package}`, or remove it with `llm uninstall {package}`."
         yield Check(about="Models", state="warning", found=f"The llm plugin {plugin} is broken: {why}", remedy=update)
     yield from _keys(catalogue)
-    usable = catalogue.usable_ids(load_settings().allowed_models)
+    usable = catalogue.usable_ids(allowed)
     if usable:
-        found = f"{len(usable)} of {sum(not entry.is_consortium for entry in catalogue.entries)} can be used"
+        every = counted(sum(not entry.is_consortium for entry in catalogue.entries), "model")
+        found = f"{len(usable)} of {every} lack nothing that can be seen here; `doctor --live` asks those that are used"
         yield Check(about="Models", state="ok", found=found)
     else:
         mend = (
@@ -74,8 +77,8 @@ def _has_key(entry: ModelEntry) -> bool:
 
 def check_consortiums() -> Iterator[Check]:
     """Which saved consortiums can run, and which models a consult without names asks."""
-    catalogue = load_catalogue()
     with ConsortiumService() as service:
+        catalogue = load_catalogue()
         loaded, damaged = service.store.consortiums.list_all.sync()
         problems = {
             name: problem

@@ -91,7 +91,7 @@ class Host:
     """How long the host waits for a tool call, by default and in our entry; empty means not documented."""
 
     supports: tuple[str, ...] = ()
-    """What it supports besides tools, as its documents say: resources, prompts, elicitation, apps."""
+    """What it supports besides tools, by its documents or MCP's own list: resources, prompts, elicitation, apps."""
 
     command_line: str = ""
     """The host's own command that adds the server; empty where it has none."""

@@ -24,7 +24,7 @@ def host_file(host: Host, project: Path | None = None) -> Path:
     patterns = host.windows_paths if sys.platform == "win32" and host.windows_paths else host.paths
     for pattern in patterns[:-1]:
         place = _place(pattern)
-        if place is not None and ("*" in pattern or place.exists()):
+        if place is not None and ("*" in pattern or os.path.exists(place)):
             return place
     return _place(patterns[-1]) or Path(patterns[-1])
 

@@ -54,10 +54,10 @@ class Finished:
     """`stop`; `length` when it, or a text in its JSON, was cut at a limit; None when it is unknown."""
 
     input_tokens: int | None
-    """How long the prompt was; None when llama.cpp does not say."""
+    """Tokens of the prompt; None if llama.cpp does not say."""
 
     output_tokens: int | None
-    """How long the reply was; None when llama.cpp does not say."""
+    """Tokens of the reply; None if llama.cpp does not say."""
 
 
 Event = str | Finished | Exception
@@ -127,7 +127,7 @@ class Reply:
     def finish(self, usage: dict[str, int]) -> None:
         """Take what llama.cpp says when it has written the whole."""
         if self.schema is not None and self._finish_reason == "stop" and not _is_json(self._text):
-            self.end(LocalModelError("The local model cannot be held to this JSON schema. Ask with a simpler schema."))
+            self.end(LocalModelError("The local model does not support this JSON schema. Ask with a simpler schema."))
             return
         self.end(
             Finished(
@@ -164,7 +164,7 @@ class _Writing:
     def __init__(self) -> None:
         self.replies: list[Reply] = []
         self.ended = threading.Semaphore(0)
-        """Counts the replies that are written: so many slots are free again."""
+        """Has one permit for each written reply, so that its slot can be used again."""
 
         self._written: list[Reply] = []
         self._at_work: Reply | None = None

@@ -7,4 +7,4 @@ class LocalModelError(Exception):
     def __init__(self, message: str, code: str | None = None) -> None:
         super().__init__(message)
         self.code = code
-        """The kind, in the words of OpenAI's error bodies; None when it has no name there."""
+        """The error type as in OpenAI's error bodies; None if OpenAI has no such type."""

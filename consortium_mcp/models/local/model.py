@@ -20,12 +20,20 @@ LOCAL_MODEL_ALIAS = "local"
 class LocalModelOptions(llm.Model.Options):
     """What can be set for one prompt."""
 
-    temperature: float = Field(default=0.2, ge=0, le=2, description="How much chance is in the reply, from 0 to 2.")
-    top_p: float = Field(default=0.9, gt=0, le=1, description="Only the likeliest tokens up to this sum, 0 to 1.")
-    max_tokens: int = Field(default=512, ge=1, description="How long the reply may be, in tokens.")
-    seed: int | None = Field(default=None, ge=0, description="The same seed gives the same reply, mostly.")
+    temperature: float = Field(default=0.2, ge=0, le=2, description="The randomness of the reply, from 0 to 2.")
+    top_p: float = Field(
+        default=0.9,
+        gt=0,
+        le=1,
+        description=("Samples only the likeliest tokens whose probabilities add up to this, 0 to 1."),
+    )
+    max_tokens: int = Field(default=512, ge=1, description="The longest reply, in tokens.")
+    seed: int | None = Field(default=None, ge=0, description="The same seed mostly gives the same reply.")
     repeat_penalty: float = Field(
-        default=1.0, ge=0.5, le=2, description="Above 1 avoids words that were used, the question's own too."
+        default=1.0,
+        ge=0.5,
+        le=2,
+        description=("A value above 1 avoids words that were already used, also those of the question."),
     )
 
 
@@ -40,7 +48,7 @@ class _Shared:
     """A model of this size follows a few short sentences; longer instructions confuse it."""
 
     max_parallel_calls = SLOTS
-    """How many prompts it answers at once; further ones wait."""
+    """How many prompts it answers at once; further prompts wait."""
 
     def __init__(self, weights: Path | None = None) -> None:
         """Loads nothing.

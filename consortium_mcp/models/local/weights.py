@@ -38,10 +38,10 @@ class WeightsProgress:
     """How far a fetch is."""
 
     done_bytes: int
-    """How much of the download has arrived."""
+    """The bytes that have arrived."""
 
     total_bytes: int
-    """How large the download is."""
+    """The bytes of the whole download."""
 
 
 class WeightsStatus(BaseModel):
@@ -50,19 +50,19 @@ class WeightsStatus(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     path: Path
-    """The file that would be loaded, whether or not it is there."""
+    """The file to load, whether or not it exists."""
 
     source: Literal["fetched", "CONSORTIUM_LOCAL_MODEL"] | None
-    """Who put it there; None if it is missing."""
+    """The source of the file; None if it is missing."""
 
     present: bool
-    """Whether the file is there."""
+    """Whether the file exists."""
 
     size_bytes: int | None
-    """How large it is; None when it is not there."""
+    """The size of the file; None if it is missing."""
 
     problem: str | None
-    """Why it cannot be used and what to do; None when it can."""
+    """Why the file cannot be used and what to do; None if it can be used."""
 
 
 def fetch_weights(report: Callable[[WeightsProgress], None] | None = None, folder: Path | None = None) -> Path:
@@ -202,7 +202,7 @@ def _downloaded_bytes(work: Path) -> int:
 def _last_line(log: Path) -> str:
     lines = [line.strip() for line in log.read_text("utf-8", "replace").splitlines() if line.strip()]
     errors = [line for line in lines if line.startswith("ERROR:")]
-    last = (errors or lines or ["it said nothing."])[-1].removeprefix("ERROR:").strip()
+    last = (errors or lines or ["pip gave no message."])[-1].removeprefix("ERROR:").strip()
     return last if last.endswith((".", "!")) else last + "."
 
 

@@ -1,5 +1,6 @@
 """The tools that consult, wait and cancel."""
 
+import time
 from collections.abc import AsyncIterator
 from typing import Annotated, Any, Literal
 
@@ -67,8 +68,8 @@ def _joined(run: Run) -> str:
 
 
 def _add_get_run(server: StrictServer, runner: Runner, cancellations: Cancellations) -> None:
-    # Read-only: clients poll with it unasked, and it spends nothing that the consult was not allowed to spend.
-    @server.tool(title="Get a run", annotations=hints("Get a run", reads=True, again=True))
+    # Not read-only: an interrupted run that it continues makes the calls that are left.
+    @server.tool(title="Get a run", annotations=hints("Get a run", again=True, world=True))
     async def get_run(
         ctx: Context[Any, Any],
         run_id: RunId,
@@ -84,10 +85,10 @@ def _add_get_run(server: StrictServer, runner: Runner, cancellations: Cancellati
         """
         take_answers(ctx, runner.service.sampling_queue)
         run_id = await found_run_id(runner.service.store, run_id)
-        if (await runner.load(run_id)).status == "interrupted":
-            runner.submit(run_id)
         with cancellations.following(ctx.request_context, run_id):
-            return await _follow(ctx, runner, run_id, wait_seconds, detail)
+            if (await runner.load(run_id)).status == "interrupted":
+                runner.submit(run_id)
+            return await _follow(ctx, runner, run_id, wait_seconds, detail, continues=True)
 
 
 def _add_cancel_run(server: StrictServer, runner: Runner) -> None:
@@ -112,11 +113,21 @@ async def _follow(
     wait_seconds: float | None,
     detail: str = "answer",
     note: str | None = None,
+    continues: bool = False,
 ) -> CallToolResult:
-    """The run's result when it has ended or the time is over; until then progress is reported, and the client asked."""
+    """The run's result when it has ended or the time is over; until then progress is reported, and the client asked.
+
+    Args:
+        continues: whether a run is gone on with here whose process ends meanwhile.
+    """
     wait = runner.service.settings.wait_seconds if wait_seconds is None else wait_seconds
+    ends = time.monotonic() + wait
     async with lent_model(ctx, runner.service.sampling_queue, run_id):
         progress = await _report(ctx, runner.follow(run_id, wait))
+        live = runner.service.live_runs.get(run_id)
+        if continues and progress.status == "interrupted" and not (live and live.end):
+            runner.submit(run_id)
+            progress = await _report(ctx, runner.follow(run_id, max(0.0, ends - time.monotonic())))
     run = await runner.load(run_id)
     if run.answer is not None and not await _has_left(ctx):
         runner.start(runner.service.note_received, run_id)  # written before anything that is asked next

@@ -10,7 +10,8 @@ from pydantic import Field
 from consortium_mcp.engine.judging import judging_methods
 from consortium_mcp.engine.strategies import strategies
 from consortium_mcp.engine.trust import why_unreachable
-from consortium_mcp.models.catalogue import load_catalogue
+from consortium_mcp.errors import ConsortiumError
+from consortium_mcp.models.catalogue import Catalogue, load_catalogue
 from consortium_mcp.models.prices import price_usd
 from consortium_mcp.records.consortium import Consortium
 from consortium_mcp.records.presets import PRESETS
@@ -191,7 +192,16 @@ def list_known_models(runner: Runner, query: str | None = None) -> ModelList:
         )
         for entry, problem in found
     ]
-    return ModelList(models=tuple(summaries), default=catalogue.default_model)
+    return ModelList(models=tuple(summaries), default=_default(runner, catalogue))
+
+
+def _default(runner: Runner, catalogue: Catalogue) -> str | None:
+    """Who is asked if a consult names nothing; None when that cannot be."""
+    try:
+        name, consortium = runner.service.definitions.default(catalogue)
+    except ConsortiumError:
+        return None
+    return name or consortium.members[0].model
 
 
 def _rest(name: str) -> str:

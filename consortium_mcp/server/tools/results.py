@@ -19,7 +19,8 @@ from consortium_mcp.records import (
     Usage,
 )
 from consortium_mcp.records.consortium import Consortium
-from consortium_mcp.reports.markdown import outcome_text, plan_text, short_report, transcript, under_heading
+from consortium_mcp.reports.foreign_text import under_heading
+from consortium_mcp.reports.markdown import outcome_text, plan_text, short_report, transcript
 from consortium_mcp.reports.trust import trust_of
 from consortium_mcp.server.base.result_size import ANSWER_TOKENS, TEXT_TOKENS, fits, fitted, most_tokens, shortened
 from consortium_mcp.service.estimate import Estimate
@@ -204,8 +205,8 @@ class ModelList(FrozenModel):
     """Models, usable ones first."""
 
     models: tuple[ModelSummary, ...]
-    default: str
-    """The model that llm uses if none is named."""
+    default: str | None
+    """Who is asked when no model is named: a saved consortium or a model; None when that cannot be."""
 
 
 def consult_result(run: Run, progress: Progress, detail: str = "answer", note: str | None = None) -> CallToolResult:
