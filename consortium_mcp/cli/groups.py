@@ -30,6 +30,7 @@ _COMMANDS = {
     "models": ("models:models", "List the usable models, and what the others need first."),
     "strategies": ("strategies:strategies", "List strategies, judging methods and roles."),
     "local-model": ("local_model:local_model", "The embedded model, without key or network."),
+    "setup": ("setup:setup", "Go from nothing to a saved consortium that answers."),
     "install": ("install:install", "Put the server into an MCP client's configuration."),
     "uninstall": ("install:uninstall", "Take the server out of an MCP client's configuration."),
     "doctor": ("doctor:doctor", "Check the installation, and say how to repair each problem."),

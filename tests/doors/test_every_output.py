@@ -26,6 +26,7 @@ COMMANDS: dict[str, list[list[str]]] = {
     "models": [["models"]],
     "strategies": [["strategies"]],
     "local-model": [["local-model", "status"]],
+    "setup": [["setup", "-m", "a", "--name", f"{NAME}3"]],
     "install": [["install", "cursor", "--env", f"WHERE={NAME}", "--print"]],
     "uninstall": [["uninstall", "cursor"]],
     "doctor": [["doctor"]],
@@ -98,7 +99,11 @@ def test_every_command_has_a_line() -> None:
 def test_a_pipe_gets_utf_8_whatever_the_locale(encoding: str, run_id: str) -> None:
     for line in LINES:
         text = printed(with_run(line, run_id), encoding)
-        assert "北京" in text or line[0] not in ("show", "save", "install", "consult", "runs") or set(line) & ASCII_ONLY
+        assert (
+            "北京" in text
+            or line[0] not in ("show", "save", "setup", "install", "consult", "runs")
+            or set(line) & ASCII_ONLY
+        )
 
 
 def test_a_terminal_gets_what_its_locale_has(run_id: str) -> None:
