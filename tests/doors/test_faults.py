@@ -392,7 +392,7 @@ async def test_when_nobody_can_judge_the_response_that_the_others_agree_with_mos
 
     first = run.degraded[0]
     assert run.answer == "The sky is blue." and run.confidence is None
-    assert first.startswith("The arbiter arbiter gave no verdict (") and "the response of b#1 alone" in first
+    assert first.startswith("The arbiter arbiter gave no verdict (") and "this is the response of b#1, which" in first
     assert "Incorrect API key" in first and "maximum context length" in first
     assert (provider.count("arbiter"), len(attempts(service, run, "i1/arbiter/standin"))) == (1, 1)
 

@@ -321,7 +321,7 @@ async def test_a_response_that_declines_is_not_the_answer_where_no_verdict_was_g
 
     run = await consulted(service, "a", "b", "c", judging_method="pick", max_iterations=1)
 
-    assert run.answer == "Answer: 4" and "the response of a#1 alone" in run.degraded[0]
+    assert run.answer == "Answer: 4" and "this is the response of a#1, which" in run.degraded[0]
 
 
 async def test_a_run_without_an_answer_cannot_be_rated(
