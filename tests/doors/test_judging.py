@@ -932,7 +932,10 @@ def test_an_embedding_model_that_cannot_be_called_is_named_before_anything_is_pa
     done = run_command("consult", "?", "--consortium", "panel")
 
     assert f"Error: {why}" in done.stderr and done.returncode == 1 and animals.count() == 0
-    assert f"It cannot run yet: {why}" in saved.stderr and f"Embedding Model: {name}" in run_command("list").stdout
+    assert (
+        f"It cannot run yet: {why}" in saved.stderr
+        and f"Embedding Model: {name}" in run_command("show", "panel").stdout
+    )
     assert json.loads(run_command("show", "panel", "--json").stdout)["embedding_model"] == name
 
 
