@@ -9,116 +9,12 @@ from typing import Any
 
 from consortium_mcp._util.frozen_model import FrozenModel
 from consortium_mcp._util.lazy import llm
-from consortium_mcp.models.provider_errors import body_of, codes_of, said_by, status_of, wait_in, wait_of
+from consortium_mcp.models.error_kinds import kind_of_status, kind_of_words, kind_said
+from consortium_mcp.models.provider_errors import body_of, said_by, status_of, wait_in, wait_of
 from consortium_mcp.models.reply_faults import ReplyFault, broken_off, words_of
 from consortium_mcp.models.reply_reader import ReplyReader, is_broken
 from consortium_mcp.records import ErrorKind
 from consortium_mcp.text.masking import masked
-
-_BY_STATUS: dict[int, ErrorKind] = {
-    401: "auth",
-    402: "billing",
-    404: "model_unavailable",
-    405: "invalid_request",
-    408: "timeout",
-    409: "server",
-    410: "model_unavailable",
-    413: "context_length",
-    425: "server",
-    498: "rate_limit",
-}
-"""Statuses that say by themselves what is wrong; those of 500 and above are the server's."""
-
-_UNLESS_SAID: dict[int, ErrorKind] = {403: "auth", 429: "rate_limit"}
-"""What other statuses mean where neither a code nor words say more."""
-
-# Codes in providers' error bodies: OpenAI's and those of its kind, Anthropic's, Gemini's, Mistral's, OpenRouter's.
-_BY_CODE: dict[str, ErrorKind] = {
-    "insufficient_quota": "billing",
-    "insufficient_balance": "billing",
-    "billing_error": "billing",
-    "billing_hard_limit_reached": "billing",
-    "billing_not_active": "billing",
-    "invalid_api_key": "auth",
-    "api_key_invalid": "auth",
-    "authentication_error": "auth",
-    "permission_error": "auth",
-    "permission_denied": "auth",
-    "unauthenticated": "auth",
-    "unsupported_country_region_territory": "model_unavailable",
-    "model_not_found": "model_unavailable",
-    "model_decommissioned": "model_unavailable",
-    "model_terms_required": "model_unavailable",
-    "not_found_error": "model_unavailable",
-    "context_length_exceeded": "context_length",
-    "exceed_context_size_error": "context_length",
-    "string_above_max_length": "context_length",
-    "request_too_large": "context_length",
-    "content_filter": "content_filter",
-    "content_policy_violation": "content_filter",
-    "moderation_blocked": "content_filter",
-    "rate_limit_exceeded": "rate_limit",
-    "rate_limit_error": "rate_limit",
-    "too_many_requests": "rate_limit",
-    "resource_exhausted": "rate_limit",
-    "capacity_exceeded": "rate_limit",
-    "overloaded_error": "server",
-    "server_error": "server",
-    "internal_server_error": "server",
-    "api_error": "server",
-    "internal": "server",
-    "unavailable": "server",
-    "unavailable_error": "server",
-    "deadline_exceeded": "timeout",
-    "timeout_error": "timeout",
-}
-
-_BY_WORDS: tuple[tuple[str, ErrorKind], ...] = (
-    (
-        r"credit balance|insufficient (credit|balance|fund|quota)|out of credit|billing|payment required|"
-        r"(requires|need) more credits|spend(ing)? limit",
-        "billing",
-    ),
-    (
-        r"(maximum|max|available) (context|model)|context (length|window|size)|prompt is too long|too many tokens|"
-        r"input (token count|is too long|length)|exceeds? the (maximum|model).{0,40}(tokens|length)|"
-        r"reduce the length|max_model_len|maximum prompt length|request too large",
-        "context_length",
-    ),
-    (
-        r"moderation|flagged|content (management )?(policy|filter)|content_filter|safety (system|filter|polic)|"
-        r"usage polic",
-        "content_filter",
-    ),
-    (
-        r"(country|region|territory|location).{0,40}(not |un)(supported|available|allowed)|"
-        r"not (supported|available) in your (country|region)",
-        "model_unavailable",
-    ),
-    (
-        r"api[ _-]?key|unauthori[sz]ed|authenticat|permission",
-        "auth",
-    ),
-    (
-        r"model.{0,120}(not (found|exist|available|supported)|does not exist|unknown|decommissioned|deprecated)|"
-        r"(no such|unknown|invalid) model|not a valid model|try pulling it|no endpoints found|no allowed providers|"
-        r"not found.{0,20}model",
-        "model_unavailable",
-    ),
-    (
-        r"rate.?limit|too many requests|quota|requests per|tokens per",
-        "rate_limit",
-    ),
-    (
-        r"overloaded|unavailable|bad gateway|internal (server )?error|capacity|loading model|try again later",
-        "server",
-    ),
-    (
-        r"timed? ?out|deadline exceeded",
-        "timeout",
-    ),
-)
-"""What providers write where no code says it, the more certain first."""
 
 # Finish reasons: OpenAI's, Anthropic's and Gemini's words for the same two things.
 _TRUNCATED = {"length", "max_tokens", "maxtokens", "max_output_tokens", "model_length"}
@@ -144,6 +40,8 @@ INTERNAL = "An error in consortium-mcp itself; the log on stderr explains it."
 """All that a user is told of a fault of ours."""
 
 _IN_A_LOOP = "The model's address redirects in a loop. Check its api_base."
+
+_NOT_DECOMPRESSED = "The provider's reply is not compressed as its Content-Encoding says."
 
 _OURS = Path(__file__).parents[1]
 
@@ -175,6 +73,8 @@ def classify(error: BaseException, plugin: str = "llm", secrets: Collection[str]
         chain = [told]
     if any(type(one).__name__ == "TooManyRedirects" for one in chain):
         return Failure(kind="invalid_request", message=_IN_A_LOOP)
+    if any(type(one).__name__ in ("ContentEncodingError", "DecodingError") for one in hidden):
+        return Failure(kind="invalid_reply", message=_NOT_DECOMPRESSED)
     kinds = [kind for kind in map(_kind, chain) if kind]
     # What could not be read may have been the body of an error, which then tells more.
     kind = next((kind for kind in kinds if kind != "invalid_reply"), kinds[0] if kinds else _unknown(error))
@@ -295,35 +195,10 @@ def _kind(error: BaseException) -> ErrorKind | None:
         return "network"
     status, said = status_of(error), words_of(body_of(error)) or ""
     if status is not None:
-        return _of_status(status, error, said)
-    if found := _said(error, said):
+        return kind_of_status(status, error, said)
+    if found := kind_said(error, said):
         return found
     return "server" if isinstance(error, ReplyFault) else _of_type(error)
-
-
-def _of_status(status: int, error: BaseException, said: str) -> ErrorKind:
-    """The status decides where it says enough; else the codes do, and the words."""
-    if status >= 500:
-        return "server"
-    if status in _BY_STATUS:
-        return _BY_STATUS[status]
-    if status < 300:
-        return _said(error, said) or "invalid_reply"
-    if status == 429:  # of money, or passing
-        return "billing" if _said(error, said) == "billing" else "rate_limit"
-    return _said(error, said or said_by(error)) or _UNLESS_SAID.get(status, "invalid_request")
-
-
-def _said(error: BaseException, said: str) -> ErrorKind | None:
-    """What the codes say, or the words where they say nothing."""
-    for code in codes_of(error):
-        if code in _BY_CODE:
-            return _BY_CODE[code]
-    return _named_in(said)
-
-
-def _named_in(words: str) -> ErrorKind | None:
-    return next((kind for pattern, kind in _BY_WORDS if re.search(pattern, words, re.IGNORECASE)), None)
 
 
 def _of_type(error: BaseException) -> ErrorKind | None:
@@ -352,15 +227,8 @@ def _of_type(error: BaseException) -> ErrorKind | None:
 def _unknown(error: BaseException) -> ErrorKind:
     """What no rule knows: a fault of ours, what our own models report, or a plugin's."""
     if isinstance(error, llm.ModelError):
-        return "model_unavailable" if _is_raised_here(error) else _of_words(str(error))
+        return "model_unavailable" if _is_raised_here(error) else kind_of_words(str(error))
     return "internal" if _is_ours(error) else "invalid_reply"
-
-
-def _of_words(words: str) -> ErrorKind:
-    """What a plugin's own error says, which has the provider's words and nothing else, as llm-gemini's has."""
-    kind = _named_in(words) or "invalid_reply"
-    # Gemini speaks of billing also where a limit of requests is soon lifted, and says when.
-    return "rate_limit" if kind == "billing" and wait_in(words) is not None else kind
 
 
 def _is_ours(error: BaseException) -> bool:

@@ -7,6 +7,12 @@ from consortium_mcp.records import ErrorKind
 
 _TITLE = re.compile(rb"<title[^>]*>\s*([^<]{1,100})", re.IGNORECASE)
 
+_WORDS = (
+    *("message", "error", "detail", "msg", "error_description", "description", "title"),
+    *("errors", "base_resp", "status_msg"),  # of Cloudflare and MiniMax
+)
+"""Where an error has its words, the most telling name first."""
+
 _EXCERPT = 80
 """Characters that are shown of a reply that cannot be read."""
 
@@ -78,10 +84,10 @@ def words_of(error: Any) -> str | None:
         where = error.get("loc")
         if isinstance(where, list) and len(where) > 1 and isinstance(error.get("msg"), str):
             return f"{where[-1]}: {error['msg']}"
-        names = ("message", "error", "detail", "msg", "error_description", "description", "title")
-        return next((words for name in names if (words := words_of(error.get(name)))), None)
+        return next((words for name in _WORDS if (words := words_of(error.get(name)))), None)
     return None
 
 
 def _text(body: bytes) -> str:
-    return body[:2_000].decode("utf-8", "replace")
+    text = body[:2_000].decode("utf-8", "replace")
+    return "".join(char for char in text if char.isprintable() or char.isspace())

@@ -11,7 +11,7 @@ from contextvars import ContextVar
 from typing import Any
 
 from consortium_mcp.models.reply_events import EventReader
-from consortium_mcp.models.reply_faults import broken_off, not_a_reply, reported
+from consortium_mcp.models.reply_faults import broken_off, not_a_reply, reported, words_of
 from consortium_mcp.settings import MOST
 from consortium_mcp.text.templates import storable
 
@@ -208,6 +208,7 @@ class ReplyReader:
                 raise reported(error)
             return
         choices = _objects(piece.get("choices"))[:1]
+        self._has_choices |= piece.get("choices") == [] and bool(piece.get("usage"))  # a reply of no text
         piece["choices"] = [self._of_choice(choice) for choice in choices]
         usage = piece.pop("usage", None)
         if isinstance(usage, dict) and usage:
@@ -269,9 +270,10 @@ class ReplyReader:
         """The text in a list of parts; parts of thinking are noted."""
         text = []
         for part in content if isinstance(content, list) else [content]:
-            if isinstance(part, str):
-                text.append(part)
+            if isinstance(part, str | int | float):
+                text.append(str(part))
             elif isinstance(part, dict):
+                self._refusal.append(_flat(part.get("refusal")))
                 thought = part.get("thinking") or part.get("reasoning")
                 if thought or part.get("type") in ("thinking", "reasoning"):
                     self._thinking.append(_flat(thought or part.get("text")))
@@ -340,7 +342,16 @@ def _error_in(piece: dict[str, Any]) -> Any:
     """The error that a piece reports; None where it reports none."""
     if error := piece.get("error"):
         return error
-    return piece if "error" in (piece.get("object"), piece.get("type")) else None
+    if "choices" in piece:
+        return None
+    result = piece.get("base_resp")
+    is_error = (
+        "error" in (piece.get("object"), piece.get("type"))
+        or piece.get("success") is False
+        or ("code" in piece and words_of(piece) is not None)
+        or (isinstance(result, dict) and result.get("status_code") not in (0, None))
+    )
+    return piece if is_error else None
 
 
 def _reason_in(choice: dict[str, Any]) -> str | None:
