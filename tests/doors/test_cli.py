@@ -385,7 +385,7 @@ def test_a_number_out_of_its_range_is_one_sentence_and_wrong_usage(words: tuple[
     done = run_command(*words)
 
     assert (done.returncode, done.stdout) == (2, "")
-    assert re.search("is not in the range|is no number|must be between|are allowed", done.stderr.splitlines()[-1])
+    assert re.search("is not in the range|is not a number|must be between|the limit of", done.stderr.splitlines()[-1])
 
 
 @pytest.mark.parametrize(

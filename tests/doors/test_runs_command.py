@@ -271,11 +271,7 @@ def test_prune_says_without_removing_which_runs_it_would(history: Store) -> None
     listed = run_command("runs", "prune", "--keep", "8", "--dry-run")
     as_json = json.loads(run_command("runs", "prune", "--keep", "8", "--dry-run", "--json").stdout)
 
-    assert (
-        [line.split()[0] for line in listed.stdout.splitlines()]
-        == as_json["would_remove"]
-        == ["01day9", "01day8"][::-1]
-    )
+    assert [line.split()[0] for line in listed.stdout.splitlines()] == as_json["would_remove"] == ["01day0", "01day1"]
     assert len(ids(history)) == 10
 
 
