@@ -2,6 +2,7 @@
 
 import difflib
 import importlib
+import re
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -94,7 +95,15 @@ class CommandGroup(click.Group):
         try:
             return super().invoke(ctx)
         except ConsortiumError as error:
-            raise click.ClickException(plain(str(error))) from error
+            raise click.ClickException(_shown(plain(str(error)))) from error
+        except click.UsageError as error:
+            if (message := error.format_message()) == _shown(message):
+                raise
+            raise click.UsageError(_shown(message), error.ctx) from error
+        except UnicodeEncodeError as error:
+            if error.reason != "surrogates not allowed":
+                raise
+            raise click.UsageError(f"A given text is not UTF-8: {error.object[:60]!r}.") from error
         except OSError as error:
             raise _refuse_output(error) from error
         except click.Abort as abort:
@@ -144,6 +153,14 @@ def llm_group() -> None:
 
     Text that does not begin with a command is a prompt: `llm consortium 'your question'` asks it.
     """
+
+
+_LONG_WORD = re.compile(r"\S{300,}")
+
+
+def _shown(message: str) -> str:
+    """An error message on a screen: of a word without end, which was given as a name, only the beginning."""
+    return _LONG_WORD.sub(lambda word: f"{word[0][:100]}…", message)
 
 
 def _refuse_output(error: OSError) -> click.ClickException:
