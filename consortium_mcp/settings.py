@@ -75,6 +75,9 @@ class Settings(FrozenModel):
     else `auto`.
     """
 
+    llm_log: Literal["on", "off"] | None = None
+    """Whether calls are written to llm's own log, with prompts and replies; None means `on` on stdio, else `off`."""
+
     allowed_models: tuple[str, ...] = ()
     """Patterns of the model ids that callers may use, as in `gpt-*,claude-*`; empty means all models."""
 
@@ -163,6 +166,11 @@ class Settings(FrozenModel):
         if not value or ("stdio" in value and len(value) > 1):
             raise ValueError("give stdio, http, sse, or http,sse")
         return value
+
+    @property
+    def writes_llm_log(self) -> bool:
+        """Whether calls are written to llm's own log: a team's prompts are not, unless that is asked for."""
+        return self.llm_log == "on" if self.llm_log else self.transport == ("stdio",)
 
     @property
     def database_path(self) -> Path:

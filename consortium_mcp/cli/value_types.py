@@ -11,7 +11,7 @@ import click
 from click.types import StringParamType
 
 from consortium_mcp.errors import ConsortiumError
-from consortium_mcp.text.templates import plain, storable
+from consortium_mcp.text.templates import plain
 
 
 class Number(click.FloatRange):
@@ -52,7 +52,7 @@ class TextOrFile(StringParamType):
         if not os.path.isfile(value):
             if _PATH.fullmatch(value):
                 self.fail(f"the file {value!r} does not exist.", param, ctx)
-            return storable(str(value))
+            return str(value)
         try:
             return Path(value).read_text(encoding="utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:

@@ -200,7 +200,9 @@ class Definitions:
     def _usable_alone(self, model: str, catalogue: Catalogue) -> ModelEntry:
         """The model, ready to be called. Raises ModelUnavailableError."""
         has_own = current_caller() is not None and not self.settings.shared
-        if has_own and not catalogue.knows(model) and model in self.store.consortiums.list_own_names.sync():
+        entry = catalogue.find(model)
+        is_saved = entry is None or entry.is_consortium  # also where it hides one of the server's
+        if has_own and is_saved and model in self.store.consortiums.list_own_names.sync():
             raise ModelUnavailableError(
                 f"The consortium {model!r} is your own, and only the server's consortiums can be members: name its "
                 "models instead."

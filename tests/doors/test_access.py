@@ -160,6 +160,7 @@ async def test_a_token_of_an_oauth_issuer_is_verified_by_its_keys(
     )
     good = {"sub": "dora", "iss": "https://issuer", "aud": "https://us/mcp", "exp": time.time() + 60}
     bad = [{**good, **wrong} for wrong in ({"aud": "https://them"}, {"iss": "https://evil"}, {"exp": 1})]
+    bad += [{**good, "sub": empty} for empty in ("", " ")]  # whose runs are those of a caller without a name?
     bad.append({name: value for name, value in good.items() if name != "exp"})
 
     def signed(claims: dict[str, Any], by: Any = key, algorithm: str = "RS256") -> str:
@@ -394,6 +395,7 @@ async def test_saved_consortiums_are_their_callers_and_the_servers_are_for_all(
     url: str, service: ConsortiumService, provider: Provider
 ) -> None:
     service.store.consortiums.save.sync("common", define(members=[{"model": "a"}]))
+    service.store.consortiums.save.sync("outer", define(members=[{"model": "common"}], arbiter="a"))
 
     async with ann_and_bob(url) as (ann, bob):
         for client, model in ((ann, "b"), (bob, "c")):
@@ -403,6 +405,7 @@ async def test_saved_consortiums_are_their_callers_and_the_servers_are_for_all(
         hiding = await ann.call_tool("save_consortium", {"name": "common", "models": ["d"]})
         again = await ann.call_tool("save_consortium", {"name": "common", "models": ["d"]})
         nested = await ann.call_tool("consult_consortium", {"prompt": "?", "models": ["panel"]})
+        inside = await ann.call_tool("consult_consortium", {"prompt": "?", "consortium": "outer"})
         of_ann = structured(await ann.call_tool("list_consortiums", {}))["consortiums"]
         of_bob = structured(await bob.call_tool("list_consortiums", {}))["consortiums"]
         read_by_bob = json.loads(await read(bob, "consortium://consortiums/panel"))
@@ -412,14 +415,19 @@ async def test_saved_consortiums_are_their_callers_and_the_servers_are_for_all(
     def models(listed: list[dict[str, Any]]) -> dict[str, str]:
         return {one["name"]: one["definition"]["members"][0]["model"] for one in listed}
 
-    assert (models(of_ann), models(of_bob)) == ({"common": "d", "panel": "b"}, {"common": "a", "panel": "c"})
+    assert (models(of_ann), models(of_bob)) == (
+        {"common": "d", "outer": "common", "panel": "b"},
+        {"common": "a", "outer": "common", "panel": "c"},
+    )
     assert read_by_bob["members"][0]["model"] == "c"
     assert removed.is_error and "is the server's" in said(removed)
     assert not hiding.is_error and "hides the server's consortium of this name" in said(hiding)
     assert again.is_error and "Give overwrite=true to replace it" in said(again)
     assert nested.is_error and "'panel' is your own, and only the server's consortiums can be members" in said(nested)
+    assert inside.is_error and "'common' is your own, and only the server's consortiums can be" in said(inside)
+    assert provider.count("d") == 0
     assert not back.is_error and common["members"][0]["model"] == "a"
-    assert service.store.consortiums.list_names.sync() == ["common"]
+    assert service.store.consortiums.list_names.sync() == ["common", "outer"]
 
 
 async def test_shared_lets_callers_see_each_others_runs_and_consortiums(

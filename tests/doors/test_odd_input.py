@@ -50,7 +50,7 @@ TAKES_TEXT: dict[str, list[str]] = {
 }
 """A line of each command that takes a text; TEXT stands for it."""
 
-TAKES_NONE = ("list", "stats", "strategies", "local-model", "doctor", "demo", "uninstall")
+TAKES_NONE = ("list", "stats", "strategies", "local-model", "doctor", "demo", "uninstall", "setup")
 """Commands without a free text; their outputs have a test of their own."""
 
 

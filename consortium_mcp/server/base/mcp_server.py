@@ -160,5 +160,7 @@ def _invalid(name: str, error: ValidationError) -> str:
     """Which argument breaks which rule; the first one is enough to go on."""
     problem = error.errors()[0]
     where = ".".join(str(part) for part in problem["loc"])
-    given = "" if problem["type"] == "missing" else f" is {str(problem['input'])[:80]!r}"
-    return f"{name}: the argument {where!r}{given}: {problem['msg']}."
+    if problem["type"] == "missing":
+        return f"{name}: the argument {where!r} is missing."
+    rule = str(problem["msg"]).removeprefix("Value error, ")
+    return f"{name}: the argument {where!r} is {str(problem['input'])[:80]!r}: {rule}."
