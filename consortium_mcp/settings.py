@@ -150,6 +150,15 @@ class Settings(FrozenModel):
     max_sessions: int = Field(default=1000, ge=1, le=MOST_AT_ONCE)
     """How many http sessions are kept for clients of protocol revision 2025-11-25."""
 
+    max_connections_per_caller: int | None = Field(default=None, ge=1, le=MOST_AT_ONCE)
+    """How many requests and streams one caller may have open at once; None means half of max_connections."""
+
+    max_sessions_per_caller: int | None = Field(default=None, ge=1, le=MOST_AT_ONCE)
+    """How many http sessions one caller may have open; None means half of max_sessions."""
+
+    max_consortiums_per_caller: int = Field(default=200, ge=1, le=MOST_AT_ONCE)
+    """How many consortiums one caller of a server may have saved."""
+
     request_timeout_seconds: float = Field(default=30, gt=0, le=MOST_SECONDS)
     """How long a client may take to send one HTTP request."""
 
