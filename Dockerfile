@@ -1,13 +1,19 @@
 # A server for a team: docs/serving.md says how it is run. `docker run -i IMAGE serve` is a server on stdio.
+# `--build-arg PLUGINS="llm-anthropic llm-gemini"` adds llm plugins.
 FROM python:3.13-slim AS build
 RUN python -m venv /opt/consortium
 WORKDIR /source
 COPY pyproject.toml README.md LICENSE ./
 COPY consortium_mcp consortium_mcp
-RUN /opt/consortium/bin/pip install --no-cache-dir --disable-pip-version-check . \
+ARG PLUGINS=""
+RUN /opt/consortium/bin/pip install --no-cache-dir --disable-pip-version-check . ${PLUGINS} \
     && /opt/consortium/bin/python -m compileall -q /opt/consortium/lib
 
 FROM python:3.13-slim
+LABEL org.opencontainers.image.title="consortium-mcp" \
+      org.opencontainers.image.description="Ask several language models one question; get one answer." \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.base.name="docker.io/library/python:3.13-slim"
 RUN useradd --system --uid 10001 --home-dir /data consortium \
     && install --directory --owner consortium --mode 0700 /data
 COPY --from=build /opt/consortium /opt/consortium

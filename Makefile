@@ -16,7 +16,7 @@ PLUGINS ?= llm-anthropic llm-gemini llm-mistral llm-ollama llm-openrouter llm-gr
 # Databases of tests live in memory where there is room (4 GB): half of the suite's time is otherwise spent in fsync.
 export PYTEST_DEBUG_TEMPROOT := $(shell df --output=avail -B1G /dev/shm 2>/dev/null | awk 'NR == 2 && $$1 >= 4 {print "/dev/shm"}')
 
-.PHONY: demo test test-quick test-without-local test-oldest test-clients test-plugins test-replies coverage generate check docs format bench bench-compare bench-startup bench-consulting bench-history \
+.PHONY: demo dist test test-quick fuzz test-without-local test-oldest test-clients test-plugins test-replies coverage generate check docs format bench bench-compare bench-startup bench-consulting bench-history \
 	bench-local-model bench-waiting bench-ending bench-quality bench-soak clean
 
 demo: $(INSTALLED)
@@ -33,6 +33,10 @@ test-replies: $(INSTALLED)
 test-quick: $(INSTALLED)
 	$(BIN)/python -m pytest --numprocesses=auto --dist=worksteal -m "unit and not slow"
 
+# Random input for each reader of what comes from outside, ten minutes each; what fails is kept in .hypothesis/fuzz.
+fuzz: $(INSTALLED)
+	$(BIN)/python -m tests.soak.fuzz
+
 # Without the extra: the pure parts, and what says that the embedded model is not installed; the rest of the suite is the same.
 test-without-local: $(BARE_INSTALLED)
 	$(BARE_VENV)/bin/python -m pytest --numprocesses=auto --dist=worksteal -m "unit and not slow or without_local"
@@ -47,6 +51,14 @@ coverage: $(INSTALLED)
 generate: $(INSTALLED)
 	$(BIN)/python -m tests.generate
 
+# What is published: wheel, source and MCP bundle in dist/; the wheel is tried in a fresh environment of each Python here.
+dist: $(INSTALLED)
+	rm -rf dist
+	$(BIN)/python -m distribution
+	$(BIN)/python -m build --outdir dist
+	$(BIN)/python -m distribution.bundle
+	$(BIN)/python -m distribution.check
+
 # The oldest versions that pyproject.toml allows, in an environment of their own: the contract of direct streaming, and
 # what meets mcp, llm, openai, uvicorn and SQLite most.
 test-oldest: $(OLDEST_INSTALLED)
@@ -60,7 +72,7 @@ test-clients: $(INSTALLED)
 check: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy consortium_mcp tests benchmarks
+	$(BIN)/mypy consortium_mcp tests benchmarks distribution
 	$(MAKE) docs
 
 # docs/ as a site in site/; each warning is an error (not with --quiet, which leaves them uncounted).

@@ -19,7 +19,6 @@ class NextStep(Enum):
 
     LIST_CONSORTIUMS = "see which consortiums are saved"
     LIST_MODELS = "see which models can be used"
-    ADD_MODEL = "see which models can be used, or add one to llm"
     LIST_RUNS = "see which runs there are"
     LIST_ANSWERED = "see which runs have an answer"
     READ_RUN = "read the run"
@@ -43,11 +42,6 @@ _WORDS: Mapping[NextStep, Mapping[Door, str]] = {
         Door.TOOLS: "Call list_models to see which can be used.",
         Door.COMMANDS: "`consortium-mcp models` lists those that can be used.",
         Door.PYTHON: "llm.get_models() lists those there are.",
-    },
-    NextStep.ADD_MODEL: {
-        Door.TOOLS: "Call list_models to see which can be used.",
-        Door.COMMANDS: "`consortium-mcp models` lists those that can be used; `llm install` adds more.",
-        Door.PYTHON: "llm.get_models() lists those there are; `llm install` adds more.",
     },
     NextStep.LIST_RUNS: {
         Door.TOOLS: "Call list_runs to see more.",

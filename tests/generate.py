@@ -8,8 +8,9 @@ STEPS = (
     "tests.doors.test_readme",
     "tests.doors.test_texts_sent",
     "tests.unit.test_sentences",
+    "distribution",
 )
-"""The modules that write: tool definitions and Python signatures; tables in the docs; the snapshot of sentences."""
+"""The modules that write: tool definitions and Python signatures; tables in the docs; sentences; manifests."""
 
 if __name__ == "__main__":
     for step in STEPS:

@@ -16,7 +16,7 @@ from consortium_mcp.installation.hosts.host import Host
 from consortium_mcp.installation.hosts.places import host_file
 from consortium_mcp.installation.hosts.table import hosts
 
-_NOT_SEEN = ("LLM_USER_PATH", "CONSORTIUM_DATABASE", "CONSORTIUM_DEFAULT", "CONSORTIUM_LOCAL_MODEL")
+NOT_SEEN = ("LLM_USER_PATH", "CONSORTIUM_DATABASE", "CONSORTIUM_DEFAULT", "CONSORTIUM_LOCAL_MODEL")
 """Variables of this shell that change what the server finds; a client started elsewhere does not see them."""
 
 _CLIENTS = f"CLIENT is one of: {', '.join(hosts())}."
@@ -111,7 +111,7 @@ def install(client: str, in_project: bool, only_print: bool, name: str, as_json:
         click.echo(_json_text(host, name, entry) if as_json else entry_text(host, name, entry), nl=False)
         return
     done = install_entry(host, name, server, folder)
-    for variable in _NOT_SEEN if server.url is None else ():
+    for variable in NOT_SEEN if server.url is None else ():
         if variable in os.environ and variable not in server.variables:
             value = os.environ[variable]
             click.echo(f"{host.title} will not see {variable}: add --env {variable}={value}", err=True)

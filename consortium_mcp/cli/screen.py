@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.markdown import Markdown
 
 from consortium_mcp._util.output import why_unwritable
+from consortium_mcp._util.private_files import create_private
 from consortium_mcp.errors import ConsortiumError
 from consortium_mcp.records import Run
 from consortium_mcp.reports.markdown import about_answer, answer_text, usage_text
@@ -64,12 +65,13 @@ def write_file(path: Path, pieces: Iterable[str]) -> None:
     """Write what was asked for to a file. Raises ConsortiumError.
 
     The file is opened, and so emptied, when every piece is there: a piece may be a run that cannot be loaded. It is
-    written in place and not replaced, because it may be a pipe, a device or a link.
+    written in place and not replaced, because it may be a pipe, a device or a link. A new one is its owner's only.
     """
     try:
         with tempfile.TemporaryFile("w+", encoding="utf-8") as gathered:
             gathered.writelines(pieces)
             gathered.seek(0)
+            create_private(path)
             with path.open("w", encoding="utf-8") as file:
                 shutil.copyfileobj(gathered, file)
     except OSError as error:

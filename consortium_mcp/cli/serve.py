@@ -55,7 +55,9 @@ def _serve(settings: Settings) -> None:
         )
     if sys.stdin.isatty():
         click.echo(
-            "Waiting for an MCP client on stdin; end with Ctrl-D. `consortium-mcp --help` lists commands.", err=True
+            "Waiting for an MCP client on stdin; end with Ctrl-D. `consortium-mcp setup` makes a first consortium, and "
+            "`consortium-mcp --help` lists all commands.",
+            err=True,
         )
     gc.disable()  # until everything is imported: nothing of that goes away again
     server.serve_stdio(settings)

@@ -2,29 +2,23 @@
 
 import importlib.util
 import json
-import re
 import shutil
 import sys
 from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, distribution, entry_points
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from packaging.requirements import InvalidRequirement, Requirement
-from packaging.utils import canonicalize_name
 
 from consortium_mcp.errors import ConsortiumError
 from consortium_mcp.installation.hosts.entries import Launch
-
-PACKAGE = "consortium-mcp"
+from consortium_mcp.models.plugin_packages import PACKAGE, is_temporary, package_command, plugins_here
 
 CommandKind = Literal["uvx", "this"]
 """`uvx` fetches the package at each start; `this` starts the installation that runs now."""
-
-_UV_CACHE = re.compile(r"(archive|builds|environments)-v\d+")
-"""A folder of uv's cache: an environment in it can go at any time."""
 
 
 def own_launch(packages: Sequence[str] = (), command: CommandKind | None = None, known: Launch | None = None) -> Launch:
@@ -45,15 +39,14 @@ def own_launch(packages: Sequence[str] = (), command: CommandKind | None = None,
         return _this_installation()
     if uvx is None:
         raise ConsortiumError("uvx is not on the PATH. Install uv, or leave out `--command uvx`.")
-    here = plugins_here() if _is_temporary() else []
+    here = packages_here() if is_temporary() else []
     return Launch(uvx, tuple(_uvx_arguments([*kept, *here, *packages])))
 
 
-def plugins_here() -> list[str]:
+def packages_here() -> list[str]:
     """The llm plugins of this installation, and the extra `[local]`, as packages for `--with`."""
-    names = {canonicalize_name(one.dist.name) for one in entry_points(group="llm") if one.dist is not None}
     local = [f"{PACKAGE}[local]"] if importlib.util.find_spec("xllamacpp") else []
-    return [*local, *sorted(names - {PACKAGE, "llm"})]
+    return [*local, *plugins_here()]
 
 
 def origin() -> dict[str, Any] | None:
@@ -71,10 +64,9 @@ def origin() -> dict[str, Any] | None:
 def _chosen(uvx: str | None, has_packages: bool) -> CommandKind:
     if uvx is None:
         return "this"
-    if _is_temporary() or has_packages:
+    if is_temporary() or has_packages:
         return "uvx"
-    plugins = [one for one in plugins_here() if not one.startswith(PACKAGE)]
-    return "this" if plugins or origin() is not None else "uvx"
+    return "this" if plugins_here() or origin() is not None else "uvx"
 
 
 def _packages_of(known: Launch | None) -> list[str]:
@@ -94,11 +86,8 @@ def _uvx_arguments(packages: Sequence[str]) -> list[str]:
 def _require(packages: Sequence[str], command: CommandKind | None) -> None:
     missing = [package for package in packages if not _is_installed(package)]
     if missing:
-        names = " ".join(missing)
-        other = "" if command else ", or add `--command uvx`"
-        raise ConsortiumError(
-            f"{', '.join(missing)} is not in this installation. Run `{sys.executable} -m pip install {names}`{other}."
-        )
+        other = "" if command else " Or add `--command uvx`."
+        raise ConsortiumError(f"{', '.join(missing)} is not in this installation: {package_command(missing)}.{other}")
 
 
 def _is_installed(package: str) -> bool:
@@ -111,11 +100,6 @@ def _is_installed(package: str) -> bool:
 def _this_installation() -> Launch:
     script = shutil.which(PACKAGE, path=str(Path(sys.executable).parent))
     return Launch(script) if script else Launch(sys.executable, ("-m", "consortium_mcp"))
-
-
-def _is_temporary() -> bool:
-    """Whether uvx made this environment for one start."""
-    return any(_UV_CACHE.fullmatch(part) for part in Path(sys.prefix).parts)
 
 
 def _source() -> str:

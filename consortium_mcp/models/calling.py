@@ -22,6 +22,7 @@ from consortium_mcp.models.adapting import STREAM, adaptations_of, adapted, lear
 from consortium_mcp.models.catalogue import ModelEntry, package_of
 from consortium_mcp.models.credentials import credentials_of
 from consortium_mcp.models.failures import Failure, classify, find_finish_reason, find_model, reply_failure
+from consortium_mcp.models.reply_bounds import MOST_CHARACTERS, too_large
 from consortium_mcp.models.reply_faults import broken_off
 from consortium_mcp.models.reply_reader import ReplyReader, Watch, watching
 from consortium_mcp.records import CallResult, CallSpec, ErrorKind, now_utc
@@ -192,8 +193,16 @@ class _Collected:
     tool_arguments: list[str] = field(default_factory=list)
     """The arguments of the tool calls, in pieces."""
     response: Any = None
+    characters: int = 0
+    """How many came, of whatever kind."""
     first_at: float | None = None
     """The time of the first piece (`time.monotonic()`); None before it."""
+
+    def count(self, event: Any) -> None:
+        """Raise ReplyFault where more came than is kept of a reply; called in the thread that reads."""
+        self.characters += len(event.chunk or "")
+        if self.characters > MOST_CHARACTERS:
+            raise too_large(MOST_CHARACTERS, "characters")
 
     def note(self, event: Any) -> None:
         """Keep the text and the thinking of one of llm's stream events; each is a sign of life."""
@@ -218,6 +227,7 @@ async def _collect(entry: ModelEntry, spec: CallSpec, collected: _Collected) -> 
     if entry.async_model is not None:
         collected.response = response = entry.async_model.prompt(**_arguments(entry, spec))
         async for event in response.astream_events():
+            collected.count(event)
             collected.note(event)
         return
     assert entry.sync_model is not None
@@ -225,6 +235,7 @@ async def _collect(entry: ModelEntry, spec: CallSpec, collected: _Collected) -> 
     loop = asyncio.get_running_loop()
 
     def note(event: Any) -> None:
+        collected.count(event)
         loop.call_soon_threadsafe(collected.note, event)
 
     try:

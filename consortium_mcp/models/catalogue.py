@@ -19,6 +19,7 @@ from pydantic import JsonValue, ValidationError
 from consortium_mcp._util.lazy import llm, llm_plugins
 from consortium_mcp.errors import ConsortiumError, ModelUnavailableError, NextStep
 from consortium_mcp.models.default_options import load_default_options
+from consortium_mcp.models.plugin_packages import plugin_sentence
 from consortium_mcp.models.reaching import address_problem, key_problem
 from consortium_mcp.records.consortium import CLIENT
 from consortium_mcp.settings import Settings, using
@@ -236,17 +237,19 @@ class Catalogue:
         if problem := _not_allowed(entry, allowed):
             raise ModelUnavailableError(f"The model {entry.model_id!r} is {problem}")
         if problem := entry.problem():
-            raise ModelUnavailableError(f"The model {name!r} cannot be used: {problem}")
+            raise ModelUnavailableError(f"The model {name!r} cannot be used: {problem}", NextStep.LIST_MODELS)
         return entry
 
     def _unknown(self, name: str) -> ModelUnavailableError:
         message = f"llm knows no model {name!r}."
         if close := difflib.get_close_matches(name, self._by_name, n=3, cutoff=0.6):
             message += f" Did you mean {' or '.join(repr(one) for one in close)}?"
+        elif not self.broken_plugins:
+            message += plugin_sentence(name)
         if self.broken_plugins:
             broken = "; ".join(f"{plugin}: {why}" for plugin, why in self.broken_plugins.items())
             message += f" These llm plugins are broken ({broken}): update them, or remove them with `llm uninstall`."
-        return ModelUnavailableError(message, None if self.broken_plugins else NextStep.ADD_MODEL)
+        return ModelUnavailableError(message, None if self.broken_plugins else NextStep.LIST_MODELS)
 
     @cached_property
     def _by_name(self) -> dict[str, ModelEntry]:

@@ -12,6 +12,7 @@ from typing import Any
 import sqlite_utils
 
 from consortium_mcp._util.lazy import llm, llm_migrations
+from consortium_mcp._util.private_files import create_private
 from consortium_mcp._util.sqlite_writer import Writer
 from consortium_mcp.settings import llm_user_path
 
@@ -50,8 +51,13 @@ class LlmLog:
     the answers: what a killed process had yet to log is in our own journal.
     """
 
-    def __init__(self) -> None:
-        """Nothing is started or opened before the first response."""
+    def __init__(self, is_on: bool = True) -> None:
+        """Nothing is started or opened before the first response.
+
+        Args:
+            is_on: whether anything is written at all.
+        """
+        self._is_on = is_on
         self._writer = Writer(_connect, name="consortium-llm-log")
         self._lock = threading.Lock()
         self._waiting: list[tuple[Any, int]] = []
@@ -66,7 +72,7 @@ class LlmLog:
 
     def write(self, response: Any) -> None:
         """Log one response, some time soon."""
-        if self._closed:
+        if self._closed or not self._is_on:
             return
         chars = sum(map(len, (response.text_or_raise(), response.prompt.prompt or "", response.prompt.system or "")))
         with self._lock:
@@ -156,11 +162,14 @@ def log_state() -> tuple[str, str | None]:
 
 def _connect() -> sqlite3.Connection:
     path = llm.user_dir() / "logs.db"
+    create_private(path)  # with its side files
     connection = sqlite3.connect(path, isolation_level=None, timeout=30)
     db = sqlite_utils.Database(connection)
     if _is_new(db):
         # llm's migrations lose a race between two processes; an empty database beside the log is the lock.
-        with closing(sqlite3.connect(path.with_name("logs.db-migrating"), isolation_level=None, timeout=30)) as lock:
+        lock_path = path.with_name("logs.db-migrating")
+        create_private(lock_path)
+        with closing(sqlite3.connect(lock_path, isolation_level=None, timeout=30)) as lock:
             lock.execute("BEGIN EXCLUSIVE")
             if db.table_names():
                 llm_migrations.migrate(db)

@@ -17,9 +17,10 @@ from consortium_mcp._util.lazy import aiohttp, httpx2, openai
 from consortium_mcp.errors import ModelUnavailableError
 from consortium_mcp.models.adapting import adapted_parameters
 from consortium_mcp.models.catalogue import ModelEntry
-from consortium_mcp.models.openai_replies import read, read_async
+from consortium_mcp.models.openai_replies import MOST_REDIRECTS, read, read_async
 from consortium_mcp.models.openai_streaming import stream_directly
 from consortium_mcp.models.reaching import certificates_problem, proxy_problem
+from consortium_mcp.models.reply_bounds import ENCODINGS
 
 _Key = tuple[Any, ...]
 
@@ -80,15 +81,18 @@ class KeptClients:
         client = client.with_options(max_retries=0)
         if _SHOWS_RESPONSES:
             return client
+        own: dict[str, Any] = {
+            "verify": self._trusted,
+            "event_hooks": {"response": [read_async if async_ else read]},
+            "headers": {"Accept-Encoding": ENCODINGS},
+            "max_redirects": MOST_REDIRECTS,
+        }
         if not async_:
-            hooks: dict[str, Any] = {"response": [read]}
-            return client.with_options(http_client=openai.DefaultHttpxClient(verify=self._trusted, event_hooks=hooks))
-        hooks = {"response": [read_async]}
+            return client.with_options(http_client=openai.DefaultHttpxClient(**own))
         # aiohttp takes no key beside a name and a password in the address.
         if not self._direct_streaming or client.base_url.userinfo:
-            transport = openai.DefaultAsyncHttpxClient(verify=self._trusted, event_hooks=hooks)
-            return client.with_options(http_client=transport)
-        client = client.with_options(http_client=openai.DefaultAioHttpClient(verify=self._trusted, event_hooks=hooks))
+            return client.with_options(http_client=openai.DefaultAsyncHttpxClient(**own))
+        client = client.with_options(http_client=openai.DefaultAioHttpClient(**own))
         stream_directly(client, self._session())
         return client
 
@@ -100,6 +104,8 @@ class KeptClients:
             self._sessions[here] = aiohttp.ClientSession(
                 connector=connector,
                 cookie_jar=aiohttp.DummyCookieJar(),
+                headers={"Accept-Encoding": ENCODINGS},
+                auto_decompress=False,
                 max_line_size=_LONGEST_HEADER,
                 max_field_size=_LONGEST_HEADER,
             )

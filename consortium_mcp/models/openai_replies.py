@@ -5,11 +5,25 @@ from collections.abc import AsyncIterator, Iterable, Iterator
 from typing import Any
 
 from consortium_mcp._util.lazy import httpx2
+from consortium_mcp.models.reply_bounds import (
+    MOST_BYTES,
+    MOST_OF_ERROR,
+    Decoder,
+    leaves_its_server,
+    refuse_media,
+    too_large,
+)
 from consortium_mcp.models.reply_faults import redirected
 from consortium_mcp.models.reply_reader import ReplyPart, ReplyReader, new_reader
 
 REDIRECTS = (301, 302, 303)
 """Statuses at which clients go on with GET, and without the question."""
+
+MOVED = (307, 308)
+"""Statuses at which the same question is asked at another address."""
+
+MOST_REDIRECTS = 3
+"""How many redirects are followed, all of them to the same server."""
 
 _COUNTS = ("prompt_tokens", "completion_tokens", "total_tokens")
 
@@ -20,33 +34,80 @@ async def read_async(response: Any) -> None:
 
 
 def read(response: Any) -> None:
-    """A hook of an httpx client: what its caller reads of a reply is in the SDK's form.
+    """A hook of an httpx client: what its caller reads of a reply is bounded, and in the SDK's form.
 
-    Replies with an error's status, and those to other questions than chat completions, stay as they are.
+    Replies with an error's status, and those to other questions than chat completions, keep their form.
     """
-    request = response.request
-    if response.status_code in REDIRECTS and request.method == "POST" and "location" in response.headers:
-        raise redirected(response.headers["location"])
-    if not 200 <= response.status_code < 300 or not request.url.path.endswith("/chat/completions"):
+    request, headers = response.request, response.headers
+    check_redirect(response.status_code, headers, str(request.url))
+    is_reply = 200 <= response.status_code < 300
+    decoder = Decoder(headers.pop("content-encoding", None))
+    headers.pop("content-length", None)
+    # A response of its own is read once: the SDK reads to the end what it gets, and some streams never end twice.
+    arriving = httpx2.Response(response.status_code, headers=headers, stream=response.stream, request=request)
+    if not is_reply or not request.url.path.endswith("/chat/completions"):
+        response.stream = _bounded(arriving, decoder, is_error=not is_reply)
         return
+    refuse_media(headers)
     streams = bool(json.loads(request.content).get("stream"))
-    # A response of its own undoes the content's encoding.
-    arriving = httpx2.Response(response.status_code, headers=response.headers, stream=response.stream, request=request)
-    response.stream = _stream_of(arriving, new_reader(), streams)
-    for name in ("content-encoding", "content-length"):
-        response.headers.pop(name, None)
-    response.headers["content-type"] = "text/event-stream" if streams else "application/json"
+    response.stream = _stream_of(arriving, decoder, new_reader(), streams)
+    headers["content-type"] = "text/event-stream" if streams else "application/json"
 
 
-def _stream_of(arriving: Any, reader: ReplyReader, streams: bool) -> Any:
+def check_redirect(status: int, headers: Any, asked: str) -> None:
+    """Raise ReplyFault at a redirect that would lose the question, or take it and the key to another server."""
+    location = headers.get("location")
+    if location and (status in REDIRECTS or (status in MOVED and leaves_its_server(asked, location))):
+        raise redirected(location)
+
+
+def _bounded(arriving: Any, decoder: Decoder, is_error: bool) -> Any:
+    """The stream of a body that keeps its form; of an error's, what is too much is left out."""
+
+    class BoundedStream(httpx2.SyncByteStream, httpx2.AsyncByteStream):
+        _left = MOST_OF_ERROR if is_error else MOST_BYTES
+
+        def __iter__(self) -> Iterator[bytes]:
+            for chunk in arriving.iter_raw():
+                yield from self._pieces(chunk)
+                if self._left <= 0:
+                    return
+
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            async for chunk in arriving.aiter_raw():
+                for piece in self._pieces(chunk):
+                    yield piece
+                if self._left <= 0:
+                    return
+
+        def _pieces(self, chunk: bytes) -> Iterator[bytes]:
+            for piece in decoder.feed(chunk):
+                self._left -= len(piece)
+                if self._left <= 0 and not is_error:
+                    raise too_large(MOST_BYTES)
+                yield piece
+                if self._left <= 0:
+                    return
+
+        def close(self) -> None:
+            arriving.close()
+
+        async def aclose(self) -> None:
+            await arriving.aclose()
+
+    return BoundedStream()
+
+
+def _stream_of(arriving: Any, decoder: Decoder, reader: ReplyReader, streams: bool) -> Any:
     """A stream for httpx clients of both kinds; httpx is imported where the first one is needed."""
 
     class ReadStream(httpx2.SyncByteStream, httpx2.AsyncByteStream):
         def __iter__(self) -> Iterator[bytes]:
             pieces = _Pieces(streams)
             try:
-                for chunk in arriving.iter_bytes():
-                    yield from pieces.sent(reader.feed(chunk))
+                for chunk in arriving.iter_raw():
+                    for piece in decoder.feed(chunk):
+                        yield from pieces.sent(reader.feed(piece))
                     if reader.has_ended:
                         break
                 yield from pieces.sent(_rest(reader))
@@ -58,9 +119,10 @@ def _stream_of(arriving: Any, reader: ReplyReader, streams: bool) -> Any:
         async def __aiter__(self) -> AsyncIterator[bytes]:
             pieces = _Pieces(streams)
             try:
-                async for chunk in arriving.aiter_bytes():
-                    for sent in pieces.sent(reader.feed(chunk)):
-                        yield sent
+                async for chunk in arriving.aiter_raw():
+                    for piece in decoder.feed(chunk):
+                        for sent in pieces.sent(reader.feed(piece)):
+                            yield sent
                     if reader.has_ended:
                         break
                 for sent in pieces.sent(_rest(reader)):

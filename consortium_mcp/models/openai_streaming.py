@@ -16,8 +16,8 @@ from urllib.request import getproxies
 import anyio
 
 from consortium_mcp._util.lazy import aiohttp, httpx2, openai
-from consortium_mcp.models.openai_replies import REDIRECTS
-from consortium_mcp.models.reply_faults import redirected
+from consortium_mcp.models.openai_replies import MOVED, check_redirect
+from consortium_mcp.models.reply_bounds import MOST_OF_ERROR, Decoder, refuse_media
 from consortium_mcp.models.reply_reader import new_reader
 from consortium_mcp.records.outer_call import give_sign_of_life
 
@@ -26,9 +26,6 @@ _OPTIONS = ("extra_headers", "extra_query", "timeout")
 
 _OF_THE_TRANSPORT = ("accept-encoding", "content-encoding", "content-length", "host", "transfer-encoding")
 """Headers that belong to one connection, not to the request or reply."""
-
-_MOVED = (307, 308)
-"""Statuses at which the same question is asked at another address."""
 
 _END_SECONDS = 0.1
 """How long a reply may take to end after its last piece, before its connection is given up."""
@@ -58,7 +55,7 @@ def stream_directly(client: Any, session: Any) -> None:
             composed.append(await _compose(client))
         further = given.pop("extra_body", None) or {}
         reply = await _send(client, session, composed[0], {"stream": True, **given, **further})
-        if reply.status in _MOVED:  # the SDK follows
+        if reply.status in MOVED:  # the SDK follows
             reply.close()
             return await create(stream=stream, **parameters)
         return _pieces(composed[0], reply)
@@ -101,23 +98,42 @@ async def _send(client: Any, session: Any, composed: _Composed, body: dict[str, 
         reply = await session.post(
             composed.url, data=content, headers=composed.headers, timeout=composed.timeout, allow_redirects=False
         )
-        if 200 <= reply.status < 300 or reply.status in _MOVED:
-            return reply
-        if reply.status in REDIRECTS and "location" in reply.headers:
-            raise redirected(reply.headers["location"])
-        why = await reply.read()
+        try:
+            check_redirect(reply.status, reply.headers, composed.url)
+            if 200 <= reply.status < 300:
+                refuse_media(reply.headers)
+                return reply
+            if reply.status in MOVED:
+                return reply
+            why = await _beginning(reply)
+        except BaseException:
+            reply.close()
+            raise
     await _rehearse(client, lambda _: httpx2.Response(reply.status, headers=_told(reply.headers), content=why))
+
+
+async def _beginning(reply: Any) -> bytes:
+    """An error's body, as much as is read of one."""
+    decoder, body = Decoder(reply.headers.get("content-encoding")), bytearray()
+    async for chunk in reply.content.iter_any():
+        for piece in decoder.feed(chunk):
+            body += piece
+            if len(body) > MOST_OF_ERROR:
+                reply.close()
+                return bytes(body)
+    return bytes(body)
 
 
 async def _pieces(composed: _Composed, reply: Any) -> AsyncIterator[Any]:
     """The parts of a reply as they come; raises ReplyFault where it is none, and what the SDK raises at a break."""
-    reader = new_reader()
+    reader, decoder = new_reader(), Decoder(reply.headers.get("content-encoding"))
     try:
         with _as_the_sdk_says(composed):
             async for chunk in reply.content.iter_any():
                 give_sign_of_life()
-                for piece in reader.feed(chunk):
-                    yield piece
+                for decoded in decoder.feed(chunk):
+                    for piece in reader.feed(decoded):
+                        yield piece
                 if reader.has_ended:
                     await _drain(reply)
                     return

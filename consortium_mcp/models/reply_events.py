@@ -15,14 +15,18 @@ class EventReader:
         """The pieces of an unfinished line; a list, because a line may be long."""
         self._data: list[bytes] = []
         """The data lines of an unfinished event."""
+        self.waiting = 0
+        """How many bytes of an unfinished event are kept."""
 
     def feed(self, chunk: bytes) -> Iterator[str]:
         """The data of each event that is complete now, one by one."""
         self._rest.append(chunk)
+        self.waiting += len(chunk)
         if b"\n" in chunk or b"\r" in chunk:
             lines = b"".join(self._rest).splitlines(keepends=True)
             # What ends in CR may go on with LF.
             self._rest = [] if lines[-1].endswith(b"\n") else [lines.pop()]
+            self.waiting = sum(map(len, self._rest)) + sum(map(len, self._data))
             yield from self._events(lines)
 
     def end(self) -> Iterator[str]:
@@ -37,6 +41,8 @@ class EventReader:
             name, _, value = line.partition(b":")
             if name == b"data":
                 self._data.append(value.removeprefix(b" "))
+                self.waiting += len(value)
             elif not line and self._data:
+                self.waiting -= sum(map(len, self._data))
                 yield b"\n".join(self._data).decode("utf-8", "replace")
                 self._data = []

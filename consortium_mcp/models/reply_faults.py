@@ -71,7 +71,7 @@ def reported(error: Any) -> ReplyFault:
 
 def redirected(address: str) -> ReplyFault:
     """The provider names another address, and following it would turn the question into a request for a page."""
-    sentence = f"The model's address redirects to {address}. Name that address in api_base."
+    sentence = f"The model's address redirects to {address[:200]}. Name that address in api_base."
     return ReplyFault(sentence, "invalid_request")
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextvars import ContextVar
 from typing import Any
 
+from consortium_mcp.models.reply_bounds import LONGEST_EVENT, MOST_BEFORE_REPLY, MOST_BYTES, MOST_OF_BODY, too_large
 from consortium_mcp.models.reply_events import EventReader
 from consortium_mcp.models.reply_faults import broken_off, not_a_reply, reported, words_of
 from consortium_mcp.settings import MOST
@@ -88,6 +89,7 @@ class ReplyReader:
     def __init__(self) -> None:
         self._events = EventReader()
         self._start = b""
+        self._bytes = 0
         self._body: list[bytes] | None = None
         """The bytes of a reply that is not an event stream; None while it may be one."""
         self._has_choices = self._is_garbled = False
@@ -129,9 +131,11 @@ class ReplyReader:
         return "".join(self._arguments)
 
     def feed(self, chunk: bytes) -> Iterator[ReplyPart]:
-        """The pieces that are complete now; raises ReplyFault where the provider reports an error."""
+        """The pieces that are complete now; raises ReplyFault at an error, or where too much comes."""
+        self._bytes += len(chunk)
         if self._body is not None:
             self._body.append(chunk)
+            self._check_size()
             return
         if not self._start:
             chunk = chunk.removeprefix(_BOM).lstrip()
@@ -142,6 +146,17 @@ class ReplyReader:
         if self._body is None:
             for data in self._events.feed(chunk):
                 yield from self._of_event(data)
+        self._check_size()
+
+    def _check_size(self) -> None:
+        """Raise ReplyFault where more has come than is read of a reply, or where it is none by now."""
+        is_page = self._body is not None and self._body[0][:1] == b"<" and self._bytes >= _LONGEST_START
+        if is_page or (self._body is None and not self._has_choices and self._bytes > MOST_BEFORE_REPLY):
+            raise not_a_reply(b"".join(self._body or [self._start]))
+        if self._events.waiting > LONGEST_EVENT:
+            raise too_large(LONGEST_EVENT)
+        if self._bytes > (limit := MOST_BYTES if self._body is None else MOST_OF_BODY):
+            raise too_large(limit)
 
     def end(self) -> Iterator[ReplyPart]:
         """The last pieces where nothing more arrives; raises ReplyFault where that makes no whole reply."""

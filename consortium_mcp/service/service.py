@@ -60,7 +60,7 @@ class ConsortiumService:
         self.clients = KeptClients(self.settings.direct_streaming)
         self.limits = limits_of(self.settings)
         self.sampling_queue = SamplingQueue()
-        self.llm_log = LlmLog()
+        self.llm_log = LlmLog(self.settings.writes_llm_log)
         self.live_runs = LiveRuns()
         self.opener = RunOpener(self.store, self.owner, self.definitions, self.catalogue, self.clients, self.live_runs)
         self._under_way: set[str] = set()

@@ -7,7 +7,6 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from contextvars import copy_context
 from functools import partial
 from pathlib import Path
@@ -19,6 +18,7 @@ import anyio.to_thread
 
 from consortium_mcp._util.caller import current_caller
 from consortium_mcp._util.lazy import LazyModule
+from consortium_mcp._util.private_files import create_private
 from consortium_mcp._util.processes import has_ended
 from consortium_mcp._util.sqlite_writer import Job, Writer
 from consortium_mcp.errors import StoreUnusableError
@@ -211,8 +211,8 @@ def _create_private(path: Path) -> None:
     """
     path = Path(os.path.realpath(path))  # a symbolic link may stand for a file that is yet to be made
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with _creating, suppress(FileExistsError):
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+    with _creating:
+        create_private(path)
     if not os.access(path, os.R_OK | os.W_OK, effective_ids=os.access in os.supports_effective_ids):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 

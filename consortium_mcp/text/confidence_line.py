@@ -8,7 +8,7 @@ _CONFIDENCE_LINE = re.compile(
     r"^[^\w\n<]*(?:<confidence>|confidence\b[^\n:=]{0,40}(?:[:=]|\bis\b)).*$", re.IGNORECASE | re.MULTILINE
 )
 _TAGS = ("<confidence>", "</confidence>")
-_END_TAG = re.compile(r"(?:<confidence>(?P<stated>[^<]{0,60}))?(?:</confidence>)?\s*$", re.IGNORECASE)
+_END_TAG = re.compile(r"(?:<confidence>(?P<stated>[^<]{0,60})(?:</confidence>)?|</confidence>)$", re.IGNORECASE)
 _LONGEST_END = 200
 """Characters at the end of a text in which its tag is looked for."""
 
@@ -20,9 +20,9 @@ def without_confidence(text: str) -> str:
 
 def without_end_tag(text: str) -> str:
     """The text without a `<confidence>` at its end, or what is left of one; a text about such tags stays whole."""
-    begin = max(0, len(text) - _LONGEST_END)
-    found = _END_TAG.search(text, begin)
-    if found is None or not found[0].strip():
+    stripped = text.rstrip()
+    found = _END_TAG.search(stripped, max(0, len(stripped) - _LONGEST_END))
+    if found is None:
         return text
     if found["stated"] and read_confidence(found["stated"].strip()).value is None:
         return text

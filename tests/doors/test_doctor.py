@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from consortium_mcp.installation.doctor.models import check_models
 from consortium_mcp.records.consortium import define
 from consortium_mcp.service.service import ConsortiumService
 from consortium_mcp.settings import load_settings
@@ -71,7 +72,7 @@ def test_no_usable_model_is_a_problem_with_its_remedy() -> None:
     status, lines = examined()
 
     (models,) = [line for line in lines if line["about"] == "Models"]
-    assert status == 1 and models["state"] == "problem" and "llm keys set" in models["remedy"]
+    assert status == 1 and models["state"] == "problem" and "`consortium-mcp setup`" in models["remedy"]
 
 
 WAYS = ("in CONSORTIUM_DEFAULT. ", "save default -m MODEL", "llm keys set openai", "local-model fetch")
@@ -104,6 +105,25 @@ def test_a_setting_that_is_wrong_or_unknown_is_named(provider: Provider, monkeyp
     assert wrong["state"] == "problem" and "CONSORTIUM_WAIT_SECONDS is 'soon'" in wrong["found"]
     assert sum("CONSORTIUM_WAIT_SECONDS" in check["found"] for check in checks) == 1
     assert skipped["found"].startswith("Database, Models, Consortiums, Local model: ")
+
+
+def test_a_key_that_no_plugin_uses_names_the_plugin(
+    provider: Provider, llm_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install_plugin(tmp_path, "llm_mistral", "")
+    monkeypatch.syspath_prepend(tmp_path)
+    keys = json.loads((llm_home / "keys.json").read_text())
+    keys |= {"anthropic": "sk-1", "mistral": "sk-2", "openai": "sk-3", "my-own": "sk-4"}
+    (llm_home / "keys.json").write_text(json.dumps(keys))
+    monkeypatch.setenv("LLM_GEMINI_KEY", "sk-5")
+
+    unused = [check for check in check_models() if check.about == "Keys" and "no plugin" in check.found]
+
+    assert [(one.state, one.found) for one in unused] == [
+        ("warning", "keys.json holds a key for anthropic; no plugin here uses it."),
+        ("warning", "LLM_GEMINI_KEY is a key for gemini; no plugin here uses it."),
+    ]
+    assert unused[0].remedy is not None and "install llm-anthropic` installs it." in unused[0].remedy
 
 
 def no_database(path: Path) -> None:
@@ -204,12 +224,26 @@ def test_a_clients_entry_is_checked_down_to_its_command(provider: Provider, home
 
     found = {line["about"]: line for line in lines}
     assert status == 1 and found["Codex"]["state"] == "ok"
+    assert found["Codex"]["found"].endswith("and 9 tools are listed")
     assert found["Cursor"]["state"] == "problem" and "'/gone/consortium-mcp' is not there" in (
         found["Cursor"]["found"] or ""
     )
     assert found["Cursor"]["remedy"] == "`consortium-mcp install cursor --name panel` writes it anew."
     assert "`consortium-mcp install claude-code` adds it" in found["Claude Code"]["found"]
     assert found["Claude Desktop"]["state"] == "warning"
+
+
+def test_an_entry_that_starts_no_server_is_a_problem_with_what_it_said(provider: Provider, home: Path) -> None:
+    program = home / "consortium-mcp"
+    program.write_text("#!/bin/sh\necho 'the module mcp is missing' >&2\nexit 1\n")
+    program.chmod(0o755)
+    (home / ".claude.json").write_text(json.dumps({"mcpServers": {"panel": {"command": str(program)}}}))
+
+    (line,) = about("Claude Code")
+
+    assert line["state"] == "problem" and line["found"].endswith(
+        f"{program} starts no server: the module mcp is missing"
+    )
 
 
 def test_a_command_that_only_a_shell_finds_is_a_warning(provider: Provider, home: Path) -> None:

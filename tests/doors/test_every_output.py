@@ -26,6 +26,7 @@ COMMANDS: dict[str, list[list[str]]] = {
     "models": [["models"]],
     "strategies": [["strategies"]],
     "local-model": [["local-model", "status"]],
+    "setup": [["setup", "-m", "a", "--name", f"{NAME}3"]],
     "install": [["install", "cursor", "--env", f"WHERE={NAME}", "--print"]],
     "uninstall": [["uninstall", "cursor"]],
     "doctor": [["doctor"]],
@@ -98,7 +99,11 @@ def test_every_command_has_a_line() -> None:
 def test_a_pipe_gets_utf_8_whatever_the_locale(encoding: str, run_id: str) -> None:
     for line in LINES:
         text = printed(with_run(line, run_id), encoding)
-        assert "北京" in text or line[0] not in ("show", "save", "install", "consult", "runs") or set(line) & ASCII_ONLY
+        assert (
+            "北京" in text
+            or line[0] not in ("show", "save", "setup", "install", "consult", "runs")
+            or set(line) & ASCII_ONLY
+        )
 
 
 def test_a_terminal_gets_what_its_locale_has(run_id: str) -> None:
@@ -107,6 +112,13 @@ def test_a_terminal_gets_what_its_locale_has(run_id: str) -> None:
     assert run(["show", NAME], terminal) == 0
     terminal.flush()
     assert b"Rat-??" in terminal.buffer.getvalue()  # type: ignore[attr-defined]
+
+
+def test_words_that_the_locale_cannot_read_are_read_as_utf_8(run_id: str) -> None:
+    undecoded = NAME.encode().decode("ascii", "surrogateescape")  # as Python has them in the C locale (PEP 383)
+
+    assert NAME in printed(["show", undecoded])
+    assert "No consortium named" in printed(["show", "Rat-\udcff\ud800"])
 
 
 def test_an_output_that_is_closed_ends_no_command_with_a_traceback(run_id: str) -> None:

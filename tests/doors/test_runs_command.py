@@ -109,6 +109,7 @@ def test_runs_are_exported_as_json_lines_and_markdown_to_stdout_or_a_file(provid
     assert [Run.model_validate_json(line).run_id for line in lines] == [second, first]
     assert (markdown.stdout, markdown.stderr) == ("", f"Wrote 1 run to {tmp_path / 'run.md'}.\n")
     assert (tmp_path / "run.md").read_text() == run_command("runs", "show", first).stdout + "\n"
+    assert (tmp_path / "run.md").stat().st_mode & 0o777 == 0o600
 
 
 def test_B28_an_export_that_cannot_be_written_fails(provider: Provider, tmp_path: Path) -> None:
@@ -117,7 +118,7 @@ def test_B28_an_export_that_cannot_be_written_fails(provider: Provider, tmp_path
     nowhere = run_command("runs", "export", "--output", "/nowhere/at/all.jsonl")
     full = run_command("runs", "export", "--output", "/dev/full")
 
-    assert nowhere.returncode == 2 and "no folder '/nowhere/at'" in nowhere.stderr
+    assert nowhere.returncode == 2 and "the folder '/nowhere/at' does not exist" in nowhere.stderr
     assert (full.returncode, full.stderr) == (1, "Error: '/dev/full' cannot be written: No space left on device.\n")
 
 

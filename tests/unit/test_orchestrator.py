@@ -327,7 +327,7 @@ async def test_B7_when_nobody_can_judge_the_response_that_the_others_agree_with_
     call = ScriptedCalls(m1="it is blue", m2="it is green", m3="it is blue indeed", arbiter=down, arbiter_standin=down)
     run = closed(await last_state(new_run(consortium=panel("a", "b", "c")), call))
     assert (run.status, run.answer, run.confidence) == ("exhausted", "it is blue", None)
-    assert "gave no verdict (Down." in run.degraded[0] and "this is the response of a#1 alone" in run.degraded[0]
+    assert "gave no verdict (Down." in run.degraded[0] and "this is the response of a#1, which" in run.degraded[0]
 
 
 async def test_where_nobody_can_judge_agreement_is_of_answers_and_not_of_words() -> None:

@@ -260,7 +260,7 @@ OUR_HEADINGS = [
     "Verdict (confidence unknown)",
     "Dissent",
     "Disputed claims",
-    "Not read in full",
+    "Not fully readable",
 ]
 SHORT_HOSTILE = [text for text in HOSTILE.values() if len(text) < 10_000]
 BEGUN = ["so:\n```python\nx = 1", "~~~~\n", "- 1\n  ```", "<!-- no", "so\n\n<pre>"]

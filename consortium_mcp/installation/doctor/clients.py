@@ -1,13 +1,17 @@
-"""Our entries in the configurations of MCP clients: whether each starts something."""
+"""Our entries in the configurations of MCP clients: whether each starts a server that lists its tools."""
 
 import os
 import shutil
 from collections.abc import Iterator
 
+from consortium_mcp._util.counts import counted
 from consortium_mcp.installation.client_configs import installed_launches
 from consortium_mcp.installation.doctor.check import Check
+from consortium_mcp.installation.doctor.starting import count_tools
+from consortium_mcp.installation.hosts.entries import Launch
 from consortium_mcp.installation.hosts.host import Host
 from consortium_mcp.installation.hosts.places import host_file
+from consortium_mcp.text.masking import masked
 
 
 def check_client(host: Host) -> Iterator[Check]:
@@ -17,11 +21,12 @@ def check_client(host: Host) -> Iterator[Check]:
         found = f"without an entry of ours; `consortium-mcp install {host.name}` adds it"
         yield Check(about=host.title, state="ok", found=found)
     for title, launch in (launches or {}).items():
-        yield _entry(host, title, launch.command)
+        yield _entry(host, title, launch)
 
 
-def _entry(host: Host, title: str, command: str) -> Check:
-    """Whether the client can start what an entry of ours names."""
+def _entry(host: Host, title: str, launch: Launch) -> Check:
+    """Whether the client can start what an entry of ours names, and whether that answers."""
+    command = launch.command
     remedy = f"`consortium-mcp install {host.name} --name {title}` writes it anew."
     entry = f"{title!r} in {host_file(host)}"
     if shutil.which(command) is None:
@@ -30,4 +35,10 @@ def _entry(host: Host, title: str, command: str) -> Check:
     if not os.path.isabs(command):
         found = f"{entry}: its command {command!r} is no whole path; programs with windows do not see the shell's PATH."
         return Check(about=host.title, state="warning", found=found, remedy=remedy)
-    return Check(about=host.title, state="ok", found=f"{title!r} starts {command}")
+    tools = count_tools(launch)
+    if isinstance(tools, str):
+        found = f"{entry}: {command} starts no server: {masked(tools)}"
+        return Check(about=host.title, state="problem", found=found, remedy=remedy)
+    return Check(
+        about=host.title, state="ok", found=f"{title!r} starts {command}, and {counted(tools, 'tool')} are listed"
+    )

@@ -1,6 +1,5 @@
 """Keys, models, and the consortiums that are made of them: who can be asked."""
 
-import json
 import os
 import stat
 from collections.abc import Iterator
@@ -11,7 +10,10 @@ from consortium_mcp.engine.judging import judging_methods
 from consortium_mcp.engine.strategies import strategies
 from consortium_mcp.errors import ConsortiumError
 from consortium_mcp.installation.doctor.check import Check
+from consortium_mcp.installation.setup.finding import find_providers, stored_keys
 from consortium_mcp.models.catalogue import Catalogue, ModelEntry, load_catalogue, package_of
+from consortium_mcp.models.plugin_packages import package_command
+from consortium_mcp.models.providers import PROVIDERS
 from consortium_mcp.models.reaching import key_problem
 from consortium_mcp.service.service import ConsortiumService
 from consortium_mcp.settings import llm_user_path, load_settings
@@ -27,6 +29,7 @@ def check_models() -> Iterator[Check]:
         update = f"Update it with `llm install -U {package}`, or remove it with `llm uninstall {package}`."
         yield Check(about="Models", state="warning", found=f"The llm plugin {plugin} is broken: {why}", remedy=update)
     yield from _keys(catalogue)
+    yield from _unused()
     usable = catalogue.usable_ids(allowed)
     if usable:
         every = counted(sum(not entry.is_consortium for entry in catalogue.entries), "model")
@@ -34,8 +37,8 @@ def check_models() -> Iterator[Check]:
         yield Check(about="Models", state="ok", found=found)
     else:
         mend = (
-            "Set a key (`llm keys set openai`) or fetch the embedded model (`consortium-mcp local-model fetch`); "
-            "`consortium-mcp models` says what each lacks."
+            "`consortium-mcp setup` leads to a first one, with a key or without. "
+            "`consortium-mcp models` says what each model lacks."
         )
         yield Check(about="Models", state="problem", found="No model can be used.", remedy=mend)
 
@@ -45,10 +48,7 @@ def _keys_file() -> Iterator[Check]:
     path = llm_user_path() / "keys.json"
     if not path.exists():
         return
-    try:
-        json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ConsortiumError(f"{path} cannot be read ({error}): correct the file, or move it away.") from error
+    stored_keys()
     if os.name == "posix" and path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
         found = f"Other users can read {path}."
         yield Check(about="Keys", state="warning", found=found, remedy=f"`chmod 600 {path}` keeps them to you.")
@@ -66,6 +66,23 @@ def _keys(catalogue: Catalogue) -> Iterator[Check]:
         yield Check(about="Keys", state="ok", found=found)
     else:
         yield Check(about="Keys", state="warning", found=found, remedy=f"`llm keys set {missing[0]}` sets one.")
+
+
+def _unused() -> Iterator[Check]:
+    """Keys, and a server that runs, of providers whose plugin is not here."""
+    states = find_providers()
+    for provider in PROVIDERS:
+        state = states[provider.name]
+        if state.package is None:
+            continue
+        remedy = f"Plugin {state.package}: {package_command([state.package])}."
+        if state.runs:
+            found = f"{provider.title} runs here; no plugin here uses it."
+            yield Check(about="Models", state="warning", found=found, remedy=remedy)
+        elif state.key:
+            holder = "keys.json holds" if state.key == "stored" else f"{provider.variable} is"
+            found = f"{holder} a key for {provider.name}; no plugin here uses it."
+            yield Check(about="Keys", state="warning", found=found, remedy=remedy)
 
 
 def _has_key(entry: ModelEntry) -> bool:

