@@ -98,7 +98,7 @@ def script_models(provider: Provider) -> None:
         if is_judging(request):
             return f"<synthesis_output><ranking>{ranked(request.prompt)}</ranking></synthesis_output>"
         draft = 1 if request.prompt == "Who?" else 2
-        return f"{request.model}, draft {draft}.\nAnswer: all\nConfidence: 70%"
+        return f"{request.model}, draft {draft}.\nAnswer: all\nConfidence: 90%"
 
     def arbiter(request: Request) -> str:
         draft = 1 + ("draft 2" in request.prompt)
@@ -140,7 +140,7 @@ async def test_strategies_and_judging_methods_work_together(
     assert record["iterations"][1]["measures"] == result["measures"]
     assert (result["measures"]["agreement_across"], result["measures"]["stated_confidence"]) == (
         1.0,
-        pytest.approx(0.7),
+        pytest.approx(0.9),
     )
     assert provider.count("arbiter") == (2 if judging_methods()[method].needs_arbiter else 0)
 
@@ -932,7 +932,7 @@ def test_an_embedding_model_that_cannot_be_called_is_named_before_anything_is_pa
     done = run_command("consult", "?", "--consortium", "panel")
 
     assert f"Error: {why}" in done.stderr and done.returncode == 1 and animals.count() == 0
-    assert f"It cannot run yet: {why}" in saved.stderr and f"Embedding Model: {name}" in run_command("list").stdout
+    assert f"It cannot run yet: {why}" in saved.stderr and f"embedding model {name}" in run_command("list").stdout
     assert json.loads(run_command("show", "panel", "--json").stdout)["embedding_model"] == name
 
 
@@ -1108,4 +1108,4 @@ def test_a_saved_consortium_that_names_something_broken_is_told_whose_it_is_and_
         "update that package."
     )
     assert (done.returncode, done.stderr.splitlines()[-1]) == (1, f"Error: {why}")
-    assert f"Cannot run: {why}" in listed.stdout and provider.count() == 0
+    assert f"cannot run: {why}" in listed.stdout and provider.count() == 0
