@@ -28,7 +28,7 @@ _TIME = re.compile(r"(?<!\d)(\d{1,12}(?:\.\d{1,12})?)\s*(ms|milli|s|m|h)", re.IG
 _SECONDS = {"ms": 0.001, "milli": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 _RESETS = ("x-ratelimit-reset", "ratelimit-reset", "x-ratelimit-reset-requests", "x-ratelimit-reset-tokens")
-"""Headers that say when a limit is lifted; the last two belong to a limit of which another header says what is left."""
+"""Headers that say when a limit ends; for the last two, another header says what is left."""
 
 
 def status_of(error: BaseException) -> int | None:

@@ -27,7 +27,7 @@ def check_client(host: Host) -> Iterator[Check]:
 def _entry(host: Host, title: str, launch: Launch) -> Check:
     """Whether the client can start what an entry of ours names, and whether that answers."""
     command = launch.command
-    remedy = f"`consortium-mcp install {host.name} --name {title}` writes it anew."
+    remedy = f"`consortium-mcp install {host.name} --name {title}` writes it again."
     entry = f"{title!r} in {host_file(host)}"
     if shutil.which(command) is None:
         found = f"{entry}: its command {command!r} is not there."
