@@ -251,7 +251,7 @@ def test_a_command_that_only_a_shell_finds_is_a_warning(provider: Provider, home
 
     (line,) = about("Claude Code")
 
-    assert line["state"] == "warning" and "'sh' is no whole path" in line["found"]
+    assert line["state"] == "warning" and "'sh' is not an absolute path" in line["found"]
 
 
 def test_live_calls_each_hosted_model_that_would_be_asked_once(provider: Provider) -> None:

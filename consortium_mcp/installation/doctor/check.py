@@ -12,7 +12,7 @@ class Check(FrozenModel):
     """The thing."""
 
     state: Literal["ok", "warning", "problem"]
-    """`problem`: a part that is in use does not work; `warning`: a part that may be in use does not work."""
+    """`problem`: a part in use does not work; `warning`: an optional part does not work."""
 
     found: str
     """The finding, in one sentence or a few words."""

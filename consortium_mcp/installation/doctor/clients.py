@@ -33,7 +33,10 @@ def _entry(host: Host, title: str, launch: Launch) -> Check:
         found = f"{entry}: its command {command!r} is not there."
         return Check(about=host.title, state="problem", found=found, remedy=remedy)
     if not os.path.isabs(command):
-        found = f"{entry}: its command {command!r} is no whole path; programs with windows do not see the shell's PATH."
+        found = (
+            f"{entry}: its command {command!r} is not an absolute path; desktop programs do not inherit the "
+            "shell's PATH."
+        )
         return Check(about=host.title, state="warning", found=found, remedy=remedy)
     tools = count_tools(launch)
     if isinstance(tools, str):
