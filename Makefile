@@ -16,7 +16,7 @@ PLUGINS ?= llm-anthropic llm-gemini llm-mistral llm-ollama llm-openrouter llm-gr
 # Databases of tests live in memory where there is room (4 GB): half of the suite's time is otherwise spent in fsync.
 export PYTEST_DEBUG_TEMPROOT := $(shell df --output=avail -B1G /dev/shm 2>/dev/null | awk 'NR == 2 && $$1 >= 4 {print "/dev/shm"}')
 
-.PHONY: demo dist test test-quick test-without-local test-oldest test-clients test-plugins test-replies coverage generate check docs format bench bench-compare bench-startup bench-consulting bench-history \
+.PHONY: demo dist test test-quick fuzz test-without-local test-oldest test-clients test-plugins test-replies coverage generate check docs format bench bench-compare bench-startup bench-consulting bench-history \
 	bench-local-model bench-waiting bench-ending bench-quality bench-soak clean
 
 demo: $(INSTALLED)
@@ -32,6 +32,10 @@ test-replies: $(INSTALLED)
 # A contributor's loop: what needs no process, no endpoint and no weights, without the three files with thousands of cases.
 test-quick: $(INSTALLED)
 	$(BIN)/python -m pytest --numprocesses=auto --dist=worksteal -m "unit and not slow"
+
+# Random input for each reader of what comes from outside, ten minutes each; what fails is kept in .hypothesis/fuzz.
+fuzz: $(INSTALLED)
+	$(BIN)/python -m tests.soak.fuzz
 
 # Without the extra: the pure parts, and what says that the embedded model is not installed; the rest of the suite is the same.
 test-without-local: $(BARE_INSTALLED)

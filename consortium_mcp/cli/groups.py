@@ -2,6 +2,7 @@
 
 import difflib
 import importlib
+import re
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,7 @@ import click
 
 from consortium_mcp._util.lazy import LazyModule
 from consortium_mcp.errors import ConsortiumError, Door, speaking_at
-from consortium_mcp.text.templates import plain
+from consortium_mcp.text.templates import plain, storable
 
 if TYPE_CHECKING:
     import consortium_mcp._util.output as output
@@ -38,6 +39,9 @@ _COMMANDS = {
     "completion": ("completion:completion", "Print the script that completes these commands in a shell."),
 }
 """Where each command lives, and its line in `--help`: a module is imported when its command is used, not before."""
+
+_UNREAD = re.compile(r"[\udc80-\udcff]+")
+"""Bytes of the command line that Python could not decode (PEP 383)."""
 
 _HELP = {"help_option_names": ["-h", "--help"]}
 """How each command is asked for its help."""
@@ -80,10 +84,10 @@ class CommandGroup(click.Group):
             _refuse_output(error).show()
             sys.exit(1)
 
-    def make_context(self, *args: Any, **more: Any) -> click.Context:
+    def make_context(self, info_name: str | None, args: list[str], *more: Any, **named: Any) -> click.Context:
         """Read the command line; below `llm`, this is the first that we hear of it."""
         output.print_utf8()
-        return super().make_context(*args, **more)
+        return super().make_context(info_name, [_in_utf8(word) for word in args], *more, **named)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command: exit status 1 for a failure, 130 for an interruption."""
@@ -145,6 +149,13 @@ def llm_group() -> None:
 
     Text that does not begin with a command is a prompt: `llm consortium 'your question'` asks it.
     """
+
+
+def _in_utf8(word: str) -> str:
+    """A word of the command line, read as UTF-8 where the locale could not read it."""
+    return storable(
+        _UNREAD.sub(lambda part: part[0].encode("ascii", "surrogateescape").decode("utf-8", "replace"), word)
+    )
 
 
 def _refuse_output(error: OSError) -> click.ClickException:

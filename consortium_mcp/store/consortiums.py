@@ -117,7 +117,7 @@ class SavedConsortiums(SavedNames):
 def _json_row(text: bytes, name: str) -> dict[str, Any]:
     try:
         row = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise _damaged(name, f"not JSON ({error})") from error
     if not isinstance(row, dict):
         raise _damaged(name, "not a JSON object")

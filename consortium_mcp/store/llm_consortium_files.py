@@ -36,7 +36,8 @@ def saved_rows(path: Path, patience_seconds: float) -> list[tuple[Any, Any]]:
     try:
         return _read(f"{uri}?mode=ro", patience_seconds)
     except sqlite3.OperationalError as error:
-        if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN):
+        code = getattr(error, "sqlite_errorcode", 0)  # an error of Python's own module has none
+        if code & 0xFF not in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN):
             raise
         # In WAL mode even reading wants to write beside the file; so it does not, where the folder is read-only.
         return _read(f"{uri}?immutable=1", patience_seconds)
@@ -53,5 +54,6 @@ def _read(uri: str, patience_seconds: float) -> list[tuple[Any, Any]]:
         column = next((one for one in ("config", "config_json") if one in columns), None)
         if column is None:
             return []
-        # As bytes: one text that is not UTF-8 would end the reading of all.
+        # One text that is not UTF-8 would end the reading of all.
+        connection.text_factory = lambda text: text.decode(errors="replace")
         return connection.execute(f"SELECT name, CAST({column} AS BLOB) FROM consortium_configs").fetchall()

@@ -70,7 +70,7 @@ def _take_row(store: Store, path: Path, name: Any, config: Any) -> Iterator[str]
             raise TypeError("its name is not a text")
         consortium, changes = _as_ours(json.loads(config))
         store.consortiums.save.sync(name, consortium, taken_from=str(path))
-    except (ValueError, TypeError, ConsortiumError) as error:
+    except (ValueError, TypeError, RecursionError, ConsortiumError) as error:
         yield f"The consortium {name!r} in {path} was not imported: {error}"
     else:
         if changes:

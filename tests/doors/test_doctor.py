@@ -72,7 +72,7 @@ def test_no_usable_model_is_a_problem_with_its_remedy() -> None:
     status, lines = examined()
 
     (models,) = [line for line in lines if line["about"] == "Models"]
-    assert status == 1 and models["state"] == "problem" and "llm keys set" in models["remedy"]
+    assert status == 1 and models["state"] == "problem" and "`consortium-mcp setup`" in models["remedy"]
 
 
 WAYS = ("in CONSORTIUM_DEFAULT. ", "save default -m MODEL", "llm keys set openai", "local-model fetch")

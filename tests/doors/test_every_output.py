@@ -114,6 +114,13 @@ def test_a_terminal_gets_what_its_locale_has(run_id: str) -> None:
     assert b"Rat-??" in terminal.buffer.getvalue()  # type: ignore[attr-defined]
 
 
+def test_words_that_the_locale_cannot_read_are_read_as_utf_8(run_id: str) -> None:
+    undecoded = NAME.encode().decode("ascii", "surrogateescape")  # as Python has them in the C locale (PEP 383)
+
+    assert NAME in printed(["show", undecoded])
+    assert "No consortium named" in printed(["show", "Rat-\udcff\ud800"])
+
+
 def test_an_output_that_is_closed_ends_no_command_with_a_traceback(run_id: str) -> None:
     for line in LINES:
         assert run(with_run(line, run_id), None) in (0, 1), line
