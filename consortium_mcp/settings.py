@@ -87,6 +87,15 @@ class Settings(FrozenModel):
     transport: tuple[Literal["stdio", "http", "sse"], ...] = ("stdio",)
     """How clients reach the server: `stdio`, `http`, `sse`, or `http,sse` from one process."""
 
+    tools: tuple[str, ...] = ()
+    """The tools that clients see and can call, as in `consult_consortium,get_run`; empty means all."""
+
+    read_only: bool = False
+    """Whether only tools that read are served: nothing is asked, continued, saved or removed."""
+
+    output_schemas: bool = True
+    """Whether tools are listed with output schemas; `0` leaves them out, for clients that cannot read them."""
+
     host: str = "127.0.0.1"
     """The address for http and sse; an address other than this machine's loopback needs a token."""
 
@@ -141,6 +150,15 @@ class Settings(FrozenModel):
     max_sessions: int = Field(default=1000, ge=1, le=MOST_AT_ONCE)
     """How many http sessions are kept for clients of protocol revision 2025-11-25."""
 
+    max_connections_per_caller: int | None = Field(default=None, ge=1, le=MOST_AT_ONCE)
+    """How many requests and streams one caller may have open at once; None means half of max_connections."""
+
+    max_sessions_per_caller: int | None = Field(default=None, ge=1, le=MOST_AT_ONCE)
+    """How many http sessions one caller may have open; None means half of max_sessions."""
+
+    max_consortiums_per_caller: int = Field(default=200, ge=1, le=MOST_AT_ONCE)
+    """How many consortiums one caller of a server may have saved."""
+
     request_timeout_seconds: float = Field(default=30, gt=0, le=MOST_SECONDS)
     """How long a client may take to send one HTTP request."""
 
@@ -150,7 +168,7 @@ class Settings(FrozenModel):
     grace_seconds: float = Field(default=8, ge=0, le=MOST_SECONDS)
     """How long runs may continue after an http or sse server receives a stop signal; unfinished runs can be resumed."""
 
-    @field_validator("allowed_models", "transport", "allowed_hosts", "trusted_proxies", mode="before")
+    @field_validator("allowed_models", "tools", "transport", "allowed_hosts", "trusted_proxies", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value

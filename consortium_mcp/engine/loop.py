@@ -6,9 +6,10 @@ from functools import partial
 from consortium_mcp.engine.adaptive import AskThese, PriceOf, agreed, ask_adaptively, is_adaptive
 from consortium_mcp.engine.judging import JudgingMethod, ReadsSchema, judging_methods, shown_order
 from consortium_mcp.engine.measures import (
+    agreement_for_threshold,
+    all_decline,
     begin_to_prepare,
     measured,
-    overall_agreement,
     prepare_comparing,
     reaches_threshold,
 )
@@ -160,4 +161,5 @@ def _is_good(iteration: Iteration, consortium: Consortium) -> bool:
     verdict = iteration.verdict
     if verdict is None or verdict.needs_iteration:
         return False
-    return reaches_threshold(consortium, iteration.confidence, overall_agreement(iteration.measures))
+    agreement = agreement_for_threshold(iteration.measures)
+    return reaches_threshold(consortium, iteration.confidence, agreement) and not all_decline(iteration)

@@ -3,9 +3,11 @@
 import threading
 from collections.abc import Mapping, Sequence
 from itertools import combinations
+from typing import NamedTuple
 
 from anyio import to_thread
 
+from consortium_mcp._util.counts import counted
 from consortium_mcp.records import CallId, Iteration, Measures, MemberResponse
 from consortium_mcp.records.consortium import Consortium
 from consortium_mcp.text.answers import NOT_COMPARABLE, SAME, Answer, compare_answers, final_answer
@@ -16,6 +18,19 @@ COMPARED_PAIRS = 2_000
 """How many pairs of responses are compared at most, evenly spread over all: 256 instances make 32,640."""
 
 
+class _Agreement(NamedTuple):
+    """How far some responses agree."""
+
+    agreement: float | None
+    """The share of pairs with the same answer; None when no pair can be compared."""
+
+    pairs: int
+    """How many pairs there are, or were looked at."""
+
+    compared: int
+    """How many of them can be compared."""
+
+
 def measured(iteration: Iteration) -> Iteration:
     """The iteration with its measures; members that decline gave no answer on which they could agree."""
     usable = [response for response in iteration.responses if response.ok]
@@ -24,10 +39,13 @@ def measured(iteration: Iteration) -> Iteration:
     pairs = list(combinations(answering, 2))
     within = [pair for pair in pairs if pair[0].model == pair[1].model]
     across = [pair for pair in pairs if pair[0].model != pair[1].model]
+    within_one, across_models = _agreement(within, answers), _agreement(across, answers)
     stated = [one.stated_confidence for one in usable if one.stated_confidence is not None]
     measures = Measures(
-        agreement_within=_mean_agreement(within, answers),
-        agreement_across=_mean_agreement(across, answers),
+        agreement_within=within_one.agreement,
+        agreement_across=across_models.agreement,
+        pairs=(across_models if across else within_one).pairs,
+        compared=(across_models if across else within_one).compared,
         stated_confidence=sum(stated) / len(stated) if stated else None,
         order_held=iteration.measures.order_held if iteration.measures else None,
     )
@@ -61,15 +79,39 @@ def overall_agreement(measures: Measures | None) -> float | None:
     return measures.agreement_within if measures.agreement_across is None else measures.agreement_across
 
 
+def agreement_text(measures: Measures | None) -> str:
+    """The agreement as a figure, and of how many pairs it is where not all can be compared."""
+    agreement = overall_agreement(measures)
+    if measures is None or agreement is None:
+        return "unknown"
+    if measures.compared >= measures.pairs:
+        return f"{agreement:.2f}"
+    only = "only " if agreement_for_threshold(measures) is None else ""
+    return f"{agreement:.2f} from {only}{measures.compared} of {counted(measures.pairs, 'pair')}"
+
+
+def agreement_for_threshold(measures: Measures | None) -> float | None:
+    """The agreement that can end a run; None where fewer than half of the pairs can be compared."""
+    if measures is None or 2 * measures.compared < measures.pairs:
+        return None
+    return overall_agreement(measures)
+
+
+def all_decline(iteration: Iteration) -> bool:
+    """Whether every response declines to answer, so that there is nothing to trust."""
+    answered = [response for response in iteration.responses if response.ok]
+    return bool(answered) and all(is_refusal(response.text or "") for response in answered)
+
+
 def reaches_threshold(consortium: Consortium, confidence: float | None, agreement: float | None) -> bool:
     """Whether what the consortium stops on has reached its threshold; an unknown figure has not."""
     figures = {"arbiter": [confidence], "agreement": [agreement], "both": [confidence, agreement]}[consortium.stop_on]
     return all(figure is not None and figure >= consortium.confidence_threshold for figure in figures)
 
 
-def _mean_agreement(pairs: Sequence[Sequence[MemberResponse]], answers: Mapping[CallId, Answer]) -> float | None:
-    """The share of pairs that gave the same answer, of those that can be compared; None where none can."""
+def _agreement(pairs: Sequence[Sequence[MemberResponse]], answers: Mapping[CallId, Answer]) -> _Agreement:
+    """The share of pairs that gave the same answer, of those that can be compared."""
     some = pairs[:: len(pairs) // COMPARED_PAIRS + 1]
-    compared = [compare_answers(answers[one.response_id], answers[other.response_id]) for one, other in some]
-    known = [result == SAME for result in compared if result != NOT_COMPARABLE]
-    return sum(known) / len(known) if known else None
+    results = [compare_answers(answers[one.response_id], answers[other.response_id]) for one, other in some]
+    known = [result == SAME for result in results if result != NOT_COMPARABLE]
+    return _Agreement(sum(known) / len(known) if known else None, len(some), len(known))

@@ -4,13 +4,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from consortium_mcp._util.counts import counted
-from consortium_mcp.engine.judging import judging_methods
+from consortium_mcp.engine.judging import judging_methods, most_agreed
 from consortium_mcp.engine.judging.pick_and_rank import answer_of
-from consortium_mcp.engine.measures import COMPARED_PAIRS
 from consortium_mcp.engine.members import why_too_few
 from consortium_mcp.records import CallId, Iteration, MemberResponse, Run, Status, Verdict, now_utc
 from consortium_mcp.records.consortium import alternatives
-from consortium_mcp.text.answers import SAME, compare_answers, final_answer
 from consortium_mcp.text.refusals import is_refusal
 from consortium_mcp.text.same_text import same_text
 
@@ -100,14 +98,7 @@ def _most_agreed(iteration: Iteration) -> MemberResponse:
     """The response with which the others agree most; of equals the first, and one that declines only if all do."""
     answered = [response for response in iteration.responses if response.ok]
     usable = [response for response in answered if not is_refusal(response.text or "")] or answered
-    answers = {response.response_id: final_answer(response.text or "") for response in usable}
-    some = list(answers.values())[:: len(usable) ** 2 // COMPARED_PAIRS + 1]
-
-    def agreement(response: MemberResponse) -> int:
-        own = answers[response.response_id]
-        return sum(compare_answers(own, other) == SAME for other in some if other is not own)
-
-    return max(usable, key=agreement)
+    return most_agreed(usable, usable)
 
 
 def _judge(run: Run) -> str:

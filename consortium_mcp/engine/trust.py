@@ -17,7 +17,9 @@ from consortium_mcp.records import (
 )
 from consortium_mcp.records.consortium import Consortium
 from consortium_mcp.records.trust import Measurement
-from consortium_mcp.text.answers import Answer, Comparison, compare, compare_answers, final_answer
+from consortium_mcp.text.answers import SAME, Answer, Comparison, compare, compare_answers, final_answer
+from consortium_mcp.text.figures import shown_beside
+from consortium_mcp.text.refusals import is_refusal
 
 BANDS = ((0.0, 0.5), (0.5, 0.7), (0.7, 0.8), (0.8, 0.9), (0.9, 1.01))
 """The bands of confidence in which ratings are counted."""
@@ -63,6 +65,9 @@ def with_trust(run: Run, iteration: Iteration, record: TrackRecord) -> Iteration
         ballots=verdict.ballots,
     )
     trust = trust.model_copy(update=_counted(verdict, first, iteration.number)._asdict())
+    trust = trust.model_copy(update={"declined": len(_declining(first))})
+    if trust.compared and not trust.same:
+        trust = trust.model_copy(update={"found_later": _found_later(run, iteration)})
     alone = _bounded(trust)  # by this run alone: ratings are looked up by it, whatever was known of the members then
     trust = trust.model_copy(update={"before_ratings": alone.confidence})
     if record.correlation is not None and trust.compared:
@@ -85,8 +90,9 @@ def why_unreachable(consortium: Consortium) -> str | None:
     count, threshold = consortium.instance_count, consortium.confidence_threshold
     if consortium.stop_on == "agreement" or earned(count, count) >= threshold:
         return None
-    most = f"{counted(count, 'agreeing instance')} can earn {earned(count, count):.2f}"
-    return f"{most}, so comparable answers cannot reach the threshold of {threshold:.2f}."
+    most, limit = shown_beside(earned(count, count), threshold)
+    instances = counted(count, "agreeing instance")
+    return f"{instances} can earn {most}, so comparable answers cannot reach the threshold of {limit}."
 
 
 def is_bounded_for_good(iteration: Iteration, consortium: Consortium) -> bool:
@@ -152,7 +158,8 @@ def _counted(verdict: Verdict, first: Iteration, number: int) -> _Count:
         return _of_groups(verdict.votes[0].answer, verdict.votes, first)
     if verdict.votes and verdict.chosen is None:  # for given options, which no response gives in words
         return _of_groups(verdict.votes[0].answer, first.verdict.votes if first.verdict else (), first)
-    answered = [one for one in first.responses if one.ok]
+    declining = _declining(first)
+    answered = [one for one in first.responses if one.ok and one.response_id not in declining]
     answer = final_answer(verdict.synthesis)
     found = {one.response_id: _compared(verdict.chosen, answer, one) for one in answered}
     sizes = Counter(found.values())
@@ -160,6 +167,32 @@ def _counted(verdict: Verdict, first: Iteration, number: int) -> _Count:
         return _Count(0, 0)  # its own text says nothing of agreement
     same = [response_id for response_id, compared in found.items() if compared == "same"]
     return _Count(len(same), sizes["different"], _mean_stated(same, first))
+
+
+def _declining(iteration: Iteration) -> set[str]:
+    """The responses that decline to answer, which are neither for an answer nor against it."""
+    return {one.response_id for one in iteration.responses if one.ok and is_refusal(one.text or "")}
+
+
+def _found_later(run: Run, iteration: Iteration) -> int | None:
+    """In which iteration members first gave the answer, where no synthesis before it did; None where that is unknown.
+
+    They had seen other responses then, but none with this answer.
+    """
+    verdict = iteration.verdict
+    if verdict is None or verdict.votes:
+        return None
+    answer = final_answer(verdict.synthesis)
+    for one in (*run.iterations, iteration):
+        if one.number > 1 and any(_compared(verdict.chosen, answer, each) == SAME for each in one.responses if each.ok):
+            return one.number
+        if one.verdict and one.number < iteration.number and _is_same(one.verdict.synthesis, answer):
+            return None
+    return None
+
+
+def _is_same(text: str, answer: Answer) -> bool:
+    return compare_answers(final_answer(text), answer) == SAME
 
 
 def _of_groups(answer: str, groups: Sequence[Votes], first: Iteration) -> _Count:
@@ -196,6 +229,9 @@ def _by_agreement(trust: Trust) -> Bound | None:
     if not trust.compared:
         return None
     share = (trust.independent_votes or trust.compared) / trust.compared
+    if trust.same == 0 and trust.found_later is not None:
+        reason = f"No member gave this answer before iteration {trust.found_later}."
+        return Bound(earned(share, trust.compared * share), "agreement", reason)
     bound = earned(trust.same * share, trust.compared * share)
     if trust.same == 0:
         return Bound(bound, "agreement", "No member gave this answer.")

@@ -10,6 +10,9 @@ from consortium_mcp.settings import MOST_SECONDS
 
 MAX_ITERATIONS = 100
 
+MAX_BACKUPS = 16
+"""How many backups a member or an arbiter may have."""
+
 MAX_INSTANCES = 256
 
 StopOn = Literal["arbiter", "agreement", "both"]

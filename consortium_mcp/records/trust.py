@@ -52,6 +52,12 @@ class Trust(FrozenModel):
     different: int = 0
     """The number of instances with another answer; a response that is not comparable counts in neither number."""
 
+    declined: int = 0
+    """How many declined to answer then; they count in neither."""
+
+    found_later: int | None = None
+    """In which later iteration members first gave this answer, which no one had shown them; else None."""
+
     stated_by_members: float | None = None
     """The mean confidence of the members that gave this answer, 0.0-1.0; None if none states one."""
 

@@ -7,14 +7,21 @@ from typing import Any, NamedTuple
 from consortium_mcp._util.counts import counted
 from consortium_mcp.engine.judging import judging_methods
 from consortium_mcp.engine.judging.vote import margin
-from consortium_mcp.engine.measures import overall_agreement, reaches_threshold, why_unknown
+from consortium_mcp.engine.measures import (
+    agreement_for_threshold,
+    agreement_text,
+    all_decline,
+    reaches_threshold,
+    why_unknown,
+)
 from consortium_mcp.engine.trust import is_bounded_for_good
-from consortium_mcp.records import Claim, Iteration, Measures, MemberResponse, Run, Usage, Verdict, Votes
+from consortium_mcp.records import Claim, Iteration, Measures, MemberResponse, Rating, Run, Usage, Verdict, Votes
 from consortium_mcp.records.consortium import OWN_ANSWER, Consortium, alternatives
 from consortium_mcp.reports.foreign_text import on_line, under_heading
 from consortium_mcp.reports.trust import trust_line
 from consortium_mcp.service.estimate import Estimate
 from consortium_mcp.text.answers import DIFFERENT, NOT_COMPARABLE, SAME, compare
+from consortium_mcp.text.figures import shown_beside
 from consortium_mcp.text.templates import clip
 
 _OWN_ANSWER = {
@@ -156,12 +163,12 @@ def selected_verdict(run: Run) -> Verdict | None:
 
 def confidence_text(run: Run) -> str:
     """The confidence and what it means for this run, on one line."""
-    stated = "unknown" if run.confidence is None else f"{run.confidence:.2f}"
+    limit = run.consortium.confidence_threshold
+    stated, threshold = ("unknown", f"{limit:.2f}") if run.confidence is None else shown_beside(run.confidence, limit)
     method = judging_methods().get(run.consortium.judging_method)
     rounds = f"iteration {run.selected_iteration} of {len(run.iterations)}"
     if len(run.iterations) < run.consortium.iteration_limit and not run.replay_of:
         rounds += f" (at most {run.consortium.iteration_limit})"
-    threshold = f"{run.consortium.confidence_threshold:.2f}"
     selected = run.iterations[run.selected_iteration - 1] if run.selected_iteration else None
     if selected and selected.verdict and selected.verdict.by_agreement:
         by = "agreement"
@@ -169,10 +176,12 @@ def confidence_text(run: Run) -> str:
         by = arbiter_text(run.consortium, selected.judged_by if selected else None)
     else:
         by = method.name.replace("_", " ")
-    agreement = overall_agreement(selected.measures) if selected else None
+    agreement = agreement_for_threshold(selected.measures) if selected else None
     met = "reached" if reaches_threshold(run.consortium, run.confidence, agreement) else "not reached"
     if met == "not reached" and selected and is_bounded_for_good(selected, run.consortium):
         met = "not reached, and a further iteration could not reach it"
+    if selected and all_decline(selected):
+        met = "not applied, because every member declined to answer"
     return f"{stated}, by {by} in {rounds}; the threshold of {threshold} was {met}{_by_what(run.consortium, selected)}"
 
 
@@ -180,10 +189,9 @@ def _by_what(consortium: Consortium, selected: Iteration | None) -> str:
     """Which figures the threshold is for, where that is not the confidence alone."""
     if consortium.stop_on == "arbiter":
         return ""
-    agreement = overall_agreement(selected.measures) if selected else None
     reason = why_unknown(selected) if selected else None
-    unknown = f"unknown, because {reason}" if reason else "unknown"
-    measured = f"the agreement, {unknown if agreement is None else f'{agreement:.2f}'}"
+    agreement = agreement_text(selected.measures) if selected else "unknown"
+    measured = f"the agreement, {agreement}" + (f", because {reason}" if reason else "")
     return f" by {measured}" if consortium.stop_on == "agreement" else f" by the confidence and {measured}"
 
 
@@ -224,15 +232,25 @@ def usage_text(usage: Usage) -> str:
     return f"calls: {usage.calls}, {tokens}, cost: {cost}"
 
 
-def transcript(run: Run) -> str:
-    """Everything that was said, as Markdown."""
-    known = "\n".join(f"- {on_line(fact)}" for fact in facts(run))
+def transcript(run: Run, rating: Rating | None = None) -> str:
+    """Everything that was said, as Markdown.
+
+    Args:
+        rating: what a person said of the answer; None where that is not known or not to be shown.
+    """
+    known = "\n".join(f"- {on_line(fact)}" for fact in (*facts(run), *_rated(rating)))
     parts = [f"# Run {run.run_id}", known]
     for section in sections(run):
         parts.append(f"{'#' * section.level} {on_line(section.heading)}")
         if section.text:
             parts.append(under_heading(section.text))
     return "\n\n".join(parts)
+
+
+def _rated(rating: Rating | None) -> Iterator[str]:
+    """A rating on a line."""
+    if rating is not None:
+        yield f"rated: {rating.score:g}" + (f", {rating.note}" if rating.note else "")
 
 
 def facts(run: Run) -> Iterator[str]:
@@ -344,6 +362,8 @@ def _measure_lines(iteration: Iteration, measures: Measures) -> Iterator[str]:
         ("the members' stated confidence", measures.stated_confidence),
     )
     yield from (f"- {what}: {figure:.2f}" for what, figure in figures if figure is not None)
+    if 0 < measures.compared < measures.pairs:
+        yield f"- of {measures.pairs} pairs, {measures.compared} can be compared"
     if reason := why_unknown(iteration):
         yield f"- agreement: unknown, because {reason}"
     if measures.order_held is not None:

@@ -57,6 +57,8 @@ def _facts(trust: Trust, run: Run) -> Iterator[str]:
     yield _agreement(trust, run)
     if trust.missing:
         yield f"missing{_when(run)}: {', '.join(trust.missing)}"
+    if 0 < trust.declined < trust.asked - len(trust.missing):
+        yield f"{trust.declined} declined to answer"
     if trust.independent_votes is not None:
         yield f"the {trust.compared} compared answers count as {trust.independent_votes:.1f} independent votes"
     if trust.order_held is not None:
@@ -71,11 +73,16 @@ def _facts(trust: Trust, run: Run) -> Iterator[str]:
 
 def _agreement(trust: Trust, run: Run) -> str:
     answered = trust.asked - len(trust.missing)
+    if answered and trust.declined == answered:
+        return f"{'the only one' if answered == 1 else f'all {answered}'} that responded declined to answer"
     is_own_counted = any(one.model == OWN_ANSWER for one in run.iterations[0].responses)
+    answered -= trust.declined
     if trust.compared == 0:
         return (
             f"agreement was not measured, because no response can be compared with the answer{_among_themselves(run)}"
         )
+    if trust.same == 0 and trust.found_later is not None:
+        return f"members first gave this answer in iteration {trust.found_later}, after they had seen other responses"
     if trust.same == 0:
         return f"no {'response' if is_own_counted else 'member'} gave this answer, and {trust.different} gave another"
     if answered == 1 and is_own_counted:
@@ -91,10 +98,12 @@ def _agreement(trust: Trust, run: Run) -> str:
 
 def _among_themselves(run: Run) -> str:
     """How far the independent responses agree with each other, where any two can be compared."""
-    agreement = overall_agreement(run.iterations[0].measures)
-    if agreement is None:
+    measures = run.iterations[0].measures
+    agreement = overall_agreement(measures)
+    if agreement is None or measures is None:
         return ""
-    return f", and of the responses that can be compared with each other, {agreement:.0%} of pairs agree"
+    pairs = f" ({measures.compared} of {measures.pairs})" if measures.compared < measures.pairs else ""
+    return f", and of the responses that can be compared with each other, {agreement:.0%} of pairs{pairs} agree"
 
 
 def _when(run: Run) -> str:

@@ -83,7 +83,7 @@ class Later:
                 gc.enable()
                 self._ready.set()
                 self.runner.start(app.announce_models, front.menu, front.listeners)
-                if self._settings.resume == "auto":
+                if self._settings.resume == "auto" and not self._settings.read_only:
                     await self.runner.recover()
                 await anyio.sleep_forever()
 

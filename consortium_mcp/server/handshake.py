@@ -14,6 +14,7 @@ from consortium_mcp.errors import Door, speaking_at
 from consortium_mcp.server.base.bounds import Bounds
 from consortium_mcp.server.base.choices import SchemaChoices
 from consortium_mcp.server.base.mcp_server import StrictServer
+from consortium_mcp.server.base.toolset import offered_tools
 from consortium_mcp.server.resources.completion import Completions
 from consortium_mcp.server.resources.listeners import Listeners
 from consortium_mcp.settings import Settings
@@ -59,6 +60,7 @@ class Front:
         self.server = StrictServer(
             "consortium-mcp",
             menu=menu,
+            offered=offered_tools(settings),
             title="Consortium of models",
             description="Asks several language models one question and returns one answer that says how far to "
             "trust it.",

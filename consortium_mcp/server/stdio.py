@@ -9,6 +9,7 @@ import anyio.to_thread
 from consortium_mcp._util.event_loop import run
 from consortium_mcp.errors import Door, speaking_at
 from consortium_mcp.server.base.choices import SchemaChoices
+from consortium_mcp.server.base.toolset import offered_tools
 from consortium_mcp.server.deferred_startup import Later
 from consortium_mcp.server.handshake import Front
 from consortium_mcp.server.resources.listeners import Listeners
@@ -19,7 +20,12 @@ from consortium_mcp.store.names import SavedNames
 
 
 def serve_stdio(settings: Settings) -> None:
-    """Serve until stdin is closed or a signal comes. Raises StoreUnusableError before the first answer."""
+    """Serve until stdin is closed or a signal comes.
+
+    Raises:
+        ConsortiumError: the database cannot be opened, or a tool is named that there is not.
+    """
+    offered_tools(settings)  # a wrong name is said before anything is opened
     database = DatabaseFile(settings.database_path, settings.shared)
     try:
         with speaking_at(Door.TOOLS):

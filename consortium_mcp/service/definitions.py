@@ -11,6 +11,7 @@ from consortium_mcp._util.counts import counted
 from consortium_mcp.engine.judging import judging_methods
 from consortium_mcp.engine.strategies import strategies
 from consortium_mcp.errors import (
+    BusyError,
     ConsortiumError,
     InvalidConsortiumError,
     ModelUnavailableError,
@@ -29,6 +30,7 @@ from consortium_mcp.records.consortium import (
     models_of,
 )
 from consortium_mcp.records.request import ConsultRequest, DefinitionRequest
+from consortium_mcp.records.rules import MAX_BACKUPS
 from consortium_mcp.settings import Settings
 from consortium_mcp.store import Store
 
@@ -168,7 +170,14 @@ class Definitions:
                 f"A consortium named {name!r} is already saved.", NextStep.OVERWRITE, name=name
             )
         _refuse_cycle(name, consortium, others)
+        self._check_room(name)
         self.store.consortiums.save.sync(name, consortium)
+
+    def _check_room(self, name: str) -> None:
+        """Raise BusyError where the caller has saved as many consortiums as it may; one more of its own is no more."""
+        most, own = self.settings.max_consortiums_per_caller, self.store.consortiums.list_own_names.sync()
+        if current_caller() is not None and name not in own and len(own) >= most:
+            raise BusyError(f"You have saved {len(own)} consortiums, as many as one caller may. Remove one.")
 
     def long_texts(self, texts: Mapping[str, str | None]) -> list[str]:
         """Which of these texts, by what they are called, have more characters than are allowed; empty when none has."""
@@ -298,6 +307,9 @@ def check_rules(consortium: Consortium) -> None:
             if method.needs_choices
             else f"choices are options of the judging method choose, not {method.name!r}."
         )
+    for model in [member.model for member in consortium.members] + [consortium.arbiter or ""]:
+        if len(alternatives(model)) > 1 + MAX_BACKUPS:
+            raise InvalidConsortiumError(f"{model[:40]!r} has more than {MAX_BACKUPS} backups. Name fewer.")
     for name, wanted in (("quorum", consortium.quorum), ("min_responses", consortium.min_responses)):
         if (wanted or 0) > consortium.asked_count:
             most = counted(consortium.asked_count, "instance")

@@ -18,7 +18,7 @@ _WORDS = {
     "none": 0.0,
 }
 _FIGURE = r"[+-]?(?:\d{1,15}(?:[.,]\d{1,30})?|\.\d{1,30})(?:e[+-]?\d{1,3})?"
-_PERCENT = r"(?:%|percent\b|per\s?cent\b|prozent\b|por\s?ciento\b|pour\s?cent\b)"
+_PERCENT = r"(?:%|percent\b|pct\b|per\s?cent\b|prozent\b|por\s?ciento\b|pour\s?cent\b)"
 _LEAD = re.compile(
     r"(?:(?:i(?:'d|'m| would| am)? (?:say|am|estimate|put it at)|at least|is|at|of|about|around|approximately|"
     r"approx\.?|roughly|nearly|almost|over|ca\.?|circa|environ|etwa|alrededor de|[~≈>≥=:(\[\"'])\s*){0,4}",
@@ -27,7 +27,7 @@ _LEAD = re.compile(
 _STATED = re.compile(
     rf"(?P<low>{_FIGURE})\s*(?P<low_percent>{_PERCENT})?(?:\s*(?:-|–|—|to\b)\s*(?P<high>{_FIGURE}))?"
     rf"\s*(?:(?P<percent>{_PERCENT})"
-    r"|(?:/|out of\b|von\b|sur\b|on a scale of (?:0|1) to)\s*(?P<whole>\d{1,6}(?:\.\d{1,6})?))?"
+    r"|(?:/|(?:out )?of\b|von\b|sur\b|on a scale of (?:0|1) to)\s*(?P<whole>\d{1,6}(?:\.\d{1,6})?))?"
     r"(?![\w/%])(?![.,-]\d)",
     re.IGNORECASE,
 )
@@ -35,20 +35,44 @@ _WORD = re.compile(
     r"(very\s+high|very\s+low|certain|high|moderate|medium|low|none)(?:\s+confidence)?\s*(?=$|[.,;:!()\]\"'}—–]|-\s|because\b|since\b)",
     re.IGNORECASE,
 )
+_BEHIND_WORD = re.compile(
+    rf"(?:\s+confidence)?[\s(,:–—-]+(?:(?:at |about |around |roughly |approximately |[~≈]\s?){{0,2}})"
+    rf"({_FIGURE}\s*{_PERCENT})(?![\w-])",
+    re.IGNORECASE,
+)
 # What stands between the tags ends at the next opening one, so that a thousand unclosed ones are read but once.
 _TAG = re.compile(r"<confidence>((?:(?!<confidence>).)*?)</confidence>", re.IGNORECASE | re.DOTALL)
 _LABEL = (
-    r"(?:\b(?:confidence|certainty|konfidenz|zuversicht|confiance|confianza|confian[çc]a|fiducia|vertrouwen|уверенность"
+    r"(?:\b(?:confidence|certainty|konfidenz|zuversicht|sicherheit|vertrauen|confiance|confianza|confian[çc]a|pewność|الثقة|fiducia|vertrouwen|уверенность"
     r"|probability(?: (?:of being )?correct)?|likelihood(?: (?:of being )?correct)?)\b"
-    r"|置信度|置信水平|信心|確信度|自信度|신뢰도|확신도)"
+    r"|置信度|置信水平|信心度?|確信度|自信度|신뢰도|확신도)"
+)
+_OF_WHAT = (
+    r"(?:\s+(?:in|of|for)\s+(?:(?:this|the|my|that)\s+)?(?:final\s+)?"
+    r"(?:answer|response|result|solution|conclusion|this|it))?"
+)
+_HEADING = re.compile(
+    rf"^([^\w\n]{{0,12}}{_LABEL}(?:\s+(?:level|score|rating))?{_OF_WHAT})[ :*_]{{0,8}}\n\s{{0,8}}"
+    r"(?=[\d~≈.*_`]|very\b|high\b|low\b|medium\b|moderate\b)",
+    re.IGNORECASE | re.MULTILINE,
 )
 _LINE = re.compile(
-    rf"{_LABEL}(?:\s+(?:level|score|rating))?\s*"
-    r"(?P<scale>\([^()]{0,30}\)|,?\s?on a scale (?:of|from) [^,:=]{1,20})?"
-    r"(?:\W{0,4}\s*(?:[:=]|\bis\b)|\s+[-–—|]\s|(?<=\d),)[^\w.+<~≈≥>-]{0,4}(?=\S)(?P<stated>.*)",
+    rf"{_LABEL}(?:\s+(?:level|score|rating))?{_OF_WHAT}\s*"
+    r"(?P<scale>\([^()]{0,30}\)|,?\s?(?:on a scale (?:of|from)|from) [^,:=]{1,20})?"
+    r"(?:\W{0,4}\s*(?:[:=]|\bis\b)|\s+[-–—|→~≈]\s|(?<=\d),)[^\w.+<~≈≥>-]{0,4}(?=\S)(?P<stated>.*)",
     re.IGNORECASE,
 )
 _SURE = re.compile(rf"(?P<stated>{_FIGURE}\s*{_PERCENT})\s*(?:sure|confident|certain)\b", re.IGNORECASE)
+_HAVE = re.compile(
+    rf"\bi (?:have|estimate|give|see) (?:this |it |an? )?(?:about |around )?(?P<stated>{_FIGURE}\s*{_PERCENT}) "
+    r"(?:confidence\b|(?:probability|chance|likelihood) (?:that|of) (?:this|it|my|being|the answer)\b)",
+    re.IGNORECASE,
+)
+_BESIDE = re.compile(
+    rf"{_LABEL}{_OF_WHAT}\s+(?:at |of |around |about ){{0,2}}(?P<stated>{_FIGURE}\s*{_PERCENT})\s*(?=$|[.,;:!)\]])",
+    re.IGNORECASE,
+)
+_BETWEEN = re.compile(rf"(?:between|from)\s+({_FIGURE}\s*{_PERCENT}?)\s*(?:and|to)\s+(?={_FIGURE})", re.IGNORECASE)
 _SCALE_END = re.compile(r"(?:out of|to|/|[-–])\s*(\d{1,6})\b", re.IGNORECASE)
 _MARKUP = re.compile(r"\\text\s?\{([^{}]{0,80})\}|\\([%,;! ])|[*$`]|(?<!\w)_+|_+(?!\w)")
 _LINE_END = 400  # characters of a line in which a confidence is looked for
@@ -80,12 +104,12 @@ def read_confidence(stated: object, scale: float | None = None) -> Confidence:
     if isinstance(stated, int | float):
         return _checked(_on_scale(stated, scale), stated)
     text = " ".join(_MARKUP.sub(r"\1\2", unicodedata.normalize("NFKC", str(stated)[:_LINE_END])).split())
+    text = _BETWEEN.sub(r"\1 to ", text, count=1)
     lead = _LEAD.match(text)
     beginning = lead.end() if lead else 0
     found = _STATED.match(text, beginning)
     if found is None:
-        word = _WORD.match(text)
-        return Confidence(value=_WORDS[" ".join(word[1].lower().split())]) if word else _unread(str(stated).strip())
+        return _in_words(text) or _unread(str(stated).strip())
     values = [float(found[name].replace(",", ".")) for name in ("low", "high") if found[name]]
     value = sum(values) / len(values)
     if values != sorted(values):
@@ -100,16 +124,26 @@ def read_confidence(stated: object, scale: float | None = None) -> Confidence:
 
 def find_confidence(reply: str) -> Confidence:
     """The confidence that a reply states outside its thinking: the last `<confidence>`, else the last such line."""
-    reply = strip_thinking(reply)
+    reply = _HEADING.sub(r"\1: ", strip_thinking(reply))
     if tags := _TAG.findall(reply):
         return read_confidence(tags[-1])
     for line in reversed(reply.splitlines()):
         plain = _MARKUP.sub(r"\1\2", unicodedata.normalize("NFKC", " ".join(line.split())[-_LINE_END:]))
         if stated := _LINE.search(plain):
             return read_confidence(stated["stated"], _scale_of(stated["scale"]))
-        if (stated := _SURE.search(plain)) and not _is_denied(plain[: stated.start()]):
+        if (stated := _SURE.search(plain) or _HAVE.search(plain) or _BESIDE.search(plain)) and not _is_denied(
+            plain[: stated.start()]
+        ):
             return read_confidence(stated["stated"])
     return Confidence(value=None, problem="no confidence is stated")
+
+
+def _in_words(text: str) -> Confidence | None:
+    """A confidence in words, as `high`; a percentage behind the word says it more exactly."""
+    if word := _WORD.match(text):
+        figure = _BEHIND_WORD.match(text, word.end(1))
+        return read_confidence(figure[1]) if figure else Confidence(value=_WORDS[" ".join(word[1].lower().split())])
+    return None
 
 
 def _scale_of(label: str | None) -> float | None:

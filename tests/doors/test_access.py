@@ -2,12 +2,13 @@
 
 import hashlib
 import json
+import re
 import signal
 import sqlite3
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, closing
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, closing
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -22,7 +23,8 @@ from mcp import Client
 from mcp.shared.exceptions import MCPError
 
 from consortium_mcp._util.caller import calling
-from consortium_mcp.errors import ConsortiumError, NotFoundError
+from consortium_mcp.errors import BusyError, ConsortiumError, InvalidConsortiumError, NotFoundError
+from consortium_mcp.models.catalogue import load_catalogue
 from consortium_mcp.records.consortium import define
 from consortium_mcp.server import build_server
 from consortium_mcp.server.network.tokens import IssuedTokens
@@ -736,3 +738,47 @@ def test_a_settings_error_does_not_repeat_the_token() -> None:
         load_settings({"CONSORTIUM_TOKEN": ANN, "CONSORTIUM_PORT": "none"})
 
     assert ANN not in repr(settings) and ANN not in str(raised.value)
+
+
+def test_one_callers_sessions_and_requests_leave_room_for_others(
+    provider: Provider, token_file: Path, tmp_path: Path
+) -> None:
+    """Ann opens sessions and streams until she is refused; Bob is served, and so is Ann in what she holds."""
+    ping = {"jsonrpc": "2.0", "id": 2, "method": "ping"}
+    limits = {"CONSORTIUM_MAX_SESSIONS_PER_CALLER": "3", "CONSORTIUM_MAX_CONNECTIONS_PER_CALLER": "2"}
+    stderr = tmp_path / "stderr"
+    with http_server(stderr, "http", CONSORTIUM_TOKEN_FILE=str(token_file), **limits) as (_, url):
+        ann, bob = ({"Authorization": f"Bearer {token}"} for token in (ANN, BOB))
+        opened = [initialize(url, **ann) for _ in range(5)]
+        sessions = [{**JSON, **ann, "Mcp-Session-Id": one.headers["mcp-session-id"]} for one in opened[:3]]
+        with httpx2.Client() as client, ExitStack() as streams:
+            held = [streams.enter_context(client.stream("GET", url, headers=one)).status_code for one in sessions[:2]]
+            refused = client.post(url, json=ping, headers=sessions[2])
+            of_bob = initialize(url, **bob).status_code
+        with httpx2.Client() as client:
+            until(lambda: client.post(url, json=ping, headers=sessions[2]).status_code == 200)
+            client.delete(url, headers=sessions[0])
+            room = initialize(url, **ann).status_code
+    audited = [line for line in map(json.loads, re.findall(r"{.*}", stderr.read_text())) if "limit" in line]
+
+    assert [one.status_code for one in opened] == [200, 200, 200, 429, 429]
+    assert (held, refused.status_code, of_bob, room) == ([200, 200], 429, 200, 200)
+    assert {(line["caller"], line["limit"]) for line in audited} == {("ann", "sessions"), ("ann", "requests")}
+
+
+def test_a_caller_saves_as_many_consortiums_as_it_may(open_service: Callable[..., ConsortiumService]) -> None:
+    service = open_service(max_consortiums_per_caller=2)
+    catalogue = load_catalogue(service.settings)
+    with calling("ann"):
+        for name in ("one", "two"):
+            service.definitions.save(name, define(members=[{"model": "a"}]), catalogue, overwrite=False)
+        service.definitions.save("two", define(members=[{"model": "b"}]), catalogue, overwrite=True)
+        with pytest.raises(BusyError, match="You have saved 2 consortiums, as many as one caller may"):
+            service.definitions.save("three", define(members=[{"model": "a"}]), catalogue, overwrite=False)
+    with calling("bob"):
+        service.definitions.save("three", define(members=[{"model": "a"}]), catalogue, overwrite=False)
+
+
+def test_a_member_has_a_bounded_number_of_backups(service: ConsortiumService) -> None:
+    with pytest.raises(InvalidConsortiumError, match="more than 16 backups"):
+        service.opener.plan(asking("?", models=["|".join("a" * 18)], arbiter="a"))

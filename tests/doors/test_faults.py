@@ -171,6 +171,15 @@ async def test_a_truncated_verdict_is_asked_for_again_and_what_is_left_of_it_is_
     assert provider.count("arbiter") == 2
 
 
+async def test_a_verdict_that_can_be_read_and_was_cut_says_so(provider: Provider, service: ConsortiumService) -> None:
+    provider.on("arbiter", Fault.truncated(verdict("It is 42.")))
+
+    run = await consulted(service, "a", "b", max_iterations=1)
+
+    assert (run.answer, run.confidence is None) == ("It is 42.", False)
+    assert run.degraded == ("The verdict could not be read in full: the reply was cut at its length limit.",)
+
+
 async def test_B6_a_fault_that_passes_leaves_nothing_but_its_attempts(
     provider: Provider, service: ConsortiumService
 ) -> None:
@@ -383,7 +392,7 @@ async def test_when_nobody_can_judge_the_response_that_the_others_agree_with_mos
 
     first = run.degraded[0]
     assert run.answer == "The sky is blue." and run.confidence is None
-    assert first.startswith("The arbiter arbiter gave no verdict (") and "the response of b#1 alone" in first
+    assert first.startswith("The arbiter arbiter gave no verdict (") and "this is the response of b#1, which" in first
     assert "Incorrect API key" in first and "maximum context length" in first
     assert (provider.count("arbiter"), len(attempts(service, run, "i1/arbiter/standin"))) == (1, 1)
 

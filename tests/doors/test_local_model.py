@@ -313,6 +313,16 @@ def test_it_keeps_to_a_schema(model: LocalModel) -> None:
     assert list(verdict) == VERDICT_SCHEMA["required"]
 
 
+def test_a_text_in_its_json_that_was_cut_at_our_limit_is_said_to_be_cut(model: LocalModel) -> None:
+    story = {"type": "string", "minLength": 300}  # our own limit
+    schema = {"type": "object", "properties": {"story": story}, "required": ["story"]}
+
+    response = model.prompt(LONG_STORY, schema=schema, max_tokens=200, temperature=0)
+
+    assert len(json.loads(response.text())["story"]) == 300
+    assert response.response_json == {"finish_reason": "length"}
+
+
 def test_it_keeps_to_the_bounds_of_a_schema(model: LocalModel) -> None:
     text = model.prompt("Is water wet?", schema=VERDICT_SCHEMA, max_tokens=200, temperature=2).text()
     verdict = json.loads(text)

@@ -22,7 +22,7 @@ from consortium_mcp.records import ErrorKind
 from consortium_mcp.records.request import ConsultRequest
 from consortium_mcp.records.roles import ROLES
 from consortium_mcp.server import build_server
-from consortium_mcp.server.base import mcp_server
+from consortium_mcp.server.base import toolset
 from consortium_mcp.service.retry import ATTEMPTS, further_attempts
 from consortium_mcp.service.runner import Runner
 from consortium_mcp.service.service import ConsortiumService
@@ -36,7 +36,7 @@ from tests.unit.test_structure import MODULES, ORDER, PACKAGE, RULES
 
 DOCS = ROOT / "docs"
 README = ROOT / "README.md"
-TOOLS = json.loads((PACKAGE / "server" / mcp_server.TOOLS_FILE).read_text())
+TOOLS = json.loads((PACKAGE / "server" / toolset.TOOLS_FILE).read_text())
 
 PARTS = {
     "tools-short": README,

@@ -14,7 +14,7 @@ from mcp import Client
 from consortium_mcp.records import terms
 from consortium_mcp.records.consortium import define
 from consortium_mcp.server import build_server
-from consortium_mcp.server.base import mcp_server as strict
+from consortium_mcp.server.base import toolset
 from consortium_mcp.service.runner import Runner
 from consortium_mcp.service.service import ConsortiumService
 from consortium_mcp.settings import load_settings
@@ -26,7 +26,7 @@ from tests.signatures import terms_module
 pytestmark = pytest.mark.anyio
 
 SNAPSHOTS = TESTS / "snapshots"
-TOOLS = Path(strict.__file__).parents[1] / strict.TOOLS_FILE
+TOOLS = Path(toolset.__file__).parents[1] / toolset.TOOLS_FILE
 TERMS = Path(terms.__file__)
 ALLOWED = "snapshot-*"
 """The only models that the snapshots name, whatever else llm offers on this machine."""

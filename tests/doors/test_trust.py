@@ -222,6 +222,32 @@ async def test_members_that_decline_alike_do_not_agree(provider: Provider, servi
     assert measures and (measures.agreement_across, run.status) == (None, "exhausted")
 
 
+async def test_a_run_in_which_all_decline_does_not_converge(provider: Provider, service: ConsortiumService) -> None:
+    decline = "I'm sorry, but I can't help with that."
+    for model in "ab":
+        provider.on(model, decline)
+    provider.on("arbiter", verdict(decline, confidence=0.97))
+
+    run = await consulted(service, "a", "b", max_iterations=1)
+
+    assert (run.status, run.answer) == ("exhausted", decline)
+    assert "All 2 that responded declined to answer." in (trust_line(run) or "")
+    assert "the threshold of 0.80 was not applied, because every member declined to answer" in short_report(run)
+
+
+async def test_one_pair_of_many_that_agrees_does_not_end_a_run(provider: Provider, service: ConsortiumService) -> None:
+    prose = "Each of these depends on the load at night, on the size of the queue, and on who reads the results of {}."
+    for model in "ab":
+        provider.on(model, "Answer: 4")
+    for model in "cde":
+        provider.on(model, prose.format(model) + " So it should be measured before it is decided, again and again.")
+
+    run = await consulted(service, *"abcde", judging_method="vote", stop_on="agreement", max_iterations=1)
+
+    assert run.status == "exhausted"
+    assert "was not reached by the agreement, 1.00 from only 1 of 10 pairs" in short_report(run)
+
+
 async def test_who_failed_in_the_first_iteration_alone_is_said_to_have_failed_there(
     provider: Provider, service: ConsortiumService
 ) -> None:
@@ -295,7 +321,7 @@ async def test_a_response_that_declines_is_not_the_answer_where_no_verdict_was_g
 
     run = await consulted(service, "a", "b", "c", judging_method="pick", max_iterations=1)
 
-    assert run.answer == "Answer: 4" and "the response of a#1 alone" in run.degraded[0]
+    assert run.answer == "Answer: 4" and "this is the response of a#1, which" in run.degraded[0]
 
 
 async def test_a_run_without_an_answer_cannot_be_rated(

@@ -1,6 +1,8 @@
 """Confidence is read from whatever form models state it in, and refused with the reason where it means nothing."""
 
+import json
 import math
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -24,6 +26,9 @@ ENDS = [
 def test_a_tag_of_confidence_at_the_end_is_no_part_of_an_answer(text: str, left: str) -> None:
     assert without_end_tag(text) == without_confidence(text) == left
 
+
+JUDGED = (Path(__file__).parents[1] / "cases" / "confidence.jsonl").read_text().splitlines()
+"""Phrasings, and the value that a person reads in each; null where none can be read."""
 
 PIECES = st.sampled_from(
     ["<confidence>", "</confidence>", "<think>", "</think>", "Confidence: ", "confidence is ", "\n", " ", "0.9", "85"]
@@ -109,6 +114,14 @@ def test_B4_confidence_that_means_nothing_is_none_with_the_reason(stated: object
 
 def test_confidence_problem_shows_no_more_than_the_beginning_of_what_was_stated() -> None:
     assert len(read_confidence("unsure " * 1000).problem or "") < 150
+
+
+def test_few_phrasings_that_a_person_reads_are_missed_and_none_is_read_wrongly() -> None:
+    pairs = [(find_confidence(one["text"]).value, one["value"]) for one in map(json.loads, JUDGED)]
+
+    missed = sum(read is None and right is not None for read, right in pairs)
+    wrong = [pair for pair in pairs if pair[0] is not None and (pair[1] is None or abs(pair[0] - pair[1]) > 1e-9)]
+    assert (len(pairs), missed <= 4, wrong) == (160, True, [])
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import consortium_mcp
 from consortium_mcp import errors
 from consortium_mcp.cli.groups import main
 from consortium_mcp.errors import ConsortiumError, Door, NextStep, RunFailedError, speaking_at, words_for
-from consortium_mcp.server.base.mcp_server import _described_tools
+from consortium_mcp.server.base.toolset import described_tools
 
 ABOUT = {"run_id": "01run", "name": "panel", "model": "gpt-5"}
 KINDS = [one for one in vars(errors).values() if isinstance(one, type) and issubclass(one, ConsortiumError)]
@@ -25,7 +25,7 @@ def test_every_door_has_words_for_every_next_step_and_names_only_what_it_has(ste
 
     assert said.startswith("It failed. ") and said.endswith(".") and "{" not in said
     if door is Door.TOOLS:
-        assert tools <= set(_described_tools()) and commands <= {"local-model"} and not functions
+        assert tools <= set(described_tools()) and commands <= {"local-model"} and not functions
     if door is Door.COMMANDS:
         assert commands <= set(main.list_commands(None)) and not tools and not functions  # type: ignore[arg-type]
     if door is Door.PYTHON:

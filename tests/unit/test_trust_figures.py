@@ -2,9 +2,11 @@
 
 import pytest
 
+from consortium_mcp.engine.measures import agreement_for_threshold, agreement_text
 from consortium_mcp.engine.track_record import error_correlation, track_record
 from consortium_mcp.engine.trust import earned, effective_votes, why_unreachable, with_trust
-from consortium_mcp.records import Iteration, TrackRecord, Trust, Verdict
+from consortium_mcp.records import Iteration, Measures, TrackRecord, Trust, Verdict
+from consortium_mcp.text.figures import shown_beside
 from tests.scripted import new_run, panel, response
 
 
@@ -13,7 +15,7 @@ def trusted(
 ) -> Trust:
     """The trust in an answer that members gave these responses to; None is a failure."""
     responses = tuple(response(place, text) for place, text in enumerate(texts, start=1))
-    iteration = Iteration(number=1, responses=responses, verdict=Verdict(synthesis="Answer: 4", confidence=stated))
+    iteration = Iteration(number=1, responses=responses, verdict=Verdict(synthesis=answer, confidence=stated))
     found = with_trust(new_run(), iteration, record or TrackRecord()).trust
     assert found is not None
     return found
@@ -46,6 +48,54 @@ def test_the_confidence_is_bounded_by_those_who_gave_the_answer(
 
     assert trust.confidence == pytest.approx(confidence)
     assert (trust.bounded_by, trust.stated) == (reason, 0.99)
+
+
+def test_a_response_that_declines_is_neither_for_an_answer_nor_against_it() -> None:
+    decline = "I'm sorry, but I can't help with that."
+
+    some, all_of_them = trusted(0.99, "Answer: 4", decline), trusted(0.9, decline, decline, answer=decline)
+
+    assert (some.same, some.different, some.declined) == (1, 0, 1)
+    assert (all_of_them.compared, all_of_them.declined, all_of_them.confidence) == (0, 2, 0.9)
+
+
+@pytest.mark.parametrize(("shown", "later", "confidence"), [("Answer: 5", 2, 0.375), ("Answer: 4", None, 0.125)])
+def test_an_answer_that_members_first_gave_in_a_later_iteration_counts_as_one(
+    shown: str, later: int | None, confidence: float
+) -> None:
+    """The second time an arbiter had shown it to them, so that no member found it."""
+    first = Iteration(
+        number=1,
+        responses=tuple(response(place, "Answer: 5") for place in (1, 2, 3)),
+        verdict=Verdict(synthesis=shown, confidence=0.5),
+    )
+    second = Iteration(
+        number=2,
+        responses=tuple(response(place, "Answer: 4") for place in (1, 2, 3)),
+        verdict=Verdict(synthesis="Answer: 4", confidence=0.99),
+    )
+
+    trust = with_trust(new_run().model_copy(update={"iterations": (first,)}), second, TrackRecord()).trust
+
+    # (1 + 1/2) / (3 + 1), and (0 + 1/2) / (3 + 1)
+    assert trust and (trust.found_later, trust.confidence) == (later, confidence)
+
+
+def test_a_figure_below_its_limit_never_looks_like_it() -> None:
+    assert shown_beside(0.875, 0.88) == ("0.875", "0.880")
+    assert [shown_beside(*pair) for pair in ((0.9, 0.8), (0.8, 0.8), (0.875, 0.875))] == [
+        ("0.90", "0.80"),
+        ("0.80", "0.80"),
+        ("0.88", "0.88"),
+    ]
+
+
+def test_an_agreement_of_few_pairs_says_so_and_ends_no_run() -> None:
+    few, half = (Measures(agreement_across=1.0, pairs=10, compared=count) for count in (1, 5))
+
+    assert (agreement_text(few), agreement_for_threshold(few)) == ("1.00 from only 1 of 10 pairs", None)
+    assert (agreement_text(half), agreement_for_threshold(half)) == ("1.00 from 5 of 10 pairs", 1.0)
+    assert agreement_text(Measures(agreement_across=0.5, pairs=3, compared=3)) == "0.50"
 
 
 def test_a_low_or_unknown_figure_stays_as_it_is() -> None:

@@ -3,5 +3,6 @@
 from consortium_mcp.engine.judging.asking import ReadsSchema
 from consortium_mcp.engine.judging.methods import JudgingMethod, judging_methods
 from consortium_mcp.engine.judging.question import shown_order
+from consortium_mcp.engine.judging.standing_in import most_agreed
 
-__all__ = ["JudgingMethod", "ReadsSchema", "judging_methods", "shown_order"]
+__all__ = ["JudgingMethod", "ReadsSchema", "judging_methods", "most_agreed", "shown_order"]

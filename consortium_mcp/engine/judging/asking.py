@@ -85,8 +85,9 @@ async def _verdict_of(
         verdict = None
     elif verdict is None or verdict.confidence is None:
         verdict = await _repaired(run, iteration, asked, reply, verdict, call, form)
-    if verdict and verdict.problem and result.error_kind == "truncated":
-        verdict = verdict.model_copy(update={"problem": f"{verdict.problem}; the reply was cut at its length limit"})
+    if verdict and result.error_kind == "truncated":
+        problem = "; ".join(filter(None, (verdict.problem, "the reply was cut at its length limit")))
+        verdict = verdict.model_copy(update={"problem": problem})
     judged = {
         "verdict": verdict,
         "judged_by": result.answered_by,

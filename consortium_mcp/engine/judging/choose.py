@@ -1,6 +1,5 @@
 """`choose`: each member casts a ballot for one of the given options, and the option with the most ballots wins."""
 
-import json
 import re
 from collections.abc import Sequence
 from string import ascii_uppercase
@@ -8,6 +7,7 @@ from typing import Any
 
 from consortium_mcp._util.counts import counted
 from consortium_mcp.engine.judging.asking import ReadsSchema
+from consortium_mcp.engine.judging.json_objects import json_objects
 from consortium_mcp.engine.judging.origin import unquoted
 from consortium_mcp.engine.judging.vote import margin
 from consortium_mcp.engine.members import CallModel
@@ -15,8 +15,6 @@ from consortium_mcp.records import CallSpec, Iteration, Run, Verdict, Votes
 from consortium_mcp.text.templates import fill
 from consortium_mcp.text.thinking import outside_thinking
 
-_OBJECT = re.compile(r'\{\s*"')
-_DECODER = json.JSONDecoder(strict=False)
 _LABELLED = re.compile(r"\b(?:answer|choice)\b[^\w\n]*(?:is\b)?[^\w\n]*([A-Za-z])\b(?![^\W\d_])", re.IGNORECASE)
 _LINE = re.compile(
     r"^[ \t*_#(-]*(?:my |the )?(?:final )?(?:answer|choice)\b[^\w\n]*(?:is\b)?[^\w\n]*([A-Za-z])\b(?![^\W\d_])",
@@ -82,15 +80,16 @@ def read_ballot(reply: str, options: Sequence[str], read: str = "") -> tuple[str
     """
     reply = outside_thinking(reply)
     quoted = unquoted(read)
-    whole = _objects(reply.strip().removeprefix("```json").strip("`\n "), is_whole=True)
-    if whole and "choice" in whole[0][0]:
-        return _by_object(whole[0][0], options)
+    bare = reply.strip().removeprefix("```json").strip("`\n ")
     ballots = []
-    for found, source in _objects(reply):
-        if unquoted(source) in quoted:
+    for value, start, end in list(json_objects(bare)):
+        ballot = _ballot_in(value)
+        if ballot and (start, end) == (0, len(bare)):
+            return _by_object(ballot, options)
+        if unquoted(source := bare[start:end]) in quoted:
             reply = reply.replace(source, "")
-        elif "choice" in found:
-            ballots.append(found)
+        elif ballot:
+            ballots.append(ballot)
     lines = [line.strip() for line in reply.splitlines() if line.strip()]
     lines = [line for line in lines if not line.lower().startswith("confidence")]
     reason = " ".join(lines[:-1])
@@ -122,17 +121,10 @@ def _option(text: str, options: Sequence[str]) -> str | None:
     return options[place] if not rest or rest.casefold() == options[place].casefold() else None
 
 
-def _objects(reply: str, *, is_whole: bool = False) -> list[tuple[dict[str, Any], str]]:
-    """The JSON objects in a reply, each as it is written, up to 50; only one that is all of it, where that is asked."""
-    found: list[tuple[dict[str, Any], str]] = []
-    for opening in list(_OBJECT.finditer(reply))[-50:]:
-        try:
-            value, end = _DECODER.raw_decode(reply, opening.start())
-        except (ValueError, RecursionError):
-            continue
-        if not is_whole or (opening.start() == 0 and not reply[end:].strip()):
-            found.append((value, reply[opening.start() : end]))
-    return found
+def _ballot_in(value: dict[str, Any]) -> dict[str, Any] | None:
+    """The object that holds a choice: this one, or one in it; None without a choice."""
+    inner = (one for one in value.values() if isinstance(one, dict) and "choice" in one)
+    return value if "choice" in value else next(inner, None)
 
 
 def _schema(count: int) -> dict[str, Any]:

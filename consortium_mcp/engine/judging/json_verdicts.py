@@ -1,17 +1,14 @@
 """Verdicts that are JSON, or as good as JSON."""
 
-import json
 import re
 from typing import Any
 
 from consortium_mcp.engine.judging.candidates import Candidate
 from consortium_mcp.engine.judging.fields import NAMES, name_of, text_of, verdict_in
+from consortium_mcp.engine.judging.json_objects import json_objects
 from consortium_mcp.text.backslashes import with_backslashes
 from consortium_mcp.text.lenient_json import Parsed, parse_object
 
-_DECODER = json.JSONDecoder(strict=False)  # models write line breaks into JSON strings as they are
-_OBJECT = re.compile(r'\{\s*"')
-_MOST_TRIES = 200
 _MOST_REPAIRS = 20  # as many, from the end, are read leniently
 _FIELD_NAMES = "|".join(name.replace("_", "[_ ]") for names in NAMES.values() for name in names)
 _LIKELY = re.compile(rf"\{{(?:\s|//[^\n]*|/\*[^*]*\*/)*[\"'“”‘„]?(?:{_FIELD_NAMES})[\"'“”’]?\s*:", re.IGNORECASE)
@@ -25,17 +22,10 @@ def json_verdicts(reply: str, main: str) -> list[Candidate]:
     """Every outermost JSON object that is a verdict, wrapped or not; where it is no JSON, it is read leniently."""
     found: list[Candidate] = []
     decoded: list[tuple[int, int]] = []
-    position = tries = 0
-    while tries < _MOST_TRIES and (opening := _OBJECT.search(reply, position)):
-        try:
-            value, position = _DECODER.raw_decode(reply, opening.start())
-        except (ValueError, RecursionError):
-            tries += 1
-            position = opening.end()
-            continue
-        decoded.append((opening.start(), position))
+    for value, start, end in json_objects(reply):
+        decoded.append((start, end))
         if fields := verdict_in(value, main):
-            found.append(Candidate(opening.start(), position, _restored(fields), position, text_of(fields.get("mark"))))
+            found.append(Candidate(start, end, _restored(fields), end, text_of(fields.get("mark"))))
     return [*found, *_lenient(reply, main, decoded)]
 
 

@@ -1,5 +1,7 @@
 """Chooses the judge if the arbiter fails: the member that agrees most with the others, unless it imitates a verdict."""
 
+from collections.abc import Sequence
+
 from consortium_mcp.engine.judging.reader import imitates_form
 from consortium_mcp.records import Iteration, MemberResponse
 from consortium_mcp.records.consortium import OWN_ANSWER, alternatives
@@ -27,14 +29,24 @@ def stand_in(iteration: Iteration, arbiter: str) -> str | None:
     ]
     if len(able) < 2:
         return able[0].model if able else None
-    answers = {one.response_id: final_answer(one.text or "") for one in usable}
-    heard = usable[:: len(usable) // MOST_COMPARED + 1]
+    return most_agreed(able, usable).model
+
+
+def most_agreed(candidates: Sequence[MemberResponse], heard: Sequence[MemberResponse]) -> MemberResponse:
+    """The candidate with which the others agree most; of equals the first.
+
+    Args:
+        candidates: at least one, each of them among those who are heard.
+        heard: those who agree or not; of many only some, evenly spread.
+    """
+    answers = {one.response_id: final_answer(one.text or "") for one in heard}
+    some = heard[:: len(heard) // MOST_COMPARED + 1]
 
     def agreement_of_others(response: MemberResponse) -> float:
         own = answers[response.response_id]
-        return sum(_agreement(own, answers[other.response_id]) for other in heard if other is not response)
+        return sum(_agreement(own, answers[other.response_id]) for other in some if other is not response)
 
-    return max(able, key=agreement_of_others).model
+    return max(candidates, key=agreement_of_others)
 
 
 def _agreement(one: Answer, other: Answer) -> float:

@@ -51,7 +51,7 @@ class Finished:
     """How a reply ended."""
 
     finish_reason: str | None
-    """`stop`, or `length` if the reply was cut at its limit; None if llama.cpp does not say."""
+    """`stop`; `length` when it, or a text in its JSON, was cut at a limit; None when it is unknown."""
 
     input_tokens: int | None
     """Tokens of the prompt; None if llama.cpp does not say."""
@@ -131,7 +131,9 @@ class Reply:
             return
         self.end(
             Finished(
-                finish_reason=self._finish_reason,
+                finish_reason="length"
+                if self.schema is not None and holds_cut_text(self._text)
+                else self._finish_reason,
                 input_tokens=usage.get("prompt_tokens"),
                 output_tokens=usage.get("completion_tokens"),
             )
@@ -360,6 +362,18 @@ def _kept_short(schema: Any) -> Any:
     if schema.get("type") == "array":
         defaults = {"maxItems": _ARRAY_LENGTH}
     return defaults | {name: _kept_short(value) for name, value in schema.items()}
+
+
+def holds_cut_text(text: str) -> bool:
+    """Whether JSON of the model's has a text that was ended at our limit for texts."""
+    try:
+        values = [json.loads(text)]
+    except ValueError:
+        return False
+    for value in values:  # which grows by what is in it
+        if isinstance(value, dict | list):
+            values += value.values() if isinstance(value, dict) else value
+    return any(isinstance(value, str) and len(value) == _STRING_LENGTH for value in values)
 
 
 def _is_json(text: str) -> bool:

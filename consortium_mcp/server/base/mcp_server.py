@@ -2,10 +2,9 @@
 
 import difflib
 import inspect
-import json
 import re
-from functools import cache, partial
-from importlib import resources
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from mcp.server import NotificationOptions
@@ -23,9 +22,6 @@ from consortium_mcp.server.base.tool_schemas import input_schema, output_schema,
 from consortium_mcp.text.masking import masked
 from consortium_mcp.text.templates import plain
 
-TOOLS_FILE = "tools.json"
-"""What `describe_tools` says, beside this module: clients read it before the tools are imported."""
-
 _COMMAND = re.compile(r"[`'](?:consortium-mcp|llm|pip) ")
 """Where a sentence names a command."""
 
@@ -41,15 +37,17 @@ class InputNeeded(Exception):
 class StrictServer(MCPServer[Any]):
     """The SDK ignores unknown arguments and puts its own words before a tool's error; here neither happens."""
 
-    def __init__(self, name: str, *, menu: SchemaChoices, **options: Any) -> None:
+    def __init__(self, name: str, *, menu: SchemaChoices, offered: Mapping[str, Tool], **options: Any) -> None:
         """A server that has yet to get its tools.
 
         Args:
             menu: what the schemas of the tools' arguments name, for each tools/list anew.
+            offered: the tools that clients see and can call, by name.
             options: of the SDK's server.
         """
         super().__init__(name, **options)
         self.menu = menu
+        self._offered = offered
         # The SDK cannot announce changed lists to clients of 2025-11-25.
         announced = NotificationOptions(tools_changed=True, resources_changed=True)
         lowlevel: Any = self._lowlevel_server
@@ -60,7 +58,7 @@ class StrictServer(MCPServer[Any]):
         choices = await self.menu.choices()
         return [
             tool.model_copy(update={"input_schema": with_choices(tool.input_schema, choices.get(tool.name, {}))})
-            for tool in _described_tools().values()
+            for tool in self._offered.values()
         ]
 
     async def describe_tools(self) -> list[dict[str, Any]]:
@@ -83,13 +81,13 @@ class StrictServer(MCPServer[Any]):
 
     def tool_names(self) -> list[str]:
         """What can be called."""
-        return list(_described_tools())
+        return list(self._offered)
 
     async def call_tool(
         self, name: str, arguments: dict[str, Any], context: Context[Any, Any] | None = None
     ) -> CallToolResult | InputRequiredResult:
         """Call a tool; every expected failure is a result with one sentence for the model."""
-        tool = _described_tools().get(name)
+        tool = self._offered.get(name)
         if tool is None:
             raise MCPError(INVALID_PARAMS, f"Unknown tool {_quoted(name)}.{_suggestion(name, self.tool_names())}")
         known = tool.input_schema.get("properties", {})
@@ -129,14 +127,6 @@ class StrictServer(MCPServer[Any]):
         if missing := [one.name for one in known.values() if one.required and not given.get(one.name)]:
             raise MCPError(INVALID_PARAMS, f"The prompt {name} needs {' and '.join(missing)}.")
         return await super().get_prompt(name, arguments, context)
-
-
-@cache
-def _described_tools() -> dict[str, Tool]:
-    """What our file says of each tool, by name."""
-    text = resources.files("consortium_mcp.server").joinpath(TOOLS_FILE).read_text(encoding="utf-8")
-    tools = [Tool.model_validate(one) for one in json.loads(text)]
-    return {tool.name: tool for tool in tools}
 
 
 def _quoted(given: str) -> str:

@@ -3,6 +3,7 @@
 Its migration guide names this way, `_lowlevel_server.add_request_handler`, until there is a public one.
 """
 
+from collections.abc import Container
 from typing import Any
 
 from mcp.server import Server
@@ -19,3 +20,8 @@ def lowlevel(server: MCPServer[Any]) -> Server[Any]:
 def connection_of(ctx: ServerRequestContext[Any, Any]) -> Connection:
     """The connection that a message came by; its `exit_stack` is unwound when it closes."""
     return ctx.session._connection
+
+
+def open_sessions(server: MCPServer[Any]) -> Container[str]:
+    """The ids of the sessions over Streamable HTTP that are open now."""
+    return server.session_manager._server_instances

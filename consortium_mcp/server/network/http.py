@@ -14,6 +14,7 @@ import uvicorn
 from consortium_mcp._util.event_loop import run
 from consortium_mcp.errors import ConsortiumError, Door, speaking_at
 from consortium_mcp.server.app import build_server
+from consortium_mcp.server.base.toolset import offered_tools
 from consortium_mcp.server.network.admission import Admission
 from consortium_mcp.server.network.h11_with_timeout import PromptConfig
 from consortium_mcp.server.network.hidden_paths import HiddenPaths
@@ -45,8 +46,10 @@ def serve_http(settings: Settings) -> None:
     """Serve until a signal comes; what was asked is told on stderr.
 
     Raises:
-        ConsortiumError: the address is taken, would be open to others without a token, or the tokens cannot be read.
+        ConsortiumError: a tool is named that there is not, the address is taken, would be open to others without a
+            token, or the tokens cannot be read.
     """
+    offered_tools(settings)  # a wrong name is said before anything is opened
     verifier = verifier_of(settings)
     allow_files(settings.max_connections + _OTHER_FILES)
     with listening(settings, asks_for_token=verifier is not None) as listener, ConsortiumService(settings) as service:
@@ -59,7 +62,7 @@ def serve_http(settings: Settings) -> None:
 async def _serve(service: ConsortiumService, listener: socket.socket, verifier: Verifier | None) -> None:
     settings = service.settings
     async with Runner(service) as runner:
-        if settings.resume != "manual":
+        if settings.resume != "manual" and not settings.read_only:
             await runner.recover()
         admission = Admission(settings.max_requests_per_caller, needs_caller=verifier is not None)
         hidden = HiddenPaths([settings.database_path.parent.absolute(), llm_user_path().absolute(), Path.home()])

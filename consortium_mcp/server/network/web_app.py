@@ -21,7 +21,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from consortium_mcp.errors import ConsortiumError, StoreUnusableError
 from consortium_mcp.models.catalogue import load_catalogue
 from consortium_mcp.server.base.mcp_server import StrictServer
+from consortium_mcp.server.base.sdk_private import open_sessions
 from consortium_mcp.server.network.admission import AuditedVerifier
+from consortium_mcp.server.network.shares import Shares
 from consortium_mcp.server.network.tokens import Verifier
 from consortium_mcp.service.runner import Runner
 from consortium_mcp.settings import Settings
@@ -41,7 +43,8 @@ def web_app(server: StrictServer, runner: Runner, hosts: Sequence[str], verifier
         verifier: says whose a token is; None asks for no token.
     """
     settings = runner.service.settings
-    guarded = _guarded(_Whole(Starlette(routes=_mcp_routes(server, settings))), settings, verifier)
+    routed = _Whole(Starlette(routes=_mcp_routes(server, settings)))
+    guarded = _guarded(Shares(routed, settings, lambda: open_sessions(server)), settings, verifier)
     asked = _HostCheck(guarded, hosts)
     routes = [Route("/healthz", _health), Route("/readyz", Readiness(runner).answer), *_metadata_routes(settings)]
     lifespan = (lambda _: server.session_manager.run()) if "http" in settings.transport else None

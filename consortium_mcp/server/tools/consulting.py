@@ -85,10 +85,11 @@ def _add_get_run(server: StrictServer, runner: Runner, cancellations: Cancellati
         """
         take_answers(ctx, runner.service.sampling_queue)
         run_id = await found_run_id(runner.service.store, run_id)
+        continues = not runner.service.settings.read_only
         with cancellations.following(ctx.request_context, run_id):
-            if (await runner.load(run_id)).status == "interrupted":
+            if continues and (await runner.load(run_id)).status == "interrupted":
                 runner.submit(run_id)
-            return await _follow(ctx, runner, run_id, wait_seconds, detail, continues=True)
+            return await _follow(ctx, runner, run_id, wait_seconds, detail, continues=continues)
 
 
 def _add_cancel_run(server: StrictServer, runner: Runner) -> None:

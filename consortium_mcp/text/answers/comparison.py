@@ -154,7 +154,7 @@ def compare_answers(one: Answer, other: Answer) -> Comparison:
 def _adds_reasons(one: Answer, other: Answer) -> bool:
     """Whether one is a sentence, and the other begins with it and gives reasons."""
     short, long = sorted((one, other), key=lambda answer: len(answer.text))
-    if long.kind in _WITHOUT_RESERVATIONS or len(sentences := sentences_of(long.text)) < 2:
+    if long.kind in (*_WITHOUT_RESERVATIONS, "prose") or len(sentences := sentences_of(long.text)) < 2:
         return False
     words = words_of(sentences[0])
     return len(words) >= _SHORTEST_SENTENCE and words == words_of(short.text) and not turns(sentences[1])

@@ -1,0 +1,24 @@
+"""Figures as they are shown: with as many decimals as it takes to tell two of them apart."""
+
+from typing import NamedTuple
+
+_MOST_DECIMALS = 6
+
+
+class Shown(NamedTuple):
+    """Two figures as texts."""
+
+    figure: str
+    """The first one."""
+
+    limit: str
+    """What it is held against."""
+
+
+def shown_beside(figure: float, limit: float) -> Shown:
+    """A figure and what it is held against, with two decimals; with more where they differ and two would not say so."""
+    decimals = 2
+    while decimals < _MOST_DECIMALS and figure != limit and f"{figure:.{decimals}f}" == f"{limit:.{decimals}f}":
+        decimals += 1
+    texts = (f"{figure:.{decimals}f}", f"{limit:.{decimals}f}")
+    return Shown(*texts) if texts[0] != texts[1] else Shown(f"{figure:.2f}", f"{limit:.2f}")
