@@ -33,6 +33,7 @@ def completion(shell: str) -> None:
     kind = get_completion_class(shell)
     assert kind is not None
     script = kind(click.Command("consortium-mcp"), {}, "consortium-mcp", "_CONSORTIUM_MCP_COMPLETE").source()
+    script = script.replace("COMPREPLY+=($value)", """COMPREPLY+=("$(printf '%q' "$value")")""")  # names with blanks
     click.echo(f"# {how[shell]}\n{script}")
 
 

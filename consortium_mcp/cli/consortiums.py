@@ -47,9 +47,10 @@ def save(name: str, given: dict[str, Any], as_json: bool) -> None:
 
 
 @click.command(name="list")
+@click.option("--long", "in_full", is_flag=True, help="Show every rule, also those at their defaults.")
 @json_option
-def list_command(as_json: bool) -> None:
-    """List saved consortiums, with the reason if one cannot run now."""
+def list_command(in_full: bool, as_json: bool) -> None:
+    """List saved consortiums, a line each: who is asked, which rules differ from the defaults, and what is missing."""
     with ConsortiumService() as service:
         catalogue = load_catalogue()
         loaded, _ = service.store.consortiums.list_all.sync()
@@ -66,7 +67,8 @@ def list_command(as_json: bool) -> None:
         click.echo(json.dumps(listed, indent=1))
         return
     for name in sorted(problems):
-        say(_description(name, loaded.get(name), problems[name]))
+        consortium, problem = loaded.get(name), problems[name]
+        say(_description(name, consortium, problem) if in_full else _line(name, consortium, problem))
     if not problems:
         click.echo("No consortium is saved yet; `consortium-mcp save NAME -m MODEL` saves one.", err=True)
 
@@ -96,6 +98,20 @@ def remove(name: str, as_json: bool) -> None:
         click.echo(json.dumps({"name": name, "definition": removed.saved_form() if removed else None}, indent=1))
     else:
         click.echo(f"Removed {name}.")
+
+
+def _line(name: str, consortium: Consortium | None, problem: str | None) -> str:
+    """A consortium on one line; a rule at its default is left out."""
+    parts = []
+    if consortium is not None:
+        parts.append(", ".join(map(str, consortium.members)))
+        others = [rule for rule in Rules.model_fields if getattr(consortium, rule) != Rules.model_fields[rule].default]
+        parts += [f"{rule.replace('_', ' ')} {_short(getattr(consortium, rule))}" for rule in others]
+        if consortium.description:
+            parts.append(_short(consortium.description))
+    if problem:
+        parts.append(f"cannot run: {problem}")
+    return f"{name}: {'; '.join(parts)}"
 
 
 def _description(name: str, consortium: Consortium | None, problem: str | None) -> str:

@@ -99,7 +99,11 @@ class CommandGroup(click.Group):
         try:
             return super().invoke(ctx)
         except ConsortiumError as error:
-            raise click.ClickException(plain(str(error))) from error
+            raise click.ClickException(_shown(plain(str(error)))) from error
+        except click.UsageError as error:
+            if (message := error.format_message()) == _shown(message):
+                raise
+            raise click.UsageError(_shown(message), error.ctx) from error
         except OSError as error:
             raise _refuse_output(error) from error
         except click.Abort as abort:
@@ -149,6 +153,14 @@ def llm_group() -> None:
 
     Text that does not begin with a command is a prompt: `llm consortium 'your question'` asks it.
     """
+
+
+_LONG_WORD = re.compile(r"\S{300,}")
+
+
+def _shown(message: str) -> str:
+    """An error message on a screen: of a word without end, which was given as a name, only the beginning."""
+    return _LONG_WORD.sub(lambda word: f"{word[0][:100]}…", message)
 
 
 def _in_utf8(word: str) -> str:

@@ -2,9 +2,10 @@
 
 import json
 import sys
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import click
 from click.core import ParameterSource
@@ -58,13 +59,16 @@ def runs(
         return
     with ConsortiumService() as service:
         found = service.store.runs.find.sync(query, consortium, status, limit)
+        ratings = service.store.ratings.find.sync([run.run_id for run in found])
     if as_json:
-        click.echo(json.dumps([run.model_dump(mode="json", exclude={"iterations"}) for run in found], indent=1))
+        listed = [_with_rating(run.model_dump(mode="json", exclude={"iterations"}), ratings) for run in found]
+        click.echo(json.dumps(listed, indent=1))
         return
     for run in found:
         confidence = "" if run.confidence is None else f" ({run.confidence:.2f})"
         prompt = " ".join(run.prompt.split())
-        say(f"{run.run_id}  {run.created_utc[:16]}  {run.status}{confidence}  {prompt[:60]}")
+        rated = f" rated {ratings[run.run_id].score:g}" if run.run_id in ratings else ""
+        say(f"{run.run_id}  {run.created_utc[:16]}  {run.status}{confidence}{rated}  {prompt[:60]}")
     if not found:
         chosen = query or consortium or status
         say(
@@ -80,7 +84,17 @@ def show(run_id: str, as_json: bool) -> None:
     """Show the transcript of RUN: every question, response and verdict."""
     with ConsortiumService() as service:
         run = service.store.runs.load.sync(find_run_id(service.store, run_id))
-    say(run.model_dump_json(indent=1) if as_json else transcript(run))
+        ratings = service.store.ratings.find.sync([run.run_id])
+    if as_json:
+        click.echo(json.dumps(_with_rating(run.model_dump(mode="json"), ratings), indent=1))
+    else:
+        say(transcript(run, ratings.get(run.run_id)))
+
+
+def _with_rating(run: dict[str, Any], ratings: Mapping[str, Rating]) -> dict[str, Any]:
+    """A run as JSON, with its rating beside its own fields; null without one."""
+    rating = ratings.get(run["run_id"])
+    return run | {"rating": rating.model_dump(mode="json", exclude={"run_id"}) if rating else None}
 
 
 @runs.command()
@@ -135,9 +149,10 @@ def export(run_ids: tuple[str, ...], form: ExportFormat, output: Path | None) ->
     "--older-than", metavar="DAYS", type=Number(0, MOST_DAYS), help="Only runs that were opened more than DAYS ago."
 )
 @click.option("--keep", metavar="N", type=click.IntRange(0, MOST), help="Keep the newest N runs.")
-@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
+@click.option("--yes", is_flag=True, help="Do not ask; without it, the command asks first.")
+@click.option("--dry-run", is_flag=True, help="Only list the runs that would be removed.")
 @json_option
-def prune(older_than: float | None, keep: int | None, yes: bool, as_json: bool) -> None:
+def prune(older_than: float | None, keep: int | None, yes: bool, dry_run: bool, as_json: bool) -> None:
     """Remove old runs with all their texts, and free their disk space.
 
     With both options, a run must meet both conditions to be removed. Active runs stay. What the removed runs spent
@@ -149,12 +164,11 @@ def prune(older_than: float | None, keep: int | None, yes: bool, as_json: bool) 
     with ConsortiumService() as service:
         store = service.store
         chosen = store.pruning.list_prunable(before, keep)
-        opened = [moment[:16] for moment in chosen.values()]
+        if dry_run:
+            _print_prunable(chosen, as_json)
+            return
         if chosen and not yes:
-            if sys.stdin is None:
-                raise ConsortiumError("Removing runs needs a confirmation, and stdin is closed. Give --yes.")
-            what = f"{counted(len(chosen), 'run')}, opened from {opened[0]} to {opened[-1]} (UTC)"
-            click.confirm(f"Remove {what}? This cannot be undone.", abort=True, err=True)
+            _confirm_pruning(chosen)
         removed: list[str] = []
         hidden = not is_terminal(sys.stderr)
         with click.progressbar(length=len(chosen), label="Removing", file=sys.stderr, hidden=hidden) as progress:
@@ -166,6 +180,32 @@ def prune(older_than: float | None, keep: int | None, yes: bool, as_json: bool) 
         click.echo(json.dumps({"removed": removed, "bytes_given_back": freed}, indent=1))
     else:
         click.echo(f"Removed {counted(len(removed), 'run')}; gave back {freed:,} bytes.")
+
+
+def _print_prunable(chosen: Mapping[str, str], as_json: bool) -> None:
+    """List the runs that would be removed, each with the moment when it was opened."""
+    if as_json:
+        click.echo(json.dumps({"would_remove": list(chosen)}, indent=1))
+        return
+    for run_id, opened in chosen.items():
+        click.echo(f"{run_id}  {opened[:16]}")
+    click.echo(f"Would remove {counted(len(chosen), 'run')}; nothing is removed.", err=True)
+
+
+def _confirm_pruning(chosen: Mapping[str, str]) -> None:
+    """Ask. Raises ConsortiumError without a yes."""
+    opened = [moment[:16] for moment in chosen.values()]
+    what = f"{counted(len(chosen), 'run')}, opened from {opened[0]} to {opened[-1]} (UTC)"
+    if sys.stdin is None:
+        raise ConsortiumError("Removing runs needs a confirmation, and stdin is closed. Give --yes.")
+    try:
+        is_wanted = click.confirm(f"Remove {what}? This cannot be undone.", err=True)
+    except click.Abort as abort:
+        if isinstance(abort.__context__, KeyboardInterrupt):
+            raise
+        raise ConsortiumError("Removing runs needs a confirmation, and stdin has none. Give --yes.") from abort
+    if not is_wanted:
+        raise ConsortiumError("Nothing is removed.")
 
 
 @runs.command()

@@ -15,7 +15,7 @@ from consortium_mcp.engine.measures import (
     why_unknown,
 )
 from consortium_mcp.engine.trust import is_bounded_for_good
-from consortium_mcp.records import Claim, Iteration, Measures, MemberResponse, Run, Usage, Verdict, Votes
+from consortium_mcp.records import Claim, Iteration, Measures, MemberResponse, Rating, Run, Usage, Verdict, Votes
 from consortium_mcp.records.consortium import OWN_ANSWER, Consortium, alternatives
 from consortium_mcp.reports.foreign_text import on_line, under_heading
 from consortium_mcp.reports.trust import trust_line
@@ -232,15 +232,25 @@ def usage_text(usage: Usage) -> str:
     return f"calls: {usage.calls}, {tokens}, cost: {cost}"
 
 
-def transcript(run: Run) -> str:
-    """Everything that was said, as Markdown."""
-    known = "\n".join(f"- {on_line(fact)}" for fact in facts(run))
+def transcript(run: Run, rating: Rating | None = None) -> str:
+    """Everything that was said, as Markdown.
+
+    Args:
+        rating: what a person said of the answer; None where that is not known or not to be shown.
+    """
+    known = "\n".join(f"- {on_line(fact)}" for fact in (*facts(run), *_rated(rating)))
     parts = [f"# Run {run.run_id}", known]
     for section in sections(run):
         parts.append(f"{'#' * section.level} {on_line(section.heading)}")
         if section.text:
             parts.append(under_heading(section.text))
     return "\n\n".join(parts)
+
+
+def _rated(rating: Rating | None) -> Iterator[str]:
+    """A rating on a line."""
+    if rating is not None:
+        yield f"rated: {rating.score:g}" + (f", {rating.note}" if rating.note else "")
 
 
 def facts(run: Run) -> Iterator[str]:

@@ -1,5 +1,8 @@
 """Ratings: what people say afterwards about a run's answer."""
 
+import json
+from collections.abc import Sequence
+
 from consortium_mcp.records import Rating, Trust, now_utc
 from consortium_mcp.records.consortium import Consortium
 from consortium_mcp.store.part import Part, reads, writes
@@ -20,6 +23,12 @@ class Ratings(Part):
             "VALUES (?, ?, ?, ?, (SELECT caller FROM runs WHERE run_id = ?))"
         )
         self.database.write(lambda c: c.execute(sql, row) and None)
+
+    @reads
+    def find(self, run_ids: Sequence[str]) -> dict[str, Rating]:
+        """The ratings of some runs, by their ids; a run without one is left out."""
+        sql = "SELECT run_id, score, note FROM ratings WHERE run_id IN (SELECT value FROM json_each(?))"
+        return {row["run_id"]: Rating(**dict(row)) for row in self.database.read(sql, [json.dumps(list(run_ids))])}
 
     @reads
     def list_newest(self, limit: int = 1000) -> list[Rating]:

@@ -55,6 +55,14 @@ def test_saved_consortiums_are_offered(provider: Provider) -> None:
 
 
 @bash_only
+def test_a_name_with_blanks_or_quotes_is_offered_as_bash_reads_it(provider: Provider) -> None:
+    for name in ("my panel: v2", "my l'ami"):
+        run_command("save", name, "-m", "a")
+
+    assert offered("show", "my") == ["my\\", "l\\'ami", "my\\", "panel:\\", "v2"]
+
+
+@bash_only
 def test_the_newest_runs_are_offered(service: ConsortiumService) -> None:
     for number in range(25):
         service.store.runs.open.sync(new_run(run_id=f"01run{number:02}"), "somebody")

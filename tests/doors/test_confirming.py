@@ -212,6 +212,19 @@ async def test_a_price_that_is_unknown_is_the_persons_to_decide(
     assert "cost of this consult is unknown" in person.asked[0] and provider.count() == 0
 
 
+async def test_without_a_price_and_a_person_a_limit_of_calls_is_enough(
+    mode: str, provider: Provider, open_service: Callable[..., ConsortiumService]
+) -> None:
+    provider.on("arbiter", verdict("Paris"))
+    asked = {"prompt": "?", "models": ["a"], "arbiter": "arbiter", "max_iterations": 1}
+    async with in_process(mode, open_service(confirm_cost_usd=1)) as client:
+        refused = await client.call_tool("consult_consortium", asked)
+        answered = await client.call_tool("consult_consortium", {**asked, "max_calls": 3})
+
+    assert refused.is_error and "Give max_calls=3 once the user has agreed to so many calls." in said(refused)
+    assert not answered.is_error and provider.count() == 2
+
+
 async def test_what_cannot_run_is_refused_before_anybody_is_asked(
     mode: str, provider: Provider, open_service: Callable[..., ConsortiumService]
 ) -> None:

@@ -67,10 +67,10 @@ def with_run(line: list[str], run_id: str) -> list[str]:
     return [run_id if word == "RUN" else word for word in line]
 
 
-def run(line: list[str], stdout: Any, stderr: Any = None) -> int:
+def run(line: list[str], stdout: Any, stderr: Any = None, stdin: Any = None) -> int:
     """Run a command in this process with these streams; its exit status."""
     before = sys.stdin, sys.stdout, sys.stderr
-    sys.stdin, sys.stdout, sys.stderr = None, stdout, stderr
+    sys.stdin, sys.stdout, sys.stderr = stdin, stdout, stderr
     try:
         main(line, prog_name="consortium-mcp")
     except SystemExit as ending:

@@ -932,7 +932,7 @@ def test_an_embedding_model_that_cannot_be_called_is_named_before_anything_is_pa
     done = run_command("consult", "?", "--consortium", "panel")
 
     assert f"Error: {why}" in done.stderr and done.returncode == 1 and animals.count() == 0
-    assert f"It cannot run yet: {why}" in saved.stderr and f"Embedding Model: {name}" in run_command("list").stdout
+    assert f"It cannot run yet: {why}" in saved.stderr and f"embedding model {name}" in run_command("list").stdout
     assert json.loads(run_command("show", "panel", "--json").stdout)["embedding_model"] == name
 
 
@@ -1108,4 +1108,4 @@ def test_a_saved_consortium_that_names_something_broken_is_told_whose_it_is_and_
         "update that package."
     )
     assert (done.returncode, done.stderr.splitlines()[-1]) == (1, f"Error: {why}")
-    assert f"Cannot run: {why}" in listed.stdout and provider.count() == 0
+    assert f"cannot run: {why}" in listed.stdout and provider.count() == 0

@@ -262,9 +262,18 @@ def test_prune_says_what_it_would_remove_and_asks(history: Store) -> None:
     agreed = run_command("runs", "prune", "--keep", "8", stdin="y\n")
 
     assert declined.returncode == unanswered.returncode == 1 and kept == 10
-    assert "Remove 2 runs, opened from " in declined.stderr
+    assert "Remove 2 runs, opened from " in declined.stderr and declined.stderr.endswith("Error: Nothing is removed.\n")
+    assert unanswered.stderr.endswith("stdin has none. Give --yes.\n")
     assert agreed.returncode == 0 and agreed.stdout.startswith("Removed 2 runs") and len(ids(history)) == 8
     assert "Removing" not in agreed.stdout + agreed.stderr  # only who sees it draw is shown how far it is
+
+
+def test_prune_says_without_removing_which_runs_it_would(history: Store) -> None:
+    listed = run_command("runs", "prune", "--keep", "8", "--dry-run")
+    as_json = json.loads(run_command("runs", "prune", "--keep", "8", "--dry-run", "--json").stdout)
+
+    assert [line.split()[0] for line in listed.stdout.splitlines()] == as_json["would_remove"] == ["01day0", "01day1"]
+    assert len(ids(history)) == 10
 
 
 def test_prune_that_can_ask_nobody_removes_nothing_and_says_what_to_do(history: Store) -> None:

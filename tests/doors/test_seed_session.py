@@ -117,7 +117,7 @@ def test_B33_a_bare_prompt_asks_llms_default_model(models: Provider) -> None:
 
 def test_a_consortium_is_saved_listed_asked_as_a_model_and_removed(models: Provider) -> None:
     saved = typed(SAVE)
-    listed = typed("llm consortium list")
+    listed = typed("llm consortium list --long")
     answer = typed(f'llm -m my-consortium "{AGI}"')
     typed("llm consortium remove my-consortium")
 

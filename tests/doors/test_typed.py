@@ -60,10 +60,10 @@ def test_choices_are_named_one_by_one_or_with_commas(given: list[str], read: lis
 
 
 MISTAKES: list[tuple[list[str], str]] = [
-    (["consult", "?", "-m", "a", "--system", "/no/such/file"], "there is no file '/no/such/file'."),
-    (["consult", "?", "-m", "a", "--system", "prompts/brief.txt"], "there is no file 'prompts/brief.txt'."),
-    (["consult", "?", "-m", "a", "--own-answer", "./answer.md"], "there is no file './answer.md'."),
-    (["consult", "?", "-m", "a", "--output-schema", "schema.json"], "there is no file 'schema.json'."),
+    (["consult", "?", "-m", "a", "--system", "/no/such/file"], "the file '/no/such/file' does not exist."),
+    (["consult", "?", "-m", "a", "--system", "prompts/brief.txt"], "the file 'prompts/brief.txt' does not exist."),
+    (["consult", "?", "-m", "a", "--own-answer", "./answer.md"], "the file './answer.md' does not exist."),
+    (["consult", "?", "-m", "a", "--output-schema", "schema.json"], "the file 'schema.json' does not exist."),
     (["consult", "-what now?"], "No such option '-w'. A prompt that begins with '-' stands after '--'."),
     (["consult", "?", "-m", "a", "--chois", "b"], "No such option '--chois'. Did you mean '--choices'?"),
     (["consult", "?", "-m", "a", "--choices", "one"], "--choices is ('one',): "),
@@ -86,6 +86,31 @@ def test_a_limit_of_a_consult_is_named_as_its_option() -> None:
     done = typed("consult", "?", "-m", "a:2", "--arbiter", "arbiter", "--max-calls", "2")
 
     assert error_of(done).startswith("Error: --max-calls=2 (the run's budget) cannot pay for one iteration: ")
+
+
+def test_a_list_says_of_each_consortium_what_differs_from_the_defaults() -> None:
+    typed("save", "usual", "-m", "a:2")
+    typed("save", "panel", "-m", "a", "-m", "b", "--arbiter", "arbiter", "--threshold", "70%", "--no-check-order")
+    typed("save", "later", "-m", "nosuch", "--description", "For hard ones.")
+
+    lines = typed("list").stdout.splitlines()
+
+    assert lines[0].startswith("later: nosuch:1; For hard ones.; cannot run: llm knows no model 'nosuch'.")
+    assert lines[1:] == ["panel: a:1, b:1; arbiter arbiter; confidence threshold 0.7; check order no", "usual: a:2"]
+    assert "  Max Iterations: 3" in typed("list", "--long").stdout.splitlines()
+
+
+def test_a_rating_is_shown_with_its_run() -> None:
+    typed("consult", "Capital?", "-m", "a", "--arbiter", "arbiter")
+    (run,) = json.loads(typed("runs", "--json").stdout)
+    typed("runs", "rate", run["run_id"], "--score", "0.5", "--note", "In part.")
+
+    (rated,) = json.loads(typed("runs", "--json").stdout)
+    shown = json.loads(typed("runs", "show", run["run_id"], "--json").stdout)
+
+    assert run["rating"] is None and rated["rating"] == shown["rating"] == {"score": 0.5, "note": "In part."}
+    assert " rated 0.5  Capital?" in typed("runs").stdout
+    assert "- rated: 0.5, In part.\n" in typed("runs", "show", run["run_id"]).stdout
 
 
 @pytest.mark.parametrize("words", [["-m", "a|nosuch", "--arbiter", "b"], ["-m", "b", "--arbiter", "a|nosuch"]])

@@ -64,10 +64,11 @@ def spending(runner: Runner) -> Callable[..., Awaitable[Elicit[Confirmation] | N
         if plan.problems or (plan.cost_usd is not None and plan.cost_usd[1] <= limit):
             return None
         if not _can_ask(ctx):
+            if plan.cost_usd is None and request.max_calls is not None:
+                return None  # dollars cannot bound it, and calls do
             raise ConsortiumError(
                 f"The consult was not started: {_estimate(plan, limit)}, and this client cannot ask its user. "
-                f"Ask fewer instances, give max_cost_usd of at most {limit:g}, or raise "
-                f"CONSORTIUM_CONFIRM_COST_USD.\n{plan_text(plan)}"
+                f"{_ways_on(plan, limit)}\n{plan_text(plan)}"
             )
         return Elicit(f"Go ahead? {_estimate(plan, limit)}.\n{plan_text(plan)}", Confirmation)
 
@@ -95,6 +96,13 @@ def _can_ask(ctx: Context[Any, Any]) -> bool:
     capabilities = ctx.client_capabilities
     elicitation = capabilities.elicitation if capabilities else None
     return elicitation is not None and (elicitation.form is not None or elicitation.url is None)
+
+
+def _ways_on(plan: Estimate, limit: float) -> str:
+    """What a caller can do whose user cannot be asked."""
+    if plan.cost_usd is None:
+        return f"Give max_calls={plan.max_calls} once the user has agreed to so many calls."
+    return f"Ask fewer instances, give max_cost_usd of at most {limit:g}, or raise CONSORTIUM_CONFIRM_COST_USD."
 
 
 def _estimate(plan: Estimate, limit: float) -> str:
