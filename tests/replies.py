@@ -28,6 +28,10 @@ WAYS = {"direct": "1", "by the SDK": "0"}
 """The two ways of streaming, and the switch that chooses each."""
 
 
+IN_ONE_RUN = 200
+"""How many replies one run asks for; it may ask for 256."""
+
+
 async def _no_pause(seconds: float) -> None:
     await asyncio.sleep(0)
 
@@ -82,9 +86,12 @@ class RawEndpoint:
 
 
 def made_of(battery: list[Case], way: str) -> dict[str, Made]:
-    """What one run makes of every case, each the reply of a member of its own."""
-    with _llm_of_its_own(way):
-        return asyncio.run(_made_of(battery))
+    """What runs make of every case, each the reply of a member of its own."""
+    made: dict[str, Made] = {}
+    for start in range(0, len(battery), IN_ONE_RUN):
+        with _llm_of_its_own(way):
+            made |= asyncio.run(_made_of(battery[start : start + IN_ONE_RUN]))
+    return made
 
 
 async def _made_of(battery: list[Case]) -> dict[str, Made]:

@@ -7,6 +7,7 @@ import threading
 from typing import Any
 
 from consortium_mcp.models.catalogue import ModelEntry
+from consortium_mcp.models.failures import Failure
 from consortium_mcp.models.reply_reader import watching
 from consortium_mcp.records import CallSpec
 
@@ -14,7 +15,7 @@ logger = logging.getLogger(__name__)
 
 _REJECTED = re.compile(
     r"unsupported|not (be )?(support|allow|permit|enabl|recogni|available)|does ?n.t support|unrecogni|unknown|"
-    r"unexpected|invalid|extra inputs|"
+    r"unexpected|invalid|extra inputs|unavailable|cannot|enabled only|should be|must (be false|alternate)|"
     r"extra_forbidden|deprecated|must be verified|only the default|use '?max_completion",
     re.IGNORECASE,
 )
@@ -25,11 +26,12 @@ SYSTEM, SCHEMA, STREAM, USAGE, LONG_NAME = "system", "schema", "stream", "stream
 
 _NAMED = {
     USAGE: re.compile(r"stream_options|include_usage", re.IGNORECASE),
-    LONG_NAME: re.compile(r"max_tokens.*max_completion_tokens", re.IGNORECASE | re.DOTALL),
+    LONG_NAME: re.compile(r"max_completion_tokens", re.IGNORECASE),
     SYSTEM: re.compile(r"system (role|prompt|message|instruction)|developer (instruction|role)|role.{0,3}system|"
-                       r"roles must alternate", re.IGNORECASE),
-    SCHEMA: re.compile(r"response_format|json_schema|response_schema|structured output|json mode", re.IGNORECASE),
-    STREAM: re.compile(r"\bto stream\b|\bstream(ing)? (is |mode )?(not|un)|'stream'", re.IGNORECASE),
+                       r"['\"`]system['\"`]|roles must alternate", re.IGNORECASE),
+    SCHEMA: re.compile(r"response.?format|json.?schema|response.?schema|structured output|json mode", re.IGNORECASE),
+    STREAM: re.compile(r"\bto stream\b|\bstream(ing)?\b.{0,30}(\bnot\b|\bun|must be)|(support|for) streaming|'stream'",
+                       re.IGNORECASE),
 }  # fmt: skip
 
 _SAID = {
@@ -49,9 +51,14 @@ def adaptations_of(entry: ModelEntry) -> tuple[str, ...]:
     return _learned.get(_key(entry), ())
 
 
-def learn(entry: ModelEntry, spec: CallSpec, sentence: str) -> None:
-    """Remember what of a request was rejected, if the provider's sentence names something that was sent."""
-    name = _rejected_in(sentence, spec)
+def learn(entry: ModelEntry, spec: CallSpec, failure: Failure) -> None:
+    """Remember what of a request was rejected, if the provider names something that was sent.
+
+    Where it names nothing, it is the schema, if one was sent: providers reject those in any words.
+    """
+    name = _rejected_in(f"{failure.message} {failure.parameter or ''}", spec)
+    if name is None and spec.output_schema is not None and _may_be_the_schema(failure):
+        name = SCHEMA
     if name is None:
         return
     with _learning:
@@ -101,7 +108,16 @@ def _rejected_in(sentence: str, spec: CallSpec) -> str | None:
     for name, named in _NAMED.items():
         if sent.get(name, True) and named.search(sentence):
             return name
-    return next((name for name in spec.options if re.search(rf"\b{re.escape(name)}\b", sentence)), None)
+    return next((name for name in spec.options if _spelling(name).search(sentence)), None)
+
+
+def _spelling(option: str) -> re.Pattern[str]:
+    """An option's name as providers write it: `top_p`, `topP`, `Top P`, `top.p`."""
+    return re.compile(rf"\b{re.escape(option).replace('_', '[_ .]?')}\b", re.IGNORECASE)
+
+
+def _may_be_the_schema(failure: Failure) -> bool:
+    return failure.kind == "invalid_request" or "requested parameters" in failure.message
 
 
 def _said(name: str) -> str:

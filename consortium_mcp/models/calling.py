@@ -151,7 +151,7 @@ async def make_call(
                 raise
             failure = _with_remedy(classify(error, package_of(entry.plugin), secrets), entry)
             if failure.kind in _REJECTIONS:
-                learn(entry, asked, failure.message)
+                learn(entry, asked, failure)
         duration_ms = round((time.monotonic() - started) * 1000)
         if failure is None and collected.response is not None:
             log(collected.response)

@@ -74,7 +74,9 @@ _BY_WORDS: tuple[tuple[str, ErrorKind], ...] = (
     (
         r"(maximum|max|available) (context|model)|context (length|window|size)|prompt is too long|too many tokens|"
         r"input (token count|is too long|length)|exceeds? the (maximum|model).{0,40}(tokens|length)|"
-        r"reduce the length|max_model_len|maximum prompt length|request too large",
+        r"reduce the length|max_model_len|maximum prompt length|request too large|exceeded model token limit|"
+        r"max_new_tokens. must be <=|must have less than \d+ tokens|prompt exceeds max|"
+        r"(prompt token count|number of input tokens).{0,40}exceed",
         "context_length",
     ),
     (
@@ -112,6 +114,14 @@ _BY_WORDS: tuple[tuple[str, ErrorKind], ...] = (
 )
 """What providers write where no code says it, the more certain first."""
 
+_REQUESTS_FAULT = (400, 422)
+"""Statuses that speak of the request, not of the server."""
+
+_PASSING = re.compile(
+    r"overloaded|capacity|loading model|try again|temporarily|(service|server) (is )?unavailable", re.IGNORECASE
+)
+"""The words of gateways that send a passing fault of their server with such a status."""
+
 
 def kind_of_status(status: int, error: BaseException, said: str) -> ErrorKind:
     """The status decides where it says enough; else the codes do, and the words."""
@@ -121,6 +131,8 @@ def kind_of_status(status: int, error: BaseException, said: str) -> ErrorKind:
         return _BY_STATUS[status]
     if status < 300:
         return kind_said(error, said) or "invalid_reply"
+    if status in _REQUESTS_FAULT and kind_said(error, said) == "server" and not _PASSING.search(said):
+        return "invalid_request"  # "this response_format is unavailable"
     if status == 429:  # of money, or passing
         return "billing" if kind_said(error, said) == "billing" else "rate_limit"
     return kind_said(error, said or said_by(error)) or _UNLESS_SAID.get(status, "invalid_request")

@@ -10,15 +10,21 @@ from typing import Any
 from consortium_mcp._util.frozen_model import FrozenModel
 from consortium_mcp._util.lazy import llm
 from consortium_mcp.models.error_kinds import kind_of_status, kind_of_words, kind_said
-from consortium_mcp.models.provider_errors import body_of, said_by, status_of, wait_in, wait_of
+from consortium_mcp.models.provider_errors import body_of, parameter_of, said_by, status_of, wait_in, wait_of
 from consortium_mcp.models.reply_faults import ReplyFault, broken_off, words_of
 from consortium_mcp.models.reply_reader import ReplyReader, is_broken
 from consortium_mcp.records import ErrorKind
 from consortium_mcp.text.masking import masked
 
-# Finish reasons: OpenAI's, Anthropic's and Gemini's words for the same two things.
-_TRUNCATED = {"length", "max_tokens", "maxtokens", "max_output_tokens", "model_length"}
-_FILTERED = {"content_filter", "safety", "refusal", "recitation", "blocklist", "prohibited_content", "spii"}
+# Finish reasons: the words of OpenAI, Anthropic, Gemini, Bedrock, Cohere, watsonx and Zhipu for the same two things.
+_TRUNCATED = frozenset(
+    "length max_tokens maxtokens max_output_tokens model_length max_length token_limit error_limit "
+    "model_context_window_exceeded repetition_truncation".split()
+)
+_FILTERED = frozenset(
+    "content_filter content_filtered error_toxic guardrail_intervened safety image_safety refusal recitation "
+    "blocklist prohibited_content sensitive spii language".split()
+)
 
 RETRIED: frozenset[ErrorKind] = frozenset({"rate_limit", "timeout", "network", "server", "broken_off"})
 """Kinds that can pass by themselves."""
@@ -58,6 +64,9 @@ class Failure(FrozenModel):
     retry_after_seconds: float | None = None
     """The wait that the provider asks for, in seconds; None if it states none."""
 
+    parameter: str | None = None
+    """The parameter that the provider's error names as its cause; None if it names none."""
+
 
 def classify(error: BaseException, plugin: str = "llm", secrets: Collection[str] = ()) -> Failure:
     """The failure that an exception stands for.
@@ -84,7 +93,8 @@ def classify(error: BaseException, plugin: str = "llm", secrets: Collection[str]
     message = masked(" ".join(_sentence(chain, kind, plugin)[:_LONGEST_READ].split()), *secrets)[:500]
     if wait:
         message = f"{message.rstrip('.')}. Try again in {math.ceil(wait)} seconds."
-    return Failure(kind=kind, message=message, retry_after_seconds=wait)
+    parameter = next((name for one in chain if (name := parameter_of(one))), None)
+    return Failure(kind=kind, message=message, retry_after_seconds=wait, parameter=parameter)
 
 
 def reply_failure(
@@ -103,7 +113,7 @@ def reply_failure(
         thinking: what the model thought.
         tool: the tool that it called; None where it called none.
     """
-    reason = (finish_reason or "").lower()
+    reason = (finish_reason or "").lower().removeprefix("finish_reason_")
     if reason in _FILTERED:
         return Failure(kind="content_filter", message=f"The provider withheld the reply ({finish_reason}).")
     if reason in _TRUNCATED:

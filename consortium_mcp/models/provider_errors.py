@@ -17,18 +17,26 @@ _EXCERPT = 300
 """Characters that are shown of an error's body that is no JSON."""
 
 _AGAIN_IN = re.compile(
-    r"(?:try again|retry|available|wait|reset)\w*\s+(?:in|after|for)\s+(?:about\s+)?"
-    r"(?P<span>(?:\d+(?:\.\d+)?\s*(?:ms|milliseconds?|s|secs?|seconds?|m|mins?|minutes?|h|hours?)(?![a-z])\s*)+)",
+    r"(?:try again|retry|available|wait|reset)\w*\s+(?:(?:in|after|for)\s+)?(?:about\s+)?"
+    r"(?P<span>(?:\d{1,12}(?:\.\d{1,12})?\s{0,9}(?:ms|milliseconds?|s|secs?|seconds?|m|mins?|minutes?|h|hours?|d|days?)"
+    r"(?![a-z])(?:\s{0,9}(?:,|and\b))?\s{0,9})+)",
     re.IGNORECASE,
 )
 _ITS_STATUS = re.compile(r"(?<!\s)\s*\(status code: \d{1,9}\)$")
 """What ollama's client puts after a provider's words."""
 
-_TIME = re.compile(r"(?<!\d)(\d{1,12}(?:\.\d{1,12})?)\s*(ms|milli|s|m|h)", re.IGNORECASE)
-_SECONDS = {"ms": 0.001, "milli": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_TIME = re.compile(r"(?<!\d)(\d{1,12}(?:\.\d{1,12})?)\s*(ms|milli|s|m|h|d)", re.IGNORECASE)
+_SECONDS = {"ms": 0.001, "milli": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
-_RESETS = ("x-ratelimit-reset", "ratelimit-reset", "x-ratelimit-reset-requests", "x-ratelimit-reset-tokens")
-"""Headers that say when a limit ends; for the last two, another header says what is left."""
+_RESETS = (
+    *("x-ratelimit-reset", "ratelimit-reset", "x-ratelimit-reset-requests", "x-ratelimit-reset-tokens"),
+    *("x-ratelimit-reset-requests-day", "x-ratelimit-reset-tokens-minute"),
+    *("anthropic-ratelimit-requests-reset", "anthropic-ratelimit-tokens-reset"),
+)
+"""Headers that say when a limit ends; for most of them, another header says what is left."""
+
+_WAITS = ("retryDelay", "retry_after", "retry_after_seconds")
+"""Where an error's body says how long to wait: seconds, or a span."""
 
 
 def status_of(error: BaseException) -> int | None:
@@ -47,6 +55,11 @@ def codes_of(error: BaseException) -> Iterator[str]:
     yield from _codes(own.get("code"), own.get("type"), own.get("status"))
     for part in _parts(body_of(error)):
         yield from _codes(*(part.get(name) for name in ("code", "type", "status", "reason")))
+
+
+def parameter_of(error: BaseException) -> str | None:
+    """The part of the request that an error's body names as the cause; None where it names none."""
+    return next((one for part in _parts(body_of(error)) if isinstance(one := part.get("param"), str)), None)
 
 
 def body_of(error: BaseException) -> Any:
@@ -79,13 +92,18 @@ def wait_of(error: BaseException) -> float | None:
     """How many seconds a provider asks us to wait; None when it does not say."""
     headers = getattr(getattr(error, "response", error), "headers", None)
     waits = [_of_headers(headers) if headers is not None else None]
-    waits += [_span(part["retryDelay"]) for part in _parts(body_of(error)) if "retryDelay" in part]
+    parts = list(_parts(body_of(error)))
+    waits += [_waited(part[name]) for part in parts for name in _WAITS if name in part]
     if (found := next((wait for wait in waits if wait is not None), None)) is not None:
         return found
     again = wait_in(words_of(body_of(error)) or "")
     if again is not None:
         return again
-    return _reset_of(headers) if headers is not None and status_of(error) == 429 else None
+    if status_of(error) != 429:
+        return None
+    told = [headers] if headers is not None else []
+    told += [_lower(part["headers"]) for part in parts if isinstance(part.get("headers"), dict)]  # OpenRouter's
+    return next((wait for one in told if (wait := _reset_of(one)) is not None), None)
 
 
 def wait_in(words: str) -> float | None:
@@ -102,14 +120,14 @@ def _of_headers(headers: Mapping[str, str]) -> float | None:
 
 
 def _after(retry_after: str) -> float | None:
-    """A Retry-After header as seconds from now: it says so many seconds, or a date; None where it says neither."""
+    """A Retry-After header as seconds from now: it says so many seconds, a date, or a span; None where it says none."""
     try:
         seconds = float(retry_after)
     except ValueError:
         try:
             seconds = parsedate_to_datetime(retry_after).timestamp() - time.time()
         except (ValueError, OverflowError):
-            return None
+            return _span(retry_after)
     return max(0.0, seconds) if math.isfinite(seconds) else None
 
 
@@ -142,6 +160,17 @@ def _span(text: Any) -> float | None:
     """A span of time in seconds, as in `1m30s`, `2.5s` or `39600s`; None where it is none."""
     times = _TIME.findall(text) if isinstance(text, str) else []
     return sum(float(number) * _SECONDS[unit.lower()] for number, unit in times) if times else None
+
+
+def _waited(value: Any) -> float | None:
+    """A wait in an error's body: seconds as a number or a text, or a span; None where it is none."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return _number(str(value))
+    return _after(value) if isinstance(value, str) else None
+
+
+def _lower(headers: dict[str, Any]) -> dict[str, str]:
+    return {name.lower(): str(value) for name, value in headers.items()}
 
 
 def _number(text: str) -> float | None:

@@ -1,5 +1,6 @@
 """Faults of replies with status 200: broken off, not a model's reply, or an error that the provider reports."""
 
+import json
 import re
 from typing import Any
 
@@ -77,15 +78,30 @@ def redirected(address: str) -> ReplyFault:
 def words_of(error: Any) -> str | None:
     """The message of an error, at any depth; None if it has none."""
     if isinstance(error, str):
-        return error.strip() or None
+        return _inside(error) or error.strip() or None
     if isinstance(error, list):
         return next((words for one in error[:10] if (words := words_of(one))), None)
     if isinstance(error, dict):
         where = error.get("loc")
         if isinstance(where, list) and len(where) > 1 and isinstance(error.get("msg"), str):
             return f"{where[-1]}: {error['msg']}"
-        return next((words for name in _WORDS if (words := words_of(error.get(name)))), None)
+        said = next((words for name in _WORDS if (words := words_of(error.get(name)))), None)
+        metadata = error.get("metadata")
+        cause = words_of(metadata.get("raw")) if isinstance(metadata, dict) else None
+        if said and cause and cause not in said:  # OpenRouter's: what the provider behind it said
+            return f"{said.rstrip('.')}: {cause}"
+        return said
     return None
+
+
+def _inside(text: str) -> str | None:
+    """What an error says that a gateway quotes as JSON; None where the text is no such thing."""
+    if not text.lstrip().startswith("{"):
+        return None
+    try:
+        return words_of(json.loads(text))
+    except (ValueError, RecursionError):
+        return None
 
 
 def _text(body: bytes) -> str:

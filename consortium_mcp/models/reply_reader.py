@@ -42,11 +42,15 @@ _BROKEN = {
     "malformed_tool_call",
     "network_error",
     "other",
+    "pause_turn",
+    "time_limit",
+    "timeout",
     "unexpected_tool_call",
     "unknown",
     "unspecified",
+    "user_cancel",
 }
-"""Finish reasons that say that the model was not done; from OpenRouter, Gemini, DeepSeek, vLLM and Zhipu."""
+"""Finish reasons that say that the model was not done; from OpenRouter, Gemini, DeepSeek, vLLM, Zhipu and Cohere."""
 
 _THINKING = ("reasoning_content", "reasoning", "thinking", "thinking_content")
 """Where providers put the thinking beside the content; the first one that is there counts."""

@@ -24,6 +24,9 @@ class Outcome:
     further_attempts: int = 0
     """The number of further attempts after this failure; 0 if a repetition cannot help."""
 
+    was_adapted: bool = False
+    """Whether the request was changed after this failure, as its provider asks; asking it is no repetition."""
+
 
 def further_attempts(kind: ErrorKind | None) -> int:
     """How many further attempts a failure of this kind is worth."""
@@ -35,24 +38,27 @@ def further_attempts(kind: ErrorKind | None) -> int:
 async def with_retries(
     attempt: Callable[[], Awaitable[Outcome]], seconds_left: Callable[[], float], timing: Timing
 ) -> Outcome:
-    """The outcome of the last of at most `ATTEMPTS` attempts.
+    """The outcome of the last of at most `ATTEMPTS` attempts at a request that stays as it is.
 
     Args:
         seconds_left: how long the call is still waited for.
         timing: how long is waited where the provider does not say.
     """
     backoff = timing.first_retry
-    outcome = await attempt()
-    for made in range(1, ATTEMPTS):
-        if outcome.further_attempts < made:
-            break
+    outcome, made = await attempt(), 1
+    while outcome.was_adapted or made <= min(outcome.further_attempts, ATTEMPTS - 1):
+        if outcome.was_adapted:
+            if seconds_left() <= 0:
+                return outcome
+            outcome = await attempt()
+            continue
         asked = outcome.result.retry_after_seconds
         wait = (backoff if asked is None else asked) + random.uniform(0, timing.retry_jitter)
         if wait >= seconds_left():
             return _not_waited_for(outcome) if asked else outcome
         await timing.pause(wait)
         backoff *= 2
-        outcome = await attempt()
+        outcome, made = await attempt(), made + 1
     return outcome
 
 

@@ -25,7 +25,7 @@ from consortium_mcp.records.outer_call import OuterCall, outer_call, within_call
 from consortium_mcp.records.tracing import call_span, describe_call
 from consortium_mcp.service.ledger import BudgetUnheld, Ledger
 from consortium_mcp.service.live_run import LiveCall, LiveRun
-from consortium_mcp.service.retry import ATTEMPTS, Outcome, further_attempts, with_retries
+from consortium_mcp.service.retry import Outcome, further_attempts, with_retries
 from consortium_mcp.store import AlreadyPaid, LeaseLost, OverBudget
 
 logger = logging.getLogger(__name__)
@@ -210,9 +210,8 @@ class RunCalls:
             result = result.model_copy(update={"answered_by": entry.model_id})
         result = await self._ledger.settle(entry, spec, begun.attempt, result)
         self._live.tell()
-        if adaptations_of(entry) != known:  # what was rejected is not sent again
-            return Outcome(result, further_attempts=ATTEMPTS)
-        return Outcome(result, further_attempts=further_attempts(result.error_kind))
+        was_adapted = not result.ok and adaptations_of(entry) != known  # what was rejected is not sent again
+        return Outcome(result, further_attempts=further_attempts(result.error_kind), was_adapted=was_adapted)
 
     async def _made(
         self, entry: ModelEntry, spec: CallSpec, deadline: CallDeadline, attempt: int

@@ -1,6 +1,8 @@
 """What a provider rejects of a request is left out or renamed: once asked again, said, and remembered."""
 
+import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -116,3 +118,110 @@ async def test_a_rejection_that_names_nothing_that_was_sent_is_final(
     run = await consulted(service, "a", "b")
 
     assert kinds(service, run, "i1/m1") == ["invalid_request"]
+
+
+def has(name: str) -> Callable[[Request], Any]:
+    """Whether an option is sent."""
+    return lambda request: name in request.options
+
+
+def has_system(request: Request) -> Any:
+    return request.system
+
+
+def streams(request: Request) -> Any:
+    return request.stream
+
+
+WORDS: tuple[tuple[Callable[[Request], Any], str, dict[str, Any]], ...] = (
+    (has_system, "Unsupported value: 'messages[0].role' does not support 'system' with this model.", {}),
+    (has_system, "Conversation roles must alternate user/assistant/user/assistant/...", {}),
+    (has_system, "Invalid value: 'system'. Supported values are: 'user', 'assistant'.", {}),
+    (streams, "This model does not support streaming.", {}),
+    (streams, "The model is unsupported for streaming.", {}),
+    (streams, "stream=true is not supported", {}),
+    (streams, "stream must be false for this model", {}),
+    (has("max_tokens"), "Use max_completion_tokens instead of max_tokens, which is not supported.", {"max_tokens": 9}),
+    (has("presence_penalty"), "Argument not supported on this model: presencePenalty", {"presence_penalty": 0.5}),
+    (has("presence_penalty"), "Presence penalty is not enabled for models/x", {"presence_penalty": 0.5}),
+    (has("top_p"), "`temperature` and `top_p` cannot both be specified for this model.", {"top_p": 0.5}),
+)
+
+
+async def test_a_rejection_is_understood_in_the_words_of_each_provider(
+    provider: Provider, service: ConsortiumService, llm_home: Path
+) -> None:
+    members = [
+        {"model": f"m{number}", "system_prompt": "Be brief.", "options": options}
+        for number, (_, _, options) in enumerate(WORDS)
+    ]
+    provider.write_llm_config(llm_home, [f"m{number}" for number in range(len(WORDS))], schema=["arbiter"])
+    for number, (is_sent, message, _) in enumerate(WORDS):
+        provider.on(f"m{number}", rejecting(is_sent, message))
+    provider.on("arbiter", verdict())
+
+    run = await consulted(service, consortium=define(members=members, arbiter="arbiter", max_iterations=1))
+
+    assert [one.error for one in run.iterations[0].responses] == [None] * len(WORDS)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        {"message": "Unsupported parameter", "param": "temperature"},
+        {
+            "message": "Provider returned error",
+            "code": 400,
+            "metadata": {
+                "raw": '{"error": {"message": "Unsupported value: \'temperature\'"}}',
+                "provider_name": "OpenAI",
+            },
+        },
+    ],
+    ids=["in a field of its own", "behind OpenRouter"],
+)
+async def test_a_rejection_is_understood_wherever_its_error_names_the_option(
+    provider: Provider, service: ConsortiumService, error: dict[str, Any]
+) -> None:
+    fault = Fault("rejected", body=json.dumps({"error": error}).encode(), status=400).without_sdk_retries()
+    provider.on("a", lambda request: fault if "temperature" in request.options else Reply("It is 42."))
+    provider.on("arbiter", verdict())
+
+    run = await consulted(service, 'a {"temperature": 0.5}')
+
+    assert run.degraded == ("a#1: Asked without temperature, which its provider rejects.",)
+
+
+async def test_as_many_parts_as_a_provider_rejects_are_left_out(provider: Provider, service: ConsortiumService) -> None:
+    def reject(request: Request) -> Any:
+        sent = next((name for name in ("temperature", "top_p", "seed", "stop") if name in request.options), None)
+        message = f"Unsupported parameter: '{sent}' is not supported with this model."
+        return Fault.refused("rejected", 400, None, message).without_sdk_retries() if sent else Reply("It is 42.")
+
+    provider.on("a", reject)
+    provider.on("arbiter", verdict())
+
+    run = await consulted(service, 'a {"temperature": 0.5, "top_p": 0.5, "seed": 1, "stop": "x"}')
+
+    assert kinds(service, run, "i1/m1") == [*["invalid_request"] * 4, None]
+
+
+@pytest.mark.parametrize(
+    ("status", "message"),
+    [
+        (400, "This response_format type is unavailable now"),
+        (400, "The provided JSON schema contains features not supported by xgrammar."),
+        (400, "Bad Request"),
+        (422, "\u4e0d\u652f\u6301"),
+        (404, "No endpoints found that can handle the requested parameters."),
+    ],
+)
+async def test_an_arbiter_is_asked_without_a_schema_whatever_words_reject_it(
+    provider: Provider, service: ConsortiumService, status: int, message: str
+) -> None:
+    fault = Fault.refused("rejected", status, "invalid_request_error", message).without_sdk_retries()
+    provider.on("arbiter", lambda request: fault if request.response_format else Reply(verdict("It is 42.")))
+
+    run = await consulted(service, "a")
+
+    assert (run.answer, run.degraded, len(provider.requests_to("arbiter"))) == ("It is 42.", (), 2)

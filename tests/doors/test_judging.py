@@ -98,7 +98,7 @@ def script_models(provider: Provider) -> None:
         if is_judging(request):
             return f"<synthesis_output><ranking>{ranked(request.prompt)}</ranking></synthesis_output>"
         draft = 1 if request.prompt == "Who?" else 2
-        return f"{request.model}, draft {draft}.\nAnswer: all\nConfidence: 70%"
+        return f"{request.model}, draft {draft}.\nAnswer: all\nConfidence: 90%"
 
     def arbiter(request: Request) -> str:
         draft = 1 + ("draft 2" in request.prompt)
@@ -140,7 +140,7 @@ async def test_strategies_and_judging_methods_work_together(
     assert record["iterations"][1]["measures"] == result["measures"]
     assert (result["measures"]["agreement_across"], result["measures"]["stated_confidence"]) == (
         1.0,
-        pytest.approx(0.7),
+        pytest.approx(0.9),
     )
     assert provider.count("arbiter") == (2 if judging_methods()[method].needs_arbiter else 0)
 

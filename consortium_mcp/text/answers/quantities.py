@@ -54,7 +54,7 @@ _NUMBERED = re.compile(r"(?:no\. ?|nr\. ?|# ?|option |choice )(?=\d)", re.IGNORE
 _FEET = re.compile(r"(\d{1,3})' ?(\d{1,2}(?:\.\d{1,2})?)(?:\"|'')?")
 _VARIABLE = re.compile(r"([A-Za-z]) ?=")
 _DECADE = re.compile(r"1[0-9]{2}0s|20[0-9]0s")
-_BEGINS_FORMULA = re.compile(r" ?[*/^+(√]| ?-(?= ?[\d(])| ?(?:pi|sqrt|e)\b")
+_BEGINS_FORMULA = re.compile(r" ?[*/^+(√]| ?-(?= ?[\d(])| ?(?:(?:pi|e)\b|sqrt(?![a-z]))")
 _PERCENT: Dimensions = (("percent", 0),)
 _CALENDAR = ({"time"}, {"month"})
 _FEWEST_DIGITS = 3
