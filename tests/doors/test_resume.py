@@ -371,7 +371,7 @@ def test_cancelling_ends_a_run_that_nobody_works_on_at_once_and_says_what_has_en
 
     assert [one[:2] for one in said] == [
         (0, f"{interrupted} has ended (cancelled).\n"),
-        (0, f"{interrupted} has ended already (cancelled).\n"),
+        (0, f"{interrupted} had already ended (cancelled).\n"),
     ]
     as_json = json.loads(ran("runs", "cancel", interrupted, "--json")[1])
     assert as_json == {"run_id": interrupted, "status": "cancelled", "held_until": None}
