@@ -17,7 +17,7 @@ PLUGINS ?= llm-anthropic llm-gemini llm-mistral llm-ollama llm-openrouter llm-gr
 export PYTEST_DEBUG_TEMPROOT := $(shell df --output=avail -B1G /dev/shm 2>/dev/null | awk 'NR == 2 && $$1 >= 4 {print "/dev/shm"}')
 
 .PHONY: demo dist test test-quick fuzz test-without-local test-oldest test-clients test-plugins test-replies coverage generate check docs format bench bench-compare bench-startup bench-consulting bench-history \
-	bench-local-model bench-waiting bench-ending bench-quality bench-soak clean
+	bench-local-model bench-waiting bench-ending bench-quality bench-attack bench-soak clean
 
 demo: $(INSTALLED)
 	$(BIN)/consortium-mcp demo
@@ -113,6 +113,9 @@ bench-history: $(INSTALLED)
 bench-quality: $(INSTALLED)
 	$(BIN)/python -m benchmarks.quality
 	$(BIN)/python -m benchmarks.quality.trust
+
+bench-attack: $(INSTALLED)
+	$(BIN)/python -m benchmarks.attack
 
 bench-soak: $(INSTALLED)
 	$(BIN)/python -m benchmarks.soak

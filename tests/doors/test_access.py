@@ -27,6 +27,7 @@ from consortium_mcp.errors import BusyError, ConsortiumError, InvalidConsortiumE
 from consortium_mcp.models.catalogue import load_catalogue
 from consortium_mcp.records.consortium import define
 from consortium_mcp.server import build_server
+from consortium_mcp.server.network import shares
 from consortium_mcp.server.network.tokens import IssuedTokens
 from consortium_mcp.server.resources.reading import MOST_BEGUN
 from consortium_mcp.service.runner import Runner
@@ -782,3 +783,23 @@ def test_a_caller_saves_as_many_consortiums_as_it_may(open_service: Callable[...
 def test_a_member_has_a_bounded_number_of_backups(service: ConsortiumService) -> None:
     with pytest.raises(InvalidConsortiumError, match="more than 16 backups"):
         service.opener.plan(asking("?", models=["|".join("a" * 18)], arbiter="a"))
+
+
+async def test_a_caller_who_sends_large_bodies_waits_and_no_other_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    waited: list[tuple[str, int]] = []
+
+    async def sleep(seconds: float) -> None:
+        waited[-1] = waited[-1][0], round(seconds)
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        """Answer nothing."""
+
+    monkeypatch.setattr("anyio.sleep", sleep)
+    limited: Any = shares.Shares(app, Settings(), set)
+    for name, megabytes in (("ann", 4), ("ann", 4), ("ann", 4), ("bob", 4), ("ann", 0)):
+        waited.append((name, -1))
+        headers = [(b"content-length", str(megabytes * 1_000_000).encode())]
+        user = SimpleNamespace(is_authenticated=True, display_name=name)
+        await limited({"type": "http", "user": user, "headers": headers}, None, None)
+
+    assert waited == [("ann", 0), ("ann", 3), ("ann", 7), ("bob", 0), ("ann", 7)]

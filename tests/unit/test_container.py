@@ -5,8 +5,8 @@ import re
 import yaml
 from click.testing import CliRunner
 
+from consortium_mcp.cli import main
 from consortium_mcp.cli.install import install
-from consortium_mcp.cli.serve import serve
 from consortium_mcp.settings import PREFIX, Settings
 from tests.paths import ROOT
 
@@ -29,7 +29,7 @@ def test_every_setting_in_the_containers_files_and_in_the_docs_exists() -> None:
 def test_the_image_serves_with_flags_that_are_known() -> None:
     command = re.findall(r'"([^"]+)"', DOCKERFILE.splitlines()[-1])
 
-    shown = CliRunner().invoke(serve, ["--help"]).output
+    shown = CliRunner().invoke(main, ["serve", "--help"]).output
 
     assert command[0] == "serve" and all(flag in shown for flag in command if flag.startswith("--"))
 

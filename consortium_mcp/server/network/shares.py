@@ -5,6 +5,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Container
 
+import anyio
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -14,6 +15,12 @@ from consortium_mcp.settings import Settings
 _SESSION = b"mcp-session-id"
 _QUIET_SECONDS = 1.0
 """How long after a line the audit says nothing more of the same caller and limit."""
+
+BYTES_PER_SECOND = 1_000_000
+"""How much a caller's bodies may have in the long run: reading one takes the time of all."""
+
+BYTES_AT_ONCE = 5_000_000
+"""How much they may have beyond that for a moment: one of the largest bodies."""
 
 
 class Shares:
@@ -31,6 +38,8 @@ class Shares:
         self._open_sessions = open_sessions
         self._requests: Counter[str] = Counter()
         self._sessions: dict[str, set[str]] = {}
+        self._sent: dict[str, tuple[float, float]] = {}
+        """How many bytes of each caller's bodies count still, and as of when."""
         self._told: dict[tuple[str, str], float] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -51,6 +60,7 @@ class Shares:
 
         self._requests[caller] += 1
         try:
+            await anyio.sleep(self._pause(caller, dict(scope["headers"])))
             await self._app(scope, receive, send_and_note)
         finally:
             self._requests[caller] -= 1
@@ -64,6 +74,15 @@ class Shares:
         if _SESSION not in headers and len(self._own_sessions(caller)) >= self._most_sessions:
             return self._refused(caller, "sessions", self._most_sessions)
         return None
+
+    def _pause(self, caller: str, headers: dict[bytes, bytes]) -> float:
+        """How many seconds a request waits before its body is read; 0 for callers who send little."""
+        length = headers.get(b"content-length", b"0")
+        size, now = int(length) if length.isdigit() else 0, time.monotonic()
+        before, then = self._sent.get(caller, (0.0, now))
+        counts = max(0.0, before - (now - then) * BYTES_PER_SECOND) + size
+        self._sent[caller] = counts, now
+        return max(0.0, counts - BYTES_AT_ONCE) / BYTES_PER_SECOND
 
     def _own_sessions(self, caller: str) -> set[str]:
         """The caller's sessions that are still open."""
