@@ -28,7 +28,7 @@ Event = Progress | Iteration | AnswerPiece | Run
 
 
 class Terms(ConsultTerms, total=False):
-    """What is asked of whom, and on what terms; what is left out, or None, is as in `consortium-mcp consult`."""
+    """The arguments of a consult; a missing one, or None, has the default of `consortium-mcp consult`."""
 
     budget: Budget | None
     """max_calls, max_tokens and max_cost_usd in one value; a limit that is given alone wins over it."""

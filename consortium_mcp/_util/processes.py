@@ -12,7 +12,7 @@ _PARTS = 6
 
 
 def own_name() -> str:
-    """A new name for this process; where the system tells too little, one by which only its host is known."""
+    """A new name for this process; if the system gives too little information, the name identifies only the host."""
     mark, pid = secrets.token_hex(4), os.getpid()
     return "/".join((*_machine(), str(pid), _start_of(pid) or "", mark))
 

@@ -34,7 +34,7 @@ class _Consult(click.Command):
         except click.NoSuchOption as error:
             if error.possibilities:
                 raise
-            hint = "A prompt that begins with '-' stands after '--'."
+            hint = "Write '--' before a prompt that begins with '-'."
             raise click.UsageError(f"{error.format_message()} {hint}", ctx) from error
 
 

@@ -22,7 +22,7 @@ from consortium_mcp.models.local import LOCAL_MODEL_ID, chosen_weights
 QUESTION = "What is the capital of France?"
 
 SERVER = ["-m", "consortium_mcp", "serve", "--transport", "stdio"]
-"""What is started, whatever the environment says of the transport."""
+"""The arguments that start the server on stdio, also if the environment names another transport."""
 
 
 @click.command()

@@ -42,13 +42,13 @@ def _name(ctx: click.Context, param: click.Parameter, name: str) -> str:
 def _packages(ctx: click.Context, param: click.Parameter, given: tuple[str, ...]) -> tuple[str, ...]:
     for package in given:
         if not package.strip() or package.startswith("-"):
-            raise click.BadParameter(f"{package!r} is no package.")
+            raise click.BadParameter(f"{package!r} is not a package name.")
     return given
 
 
 def _variable(ctx: click.Context, param: click.Parameter, name: str | None) -> str | None:
     if name is not None and not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
-        raise click.BadParameter(f"{name!r} is no name of a variable.")
+        raise click.BadParameter(f"{name!r} is not a variable name.")
     return name
 
 
@@ -116,7 +116,7 @@ def install(client: str, in_project: bool, only_print: bool, name: str, as_json:
             value = os.environ[variable]
             click.echo(f"{host.title} will not see {variable}: add --env {variable}={value}", err=True)
     if in_project and done.is_private:
-        click.echo(f"{done.path} holds what you gave with --env or as token: do not commit it.", err=True)
+        click.echo(f"{done.path} contains a token or a value from --env: do not commit it.", err=True)
     click.echo(done.model_dump_json(indent=1) if as_json else _told(host, name, done))
 
 
@@ -126,7 +126,7 @@ def install(client: str, in_project: bool, only_print: bool, name: str, as_json:
 @_name_option
 @json_option
 def uninstall(client: str, in_project: bool, name: str, as_json: bool) -> None:
-    """Take the server out of an MCP client's configuration.
+    """Remove the server from an MCP client's configuration.
 
     If nothing else changed it since, the file is byte for byte what it was before `install`.
     """

@@ -39,13 +39,13 @@ class Answers:
     """What the command line answers already; a question without an answer is asked on a terminal."""
 
     providers: tuple[str, ...]
-    """Whom to ask; empty means those with a key or a server here, or the question."""
+    """The providers to ask; empty means those with a key or a server here, or a question."""
 
     models: tuple[str, ...]
-    """Further members, as llm names them."""
+    """Further members, by their llm model ids."""
 
     arbiter: str | None
-    """Who judges; None means the first member."""
+    """The arbiter; None means the first member."""
 
     install_plugins: bool | None
     """Whether missing plugins are installed; None asks."""
@@ -54,7 +54,7 @@ class Answers:
     """Whether keys of this environment are stored where clients find them; None asks."""
 
     name: str
-    """What the consortium is saved as."""
+    """The name of the saved consortium."""
 
     replace: bool | None
     """Whether a saved consortium of that name is replaced; None asks."""
@@ -63,7 +63,7 @@ class Answers:
     """The clients that get an entry; empty asks."""
 
     is_terminal: bool
-    """Whether there is a person to ask."""
+    """Whether a person can be asked."""
 
     def agree(self, question: str, answer: bool | None, flag: str) -> bool:
         """An answer to a question; where there is no person, no, and the flag that answers it is said."""
@@ -81,9 +81,9 @@ class Answers:
     "providers",
     multiple=True,
     type=click.Choice(_NAMES),
-    help="Whom to ask; may be given several times. [those with a key here, and Ollama where it runs]",
+    help="A provider to ask; repeat the option for more. [those with a key here, and Ollama where it runs]",
 )
-@click.option("-m", "--model", "models", multiple=True, help="A further member; may be given several times.")
+@click.option("-m", "--model", "models", multiple=True, help="A further member; repeat the option for more.")
 @click.option("--arbiter", help="Who judges. [the first member]")
 @click.option("--plugins/--no-plugins", "install_plugins", default=None, help="Install missing llm plugins. [asked]")
 @click.option(
@@ -91,18 +91,18 @@ class Answers:
     default=None,
     help="Store keys of this environment in llm's file of keys, where clients find them. [asked]",
 )
-@click.option("--name", default="default", help="What the consortium is saved as. [default]")
+@click.option("--name", default="default", help="The name of the saved consortium. [default]")
 @click.option("--replace/--no-replace", default=None, help="Replace a saved consortium of that name. [asked]")
 @click.option(
     "--client",
     "clients",
     multiple=True,
     metavar="CLIENT",
-    help="An MCP client that gets an entry; may be given several times. [asked]",
+    help="An MCP client that gets an entry; repeat the option for more. [asked]",
 )
 @json_option
 def setup(as_json: bool, **answers: Any) -> None:
-    """Go from nothing to a saved consortium that answers.
+    """Set up keys, plugins, a first consortium and MCP clients.
 
     It looks for keys and for Ollama, gets the missing llm plugins, and asks each model one tiny question. Then it saves
     a consortium and writes the entries of MCP clients. Each question on a terminal has a flag.
@@ -144,13 +144,13 @@ def _chosen(given: Answers, found: Mapping[str, ProviderState]) -> dict[str, Pro
     names: Sequence[str] = given.providers or ([] if given.models else ready)
     if not given.providers and given.is_terminal:
         say(f"Providers: {', '.join(found)}.", err=True)
-        text = click.prompt("Which ones, by commas?", default=",".join(ready or ["local"]), err=True)
+        text = click.prompt("Which ones, separated by commas?", default=",".join(ready or ["local"]), err=True)
         names = [word.strip() for word in text.split(",") if word.strip()]
     if unknown := [name for name in names if name not in found]:
         raise click.UsageError(f"No provider {unknown[0]!r}. There are: {', '.join(found)}.")
     if not names and not given.models:
         raise ConsortiumError(
-            "No key and no Ollama was found here. Name whom to ask: --provider openai, or --provider local."
+            "No key and no Ollama was found here. Name a provider: --provider openai, or --provider local."
         )
     return {name: found[name] for name in names}
 
@@ -267,7 +267,9 @@ def _clients(given: Answers) -> Sequence[str]:
         return given.clients
     here = [name for name, host in hosts().items() if host_file(host).exists()]
     say(f"Clients: {', '.join(hosts())}.", err=True)
-    text = click.prompt("Which ones get an entry, by commas? (none)", default=",".join(here) or "none", err=True)
+    text = click.prompt(
+        ("Which clients get an entry, separated by commas? (none)"), default=",".join(here) or "none", err=True
+    )
     chosen = [word.strip() for word in text.split(",") if word.strip() not in ("", "none")]
     _check_clients(chosen)
     return chosen

@@ -45,7 +45,7 @@ class Strategy:
 def plan(run: Run) -> list[Ask]:
     """Who is asked what in the iteration that follows `run.iterations`.
 
-    In the first one every instance is asked independently, whatever the strategy.
+    In the first iteration, each strategy asks every instance independently.
     """
     return strategies()[run.consortium.strategy].plan(run) if run.iterations else _asks(run, lambda ask: run.prompt)
 

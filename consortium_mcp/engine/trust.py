@@ -144,13 +144,13 @@ class _Count(NamedTuple):
     """How the responses of the first iteration stand to the verdict's answer."""
 
     same: int
-    """How many gave it."""
+    """The number of responses with the answer."""
 
     different: int
-    """How many gave another one."""
+    """The number of responses with another answer."""
 
     stated_by_members: float | None = None
-    """The mean confidence of those that gave it; None when none states one."""
+    """The mean confidence of the members with the answer; None if none states one."""
 
 
 def _counted(verdict: Verdict, first: Iteration, number: int) -> _Count:

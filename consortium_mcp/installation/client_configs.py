@@ -40,19 +40,19 @@ class Wanted:
     """The server that a host is to know."""
 
     variables: Mapping[str, str] = field(default_factory=dict)
-    """The environment variables that the host sets for it."""
+    """The environment variables that the host sets for the server."""
 
     packages: tuple[str, ...] = ()
-    """llm plugins that it needs, as pip names them."""
+    """The llm plugins that the server needs, by their package names."""
 
     command: CommandKind | None = None
-    """What starts it; None chooses."""
+    """The command that starts the server; None chooses one."""
 
     url: str | None = None
-    """Where a server runs already; None means that the host starts one."""
+    """The URL of a running server; None means that the host starts one."""
 
     token_variable: str | None = None
-    """The variable that holds the token for `url`; None means that it needs none."""
+    """The variable that contains the token for `url`; None means that no token is needed."""
 
 
 class Installed(FrozenModel):
@@ -62,10 +62,10 @@ class Installed(FrozenModel):
     """The host's file."""
 
     backup: Path | None
-    """The file as it was before; None where there was none, or nothing had to be changed."""
+    """The copy of the old file; None if there was no file, or no change."""
 
     changed: bool
-    """Whether it had to be changed."""
+    """Whether the file was changed."""
 
     is_private: bool
     """Whether the entry holds a key or another variable, so that only the owner can read the file."""
@@ -81,10 +81,10 @@ class Uninstalled(FrozenModel):
     """The host's file."""
 
     changed: bool
-    """Whether our entry was in it."""
+    """Whether our entry was in the file."""
 
     restored: bool
-    """Whether the file is byte for byte what it was before our entry came into it."""
+    """Whether the file is byte for byte the same as before our entry."""
 
 
 def wanted_entry(host: Host, name: str, wanted: Wanted, known: Mapping[str, Any] | None = None) -> Entry:
@@ -151,7 +151,9 @@ def uninstall_entry(host: Host, name: str, project: Path | None = None) -> Unins
         return Uninstalled(path=path, changed=False, restored=False)
     launch = launch_in(host, known)
     if launch is not None and not is_ours(launch):
-        raise ConsortiumError(f"{name!r} in {path} starts {launch.command}, not consortium-mcp; it stays as it is.")
+        raise ConsortiumError(
+            f"{name!r} in {path} starts {launch.command}, not consortium-mcp, so the entry was not changed."
+        )
     try:
         before, used = _before(path, form, keys, known, text)
         _expect(path, text)

@@ -15,10 +15,10 @@ LIVE_SECONDS = 60
 _PROMPT = "Reply with the one word: ok"
 
 _REMEDIES = {
-    "billing": "Look at the account that its key belongs to.",
-    "rate_limit": "Wait, or raise the limits of the account that its key belongs to.",
-    "model_unavailable": "Take another model: `consortium-mcp models` lists them.",
-    "network": "Look at the network, and at the proxy that this environment names.",
+    "billing": "Check the account of its key.",
+    "rate_limit": "Wait, or raise the limits of the account of its key.",
+    "model_unavailable": "Use another model: `consortium-mcp models` lists them.",
+    "network": "Check the network, and the proxy in this environment.",
 }
 
 

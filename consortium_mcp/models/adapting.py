@@ -19,7 +19,7 @@ _REJECTED = re.compile(
     r"extra_forbidden|deprecated|must be verified|only the default|use '?max_completion",
     re.IGNORECASE,
 )
-"""The words for it, one of which stands beside the name of what is rejected."""
+"""The words of a rejection; one of them is near the name of the rejected part."""
 
 SYSTEM, SCHEMA, STREAM, USAGE, LONG_NAME = "system", "schema", "stream", "stream_options", "max_completion_tokens"
 """What can be rejected beside llm's options; the last one is the new name of `max_tokens`."""

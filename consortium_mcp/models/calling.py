@@ -70,7 +70,7 @@ class ConcurrencyLimits:
         self._of_model: dict[str, Places] = {}
 
     def of(self, entry: ModelEntry) -> list[Places]:
-        """Those of which a call of the model takes one each, in the order in which it waits for them.
+        """The places that a call of the model takes, in the order in which it waits for them.
 
         A consortium takes none: what it asks does, and must not wait for the call in which it is asked.
         """
@@ -112,7 +112,7 @@ async def make_call(
     hear: ChunkSink = ignore,
     on_turn: Callable[[], None] = lambda: None,
 ) -> CallResult:
-    """Make the call; whatever the model does wrong is in the result, only cancellation passes through.
+    """Make the call. Each failure of the model is in the result; only cancellation is raised.
 
     Args:
         timeout_seconds: for the call itself, from the first byte sent to the last received; waiting for a place
@@ -194,7 +194,7 @@ class _Collected:
     """The arguments of the tool calls, in pieces."""
     response: Any = None
     characters: int = 0
-    """How many came, of whatever kind."""
+    """The number of events of any kind."""
     first_at: float | None = None
     """The time of the first piece (`time.monotonic()`); None before it."""
 

@@ -141,7 +141,7 @@ class ModelEntry:
 
 
 class ClientEntry(ModelEntry):
-    """The calling client's own model: no model of llm's, asked over the connection by which its caller reaches us."""
+    """The calling client's own model, which is asked over the caller's connection; it is not a model of llm."""
 
     def options_for(self, options: Mapping[str, JsonValue], seed: int | None = None) -> dict[str, JsonValue]:
         """What the call names; a client takes no seed."""

@@ -12,7 +12,7 @@ _PUBLIC_HEADERS = frozenset(
     "accept accept-encoding accept-language anthropic-beta anthropic-version content-type http-referer openai-beta "
     "referer user-agent x-title".split()
 )
-"""Headers that say what is asked, and by which program; every other one may hold a credential."""
+"""Headers of the request's content and program; every other header may contain a credential."""
 
 
 def credentials_of(entry: ModelEntry) -> tuple[str, ...]:

@@ -48,7 +48,7 @@ def load_embedding_model(name: str, allowed: Iterable[str] = ()) -> "EmbeddingMo
 
 
 async def embed(name: str, texts: Sequence[str]) -> list[list[float]]:
-    """A vector for each text. Raises ModelUnavailableError, whatever the failure."""
+    """A vector for each text. Raises ModelUnavailableError at any failure."""
     try:
         with anyio.fail_after(EMBEDDING_SECONDS):
             vectors = await in_thread(lambda: list(load_embedding_model(name).embed_multi(texts)))

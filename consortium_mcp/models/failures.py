@@ -152,7 +152,7 @@ def find_model(payload: Any) -> str | None:
 
 
 def find_finish_reason(value: Any) -> str | None:
-    """The finish reason in a provider's response, at whatever depth it stands; None when there is none."""
+    """The finish reason in a provider's response, at any depth; None if there is none."""
     if isinstance(value, dict):
         for name, inner in value.items():
             if _names_an_end(name) and isinstance(inner, str):

@@ -97,7 +97,7 @@ class KeptClients:
         return client
 
     def _session(self) -> Any:
-        """aiohttp's, by which the streamed calls of the running event loop go."""
+        """The aiohttp session for the streamed calls of the running event loop."""
         here = id(asyncio.get_running_loop())
         if here not in self._sessions:
             connector = aiohttp.TCPConnector(limit=0, ssl=self._trusted, keepalive_timeout=KEPT_ALIVE_SECONDS)

@@ -24,16 +24,16 @@ _UV_CACHE = re.compile(r"(archive|builds|environments)-v\d+")
 
 @dataclass(frozen=True)
 class PackageCommand:
-    """The command by which an installation gets packages."""
+    """The command that adds packages to an installation."""
 
     words: tuple[str, ...]
-    """The command, with the packages in it."""
+    """The command that contains the packages."""
 
     effect: str
-    """What it does with a package, as said behind it."""
+    """The effect of the command, in a few words."""
 
     changes_this: bool
-    """Whether this installation has the packages afterwards; otherwise only what the command starts or builds."""
+    """Whether the command changes this installation; otherwise only what it starts or builds has the packages."""
 
     def __str__(self) -> str:
         """It, and what it does."""

@@ -33,7 +33,7 @@ _RESETS = (
     *("x-ratelimit-reset-requests-day", "x-ratelimit-reset-tokens-minute"),
     *("anthropic-ratelimit-requests-reset", "anthropic-ratelimit-tokens-reset"),
 )
-"""Headers that say when a limit is lifted; most belong to a limit of which another header says what is left."""
+"""Headers that say when a limit ends; for most of them, another header says what is left."""
 
 _WAITS = ("retryDelay", "retry_after", "retry_after_seconds")
 """Where an error's body says how long to wait: seconds, or a span."""

@@ -9,25 +9,25 @@ class Provider:
     """Who serves models, and how llm reaches them."""
 
     name: str
-    """What llm keeps its key under; of one without a key, its own name."""
+    """The name of its key in llm; without a key, the provider's own name."""
 
     title: str
     """Its name for people."""
 
     package: str | None
-    """The llm plugin, as pip names it; None for what llm reaches by itself."""
+    """The package of its llm plugin; None if llm reaches the provider without one."""
 
     variable: str | None
-    """The environment variable that holds its key; None means that it needs no key."""
+    """The environment variable with its key; None means that it needs no key."""
 
     named: tuple[str, ...]
-    """Patterns of the names that its models have."""
+    """Patterns of its models' names."""
 
     first: tuple[str, ...] = ()
     """Patterns of the models for a first consortium, the best one first; none means its first usable model."""
 
     address: str | None = None
-    """The environment variable by which its plugin is sent to another address; None where it reads none."""
+    """The environment variable that sends its plugin to another address; None if it reads none."""
 
     @property
     def is_embedded(self) -> bool:

@@ -76,7 +76,7 @@ def redirected(address: str) -> ReplyFault:
 
 
 def words_of(error: Any) -> str | None:
-    """What an error says in words, at whatever depth; None when it says nothing."""
+    """The message of an error, at any depth; None if it has none."""
     if isinstance(error, str):
         return _inside(error) or error.strip() or None
     if isinstance(error, list):

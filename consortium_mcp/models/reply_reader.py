@@ -1,4 +1,4 @@
-"""The reply of a chat completion out of its bytes, in whatever shape a provider sends it: the one reader of both ways.
+"""Reads the reply of a chat completion from its bytes, in any form that a provider sends, streamed or not.
 
 It knows neither HTTP nor the OpenAI SDK. What it gives has OpenAI's form: `choices` is a list, each `delta` an object,
 each `content` a text.
@@ -107,7 +107,7 @@ class ReplyReader:
 
     @property
     def is_whole(self) -> bool:
-        """Whether all of the reply's text has arrived, whatever follows."""
+        """Whether all of the reply's text has arrived."""
         return self.has_ended or self.finish_reason is not None
 
     @property
@@ -350,7 +350,7 @@ watching: ContextVar[Watch | None] = ContextVar("watching", default=None)
 
 
 def new_reader() -> ReplyReader:
-    """A reader, of which the call that is under way gets to know."""
+    """A reader that is known to the current call."""
     reader = ReplyReader()
     if (watch := watching.get()) is not None:
         watch.reader = reader

@@ -31,12 +31,12 @@ _Key = tuple[str | None, str]
 
 
 def _key(run_id: str) -> _Key:
-    """A run's id, and for whom it is worked on, or who follows it."""
+    """A run's id, and the caller that opened or follows it."""
     return current_caller(), run_id
 
 
 class SamplingQueue:
-    """The calls of all runs that wait for a client; it knows nothing of the protocol by which clients are asked."""
+    """The calls of all runs that wait for a client; it does not know the protocol."""
 
     def __init__(self) -> None:
         self._waiting: dict[_Key, list[ClientCall]] = {}

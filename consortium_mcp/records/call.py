@@ -1,4 +1,4 @@
-"""One model call: what is asked of whom, and what came back."""
+"""One model call: the question, the model, and the result."""
 
 import re
 from datetime import UTC, datetime

@@ -99,7 +99,7 @@ class Consortium(Rules):
 
     @property
     def iteration_limit(self) -> int:
-        """After how many iterations the run ends, whatever the confidence."""
+        """The number of iterations after which the run ends at any confidence."""
         return max(self.max_iterations, self.min_iterations)
 
     def with_rules(self, rules: Mapping[str, Any]) -> "Consortium":
@@ -120,7 +120,7 @@ class Consortium(Rules):
         return {**(self.llm_options or {}), **(self.arbiter_options if member is None else member.options)}
 
     def saved_form(self) -> dict[str, Any]:
-        """The row's JSON: every field of ours, and those by which llm-consortium reads the same row."""
+        """The row's JSON: all our fields, and those that llm-consortium reads in the same row."""
         counts: dict[str, int] = {}
         for member in self.members:
             counts[member.model] = counts.get(member.model, 0) + member.count

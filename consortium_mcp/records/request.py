@@ -21,7 +21,7 @@ from consortium_mcp.settings import MOST_SECONDS
 
 
 class Question(FrozenModel):
-    """What is asked, and of which saved consortium."""
+    """The question, and the saved consortium to ask."""
 
     prompt: str
     """The question with all that it needs; members see nothing else."""
@@ -157,11 +157,11 @@ def bare_type(field: FieldInfo) -> Any:
 
 
 def choices_of(field: FieldInfo) -> tuple[str, ...]:
-    """The words of which a field takes one; empty where it takes others too."""
+    """The words that a field accepts; empty if it accepts other words too."""
     return next((get_args(arm) for arm in _arms(field.annotation) if get_origin(arm) is Literal), ())
 
 
 def _arms(annotation: Any) -> tuple[Any, ...]:
-    """The types of which one may be given."""
+    """The types that a field accepts."""
     is_union = isinstance(annotation, type(int | str)) or get_origin(annotation) is Union
     return get_args(annotation) if is_union else (annotation,)

@@ -31,10 +31,10 @@ class MemberResponse(CallResult):
     """US dollars of all its attempts, from the store; None if the cost of any attempt is unknown."""
 
     attempts: int = 1
-    """How often it was asked for, backups included; 0 when it was not."""
+    """The number of attempts, backups included; 0 if there was none."""
 
     tried_ms: int | None = None
-    """Milliseconds from the first attempt to the end of the last one; None when that is unknown."""
+    """Milliseconds from the first attempt to the end of the last one; None if unknown."""
 
     @property
     def ok(self) -> bool:

@@ -195,7 +195,7 @@ class RunOutline(FrozenModel):
     """The end of the run, ISO 8601 in UTC; None while it is open."""
 
     parent_run: str | None = None
-    """The run in which it was asked; None for one that a caller asked."""
+    """The outer run that asked it; None for a caller's run."""
 
     @property
     def uri(self) -> str:

@@ -59,7 +59,7 @@ class Trust(FrozenModel):
     """In which later iteration members first gave this answer, which no one had shown them; else None."""
 
     stated_by_members: float | None = None
-    """The mean confidence that those state who gave this answer, 0.0-1.0; None when none of them states one."""
+    """The mean confidence of the members that gave this answer, 0.0-1.0; None if none states one."""
 
     missing: tuple[str, ...] = ()
     """The instances that gave no response in the first iteration, as in `gpt-5#2`."""

@@ -27,7 +27,7 @@ from consortium_mcp.text.templates import clip
 _OWN_ANSWER = {
     SAME: "it agrees with this answer",
     DIFFERENT: "it differs from this answer",
-    NOT_COMPARABLE: "whether it agrees cannot be told by comparing",
+    NOT_COMPARABLE: "it cannot be compared with this answer",
 }
 
 SHOWN_GROUPS = 5
@@ -301,7 +301,7 @@ def _iteration_sections(iteration: Iteration) -> Iterator[Section]:
         heading = f"{response.label}{_options_text(response.options)} ({outcome_text(response)})"
         yield Section(3, heading, response.text or response.error or "no text")
         if response.text and response.late:
-            yield Section(4, "Not judged", "It was late: the iteration had gone on without it.")
+            yield Section(4, "Not judged", "It was late: the iteration had continued without it.")
         if response.text and response.error:
             yield Section(4, "Why it is incomplete", response.error)
         if response.thinking:

@@ -1,4 +1,4 @@
-"""How a server's process ends: its runs are closed first, and whatever hangs is not waited for.
+"""The end of a server's process: its runs are closed first, and a part that hangs is not waited for.
 
 A plugin may hang in a thread, another process may hold the disk, the SDK reads stdin in a thread that cannot be woken.
 """

@@ -87,7 +87,7 @@ class Definitions:
         """Every model to be called, with its backups, by the name that the consortium uses.
 
         Args:
-            inside: the consortiums of which this one is a member, the outermost first.
+            inside: the consortiums that contain this one, the outermost first.
 
         Raises:
             InvalidConsortiumError: unknown strategy or judging method, too long a system prompt, or the consortium
@@ -143,7 +143,7 @@ class Definitions:
         return {name: self.problem(name, one, catalogue) for name, one in loaded.items()} | damaged
 
     def list_uses(self, name: str) -> list[str]:
-        """What asks the consortium of this name: others of which it is a part, and the default."""
+        """The users of the consortium: the consortiums that contain it, and the default."""
         loaded, _ = self.store.consortiums.list_all.sync()
         uses = [other for other, one in loaded.items() if other != name and name in models_of(with_arbiter(one))]
         return [*uses, *(["CONSORTIUM_DEFAULT"] if self.settings.default == name else [])]

@@ -91,7 +91,7 @@ class RunOpener:
             has_client: whether the caller is a client that lends its own model where `client` is asked.
 
         Raises:
-            ConsortiumError: whatever would keep the run from working, with what to do.
+            ConsortiumError: the problem that would stop the run, with what to do.
         """
         if self.live_runs.leaving:
             raise BusyError("This server is shutting down and takes no new runs; try again in a minute.")
@@ -239,7 +239,7 @@ def _conversation(request: ConsultRequest, earlier: Run | None) -> tuple[Turn, .
 
 
 def _fingerprint(request: ConsultRequest, history: Sequence[Turn], consortium: Consortium) -> str:
-    """What makes two calls the same: what is asked of whom, by whom, under which rules."""
+    """The fingerprint of a call: equal calls have the same caller, question, members and rules."""
     turns = [turn.model_dump() for turn in history]
     rules = [consortium.model_dump(mode="json"), request.budget.model_dump(), request.output_schema]
     asked = [current_caller(), request.prompt, turns, *rules]

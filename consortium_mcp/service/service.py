@@ -125,7 +125,7 @@ class ConsortiumService:
         return await self.store.runs.load(run_id)
 
     async def _in_turn(self, live: LiveRun, run: Run) -> None:
-        """Work on a run that is ours, as soon as there is a place for it, and close it whatever happens."""
+        """Work on a run of this process as soon as there is a place for it, and always close it."""
         failure: BaseException | None = None
         places = self.limits.runs if run.parent is None else Places(1)  # the run that asks it has one already
         async with anyio.create_task_group() as group:
@@ -229,7 +229,7 @@ class ConsortiumService:
         await self._close(live, ended(run, "cancelled", "The run was cancelled."))
 
     async def note_received(self, run_id: str) -> None:
-        """Note that a caller has the run's answer; a caller whom we cannot note has it all the same."""
+        """Note that a caller has the run's answer; a failure to note it is only logged."""
         try:
             await self.store.runs.note_received(run_id)
         except StoreUnusableError as error:

@@ -83,7 +83,7 @@ class DatabaseFile:
         self._writer = Writer(self.connect, "consortium-store", partial(_bring_to_disk, path), self._place.require)
 
     def reader(self) -> str | None:
-        """For whom is read and saved now: the current caller; None where there is none, and where callers share."""
+        """The current caller, for whom rows are read and saved; None without a caller, or if callers share."""
         return None if self.shared else current_caller()
 
     def close(self) -> None:

@@ -7,7 +7,7 @@ from consortium_mcp.errors import StoreUnusableError
 
 
 class FilePlace:
-    """An open file and the path by which it was found."""
+    """An open file and its path."""
 
     def __init__(self, path: Path) -> None:
         """Note which file is there. Raises OSError where there is none."""

@@ -28,7 +28,7 @@ def show_own(connection: sqlite3.Connection, reader: Callable[[], str | None]) -
     looked up among the caller's own, then among those that have no caller; who shares, shares the latter.
 
     Args:
-        reader: for whom is read now; for None there is nothing but consortiums that have no caller.
+        reader: the caller that reads now; None sees only consortiums without a caller.
     """
     # Deterministic means: asked once in each execution of a statement, instead of once a row.
     connection.create_function("caller_name", 0, reader, deterministic=True)

@@ -96,7 +96,7 @@ class Runs(Part):
         A run inside another one always joins: what a call asked is asked once, also in another process.
 
         Args:
-            fingerprint: of what is asked of whom; the same call again can join the run by it.
+            fingerprint: identifies equal calls, so that the same call again can join the run.
             join_since: when the joined run must have been opened at the earliest; None joins none.
             refusal: raised instead of opening a new run; None lets it be opened.
             room: how many runs may be under way together with it; None means any number.

@@ -1,4 +1,4 @@
-"""What a caller searches for, as the full-text index is asked: words and "phrases", all of which must stand there."""
+"""Turns a caller's search into a full-text query of words and "phrases" that must all occur."""
 
 import re
 from collections.abc import Iterator

@@ -47,7 +47,7 @@ def with_backslashes(text: str) -> str:
 
 
 def certain_beginning(text: str) -> str:
-    """As much of a text's beginning as `with_backslashes` leaves alone, whatever follows."""
+    """The beginning of a text that `with_backslashes` leaves unchanged."""
     found = _SUSPECT.search(text)
     return text[: found.start()] if found else text
 

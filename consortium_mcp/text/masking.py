@@ -1,4 +1,4 @@
-"""Secrets in texts that are kept or shown: the keys that this machine knows, and whatever looks like one."""
+"""Masks secrets in stored and shown texts: the keys of this machine, and text that looks like a key."""
 
 import json
 import os

@@ -107,7 +107,7 @@ def strip_thinking(text: str) -> str:
 
 
 def outside_thinking(reply: str) -> str:
-    """The reply without its thinking; one that is JSON as a whole has none, whatever its strings speak of."""
+    """The reply without its thinking; a reply that is one JSON value has no thinking."""
     return reply if is_json(reply) else strip_thinking(reply)
 
 

@@ -101,7 +101,7 @@ def test_a_setting_that_is_wrong_or_unknown_is_named(provider: Provider, monkeyp
     wrong = next(check for check in checks if check["about"] == "Settings")
     skipped = next(check for check in checks if check["about"] == "Not checked")
 
-    assert (unknown["state"], unknown["found"]) == ("warning", "There is no setting CONSORTIUM_DEADLINE.")
+    assert (unknown["state"], unknown["found"]) == ("warning", "Unknown setting CONSORTIUM_DEADLINE.")
     assert wrong["state"] == "problem" and "CONSORTIUM_WAIT_SECONDS is 'soon'" in wrong["found"]
     assert sum("CONSORTIUM_WAIT_SECONDS" in check["found"] for check in checks) == 1
     assert skipped["found"].startswith("Database, Models, Consortiums, Local model: ")
@@ -228,7 +228,7 @@ def test_a_clients_entry_is_checked_down_to_its_command(provider: Provider, home
     assert found["Cursor"]["state"] == "problem" and "'/gone/consortium-mcp' is not there" in (
         found["Cursor"]["found"] or ""
     )
-    assert found["Cursor"]["remedy"] == "`consortium-mcp install cursor --name panel` writes it anew."
+    assert found["Cursor"]["remedy"] == "`consortium-mcp install cursor --name panel` writes it again."
     assert "`consortium-mcp install claude-code` adds it" in found["Claude Code"]["found"]
     assert found["Claude Desktop"]["state"] == "warning"
 
@@ -251,7 +251,7 @@ def test_a_command_that_only_a_shell_finds_is_a_warning(provider: Provider, home
 
     (line,) = about("Claude Code")
 
-    assert line["state"] == "warning" and "'sh' is no whole path" in line["found"]
+    assert line["state"] == "warning" and "'sh' is not an absolute path" in line["found"]
 
 
 def test_live_calls_each_hosted_model_that_would_be_asked_once(provider: Provider) -> None:

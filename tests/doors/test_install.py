@@ -264,8 +264,8 @@ def test_a_variable_of_this_shell_that_the_client_will_not_see_is_named() -> Non
         (["--name", "a b"], "'a b' is not a name"),
         (["--url", "team.example"], "'team.example' is not an http or https URL"),
         (["--token-variable", "T"], "--token-variable needs --url"),
-        (["--url", "https://x/mcp", "--token-variable", "$T"], "'$T' is no name of a variable"),
-        (["--with", "--index-url=x"], "'--index-url=x' is no package"),
+        (["--url", "https://x/mcp", "--token-variable", "$T"], "'$T' is not a variable name"),
+        (["--with", "--index-url=x"], "'--index-url=x' is not a package name"),
         (["--url", "https://x/mcp", "--with", "llm-gemini"], "--url excludes --env, --with and --command"),
     ],
 )
@@ -312,7 +312,7 @@ def test_an_entry_of_another_program_is_not_taken_out() -> None:
 
     done = CliRunner().invoke(main, ["uninstall", "cursor"])
 
-    assert done.exit_code == 1 and "starts npx, not consortium-mcp; it stays as it is." in done.stderr
+    assert done.exit_code == 1 and "starts npx, not consortium-mcp, so the entry was not changed." in done.stderr
     assert "other" in path.read_text()
 
 

@@ -165,7 +165,7 @@ def test_a_person_is_asked_for_providers_keys_and_clients(
 
     keys = json.loads((llm_home / "keys.json").read_text())
     assert done.exit_code == 0 and (keys["mistral"], keys["anthropic"]) == ("sk-mistral", "sk-ant")
-    assert "Which ones, by commas?" in done.stderr and "Missing: llm-mistral, llm-anthropic." in done.stderr
+    assert "Which ones, separated by commas?" in done.stderr and "Missing: llm-mistral, llm-anthropic." in done.stderr
     assert "sk-mistral" not in done.output and members(service) == ["a:3"]
 
 

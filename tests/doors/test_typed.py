@@ -64,7 +64,7 @@ MISTAKES: list[tuple[list[str], str]] = [
     (["consult", "?", "-m", "a", "--system", "prompts/brief.txt"], "the file 'prompts/brief.txt' does not exist."),
     (["consult", "?", "-m", "a", "--own-answer", "./answer.md"], "the file './answer.md' does not exist."),
     (["consult", "?", "-m", "a", "--output-schema", "schema.json"], "the file 'schema.json' does not exist."),
-    (["consult", "-what now?"], "No such option '-w'. A prompt that begins with '-' stands after '--'."),
+    (["consult", "-what now?"], "No such option '-w'. Write '--' before a prompt that begins with '-'."),
     (["consult", "?", "-m", "a", "--chois", "b"], "No such option '--chois'. Did you mean '--choices'?"),
     (["consult", "?", "-m", "a", "--choices", "one"], "--choices is ('one',): "),
     (["consult", "?", "-m", "a", "--min-iterations", "5", "--max-iterations", "2"], "--min-iterations is 5 and --max"),

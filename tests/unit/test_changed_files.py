@@ -56,7 +56,7 @@ def test_json_gets_an_entry_and_loses_it_again(
         ("jsonc", "[" * 5000, "it is nested too deeply"),
         ("json", '{"a": 1,}', "line 1, column 9: this client reads no comma there"),
         ("json", "{} // x", "line 1, column 4: this client reads no comments"),
-        ("yaml", "- a\n", "it is no mapping"),
+        ("yaml", "- a\n", "it is not a mapping"),
     ],
 )
 def test_a_file_that_is_refused_is_refused_with_the_place(kind: FormatName, text: str, place: str) -> None:

@@ -108,7 +108,7 @@ def _by_object(ballot: dict[str, Any], options: Sequence[str]) -> tuple[str | No
 
 
 def _option(text: str, options: Sequence[str]) -> str | None:
-    """The option of which a text is the letter, the whole, or both."""
+    """The option that a text names by its letter, its words, or both."""
     text = text.strip()
     same = [option for option in options if option.casefold() == text.strip(" .*`\"'").casefold()]
     if same:

@@ -37,7 +37,7 @@ NUMBERS = ("best", "ranking")
 """The main fields that hold nothing but numbers of responses."""
 
 TEXTS = ("synthesis", "analysis", "dissent")
-"""The fields of which a part is worth keeping."""
+"""The fields that are useful even if they are cut."""
 
 CUT_SYNTHESIS = "the reply ends inside its synthesis"
 """What is said where the answer itself lacks its end."""

@@ -1,4 +1,4 @@
-"""Who judges where the arbiter does not: the member with whom the others agree most, unless it imitates a verdict."""
+"""Chooses the judge if the arbiter fails: the member that agrees most with the others, unless it imitates a verdict."""
 
 from collections.abc import Sequence
 

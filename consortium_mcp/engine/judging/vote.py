@@ -57,7 +57,7 @@ def votes_cast(responses: Sequence[tuple[str, str]]) -> dict[str, Answer]:
 
 
 def count_votes(answers: Mapping[str, Answer]) -> list[Votes]:
-    """The groups of answers of which each is the same as each other, the largest first, then as they began.
+    """The groups of equal answers, the largest first; equal sizes keep their order.
 
     Answers that are not comparable are no votes for each other.
 

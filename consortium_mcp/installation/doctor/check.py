@@ -12,10 +12,10 @@ class Check(FrozenModel):
     """The thing."""
 
     state: Literal["ok", "warning", "problem"]
-    """`warning`: something that may be wanted does not work; `problem`: something that is wanted does not."""
+    """`problem`: a part in use does not work; `warning`: an optional part does not work."""
 
     found: str
-    """What was found, in one sentence or a few words."""
+    """The finding, in one sentence or a few words."""
 
     remedy: str | None = None
-    """What mends it; None when nothing has to be mended, or when `found` says it."""
+    """The repair; None if nothing needs repair, or if `found` says it."""

@@ -27,13 +27,16 @@ def check_client(host: Host) -> Iterator[Check]:
 def _entry(host: Host, title: str, launch: Launch) -> Check:
     """Whether the client can start what an entry of ours names, and whether that answers."""
     command = launch.command
-    remedy = f"`consortium-mcp install {host.name} --name {title}` writes it anew."
+    remedy = f"`consortium-mcp install {host.name} --name {title}` writes it again."
     entry = f"{title!r} in {host_file(host)}"
     if shutil.which(command) is None:
         found = f"{entry}: its command {command!r} is not there."
         return Check(about=host.title, state="problem", found=found, remedy=remedy)
     if not os.path.isabs(command):
-        found = f"{entry}: its command {command!r} is no whole path; programs with windows do not see the shell's PATH."
+        found = (
+            f"{entry}: its command {command!r} is not an absolute path; desktop programs do not inherit the "
+            "shell's PATH."
+        )
         return Check(about=host.title, state="warning", found=found, remedy=remedy)
     tools = count_tools(launch)
     if isinstance(tools, str):

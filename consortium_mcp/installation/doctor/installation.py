@@ -33,7 +33,7 @@ def check_packages() -> Iterator[Check]:
         return
     needed = [one for one in wanted if one.marker is None or one.marker.evaluate({"extra": ""})]
     if problems := [problem for one in needed if (problem := _package_problem(one))]:
-        remedy = f"`{sys.executable} -m pip install -U {PACKAGE}` mends it."
+        remedy = f"`{sys.executable} -m pip install -U {PACKAGE}` repairs it."
         yield Check(about="Packages", state="problem", found=" ".join(problems), remedy=remedy)
         return
     found = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in (PACKAGE, *(one.name for one in needed)))
@@ -56,7 +56,7 @@ def check_settings() -> Iterator[Check]:
     unknown = [name for name in given if name.removeprefix(PREFIX).lower() not in Settings.model_fields]
     for name in unknown:
         remedy = "Correct or unset it; `consortium-mcp serve --help` lists them all."
-        yield Check(about="Settings", state="warning", found=f"There is no setting {name}.", remedy=remedy)
+        yield Check(about="Settings", state="warning", found=f"Unknown setting {name}.", remedy=remedy)
     if not unknown:
         yield Check(about="Settings", state="ok", found=", ".join(given) or "none is set; the defaults hold")
 
@@ -82,7 +82,7 @@ def _import_problem() -> str | None:
     if done.returncode == 0:
         return None
     why = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
-    return f"xllamacpp cannot be loaded ({why}); `pip install -U 'consortium-mcp[local]'` may mend it."
+    return f"xllamacpp cannot be loaded ({why}); `pip install -U 'consortium-mcp[local]'` may repair it."
 
 
 def check_log() -> Check:

@@ -37,8 +37,8 @@ def check_models() -> Iterator[Check]:
         yield Check(about="Models", state="ok", found=found)
     else:
         mend = (
-            "`consortium-mcp setup` leads to a first one, with a key or without. "
-            "`consortium-mcp models` says what each model lacks."
+            "`consortium-mcp setup` sets up a first one, with or without a key. "
+            "`consortium-mcp models` says what each model needs."
         )
         yield Check(about="Models", state="problem", found="No model can be used.", remedy=mend)
 
@@ -51,7 +51,9 @@ def _keys_file() -> Iterator[Check]:
     stored_keys()
     if os.name == "posix" and path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
         found = f"Other users can read {path}."
-        yield Check(about="Keys", state="warning", found=found, remedy=f"`chmod 600 {path}` keeps them to you.")
+        yield Check(
+            about="Keys", state="warning", found=found, remedy=(f"`chmod 600 {path}` makes it readable for you only.")
+        )
 
 
 def _keys(catalogue: Catalogue) -> Iterator[Check]:

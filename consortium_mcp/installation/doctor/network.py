@@ -50,8 +50,8 @@ async def _reached(host: str, port: int) -> Check:
             stream = await anyio.connect_tcp(host, port)
             await stream.aclose()
     except (OSError, TimeoutError):
-        remedy = "Start the server, correct api_base, or look at the network."
-        return Check(about=about, state="warning", found="no connection is accepted there", remedy=remedy)
+        remedy = "Start the server, correct api_base, or check the network."
+        return Check(about=about, state="warning", found="the server accepts no connection", remedy=remedy)
     return Check(about=about, state="ok", found="accepts connections")
 
 

@@ -18,7 +18,7 @@ class Format:
     """Its name for people."""
 
     read: Callable[[str], dict[str, Any]]
-    """What a text says."""
+    """Parses a text."""
 
     put: Callable[[str, Sequence[str], Any], str]
     """The text with a value at a path of keys."""
@@ -27,7 +27,7 @@ class Format:
     """The text without the value at a path of keys."""
 
     dump: Callable[[Mapping[str, Any]], str]
-    """A whole file that says something."""
+    """Formats a whole file with a value."""
 
 
 def file_format(name: FormatName) -> Format:

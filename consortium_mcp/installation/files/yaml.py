@@ -27,7 +27,7 @@ def read(text: str) -> dict[str, Any]:
     except yaml.YAMLError as error:
         raise ValueError(" ".join(str(error).split())) from error
     if value is not None and not isinstance(value, dict):
-        raise ValueError("it is no mapping")
+        raise ValueError("it is not a mapping")
     return value or {}
 
 

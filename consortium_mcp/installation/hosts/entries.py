@@ -17,13 +17,13 @@ class Launch:
     """A server that the host starts."""
 
     command: str
-    """The program, as an absolute path: programs with windows do not see the shell's PATH."""
+    """The program, as an absolute path: desktop programs do not inherit the shell's PATH."""
 
     arguments: tuple[str, ...] = ()
     """Its arguments."""
 
     variables: Mapping[str, str] = field(default_factory=dict)
-    """The environment variables that the host sets for it."""
+    """The environment variables that the host sets for the server."""
 
     @property
     def words(self) -> list[str]:
@@ -36,13 +36,13 @@ class Address:
     """A server that runs elsewhere."""
 
     url: str
-    """Where it is."""
+    """The URL of the server."""
 
     token_variable: str | None = None
     """The environment variable that holds the token; None means without a token."""
 
     token: str | None = None
-    """The token itself, for a host that reads no variables; None where that is not needed."""
+    """The token itself, for a host that reads no variables; None otherwise."""
 
 
 def local_entry(host: Host, name: str, launch: Launch) -> Entry:

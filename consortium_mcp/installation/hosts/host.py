@@ -16,13 +16,13 @@ class LocalForm:
     """The field with the program."""
 
     arguments: str | None = "args"
-    """The field with its arguments; None means that they stand behind the program, in one list."""
+    """The field with the arguments; None means that program and arguments are one list."""
 
     variables: str = "env"
     """The field with the environment variables."""
 
     more: Mapping[str, JsonValue] = field(default_factory=dict)
-    """What such an entry says besides; `{name}` stands for the server's name."""
+    """The other fields of the entry; `{name}` stands for the server's name."""
 
 
 @dataclass(frozen=True)
@@ -36,13 +36,13 @@ class RemoteForm:
     """The field with the HTTP headers."""
 
     variable: str | None = None
-    """How a header names a variable, with NAME for its name; None means that the host reads none there."""
+    """The form of a variable in a header, with NAME for its name; None if the host reads none there."""
 
     token_variable: str | None = None
-    """The field that names the variable with the token, where the host has one; then no header is written."""
+    """The field for the variable with the token, if the host has one; then no header is written."""
 
     more: Mapping[str, JsonValue] = field(default_factory=dict)
-    """What such an entry says besides; `{name}` is the server's name, `{variable}` the variable with the token."""
+    """The other fields of the entry; `{name}` is the server's name, `{variable}` the variable with the token."""
 
 
 @dataclass(frozen=True)
@@ -50,42 +50,42 @@ class Host:
     """Where one program keeps its servers, in which form, and what it can do."""
 
     name: str
-    """What `install` calls it."""
+    """The host's name for `install`."""
 
     title: str
-    """Its name for people."""
+    """The host's own name."""
 
     paths: tuple[str, ...]
-    """The user's own file, as `places` reads it: the first one that is there, else the last.
+    """The user's own file, as `places` reads it: the first that exists, else the last.
 
     One with a `*` is there if its folder is."""
 
     source: str
-    """Where the form and the paths are documented."""
+    """The URL of the documentation of the form and the paths."""
 
     next_step: str
-    """What the user has to do for the host to see the entry."""
+    """The user's next step, so that the host sees the entry."""
 
     windows_paths: tuple[str, ...] = ()
-    """The user's own file on Windows; empty means as elsewhere."""
+    """The user's own file on Windows; empty means the same as elsewhere."""
 
     project_path: str | None = None
-    """The file in a project's folder; None where the host has none."""
+    """The file in a project's folder; None if the host has none."""
 
     file: FormatName = "jsonc"
-    """What kind of file it is."""
+    """The format of the file."""
 
     table: tuple[str, ...] = ("mcpServers",)
-    """The keys on the way to the table of servers."""
+    """The path of keys to the table of servers."""
 
     local: LocalForm = LocalForm()
     """How the host starts a server."""
 
     remote: RemoteForm | None = RemoteForm()
-    """How the host reaches a server by its URL; None where its file has no such entry."""
+    """How the host reaches a server by its URL; None if its file has no such entry."""
 
     remote_hint: str = ""
-    """What the user does instead, where `remote` is None."""
+    """The user's next step if `remote` is None."""
 
     call_seconds: str = ""
     """How long the host waits for a tool call, by default and in our entry; empty means not documented."""
@@ -94,7 +94,7 @@ class Host:
     """What it supports besides tools, by its documents or MCP's own list: resources, prompts, elicitation, apps."""
 
     command_line: str = ""
-    """The host's own command that adds the server; empty where it has none."""
+    """The host's own command that adds the server; empty if it has none."""
 
     link: str = ""
     """A link that adds the server: `{base64}` or `{json}` is our entry, `{json_in_url}` also its name."""

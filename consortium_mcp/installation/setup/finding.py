@@ -27,13 +27,13 @@ class ProviderState(FrozenModel):
     """The provider, as `--provider` takes it."""
 
     key: Literal["stored", "environment"] | None
-    """Where its key is; None where it has none, or needs none."""
+    """The place of its key; None if it has none, or needs none."""
 
     runs: bool
     """Whether its server accepts connections on this machine."""
 
     package: str | None
-    """The package that is still missing; None where its models can be reached."""
+    """The missing package; None if its models can be reached."""
 
     @property
     def is_ready(self) -> bool:

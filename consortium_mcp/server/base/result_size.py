@@ -1,4 +1,4 @@
-"""How much fits into a tool's result, whatever was answered: clients cut what has more than 25,000 tokens."""
+"""Keeps a tool's result within 25,000 tokens, because clients cut longer results."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Admission: for whom each request is handled, which are too many, and what the audit says of calls and of tokens."""
+"""Admission of requests: the caller of each request, the limits, and the audit of calls and tokens."""
 
 import asyncio
 import json

@@ -29,7 +29,7 @@ _FETCH_SECONDS = 10
 """How long the issuer may take to send its keys."""
 
 _COOLDOWN_SECONDS = 30
-"""How long after a fetch, whatever came of it, the issuer is left alone."""
+"""The shortest time between two fetches from the issuer, also after a failure."""
 
 _OLD_SECONDS = 300
 """When keys are fetched again: how long a key that the issuer takes back may still be believed."""

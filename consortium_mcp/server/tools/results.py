@@ -157,7 +157,7 @@ class RunSummary(FrozenModel):
     """The name of the saved consortium; null for one given inline."""
 
     inside: str | None
-    """The run in which it was asked; null for one that a caller asked."""
+    """The outer run that asked it; null for a caller's run."""
 
     created_utc: str
     run_uri: str
@@ -195,10 +195,10 @@ class ModelSummary(FrozenModel):
     """Why it cannot be used now and what to do; null if it can."""
 
     input_usd: float | None = None
-    """US dollars for a million tokens of questions; null when unknown."""
+    """US dollars for a million tokens of questions; null if unknown."""
 
     output_usd: float | None = None
-    """The same for replies."""
+    """US dollars for a million tokens of replies; null if unknown."""
 
 
 class ModelList(FrozenModel):
@@ -206,7 +206,7 @@ class ModelList(FrozenModel):
 
     models: tuple[ModelSummary, ...]
     default: str | None
-    """Who is asked when no model is named: a saved consortium or a model; None when that cannot be."""
+    """The consortium or model for consults that name none; null if there is none."""
 
 
 def consult_result(run: Run, progress: Progress, detail: str = "answer", note: str | None = None) -> CallToolResult:
