@@ -46,6 +46,9 @@ class Timing:
     look_idle: float = 2.0
     """The time between two checks for changes while a client listens and no run is active."""
 
+    token_check: float = 2.0
+    """The time between two checks of the token of a request that is still open."""
+
     pause: Callable[[float], Awaitable[None]] = anyio.sleep
     """Waits before a further attempt."""
 

@@ -152,6 +152,26 @@ def test_sighup_reads_the_tokens_again_and_a_broken_file_changes_nothing(
     assert (before, broken, gone) == (401, 200, 401)
 
 
+def test_a_token_that_is_taken_back_ends_its_open_streams(provider: Provider, token_file: Path, tmp_path: Path) -> None:
+    with http_server(tmp_path / "stderr", "http,sse", CONSORTIUM_TOKEN_FILE=str(token_file)) as (process, url):
+        ann, bob = ({"Authorization": f"Bearer {token}"} for token in (ANN, BOB))
+        session = initialize(url, **ann).headers["mcp-session-id"]
+        sessions = {"Mcp-Session-Id": session, "Accept": "text/event-stream"}
+        with httpx2.Client(headers=ann, timeout=30) as client:
+            with client.stream("GET", at(url, "/sse")) as old, client.stream("GET", url, headers=sessions) as new:
+                events = old.iter_lines()
+                first = next(events)
+                token_file.write_text(line("bob", BOB))
+                process.send_signal(signal.SIGHUP)
+                rest = [*events, *new.iter_lines()]  # they end
+        others = initialize(url, **bob).status_code
+        again = httpx2.post(url, json=INITIALIZE, headers={**JSON, **ann}).status_code
+    log = (tmp_path / "stderr").read_text()
+
+    assert (first, old.status_code, new.status_code, others, again) == ("event: endpoint", 200, 200, 200, 401)
+    assert not [one for one in rest if one.startswith("event: message")] and "Traceback" not in log
+
+
 async def test_a_token_of_an_oauth_issuer_is_verified_by_its_keys(
     provider: Provider, monkeypatch: pytest.MonkeyPatch
 ) -> None:

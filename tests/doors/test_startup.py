@@ -146,12 +146,12 @@ def test_a_database_that_breaks_after_the_first_answer_is_an_error_that_says_so(
 
 
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
-async def test_with_nothing_to_ask_the_tool_names_the_four_ways_to_a_model(mode: str, tmp_path: Path) -> None:
+async def test_with_nothing_to_ask_the_tool_names_the_ways_to_a_model(mode: str, tmp_path: Path) -> None:
     async with connected(mode, tmp_path / "stderr", XDG_CACHE_HOME=str(tmp_path / "no-weights")) as client:
         result = await client.call_tool("consult_consortium", {"prompt": "?"})
 
     assert result.is_error
-    for way in ("CONSORTIUM_DEFAULT", "'default'", "llm keys set", "local-model fetch"):
+    for way in ("'default'", "llm keys set", "local-model fetch"):
         assert way in said(result)
 
 

@@ -24,6 +24,7 @@ from consortium_mcp.server.base.mcp_server import StrictServer
 from consortium_mcp.server.base.sdk_private import open_sessions
 from consortium_mcp.server.network.admission import AuditedVerifier
 from consortium_mcp.server.network.shares import Shares
+from consortium_mcp.server.network.token_watch import WhileKnown
 from consortium_mcp.server.network.tokens import Verifier
 from consortium_mcp.service.runner import Runner
 from consortium_mcp.settings import Settings
@@ -43,8 +44,8 @@ def web_app(server: StrictServer, runner: Runner, hosts: Sequence[str], verifier
         verifier: says whose a token is; None asks for no token.
     """
     settings = runner.service.settings
-    routed = _Whole(Starlette(routes=_mcp_routes(server, settings)))
-    guarded = _guarded(Shares(routed, settings, lambda: open_sessions(server)), settings, verifier)
+    routed = Shares(_Whole(Starlette(routes=_mcp_routes(server, settings))), settings, lambda: open_sessions(server))
+    guarded = _guarded(routed, settings, verifier, runner.service.timing.token_check)
     asked = _HostCheck(guarded, hosts)
     routes = [Route("/healthz", _health), Route("/readyz", Readiness(runner).answer), *_metadata_routes(settings)]
     lifespan = (lambda _: server.session_manager.run()) if "http" in settings.transport else None
@@ -61,12 +62,13 @@ def _mcp_routes(server: StrictServer, settings: Settings) -> list[BaseRoute]:
     return routes
 
 
-def _guarded(app: ASGIApp, settings: Settings, verifier: Verifier | None) -> ASGIApp:
-    """The application, for those alone whose token is known."""
+def _guarded(app: ASGIApp, settings: Settings, verifier: Verifier | None, check_seconds: float) -> ASGIApp:
+    """The application, for those alone whose token is known, and for as long as it is."""
     if verifier is None:
         return app
     resource = _resource(settings)
-    guard = RequireAuthMiddleware(app, [], build_resource_metadata_url(resource) if resource else None)
+    known = WhileKnown(app, verifier, check_seconds)
+    guard = RequireAuthMiddleware(known, [], build_resource_metadata_url(resource) if resource else None)
     return AuthenticationMiddleware(guard, backend=BearerAuthBackend(AuditedVerifier(verifier)))
 
 
