@@ -21,6 +21,9 @@ OWN_ANSWER = "own_answer"
 OPTIONS_EXAMPLE = "'gpt-5 {\"temperature\": 1}'"
 """How options follow the name of a model."""
 
+_OPTIONS_LAST = re.compile(r' \{\s*"[^"{}]+"\s*:[^{}]*\}\s*$')
+"""A JSON object at the end of a text; braces in a role's own words are none."""
+
 THEIR_NAMES = {"default": None, "elimination": "eliminate"}
 """What later releases of llm-consortium call strategies and judging methods of ours; None is our default."""
 
@@ -199,10 +202,16 @@ def split_options(text: str) -> tuple[str, dict[str, JsonValue]]:
     """A text that names a model, without the JSON object of llm options in it, and the options.
 
     Raises:
-        InvalidConsortiumError: what begins as an object is none.
+        InvalidConsortiumError: what begins as an object is none, or one stands after the role.
     """
     start = text.find(" {")
-    if start < 0 or " as " in text[:start]:
+    if start < 0:
+        return text, {}
+    if " as " in text[:start]:
+        if _OPTIONS_LAST.search(text):
+            raise InvalidConsortiumError(
+                f"The options in {text[:80]!r} stand after the role. Write them before it, as in {OPTIONS_EXAMPLE}."
+            )
         return text, {}
     try:
         options, end = json.JSONDecoder().raw_decode(text, start + 1)

@@ -62,6 +62,11 @@ def test_options_that_are_no_json_object_are_refused_with_an_example(text: str) 
         split_options(text)
 
 
+def test_options_after_a_role_are_refused_and_not_taken_as_its_words() -> None:
+    with pytest.raises(InvalidConsortiumError, match="stand after the role. Write them before it, as in 'gpt-5"):
+        split_options('a as skeptic {"temperature": 1}')
+
+
 # what is sent
 
 
