@@ -47,6 +47,7 @@ INTERNAL = "An error in consortium-mcp itself; the log on stderr explains it."
 
 _IN_A_LOOP = "The model's address redirects in a loop. Check its api_base."
 
+_CLOSED_EARLY = "Connection error: the provider closed the connection before its reply was complete."
 _NOT_DECOMPRESSED = "The provider's reply is not compressed as its Content-Encoding says."
 
 _OURS = Path(__file__).parents[1]
@@ -262,9 +263,12 @@ def _sentence(chain: list[BaseException], kind: ErrorKind, plugin: str) -> str:
         why = untrusted.verify_message
         return f"Connection error: the server's certificate is not trusted ({why}). SSL_CERT_FILE can name another one."
     if unreachable := next(filter(_is_unreachable, chain), None):
-        return f"Connection error: {unreachable}." if str(unreachable) else "Connection error."
+        said = str(unreachable)
+        if "<" not in said:  # aiohttp shows the beginning of a reply as an object of Python
+            return f"Connection error: {said}." if said else "Connection error."
+        return _CLOSED_EARLY
     if type(error).__name__ == "RemoteProtocolError":  # of httpx, which a plugin let pass
-        return "Connection error: the provider closed the connection before its reply was complete."
+        return _CLOSED_EARLY
     for one in chain:
         if said := said_by(one):
             return said

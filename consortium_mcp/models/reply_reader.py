@@ -92,7 +92,7 @@ class ReplyReader:
         self._bytes = 0
         self._body: list[bytes] | None = None
         """The bytes of a reply that is not an event stream; None while it may be one."""
-        self._has_choices = self._is_garbled = False
+        self._has_choices = self._has_deltas = self._is_garbled = False
         self._characters = 0
         self._half = ""
         """The first half of a surrogate pair whose second half has not arrived."""
@@ -249,16 +249,20 @@ class ReplyReader:
         content = delta.get("content")
         if type(content) is not str or not content or not content.isascii() or self._half:
             return False
-        self._has_choices, self.finish_reason = True, None
+        self._has_choices, self._has_deltas, self.finish_reason = True, True, None
         self._characters += len(content)
         return True
 
     def _of_choice(self, choice: dict[str, Any]) -> ReplyPart:
         self._has_choices = True
         delta = choice.get("delta")
-        if not isinstance(delta, dict):
-            message = choice.get("message")
-            delta = message if isinstance(message, dict) else ReplyPart(content=choice.get("text"))
+        message = choice.get("message")
+        if isinstance(delta, dict) and delta:
+            self._has_deltas = True
+        elif isinstance(message, dict):  # behind deltas it says all of them once more
+            delta = ReplyPart() if self._has_deltas else message
+        elif not isinstance(delta, dict):
+            delta = ReplyPart(content=choice.get("text"))
         content = self._content_of(delta)
         if content:
             self.finish_reason = None  # some servers say it with each piece
@@ -330,6 +334,10 @@ class ReplyReader:
         self.finish_reason = reason
 
 
+_OF_SUCCESS = (None, 0, 200, "0", "200", "success")
+"""What stands as the code of a result that is no error."""
+
+
 def is_broken(finish_reason: str) -> bool:
     """Whether a finish reason says that the model was not done."""
     return finish_reason.lower().removeprefix("finish_reason_") in _BROKEN
@@ -359,7 +367,7 @@ def new_reader() -> ReplyReader:
 
 def _error_in(piece: dict[str, Any]) -> Any:
     """The error that a piece reports; None where it reports none."""
-    if error := piece.get("error"):
+    if (error := piece.get("error")) and not (isinstance(error, dict) and error.get("code") == 0):
         return error
     if "choices" in piece:
         return None
@@ -367,7 +375,7 @@ def _error_in(piece: dict[str, Any]) -> Any:
     is_error = (
         "error" in (piece.get("object"), piece.get("type"))
         or piece.get("success") is False
-        or ("code" in piece and words_of(piece) is not None)
+        or (piece.get("code", 0) not in _OF_SUCCESS and words_of(piece) is not None)
         or (isinstance(result, dict) and result.get("status_code") not in (0, None))
     )
     return piece if is_error else None

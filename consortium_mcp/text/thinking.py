@@ -2,6 +2,8 @@
 
 import json
 import re
+from bisect import bisect
+from collections.abc import Callable
 from typing import NamedTuple
 
 _TAGS = "think|thinking|thought|reasoning|scratchpad|seed:think|antthinking|inner_monologue"
@@ -25,6 +27,8 @@ _MAY_BE_MARKED = re.compile(r"[<◁]|\[/?think\]|assistantfinal", re.IGNORECASE)
 
 _HARMONY_WITHOUT_MARKS = re.compile(r"\s*analysis(?=\S)(?P<thinking>.*?)assistantfinal", re.DOTALL)
 """The Harmony form of gpt-oss, where a server has left its marks out."""
+
+_CODE_BLOCK = re.compile(r"^```\w*\n(?:(?!```).*\n)*?```[ \t]*$", re.MULTILINE)
 
 _END_MARKS = (
     "<|im_end|>",
@@ -62,7 +66,7 @@ def split_thinking(text: str) -> Split:
     """The reply and its thinking, nested blocks included.
 
     A block that is never closed reaches to the end; a closing tag whose opening is missing (some chat templates
-    swallow it) ends a block that began with the text. Marks in a line of code are text.
+    swallow it) ends a block that began with the text. Marks in a line of code, or in a closed block of code, are text.
     """
     if not _MAY_BE_MARKED.search(text):
         return Split("", text.strip())
@@ -71,7 +75,10 @@ def split_thinking(text: str) -> Split:
     kept: list[str] = []
     thought: list[str] = []
     depth = position = 0
+    in_code = _places_in_code(text)
     for mark in _MARK.finditer(text):
+        if depth == 0 and in_code(mark.start()):
+            continue
         (thought if depth else kept).append(text[position : mark.start()])
         position = mark.end()
         if _closes(mark):
@@ -91,6 +98,18 @@ def split_thinking(text: str) -> Split:
             (thought if depth else kept).append(mark[0])
     (thought if depth else kept).append(text[position:])
     return Split("".join(thought).strip(), without_end_marks("".join(kept)))
+
+
+def _places_in_code(text: str) -> Callable[[int], bool]:
+    """Tells whether a place lies in a closed block of code."""
+    blocks = [block.span() for block in _CODE_BLOCK.finditer(text)]
+    begins = [begin for begin, _ in blocks]
+
+    def is_in_code(place: int) -> bool:
+        before = bisect(begins, place)
+        return before > 0 and place < blocks[before - 1][1]
+
+    return is_in_code
 
 
 def told_apart(reply: str) -> Split:

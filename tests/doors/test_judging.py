@@ -531,7 +531,7 @@ async def test_a_vote_that_went_on_without_members_who_could_have_changed_it_say
 
     run = closed(run.model_copy(update={"status": "exhausted", "iterations": (iteration,)}))
 
-    assert run.degraded[0].startswith("2 of 5 instances gave no response (model4#1: timeout, ")
+    assert run.degraded[0] == "Late and not judged, after a long silence: model4#1, model5#1."
 
 
 async def test_members_that_agree_are_all_waited_for_where_that_reaches_the_threshold(
@@ -1073,7 +1073,7 @@ def test_what_another_package_brings_broken_is_named_on_stderr_and_hides_nothing
     assert list(listed["judging_methods"]) == [*OURS[1], "last"]
     for said_of_it in (
         "The strategy 'gone' of broken-plugin is left out (ModuleNotFoundError: No module named 'broken_plugin.no_such",
-        "The strategy 'number' of broken-plugin is left out (TypeError: broken_plugin:number is no Strategy with a",
+        "The strategy 'number' of broken-plugin is left out (TypeError: broken_plugin:number is not a Strategy with",
         "The strategy 'debate' of broken-plugin is left out (ValueError: the name 'debate' is taken)",
         "The strategy 'refine' of loud-plugin is left out (ValueError: the name 'refine' is taken)",
         "The judging method 'guess' of broken-plugin is left out (AttributeError: module 'broken_plugin' has no",

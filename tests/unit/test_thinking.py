@@ -61,6 +61,13 @@ def test_a_tag_with_attributes_is_a_tag() -> None:
     assert strip_thinking('<thinking budget="9">hidden</thinking >shown') == "shown"
 
 
+def test_a_tag_in_a_block_of_code_is_text_and_one_in_a_block_that_never_closes_is_not() -> None:
+    shown = "Write it so:\n```xml\n<think>a</think>\n```\nDone."
+    assert strip_thinking(shown) == shown
+    assert strip_thinking("```\n<think>a</think>b") == "```\nb"
+    assert strip_thinking("<think>\n```\nx\n```\n</think>b") == "b"
+
+
 def test_a_self_closing_tag_hides_nothing() -> None:
     assert strip_thinking("<think/>shown").endswith("shown")
 
