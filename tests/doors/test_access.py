@@ -681,7 +681,7 @@ async def test_a_text_that_is_too_long_is_too_long_in_a_saved_consortium_too(
             listed = said(await client.call_tool("list_consortiums", {}))
 
     refusal = "has 1001 characters; 1000 are allowed (CONSORTIUM_MAX_PROMPT_CHARS). Shorten it."
-    assert f"The system prompt of 'x' {refusal}" in texts[0] and f"The description of 'x' {refusal}" in texts[1]
+    assert f"The system prompt {refusal}" in texts[0] and f"The description {refusal}" in texts[1]
     assert all(f"The system prompt of 'before' {refusal}" in text for text in [*texts[2:], listed])
     assert provider.count() == 0 and "x" not in service.store.consortiums.list_names.sync()
 

@@ -236,7 +236,7 @@ async def test_the_answer_follows_a_schema_that_is_given_at_each_door(
 def test_a_schema_that_is_no_object_is_wrong_usage(text: str) -> None:
     done = run_command("consult", "?", "--output-schema", text)
 
-    assert done.returncode == 2 and f"'{text}' is no JSON object." in done.stderr
+    assert done.returncode == 2 and f"'{text}' is not a JSON object." in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import Any
 from consortium_mcp.engine.judging.fields import text_of
 from consortium_mcp.engine.judging.origin import Origin, origin_of
 from consortium_mcp.engine.judging.question import question, repair
-from consortium_mcp.engine.judging.reader import CUT_SYNTHESIS, looks_like_form
+from consortium_mcp.engine.judging.reader import CUT_SYNTHESIS, joined, looks_like_form
 from consortium_mcp.engine.judging.shortening import asked_in_full_or_shortened
 from consortium_mcp.engine.judging.standing_in import refuses, stand_in
 from consortium_mcp.engine.members import CallModel
@@ -79,15 +79,12 @@ async def _verdict_of(
     if not result.ok:
         return iteration.model_copy(update={"arbiter_error": result.error, "raw_verdict": result.text})
     reply = result.text or ""
-    verdict = _read(form, reply, iteration, origin_of(run, iteration, asked.call_id))
+    verdict = _read(form, result, iteration, origin_of(run, iteration, asked.call_id))
     refused = refuses(verdict.synthesis if verdict and not verdict.chosen else reply, iteration)
     if refused:
         verdict = None
     elif verdict is None or verdict.confidence is None:
-        verdict = await _repaired(run, iteration, asked, reply, verdict, call, form)
-    if verdict and result.error_kind == "truncated":
-        problem = "; ".join(filter(None, (verdict.problem, "the reply was cut at its length limit")))
-        verdict = verdict.model_copy(update={"problem": problem})
+        verdict = await _repaired(run, iteration, asked, result, verdict, call, form)
     judged = {
         "verdict": verdict,
         "judged_by": result.answered_by,
@@ -97,12 +94,20 @@ async def _verdict_of(
     return iteration.model_copy(update=judged)
 
 
-def _read(form: Form, reply: str, iteration: Iteration, origin: Origin) -> Verdict | None:
+def _read(form: Form, result: CallResult, iteration: Iteration, origin: Origin) -> Verdict | None:
     """The verdict of a reply; one whose synthesis repeats our instructions is none."""
-    verdict = form.read(reply, iteration, origin)
-    if verdict is None or verdict.chosen:
+    verdict = form.read(result.text or "", iteration, origin)
+    if verdict and not verdict.chosen and origin.repeats_instructions(verdict.synthesis):
+        return None
+    return _told_if_cut(verdict, result)
+
+
+def _told_if_cut(verdict: Verdict | None, result: CallResult) -> Verdict | None:
+    """The verdict of a reply, which says so where the reply was cut at its length limit."""
+    if verdict is None or result.error_kind != "truncated":
         return verdict
-    return None if origin.repeats_instructions(verdict.synthesis) else verdict
+    problem = joined(verdict.problem, "the reply was cut at its length limit")
+    return verdict.model_copy(update={"problem": problem})
 
 
 def _why_none(reply: str, refused: bool) -> str:
@@ -130,15 +135,22 @@ async def _with_order_checked(
 
 
 async def _repaired(
-    run: Run, iteration: Iteration, asked: CallSpec, reply: str, verdict: Verdict | None, call: CallModel, form: Form
+    run: Run,
+    iteration: Iteration,
+    asked: CallSpec,
+    first: CallResult,
+    verdict: Verdict | None,
+    call: CallModel,
+    form: Form,
 ) -> Verdict | None:
     """The verdict after the second asking: the first one's text wins where it could be read to its end."""
     problem = verdict.problem if verdict and verdict.problem else "no verdict in the form asked for"
+    reply = first.text or ""
     result: CallResult = await call(repair(run, asked, form.template, reply, problem))
     origin = origin_of(run, iteration, asked.call_id)
-    second = _read(form, result.text or "", iteration, origin) if result.ok else None
+    second = _read(form, result, iteration, origin) if result.ok else None
     if verdict is None:
-        return second or (_text_alone(reply, origin) if form.takes_text else None)
+        return second or (_told_if_cut(_text_alone(reply, origin), first) if form.takes_text else None)
     if second is None or second.confidence is None:
         return verdict
     if CUT_SYNTHESIS in problem:
