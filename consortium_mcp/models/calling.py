@@ -28,7 +28,7 @@ from consortium_mcp.models.reply_reader import ReplyReader, Watch, watching
 from consortium_mcp.records import CallResult, CallSpec, ErrorKind, now_utc
 from consortium_mcp.records.outer_call import give_sign_of_life
 from consortium_mcp.settings import MOST, Settings
-from consortium_mcp.text.masking import masked
+from consortium_mcp.text.masking import masked, without_secrets
 from consortium_mcp.text.templates import storable
 from consortium_mcp.text.thinking import Split, told_apart
 
@@ -356,7 +356,7 @@ def _verdict_beside(arguments: str, thinking: str) -> str | None:
 
 def _text_or_none(value: Any, secrets: Collection[str]) -> str | None:
     """What a provider or a plugin says, as far as it is a text."""
-    return masked(storable(value), *secrets) if isinstance(value, str) else None
+    return without_secrets(storable(value), secrets) if isinstance(value, str) else None
 
 
 def _count_or_none(value: Any) -> int | None:

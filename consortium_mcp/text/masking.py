@@ -4,7 +4,7 @@ import json
 import os
 import re
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from functools import lru_cache
 from pathlib import Path
 from urllib.parse import quote
@@ -40,9 +40,15 @@ def masked(text: str, *secrets: str | None) -> str:
     Args:
         secrets: values that are known to be some beside llm's keys, the environment's and the settings'; None is none.
     """
-    known = {*_stored_keys(), *_environment_secrets(), *_token(), *filter(None, secrets)}
+    return without_secrets(text, {*_stored_keys(), *_environment_secrets(), *_token(), *filter(None, secrets)})
+
+
+def without_secrets(text: str, secrets: Collection[str]) -> str:
+    """The same for these secrets alone; reads no file, so it can run on an event loop."""
+    if len(text) < LEAST_CHARACTERS:
+        return text
     lowered = text.lower()
-    for secret in sorted(known, key=len, reverse=True):
+    for secret in sorted(secrets, key=len, reverse=True):
         if len(secret) >= LEAST_CHARACTERS:
             shown = _without(text, lowered, secret)
             if shown != text:
