@@ -18,8 +18,10 @@ class FilePlace:
         """Raise StoreUnusableError where the path names another file by now, or none."""
         try:
             is_here = _identity(self._path) == self._file
-        except OSError:
+        except (FileNotFoundError, NotADirectoryError):
             is_here = False
+        except OSError:  # a folder on the way that we may not read says nothing of the file
+            return
         if not is_here:
             raise StoreUnusableError(
                 f"The database {self._path} was deleted, moved or replaced while it was in use, so nothing is saved. "

@@ -65,9 +65,9 @@ async def test_without_a_key_the_local_model_is_the_default_consortium(
 
 async def test_the_example_configuration_for_claude_desktop_starts_the_server(tmp_path: Path) -> None:
     entry = json.loads(CONFIG.read_text())["mcpServers"]["consortium"]
-    # uvx would fetch the published package; what it then runs is the last argument, here from this checkout.
-    assert entry["command"] == "uvx" and entry["args"][:2] == ["--from", "consortium-mcp[local]"]
-    command = Path(sys.executable).with_name(entry["args"][2])
+    # uvx would fetch the published package; what it then runs has the package's name, here from this checkout.
+    assert (entry["command"], entry["args"]) == ("uvx", ["consortium-mcp"])
+    command = Path(sys.executable).with_name("consortium-mcp")
     assert command.exists()
 
     async with connected("auto", tmp_path / "stderr", command=str(command), **entry.get("env", {})) as client:

@@ -58,8 +58,8 @@ def test_a_consult_with_a_key_that_cannot_be_sent_makes_no_call(provider: Provid
 @pytest.mark.parametrize(
     ("name", "value", "sentence"),
     [
-        ("SSL_CERT_FILE", "/not/there.pem", "SSL_CERT_FILE names /not/there.pem, which is not there."),
-        ("SSL_CERT_DIR", "/not/there", "SSL_CERT_DIR names /not/there, which is not there."),
+        ("SSL_CERT_FILE", "/not/there.pem", "SSL_CERT_FILE names /not/there.pem, which does not exist."),
+        ("SSL_CERT_DIR", "/not/there", "SSL_CERT_DIR names /not/there, which does not exist."),
         ("HTTPS_PROXY", "socks5://127.0.0.1:9", "HTTPS_PROXY names a SOCKS proxy, which needs a further package"),
         ("HTTPS_PROXY", "ftp://127.0.0.1:9", "HTTPS_PROXY is no address of a proxy."),
     ],

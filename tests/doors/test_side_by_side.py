@@ -48,7 +48,7 @@ def both(plugin_folder: Path, llm_home: Path) -> None:
 
 
 def test_the_commands_are_ours_whichever_was_installed_first(provider: Provider) -> None:
-    assert "Consortium: counted" in run_llm("consortium", "list").stdout
+    assert "counted: a:2, b:1; arbiter arbiter" in run_llm("consortium", "list").stdout
 
 
 def test_a_saved_consortium_is_ours_and_says_nothing_of_theirs(provider: Provider) -> None:

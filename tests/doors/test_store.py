@@ -631,6 +631,7 @@ def test_a_page_of_runs_is_read_from_an_index_in_its_order(
         return []
 
     plans: list[str] = []
+    beside.create_function("lease_of", 2, database.lease_of)
     monkeypatch.setattr(store.database, "read", explained)
     store.outlines.find.sync(**filters)  # type: ignore[arg-type]
 

@@ -68,7 +68,7 @@ ACCEPTED = {
 """Steps of plans that go through an index as a whole."""
 
 SORTED = {
-    "SELECT run_id FROM runs WHERE status = 'running' AND coalesce": "the runs that have not ended",
+    "SELECT run_id FROM runs WHERE status = 'running' AND lease_of": "the runs that have not ended",
     "SELECT run_id FROM runs WHERE fingerprint": "the same question, within the time in which it is joined",
     "SELECT run_id FROM runs WHERE parent_run": "the runs inside one call",
     "SELECT calls.call_id": "the calls of one run",
@@ -154,6 +154,7 @@ def tour(store: Store) -> dict[str, Callable[[], object]]:
         "runs.close": close_run,
         "runs.note_received": lambda: store.runs.note_received.sync("01c"),
         "ratings.save": lambda: store.ratings.save.sync(Rating(run_id="01c", score=1)),
+        "ratings.find": lambda: store.ratings.find.sync(["01c"]),
         "ratings.list_newest": store.ratings.list_newest.sync,
         "consortiums.save": lambda: store.consortiums.save.sync("panel", panel()),
         "consortiums.load": lambda: (store.consortiums.load.sync("panel"), missing(store.consortiums.load.sync)),
@@ -176,7 +177,7 @@ def tour(store: Store) -> dict[str, Callable[[], object]]:
 
 
 NO_STATEMENTS = {"database.read", "database.write", "database.in_reader", "database.in_writer"}
-NO_STATEMENTS |= {"database.reader", "database.close"}
+NO_STATEMENTS |= {"database.reader", "database.close", "database.connect", "database.data_version"}
 READS_ALL = {"database.check": "it reads the file in full, which is what it is for"}
 
 
