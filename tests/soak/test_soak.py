@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks.soak import soak
 
-SECONDS, CLIENTS, THINK_SECONDS = 120, 20, 8
+SECONDS, CLIENTS, THINK_SECONDS = 60, 20, 8
 
 
 @pytest.mark.timeout(600)

@@ -17,6 +17,7 @@ _LABEL = re.compile(
     r"[ \t]{0,4}(?P<later>:|(?(row)\|))?(?P<rest>[^\n]*)$",
     re.IGNORECASE | re.MULTILINE,
 )
+_OF_CONFIDENCE = {name.partition("_")[0] for name in NAMES["confidence"]}
 _BLOCK_STYLE = re.compile(r"[|>][+-]?\d?")
 _RULE = re.compile(r"(?:```\w*|---|\.\.\.)?")
 _ONE_LINE = ("confidence", "needs_iteration", "mark")
@@ -25,6 +26,9 @@ _WEAK = ("answer", "response")
 
 def labelled_verdicts(reply: str, main: str) -> list[Candidate]:
     """The fields that stand behind labels, each up to the next label; a verdict states its confidence."""
+    lowered = reply.lower()
+    if not any(word in lowered for word in _OF_CONFIDENCE):
+        return []
     labels = [found for found in _LABEL.finditer(reply) if _is_label(found)]
     fields: dict[str, Any] = {}
     decided = len(reply)
