@@ -13,6 +13,9 @@ PLUGINS_VENV ?= .venv-plugins
 PLUGINS_INSTALLED := $(PLUGINS_VENV)/.installed
 PLUGINS ?= llm-anthropic llm-gemini llm-mistral llm-ollama llm-openrouter llm-groq llm-deepseek
 
+# One more than there are cores: half of the tests wait for a process.
+WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
+
 # Databases of tests live in memory where there is room (4 GB): half of the suite's time is otherwise spent in fsync.
 export PYTEST_DEBUG_TEMPROOT := $(shell df --output=avail -B1G /dev/shm 2>/dev/null | awk 'NR == 2 && $$1 >= 4 {print "/dev/shm"}')
 
@@ -23,7 +26,7 @@ demo: $(INSTALLED)
 	$(BIN)/consortium-mcp demo
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest --numprocesses=auto --dist=worksteal
+	$(BIN)/python -m pytest --numprocesses=$(WORKERS) --dist=worksteal
 
 # Every reply of the battery in both ways of streaming, as a table: what came of it, and where that is wrong.
 test-replies: $(INSTALLED)
@@ -31,7 +34,7 @@ test-replies: $(INSTALLED)
 
 # A contributor's loop: what needs no process, no endpoint and no weights, without the three files with thousands of cases.
 test-quick: $(INSTALLED)
-	$(BIN)/python -m pytest --numprocesses=auto --dist=worksteal -m "unit and not slow"
+	$(BIN)/python -m pytest --numprocesses=$(WORKERS) --dist=worksteal -m "unit and not slow"
 
 # Random input for each reader of what comes from outside, ten minutes each; what fails is kept in .hypothesis/fuzz.
 fuzz: $(INSTALLED)
@@ -39,14 +42,14 @@ fuzz: $(INSTALLED)
 
 # Without the extra: the pure parts, and what says that the embedded model is not installed; the rest of the suite is the same.
 test-without-local: $(BARE_INSTALLED)
-	$(BARE_VENV)/bin/python -m pytest --numprocesses=auto --dist=worksteal -m "unit and not slow or without_local"
+	$(BARE_VENV)/bin/python -m pytest --numprocesses=$(WORKERS) --dist=worksteal -m "unit and not slow or without_local"
 
 # Other llm plugins against what their providers send, on this machine; writes the tables of docs/plugins.md.
 test-plugins: $(PLUGINS_INSTALLED)
 	$(PLUGINS_VENV)/bin/python -W ignore -m tests.clients.plugins
 
 coverage: $(INSTALLED)
-	$(BIN)/python -m pytest --numprocesses=auto --dist=worksteal --cov=consortium_mcp --cov-branch --cov-report=term-missing:skip-covered
+	$(BIN)/python -m pytest --numprocesses=$(WORKERS) --dist=worksteal --cov=consortium_mcp --cov-branch --cov-report=term-missing:skip-covered
 
 generate: $(INSTALLED)
 	$(BIN)/python -m tests.generate

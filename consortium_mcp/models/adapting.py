@@ -8,7 +8,7 @@ from typing import Any
 
 from consortium_mcp.models.catalogue import ModelEntry
 from consortium_mcp.models.failures import Failure
-from consortium_mcp.models.reply_reader import watching
+from consortium_mcp.models.watching import watching
 from consortium_mcp.records import CallSpec
 
 logger = logging.getLogger(__name__)

@@ -24,7 +24,8 @@ from consortium_mcp.models.credentials import credentials_of
 from consortium_mcp.models.failures import Failure, classify, find_finish_reason, find_model, reply_failure
 from consortium_mcp.models.reply_bounds import MOST_CHARACTERS, too_large
 from consortium_mcp.models.reply_faults import broken_off
-from consortium_mcp.models.reply_reader import ReplyReader, Watch, watching
+from consortium_mcp.models.reply_reader import ReplyReader
+from consortium_mcp.models.watching import Watch, watching
 from consortium_mcp.records import CallResult, CallSpec, ErrorKind, now_utc
 from consortium_mcp.records.outer_call import give_sign_of_life
 from consortium_mcp.settings import MOST, Settings

@@ -14,7 +14,8 @@ from consortium_mcp.models.reply_bounds import (
     too_large,
 )
 from consortium_mcp.models.reply_faults import redirected
-from consortium_mcp.models.reply_reader import ReplyPart, ReplyReader, new_reader
+from consortium_mcp.models.reply_reader import ReplyPart, ReplyReader
+from consortium_mcp.models.watching import new_reader
 
 REDIRECTS = (301, 302, 303)
 """Statuses at which clients go on with GET, and without the question."""

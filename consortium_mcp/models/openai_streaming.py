@@ -18,7 +18,7 @@ import anyio
 from consortium_mcp._util.lazy import aiohttp, httpx2, openai
 from consortium_mcp.models.openai_replies import MOVED, check_redirect
 from consortium_mcp.models.reply_bounds import MOST_OF_ERROR, Decoder, refuse_media
-from consortium_mcp.models.reply_reader import new_reader
+from consortium_mcp.models.watching import new_reader
 from consortium_mcp.records.outer_call import give_sign_of_life
 
 _OPTIONS = ("extra_headers", "extra_query", "timeout")

@@ -7,7 +7,6 @@ each `content` a text.
 import json
 import re
 from collections.abc import Iterator
-from contextvars import ContextVar
 from typing import Any
 
 from consortium_mcp.models.reply_bounds import LONGEST_EVENT, MOST_BEFORE_REPLY, MOST_BYTES, MOST_OF_BODY, too_large
@@ -341,28 +340,6 @@ _OF_SUCCESS = (None, 0, 200, "0", "200", "success")
 def is_broken(finish_reason: str) -> bool:
     """Whether a finish reason says that the model was not done."""
     return finish_reason.lower().removeprefix("finish_reason_") in _BROKEN
-
-
-class Watch:
-    """What a call and its client know of each other."""
-
-    def __init__(self, adaptations: tuple[str, ...] = ()) -> None:
-        self.adaptations = adaptations
-        """The parts of a request that the provider rejects."""
-        self.reader: ReplyReader | None = None
-        """Who reads the reply; None before it begins."""
-
-
-watching: ContextVar[Watch | None] = ContextVar("watching", default=None)
-"""The watch of the call that is under way; None outside of calls."""
-
-
-def new_reader() -> ReplyReader:
-    """A reader that is known to the current call."""
-    reader = ReplyReader()
-    if (watch := watching.get()) is not None:
-        watch.reader = reader
-    return reader
 
 
 def _error_in(piece: dict[str, Any]) -> Any:
