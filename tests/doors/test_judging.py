@@ -1074,8 +1074,8 @@ def test_what_another_package_brings_broken_is_named_on_stderr_and_hides_nothing
     for said_of_it in (
         "The strategy 'gone' of broken-plugin is left out (ModuleNotFoundError: No module named 'broken_plugin.no_such",
         "The strategy 'number' of broken-plugin is left out (TypeError: broken_plugin:number is not a Strategy with",
-        "The strategy 'debate' of broken-plugin is left out (ValueError: the name 'debate' is taken)",
-        "The strategy 'refine' of loud-plugin is left out (ValueError: the name 'refine' is taken)",
+        "The strategy 'debate' of broken-plugin is left out (ValueError: the name 'debate' is already taken)",
+        "The strategy 'refine' of loud-plugin is left out (ValueError: the name 'refine' is already taken)",
         "The judging method 'guess' of broken-plugin is left out (AttributeError: module 'broken_plugin' has no",
     ):
         assert said_of_it in done.stderr
