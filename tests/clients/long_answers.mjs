@@ -1,9 +1,9 @@
-// An answer of 5 MB, from a member and from the arbiter: the consult works, its result is one that a model can take, and
+// An answer of 1.7 MB, from a member and from the arbiter: the consult works, its result is one that a model can take, and
 // the rest is read in pieces.
 
 import { CONSULT, play } from './shared.mjs';
 
-const LENGTH = 4_999_999; // what tests/provider/__main__.py says
+const LENGTH = 1_749_999; // what tests/provider/__main__.py says
 const MOST = 100_000; // characters; clients cut a result of more than 25,000 tokens
 
 await play(['v1 stdio', 'v1 http', 'v2 stdio', 'v2 http'], async (seat) => {
@@ -20,7 +20,7 @@ async function consult(seat, who, definition) {
     const consulted = { ...CONSULT, ...definition, prompt: `${seat.name}: ${who} says much` };
     const result = await seat.call('consult_consortium', consulted);
     const { length } = JSON.stringify([result.content, result.structuredContent]);
-    seat.say(`${who} says 5 MB -> ${result.run.status}, in ${length} characters`);
+    seat.say(`${who} says 1.7 MB -> ${result.run.status}, in ${length} characters`);
     seat.check(length < MOST, `the result has ${length} characters`);
     return JSON.parse(await readPieces(seat, result.run.run_uri));
 }

@@ -6,7 +6,7 @@
 //   same call again joins it, and get_run gives the answer. No call to a model is made twice.
 // Prints when each call returned and with what.
 
-import { ANSWER, CALLS, CONSULT, play } from './shared.mjs';
+import { ANSWER, CALLS, CONSULT, ENDED, play } from './shared.mjs';
 
 await play(['v1 stdio', 'v2 stdio'], (seat) => Promise.all([patient(seat), impatient(seat)]));
 
@@ -29,6 +29,6 @@ async function answer(seat, manner, { run: begun }) {
     seat.check(begun.status === 'running', `expected a running run, not ${begun.status}`);
     const run = await seat.poll(begun.run_id);
     seat.say(`${manner}: ${run.answer}`);
-    seat.check(run.status === 'converged' && run.answer === ANSWER, `ended as ${run.status}: ${run.answer}`);
+    seat.check(ENDED.includes(run.status) && run.answer === ANSWER, `ended as ${run.status}: ${run.answer}`);
     seat.check(run.usage.calls === CALLS, `${run.usage.calls} calls were made instead of ${CALLS}`);
 }

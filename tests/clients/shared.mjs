@@ -24,7 +24,8 @@ import { StdioClientTransport as StdioV2 } from '@modelcontextprotocol/client/st
 export const CONNECTIONS = ['v1 stdio', 'v1 http', 'v1 sse', 'v2 stdio', 'v2 http'];
 
 /** The models that `python -m tests.provider` gives us; three calls are two members and the arbiter. */
-export const CONSULT = { prompt: 'Capital of France?', models: ['member:2'], arbiter: 'arbiter' };
+export const CONSULT = { prompt: 'Capital of France?', models: ['member:2'], arbiter: 'arbiter', max_iterations: 1 };
+export const ENDED = ['converged', 'exhausted']; // with an answer that was good enough, or without a further iteration
 export const CALLS = 3;
 export const ANSWER = 'Paris, says the arbiter.';
 
