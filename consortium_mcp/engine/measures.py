@@ -1,7 +1,7 @@
 """Measures of an iteration: the responses' agreement and their mean confidence; `trust.py` sets the bounds."""
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
 from typing import NamedTuple
 
@@ -34,19 +34,18 @@ class _Agreement(NamedTuple):
 def measured(iteration: Iteration) -> Iteration:
     """The iteration with its measures; members that decline gave no answer on which they could agree."""
     usable = [response for response in iteration.responses if response.ok]
-    answering = [response for response in usable if not is_refusal(response.text or "")]
-    answers = {one.response_id: final_answer(one.text or "") for one in answering}
-    pairs = list(combinations(answering, 2))
+    given = answering(iteration)
+    answers = {one.response_id: final_answer(one.text or "") for one in given}
+    pairs = list(combinations(given, 2))
     within = [pair for pair in pairs if pair[0].model == pair[1].model]
     across = [pair for pair in pairs if pair[0].model != pair[1].model]
     within_one, across_models = _agreement(within, answers), _agreement(across, answers)
-    stated = [one.stated_confidence for one in usable if one.stated_confidence is not None]
     measures = Measures(
         agreement_within=within_one.agreement,
         agreement_across=across_models.agreement,
         pairs=(across_models if across else within_one).pairs,
         compared=(across_models if across else within_one).compared,
-        stated_confidence=sum(stated) / len(stated) if stated else None,
+        stated_confidence=mean_stated(usable),
         order_held=iteration.measures.order_held if iteration.measures else None,
     )
     return iteration.model_copy(update={"measures": measures})
@@ -99,8 +98,18 @@ def agreement_for_threshold(measures: Measures | None) -> float | None:
 
 def all_decline(iteration: Iteration) -> bool:
     """Whether every response declines to answer, so that there is nothing to trust."""
-    answered = [response for response in iteration.responses if response.ok]
-    return bool(answered) and all(is_refusal(response.text or "") for response in answered)
+    return any(response.ok for response in iteration.responses) and not answering(iteration)
+
+
+def answering(iteration: Iteration) -> list[MemberResponse]:
+    """The responses that do not decline to answer; none of those that failed."""
+    return [response for response in iteration.responses if response.ok and not is_refusal(response.text or "")]
+
+
+def mean_stated(responses: Iterable[MemberResponse]) -> float | None:
+    """The mean of the confidences that responses state, 0.0-1.0; None when none states one."""
+    stated = [one.stated_confidence for one in responses if one.stated_confidence is not None]
+    return sum(stated) / len(stated) if stated else None
 
 
 def reaches_threshold(consortium: Consortium, confidence: float | None, agreement: float | None) -> bool:

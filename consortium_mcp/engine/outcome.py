@@ -6,10 +6,10 @@ from typing import Any
 from consortium_mcp._util.counts import counted
 from consortium_mcp.engine.judging import judging_methods, most_agreed
 from consortium_mcp.engine.judging.pick_and_rank import answer_of
+from consortium_mcp.engine.measures import answering
 from consortium_mcp.engine.members import why_too_few
 from consortium_mcp.records import CallId, Iteration, MemberResponse, Run, Status, Verdict, now_utc
 from consortium_mcp.records.consortium import alternatives
-from consortium_mcp.text.refusals import is_refusal
 from consortium_mcp.text.same_text import same_text
 
 
@@ -96,8 +96,7 @@ def _last_answered(run: Run) -> Iteration | None:
 
 def _most_agreed(iteration: Iteration) -> MemberResponse:
     """The response with which the others agree most; of equals the first, and one that declines only if all do."""
-    answered = [response for response in iteration.responses if response.ok]
-    usable = [response for response in answered if not is_refusal(response.text or "")] or answered
+    usable = answering(iteration) or [response for response in iteration.responses if response.ok]
     return most_agreed(usable, usable)
 
 

@@ -1,10 +1,11 @@
 """The trust in an answer: the stated confidence, bounded by the measurements."""
 
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from consortium_mcp._util.counts import counted
+from consortium_mcp.engine.measures import answering, mean_stated
 from consortium_mcp.records import (
     Iteration,
     MemberResponse,
@@ -19,7 +20,6 @@ from consortium_mcp.records.consortium import Consortium
 from consortium_mcp.records.trust import Measurement
 from consortium_mcp.text.answers import SAME, Answer, Comparison, compare, compare_answers, final_answer
 from consortium_mcp.text.figures import shown_beside
-from consortium_mcp.text.refusals import is_refusal
 
 BANDS = ((0.0, 0.5), (0.5, 0.7), (0.7, 0.8), (0.8, 0.9), (0.9, 1.01))
 """The bands of confidence in which ratings are counted."""
@@ -64,8 +64,10 @@ def with_trust(run: Run, iteration: Iteration, record: TrackRecord) -> Iteration
         tied=is_tied(verdict),
         ballots=verdict.ballots,
     )
-    trust = trust.model_copy(update=_counted(verdict, first, iteration.number)._asdict())
-    trust = trust.model_copy(update={"declined": len(_declining(first))})
+    given = answering(first)
+    counts = _counted(verdict, first, given, iteration.number)._asdict()
+    declined = sum(one.ok for one in first.responses) - len(given)
+    trust = trust.model_copy(update={**counts, "declined": declined})
     if trust.compared and not trust.same:
         trust = trust.model_copy(update={"found_later": _found_later(run, iteration)})
     alone = _bounded(trust)  # by this run alone: ratings are looked up by it, whatever was known of the members then
@@ -153,25 +155,24 @@ class _Count(NamedTuple):
     """The mean confidence of the members with the answer; None if none states one."""
 
 
-def _counted(verdict: Verdict, first: Iteration, number: int) -> _Count:
+def _counted(verdict: Verdict, first: Iteration, given: Sequence[MemberResponse], number: int) -> _Count:
+    """The count of the verdict's answer.
+
+    Args:
+        given: the responses of the first iteration that do not decline to answer.
+        number: of the iteration that gave the verdict.
+    """
     if verdict.votes and number == 1:  # counted already, by the judging method
         return _of_groups(verdict.votes[0].answer, verdict.votes, first)
     if verdict.votes and verdict.chosen is None:  # for given options, which no response gives in words
         return _of_groups(verdict.votes[0].answer, first.verdict.votes if first.verdict else (), first)
-    declining = _declining(first)
-    answered = [one for one in first.responses if one.ok and one.response_id not in declining]
     answer = final_answer(verdict.synthesis)
-    found = {one.response_id: _compared(verdict.chosen, answer, one) for one in answered}
+    found = {one.response_id: _compared(verdict.chosen, answer, one) for one in given}
     sizes = Counter(found.values())
-    if verdict.chosen is not None and sizes["same"] + sizes["different"] == 1 < len(answered):
+    if verdict.chosen is not None and sizes["same"] + sizes["different"] == 1 < len(given):
         return _Count(0, 0)  # its own text says nothing of agreement
     same = [response_id for response_id, compared in found.items() if compared == "same"]
-    return _Count(len(same), sizes["different"], _mean_stated(same, first))
-
-
-def _declining(iteration: Iteration) -> set[str]:
-    """The responses that decline to answer, which are neither for an answer nor against it."""
-    return {one.response_id for one in iteration.responses if one.ok and is_refusal(one.text or "")}
+    return _Count(len(same), sizes["different"], mean_stated(one for one in first.responses if one.response_id in same))
 
 
 def _found_later(run: Run, iteration: Iteration) -> int | None:
@@ -199,13 +200,7 @@ def _of_groups(answer: str, groups: Sequence[Votes], first: Iteration) -> _Count
     """The same from votes or ballots that the judging method has counted."""
     same = [response_id for group in groups if group.answer == answer for response_id in group.response_ids]
     cast = sum(len(group.response_ids) for group in groups)
-    return _Count(len(same), cast - len(same), _mean_stated(same, first))
-
-
-def _mean_stated(response_ids: Collection[str], first: Iteration) -> float | None:
-    responses = [one for one in first.responses if one.response_id in response_ids]
-    stated = [one.stated_confidence for one in responses if one.stated_confidence is not None]
-    return sum(stated) / len(stated) if stated else None
+    return _Count(len(same), cast - len(same), mean_stated(one for one in first.responses if one.response_id in same))
 
 
 def _compared(chosen: str | None, answer: Answer, response: MemberResponse) -> Comparison:
