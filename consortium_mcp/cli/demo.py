@@ -18,6 +18,7 @@ from consortium_mcp.cli.options import json_option
 from consortium_mcp.cli.screen import say
 from consortium_mcp.errors import ConsortiumError
 from consortium_mcp.models.local import LOCAL_MODEL_ID, chosen_weights
+from consortium_mcp.text.figures import figure_text
 
 QUESTION = "What is the capital of France?"
 
@@ -65,7 +66,7 @@ async def _consult(prompt: str) -> CallToolResult:
 
 
 def _shown(prompt: str, answer: dict[str, Any]) -> str:
-    confidence = "unknown" if answer["confidence"] is None else f"{answer['confidence']:.2f}"
+    confidence = figure_text(answer["confidence"])
     lines = [
         f"Question:   {prompt}",
         *(f"Incomplete: {sentence}" for sentence in answer["degraded"]),

@@ -11,6 +11,7 @@ from consortium_mcp.engine.registry import Registry, load_registry
 from consortium_mcp.records import Ask, Iteration, MemberResponse, Run, Verdict
 from consortium_mcp.records.consortium import Consortium, Member, instances
 from consortium_mcp.records.roles import role_text
+from consortium_mcp.text.figures import figure_text
 from consortium_mcp.text.member_system import member_system
 from consortium_mcp.text.templates import fill
 
@@ -130,7 +131,12 @@ def _refined(run: Run, ask: Ask) -> str:
         "what to work on": "\n".join(f"- {area}" for area in verdict.refinement_areas),
     }
     return _filled(
-        "refine", run, ask, list(texts.items()), source=_source(last, verdict, own), confidence=_confidence_in(last)
+        "refine",
+        run,
+        ask,
+        list(texts.items()),
+        source=_source(last, verdict, own),
+        confidence=figure_text(last.confidence),
     )
 
 
@@ -174,10 +180,6 @@ def _source(iteration: Iteration, verdict: Verdict, own: MemberResponse | None) 
     else:
         source = "One of the responses was taken as the answer; it stands below."
     return f"{source} It is your own." if own and own.response_id == verdict.chosen else source
-
-
-def _confidence_in(iteration: Iteration) -> str:
-    return "unknown" if iteration.confidence is None else f"{iteration.confidence:.2f}"
 
 
 def _eliminated(run: Run) -> set[str]:

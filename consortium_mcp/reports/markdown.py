@@ -21,7 +21,7 @@ from consortium_mcp.reports.foreign_text import on_line, under_heading
 from consortium_mcp.reports.trust import trust_line
 from consortium_mcp.service.estimate import Estimate
 from consortium_mcp.text.answers import DIFFERENT, NOT_COMPARABLE, SAME, compare
-from consortium_mcp.text.figures import shown_beside
+from consortium_mcp.text.figures import figure_text, shown_beside
 from consortium_mcp.text.templates import clip
 
 _OWN_ANSWER = {
@@ -317,7 +317,7 @@ def _iteration_sections(iteration: Iteration) -> Iterator[Section]:
 
 
 def _verdict_sections(iteration: Iteration, verdict: Verdict) -> Iterator[Section]:
-    confidence = "unknown" if verdict.confidence is None else f"{verdict.confidence:.2f}"
+    confidence = figure_text(verdict.confidence)
     yield Section(3, f"Verdict (confidence {confidence})", verdict.synthesis)
     labels: dict[str, str] = {response.response_id: response.label for response in iteration.responses}
     parts = (

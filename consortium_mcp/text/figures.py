@@ -1,4 +1,4 @@
-"""Figures as they are shown: with as many decimals as it takes to tell two of them apart."""
+"""Figures as they are shown: with two decimals, or with as many as it takes to tell two of them apart."""
 
 from typing import NamedTuple
 
@@ -13,6 +13,11 @@ class Shown(NamedTuple):
 
     limit: str
     """What it is held against."""
+
+
+def figure_text(figure: float | None) -> str:
+    """A figure with two decimals; `unknown` for None."""
+    return "unknown" if figure is None else f"{figure:.2f}"
 
 
 def shown_beside(figure: float, limit: float) -> Shown:

@@ -11,6 +11,7 @@ from consortium_mcp.engine.quoting import cut_to, fenced, limit_of, unmarked
 from consortium_mcp.records import CallId, CallSpec, Iteration, MemberResponse, Run
 from consortium_mcp.records.consortium import Member, alternatives, instances
 from consortium_mcp.records.roles import role_text
+from consortium_mcp.text.figures import figure_text
 from consortium_mcp.text.templates import clip, fill
 from consortium_mcp.text.thinking import outside_thinking
 
@@ -176,9 +177,8 @@ def _judged(iteration: Iteration) -> str:
     verdict = iteration.verdict
     if verdict is None:
         return ""
-    confidence = "unknown" if iteration.confidence is None else f"{iteration.confidence:.2f}"
     parts = {
-        "Confidence in it": confidence,
+        "Confidence in it": figure_text(iteration.confidence),
         "Dissent": verdict.dissent,
         "Open points": "; ".join(verdict.refinement_areas),
     }
