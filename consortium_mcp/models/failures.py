@@ -223,7 +223,7 @@ def _of_type(error: BaseException) -> ErrorKind | None:
         return "timeout"
     if names & {"TransportError", "APIConnectionError", "ConnectError", "NetworkError", "RemoteProtocolError"}:
         return "network"
-    if names & {"JSONDecodeError", "APIResponseValidationError", "DecodingError"}:
+    if names & {"JSONDecodeError", "APIResponseValidationError"}:
         return "invalid_reply"
     if isinstance(error, NotImplementedError):
         return "invalid_request"

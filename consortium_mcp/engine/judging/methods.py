@@ -89,7 +89,7 @@ _OWN = (
         follows_schema=True,
     ),
     JudgingMethod(
-        "pick", ("The arbiter names the best response, whose unchanged text is the answer."), _by_arbiter(PICK)
+        "pick", "The arbiter names the best response, whose unchanged text is the answer.", _by_arbiter(PICK)
     ),
     JudgingMethod(
         "rank", "The arbiter orders the responses; the text of the first is the answer.", _by_arbiter(RANK), ranks=True
