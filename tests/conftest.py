@@ -6,6 +6,7 @@ import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import hypothesis
 import llm
 import pytest
 from llm.plugins import pm
@@ -21,6 +22,10 @@ from tests.seed_defects import pytest_terminal_summary as pytest_terminal_summar
 
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as in a job that a shell runs in the background
     signal.signal(signal.SIGINT, signal.default_int_handler)  # else no command that a test starts could be interrupted
+
+hypothesis.settings.register_profile("same", derandomize=True, deadline=None)
+hypothesis.settings.register_profile("random", deadline=None)
+hypothesis.settings.load_profile("same")  # so that a run can be repeated; --hypothesis-profile=random has new examples
 
 FOLDERS = ("unit", "doors", "clients", "soak")
 """Folders of tests, each with the marker of its name."""

@@ -30,7 +30,7 @@ _STEP = re.compile(
     r"|[\t\n][\w-]{1,40}\.[A-Za-z0-9]{1,5}(?![\w])"
 )
 
-_SUSPECT = re.compile(r"[\b\f\r]|[A-Za-z]:[\t\n\\]|[\t\n][A-Za-z]*\Z|\$|\\[(\[]|" + f"(?:{_COMMANDS})")
+_SUSPECT = re.compile(r"[\b\f\r]|(?<=[A-Za-z]:)[\t\n\\]|[\t\n][A-Za-z]*\Z|\$|(?<=\\)[(\[]|" + f"(?:{_COMMANDS})")
 
 
 def with_backslashes(text: str) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 import anyio
 import anyio.to_thread
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from consortium_mcp import AnswerPiece, Run, consult, consult_events
@@ -50,6 +50,8 @@ def begins_only_with(reply: str) -> None:
 
 
 @given(st.text(min_size=1).filter(str.strip), st.sampled_from([verdict, tagged_verdict]))
+@example("a formula \\[", verdict)
+@example("a folder C:\\temp, or C:\n", verdict)
 def test_what_is_shown_is_the_beginning_of_what_is_read(synthesis: str, write: Callable[[str], str]) -> None:
     reply = write(synthesis)
     if read_verdict(reply) is not None:
