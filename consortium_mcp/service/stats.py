@@ -199,7 +199,7 @@ def _member(model: str, given: Sequence[_Given], scores: dict[str, float]) -> Me
 
 
 def _missed(given: Sequence[_Given]) -> set[tuple[str, str]]:
-    """The calls202 The calls without any response, except those that the judging method did not wait for."""
+    """The calls without any response, except those that the judging method did not wait for."""
     came = {(run.run_id, one.response_id) for run, _, one in given if not one.late or one.text}
     late = [(run, iteration, one) for run, iteration, one in given if (run.run_id, one.response_id) not in came]
     return {(run.run_id, one.response_id) for run, iteration, one in late if not was_decided(run, iteration.responses)}
