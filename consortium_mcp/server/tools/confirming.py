@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 from consortium_mcp.errors import ConsortiumError
 from consortium_mcp.records.request import ConsultRequest
 from consortium_mcp.reports.definitions import definition_text
-from consortium_mcp.reports.markdown import plan_text
+from consortium_mcp.reports.plans import plan_text
 from consortium_mcp.server.tools.parameters import gatherer
 from consortium_mcp.server.tools.sampling import follows_run, lends_its_model
 from consortium_mcp.service.estimate import Estimate

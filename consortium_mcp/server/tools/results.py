@@ -20,7 +20,8 @@ from consortium_mcp.records import (
 )
 from consortium_mcp.records.consortium import Consortium
 from consortium_mcp.reports.foreign_text import under_heading
-from consortium_mcp.reports.markdown import outcome_text, plan_text, short_report, transcript
+from consortium_mcp.reports.markdown import outcome_text, short_report, transcript
+from consortium_mcp.reports.plans import plan_text
 from consortium_mcp.reports.trust import trust_of
 from consortium_mcp.server.base.result_size import ANSWER_TOKENS, TEXT_TOKENS, fits, fitted, most_tokens, shortened
 from consortium_mcp.service.estimate import Estimate
