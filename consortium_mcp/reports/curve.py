@@ -1,18 +1,18 @@
-"""The calibration curve of a consortium as SVG: which confidence it showed, and how often that was true."""
+"""The calibration curve of a consortium as SVG: shown confidence against the share of right answers."""
 
 from xml.etree.ElementTree import Element, SubElement
 
 from consortium_mcp.service.stats import Calibration
 
 SIZE = 240
-"""The sides of the square in which 0.0-1.0 is drawn, in pixels."""
+"""The side of the square that represents 0.0-1.0, in pixels."""
 
 MARGIN = 30
-"""The space around it, for the numbers at its sides."""
+"""The margin for the numbers at its sides."""
 
 
 def add_curve(parent: Element, calibration: Calibration) -> None:
-    """Draw a circle for each band, the larger the more ratings it has; on the diagonal a confidence was right."""
+    """Draw a circle for each band, larger with more ratings; on the diagonal, confidence equals the mean score."""
     sides = str(SIZE + 2 * MARGIN)
     box = {"viewBox": f"0 0 {sides} {sides}", "width": sides, "height": sides, "role": "img"}
     svg = SubElement(parent, "svg", {**box, "xmlns": "http://www.w3.org/2000/svg"})
@@ -34,7 +34,7 @@ def add_curve(parent: Element, calibration: Calibration) -> None:
 
 
 def _points(calibration: Calibration) -> list[tuple[float, float, float, int]]:
-    """Each band: where it begins and ends, its mean score, its ratings."""
+    """Each band: its beginning, its end, its mean score, its number of ratings."""
     points = []
     for band in calibration.reliability:
         low, high = map(float, band.confidence.split("-"))
@@ -43,7 +43,7 @@ def _points(calibration: Calibration) -> list[tuple[float, float, float, int]]:
 
 
 def _place(confidence: float, true: float) -> tuple[str, str]:
-    """Where a point stands, in pixels from the left and from the top."""
+    """The position of a point, in pixels from the left and from the top."""
     return f"{MARGIN + confidence * SIZE:.1f}", f"{MARGIN + (1 - true) * SIZE:.1f}"
 
 

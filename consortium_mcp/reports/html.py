@@ -1,4 +1,4 @@
-"""Runs as one HTML page that needs nothing else: no script, no font, and every text is only a text."""
+"""Runs as one self-contained HTML page: no script, no font, and all texts escaped."""
 
 from collections.abc import Iterable
 from xml.etree import ElementTree
@@ -12,7 +12,7 @@ from consortium_mcp.service.stats import Stats
 from consortium_mcp.text.templates import plain
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
-"""What a browser may load for the page: nothing but the style that stands in it."""
+"""The content security policy of the page, which allows only its own style."""
 
 _STYLE = """
 :root { color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif; }
@@ -32,7 +32,7 @@ def page(runs: Iterable[Run]) -> str:
 
 
 def stats_page(stats: Stats) -> str:
-    """The page of the statistics: their text, and the calibration curve of each consortium as a picture."""
+    """The page of the statistics: their text, and a picture of each consortium's calibration curve."""
     html, body = _page("Statistics of consortium-mcp")
     _add(body, "h1", "Statistics")
     for calibration in stats.calibration:
@@ -56,7 +56,7 @@ def _page(title: str) -> tuple[Element, Element]:
 
 
 def _written(html: Element) -> str:
-    # The tree is written by a serializer, so that no text can be forgotten to be escaped.
+    # A serializer writes the tree, so that every text is escaped.
     return "<!DOCTYPE html>\n" + ElementTree.tostring(html, encoding="unicode", method="html") + "\n"
 
 
