@@ -1,4 +1,4 @@
-"""`synthesize`: the arbiter combines the responses into one answer and says how far to trust it."""
+"""`synthesize`: the arbiter combines the responses into one answer and states its confidence."""
 
 from functools import partial
 from typing import Any
@@ -70,14 +70,14 @@ VERDICT_SCHEMA: dict[str, Any] = {
     ],
     "additionalProperties": False,
 }
-"""What is asked of models that support schemas, in the order in which it is written: reasons come first."""
+"""The schema for models that support schemas. Its fields are written in this order, so that reasons come first."""
 
 
 def read_verdict(reply: str, iteration: Iteration, origin: Origin, follows_schema: bool = False) -> Verdict | None:
-    """The verdict of a reply; None when there is none.
+    """The verdict of a reply; None if there is none.
 
     Args:
-        follows_schema: whether the synthesis must be an object, as where it follows a schema of the caller's.
+        follows_schema: whether the synthesis must be an object, because the caller gave a schema.
     """
     found = read_fields(reply, "synthesis", origin)
     if found is None or (follows_schema and not isinstance(found.fields["synthesis"], dict)):
@@ -86,7 +86,7 @@ def read_verdict(reply: str, iteration: Iteration, origin: Origin, follows_schem
 
 
 def verdict_of(found: Found, iteration: Iteration, follows_schema: bool = False) -> Verdict:
-    """The verdict that the fields of a reply make; see `read_verdict`."""
+    """The verdict from the fields of a reply; see `read_verdict`."""
     fields = found.fields
     synthesis = as_json(fields["synthesis"]) if follows_schema else without_end_tag(text_of(fields["synthesis"]))
     confidence = confidence_of(fields)
@@ -110,7 +110,7 @@ FORM = Form(
 
 
 def following(schema: dict[str, Any]) -> Form:
-    """How a synthesis is asked for and read that is itself a JSON object by a schema; what it refers to moves up."""
+    """The form for a synthesis that is a JSON object in the caller's schema; the schema's `$defs` move to the top."""
     shared: dict[str, Any] = {name: schema[name] for name in ("$defs", "definitions") if name in schema}
     synthesis = {name: value for name, value in schema.items() if name not in shared}
     properties: dict[str, Any] = {**VERDICT_SCHEMA["properties"], "synthesis": synthesis}
