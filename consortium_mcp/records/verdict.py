@@ -1,15 +1,15 @@
-"""What was made of one iteration's responses: synthesis, dissent, claims, votes, ballots, ranking."""
+"""The verdict on one iteration's responses: synthesis, dissent, claims, votes, ballots, ranking."""
 
 from typing import Literal
 
 from consortium_mcp._util.frozen_model import FrozenModel
 
 Severity = Literal["critical", "major", "minor"]
-"""How bad a finding is, from the worst to the least."""
+"""The severity of a finding, from the worst to the least."""
 
 
 class Votes(FrozenModel):
-    """The responses that came to the same final answer."""
+    """The responses with the same final answer."""
 
     answer: str
     """The answer, normalised so that equal answers have equal texts."""
@@ -38,7 +38,7 @@ class Ballots(FrozenModel):
 
 
 class Claim(FrozenModel):
-    """One statement on which responses differ."""
+    """A statement on which responses differ."""
 
     claim: str
     """The claim, in one sentence."""
@@ -73,7 +73,7 @@ class Finding(FrozenModel):
 
 
 class Verdict(FrozenModel):
-    """What was made of one iteration's responses: by the arbiter, or by the members themselves."""
+    """The verdict on one iteration's responses, by the arbiter or by the members."""
 
     synthesis: str
     """The combined answer."""
