@@ -289,8 +289,8 @@ def _iteration_sections(iteration: Iteration) -> Iterator[Section]:
 
 
 def _verdict_sections(iteration: Iteration, verdict: Verdict) -> Iterator[Section]:
-    confidence = figure_text(verdict.confidence)
-    yield Section(3, f"Verdict (confidence {confidence})", verdict.synthesis)
+    complete = "" if verdict.completeness is None else f", complete {verdict.completeness:.2f}"
+    yield Section(3, f"Verdict (confidence {figure_text(verdict.confidence)}{complete})", verdict.synthesis)
     labels: dict[str, str] = {response.response_id: response.label for response in iteration.responses}
     parts = (
         ("Chosen", f"The response of {labels[verdict.chosen]}." if verdict.chosen in labels else ""),
@@ -300,6 +300,8 @@ def _verdict_sections(iteration: Iteration, verdict: Verdict) -> Iterator[Sectio
             "Ranking",
             "\n".join(f"{place}. {labels.get(one, one)}" for place, one in enumerate(verdict.ranking, start=1)),
         ),
+        ("Agreeing responses", ", ".join(labels.get(one, one) for one in verdict.agreeing)),
+        ("Contradicting responses", ", ".join(labels.get(one, one) for one in verdict.contradicting)),
         ("Dissent", verdict.dissent),
         ("Disputed claims", "\n".join(line for claim in verdict.claims for line in _claim_lines(claim))),
         ("Not fully readable", verdict.problem),

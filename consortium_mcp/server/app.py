@@ -6,6 +6,7 @@ from typing import Any
 from mcp.server.context import CallNext, HandlerResult, ServerMiddleware, ServerRequestContext
 from mcp.server.subscriptions import ToolsListChanged
 
+from consortium_mcp._util.event_loop import settle
 from consortium_mcp.server.base.choices import SchemaChoices
 from consortium_mcp.server.base.mcp_server import StrictServer
 from consortium_mcp.server.handshake import Front
@@ -48,7 +49,9 @@ def attach_tools(front: Front, runner: Runner) -> None:
 async def announce_models(menu: SchemaChoices, listeners: Listeners) -> None:
     """Load the current choices, and tell all listeners if a client has seen an outdated list."""
     try:
-        if await menu.look_up():
+        has_changed = await menu.look_up()
+        settle()
+        if has_changed:
             await listeners.publish_to_all(ToolsListChanged())
     except Exception:  # a client may have left; such errors must not end the runs
         logger.exception("That the models are known could not be announced")
