@@ -10,10 +10,12 @@ __all__ = [
     "babel",
     "genai_prices",
     "httpx2",
+    "jinja2",
     "lazy_names",
     "llm",
     "llm_migrations",
     "llm_plugins",
+    "markdown_it",
     "openai",
 ]
 
@@ -49,16 +51,20 @@ if TYPE_CHECKING:
     import babel
     import genai_prices
     import httpx2
+    import jinja2
     import llm
     import llm.migrations as llm_migrations
     import llm.plugins as llm_plugins
+    import markdown_it
     import openai
 else:
     aiohttp = LazyModule("aiohttp")
     babel = LazyModule("babel")
     genai_prices = LazyModule("genai_prices")
     httpx2 = LazyModule("httpx2")
+    jinja2 = LazyModule("jinja2")
     llm = LazyModule("llm")
     llm_migrations = LazyModule("llm.migrations")
     llm_plugins = LazyModule("llm.plugins")
+    markdown_it = LazyModule("markdown_it")
     openai = LazyModule("openai")

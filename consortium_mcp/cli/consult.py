@@ -18,7 +18,7 @@ from consortium_mcp.cli.screen import print_run, say, told_where_kept, write_fil
 from consortium_mcp.errors import ConsortiumError
 from consortium_mcp.records import Run
 from consortium_mcp.records.request import ConsultRequest
-from consortium_mcp.reports.markdown import plan_text
+from consortium_mcp.reports.plans import plan_text
 from consortium_mcp.service.answers import answered
 from consortium_mcp.service.runner import Runner
 from consortium_mcp.service.service import ConsortiumService

@@ -1,8 +1,7 @@
 """A run as text for people and models: the short answer, and the whole transcript as Markdown."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from consortium_mcp._util.counts import counted
 from consortium_mcp.engine.judging import judging_methods
@@ -18,8 +17,8 @@ from consortium_mcp.engine.trust import is_bounded_for_good
 from consortium_mcp.records import Claim, Iteration, Measures, MemberResponse, Rating, Run, Usage, Verdict, Votes
 from consortium_mcp.records.consortium import OWN_ANSWER, Consortium, alternatives
 from consortium_mcp.reports.foreign_text import on_line, under_heading
+from consortium_mcp.reports.plans import options_text
 from consortium_mcp.reports.trust import trust_line
-from consortium_mcp.service.estimate import Estimate
 from consortium_mcp.text.answers import DIFFERENT, NOT_COMPARABLE, SAME, compare
 from consortium_mcp.text.figures import figure_text, shown_beside
 from consortium_mcp.text.templates import clip
@@ -64,33 +63,6 @@ def _answer(run: Run) -> str:
     if run.answer is None:
         return run.error or f"The run is {run.status}; it has no answer."
     return run.answer
-
-
-def plan_text(plan: Estimate) -> str:
-    """A plan in a few lines."""
-    who = ", ".join(
-        f"{row.model}{_options_text(row.options)} ({row.role}) {row.per_iteration}x per iteration" for row in plan.calls
-    )
-    cost = "unknown" if plan.cost_usd is None else f"${plan.cost_usd[0]:.4f} to ${plan.cost_usd[1]:.4f}"
-    lines = [
-        f"Would ask: {who}.",
-        f"Calls: {plan.min_calls} to {plan.max_calls}; tokens: {plan.tokens[0]} to {plan.tokens[1]}; cost: {cost}.",
-        *(
-            (f"Not counted: the calls of the nested consortium {row.model}.")
-            for row in plan.calls
-            if row.role == "consortium"
-        ),
-        *([f"Note: {plan.unreachable}"] if plan.unreachable else []),
-        *(f"It cannot run: {problem}" for problem in plan.problems),
-    ]
-    if plan.asked_first:
-        lines.insert(1, f"First only {', '.join(plan.asked_first)}; further calls only if they disagree.")
-    return "\n".join(lines)
-
-
-def _options_text(options: Mapping[str, Any]) -> str:
-    """llm options as they are written after a model's name; empty without any."""
-    return f" {json.dumps(options, ensure_ascii=False)}" if options else ""
 
 
 def about_answer(run: Run) -> str:
@@ -298,7 +270,7 @@ def sections(run: Run) -> Iterator[Section]:
 def _iteration_sections(iteration: Iteration) -> Iterator[Section]:
     yield Section(2, f"Iteration {iteration.number}", "")
     for response in iteration.responses:
-        heading = f"{response.label}{_options_text(response.options)} ({outcome_text(response)})"
+        heading = f"{response.label}{options_text(response.options)} ({outcome_text(response)})"
         yield Section(3, heading, response.text or response.error or "no text")
         if response.text and response.late:
             yield Section(4, "Not judged", "It was late: the iteration had continued without it.")
@@ -317,8 +289,8 @@ def _iteration_sections(iteration: Iteration) -> Iterator[Section]:
 
 
 def _verdict_sections(iteration: Iteration, verdict: Verdict) -> Iterator[Section]:
-    confidence = figure_text(verdict.confidence)
-    yield Section(3, f"Verdict (confidence {confidence})", verdict.synthesis)
+    complete = "" if verdict.completeness is None else f", complete {verdict.completeness:.2f}"
+    yield Section(3, f"Verdict (confidence {figure_text(verdict.confidence)}{complete})", verdict.synthesis)
     labels: dict[str, str] = {response.response_id: response.label for response in iteration.responses}
     parts = (
         ("Chosen", f"The response of {labels[verdict.chosen]}." if verdict.chosen in labels else ""),
@@ -328,6 +300,8 @@ def _verdict_sections(iteration: Iteration, verdict: Verdict) -> Iterator[Sectio
             "Ranking",
             "\n".join(f"{place}. {labels.get(one, one)}" for place, one in enumerate(verdict.ranking, start=1)),
         ),
+        ("Agreeing responses", ", ".join(labels.get(one, one) for one in verdict.agreeing)),
+        ("Contradicting responses", ", ".join(labels.get(one, one) for one in verdict.contradicting)),
         ("Dissent", verdict.dissent),
         ("Disputed claims", "\n".join(line for claim in verdict.claims for line in _claim_lines(claim))),
         ("Not fully readable", verdict.problem),

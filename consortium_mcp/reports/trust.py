@@ -45,16 +45,23 @@ def _contradict_each_other(trust: Trust, run: Run) -> bool:
 
 def _figure(trust: Trust, run: Run) -> str:
     if trust.confidence is None:
-        return "unknown, because no confidence could be read"
+        return f"unknown, because no confidence could be read{_complete(trust)}"
     verdict = run.iterations[run.selected_iteration - 1].verdict if run.selected_iteration else None
     how = "counted" if verdict and (verdict.votes or verdict.ballots) else "stated"
     if trust.stated is None or trust.bound is None:
-        return f"{trust.confidence:.2f}, as {how}"
-    return f"{trust.confidence:.2f}, bounded by {_BOUNDS[trust.bound]}, {how} as {trust.stated:.2f}"
+        return f"{trust.confidence:.2f}, as {how}{_complete(trust)}"
+    return f"{trust.confidence:.2f}, bounded by {_BOUNDS[trust.bound]}, {how} as {trust.stated:.2f}{_complete(trust)}"
+
+
+def _complete(trust: Trust) -> str:
+    """How complete the arbiter calls its answer; empty where it says nothing."""
+    return "" if trust.completeness is None else f". Complete: {trust.completeness:.2f}, as stated"
 
 
 def _facts(trust: Trust, run: Run) -> Iterator[str]:
     yield _agreement(trust, run)
+    if trust.by_arbiter:
+        yield f"the arbiter compared {counted(trust.by_arbiter, 'response')}, which rules cannot compare"
     if trust.missing:
         yield f"missing{_when(run)}: {', '.join(trust.missing)}"
     if 0 < trust.declined < trust.asked - len(trust.missing):

@@ -1,4 +1,4 @@
-"""Replay: the stored responses of a run judged again under other rules, without asking a member."""
+"""Replay: judges the stored responses of a run again under other rules, without asking a member."""
 
 import secrets
 from collections import Counter
@@ -23,10 +23,10 @@ def open_replay(
     without: Collection[str] = (),
     confidence_threshold: float | None = None,
 ) -> Run:
-    """Open a new run that has the responses of an ended one; what is None stays as it was.
+    """Open a new run with the responses of an ended one; each argument that is None keeps the old value.
 
-    The shuffle and the fence are the old run's, so the same arbiter is asked the same questions. Who was asked what is
-    past: the strategy plays no part.
+    The new run has the old run's shuffle seed and fence token, so that the same arbiter gets the same questions. The
+    strategy is not used, because no member is asked.
 
     Args:
         without: models (`gpt-5`) and instances (`gpt-5#2`) whose responses are left out.
@@ -76,7 +76,7 @@ def open_replay(
 
 
 def _without(old: Run, left_out: Collection[str]) -> tuple[Consortium, list[Iteration]]:
-    """The definition without those left out, and the iterations as the others answered in them, not yet judged."""
+    """The definition and the iterations without the excluded instances; the iterations have no verdicts."""
     asked = [(member, f"{alternatives(member.model)[0]}#{number}") for member, number in instances(old.consortium)]
     labels = [label for _, label in asked]
     known = {name for label in labels for name in (label, label.rpartition("#")[0])}

@@ -1,4 +1,4 @@
-"""The judging methods by name: how responses become a verdict; other packages add theirs by entry point."""
+"""The judging methods by name; other packages can add theirs by entry point."""
 
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
@@ -18,19 +18,19 @@ from consortium_mcp.engine.registry import Registry, load_registry
 from consortium_mcp.records import CallResult, CallSpec, Iteration, Run
 
 ENTRY_POINTS = "consortium_mcp.judging_methods"
-"""The group in which another package names its JudgingMethod objects."""
+"""The group of entry points in which another package lists its JudgingMethod objects."""
 
 Judge = Callable[[Run, Iteration, CallModel, ReadsSchema], Awaitable[Iteration]]
 """Returns the iteration with its verdict."""
 
 
 Prepare = Callable[[Run, Sequence[CallSpec], ReadsSchema], list[CallSpec]]
-"""The calls to members with what the method tells them."""
+"""Returns the calls to members with the method's instructions added."""
 
 
 @dataclass(frozen=True)
 class JudgingMethod:
-    """How responses become a verdict."""
+    """A way to turn responses into a verdict."""
 
     name: str
     """The name in a consortium."""
@@ -62,7 +62,7 @@ class JudgingMethod:
     """The rules that it reads, of those that only some methods read; None if it may read any."""
 
     prepare: Prepare | None = None
-    """Adds the required form of reply to the calls to members; None means that there is none."""
+    """Adds the required form of reply to the calls to members; None if the method requires no form."""
 
     follows_schema: bool = False
     """Whether its answer can follow the caller's JSON schema."""
