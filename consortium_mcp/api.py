@@ -18,6 +18,7 @@ from consortium_mcp.records.request import ConsultRequest, DefinitionRequest, re
 from consortium_mcp.records.terms import ConsultTerms, FurtherRules
 from consortium_mcp.reports.export import ExportFormat, exported
 from consortium_mcp.service.answers import answered
+from consortium_mcp.service.definitions import defined
 from consortium_mcp.service.runner import Runner
 from consortium_mcp.service.sharing import shared_service
 from consortium_mcp.settings import Settings, current_settings
@@ -117,7 +118,7 @@ def create_consortium(
         "system_prompt": system_prompt,
     }
     request = read_request(DefinitionRequest, {**named, **further})
-    return request.define(catalogue.knows)
+    return defined(request, catalogue.knows)
 
 
 def load_run(run_id: str, *, settings: Settings | None = None) -> Run:

@@ -132,8 +132,9 @@ def _as_typed(sentence: str, fields: Iterable[str]) -> str:
     Args:
         fields: the given fields; a field whose name is an English word is replaced only at the beginning.
     """
-    for name in fields:
-        meant = rf"\b{name}\b" if "_" in name else rf"^{name}(?= is |=)"
+    words = [name for name in ConsultRequest.model_fields if "_" in name]
+    for name in {*words, *fields}:
+        meant = rf"\b{name}\b" if "_" in name else rf"^{name}(?= is |=| has no effect )"
         sentence = re.sub(meant, _spellings(name)[-1 if name == "models" else 0], sentence)
     return sentence
 
