@@ -70,7 +70,7 @@ def told(as_json: bool) -> Iterator[None]:
 
 
 def refused_output(error: OSError, as_json: bool = False) -> click.ClickException:
-    """What is said of a stdout that takes no more; raises any other error again."""
+    """The error for an unwritable stdout; any other error is raised again."""
     if (why := output.why_unwritable(error)) is None:
         raise error
     return _failure(OutputError(why), as_json)
@@ -104,5 +104,5 @@ def _end_interrupted(kept: ConsortiumError | None, as_json: bool) -> NoReturn:
 
 
 def _shown(message: str) -> str:
-    """An error message on a screen: of a word without end, which was given as a name, only the beginning."""
+    """An error message for a screen; a very long word that was given as a name is cut."""
     return _LONG_WORD.sub(lambda word: f"{word[0][:100]}…", plain(message))

@@ -1,4 +1,4 @@
-"""`runs`: the history of consultations."""
+"""`runs`: the history of runs."""
 
 import sys
 from collections.abc import Mapping
@@ -29,7 +29,7 @@ from consortium_mcp.service.service import ConsortiumService
 from consortium_mcp.settings import MOST
 
 MOST_DAYS = 36_500
-"""How old the runs may be that are to be pruned: no date lies before the year 1."""
+"""The largest age of runs to prune: no date is before the year 1."""
 
 run_argument = click.argument("run_id", metavar="RUN", shell_complete=complete_runs)
 
@@ -111,7 +111,7 @@ def runs(
     if command := ctx.invoked_subcommand:
         typed = ParameterSource.COMMANDLINE
         given = [one.opts[0] for one in ctx.command.params if ctx.get_parameter_source(one.name or "") is typed]
-        if given:  # one that is overlooked would let `prune` remove all other runs, too
+        if given:  # if one were ignored, `prune` would remove all other runs too
             raise click.UsageError(
                 f"{given[0]} is an option of the list of runs; `runs {command} --help` lists the options of {command}."
             )
@@ -245,7 +245,7 @@ def prune(older_than: float | None, keep: int | None, yes: bool, dry_run: bool, 
 
 
 def _print_prunable(chosen: Mapping[str, str], as_json: bool) -> None:
-    """List the runs that would be removed, each with the moment when it was opened."""
+    """List the runs that would be removed, each with its opening time."""
     if as_json:
         print_json(PrunableOutput(would_remove=tuple(chosen)))
         return
@@ -255,7 +255,7 @@ def _print_prunable(chosen: Mapping[str, str], as_json: bool) -> None:
 
 
 def _confirm_pruning(chosen: Mapping[str, str]) -> None:
-    """Ask. Raises ConsortiumError without a yes."""
+    """Ask for confirmation. Raises ConsortiumError without it."""
     opened = [moment[:16] for moment in chosen.values()]
     what = f"{counted(len(chosen), 'run')}, opened from {opened[0]} to {opened[-1]} (UTC)"
     if sys.stdin is None:

@@ -10,21 +10,21 @@ _TITLE = re.compile(rb"<title[^>]*>\s*([^<]{1,100})", re.IGNORECASE)
 
 _WORDS = (
     *("message", "error", "detail", "msg", "error_description", "description", "title"),
-    *("errors", "base_resp", "status_msg"),  # of Cloudflare and MiniMax
+    *("errors", "base_resp", "status_msg"),  # from Cloudflare and MiniMax
 )
-"""Where an error has its words, the most telling name first."""
+"""The fields with an error's message, the most specific first."""
 
 _EXCERPT = 80
-"""Characters that are shown of a reply that cannot be read."""
+"""The number of characters shown of a reply that cannot be read."""
 
 
 class ReplyFault(Exception):
-    """Why a reply is no whole reply of a model.
+    """Why a reply is not a complete reply of a model.
 
     Args:
         message: one sentence.
-        kind: what it is; None where `body` tells it.
-        body: the error that the provider reported in the reply; None where it reported none.
+        kind: the error kind; None if `body` determines it.
+        body: the error that the provider reported in the reply; None if it reported none.
     """
 
     def __init__(self, message: str, kind: ErrorKind | None = None, body: Any = None) -> None:
@@ -40,11 +40,11 @@ def broken_off(characters: int, finish_reason: str | None = None) -> ReplyFault:
 
 
 def not_a_reply(body: bytes, garbled: bool = False) -> ReplyFault:
-    """What came is in no form in which models reply.
+    """The reply is in no known form of a model's reply.
 
     Args:
         body: its beginning.
-        garbled: whether it has the form of a stream, and a piece of it is no JSON.
+        garbled: whether it has the form of a stream, but a part of it is not JSON.
     """
     if garbled:
         return ReplyFault("A piece of the provider's reply is not valid JSON.", "invalid_reply")
@@ -60,17 +60,17 @@ def not_a_reply(body: bytes, garbled: bool = False) -> ReplyFault:
 
 
 def reported(error: Any) -> ReplyFault:
-    """An error that the provider reported in a reply.
+    """The provider reported an error in a reply.
 
     Args:
-        error: as it stands there: an object, a list of them, or a text.
+        error: the error in the reply: an object, a list of objects, or a text.
     """
     words = words_of(error)
     return ReplyFault(words or "The provider reported an error without a message.", body={"error": error})
 
 
 def redirected(address: str) -> ReplyFault:
-    """The provider names another address, and following it would turn the question into a request for a page."""
+    """The provider redirects to another address; following it would replace the question by a GET request."""
     sentence = f"The model's address redirects to {address[:200]}. Name that address in api_base."
     return ReplyFault(sentence, "invalid_request")
 
@@ -88,14 +88,14 @@ def words_of(error: Any) -> str | None:
         said = next((words for name in _WORDS if (words := words_of(error.get(name)))), None)
         metadata = error.get("metadata")
         cause = words_of(metadata.get("raw")) if isinstance(metadata, dict) else None
-        if said and cause and cause not in said:  # OpenRouter's: what the provider behind it said
+        if said and cause and cause not in said:  # from OpenRouter: the message of the provider behind it
             return f"{said.rstrip('.')}: {cause}"
         return said
     return None
 
 
 def _inside(text: str) -> str | None:
-    """What an error says that a gateway quotes as JSON; None where the text is no such thing."""
+    """The message in an error that a gateway quotes as JSON; None if the text is not JSON."""
     if not text.lstrip().startswith("{"):
         return None
     try:
