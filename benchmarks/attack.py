@@ -1,36 +1,33 @@
 """A team's server under attack by one caller: how long another one waits for her consults meanwhile, and what is left.
 
-python -m benchmarks.attack [--minutes 0.5]
+The attacker is a process of its own. The quiet server is measured for as long as the attacked one, since the slowest of
+many consults is slower than the slowest of a few.
+
+python -m benchmarks.attack [--minutes 0.5] [--only NAME ...]
 """
 
 import argparse
 import hashlib
 import json
-import socket
 import statistics
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import anyio
-import httpx2
 
 import tests.ready as ready
+from benchmarks.attacker import ALL, MALLORY
 from benchmarks.figures import Figure, report
 from tests.provider import Provider, verdict
-from tests.server_process import INITIALIZE, JSON, http_client, http_server, resident_mb, said
+from tests.server_process import http_client, http_server, resident_mb, said
 
-ANN, MALLORY = "ann's token, which is long", "mallory's token, which is long"
-
-QUIET_CONSULTS = 20
-"""How many consults the quiet server is measured by."""
+ANN = "ann's token, which is long"
 
 MOST_SLOWER = 3.0
 """How many times longer the slowest consult may take under attack."""
@@ -81,55 +78,36 @@ class Seen:
         ]
 
 
-def called(tool: str, **arguments: Any) -> dict[str, Any]:
-    """The request that calls a tool."""
-    params = {"name": tool, "arguments": arguments}
-    return {"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": params}
-
-
-REQUESTS: Mapping[str, dict[str, Any]] = {
-    "a query of 3 MB": called("list_runs", query="a " * 1_500_000),
-    "the longest query": called("list_runs", query="a* " * 50),
-    "a pattern's worst text": called("\x1b]" * 50_000 + "\n"),
-    "a pattern's worst text as an argument": called("list_runs", **{"\x1b]" * 50_000 + "\n": 1}),
-    "a prompt of 3 MB": called("consult_consortium", prompt="x" * 3_000_000, dry_run=True),
-    "thousands of backups": called("consult_consortium", prompt="?", models=["a|" * 9_000 + "a"], dry_run=True),
-    "a deep schema": called("consult_consortium", prompt="?", output_schema={"a": [[[[{}]]]] * 5_000}, dry_run=True),
-    "a new session": INITIALIZE,
-}
-"""What the attacker sends, one after another, as quickly as it is answered."""
-
-
-async def attack(seconds: float, folder: Path) -> Seen:
-    """Measure a quiet server, then one that is attacked for so long.
+async def attack(seconds: float, folder: Path, names: Sequence[str]) -> Seen:
+    """Measure a quiet server, then one that is attacked, for so long each.
 
     Args:
         folder: for the database and llm's configuration.
+        names: the attacks.
     """
     seen, tokens = Seen(), folder / "tokens"
-    names = {"ann": ANN, "mallory": MALLORY}
-    tokens.write_text("".join(f"{name}:{hashlib.sha256(one.encode()).hexdigest()}\n" for name, one in names.items()))
+    known = {"ann": ANN, "mallory": MALLORY}
+    tokens.write_text("".join(f"{name}:{hashlib.sha256(one.encode()).hexdigest()}\n" for name, one in known.items()))
     with Provider() as provider:
         provider.write_llm_config(folder, ["a", "arbiter"], schema=["arbiter"])
         provider.on("arbiter", verdict("as they say", confidence=0.9))
         environment = {"LLM_USER_PATH": str(folder), "CONSORTIUM_TOKEN_FILE": str(tokens)}
         with http_server(folder / "stderr", "http", **environment) as (server, url):
             async with http_client(url, "auto", ANN) as ann:
-                for number in range(QUIET_CONSULTS + 1):
-                    seen.quiet.append(await _consult(ann, f"Quiet {number}?", seen))
-                del seen.quiet[0]  # the first one imports
+                await _consult(ann, "The first one, which imports?", seen)
                 ends = time.monotonic() + seconds
-                async with anyio.create_task_group() as group:
-                    for request in REQUESTS.values():
-                        group.start_soon(_send_until, ends, url, request, seen)
-                    group.start_soon(_hold_streams, ends, url, seen)
-                    group.start_soon(_dribble_until, ends, url)
-                    number = 0
-                    while time.monotonic() < ends:
-                        seen.attacked.append(await _consult(ann, f"Attacked {number}?", seen))
-                        number += 1
-                        if not seen.memory_mb and time.monotonic() > ends - seconds / 2:
-                            seen.memory_mb.append(resident_mb(server.pid))
+                while time.monotonic() < ends:
+                    seen.quiet.append(await _consult(ann, f"Quiet {len(seen.quiet)}?", seen))
+                command = [sys.executable, "-m", "benchmarks.attacker", url, str(seconds), *names]
+                attacker = await anyio.open_process(command, stderr=None)
+                ends = time.monotonic() + seconds
+                while time.monotonic() < ends:
+                    seen.attacked.append(await _consult(ann, f"Attacked {len(seen.attacked)}?", seen))
+                    if not seen.memory_mb and time.monotonic() > ends - seconds / 2:
+                        seen.memory_mb.append(resident_mb(server.pid))
+                assert attacker.stdout is not None
+                told = b"".join([part async for part in attacker.stdout])
+                seen.statuses.update({int(status): count for status, count in json.loads(told).items()})
                 await anyio.sleep(REST_SECONDS)
                 seen.memory_mb.append(resident_mb(server.pid))
     return seen
@@ -145,65 +123,11 @@ async def _consult(client: Any, prompt: str, seen: Seen) -> float:
     return time.monotonic() - began
 
 
-def _attacker() -> httpx2.AsyncClient:
-    return httpx2.AsyncClient(headers={**JSON, "Authorization": f"Bearer {MALLORY}"}, timeout=60, verify=False)
-
-
-async def _send_until(ends: float, url: str, request: dict[str, Any], seen: Seen) -> None:
-    """Send one request again and again, each time in a session that is opened for it where that is possible."""
-    content = json.dumps(request).encode()  # once: the attacker's work is not to hold up the one who is measured
-    async with _attacker() as client:
-        opened = await client.post(url, json=INITIALIZE)
-        session = {"Mcp-Session-Id": opened.headers.get("mcp-session-id", "none")}
-        while time.monotonic() < ends:
-            try:
-                response = await client.post(url, content=content, headers={} if request is INITIALIZE else session)
-                seen.statuses[response.status_code] += 1
-            except httpx2.HTTPError:
-                seen.statuses[0] += 1
-
-
-async def _hold_streams(ends: float, url: str, seen: Seen) -> None:
-    """Hold as many streams as are given until the end."""
-    async with _attacker() as client, anyio.create_task_group() as group:
-        for _ in range(50):
-            group.start_soon(partial(_hold_stream, client, ends, url, seen))
-
-
-async def _hold_stream(client: httpx2.AsyncClient, ends: float, url: str, seen: Seen) -> None:
-    opened = await client.post(url, json=INITIALIZE)
-    session = {"Mcp-Session-Id": opened.headers.get("mcp-session-id", "none")}
-    async with client.stream("GET", url, headers=session) as response:
-        seen.statuses[response.status_code] += 1
-        await anyio.sleep(max(0, ends - time.monotonic()))
-
-
-async def _dribble_until(ends: float, url: str) -> None:
-    """Send a hundred bodies, a byte a second."""
-    host, _, port = urlsplit(url).netloc.partition(":")
-    lines = f"Host: {host}:{port}\r\nAuthorization: Bearer {MALLORY}\r\nContent-Length: 4000000"
-    head = f"POST /mcp HTTP/1.1\r\n{lines}\r\n\r\n"
-    open_ones: list[socket.socket] = []
-    while time.monotonic() < ends:
-        if len(open_ones) < 100:
-            open_ones.append(socket.create_connection((host, int(port))))
-            open_ones[-1].sendall(head.encode())
-        for one in list(open_ones):
-            try:
-                one.sendall(b"{")
-            except OSError:
-                one.close()
-                open_ones.remove(one)
-        await anyio.sleep(min(0.2, max(0, ends - time.monotonic())))
-    for one in open_ones:
-        one.close()
-
-
-def figures(minutes: float) -> list[Figure]:
+def figures(minutes: float, names: Sequence[str] = ALL) -> list[Figure]:
     """What such an attack measures; what failed for the other caller is told on stderr."""
     ready.is_used = False  # the server is a process of its own, whose memory can be looked at
     with tempfile.TemporaryDirectory() as folder:
-        seen = anyio.run(attack, minutes * 60, Path(folder))
+        seen = anyio.run(attack, minutes * 60, Path(folder), names)
     print(dict(seen.statuses), *seen.failed[:10], sep="\n", file=sys.stderr)
     return seen.figures()
 
@@ -212,7 +136,9 @@ def main() -> None:
     """Print the figures; exit with 1 where a bound is broken."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--minutes", type=float, default=0.5)
-    report(figures(parser.parse_args().minutes))
+    parser.add_argument("--only", nargs="+", choices=ALL, default=ALL)
+    given = parser.parse_args()
+    report(figures(given.minutes, given.only))
 
 
 if __name__ == "__main__":

@@ -55,8 +55,8 @@ def release_problems(tag: str) -> list[str]:
         problems.append(f"The tag is {tag}, and the version {project.version}.")
     if not re.search(rf"^## \[{re.escape(project.version)}\]", changes, re.MULTILINE):
         problems.append(f"CHANGELOG.md has no heading for {project.version}.")
-    if "/OWNER/" in project.repository:
-        problems.append("pyproject.toml does not name the owner of the repository yet.")
+    if project.repository is None:
+        problems.append("pyproject.toml names no repository. Run `python -m distribution.repository OWNER/NAME`.")
     return problems
 
 

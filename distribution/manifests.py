@@ -11,14 +11,14 @@ CALL_MILLISECONDS = 900_000
 
 
 def registry_entry(project: Project) -> dict[str, Any]:
-    """`server.json` of the MCP registry."""
+    """`server.json` of the MCP registry; it needs the project's name there."""
     return {
         "$schema": SERVER_SCHEMA,
         "name": project.mcp_name,
         "title": "Consortium",
         "description": project.description,
         "version": project.version,
-        "repository": {"url": project.repository, "source": "github"},
+        **_named("repository", project.repository and {"url": project.repository, "source": "github"}),
         "packages": [
             {
                 "registryType": "pypi",
@@ -53,7 +53,7 @@ def bundle(project: Project) -> dict[str, Any]:
         "version": project.version,
         "description": project.description,
         "author": {"name": "The consortium-mcp maintainers"},
-        "repository": {"type": "git", "url": project.repository},
+        **_named("repository", project.repository and {"type": "git", "url": project.repository}),
         "server": {
             "type": "uv",
             "entry_point": "server.py",
@@ -112,7 +112,7 @@ def claude_plugin(project: Project) -> dict[str, Any]:
         "version": project.version,
         "description": project.description,
         "author": {"name": "The consortium-mcp maintainers"},
-        "repository": project.repository,
+        **_named("repository", project.repository),
         "license": project.license,
         "keywords": list(project.keywords),
     }
@@ -189,3 +189,8 @@ uvx consortium-mcp runs show RUN_ID                    # who said what
 - Agreement of models is evidence, not proof.
 - No model can be used: tell the user to run `uvx consortium-mcp setup`.
 """
+
+
+def _named(name: str, value: Any) -> dict[str, Any]:
+    """A field; nothing where its value is unknown."""
+    return {} if value is None else {name: value}

@@ -40,33 +40,33 @@ class Project:
     keywords: tuple[str, ...]
     """What it is found by."""
 
-    repository: str
-    """The URL of the source."""
+    repository: str | None
+    """The URL of the source; None until a release writes it (`distribution.repository`)."""
 
     tools: tuple[tuple[str, str], ...]
     """Name and first sentence of each MCP tool."""
 
     @property
-    def mcp_name(self) -> str:
-        """Its name in the MCP registry, whose namespace is the owner of the repository."""
-        owner, repository = urlsplit(self.repository).path.strip("/").split("/")
-        return f"io.github.{owner}/{repository}"
+    def mcp_name(self) -> str | None:
+        """Its name in the MCP registry, whose namespace is the owner of the repository; None without a repository."""
+        if self.repository is None:
+            return None
+        owner, name = urlsplit(self.repository).path.strip("/").split("/")
+        return f"io.github.{owner}/{name}"
 
 
-def load_project() -> Project:
-    """Read the facts."""
-    read = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    tools = json.loads((ROOT / "consortium_mcp" / "server" / "tools.json").read_text(encoding="utf-8"))
+def load_project(root: Path = ROOT) -> Project:
+    """Read the facts of a checkout."""
+    read = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    tools = json.loads((root / "consortium_mcp" / "server" / "tools.json").read_text(encoding="utf-8"))
     return Project(
         name=read["name"],
         version=read["version"],
         description=read["description"],
         license=read["license"],
         keywords=tuple(read["keywords"]),
-        repository=read["urls"]["Repository"],
-        tools=tuple(
-            (tool["name"], tool["description"].split(". ")[0].split("\n")[0].rstrip(".") + ".") for tool in tools
-        ),
+        repository=read.get("urls", {}).get("Repository"),
+        tools=tuple((tool["name"], _first_sentence(tool["description"])) for tool in tools),
     )
 
 

@@ -1,1 +1,1 @@
-"""A run and a way to make calls go in, iterations come out; it knows neither the store nor a door."""
+"""Runs the iterations of a consult with a given function for model calls; it knows neither the store nor a door."""

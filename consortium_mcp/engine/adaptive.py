@@ -1,4 +1,4 @@
-"""Adaptive asking: the cheapest instances first, one more while the result is open, no arbiter where all agree."""
+"""Adaptive asking: the cheapest instances first, then more while the result is open; no arbiter if all agree."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
@@ -13,21 +13,21 @@ from consortium_mcp.text.confidence_line import without_confidence
 T = TypeVar("T")
 
 PriceOf = Callable[[str], float | None]
-"""The cost of a question to a model, by its name in the consortium; None if its price is unknown."""
+"""Gives the cost of a question to a model, by the model's name in the consortium; None if its price is unknown."""
 
 AskThese = Callable[[Sequence[CallSpec]], Awaitable[Sequence[MemberResponse]]]
-"""Asks instances; an instance that was asked before gives the same response again."""
+"""Asks instances; an instance that was already asked returns the same response again."""
 
 
 def is_adaptive(run: Run) -> bool:
-    """Whether the next iteration asks some instances only if they are needed: the first one, where the rule says so."""
+    """Whether the next iteration asks instances step by step: the first iteration, if the rule `adaptive` is set."""
     return run.consortium.ask == "adaptive" and not run.iterations
 
 
 async def ask_adaptively(
     run: Run, specs: Sequence[CallSpec], ask: AskThese, price_of: PriceOf
 ) -> Sequence[MemberResponse]:
-    """The responses of the instances that were needed, in the order of the specs.
+    """Ask instances until the result is decided, and return their responses in the order of the specs.
 
     Args:
         specs: every instance that may be asked.
@@ -45,7 +45,7 @@ async def ask_adaptively(
 
 
 def cheapest_first(these: Sequence[T], price: Callable[[T], float | None]) -> list[T]:
-    """The items by their price; unknown prices come last, and equal prices keep their order."""
+    """The items sorted by price. Unknown prices come last; equal prices keep their order."""
 
     def rank(one: T) -> tuple[bool, float]:
         known = price(one)
@@ -55,14 +55,14 @@ def cheapest_first(these: Sequence[T], price: Callable[[T], float | None]) -> li
 
 
 def first_count(consortium: Consortium) -> int:
-    """The number of instances that are asked first: fewer could not settle the result, even if all agreed."""
+    """The number of instances to ask first: the smallest number that can decide the result if all agree."""
     most = consortium.asked_count
     least = max(most // 2 + 1, consortium.min_responses or 1, consortium.quorum or 1)
     return next((n for n in range(least, most) if earned(n, n) >= consortium.confidence_threshold), most)
 
 
 def agreed(run: Run, iteration: Iteration) -> Iteration | None:
-    """The iteration with the answer that all responses share; None if it has to be judged."""
+    """The iteration with the answer that all responses share; None if it must be judged."""
     usable = [response for response in iteration.responses if response.ok]
     asked = [response for response in usable if response.model != OWN_ANSWER]
     groups = _groups(usable)
@@ -85,13 +85,13 @@ def agreed(run: Run, iteration: Iteration) -> Iteration | None:
 
 
 def _saves_calls(run: Run, responses: int) -> bool:
-    """Whether the judging would take a call, and an answer without one is in the form that is asked for."""
+    """Whether judging would take a call, and a response can be the answer in the required form."""
     method = judging_methods()[run.consortium.judging_method]
     return run.output_schema is None and method.calls(responses) > 0
 
 
 def _is_open(run: Run, responses: Sequence[MemberResponse], unasked: int) -> bool:
-    """Whether one more response could change which answer leads, or whether agreement is enough by itself."""
+    """Whether one more response could change the leading answer, or the agreement does not yet suffice."""
     groups = _groups([response for response in responses if response.ok])
     if not groups or margin(groups) <= unasked:
         return True

@@ -1,4 +1,4 @@
-"""The answer piece by piece, while its arbiter writes it."""
+"""Streams the answer while its arbiter writes it."""
 
 from collections.abc import Callable
 
@@ -9,15 +9,15 @@ from consortium_mcp.records import CallSpec, Run
 from consortium_mcp.records.consortium import Consortium
 
 NEW_PART = 50
-"""A reply is read again when one part in so many of it is new: what that costs grows with its length alone."""
+"""A reply is parsed again when 1/50 of it is new, so that the cost grows linearly with its length."""
 
 
 class AnswerStream:
-    """Tells what of the run's answer is certain as soon as it is there; what was told is never told again.
+    """Passes on each part of the run's answer as soon as it is final; a part is passed on only once.
 
-    Only a synthesis is told in this way, and only where `will_be_answer`, as with a single iteration; every other
-    answer is known with its verdict. An attempt that breaks off is followed by one that may put it otherwise: then
-    nothing more is told, and what was told is not the beginning of the answer.
+    Only a synthesis is streamed, and only if it `will_be_answer`, as in a single iteration. Any other answer is known
+    with its verdict. If an attempt breaks off, the next attempt may use other words: then streaming stops, and the text
+    so far is not the beginning of the answer.
     """
 
     def __init__(self, consortium: Consortium, tell: Callable[[str], None]) -> None:
@@ -26,7 +26,7 @@ class AnswerStream:
         self._told = ""
 
     def listen(self, run: Run, spec: CallSpec) -> ChunkSink:
-        """Who reads along the next attempt of a call, the run having come so far."""
+        """The listener for the chunks of the next attempt of a call; `ignore` if the call cannot give the answer."""
         beginning = self._beginning
         if beginning is None or not will_be_answer(run, spec.call_id):
             return ignore

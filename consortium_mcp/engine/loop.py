@@ -1,4 +1,4 @@
-"""The loop: strategy, members, arbiter, enough? It owns no state and knows no database."""
+"""The loop of a run: strategy, members, arbiter, stop or continue; it owns no state and knows no database."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from functools import partial
@@ -21,10 +21,10 @@ from consortium_mcp.records.consortium import Consortium
 from consortium_mcp.records.tracing import iteration_span
 
 RecordOf = Callable[[], Awaitable[TrackRecord]]
-"""Gives what the rated runs of a consortium say, as soon as it is read."""
+"""Loads the track record of the consortium."""
 
 Stop = Callable[[Run, Sequence[CallSpec]], Awaitable[Status | None]]
-"""Says of a run and the calls to instances that would come next why they may not be made; None lets them."""
+"""Given a run and its next calls to instances, the reason why they may not be made; None if they may."""
 
 
 async def iterations(
@@ -37,20 +37,20 @@ async def iterations(
     price_of: PriceOf = lambda model: None,
     record: RecordOf | None = None,
 ) -> AsyncIterator[Run]:
-    """Yield the run with each further iteration, until it is good enough or nothing more may be asked.
+    """Yield the run after each iteration, until its result suffices or it may not continue.
 
-    The last one yielded has its status: `converged`, `exhausted`, `failed` when no member gave a response (then the
-    arbiter is not asked), or what `stop` said.
+    The last run has its final status: `converged`, `exhausted`, the status that `stop` gave, or `failed` if no member
+    gave a response. In a failed run the arbiter is not asked.
 
     Args:
-        run: the run as it stands in the store: iterations that it has were begun before a crash, and are gone through
-            again with the same questions.
-        call: where calls are made.
-        stop: asked before each iteration that was not begun before; None lets them all begin.
-        save_asked: told of an iteration between its responses and the arbiter's question.
-        patience: how long an instance may be silent once there is a quorum; None waits for all.
-        price_of: what a question costs, for those who are asked the cheapest first.
-        record: gives what the consortium's rated runs say; None when none is rated.
+        run: the stored run. Iterations that began before a crash are repeated with the same questions.
+        call: makes the calls.
+        reads_schema: whether a model supports schemas.
+        stop: called before each new iteration; None allows all of them.
+        save_asked: called with the iteration after its responses, before the arbiter's question.
+        patience: how long an instance may be silent after the quorum; None waits for all.
+        price_of: the price of a question, by which adaptive asking sorts instances.
+        record: loads the track record of the consortium; None if no run was rated.
     """
     method = judging_methods()[run.consortium.judging_method]
     begin_to_prepare()
@@ -85,7 +85,7 @@ async def iterations(
 
 
 async def _reason_to_stop(run: Run, specs: Sequence[CallSpec], stop: Stop | None) -> Status | None:
-    """Why an iteration may not begin that was not begun before; a replay begins none."""
+    """Why a new iteration may not begin, as a status; a replay begins none."""
     if run.replay_of:
         return "exhausted"
     return await stop(run, specs) if stop else None
@@ -94,7 +94,7 @@ async def _reason_to_stop(run: Run, specs: Sequence[CallSpec], stop: Stop | None
 async def _responses(
     run: Run, specs: Sequence[CallSpec], ask: AskThese, recorded: Iteration | None, price_of: PriceOf
 ) -> Sequence[MemberResponse]:
-    """What the members say in the next iteration; in a replay, what they said."""
+    """The members' responses in the next iteration; in a replay, the recorded ones."""
     if recorded is not None and run.replay_of:
         return recorded.responses
     if not is_adaptive(run):
@@ -108,7 +108,7 @@ async def _responses(
 def _prepared(
     run: Run, specs: list[CallSpec], method: JudgingMethod, reads_schema: ReadsSchema, asked: Mapping[CallId, CallSpec]
 ) -> list[CallSpec]:
-    """The calls with what the method tells the members; those of earlier iterations are as they were asked."""
+    """The calls with the method's instructions for members; calls of earlier iterations stay unchanged."""
     if method.prepare is None:
         return specs
     return [asked.get(spec.call_id) or method.prepare(run, [spec], reads_schema)[0] for spec in specs]
@@ -117,13 +117,13 @@ def _prepared(
 def _asking(
     run: Run, call: CallModel, method: JudgingMethod, recorded: Iteration | None, patience: Patience | None
 ) -> AskThese:
-    """How instances of the next iteration are asked."""
+    """The function that asks the instances of the next iteration."""
     rules = run.consortium
     waits_for_all = method.decided is None or rules.on_partial == "fail" or is_adaptive(run)
     decided = None if waits_for_all or method.decided is None else partial(method.decided, run)
 
     async def ask(specs: Sequence[CallSpec]) -> Sequence[MemberResponse]:
-        # Of few that are asked first, half are a quorum: the next ones stand in for who is silent.
+        # If only a few are asked first, half of them are a quorum; the next instances replace the silent ones.
         quorum = max(1, len(specs) // 2) if is_adaptive(run) and rules.quorum is None else rules.quorum
         return await ask_all(specs, call, _late(recorded), decided, quorum, patience)
 
@@ -131,12 +131,12 @@ def _asking(
 
 
 def _why_not_judged(run: Run, responses: Sequence[MemberResponse]) -> str | None:
-    """Why too few responses are not judged; None where there are enough, or the run answers all the same."""
+    """Why the responses are too few to be judged; None if they suffice, or if the run must answer anyway."""
     return why_too_few(run, responses) if run.consortium.on_partial == "fail" else None
 
 
 def status_after(run: Run) -> Status:
-    """How a run stands after its last iteration; `running` means that the members are asked again."""
+    """The status of a run after its last iteration; `running` means that the next iteration begins."""
     last = run.iterations[-1]
     if not any(response.ok for response in last.responses) or _why_not_judged(run, last.responses):
         return "failed" if len(run.iterations) == 1 else "exhausted"
@@ -150,14 +150,14 @@ def status_after(run: Run) -> Status:
 
 
 def _late(recorded: Iteration | None) -> set[str] | None:
-    """Which responses an iteration did without; None when it was not asked to its end before."""
+    """The responses that were late in a recorded iteration; None if it was not completed before."""
     if recorded is None or not recorded.shown_order:
         return None
     return {response.response_id for response in recorded.responses if response.late}
 
 
 def _is_good(iteration: Iteration, consortium: Consortium) -> bool:
-    """Whether what the consortium stops on has reached its threshold, and the arbiter asks for nothing more."""
+    """Whether the stopping rule has reached its threshold, and the arbiter asks for no further iteration."""
     verdict = iteration.verdict
     if verdict is None or verdict.needs_iteration:
         return False

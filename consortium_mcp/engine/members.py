@@ -1,4 +1,4 @@
-"""Asks all instances at once; a failure becomes a response, silence is not waited for, the order is as declared."""
+"""Asks all instances at once. A failure becomes a response; silent instances are not waited for without limit."""
 
 import math
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
@@ -12,13 +12,13 @@ from consortium_mcp.records import Ask, CallId, CallResult, CallSpec, MemberResp
 from consortium_mcp.records.consortium import OWN_ANSWER
 
 CallModel = Callable[[CallSpec], Awaitable[CallResult]]
-"""Makes one model call, or finds that it was made or is under way; never raises for a failure of the model.
+"""Makes one model call, or waits for the same call if it was already made or is under way. Failures are in its result.
 
-Cancelling it stops the waiting, not the call: the next one who asks for the same call gets its result.
+Cancelling stops the waiting, not the call: the next request for the same call gets its result.
 """
 
 Patience = Callable[[CallSpec, float], float]
-"""How many seconds longer a call is waited for if it stays silent, when its silence has counted for so many seconds."""
+"""Gives the further seconds to wait for a silent call, from the seconds of silence that have counted so far."""
 
 
 async def ask_all(
@@ -31,14 +31,14 @@ async def ask_all(
 ) -> list[MemberResponse]:
     """Ask every instance at the same time; the responses stand in the order of the specs.
 
-    Once a quorum has given a response, silence counts. When all that are missing have been silent for longer than
-    they may, the iteration goes on without them, and their responses are marked late.
+    The limit of silence applies once a quorum has responded. When every missing instance has exceeded its limit, the
+    iteration goes on without them, and their responses are marked late.
 
     Args:
         late: the call ids that were late when this iteration was asked before a crash; None lets the clock decide.
-        decided: tells from the results so far that the rest cannot matter; None never. What `late` says wins.
-        quorum: how many responses; None means more than half of the instances.
-        patience: how long each may be silent; None waits for all.
+        decided: whether the results so far decide the outcome; None means never. `late` has priority over it.
+        quorum: the number of responses; None means more than half of the instances.
+        patience: how long each call may be silent; None waits for all.
     """
     results: dict[str, CallResult] = {}
     arrived = anyio.Event()
@@ -55,7 +55,7 @@ async def ask_all(
     async with anyio.create_task_group() as group:
         for spec in awaited:
             group.start_soon(ask, spec)
-        # Between this look at the results and the waiting nothing else runs, so that no arrival is missed.
+        # No other task runs between this check of the results and the wait, so that no arrival is missed.
         while missing := [spec for spec in awaited if spec.call_id not in results]:
             if late is None and results and decided and decided(results.values(), len(specs)):
                 break
@@ -75,7 +75,7 @@ async def ask_all(
 
 
 def why_too_few(run: Run, responses: Sequence[MemberResponse]) -> str | None:
-    """Why an iteration has fewer responses than the run's rule wants; None when it has as many."""
+    """Why an iteration has fewer responses than the run requires; None if it has enough."""
     asked = [response for response in responses if response.model != OWN_ANSWER]
     wanted = min(run.consortium.min_responses or len(asked), len(asked))
     given = sum(response.ok for response in asked)
@@ -87,10 +87,10 @@ def why_too_few(run: Run, responses: Sequence[MemberResponse]) -> str | None:
 def specs_of(run: Run, earlier: Mapping[CallId, CallSpec] = MappingProxyType({})) -> list[CallSpec]:
     """The calls of the iteration that follows `run.iterations`, one for each ask of the strategy.
 
-    An instance whose response was late is not asked again: that call stands for it once more.
+    An instance whose response was late is not asked again: its earlier call is used again.
 
     Args:
-        earlier: the calls to instances of the iterations before.
+        earlier: the calls to instances of the earlier iterations.
     """
     number = len(run.iterations) + 1
     before = {response.label: response for response in run.iterations[-1].responses} if run.iterations else {}
@@ -102,7 +102,7 @@ def specs_of(run: Run, earlier: Mapping[CallId, CallSpec] = MappingProxyType({})
 
 
 def _spec(run: Run, number: int, place: int, ask: Ask) -> CallSpec:
-    """The call at a place (from 1) of an iteration."""
+    """The call at a place (from 1) in an iteration."""
     return CallSpec(
         call_id=CallId.of_member(number, place),
         iteration=number,

@@ -1,4 +1,4 @@
-"""How a run ends: which iteration is the answer, and what is missing from it."""
+"""The end of a run: chooses the iteration that gives the answer, and lists what is missing."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,7 +14,7 @@ from consortium_mcp.text.same_text import same_text
 
 
 def closed(run: Run) -> Run:
-    """The run with its answer, and the list of what the answer lacks."""
+    """The run with its answer and its `degraded` list."""
     best = best_iteration(run)
     if best is not None and best.verdict is not None:
         answer: dict[str, Any] = {
@@ -61,9 +61,9 @@ def ended(run: Run, status: Status, error: str) -> Run:
 
 
 def best_iteration(run: Run) -> Iteration | None:
-    """The iteration whose synthesis is the answer; None when there is no verdict at all.
+    """The iteration whose synthesis is the answer; None if there is no verdict.
 
-    The one that converged, else the one with the highest confidence, the later one where two are equal.
+    It is the iteration that converged, else the one with the highest confidence; of equal ones, the later.
     """
     judged = [iteration for iteration in run.iterations if iteration.verdict]
     if not judged:
@@ -74,34 +74,34 @@ def best_iteration(run: Run) -> Iteration | None:
 
 
 def will_be_answer(run: Run, call_id: CallId) -> bool:
-    """Whether the synthesis that a call is asked for will be the answer, however it is judged.
+    """Whether the synthesis of this call is certain to be the answer, whatever its verdict is.
 
-    So it is for the arbiter of the last iteration that may be, as long as no earlier one has a confidence: of several,
-    the one that is trusted most is the answer, and confidence is stated after the synthesis.
+    That is true for the arbiter of the last possible iteration, while no earlier iteration has a confidence. Otherwise
+    the iteration with the highest confidence gives the answer, and the confidence is stated after the synthesis.
     """
     last = len(run.iterations) + 1 >= run.consortium.iteration_limit
     return last and call_id.what == "arbiter" and all(one.confidence is None for one in run.iterations)
 
 
 def brings_nothing(run: Run) -> bool:
-    """Whether the last iteration's synthesis is the text of the one before it; blanks and case count in code alone."""
+    """Whether the last synthesis repeats the one before it; blanks and case count in code only."""
     before, last = ([one.verdict for one in run.iterations[-2:]] + [None, None])[:2]
     return before is not None and last is not None and same_text(before.synthesis, last.synthesis)
 
 
 def _last_answered(run: Run) -> Iteration | None:
-    """The last iteration in which a member gave a response; None when there is none."""
+    """The last iteration in which a member gave a response; None if there is none."""
     return next((one for one in reversed(run.iterations) if any(response.ok for response in one.responses)), None)
 
 
 def _most_agreed(iteration: Iteration) -> MemberResponse:
-    """The response with which the others agree most; of equals the first, and one that declines only if all do."""
+    """The response that the others agree with most; in a tie the first; a declining one only if all decline."""
     usable = answering(iteration) or [response for response in iteration.responses if response.ok]
     return most_agreed(usable, usable)
 
 
 def _judge(run: Run) -> str:
-    """The arbiter or the method that was to give the verdict."""
+    """The name of the arbiter or the method that should have given the verdict."""
     method = judging_methods().get(run.consortium.judging_method)
     if method is not None and not method.needs_arbiter:
         return f"The judging method {method.name}"
@@ -109,7 +109,7 @@ def _judge(run: Run) -> str:
 
 
 def _stopped(run: Run) -> list[str]:
-    """The sentence that the run ended below its threshold."""
+    """The sentence that the run ended below its threshold, if it did."""
     if run.status == "exhausted" and len(run.iterations) < run.consortium.iteration_limit and brings_nothing(run):
         return [f"The run ended below its threshold: iteration {len(run.iterations)} brought nothing new."]
     if run.status not in ("deadline", "budget"):
@@ -130,14 +130,14 @@ def _stood_in(run: Run, iteration: Iteration) -> list[str]:
 
 
 def was_decided(run: Run, responses: Sequence[MemberResponse]) -> bool:
-    """Whether those who are late in an iteration could not have changed its verdict: the run did not wait for them."""
+    """Whether the late responses of an iteration could not have changed its verdict, so that the run did not wait."""
     method = judging_methods().get(run.consortium.judging_method)
     on_time = [response for response in responses if not response.late]
     return method is not None and method.decided is not None and method.decided(run, on_time, len(responses))
 
 
 def _missing(run: Run, responses: Sequence[MemberResponse]) -> list[str]:
-    """The sentences about missing responses; late instances that could not change the verdict are left out."""
+    """The sentences about missing responses, without late instances that could not change the verdict."""
     failed = [response for response in responses if not response.ok and not response.late]
     late = [] if was_decided(run, responses) else [response.label for response in responses if response.late]
     cut = [response.label for response in responses if response.ok and response.error_kind == "truncated"]
@@ -165,7 +165,7 @@ def _unread(run: Run, verdict: Verdict) -> list[str]:
 
 
 def _lost_after(run: Run, selected: Iteration) -> list[str]:
-    """What went wrong in the iterations after the one that gave the answer."""
+    """The sentences about failures in the iterations after the selected one."""
     sentences = []
     for iteration in run.iterations[selected.number :]:
         if iteration.verdict is None:
@@ -188,10 +188,10 @@ def _why_failed(run: Run) -> str:
 
 
 def _reasons(failed: Sequence[MemberResponse]) -> str:
-    """Why each gave no response, within a sentence."""
+    """Why each call failed, as a part of a sentence."""
     return "; ".join(f"{response.label}: {response.error_kind}, {_clause(response.error)}" for response in failed)
 
 
 def _clause(sentence: str | None) -> str:
-    """A sentence as it stands within another: without its full stop."""
+    """A sentence without its full stop, for use inside another sentence."""
     return f"{sentence}".rstrip(".")

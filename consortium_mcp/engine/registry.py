@@ -1,4 +1,4 @@
-"""Items that are chosen by name: ours, and those that other packages add; a broken item is left out."""
+"""Finds items by name: ours, and those of other packages; a broken item is left out."""
 
 import importlib.metadata
 import logging
@@ -13,7 +13,7 @@ logger = logging.getLogger(__name__)
 
 
 class Named(Protocol):
-    """An item that is chosen by its name."""
+    """An item with a name."""
 
     @property
     def name(self) -> str:
@@ -25,16 +25,16 @@ T = TypeVar("T", bound=Named)
 
 @dataclass(frozen=True)
 class Registry(Mapping[str, T]):
-    """Everything of one noun by its name, ours first."""
+    """All items of one kind by name, ours first."""
 
     noun: str
-    """The noun for the items, as in `strategy`."""
+    """The noun for an item, as `strategy`."""
 
     usable: Mapping[str, T]
-    """The items that can be chosen, by name."""
+    """The usable items by name."""
 
     broken: Mapping[str, str]
-    """The package and the reason for each item that was left out, by entry point."""
+    """The package and the reason for each broken item, by entry point."""
 
     def __getitem__(self, name: str) -> T:
         return self.usable[name]
@@ -46,7 +46,7 @@ class Registry(Mapping[str, T]):
         return len(self.usable)
 
     def find(self, name: str) -> T:
-        """The item of that name. Raises InvalidConsortiumError, which lists the known names."""
+        """The item with that name. Raises InvalidConsortiumError, which lists the known names."""
         if name not in self.usable:
             raise InvalidConsortiumError(self.why_missing(name))
         return self.usable[name]
@@ -60,7 +60,7 @@ class Registry(Mapping[str, T]):
 
 
 def load_registry(noun: str, own: Sequence[T], group: str) -> Registry[T]:
-    """Ours, and those that other packages name in a group of entry points; what is broken is logged and left out."""
+    """Ours, and those that other packages list in a group of entry points; a broken one is logged and left out."""
     usable = {thing.name: thing for thing in own}
     broken: dict[str, str] = {}
     for entry_point in importlib.metadata.entry_points(group=group):
@@ -68,7 +68,7 @@ def load_registry(noun: str, own: Sequence[T], group: str) -> Registry[T]:
             thing = _load(entry_point, type(own[0]))
             if usable.setdefault(thing.name, thing) is not thing:
                 raise ValueError(f"the name {thing.name!r} is already taken")
-        except Exception as error:  # foreign code: its failure is not ours
+        except Exception as error:  # foreign code: its failure must not stop ours
             package = entry_point.dist.name if entry_point.dist else entry_point.value
             broken[entry_point.name] = masked(f"{package} is left out ({type(error).__name__}: {error})")
             logger.warning("The %s %r of %s", noun, entry_point.name, broken[entry_point.name])

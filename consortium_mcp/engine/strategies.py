@@ -1,4 +1,4 @@
-"""Strategies decide who is asked what in the next iteration; they are pure functions of what has happened."""
+"""Strategies decide which instances are asked what in the next iteration; they are pure functions of the run."""
 
 import json
 from collections.abc import Callable
@@ -16,11 +16,11 @@ from consortium_mcp.text.member_system import member_system
 from consortium_mcp.text.templates import fill
 
 ENTRY_POINTS = "consortium_mcp.strategies"
-"""The group in which another package names its Strategy objects."""
+"""The group of entry points in which another package lists its Strategy objects."""
 
 
 MOST_SEEDS = 2**31
-"""Seeds are below it: models take 32 bits with a sign."""
+"""Seeds are below this number, because models accept signed 32-bit integers."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Strategy:
 
 
 def plan(run: Run) -> list[Ask]:
-    """Who is asked what in the iteration that follows `run.iterations`.
+    """The asks of the iteration that follows `run.iterations`.
 
     In the first iteration, each strategy asks every instance independently.
     """
@@ -52,20 +52,20 @@ def plan(run: Run) -> list[Ask]:
 
 
 def refine(run: Run) -> list[Ask]:
-    """Each instance gets the last answer, its own last response, the dissent, and what to work on."""
+    """Each instance gets the last answer, its own last response, the dissent, and the refinement areas."""
     return _asks(run, lambda ask: _refined(run, ask))
 
 
 def debate(run: Run) -> list[Ask]:
-    """Each instance gets its own last response and the others', anonymous, and may keep or change its own.
+    """Each instance gets its own last response and the others', anonymous; it may keep or change its own.
 
-    An instance that has given none yet is asked as in the first iteration.
+    An instance that has not responded yet gets the question of the first iteration.
     """
     return _asks(run, lambda ask: _debated(run, ask))
 
 
 def eliminate(run: Run) -> list[Ask]:
-    """As refine, without the instances that were ranked lowest: one leaves before each iteration, never below two."""
+    """As `refine`, but one instance leaves before each iteration: the lowest-ranked; at least two stay."""
     gone = _eliminated(run)
     return [ask for ask in refine(run) if ask.label not in gone]
 
@@ -73,7 +73,7 @@ def eliminate(run: Run) -> list[Ask]:
 def system_text(
     consortium: Consortium, member: Member, output_schema: dict[str, Any] | None = None, short: bool = False
 ) -> str:
-    """The member's system prompt, then its role, the form that the answer will have, and the form of its reply."""
+    """The member's system prompt, then its role, the form of the answer, and the form of its reply."""
     told = [role_text(member.role)] if member.role else []
     if output_schema:
         told.append(fill("answer_schema", schema=json.dumps(output_schema)))
@@ -102,7 +102,7 @@ def strategies() -> Registry[Strategy]:
 
 
 def _asks(run: Run, prompt_of: Callable[[Ask], str]) -> list[Ask]:
-    """One ask for each instance; what it is told depends on who it is."""
+    """One ask for each instance; `prompt_of` makes its text from the instance."""
     asks = [
         Ask(
             instance=instance,
@@ -151,7 +151,7 @@ def _debated(run: Run, ask: Ask) -> str:
 
 
 def _filled(template: str, run: Run, ask: Ask, texts: list[tuple[str, str]], **values: str) -> str:
-    """A later question: the prompt, what was written before, fenced, and what to do with it."""
+    """The question of a later iteration: the prompt, earlier texts in fences, and the instructions."""
     short = run.gets_short_texts(ask.model)
     shown = cut_to(limit_of(short), [text for _, text in texts])
     quoted = [fenced(name, text, run) for (name, _), text in zip(texts, shown, strict=True) if text]
@@ -159,13 +159,13 @@ def _filled(template: str, run: Run, ask: Ask, texts: list[tuple[str, str]], **v
 
 
 def _last_response(run: Run, label: str) -> MemberResponse | None:
-    """The last response of an instance; None if it gave none yet."""
+    """The last response of an instance; None if it has given none."""
     given = (one for iteration in reversed(run.iterations) for one in iteration.responses)
     return next((one for one in given if one.ok and one.label == label), None)
 
 
 def _source(iteration: Iteration, verdict: Verdict, own: MemberResponse | None) -> str:
-    """Where the answer comes from that a member is shown, in sentences that are true of every judging method."""
+    """The source of the answer that a member is shown, in sentences that fit every judging method."""
     if verdict.chosen is None:
         if verdict.votes:
             return "No option got more ballots than the one below."
@@ -183,7 +183,7 @@ def _source(iteration: Iteration, verdict: Verdict, own: MemberResponse | None) 
 
 
 def _eliminated(run: Run) -> set[str]:
-    """The labels of those who left: after each iteration its lowest-ranked instance, as long as two are left."""
+    """The labels of eliminated instances: after each iteration the lowest-ranked one, while more than two remain."""
     gone: set[str] = set()
     asked = run.consortium.instance_count
     for iteration in run.iterations:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from consortium_mcp._util.counts import counted
+from consortium_mcp.engine.meaning import by_grouping, side_of
 from consortium_mcp.engine.measures import answering, mean_stated
 from consortium_mcp.records import (
     Iteration,
@@ -18,21 +19,21 @@ from consortium_mcp.records import (
 )
 from consortium_mcp.records.consortium import Consortium
 from consortium_mcp.records.trust import Measurement
-from consortium_mcp.text.answers import SAME, Answer, Comparison, compare, compare_answers, final_answer
+from consortium_mcp.text.answers import NOT_COMPARABLE, SAME, Answer, Comparison, compare, compare_answers, final_answer
 from consortium_mcp.text.figures import shown_beside
 
 BANDS = ((0.0, 0.5), (0.5, 0.7), (0.7, 0.8), (0.8, 0.9), (0.9, 1.01))
 """The bands of confidence in which ratings are counted."""
 
 PRIOR_RATINGS = 4.0
-"""The number of ratings that the answer's own confidence counts as, beside the ratings of its band."""
+"""The number of ratings that the answer's own confidence weighs, beside the ratings of its band."""
 
 ENOUGH_RATINGS = 10
-"""The number of ratings in a band from which they bound the confidence; fewer ratings are only shown."""
+"""The number of ratings in a band from which they bound the confidence; fewer are only shown."""
 
 
 class Bound(NamedTuple):
-    """The bound that a measurement sets on the confidence."""
+    """A bound on the confidence, set by one measurement."""
 
     confidence: float
     """The highest confidence that the measurement allows, 0.0-1.0."""
@@ -41,15 +42,15 @@ class Bound(NamedTuple):
     """The measurement."""
 
     reason: str
-    """The reason of the bound, in one sentence."""
+    """The reason for the bound, in one sentence."""
 
 
 def with_trust(run: Run, iteration: Iteration, record: TrackRecord) -> Iteration:
-    """The judged iteration with its trust; one without a verdict stays as it is.
+    """The judged iteration with its trust; without a verdict it is unchanged.
 
     Args:
         run: the run with its earlier iterations.
-        record: what the consortium's rated runs say.
+        record: the track record of the consortium.
     """
     verdict = iteration.verdict
     if verdict is None:
@@ -58,6 +59,7 @@ def with_trust(run: Run, iteration: Iteration, record: TrackRecord) -> Iteration
     trust = Trust(
         confidence=verdict.confidence,
         stated=verdict.confidence,
+        completeness=verdict.completeness,
         asked=len(first.responses),
         missing=tuple(one.label for one in first.responses if not one.ok),
         order_held=iteration.measures.order_held if iteration.measures else None,
@@ -70,7 +72,7 @@ def with_trust(run: Run, iteration: Iteration, record: TrackRecord) -> Iteration
     trust = trust.model_copy(update={**counts, "declined": declined})
     if trust.compared and not trust.same:
         trust = trust.model_copy(update={"found_later": _found_later(run, iteration)})
-    alone = _bounded(trust)  # by this run alone: ratings are looked up by it, whatever was known of the members then
+    alone = _bounded(trust)  # from this run alone: ratings are found by this figure
     trust = trust.model_copy(update={"before_ratings": alone.confidence})
     if record.correlation is not None and trust.compared:
         votes = effective_votes(trust.compared, record.correlation)
@@ -79,7 +81,7 @@ def with_trust(run: Run, iteration: Iteration, record: TrackRecord) -> Iteration
 
 
 def earned(votes: float, cast: float) -> float:
-    """The confidence that so many of the votes cast can earn, 0.0-1.0.
+    """The confidence that `votes` of `cast` votes can earn, 0.0-1.0.
 
     It is the estimator of Krichevsky and Trofimov (1981), the mean of a proportion under Jeffreys' prior:
     (votes + 1/2) / (cast + 1). One vote of one earns 0.75, three of three 0.875.
@@ -88,7 +90,7 @@ def earned(votes: float, cast: float) -> float:
 
 
 def why_unreachable(consortium: Consortium) -> str | None:
-    """Why no agreement of so few instances reaches the threshold; None when it can, or agreement alone ends a run."""
+    """Why no agreement of so few instances can reach the threshold; None if it can, or if only agreement counts."""
     count, threshold = consortium.instance_count, consortium.confidence_threshold
     if consortium.stop_on == "agreement" or earned(count, count) >= threshold:
         return None
@@ -100,8 +102,8 @@ def why_unreachable(consortium: Consortium) -> str | None:
 def is_bounded_for_good(iteration: Iteration, consortium: Consortium) -> bool:
     """Whether only the first iteration's answers keep the confidence below the threshold.
 
-    These do not change, and no other answer has more of them: asking again would cost calls and raise nothing. An
-    arbiter that asks for another iteration still gets it.
+    These do not change, and no other answer has more votes: another iteration would cost calls and raise nothing. If
+    the arbiter asks for another iteration, it still takes place.
     """
     trust, verdict = iteration.trust, iteration.verdict
     if trust is None or verdict is None or verdict.needs_iteration or consortium.stop_on == "agreement":
@@ -111,16 +113,16 @@ def is_bounded_for_good(iteration: Iteration, consortium: Consortium) -> bool:
 
 
 def effective_votes(votes: int, correlation: float) -> float:
-    """As how many independent votes these count, by Kish's design effect (1965): n / (1 + (n - 1) r).
+    """The number of independent votes that these votes equal, by Kish's design effect (1965): n / (1 + (n - 1) r).
 
     Args:
-        correlation: of the voters' errors, 0.0-1.0.
+        correlation: the correlation of the voters' errors, 0.0-1.0.
     """
     return votes / (1 + (votes - 1) * correlation)
 
 
 def is_tied(verdict: Verdict) -> bool:
-    """Whether another answer had as many votes, or as high a rank."""
+    """Whether another answer had equally many votes, or an equally high rank."""
     if verdict.ballots is not None:
         return verdict.ballots.tied
     largest = [len(group.response_ids) for group in verdict.votes[:2]]
@@ -128,7 +130,7 @@ def is_tied(verdict: Verdict) -> bool:
 
 
 def order_held(one: Verdict, other: Verdict) -> bool | None:
-    """Whether two verdicts on the same responses, shown in reversed order, say the same; None when that is unknown."""
+    """Whether two verdicts on the same responses, shown in reversed order, agree; None if that is unknown."""
     if one.chosen is not None and one.chosen == other.chosen:
         return True
     words = [one.synthesis.casefold().split(), other.synthesis.casefold().split()]
@@ -137,13 +139,13 @@ def order_held(one: Verdict, other: Verdict) -> bool | None:
     if Counter(words[0]) == Counter(words[1]):  # "A over B", "B over A"
         return False
     compared = compare(one.synthesis, other.synthesis)
-    if compared == "not comparable":  # two responses were chosen, or it is unknown what two texts mean
+    if compared == "not comparable":  # two responses were chosen, or two texts are not comparable
         return None if one.chosen is None or other.chosen is None else False
     return compared == "same"
 
 
 class _Count(NamedTuple):
-    """How the responses of the first iteration stand to the verdict's answer."""
+    """How the responses of the first iteration relate to the verdict's answer."""
 
     same: int
     """The number of responses with the answer."""
@@ -154,31 +156,62 @@ class _Count(NamedTuple):
     stated_by_members: float | None = None
     """The mean confidence of the members with the answer; None if none states one."""
 
+    by_arbiter: int = 0
+    """The number of these responses that only the arbiter can compare with the answer."""
+
 
 def _counted(verdict: Verdict, first: Iteration, given: Sequence[MemberResponse], number: int) -> _Count:
-    """The count of the verdict's answer.
+    """The count for the verdict's answer.
 
     Args:
         given: the responses of the first iteration that do not decline to answer.
-        number: of the iteration that gave the verdict.
+        number: the iteration that gave the verdict.
     """
-    if verdict.votes and number == 1:  # counted already, by the judging method
+    if verdict.votes and number == 1:  # the judging method has already counted it
         return _of_groups(verdict.votes[0].answer, verdict.votes, first)
-    if verdict.votes and verdict.chosen is None:  # for given options, which no response gives in words
+    if verdict.votes and verdict.chosen is None:  # given options, which no response states in words
         return _of_groups(verdict.votes[0].answer, first.verdict.votes if first.verdict else (), first)
     answer = final_answer(verdict.synthesis)
-    found = {one.response_id: _compared(verdict.chosen, answer, one) for one in given}
+    by_rules = {one.response_id: _compared(verdict.chosen, answer, one) for one in given}
+    judge = _judge_of_first(verdict, first, answer, number)
+    found = {
+        response_id: _by_arbiter(judge, first, response_id) if compared == NOT_COMPARABLE else compared
+        for response_id, compared in by_rules.items()
+    }
+    by_arbiter = sum(found[one] != by_rules[one] for one in found)
     sizes = Counter(found.values())
     if verdict.chosen is not None and sizes["same"] + sizes["different"] == 1 < len(given):
-        return _Count(0, 0)  # its own text says nothing of agreement
+        return _Count(0, 0)  # its own text is no evidence of agreement
     same = [response_id for response_id, compared in found.items() if compared == "same"]
-    return _Count(len(same), sizes["different"], mean_stated(one for one in first.responses if one.response_id in same))
+    stated = mean_stated(one for one in first.responses if one.response_id in same)
+    return _Count(len(same), sizes["different"], stated, by_arbiter)
+
+
+def _judge_of_first(verdict: Verdict, first: Iteration, answer: Answer, number: int) -> Verdict | None:
+    """The verdict that says which first responses agree with the answer; None if none does.
+
+    It is the first iteration's, also for a later answer that is the same.
+    """
+    if number == 1:
+        return verdict
+    return first.verdict if first.verdict and _is_same(first.verdict.synthesis, answer) else None
+
+
+def _by_arbiter(judge: Verdict | None, first: Iteration, response_id: str) -> Comparison:
+    """How a response of the first iteration stands to the answer, as the arbiter says."""
+    if judge is None:
+        return NOT_COMPARABLE
+    if judge.chosen is not None and (grouped := by_grouping(first.measures, [judge.chosen], [response_id])) != (
+        NOT_COMPARABLE
+    ):
+        return grouped
+    return side_of(judge, response_id)
 
 
 def _found_later(run: Run, iteration: Iteration) -> int | None:
-    """In which iteration members first gave the answer, where no synthesis before it did; None where that is unknown.
+    """The iteration in which members first gave the answer before any synthesis did; None if that is unknown.
 
-    They had seen other responses then, but none with this answer.
+    They had seen other responses by then, but none with this answer.
     """
     verdict = iteration.verdict
     if verdict is None or verdict.votes:
@@ -197,21 +230,21 @@ def _is_same(text: str, answer: Answer) -> bool:
 
 
 def _of_groups(answer: str, groups: Sequence[Votes], first: Iteration) -> _Count:
-    """The same from votes or ballots that the judging method has counted."""
+    """The count from votes or ballots that the judging method has counted."""
     same = [response_id for group in groups if group.answer == answer for response_id in group.response_ids]
     cast = sum(len(group.response_ids) for group in groups)
     return _Count(len(same), cast - len(same), mean_stated(one for one in first.responses if one.response_id in same))
 
 
 def _compared(chosen: str | None, answer: Answer, response: MemberResponse) -> Comparison:
-    """How a response stands to the verdict's answer, which is its own where it was chosen."""
+    """How a response relates to the verdict's answer; a chosen response has the same answer as itself."""
     if chosen == response.response_id:
         return "same"
     return compare_answers(final_answer(response.text or ""), answer)
 
 
 def _bounded(trust: Trust) -> Trust:
-    """With the confidence that the measurements of the run leave, and the reason of the one that leaves the least."""
+    """The trust with the lowest bound of the run's measurements, and its reason."""
     bounds = [bound for measure in _MEASURES if (bound := measure(trust)) is not None]
     least = min(bounds, default=None)
     if trust.stated is None or least is None or least.confidence >= trust.stated:
@@ -244,9 +277,10 @@ def _by_agreement(trust: Trust) -> Bound | None:
 
 
 def _by_members(trust: Trust) -> Bound | None:
-    """The linear opinion pool of Stone (1961): while it is unknown how members err together, it claims what they claim.
+    """The bound of the linear opinion pool of Stone (1961): the mean figure of the members with the answer.
 
-    Its Brier score is at most the mean of the members' own, however much their errors are correlated.
+    It applies while the correlation of the members' errors is unknown. Its Brier score is at most the mean of the
+    members' own scores, for any correlation.
     """
     if trust.stated_by_members is None or trust.independent_votes is not None:
         return None
@@ -280,13 +314,13 @@ _MEASURES: tuple[Callable[[Trust], Bound | None], ...] = (
 
 
 def band_of(confidence: float) -> str:
-    """The name of the band in which a confidence lies."""
+    """The name of the band of a confidence."""
     low, high = next(band for band in BANDS if band[0] <= confidence < band[1])
     return f"{low:.1f}-{min(high, 1.0):.1f}"
 
 
 def _rated(trust: Trust, record: TrackRecord) -> Trust:
-    """With what ratings say of earlier answers in the same band, where there are any; enough of them bound it too."""
+    """The trust with the ratings of earlier answers in the same band, if there are any; enough of them bound it too."""
     level, figure = trust.before_ratings, trust.confidence
     if level is None or figure is None:
         return trust

@@ -1,1 +1,1 @@
-"""Between us and a language model: the list, the call, the price, the failure; it knows neither runs nor the store."""
+"""Calls language models: catalogue, calls, prices, failures; it knows neither runs nor the store."""

@@ -1,4 +1,4 @@
-"""What a provider rejects of a request is left out or renamed from then on, for as long as this process lives."""
+"""Remembers what a provider rejects in requests, and omits or renames it for the rest of this process's life."""
 
 import json
 import logging
@@ -19,7 +19,7 @@ _REJECTED = re.compile(
     r"extra_forbidden|deprecated|must be verified|only the default|use '?max_completion",
     re.IGNORECASE,
 )
-"""The words of a rejection; one of them is near the name of the rejected part."""
+"""The words of a rejection, one of which stands near the name of the rejected parameter."""
 
 _IS_OF_THE_REQUEST = re.compile(
     r"unsupported|not (be )?(support|recogni)|does ?n.t support|unrecogni|unexpected keyword|extra inputs|"
@@ -29,7 +29,7 @@ _IS_OF_THE_REQUEST = re.compile(
 """The words of a rejection that a provider reports as a fault of its server."""
 
 SYSTEM, SCHEMA, STREAM, USAGE, LONG_NAME = "system", "schema", "stream", "stream_options", "max_completion_tokens"
-"""What can be rejected beside llm's options; the last one is the new name of `max_tokens`."""
+"""What can be rejected besides llm's options; LONG_NAME is the new name of `max_tokens`."""
 
 _NAMED = {
     USAGE: re.compile(r"stream_options|include_usage", re.IGNORECASE),
@@ -54,14 +54,14 @@ _learning = threading.Lock()
 
 
 def adaptations_of(entry: ModelEntry) -> tuple[str, ...]:
-    """The names of what the model's provider was found to reject."""
+    """The names of the parameters that the model's provider has rejected."""
     return _learned.get(_key(entry), ())
 
 
 def learn(entry: ModelEntry, spec: CallSpec, failure: Failure) -> None:
-    """Remember what of a request was rejected, if the provider names something that was sent.
+    """Remember the rejected part of a request, if the provider names a part that was sent.
 
-    Where it names nothing, it is the schema, if one was sent: providers reject those in any words.
+    If the error names no part and a schema was sent, the schema counts as rejected: providers use any words for that.
     """
     is_certain = failure.kind != "server" or _IS_OF_THE_REQUEST.search(failure.said or failure.message)
     name = _rejected_in(f"{failure.message} {failure.said} {failure.parameter or ''}", spec) if is_certain else None
@@ -77,7 +77,7 @@ def learn(entry: ModelEntry, spec: CallSpec, failure: Failure) -> None:
 
 
 def adapted(entry: ModelEntry, spec: CallSpec) -> CallSpec:
-    """The question as the model's provider takes it."""
+    """The question without the parts that the model's provider rejects."""
     known = adaptations_of(entry)
     if not known:
         return spec
@@ -93,7 +93,7 @@ def adapted(entry: ModelEntry, spec: CallSpec) -> CallSpec:
 
 
 def note_of(entry: ModelEntry, spec: CallSpec) -> str | None:
-    """What the answer lacks because a provider rejects it, in one sentence; None where it lacks nothing."""
+    """What the answer lacks because the provider rejects a part of the request, in one sentence; None if nothing."""
     left_out = [name for name in adaptations_of(entry) if name in spec.options]
     if not left_out:
         return None
@@ -107,7 +107,7 @@ def _is_default(entry: ModelEntry, spec: CallSpec, name: str) -> bool:
 
 
 def adapted_parameters(parameters: dict[str, Any]) -> dict[str, Any]:
-    """The parameters of a chat completion, as the provider of the call that is under way takes them."""
+    """The parameters of a chat completion, in the form that the provider of the current call accepts."""
     watch = watching.get()
     known = watch.adaptations if watch else ()
     if USAGE in known:
@@ -128,7 +128,7 @@ def _rejected_in(sentence: str, spec: CallSpec) -> str | None:
 
 
 def _spelling(option: str) -> re.Pattern[str]:
-    """An option's name as providers write it: `top_p`, `topP`, `Top P`, `top.p`."""
+    """A pattern of an option's name in its usual spellings: `top_p`, `topP`, `Top P`, `top.p`."""
     return re.compile(rf"\b{re.escape(option).replace('_', '[_ .]?')}\b", re.IGNORECASE)
 
 
@@ -141,5 +141,5 @@ def _said(name: str) -> str:
 
 
 def _key(entry: ModelEntry) -> tuple[str, str]:
-    model = entry.async_model or entry.sync_model  # the client's own model is neither
+    model = entry.async_model or entry.sync_model  # the calling client's model has neither
     return entry.model_id, str(getattr(model, "api_base", None))

@@ -35,25 +35,25 @@ from consortium_mcp.text.thinking import Split, told_apart
 from consortium_mcp.text.wrappings import unwrapped
 
 ResponseSink = Callable[[Any], None]
-"""Takes each finished llm response, for llm's own log."""
+"""Receives each finished llm response, for llm's own log."""
 
 
 _REJECTIONS: frozenset[ErrorKind] = frozenset(
     {"invalid_request", "invalid_reply", "auth", "model_unavailable", "server"}
 )
-"""Kinds in whose words a provider may name what it rejects of a request."""
+"""The error kinds whose message may name the rejected part of a request."""
 
 _VERDICT = re.compile(r"""["'<](synthesis|best|ranking|confidence)\b""", re.IGNORECASE)
-"""What every form of a verdict has."""
+"""The fields that every form of a verdict has."""
 
 _KEEPING_WHOLE = {"Responses", "AsyncResponses", "OllamaChatModel", "AsyncOllamaChatModel"}
-"""The classes that keep the payload of whole replies alone: llm's of OpenAI's Responses API, and llm-ollama's."""
+"""The classes that keep the payload of complete replies only: llm's for OpenAI's Responses API, and llm-ollama's."""
 
 NESTED_SHARE = 0.9
-"""Which part of a call's time a consortium inside a consortium may use."""
+"""The part of a call's time that a nested consortium may use."""
 
 ChunkSink = Callable[[str], None]
-"""Takes each chunk of a reply as it comes."""
+"""Receives each chunk of a reply as it arrives."""
 
 
 def ignore(chunk: str) -> None:
@@ -61,22 +61,20 @@ def ignore(chunk: str) -> None:
 
 
 class ConcurrencyLimits:
-    """How much may be under way at once, over all event loops of the process."""
+    """The limits of simultaneous work over all event loops of the process."""
 
     def __init__(self, max_concurrent_calls: int, max_concurrent_runs: int = 1) -> None:
         self.runs = Places(max_concurrent_runs)
-        """One place for each active run; nested runs need none."""
+        """The places of active runs; nested runs need none."""
         self.consults = Places(max_concurrent_runs)
-        """One place for each consult of the Python API, which waits before its run is opened; nested consults need
-        none.
-        """
+        """The places of consults by the Python API, which wait before their run opens; nested consults need none."""
         self._calls = Places(max_concurrent_calls)
         self._of_model: dict[str, Places] = {}
 
     def of(self, entry: ModelEntry) -> list[Places]:
-        """The places that a call of the model takes, in the order in which it waits for them.
+        """The places that a call of the model takes, in the order in which it takes them.
 
-        A consortium takes none: what it asks does, and must not wait for the call in which it is asked.
+        A call of a consortium takes none: the calls inside it take places, and must not wait for this call.
         """
         if entry.is_consortium:
             return []
@@ -90,8 +88,8 @@ _finding = threading.Lock()
 
 
 def limits_of(settings: Settings) -> ConcurrencyLimits:
-    """The limits of all that this process does with these settings, for as long as they are referenced."""
-    key = (settings, os.getpid())  # a process that was forked has places of its own
+    """The limits for all work of this process with these settings, for as long as they are referenced."""
+    key = (settings, os.getpid())  # a forked process has places of its own
     with _finding:
         if (limits := _limits.get(key)) is None:
             limits = ConcurrencyLimits(settings.max_concurrent_calls, settings.max_concurrent_runs)
@@ -100,7 +98,7 @@ def limits_of(settings: Settings) -> ConcurrencyLimits:
 
 
 async def take_place(places: Places, seconds: float) -> bool:
-    """Take a place, at once where one is free; False when none came free in time."""
+    """Take a place, at once if one is free; False if none became free in time."""
     with anyio.move_on_after(seconds) as waiting:
         await places.take()
     return not waiting.cancelled_caught
@@ -119,12 +117,12 @@ async def make_call(
     """Make the call. Each failure of the model is in the result; only cancellation is raised.
 
     Args:
-        timeout_seconds: for the call itself, from the first byte sent to the last received; waiting for a place
-            in `limits` is not counted.
+        timeout_seconds: the limit for the call itself, from the first byte sent to the last received; waiting for a
+            place in `limits` is not counted.
         log: gets the llm response when it is complete.
         over: when (`time.monotonic()`) the call must have ended, waiting for a place included.
-        hear: gets the reply as it comes.
-        on_turn: told when it is the call's turn; before that, nothing is sent.
+        hear: gets the reply in chunks as they arrive.
+        on_turn: called when it is the call's turn; nothing is sent before.
     """
     with ExitStack() as held:
         for limiter in limits.of(entry):
@@ -149,7 +147,7 @@ async def make_call(
             if scope.cancelled_caught:
                 within = f"{round(timeout_seconds, 2):g} seconds"
                 failure = Failure(kind="timeout", message=f"No full reply within {within}.")
-        # A plugin may raise anything, also what would end the process or its task; every failure of a call is a result.
+        # A plugin may raise anything, even an exception that would end the process or its task; each becomes a result.
         except (Exception, SystemExit, asyncio.CancelledError) as error:
             if isinstance(error, asyncio.CancelledError) and _is_cancelled():
                 raise
@@ -168,10 +166,10 @@ _turns: RunVar[anyio.Semaphore] = RunVar("turns")
 
 
 async def _turn() -> None:
-    """Wait for a turn of the event loop in which no other call begins; a call that is cancelled gets none.
+    """Wait for a turn of the event loop in which no other call begins; a cancelled call gets none.
 
-    What is written in a turn is sent at its end: calls that begin in the same one all wait for the last of them,
-    and their replies come all at once, where each could have been read while the next one was under way.
+    The loop sends at the end of a turn. If calls began in the same turn, all would wait for the last of them, and their
+    replies would arrive together.
     """
     turns = _turns.get(None) or anyio.Semaphore(1, fast_acquire=True)
     _turns.set(turns)
@@ -187,7 +185,7 @@ def _is_cancelled() -> bool:
 
 @dataclass
 class _Collected:
-    """What came back so far."""
+    """The parts of a reply that have arrived."""
 
     hear: ChunkSink
     chunks: list[str] = field(default_factory=list)
@@ -203,13 +201,13 @@ class _Collected:
     """The time of the first piece (`time.monotonic()`); None before it."""
 
     def count(self, event: Any) -> None:
-        """Raise ReplyFault where more came than is kept of a reply; called in the thread that reads."""
+        """Raise ReplyFault if more has arrived than the limits of a reply allow; called in the reading thread."""
         self.characters += len(event.chunk or "")
         if self.characters > MOST_CHARACTERS:
             raise too_large(MOST_CHARACTERS, "characters")
 
     def note(self, event: Any) -> None:
-        """Keep the text and the thinking of one of llm's stream events; each is a sign of life."""
+        """Store the text and the thinking of one of llm's stream events; each event is a sign of life."""
         self.first_at = self.first_at or time.monotonic()
         give_sign_of_life()
         if event.type == "text":
@@ -249,7 +247,7 @@ async def _collect(entry: ModelEntry, spec: CallSpec, collected: _Collected) -> 
 
 
 def _read_in_thread(entry: ModelEntry, spec: CallSpec, note: Callable[[Any], None], stop: threading.Event) -> Any:
-    """The reply of a synchronous model, read to its end; before each chunk it looks whether the call was cancelled."""
+    """The complete reply of a synchronous model; before each chunk it checks whether the call was cancelled."""
     if stop.is_set():
         return None
     assert entry.sync_model is not None
@@ -262,23 +260,23 @@ def _read_in_thread(entry: ModelEntry, spec: CallSpec, note: Callable[[Any], Non
 
 
 def _within(entry: ModelEntry, spec: CallSpec, timeout_seconds: float) -> CallSpec:
-    """A saved consortium that is a member is told when it must be done, so that its answer comes in time."""
+    """The question; for a member that is a consortium, with a deadline, so that its answer arrives in time."""
     if not entry.is_consortium:
         return spec
     return spec.model_copy(update={"options": {"deadline_seconds": timeout_seconds * NESTED_SHARE, **spec.options}})
 
 
 def _arguments(entry: ModelEntry, spec: CallSpec) -> dict[str, Any]:
-    """What `model.prompt()` is called with.
+    """The arguments for `model.prompt()`.
 
-    Earlier turns go as llm messages; then the system prompt stands among them too, because llm sends the messages
-    as they are, and beside them for plugins that look only there.
+    Earlier turns become llm messages. The system prompt is then one of them too, because llm sends the messages
+    unchanged. It is also given separately, for plugins that read only that.
     """
     arguments: dict[str, Any] = {
         "prompt": spec.prompt,
         "system": spec.system,
         "options": dict(spec.options),
-        # llm's library streams whatever the model can do; only its command line looks.
+        # llm's library streams if the model can; only its command line checks the option.
         "stream": bool(entry.model.can_stream) and STREAM not in adaptations_of(entry),
     }
     if spec.output_schema is not None:
@@ -291,7 +289,7 @@ def _arguments(entry: ModelEntry, spec: CallSpec) -> dict[str, Any]:
 
 
 def _with_remedy(failure: Failure, entry: ModelEntry) -> Failure:
-    """A rejected key is named, with the command that sets it."""
+    """The failure; for a rejected key, with the name of the key and the command that sets it."""
     name = getattr(entry.model, "needs_key", None)
     if failure.kind != "auth" or not isinstance(name, str):
         return failure
@@ -308,7 +306,7 @@ def _as_result(
     duration_ms: int,
     secrets: Collection[str],
 ) -> CallResult:
-    """What came back, without secrets where a provider speaks of the call."""
+    """The result of the call, with secrets masked in the provider's messages."""
     response = collected.response
     payload = getattr(response, "response_json", None)
     finish_reason = _text_or_none(find_finish_reason(payload) or (reader and reader.finish_reason), secrets)
@@ -337,13 +335,13 @@ def _as_result(
 
 
 def _tells_its_end(response: Any) -> bool:
-    """Whether the payload of every whole reply of such a model is kept, and of no other one."""
+    """Whether the model's class keeps the payload of every complete reply, and of no incomplete one."""
     classes = type(getattr(response, "model", None)).__mro__
     return any(one.__name__ in _KEEPING_WHOLE for one in classes)
 
 
 def _said(spec: CallSpec, collected: _Collected, reader: ReplyReader | None) -> Split:
-    """The reply and its thinking, whether that stood beside it or in it."""
+    """The reply and its thinking, which was a separate field or a part of the text."""
     beside = "".join(collected.thoughts) or (reader.thinking if reader else "")
     text = storable(collected.text)
     inside, rest = told_apart(text)
@@ -355,19 +353,19 @@ def _said(spec: CallSpec, collected: _Collected, reader: ReplyReader | None) -> 
 
 
 def _verdict_beside(arguments: str, thinking: str) -> str | None:
-    """An arbiter's verdict that a server gave as a tool's arguments or as thinking; None where it gave none there.
+    """A verdict that a server returned as a tool's arguments or as thinking; None if there is none.
 
-    llm-anthropic asks for a schema by a tool where a model knows no other way.
+    llm-anthropic requests a schema through a tool if the model supports no other way.
     """
     return next((text for text in (arguments, thinking) if _VERDICT.search(text)), None)
 
 
 def _text_or_none(value: Any, secrets: Collection[str]) -> str | None:
-    """What a provider or a plugin says, as far as it is a text."""
+    """The value from a provider or a plugin as text, with secrets masked; None if it is no text."""
     return without_secrets(storable(value), secrets) if isinstance(value, str) else None
 
 
 def _count_or_none(value: Any) -> int | None:
-    """What a provider or a plugin counts; None where that is no number of tokens."""
+    """The value from a provider or a plugin as a number of tokens; None if it is none."""
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     return int(value) if is_number and 0 <= value <= MOST and value == int(value) else None

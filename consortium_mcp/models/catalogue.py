@@ -1,4 +1,4 @@
-"""The models that llm offers here, and what each of them lacks; a broken plugin hides nothing but its own models."""
+"""The models that llm offers here, and what each still needs; a broken plugin hides only its own models."""
 
 import difflib
 import importlib.metadata
@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 RECENT_SECONDS = 1.0
-"""How old the catalogue of a consult may be."""
+"""The age up to which a consult uses an existing catalogue."""
 
 
 @dataclass(frozen=True)
@@ -57,36 +57,36 @@ class ModelEntry:
 
     @property
     def model(self) -> "Model | AsyncModel":
-        """The one that we call: the asynchronous one where there is one."""
+        """The model that we call: the asynchronous one if it exists."""
         found = self.async_model or self.sync_model
         assert found is not None
         return found
 
     @property
     def supports_schema(self) -> bool:
-        """Whether a JSON schema can be asked of it; of a consortium that depends on its arbiter."""
+        """Whether the model supports JSON schemas; for a consortium that depends on its arbiter."""
         return bool(self.model.supports_schema) and not self.is_consortium
 
     @property
     def is_consortium(self) -> bool:
-        """Whether it is one of our saved consortiums, which its id names."""
+        """Whether it is a saved consortium; its id is the consortium's name."""
         return bool(getattr(self.async_model or self.sync_model, "is_consortium", False))
 
     @property
     def needs_short_texts(self) -> bool:
-        """Whether it is a very small model, which announces that it follows only short texts."""
+        """Whether it is a very small model, which declares that it needs the short texts."""
         return bool(getattr(self.async_model or self.sync_model, "needs_short_texts", False))
 
     @property
     def max_parallel_calls(self) -> int | None:
-        """How many calls it can answer at once; None means as many as come."""
+        """The number of calls that it can answer at once; None means no limit."""
         return getattr(self.model, "max_parallel_calls", None)
 
     def problem(self) -> str | None:
-        """Why it cannot be called now and what to do about it; None when it can."""
+        """Why it cannot be called now, and what to do; None if it can."""
         try:
             return self._own_problem() or self._key_problem() or self._address_problem()
-        except Exception as error:  # any exception of a plugin keeps only its own model from us
+        except Exception as error:  # an exception of a plugin makes only its own model unusable
             why = masked(f"{type(error).__name__}: {error}")
             return f"{self.model_id} ({self.plugin}) cannot be read: {why}; update the plugin or remove it."
 
@@ -109,26 +109,26 @@ class ModelEntry:
 
     @cached_property
     def default_options(self) -> dict[str, JsonValue]:
-        """What `llm models options set` says of the model."""
+        """The model's options from `llm models options set`."""
         return load_default_options(self.model_id)
 
     def options_for(self, options: Mapping[str, JsonValue], seed: int | None = None) -> dict[str, JsonValue]:
-        """The options of a call, as the model's option class reads them: llm's defaults, then those that are named.
+        """The options of a call, validated by the model's option class: llm's defaults, then the named ones.
 
         Args:
-            seed: for a model that takes one, where neither names it; None leaves it to the model.
+            seed: for a model that accepts one, unless the options name it; None leaves the choice to the model.
         """
         named = {**self.default_options, **options}
         if seed is not None and "seed" in self.model.Options.model_fields:
             named = {"seed": seed, **named}
         try:
             read: dict[str, JsonValue] = self.model.Options(**named).model_dump(mode="json", include=set(named))
-        except ValidationError:  # of a plugin that has changed since; the model itself says so when it is asked
+        except ValidationError:  # of a plugin that has changed since; the model itself reports it when it is asked
             return named
         return read
 
     def check_options(self, options: dict[str, JsonValue]) -> None:
-        """Raise ModelUnavailableError where the model does not take these options, llm's defaults among them."""
+        """Raise ModelUnavailableError if the model does not accept these options, including llm's defaults."""
         try:
             self.model.Options(**{**self.default_options, **options})
         except ValidationError as error:
@@ -148,21 +148,21 @@ class ModelEntry:
 
 
 class ClientEntry(ModelEntry):
-    """The calling client's own model, which is asked over the caller's connection; it is not a model of llm."""
+    """The calling client's own model, which is asked through the caller's connection; llm does not know it."""
 
     def options_for(self, options: Mapping[str, JsonValue], seed: int | None = None) -> dict[str, JsonValue]:
-        """What the call names; a client takes no seed."""
+        """The named options; a client accepts no seed."""
         return dict(options)
 
     supports_schema = False
     max_parallel_calls = None
 
     def problem(self) -> str | None:
-        """None: whether a client lends its model is known where it calls."""
+        """None: whether a client offers its model is known only at the call."""
         return None
 
     def check_options(self, options: dict[str, JsonValue]) -> None:
-        """Raise ModelUnavailableError for all but the length of a reply; a client chooses the rest by itself."""
+        """Raise ModelUnavailableError for all options but the length of a reply; the client decides the rest."""
         if others := [name for name in options if name != "max_tokens"]:
             raise ModelUnavailableError(f"{CLIENT} does not take the option {others[0]!r}. Its options: max_tokens.")
 
@@ -171,17 +171,17 @@ CLIENT_ENTRY = ClientEntry(CLIENT, (), "MCP client", None, None)
 
 
 Models = Mapping[str, Sequence[ModelEntry]]
-"""Models that can be called, each with its backups, by the name that a consortium uses."""
+"""The models that a run may call, each with its backups, by the name in the consortium."""
 
 
 def with_short_texts(models: Models) -> frozenset[str]:
-    """The names under which only models are called that need the short texts."""
+    """The names whose model and backups all need the short texts."""
     return frozenset(name for name, entries in models.items() if all(one.needs_short_texts for one in entries))
 
 
 @dataclass(frozen=True)
 class Catalogue:
-    """All models that llm offers, found once."""
+    """All models that llm offers, loaded once."""
 
     entries: tuple[ModelEntry, ...]
     """The models, in llm's order."""
@@ -193,7 +193,7 @@ class Catalogue:
     """The model that llm uses if none is named."""
 
     def find(self, name: str) -> ModelEntry | None:
-        """The model with this id or alias; None when there is none."""
+        """The model with this id or alias; None if there is none."""
         return self._by_name.get(name)
 
     def knows(self, name: str) -> bool:
@@ -210,7 +210,7 @@ class Catalogue:
 
         Args:
             allowed: patterns of ids that may be used; none means all.
-            problems: why saved consortiums cannot run, which they do not know themselves, by their names.
+            problems: why saved consortiums cannot run, by name; their catalogue entries do not know it.
         """
         wanted = (query or "").lower()
         found = [
@@ -221,7 +221,7 @@ class Catalogue:
         return sorted(found, key=lambda one: one[1] is not None)
 
     def usable_ids(self, allowed: Collection[str] = ()) -> list[str]:
-        """The ids of all models that can be called now; saved consortiums, which only ask models, are none of them.
+        """The ids of all models that can be called now, without saved consortiums.
 
         Args:
             allowed: patterns of ids that may be used; none means all.
@@ -236,7 +236,7 @@ class Catalogue:
             allowed: patterns of ids that may be used; none means all.
 
         Raises:
-            ModelUnavailableError: it is unknown, lacks its key, or is not allowed here; the message says what to do.
+            ModelUnavailableError: it is unknown, has no key, or is not allowed here; the message says what to do.
         """
         entry = self.find(name)
         if entry is None:
@@ -265,12 +265,12 @@ class Catalogue:
 
 
 def load_catalogue(settings: Settings | None = None) -> Catalogue:
-    """Ask every llm plugin for its models; what a broken plugin raises is kept beside those of the others.
+    """Load the models of every llm plugin; the exception of a broken plugin is kept in `broken_plugins`.
 
-    llm's own lookup ends at the first plugin that raises, and asks all of them again for each model.
+    llm's own lookup stops at the first plugin that raises, and asks all plugins again for each model.
 
     Args:
-        settings: say which consortiums are saved and which weights the embedded model has; None means those in use.
+        settings: give the saved consortiums and the embedded model's weights; None means those in use.
     """
     with using(settings):
         return _load_catalogue()
@@ -285,16 +285,17 @@ def _load_catalogue() -> Catalogue:
         plugin = str(implementation.plugin_name)
         try:
             _ask_plugin(implementation.function, _collector(plugin, found, extra_aliases, registered), registered)
-        except Exception as error:  # any exception of a plugin is the plugin's failure, not ours
+        except Exception as error:  # an exception of a plugin is not our failure
             broken[plugin] = masked(f"{type(error).__name__}: {error}")
             logger.warning("The llm plugin %s is broken: %s", plugin, broken[plugin])
     return Catalogue(tuple(found), broken, llm.get_default_model())
 
 
 class RecentCatalogue:
-    """One catalogue for the consults that come within a second: to ask all plugins takes a millisecond, or much longer.
+    """One catalogue for the consults of the same second, because asking all plugins takes a millisecond, or much
+    longer.
 
-    A catalogue that may be out of date refuses no consult. Safe to use from several threads.
+    An outdated catalogue never makes a consult fail. Safe to use from several threads.
     """
 
     def __init__(self, settings: Settings | None = None) -> None:
@@ -304,7 +305,7 @@ class RecentCatalogue:
         self._loaded_at = 0.0
 
     def use(self, work: Callable[[Catalogue], T]) -> T:
-        """What the work makes of the catalogue; where it raises a ConsortiumError, of one that is new."""
+        """The result of the work with the catalogue; after a ConsortiumError it is repeated with a new one."""
         catalogue, is_new = self._find()
         try:
             return work(catalogue)
@@ -322,14 +323,14 @@ class RecentCatalogue:
 
 
 def _not_allowed(entry: ModelEntry, patterns: Collection[str]) -> str | None:
-    """That a model may not be used here, and which may; None when it may."""
+    """That a model may not be used here, and which ones may; None if it may."""
     if not patterns or any(fnmatchcase(entry.model_id, pattern) for pattern in patterns):
         return None
     return f"not allowed here; allowed: {', '.join(patterns)} (CONSORTIUM_ALLOWED_MODELS)."
 
 
 def _load_plugins() -> dict[str, str]:
-    """Load llm's plugins one by one, so that a broken one is named and kept from the others."""
+    """Load llm's plugins one by one, so that a broken one is named and does not affect the others."""
     manager = llm_plugins.pm
     with _loading:
         may_load = not llm_plugins._loaded and llm_plugins.LLM_LOAD_PLUGINS is None
@@ -340,7 +341,7 @@ def _load_plugins() -> dict[str, str]:
                     if may_load and not manager.has_plugin(entry_point.name):
                         try:
                             entry_point.load()
-                        except Exception as error:  # as above: the import of a plugin's code
+                        except Exception as error:  # as above, for the import of a plugin's code
                             manager.set_blocked(entry_point.name)
                             _broken_at_import[entry_point.name] = masked(f"{type(error).__name__}: {error}")
         llm_plugins.load_plugins()
@@ -348,7 +349,7 @@ def _load_plugins() -> dict[str, str]:
 
 
 def package_of(plugin: str) -> str:
-    """The package that pip installs for a plugin of a loaded catalogue; the plugin's name where none is known."""
+    """The package that provides the plugin of a loaded catalogue; the plugin's name if the package is unknown."""
     return "llm" if plugin.startswith("llm.") else _packages.get(plugin, plugin)
 
 
@@ -356,7 +357,7 @@ _loading = threading.Lock()
 _packages: dict[str, str] = {}
 """The packages of llm's plugins, by the names of their entry points."""
 _broken_at_import: dict[str, str] = {}
-"""Which plugins this process could not import, and why: llm imports them once a process."""
+"""The plugins that this process could not import, and why: llm imports each plugin once per process."""
 
 
 def _ask_plugin(hook: Callable[..., Any], register: Callable[..., None], registered: list[Any]) -> None:

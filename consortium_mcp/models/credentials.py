@@ -1,4 +1,4 @@
-"""What a model's calls are authorised by: its key, the values of its headers, and what stands in its address."""
+"""The credentials of a model's calls: its key, the values of its headers, and the secrets in its address."""
 
 import binascii
 from base64 import b64decode
@@ -12,14 +12,14 @@ _PUBLIC_HEADERS = frozenset(
     "accept accept-encoding accept-language anthropic-beta anthropic-version content-type http-referer openai-beta "
     "referer user-agent x-title".split()
 )
-"""Headers of the request's content and program; every other header may contain a credential."""
+"""Headers without credentials; the value of any other header may be one."""
 
 
 def credentials_of(entry: ModelEntry) -> tuple[str, ...]:
-    """The values that no message about a call of the model may show; none of those that cannot be told just now."""
+    """The values that no message about a call of the model may show; values that cannot be read now are left out."""
     try:
         key = entry.model.get_key()
-    except Exception:  # of llm, which misses a key or finds a file half written, or of a plugin
+    except Exception:  # from llm, if a key is missing or its file is incomplete; or from a plugin
         key = None
     headers, address = getattr(entry.model, "headers", None), getattr(entry.model, "api_base", None)
     found = [key, *_of_headers(headers), *_of_address(address)]
@@ -40,7 +40,7 @@ def _of_headers(headers: Any) -> Iterator[str]:
 
 
 def _of_pair(encoded: str) -> Iterator[str]:
-    """The name and password of Basic authentication, together, and the password alone."""
+    """The name and password of Basic authentication together, and the password alone."""
     try:
         pair = b64decode(encoded, validate=True).decode()
     except (binascii.Error, UnicodeDecodeError):
@@ -56,6 +56,6 @@ def _of_address(address: Any) -> Iterator[str]:
     try:
         parts = urlsplit(address)
         yield unquote(parts.password or "")
-    except ValueError:  # no URL, which the call will say
+    except ValueError:  # not a URL; the call will report it
         return
     yield from (value for _, value in parse_qsl(parts.query))

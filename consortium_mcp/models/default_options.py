@@ -1,4 +1,4 @@
-"""The options that `llm models options set` keeps for a model, as llm's own prompts use them."""
+"""The options that `llm models options set` stores for a model, as llm's own prompts use them."""
 
 import json
 
@@ -8,7 +8,7 @@ from consortium_mcp._util.lazy import llm
 
 
 def load_default_options(model_id: str) -> dict[str, JsonValue]:
-    """The default options of a model; empty when none are set, or llm's file of them cannot be read, as llm has it."""
+    """The default options of a model; empty if none are set, or if llm's file cannot be read, as in llm itself."""
     try:
         known = json.loads((llm.user_dir() / "model_options.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):

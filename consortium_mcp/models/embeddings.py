@@ -1,4 +1,4 @@
-"""llm's embedding models: whether one can be used, and how alike texts are in meaning."""
+"""llm's embedding models: whether one can be used, and how similar texts are in meaning."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from llm.models import EmbeddingModel
 
 EMBEDDING_SECONDS = 20
-"""How long texts may take to be embedded."""
+"""The timeout for embedding texts."""
 
 
 def load_embedding_model(name: str, allowed: Iterable[str] = ()) -> "EmbeddingModel":
@@ -27,7 +27,7 @@ def load_embedding_model(name: str, allowed: Iterable[str] = ()) -> "EmbeddingMo
         allowed: patterns of ids that may be used; none means all.
 
     Raises:
-        ModelUnavailableError: it is unknown, lacks its key, or is not allowed here; the message says what to do.
+        ModelUnavailableError: it is unknown, has no key, or is not allowed here; the message says what to do.
     """
     try:
         model: EmbeddingModel = llm.get_embedding_model(name)
@@ -36,7 +36,7 @@ def load_embedding_model(name: str, allowed: Iterable[str] = ()) -> "EmbeddingMo
         raise ModelUnavailableError(
             f"llm knows no embedding model {name!r}. `llm embed-models` lists the known ones; `llm install` adds more."
         ) from None
-    except Exception as error:  # llm asks all plugins for theirs: a missing key, or a broken plugin
+    except Exception as error:  # llm asks all plugins for their models: a missing key, or a broken plugin
         raise ModelUnavailableError(masked(f"The embedding model {name!r} cannot be used: {error}.")) from error
     patterns = list(allowed)
     if patterns and not any(fnmatchcase(model.model_id, pattern) for pattern in patterns):
@@ -54,7 +54,7 @@ async def embed(name: str, texts: Sequence[str]) -> list[list[float]]:
             vectors = await in_thread(lambda: list(load_embedding_model(name).embed_multi(texts)))
     except TimeoutError as error:
         raise ModelUnavailableError(f"it gave no vectors within {EMBEDDING_SECONDS} seconds") from error
-    except Exception as error:  # a plugin's code: what it raises is the plugin's failure, not ours
+    except Exception as error:  # an exception of a plugin's code is not our failure
         raise ModelUnavailableError(masked(f"{type(error).__name__}: {error}")) from error
     if len(vectors) != len(texts) or len({len(vector) for vector in vectors}) > 1:
         raise ModelUnavailableError(f"it gave {len(vectors)} vectors of unequal lengths for {len(texts)} texts")
@@ -62,6 +62,6 @@ async def embed(name: str, texts: Sequence[str]) -> list[list[float]]:
 
 
 def cosine(one: Sequence[float], other: Sequence[float]) -> float:
-    """How alike two vectors are, -1.0 to 1.0; 0.0 where one is all zeros."""
+    """The cosine of two vectors, from -1.0 to 1.0; 0.0 if one vector is zero."""
     lengths = math.hypot(*one) * math.hypot(*other)
     return sum(map(mul, one, other)) / lengths if lengths else 0.0

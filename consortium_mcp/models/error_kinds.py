@@ -1,4 +1,4 @@
-"""Kinds of failures by what a provider says: by the status, then by its codes, then by its words."""
+"""The kind of a failure from the provider's error: by its status, then its codes, then its words."""
 
 import re
 
@@ -19,10 +19,10 @@ _BY_STATUS: dict[int, ErrorKind] = {
     451: "model_unavailable",
     498: "rate_limit",
 }
-"""Statuses that say by themselves what is wrong; those of 500 and above are the server's."""
+"""Statuses with one meaning; those of 500 and above are server errors."""
 
 _UNLESS_SAID: dict[int, ErrorKind] = {403: "auth", 429: "rate_limit"}
-"""What other statuses mean where neither a code nor words say more."""
+"""The meaning of other statuses if neither codes nor words say more."""
 
 # Codes in providers' error bodies: OpenAI's and those of its kind, Anthropic's, Gemini's, Mistral's, OpenRouter's.
 _BY_CODE: dict[str, ErrorKind] = {
@@ -124,19 +124,19 @@ _BY_WORDS: tuple[tuple[str, ErrorKind], ...] = (
         "timeout",
     ),
 )
-"""What providers write where no code says it, the more certain first."""
+"""Phrases in providers' messages, the more certain ones first."""
 
 _REQUESTS_FAULT = (400, 422)
-"""Statuses that speak of the request, not of the server."""
+"""Statuses that blame the request, not the server."""
 
 _PASSING = re.compile(
     r"overloaded|capacity|loading model|try again|temporarily|(service|server) (is )?unavailable", re.IGNORECASE
 )
-"""The words of gateways that send a passing fault of their server with such a status."""
+"""The phrases of gateways that report a passing server fault with such a status."""
 
 
 def kind_of_status(status: int, error: BaseException, said: str) -> ErrorKind:
-    """The status decides where it says enough; else the codes do, and the words."""
+    """The kind by the status if that is specific enough, else by the codes, then by the words."""
     if status >= 500:
         return "server"
     if status in _BY_STATUS:
@@ -147,13 +147,13 @@ def kind_of_status(status: int, error: BaseException, said: str) -> ErrorKind:
         return "invalid_request"  # "this response_format is unavailable"
     if status == 403 and is_page(error):
         return "invalid_request"
-    if status == 429:  # of money, or passing
+    if status == 429:  # about money, or passing
         return "billing" if kind_said(error, said) == "billing" else "rate_limit"
     return kind_said(error, said or said_by(error)) or _UNLESS_SAID.get(status, "invalid_request")
 
 
 def kind_said(error: BaseException, said: str) -> ErrorKind | None:
-    """What the codes say, or the words where they say nothing."""
+    """The kind by the codes; by the words if the codes say nothing."""
     for code in codes_of(error):
         if code in _BY_CODE:
             return _BY_CODE[code]
@@ -165,7 +165,7 @@ def _named_in(words: str) -> ErrorKind | None:
 
 
 def kind_of_words(words: str) -> ErrorKind:
-    """What a plugin's own error says, which has the provider's words and nothing else, as llm-gemini's has."""
+    """The kind of a plugin's own error that has only the provider's words, as in llm-gemini."""
     kind = _named_in(words) or "invalid_reply"
-    # Gemini speaks of billing also where a limit of requests is soon lifted, and says when.
+    # Gemini mentions billing also in errors about a request limit that soon resets; these say when.
     return "rate_limit" if kind == "billing" and wait_in(words) is not None else kind

@@ -1,4 +1,4 @@
-"""The words of a provider's error, wherever its body has them, without what only a program can read in them."""
+"""The message of a provider's error, at any depth of its body, without the names of exception classes."""
 
 import ast
 import json
@@ -7,30 +7,30 @@ from typing import Any
 
 _WORDS = (
     *("message", "error", "detail", "msg", "error_description", "description", "title"),
-    *("errors", "base_resp", "status_msg"),  # of Cloudflare and MiniMax
+    *("errors", "base_resp", "status_msg"),  # from Cloudflare and MiniMax
 )
-"""Where an error has its words, the most telling name first."""
+"""The fields with an error's message, the most specific first."""
 
 OWN_FAULT = "the provider's own program failed; the log on stderr has its words."
-"""All that a user is told where a provider reports a fault of its program in Python's words."""
+"""The whole message for users if a provider reports an error of its own program in Python's wording."""
 
 PYTHON = re.compile(
     r"object (is not|has no|does not)|has no attribute|NoneType|positional argument|keyword argument|Traceback|"
     r"<class |unhashable|\bnot subscriptable|list index out of range|must be str|codec can't|(?<!\w)\w+Error\b"
 )
-"""How Python words its own errors, which tell a user nothing."""
+"""The wording of Python's own errors, which are useless for users."""
 
 _TYPES = re.compile(
     r"\s*(?:<\d{3}>\s*)?(?:[\w.]{0,80}(?:Error|Exception)[\w.]{0,80}\s{0,3}(?::|-)\s{1,9}){0,5}"
     r"(?:An error occurred \(\w{1,80}\) when calling the \w{1,80} operation(?: \([^()]{0,80}\))?:\s{1,9})?"
 )
-"""The classes of exceptions that gateways put before a provider's words, as LiteLLM, DashScope and AWS do."""
+"""The exception classes that LiteLLM, DashScope and AWS put before a provider's message."""
 
 _NO_PLACE = re.compile(r"unexpected endpoint|invalid url|could not route to", re.IGNORECASE)
-"""What servers say where a request came to a path that they do not have."""
+"""The messages of servers that do not have the requested path."""
 
 _LONGEST = 10_000
-"""Characters of words that are searched for other words in them."""
+"""The number of characters of a message that are searched."""
 
 
 def words_of(error: Any) -> str | None:
@@ -46,14 +46,14 @@ def words_of(error: Any) -> str | None:
         said = next((words for name in _WORDS if (words := words_of(error.get(name)))), None)
         metadata = error.get("metadata")
         cause = words_of(metadata.get("raw")) if isinstance(metadata, dict) else None
-        if said and cause and cause not in said:  # OpenRouter's: what the provider behind it said
+        if said and cause and cause not in said:  # from OpenRouter: the message of the provider behind it
             return f"{said.rstrip('.')}: {cause}"
         return said
     return None
 
 
 def plain(words: str) -> str:
-    """A provider's words as a user is shown them; OWN_FAULT where they are Python's, with a hint where it helps."""
+    """A provider's message as it is shown to users; OWN_FAULT if it is in Python's wording."""
     words = without_types(words)
     if PYTHON.search(words[:_LONGEST]):
         return OWN_FAULT
@@ -61,19 +61,19 @@ def plain(words: str) -> str:
 
 
 def without_types(words: str) -> str:
-    """Words without the classes of exceptions in front of them."""
+    """The message without the exception classes before it."""
     found = _TYPES.match(words)
     return words[found.end() :] if found else words
 
 
 def with_place(words: str) -> str:
-    """Words with the advice to check the address that was asked."""
+    """The message with the advice to check the requested address."""
     end = "" if words.endswith(("?", "!")) else "."
     return f"{words.rstrip('.')}{end} Check the model's api_base."
 
 
 def _inside(text: str) -> str | None:
-    """What an error says that a gateway quotes as JSON or as Python's data; None where the text is no such thing."""
+    """The message in an error that a gateway quotes as JSON or as a Python literal; None if the text is neither."""
     quoted = without_types(text[:_LONGEST]).strip().removeprefix("b'").removesuffix("'")
     if not quoted.startswith(("{", "[{")):
         return None

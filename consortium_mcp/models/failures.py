@@ -1,4 +1,4 @@
-"""Failures of model calls by kind: by status, then by the provider's codes and words, then by the exception's type."""
+"""The kind of a call's failure: by status, then the provider's codes and words, then the exception's type."""
 
 import logging
 import math
@@ -20,7 +20,7 @@ from consortium_mcp.text.masking import masked
 
 logger = logging.getLogger(__name__)
 
-# Finish reasons: the words of OpenAI, Anthropic, Gemini, Bedrock, Cohere, watsonx and Zhipu for the same two things.
+# Finish reasons of OpenAI, Anthropic, Gemini, Bedrock, Cohere, watsonx and Zhipu with the same two meanings.
 _TRUNCATED = frozenset(
     "length max_tokens maxtokens max_output_tokens model_length max_length token_limit error_limit "
     "model_context_window_exceeded repetition_truncation".split()
@@ -31,19 +31,19 @@ _FILTERED = frozenset(
 )
 
 RETRIED: frozenset[ErrorKind] = frozenset({"rate_limit", "timeout", "network", "server", "broken_off"})
-"""Kinds that can pass by themselves."""
+"""Kinds of failures that may pass without a change."""
 
 RETRIED_ONCE: frozenset[ErrorKind] = frozenset({"empty", "invalid_reply"})
-"""Kinds that a second attempt often repairs, and a third one seldom."""
+"""Kinds of failures that a second attempt often repairs, and a third one seldom."""
 
 _VALIDATION = re.compile(r"validation errors? for")
-"""How pydantic begins, where a plugin cannot read a reply."""
+"""The beginning of a pydantic error, raised if a plugin cannot read a reply."""
 
 _LONGEST_READ = 10_000
-"""Characters that are read of a provider's words; far fewer are shown."""
+"""The number of characters of a provider's message that are read; far fewer are shown."""
 
 INTERNAL = "An error in consortium-mcp itself; the log on stderr explains it."
-"""All that a user is told of a fault of ours."""
+"""The whole message for users about an internal error of ours."""
 
 _IN_A_LOOP = "The model's address redirects in a loop. Check its api_base."
 
@@ -54,13 +54,13 @@ _OURS = Path(__file__).parents[1]
 
 
 class Failure(FrozenModel):
-    """Why a call gave nothing."""
+    """Why a call failed."""
 
     kind: ErrorKind
-    """Which kind."""
+    """The kind of the failure."""
 
     message: str
-    """One sentence, without secrets."""
+    """The message: one sentence, without secrets."""
 
     retry_after_seconds: float | None = None
     """The wait that the provider asks for, in seconds; None if it states none."""
@@ -73,11 +73,11 @@ class Failure(FrozenModel):
 
 
 def classify(error: BaseException, plugin: str = "llm", secrets: Collection[str] = ()) -> Failure:
-    """The failure that an exception stands for.
+    """The failure that an exception means.
 
     Args:
         plugin: the package of the llm plugin that raised it.
-        secrets: what the model's calls are authorised by, which no message may show.
+        secrets: the credentials of the model's calls, which no message may show.
     """
     chain = list(_chain(error))
     hidden = list(_chain(error, suppressed=True))
@@ -89,7 +89,7 @@ def classify(error: BaseException, plugin: str = "llm", secrets: Collection[str]
     if any(type(one).__name__ in ("ContentEncodingError", "DecodingError") for one in hidden):
         return Failure(kind="invalid_reply", message=_NOT_DECOMPRESSED)
     kinds = [kind for kind in map(_kind, chain) if kind]
-    # What could not be read may have been the body of an error, which then tells more.
+    # An unreadable reply may have been an error's body, which has more information.
     kind = next((kind for kind in kinds if kind != "invalid_reply"), kinds[0] if kinds else _unknown(error))
     wait = next((wait for one in hidden if (wait := wait_of(one)) is not None), None)
     if wait is None and isinstance(error, llm.ModelError):
@@ -112,13 +112,13 @@ def reply_failure(
     thinking: str = "",
     tool: str | None = None,
 ) -> Failure | None:
-    """What was wrong with a reply that raised nothing; None when it ended as it should.
+    """The fault of a reply that raised no exception; None if it ended normally.
 
     Args:
         payload: the provider's response as llm keeps it, or None.
-        reader: who read it; None where a plugin did.
-        thinking: what the model thought.
-        tool: the tool that it called; None where it called none.
+        reader: the reader of the reply; None if a plugin read it.
+        thinking: the model's thinking.
+        tool: the tool that the model called; None if it called none.
     """
     reason = (finish_reason or "").lower().removeprefix("finish_reason_")
     if reason in _FILTERED:
@@ -130,7 +130,7 @@ def reply_failure(
         return Failure(kind="broken_off", message=str(broken_off(len(text), finish_reason)))
     if reader is None and not finish_reason and lacks_its_end(payload):
         return Failure(kind="broken_off", message=str(broken_off(len(text))))
-    # llm reads a body that is no stream of events as a stream without any, and leaves just this.
+    # llm reads a body that is no event stream as an empty stream, and keeps only this.
     if payload == {"content": ""} and not text and reader is None:
         return Failure(kind="invalid_reply", message="The provider's reply is not in the form of a model's reply.")
     if text.strip():
@@ -139,7 +139,7 @@ def reply_failure(
 
 
 def _why_empty(reader: ReplyReader | None, thinking: str, tool: str | None) -> Failure:
-    """What a reply without text has instead of it."""
+    """The failure of a reply without text, by what it has instead."""
     if reader is not None and reader.refusal:
         refusal = masked(" ".join(reader.refusal[:_LONGEST_READ].split()))[:300]
         return Failure(kind="content_filter", message=f"The model refused to answer: {refusal}")
@@ -153,7 +153,7 @@ def _why_empty(reader: ReplyReader | None, thinking: str, tool: str | None) -> F
 
 
 def find_model(payload: Any) -> str | None:
-    """The model that a provider's response names; None when it names none."""
+    """The model that a provider's response names; None if it names none."""
     model = payload.get("model") if isinstance(payload, dict) else None
     return model if isinstance(model, str) else None
 
@@ -171,9 +171,9 @@ def find_finish_reason(value: Any) -> str | None:
 
 
 def lacks_its_end(payload: Any) -> bool:
-    """Whether a plugin's payload has a place for a finish reason, and only None stands there, as in a reply cut off.
+    """Whether a plugin's payload has a field for the finish reason with the value None, as in a broken-off reply.
 
-    A piece of Gemini's (`candidates`) has that place only when it is the last.
+    A chunk from Gemini (`candidates`) has that field only if it is the last one.
     """
     if isinstance(payload, dict):
         here = any(_names_an_end(name) or name == "candidates" for name in payload)
@@ -189,7 +189,7 @@ def _chain(error: BaseException, suppressed: bool = False) -> Iterator[BaseExcep
     """The exception and its causes.
 
     Args:
-        suppressed: those too that `raise … from None` keeps from a traceback.
+        suppressed: whether to include causes that `raise … from None` hides from a traceback.
     """
     seen: BaseException | None = error
     while seen is not None:
@@ -198,7 +198,7 @@ def _chain(error: BaseException, suppressed: bool = False) -> Iterator[BaseExcep
 
 
 def _is_unreachable(error: BaseException) -> bool:
-    """Whether it is aiohttp's for a connection that failed, which the OpenAI SDK reports as one that took too long."""
+    """Whether it is aiohttp's error for a failed connection, which the OpenAI SDK reports as a timeout."""
     names = {one.__name__ for one in type(error).__mro__}
     return "ClientConnectionError" in names and not isinstance(error, TimeoutError)
 
@@ -219,7 +219,7 @@ def _kind(error: BaseException) -> ErrorKind | None:
 
 
 def _of_type(error: BaseException) -> ErrorKind | None:
-    """By the exception's class: our own timeout, and the transports' (httpx, urllib3, requests share these names)."""
+    """The kind by the exception's class: our own timeout, and transport errors of httpx, urllib3 and requests."""
     if isinstance(error, TimeoutError):
         return "timeout"
     if isinstance(error, ConnectionError | ssl.SSLError):
@@ -235,21 +235,21 @@ def _of_type(error: BaseException) -> ErrorKind | None:
         return "invalid_request"
     if isinstance(error, ImportError):
         return "model_unavailable"
-    # A plugin reached for a field that the reply does not have, as on a proxy's login page.
+    # A plugin read a field that the reply does not have, as with a proxy's login page.
     if isinstance(error, AttributeError | LookupError | TypeError) and not _is_ours(error):
         return "invalid_reply"
     return None
 
 
 def _unknown(error: BaseException) -> ErrorKind:
-    """What no rule knows: a fault of ours, what our own models report, or a plugin's."""
+    """The kind of an error that no rule matches: ours, one of our own models', or a plugin's."""
     if isinstance(error, llm.ModelError):
         return "model_unavailable" if _is_raised_here(error) else kind_of_words(str(error))
     return "internal" if _is_ours(error) else "invalid_reply"
 
 
 def _is_ours(error: BaseException) -> bool:
-    """Whether it is a fault in the code of this package."""
+    """Whether the error comes from the code of this package."""
     return _is_raised_here(error) and not isinstance(error, llm.ModelError)
 
 
@@ -261,7 +261,7 @@ def _is_raised_here(error: BaseException) -> bool:
 
 
 def _sentence(chain: list[BaseException], kind: ErrorKind, plugin: str) -> str:
-    """What happened, in the provider's words where it has some, and never in Python's."""
+    """The message: in the provider's words if there are any, never in Python's."""
     error = chain[0]
     if isinstance(error, ReplyFault):
         return str(error)
@@ -270,10 +270,10 @@ def _sentence(chain: list[BaseException], kind: ErrorKind, plugin: str) -> str:
         return f"Connection error: the server's certificate is not trusted ({why}). SSL_CERT_FILE can name another one."
     if unreachable := next(filter(_is_unreachable, chain), None):
         said = str(unreachable)
-        if "<" not in said:  # aiohttp shows the beginning of a reply as an object of Python
+        if "<" not in said:  # aiohttp shows the beginning of a reply as a Python object
             return f"Connection error: {said}." if said else "Connection error."
         return _CLOSED_EARLY
-    if type(error).__name__ == "RemoteProtocolError":  # of httpx, which a plugin let pass
+    if type(error).__name__ == "RemoteProtocolError":  # from httpx, not handled by a plugin
         return _CLOSED_EARLY
     for one in chain:
         if said := said_by(one):

@@ -1,4 +1,4 @@
-"""llm's own log, so that `llm logs` shows our calls; one writer, and a failure there never fails a run."""
+"""Writes our calls to llm's own log for `llm logs`, with one writer; a failure there never fails a run."""
 
 import logging
 import sqlite3
@@ -19,43 +19,43 @@ from consortium_mcp.settings import llm_user_path
 logger = logging.getLogger(__name__)
 
 OURS = "00-"
-"""What the ids of our calls and their conversations begin with: to llm, what sorts last is the newest.
+"""The prefix of the ids of our calls and conversations: llm treats the id that sorts last as the newest.
 
 So `llm -c` goes on with the user's own exchange, and `llm logs -n 1` shows it.
 """
 
 CLOSING_SECONDS = 3
-"""How long the end of a process waits for this log, which another process may have locked."""
+"""The seconds that the process's end waits for this log, which another process may have locked."""
 
 
 QUIET_SECONDS = 1.0
-"""Calls are logged when none has ended for so long: llm takes 3 ms of processor for each, and answers go first."""
+"""The seconds without an ended call before logging, which takes llm 3 ms of processor time per call."""
 
 BEHIND_SECONDS = 15.0
 BEHIND_CHARS = 5_000_000
-"""How long, and how much text, may wait for that."""
+"""The limits of that delay: the longest time, and the most waiting text."""
 
 MOST_BEHIND = 5_000
 MOST_CHARS_BEHIND = 50_000_000
-"""How many calls, and how much text of questions and replies, may be yet to be logged.
+"""The limits of calls, and of text in questions and replies, that wait to be logged.
 
-Further ones are not, so that memory has a bound. So much waits where another process holds the log, or calls end faster
-than llm can log them.
+Further ones are not logged, so that memory has a bound. Calls wait if another process holds the log, or if they end
+faster than llm can log them.
 """
 
 
 class LlmLog:
-    """Writes finished llm responses to llm's `logs.db`, unless the user said `llm logs off`.
+    """Writes finished llm responses to llm's `logs.db`, unless the user has set `llm logs off`.
 
-    It has a thread of its own, apart from the store's: a process that holds llm's log holds up no run. And it is behind
-    the answers: what a killed process had yet to log is in our own journal.
+    It has its own thread, apart from the store's: a process that holds llm's log delays no run. It writes after the
+    answers are returned. If the process is killed, our own journal still has the calls.
     """
 
     def __init__(self, is_on: bool = True) -> None:
-        """Nothing is started or opened before the first response.
+        """Create it without starting or opening anything before the first response.
 
         Args:
-            is_on: whether anything is written at all.
+            is_on: whether anything is written.
         """
         self._is_on = is_on
         self._writer = Writer(_connect, name="consortium-llm-log")
@@ -64,14 +64,14 @@ class LlmLog:
         """The waiting responses, each with the length of its texts."""
         self._waiting_chars = 0
         self._behind = self._chars_behind = 0
-        """The responses that are not written yet: their number, and the length of their texts."""
+        """The number of responses that are not written yet, and the length of their texts."""
         self._quiet_at = self._latest = 0.0
-        """When (`time.monotonic()`) it is quiet, unless another call ends, and when that is not waited for any more."""
+        """When (`time.monotonic()`) writing begins if no other call ends, and when it begins in any case."""
         self._reported = False
         self._closed = False
 
     def write(self, response: Any) -> None:
-        """Log one response, some time soon."""
+        """Log one response later."""
         if self._closed or not self._is_on:
             return
         chars = sum(map(len, (response.text_or_raise(), response.prompt.prompt or "", response.prompt.system or "")))
@@ -84,7 +84,7 @@ class LlmLog:
                 self._latest = time.monotonic() + BEHIND_SECONDS
                 try:
                     self._look_again(QUIET_SECONDS)
-                except RuntimeError as error:  # no further thread can be started
+                except RuntimeError as error:  # the thread limit is reached
                     self._report(str(error))
                     return
             self._waiting.append((response, chars))
@@ -93,7 +93,7 @@ class LlmLog:
             self._chars_behind += chars
 
     def close(self) -> None:
-        """Finish what is waiting, as far as that is soon done."""
+        """Write what is waiting, as far as possible in a short time."""
         self._closed = True
         self._catch_up()
         if not self._writer.close(CLOSING_SECONDS):
@@ -111,13 +111,13 @@ class LlmLog:
         with self._lock:
             quiet_in = min(self._quiet_at, self._latest) - time.monotonic()
             if quiet_in > 0 and self._waiting_chars < BEHIND_CHARS:
-                with suppress(RuntimeError):  # where no further thread can be started, it is written now
+                with suppress(RuntimeError):  # if no thread can be started, it is written now
                     self._look_again(quiet_in)
                     return
         self._catch_up()
 
     def _catch_up(self) -> None:
-        """Let everything that waits be written."""
+        """Write everything that waits."""
         with self._lock:
             waiting, self._waiting, self._waiting_chars = self._waiting, [], 0
         is_off = bool(waiting) and (llm_user_path() / "logs-off").exists()
@@ -139,14 +139,14 @@ class LlmLog:
             self._chars_behind -= chars
 
     def _report(self, why: str) -> None:
-        """Say once why calls are missing from the log."""
+        """Log once why calls are missing from llm's log."""
         if not self._reported:
             self._reported = True
             logger.warning("llm's own log could not be written (%s); the run is not affected.", why)
 
 
 def log_state() -> tuple[str, str | None]:
-    """What llm's log is like, in a few words, and why it cannot be used; None when it can. Nothing is written."""
+    """The state of llm's log in a few words, and why it cannot be used, or None; nothing is written."""
     path = llm_user_path() / "logs.db"
     if (llm_user_path() / "logs-off").exists():
         return "switched off with `llm logs off`", None
@@ -162,7 +162,7 @@ def log_state() -> tuple[str, str | None]:
 
 def _connect() -> sqlite3.Connection:
     path = llm.user_dir() / "logs.db"
-    create_private(path)  # with its side files
+    create_private(path)  # with its -wal and -shm files
     connection = sqlite3.connect(path, isolation_level=None, timeout=30)
     db = sqlite_utils.Database(connection)
     if _is_new(db):
@@ -179,7 +179,7 @@ def _connect() -> sqlite3.Connection:
 
 
 def _create(connection: sqlite3.Connection) -> None:
-    """All of llm's tables at once: where its migrations break off in the middle, llm can never open its log again."""
+    """Create all of llm's tables at once: after migrations that stop midway, llm can never open its log again."""
     with closing(sqlite3.connect(":memory:")) as complete:
         llm_migrations.migrate(sqlite_utils.Database(complete))
         complete.backup(connection)

@@ -1,9 +1,9 @@
-"""SDK clients of llm's OpenAI-based models: kept for as long as an event loop lives, without retries of their own.
+"""Keeps SDK clients of llm's OpenAI-based models as long as an event loop lives, without the SDK's retries.
 
-llm builds a new client for every prompt (30-60 ms of work and a new connection each), never closes it, and the SDK
-then tries failed calls twice more by itself, beside our own attempts and unseen by budget and journal. Asynchronous
-clients talk through aiohttp, which the SDK offers for it: with httpx's transport a call takes twice the processor time.
-Their streamed calls go to aiohttp directly (`openai_streaming.py`). `CONSORTIUM_DIRECT_STREAMING=0` turns both off.
+llm builds a new client for every prompt (30-60 ms of work and a new connection each) and never closes it. The SDK then
+repeats failed calls twice, besides our own attempts and unknown to budget and journal. Asynchronous clients use
+aiohttp, which the SDK supports: with httpx's transport a call takes twice the processor time. Their streamed calls go
+to aiohttp directly (`openai_streaming.py`). `CONSORTIUM_DIRECT_STREAMING=0` turns both off.
 """
 
 import asyncio
@@ -25,23 +25,23 @@ from consortium_mcp.models.reply_bounds import ENCODINGS
 _Key = tuple[Any, ...]
 
 _SHOWS_RESPONSES = bool(os.environ.get("LLM_OPENAI_SHOW_RESPONSES"))
-"""Whether llm was told to print what its clients receive, which only its own transport does."""
+"""Whether llm must print what its clients receive, which only its own transport does."""
 
 KEPT_ALIVE_SECONDS = 4
-"""How long an idle connection is kept: many servers close one after 5 seconds, maybe while we send a request."""
+"""The seconds to keep an idle connection: many servers close one after 5 seconds, possibly during our next request."""
 
 _LONGEST_HEADER = 65_536
-"""How many bytes a header of a reply may have; with aiohttp's own 8,190 a paid reply with a longer one is lost."""
+"""The longest header of a reply in bytes; aiohttp's limit of 8,190 would lose a paid reply with a longer one."""
 
 
 class KeptClients:
     """The clients of one process; safe to use from several threads."""
 
     def __init__(self, direct_streaming: bool = True) -> None:
-        """Nothing is built before the first call.
+        """Create it without building a client; the first call does.
 
         Args:
-            direct_streaming: whether streamed replies bypass the SDK; False also leaves the SDK its own transport.
+            direct_streaming: whether streamed replies bypass the SDK; False also keeps the SDK's own transport.
         """
         self._direct_streaming = direct_streaming
         self._lock = threading.Lock()
@@ -49,15 +49,15 @@ class KeptClients:
         self._sessions: dict[int, Any] = {}
         """The clients of each event loop."""
         self._trusted: Any = None
-        """The certificates that all clients trust."""
+        """The certificate authorities that all clients trust."""
 
     def use_in(self, entry: ModelEntry) -> None:
-        """Make a model's calls use kept clients; models that are built otherwise stay as they are.
+        """Make a model's calls use kept clients; models of other kinds stay unchanged.
 
-        Each look-up of the catalogue makes new model objects, so no other user of llm is changed. It is slow the first
-        time, so it belongs into a thread. Raises ModelUnavailableError where no server can be reached.
+        Each load of the catalogue makes new model objects, so other users of llm are not affected. The first call is
+        slow and belongs in a thread. Raises ModelUnavailableError if no server can be reached.
         """
-        with self._lock:  # runs that come together share their models
+        with self._lock:  # runs with the same catalogue share their model objects
             for model in (entry.async_model, entry.sync_model):
                 if hasattr(model, "get_client") and not hasattr(model, "_consortium_keeps_clients"):
                     self._trusted = self._trusted or _trusted()
@@ -67,7 +67,7 @@ class KeptClients:
     def _keeping(self, model: Any, build: Callable[..., Any]) -> Callable[..., Any]:
         def get_client(key: Any, *, async_: bool = False) -> Any:
             loop = id(asyncio.get_running_loop()) if async_ else None
-            # What a client is built from: a key that changes, or another address, is another client.
+            # The arguments of a client: with a changed key or address, another client is built.
             identity = (type(model), model.get_key(key), model.api_base, repr(model.headers), loop)
             with self._lock:
                 if identity not in self._clients:
@@ -77,7 +77,7 @@ class KeptClients:
         return get_client
 
     def _kept(self, client: Any, async_: bool) -> Any:
-        """A client of ours instead of llm's: its replies are read by our reader."""
+        """A client of ours instead of llm's; our reader reads its replies."""
         client = client.with_options(max_retries=0)
         if _SHOWS_RESPONSES:
             return client
@@ -89,7 +89,7 @@ class KeptClients:
         }
         if not async_:
             return client.with_options(http_client=openai.DefaultHttpxClient(**own))
-        # aiohttp takes no key beside a name and a password in the address.
+        # aiohttp accepts no key besides a name and a password in the address.
         if not self._direct_streaming or client.base_url.userinfo:
             return client.with_options(http_client=openai.DefaultAsyncHttpxClient(**own))
         client = client.with_options(http_client=openai.DefaultAioHttpClient(**own))
@@ -115,7 +115,7 @@ class KeptClients:
         """Close the clients of an event loop; others may still be in use.
 
         Args:
-            loop: None means the one that runs here.
+            loop: None means the current one.
         """
         here = id(loop or asyncio.get_running_loop())
         with self._lock:
@@ -135,7 +135,7 @@ class KeptClients:
 
 
 def _trusted() -> Any:
-    """The certificates that clients trust; raises ModelUnavailableError where no server can be reached."""
+    """The certificates that clients trust; raises ModelUnavailableError if they cannot be loaded."""
     if problem := certificates_problem() or proxy_problem():
         raise ModelUnavailableError(problem)
     aiohttp.ClientSession  # noqa: B018 - imported here, where no event loop waits for it
@@ -144,17 +144,17 @@ def _trusted() -> Any:
 
 @cache
 def _certificates(file: str | None, folder: str | None) -> Any:
-    """The certificates that clients trust, read once in a process, which takes 30-60 ms.
+    """The certificates that clients trust, loaded once per process, because that takes 30-60 ms.
 
     Args:
-        file: `SSL_CERT_FILE`; with other variables they are read again.
+        file: `SSL_CERT_FILE`; if a variable changes, they are loaded again.
         folder: `SSL_CERT_DIR`.
     """
     return httpx2.create_ssl_context()
 
 
 def _adapting(client: Any, async_: bool) -> Any:
-    """The client, which leaves out or renames what a provider was found to reject."""
+    """The client, changed to omit or rename what a provider has rejected."""
     completions = client.chat.completions
     create = completions.create
 

@@ -1,4 +1,4 @@
-"""Replies that the OpenAI SDK reads itself, brought into its form before it does; `reply_reader.py` reads them."""
+"""Converts replies to the SDK's form before the OpenAI SDK reads them; `reply_reader.py` parses them."""
 
 import json
 from collections.abc import AsyncIterator, Iterable, Iterator
@@ -18,33 +18,33 @@ from consortium_mcp.models.reply_reader import ReplyPart, ReplyReader
 from consortium_mcp.models.watching import new_reader
 
 REDIRECTS = (301, 302, 303)
-"""Statuses at which clients go on with GET, and without the question."""
+"""Redirect statuses that clients follow with GET, without the question."""
 
 MOVED = (307, 308)
-"""Statuses at which the same question is asked at another address."""
+"""Redirect statuses that repeat the same question at another address."""
 
 MOST_REDIRECTS = 3
-"""How many redirects are followed, all of them to the same server."""
+"""The largest number of redirects; all must lead to the same server."""
 
 _COUNTS = ("prompt_tokens", "completion_tokens", "total_tokens")
 
 
 async def read_async(response: Any) -> None:
-    """A hook of an asynchronous httpx client: what its caller reads of a reply is in the SDK's form."""
+    """A hook of an asynchronous httpx client that converts a reply to the SDK's form."""
     read(response)
 
 
 def read(response: Any) -> None:
-    """A hook of an httpx client: what its caller reads of a reply is bounded, and in the SDK's form.
+    """A hook of an httpx client that bounds a reply and converts it to the SDK's form.
 
-    Replies with an error's status, and those to other questions than chat completions, keep their form.
+    Replies with an error status, and those of other endpoints than chat completions, keep their form.
     """
     request, headers = response.request, response.headers
     check_redirect(response.status_code, headers, str(request.url))
     is_reply = 200 <= response.status_code < 300
     decoder = Decoder(headers.pop("content-encoding", None))
     headers.pop("content-length", None)
-    # A response of its own is read once: the SDK reads to the end what it gets, and some streams never end twice.
+    # A response of our own reads the original stream once; some streams do not end a second time.
     arriving = httpx2.Response(response.status_code, headers=headers, stream=response.stream, request=request)
     if not is_reply or not request.url.path.endswith("/chat/completions"):
         response.stream = _bounded(arriving, decoder, is_error=not is_reply)
@@ -56,7 +56,7 @@ def read(response: Any) -> None:
 
 
 def check_redirect(status: int, headers: Any, asked: str) -> None:
-    """Raise ReplyFault at a redirect that would lose the question, leads nowhere, or to another server with the key."""
+    """Raise ReplyFault at a redirect that would lose the question, lead nowhere, or reach another server."""
     location = headers.get("location")
     if not location or status not in (*REDIRECTS, *MOVED):
         return
@@ -65,7 +65,7 @@ def check_redirect(status: int, headers: Any, asked: str) -> None:
 
 
 def _bounded(arriving: Any, decoder: Decoder, is_error: bool) -> Any:
-    """The stream of a body that keeps its form; of an error's, what is too much is left out."""
+    """The stream of a body in its own form; an error's body is cut at the limit."""
 
     class BoundedStream(httpx2.SyncByteStream, httpx2.AsyncByteStream):
         _left = MOST_OF_ERROR if is_error else MOST_BYTES
@@ -102,7 +102,7 @@ def _bounded(arriving: Any, decoder: Decoder, is_error: bool) -> Any:
 
 
 def _stream_of(arriving: Any, decoder: Decoder, reader: ReplyReader, streams: bool) -> Any:
-    """A stream for httpx clients of both kinds; httpx is imported where the first one is needed."""
+    """A stream for httpx clients of both kinds; httpx is imported when the first one is needed."""
 
     class ReadStream(httpx2.SyncByteStream, httpx2.AsyncByteStream):
         def __iter__(self) -> Iterator[bytes]:
@@ -149,7 +149,7 @@ def _rest(reader: ReplyReader) -> Iterable[ReplyPart]:
 
 
 class _Pieces:
-    """The pieces of a reply as the SDK reads them: events, or one completion."""
+    """The parts of a reply in the SDK's form: events, or one completion."""
 
     def __init__(self, streams: bool) -> None:
         self._streams = streams
@@ -158,7 +158,7 @@ class _Pieces:
         self._finish_reason: str | None = None
 
     def sent(self, pieces: Iterable[ReplyPart]) -> Iterator[bytes]:
-        """What can be handed on now."""
+        """The bytes that can be passed on now."""
         for piece in pieces:
             if self._streams:
                 yield b"data: " + json.dumps(piece).encode() + b"\n\n"
@@ -169,7 +169,7 @@ class _Pieces:
                 self._finish_reason = choice["finish_reason"] or self._finish_reason
 
     def end(self) -> bytes:
-        """What ends the reply, or the reply itself where it is not streamed."""
+        """The end of the stream, or the whole reply if it is not streamed."""
         if self._streams:
             return b"data: [DONE]\n\n"
         message = {"role": "assistant", "content": "".join(self._content)}

@@ -1,9 +1,9 @@
-"""Streamed chat completions of an OpenAI SDK client, sent and read without the SDK's own work.
+"""Sends and reads an OpenAI SDK client's streamed chat completions without the SDK's own work.
 
-For each call the SDK transforms the request, composes address and headers, and builds a pydantic model for each piece
-of the reply. That takes 2 ms of processor for a short reply; this module takes a tenth. The SDK composes the headers
-once, and it raises the error of each status. `reply_reader.py` reads the reply, here and in the SDK's own way
-(`openai_replies.py`). `tests/doors/test_streaming_contract.py` compares both.
+For each call the SDK transforms the request, builds address and headers, and creates a pydantic model for each chunk of
+the reply. That takes 2 ms of processor time for a short reply; this module takes a tenth. The SDK still composes the
+headers, once, and raises the error of each status. `reply_reader.py` parses the reply, both here and in the SDK's own
+way (`openai_replies.py`). `tests/doors/test_streaming_contract.py` compares both.
 """
 
 import json
@@ -22,26 +22,26 @@ from consortium_mcp.models.watching import new_reader
 from consortium_mcp.records.outer_call import give_sign_of_life
 
 _OPTIONS = ("extra_headers", "extra_query", "timeout")
-"""What a caller of the SDK may say that changes more than the body."""
+"""The arguments of a call that change more than the body."""
 
 _OF_THE_TRANSPORT = ("accept-encoding", "content-encoding", "content-length", "host", "transfer-encoding")
 """Headers that belong to one connection, not to the request or reply."""
 
 _END_SECONDS = 0.1
-"""How long a reply may take to end after its last piece, before its connection is given up."""
+"""The seconds a reply may take to end after its last chunk, before its connection is closed."""
 
 
 def stream_directly(client: Any, session: Any) -> None:
-    """Let an asynchronous client's streamed chat completions bypass the SDK; its other calls stay the SDK's.
+    """Make an asynchronous client's streamed chat completions bypass the SDK; its other calls use the SDK.
 
     Args:
-        session: aiohttp's, which carries them. If the environment names a proxy, the SDK carries them.
+        session: the aiohttp session for them. If the environment names a proxy, the SDK sends them.
     """
     completions = client.chat.completions
     create = completions.create
-    # Azure's addresses depend on the model, and a key that is a function may be another one the next time.
+    # Azure's address depends on the model, and a key function may return another key the next time.
     is_plain = type(client) is openai.AsyncOpenAI and bool(client.api_key)
-    proxies = [scheme for scheme in getproxies() if scheme != "no"]  # what `NO_PROXY` says is none
+    proxies = [scheme for scheme in getproxies() if scheme != "no"]  # `NO_PROXY` is no proxy
     if not is_plain or getattr(client, "workload_identity", None) or proxies:
         return
     left_out = (openai.NotGiven, openai.Omit)
@@ -55,7 +55,7 @@ def stream_directly(client: Any, session: Any) -> None:
             composed.append(await _compose(client))
         further = given.pop("extra_body", None) or {}
         reply = await _send(client, session, composed[0], {"stream": True, **given, **further})
-        if reply.status in MOVED:  # the SDK follows
+        if reply.status in MOVED:  # redirects are left to the SDK
             reply.close()
             return await create(stream=stream, **parameters)
         return _pieces(composed[0], reply)
@@ -65,7 +65,7 @@ def stream_directly(client: Any, session: Any) -> None:
 
 @dataclass(frozen=True)
 class _Composed:
-    """What the SDK sends for a streamed completion, but for its body."""
+    """The SDK's request for a streamed completion, without its body."""
 
     request: Any
     """The timeout as an SDK value."""
@@ -87,12 +87,12 @@ async def _compose(client: Any) -> _Composed:
     (request,) = requests
     seconds = request.extensions["timeout"]
     timeout = aiohttp.ClientTimeout(connect=seconds["pool"], sock_connect=seconds["connect"], sock_read=seconds["read"])
-    own = {name.lower() for name in client.default_headers}  # a host, too, where the model's headers name one
+    own = {name.lower() for name in client.default_headers}  # including the host, if the model's headers name one
     return _Composed(request, str(request.url), _told(request.headers, own), timeout)
 
 
 async def _send(client: Any, session: Any, composed: _Composed, body: dict[str, Any]) -> Any:
-    """The reply to such a request with this body, yet to be read; raises what the SDK raises."""
+    """The unread reply to this request with this body; raises the SDK's errors."""
     content = json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
     with _as_the_sdk_says(composed):
         reply = await session.post(
@@ -113,7 +113,7 @@ async def _send(client: Any, session: Any, composed: _Composed, body: dict[str, 
 
 
 async def _beginning(reply: Any) -> bytes:
-    """An error's body, as much as is read of one."""
+    """An error's body, up to the limit."""
     decoder, body = Decoder(reply.headers.get("content-encoding")), bytearray()
     async for chunk in reply.content.iter_any():
         for piece in decoder.feed(chunk):
@@ -125,7 +125,7 @@ async def _beginning(reply: Any) -> bytes:
 
 
 async def _pieces(composed: _Composed, reply: Any) -> AsyncIterator[Any]:
-    """The parts of a reply as they come; raises ReplyFault where it is none, and what the SDK raises at a break."""
+    """The parts of a reply as they arrive; raises ReplyFault if it is no reply, and the SDK's error at a break."""
     reader, decoder = new_reader(), Decoder(reply.headers.get("content-encoding"))
     try:
         with _as_the_sdk_says(composed):
@@ -147,7 +147,7 @@ async def _pieces(composed: _Composed, reply: Any) -> AsyncIterator[Any]:
 
 
 async def _drain(reply: Any) -> None:
-    """Read what is left of a reply, so that its connection can be used again; however that ends, the reply is there."""
+    """Read the rest of a reply, so that its connection can be used again; errors here do not affect the reply."""
     if not reply.content.at_eof():
         with suppress(aiohttp.ClientError, OSError), anyio.move_on_after(_END_SECONDS, shield=True):
             await reply.read()
@@ -155,7 +155,7 @@ async def _drain(reply: Any) -> None:
 
 @contextmanager
 def _as_the_sdk_says(composed: _Composed) -> Iterator[None]:
-    """What is wrong with a connection is raised as the SDK's error."""
+    """Raise connection errors as the SDK's errors."""
     try:
         yield
     except TimeoutError as error:
@@ -165,7 +165,7 @@ def _as_the_sdk_says(composed: _Composed) -> Iterator[None]:
 
 
 async def _rehearse(client: Any, answer: Callable[[Any], Any]) -> None:
-    """Let the SDK ask a server of ours instead of its provider; raises what it makes of the answer."""
+    """Let the SDK send to a function of ours instead of its provider; raises the SDK's error for the answer."""
     async with httpx2.AsyncClient(transport=httpx2.MockTransport(answer)) as nowhere:
         pieces = await client.with_options(http_client=nowhere).post(
             "/chat/completions", body={}, cast_to=object, stream=True, stream_cls=openai.AsyncStream[object]
@@ -175,6 +175,6 @@ async def _rehearse(client: Any, answer: Callable[[Any], Any]) -> None:
 
 
 def _told(headers: Any, own: Collection[str] = ()) -> dict[str, str]:
-    """Headers without those of the connection, unless the caller set them."""
+    """The headers without those of the connection, unless the caller set them."""
     left_out = {name for name in _OF_THE_TRANSPORT if name not in own}
     return {name: value for name, value in headers.items() if name.lower() not in left_out}

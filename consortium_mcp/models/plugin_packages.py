@@ -1,4 +1,4 @@
-"""How this installation gets a further llm plugin: found from how it runs; nothing is installed here."""
+"""The command that adds an llm plugin to this installation, by its kind; nothing is installed here."""
 
 import re
 import shlex
@@ -16,10 +16,10 @@ from consortium_mcp.models.providers import provider_of_model
 PACKAGE = "consortium-mcp"
 
 IMAGE_PREFIX = "/opt/consortium"
-"""Where the Dockerfile installs the package."""
+"""The folder where the Dockerfile installs the package."""
 
 _UV_CACHE = re.compile(r"(archive|builds|environments)-v\d+")
-"""A folder of uv's cache, where uvx makes an environment for one start."""
+"""A folder in uv's cache, where uvx makes an environment for one start."""
 
 
 @dataclass(frozen=True)
@@ -36,15 +36,15 @@ class PackageCommand:
     """Whether the command changes this installation; otherwise only what it starts or builds has the packages."""
 
     def __str__(self) -> str:
-        """It, and what it does."""
+        """The command and its effect."""
         return f"`{shlex.join(self.words)}` {self.effect}"
 
 
 def package_command(packages: Sequence[str], prefix: str | None = None) -> PackageCommand:
-    """How this installation gets these packages.
+    """The command that adds these packages to this installation.
 
     Args:
-        packages: as pip names them.
+        packages: their names for pip.
         prefix: the installation's folder; None means that of this process.
     """
     prefix = prefix or sys.prefix
@@ -65,7 +65,7 @@ def package_command(packages: Sequence[str], prefix: str | None = None) -> Packa
 
 
 def plugin_sentence(model: str) -> str:
-    """By which llm plugin a model may be reached that is not known here; empty where its plugin is here already."""
+    """The llm plugin that may offer an unknown model, in one sentence; empty if its plugin is installed."""
     provider = provider_of_model(model)
     if provider is None:
         return f" Another llm plugin may have it: {package_command(['PLUGIN'])}."
@@ -75,7 +75,7 @@ def plugin_sentence(model: str) -> str:
 
 
 def plugins_here() -> list[str]:
-    """The packages of this installation that bring llm plugins; neither llm nor ours."""
+    """The packages of this installation with llm plugins, without llm and this package."""
     names = {canonicalize_name(one.dist.name) for one in entry_points(group="llm") if one.dist is not None}
     return sorted(names - {PACKAGE, "llm"})
 
@@ -86,7 +86,7 @@ def is_temporary(prefix: str | None = None) -> bool:
 
 
 def _is_in(folder: Path, program: str | None) -> bool:
-    """Whether a program, or what it is a link to, belongs to an installation."""
+    """Whether a program, or the target of its link, belongs to an installation."""
     if program is None:
         return False
     places = {Path(program).parent.parent, Path(program).resolve().parent.parent}

@@ -1,4 +1,4 @@
-"""What a call costs, from the public price lists in genai-prices; an unknown price is unknown, never 0."""
+"""The price of a call from the public price lists in genai-prices; an unknown price is None, never 0."""
 
 import ipaddress
 from collections.abc import Iterator
@@ -16,8 +16,8 @@ _PROVIDER_OF_PLUGIN = {"llm.default_plugins.openai_models": "openai"}
 
 
 def price_usd(entry: ModelEntry, input_tokens: int, output_tokens: int) -> float | None:
-    """What so many tokens of a model cost in US dollars; None when no list has its price."""
-    if entry.model_id in (LOCAL_MODEL_ID, CLIENT):  # the calling client pays for the latter
+    """The cost of these tokens of a model in US dollars; None if no list has its price."""
+    if entry.model_id in (LOCAL_MODEL_ID, CLIENT):  # the calling client pays for its own model
         return 0.0
     for model, where in _references(entry):
         if _is_listed(model, *where.items()):
@@ -28,7 +28,7 @@ def price_usd(entry: ModelEntry, input_tokens: int, output_tokens: int) -> float
 
 @cache
 def _is_listed(model: str, *where: tuple[str, Any]) -> bool:
-    """Whether a list has the model's price; to look for one that none has takes longest."""
+    """Whether a list has the model's price; a search without result takes longest."""
     try:
         genai_prices.calc_price(genai_prices.Usage(input_tokens=1), model, **dict(where))
     except LookupError:
@@ -37,11 +37,11 @@ def _is_listed(model: str, *where: tuple[str, Any]) -> bool:
 
 
 def _references(entry: ModelEntry) -> Iterator[tuple[str, dict[str, Any]]]:
-    """How a price list may name the model, and by what it knows the provider."""
+    """The names that a price list may have for the model, each with arguments that identify the provider."""
     name = str(getattr(entry.model, "model_name", None) or entry.model_id)
     if base := getattr(entry.model, "api_base", None):
-        if _is_public(str(base)):  # reading the lists takes memory and a tenth of a second
-            yield name, {"provider_api_url": str(base)}  # other providers' prices for the name mean nothing
+        if _is_public(str(base)):  # loading the lists takes memory and a tenth of a second
+            yield name, {"provider_api_url": str(base)}  # other providers' prices for the same name do not apply
         return
     provider, slash, rest = name.partition("/")
     if slash:
@@ -51,7 +51,7 @@ def _references(entry: ModelEntry) -> Iterator[tuple[str, dict[str, Any]]]:
 
 @cache
 def _is_public(url: str) -> bool:
-    """Whether a server has a name in the internet, as each has that a list knows."""
+    """Whether a server has a public name in the internet; the lists contain only such servers."""
     host = ""
     with suppress(ValueError):
         host = urlsplit(url if "//" in url else f"//{url}").hostname or ""

@@ -1,4 +1,4 @@
-"""What a provider says in an error, by its body and headers: status, codes, words, and how long to wait."""
+"""Reads a provider's error from its body and headers: status, codes, message, and the requested wait."""
 
 import json
 import math
@@ -16,7 +16,7 @@ _TITLE = re.compile(r"<title[^>]*>\s*([^<]{1,100})", re.IGNORECASE)
 _PAGE = re.compile(r"\s*<[!a-z]", re.IGNORECASE)
 
 _EXCERPT = 300
-"""Characters that are shown of an error's body that is no JSON."""
+"""The number of characters shown of an error's body that is not JSON."""
 
 _AGAIN_IN = re.compile(
     r"(?:try again|retry|available|wait|reset)\w*\s+(?:(?:in|after|for)\s+)?(?:about\s+)?"
@@ -25,7 +25,7 @@ _AGAIN_IN = re.compile(
     re.IGNORECASE,
 )
 _ITS_STATUS = re.compile(r"(?<!\s)\s*\(status code: \d{1,9}\)$")
-"""What ollama's client puts after a provider's words."""
+"""The suffix that ollama's client adds to a provider's message."""
 
 _TIME = re.compile(r"(?<!\d)(\d{1,12}(?:\.\d{1,12})?)\s*(ms|milli|s|m|h|d)", re.IGNORECASE)
 _SECONDS = {"ms": 0.001, "milli": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -35,14 +35,14 @@ _RESETS = (
     *("x-ratelimit-reset-requests-day", "x-ratelimit-reset-tokens-minute"),
     *("anthropic-ratelimit-requests-reset", "anthropic-ratelimit-tokens-reset"),
 )
-"""Headers that say when a limit ends; for most of them, another header says what is left."""
+"""Headers with the time when a limit resets; most of them have a partner with the remaining quota."""
 
 _WAITS = ("retryDelay", "retry_after", "retry_after_seconds", "estimated_time")
-"""Where an error's body says how long to wait: seconds, or a span."""
+"""The fields of an error's body with the requested wait: seconds, or a duration."""
 
 
 def status_of(error: BaseException) -> int | None:
-    """The HTTP status; None where there is none."""
+    """The HTTP status; None if there is none."""
     for holder in (error, getattr(error, "response", None)):
         status = getattr(holder, "status_code", None)
         if isinstance(status, int) and not isinstance(status, bool):
@@ -53,19 +53,19 @@ def status_of(error: BaseException) -> int | None:
 
 def codes_of(error: BaseException) -> Iterator[str]:
     """The codes in an exception and its body, as lower-case words."""
-    own = vars(error)  # a property may be deprecated, and warn
+    own = vars(error)  # reading a deprecated property may warn
     yield from _codes(own.get("code"), own.get("type"), own.get("status"))
     for part in _parts(body_of(error)):
         yield from _codes(*(part.get(name) for name in ("code", "type", "status", "reason")))
 
 
 def parameter_of(error: BaseException) -> str | None:
-    """The part of the request that an error's body names as the cause; None where it names none."""
+    """The part of the request that an error's body names as the cause; None if it names none."""
     return next((one for part in _parts(body_of(error)) if isinstance(one := part.get("param"), str)), None)
 
 
 def body_of(error: BaseException) -> Any:
-    """The body of a provider's error, as data also where the client keeps it as text; None where there is none."""
+    """The body of a provider's error, parsed if the client keeps it as text; None if there is none."""
     body = getattr(error, "body", None)
     if not isinstance(body, str):
         return body
@@ -76,7 +76,7 @@ def body_of(error: BaseException) -> Any:
 
 
 def said_by(error: BaseException) -> str:
-    """What a provider says in its error, after its status; empty where the exception is none of a provider's."""
+    """The provider's message in its error, without the status; empty if the exception is not a provider's."""
     response = getattr(error, "response", None)
     words = words_of(body_of(error)) or _text_of(response)
     status = getattr(error, "status_code", None) or getattr(response, "status_code", None)
@@ -98,7 +98,7 @@ def is_page(error: BaseException) -> bool:
 
 
 def wait_of(error: BaseException) -> float | None:
-    """How many seconds a provider asks us to wait; None when it does not say."""
+    """The seconds that a provider asks us to wait; None if it names none."""
     headers = getattr(getattr(error, "response", error), "headers", None)
     waits = [_of_headers(headers) if headers is not None else None]
     parts = [*_parts(body_of(error)), *_parts(_whole_body(error))]
@@ -126,7 +126,7 @@ def _whole_body(error: BaseException) -> Any:
 
 
 def wait_in(words: str) -> float | None:
-    """How many seconds a sentence asks us to wait; None when it does not say."""
+    """The seconds that a message asks us to wait; None if it names none."""
     again = _AGAIN_IN.search(words)
     return _span(again["span"]) if again else None
 
@@ -139,7 +139,7 @@ def _of_headers(headers: Mapping[str, str]) -> float | None:
 
 
 def _after(retry_after: str) -> float | None:
-    """A Retry-After header as seconds from now: it says so many seconds, a date, or a span; None where it says none."""
+    """A Retry-After header as seconds from now: it holds seconds, a date, or a duration; None if it cannot be read."""
     try:
         seconds = float(retry_after)
     except ValueError:
@@ -151,7 +151,7 @@ def _after(retry_after: str) -> float | None:
 
 
 def _reset_of(headers: Mapping[str, str]) -> float | None:
-    """When the limit that was reached is lifted, in seconds from now."""
+    """The seconds until the exceeded limit resets."""
     waits = []
     for name in _RESETS:
         value, left = headers.get(name), headers.get(name.replace("reset", "remaining"))
@@ -161,7 +161,7 @@ def _reset_of(headers: Mapping[str, str]) -> float | None:
 
 
 def _moment(value: str) -> float | None:
-    """A time as seconds from now: a span, seconds, seconds or milliseconds since 1970, or a date."""
+    """A time as seconds from now: a duration, seconds, seconds or milliseconds since 1970, or a date."""
     number = _number(value)
     if number is None:
         if (span := _span(value)) is not None:
@@ -176,13 +176,13 @@ def _moment(value: str) -> float | None:
 
 
 def _span(text: Any) -> float | None:
-    """A span of time in seconds, as in `1m30s`, `2.5s` or `39600s`; None where it is none."""
+    """A duration in seconds, as in `1m30s`, `2.5s` or `39600s`; None if it is none."""
     times = _TIME.findall(text) if isinstance(text, str) else []
     return sum(float(number) * _SECONDS[unit.lower()] for number, unit in times) if times else None
 
 
 def _waited(value: Any) -> float | None:
-    """A wait in an error's body: seconds as a number or a text, or a span; None where it is none."""
+    """A wait in an error's body: seconds as a number or a text, or a duration; None if it is none."""
     if isinstance(value, int | float) and not isinstance(value, bool):
         return _number(str(value))
     return _after(value) if isinstance(value, str) else None
@@ -201,7 +201,7 @@ def _number(text: str) -> float | None:
 
 
 def _parts(body: Any, depth: int = 0) -> Iterator[dict[str, Any]]:
-    """The objects in an error's body: itself, its `error`, and their details."""
+    """The objects in an error's body: the body, its `error`, and their details."""
     if isinstance(body, dict) and depth < 7:
         yield body
         for name in ("error", "details", "metadata"):
@@ -218,16 +218,16 @@ def _codes(*values: object) -> Iterator[str]:
 
 
 def _text_of(response: Any) -> str | None:
-    """The body of a response that was read; None where it was not, or is empty."""
+    """The body of a response that was read; None if it was not read or is empty."""
     try:
         text = response.text
-    except Exception:  # of a client's, where the body was not read
+    except Exception:  # from a client, where the body was not read
         return None
     return text.strip() or None if isinstance(text, str) else None
 
 
 def _without_markup(words: str) -> str:
-    """What a web page says in its title; other texts, shortened."""
+    """The title of a web page; other texts are shortened."""
     if _PAGE.match(words):
         title = _TITLE.search(words)
         return " ".join(title[1].split()) if title else "a web page"

@@ -1,4 +1,4 @@
-"""The providers that people have keys of, and the llm plugin for each; it asks none of them."""
+"""The providers whose keys users have, and the llm plugin for each; no provider is contacted."""
 
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -6,7 +6,7 @@ from fnmatch import fnmatchcase
 
 @dataclass(frozen=True)
 class Provider:
-    """Who serves models, and how llm reaches them."""
+    """A provider of models, and how llm reaches it."""
 
     name: str
     """The name of its key in llm; without a key, the provider's own name."""
@@ -31,7 +31,7 @@ class Provider:
 
     @property
     def is_embedded(self) -> bool:
-        """Whether its model runs in this process, so that no plugin is needed but our own extra."""
+        """Whether its model runs in this process, so that it needs only our own extra and no plugin."""
         return self.name == "local"
 
 
@@ -67,16 +67,16 @@ PROVIDERS = (
     ),
     Provider("local", "the embedded model, without a key", "consortium-mcp[local]", None, ("consortium-local",)),
 )
-"""Each with the name, the variable and the models of its plugin, as the plugin's release of 2026 has them."""
+"""The known providers, each with the key name, variable and models of its plugin's release of 2026."""
 
 
 def provider_named(name: str) -> Provider | None:
-    """The provider with this name; None when it is none of ours."""
+    """The provider with this name; None if it is not in the table."""
     return next((one for one in PROVIDERS if one.name == name), None)
 
 
 def provider_of_model(model: str) -> Provider | None:
-    """The provider that a model's name speaks of; None when it speaks of none."""
+    """The provider that a model's name indicates; None if it indicates none."""
     name = model.lower()
     named = (one for one in PROVIDERS if any(fnmatchcase(name, pattern) for pattern in one.named))
     return next(named, provider_named(name.partition("/")[0]))

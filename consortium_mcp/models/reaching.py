@@ -1,4 +1,4 @@
-"""What keeps a model from being reached, found before it is asked: its key's form, its address, certificates, proxies.
+"""Finds reasons why a model cannot be reached, before it is asked: key format, address, certificates, proxies.
 
 Nothing is sent.
 """
@@ -12,19 +12,19 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies
 
 _CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
-"""Variables that our clients read."""
+"""The certificate variables that our clients read."""
 
 _OF_PLUGINS = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
-"""Variables for the same that only some plugins' clients read."""
+"""The certificate variables that only some plugins' clients read."""
 
 _PROXY_SCHEMES = ("http", "https", "socks5", "socks5h")
 
 
 def key_problem(name: str, key: str) -> str | None:
-    """Why a key cannot be sent, and what to do; None when it can. The key is not shown.
+    """Why a key cannot be sent, and what to do; None if it can. The key is not shown.
 
     Args:
-        name: what llm keeps it under.
+        name: the key's name in llm.
     """
     wrong = next((char for char in key if not "!" <= char <= "~"), None)
     if wrong is None:
@@ -33,7 +33,7 @@ def key_problem(name: str, key: str) -> str | None:
 
 
 def address_problem(model_id: str, address: object) -> str | None:
-    """Why a model's address is none, and what to do; None when it is one, or the model has none of its own."""
+    """Why a model's address is invalid, and what to do; None if it is valid, or the model has none of its own."""
     if not isinstance(address, str) or not address:
         return None
     parts = urlsplit(address)
@@ -43,7 +43,7 @@ def address_problem(model_id: str, address: object) -> str | None:
 
 
 def certificates_problem() -> str | None:
-    """Why our clients can trust no server, and what to do; None when they can."""
+    """Why our clients can trust no server, and what to do; None if they can."""
     return next(_missing(_CERTIFICATES), None)
 
 
@@ -53,7 +53,7 @@ def plugin_certificates_problem() -> str | None:
 
 
 def proxy_problem() -> str | None:
-    """Why a proxy that the environment names cannot be used, and what to do; None when all can, or there is none."""
+    """Why a proxy from the environment cannot be used, and what to do; None if all can, or there is none."""
     for scheme, proxy in sorted(getproxies().items()):
         if scheme == "no":
             continue
@@ -79,7 +79,7 @@ def _missing(variables: tuple[str, ...]) -> Iterator[str]:
 
 
 def _named(char: str) -> str:
-    """A character in words."""
+    """The name of a character."""
     if char in "\r\n":
         return "a line break"
     if char.isspace():

@@ -1,4 +1,4 @@
-"""How much of a provider's reply is read, and where it may come from; it is decoded here, piece by piece."""
+"""The limits of a provider's reply: its size, its origin, its encoding; it is decoded here, in pieces."""
 
 import zlib
 from collections.abc import Iterator, Mapping
@@ -7,25 +7,25 @@ from urllib.parse import urljoin, urlsplit
 from consortium_mcp.models.reply_faults import ReplyFault
 
 MOST_BYTES = 64 * 2**20
-"""The most of a reply, decoded: pieces of a stream have some 300 bytes around each word."""
+"""The limit of a decoded reply in bytes: the chunks of a stream have some 300 bytes for each word."""
 
 MOST_OF_BODY = 16 * 2**20
-"""The most of a reply that is one JSON value."""
+"""The limit of a reply that is one JSON value."""
 
 LONGEST_EVENT = 4 * 2**20
-"""The most of one event of a stream, and of one line in it."""
+"""The limit of one event of a stream, and of one line in it."""
 
 MOST_BEFORE_REPLY = 2**20
-"""How much of a stream may come before its first piece of a reply."""
+"""The limit of a stream's bytes before its first chunk of a reply."""
 
 MOST_OF_ERROR = 2**20
-"""How much is read of an error's body; the rest is left."""
+"""The limit of an error's body; the rest is not read."""
 
 MOST_CHARACTERS = 2_000_000
-"""The most of text, thinking and tool calls together."""
+"""The limit of text, thinking and tool calls together."""
 
 ENCODINGS = "gzip, deflate"
-"""What providers are asked for, and what is decoded."""
+"""The encodings that are requested from providers and can be decoded."""
 
 _PIECE = 64 * 2**10
 _WINDOWS = {"gzip": 31, "x-gzip": 31, "deflate": 15}
@@ -33,19 +33,19 @@ _MEDIA = ("image/", "audio/", "video/", "font/", "application/pdf", "application
 
 
 class Decoder:
-    """Undoes the encoding of a body as it arrives; whatever a small body says, no large one is made of it at once."""
+    """Decodes a body as it arrives, in small pieces, so that a small body cannot expand to a large one at once."""
 
     def __init__(self, encoding: str | None) -> None:
-        """Begin.
+        """Begin to decode.
 
         Args:
-            encoding: the header Content-Encoding; None where there is none.
+            encoding: the header Content-Encoding; None if there is none.
         """
         self._encoding = (encoding or "identity").strip().lower()
         self._inflating = zlib.decompressobj(_WINDOWS[self._encoding]) if self._encoding in _WINDOWS else None
 
     def feed(self, chunk: bytes) -> Iterator[bytes]:
-        """What the chunk holds, in pieces; raises ReplyFault where it cannot be decoded."""
+        """The decoded pieces of a chunk; raises ReplyFault if it cannot be decoded."""
         if self._encoding in ("identity", ""):
             yield chunk
             return
@@ -62,12 +62,12 @@ class Decoder:
 
 
 def too_large(limit: int, unit: str = "bytes") -> ReplyFault:
-    """More came than is read of a reply."""
+    """The fault of a reply that exceeds a limit."""
     return ReplyFault(f"The provider's reply has more than {limit:,} {unit} and was not read on.", "invalid_reply")
 
 
 def refuse_media(headers: Mapping[str, str]) -> None:
-    """Raise ReplyFault where the headers of a reply say that it is a picture, a sound, a file or the like."""
+    """Raise ReplyFault if the headers of a reply say that it is an image, audio, a file or the like."""
     kind = headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind.startswith(_MEDIA):
         raise ReplyFault(f"The provider sent {kind[:60]} and no model's reply. Check api_base.", "invalid_reply")
@@ -78,7 +78,7 @@ def leaves_its_server(asked: str, location: str) -> bool:
 
     Args:
         asked: the URL that redirects.
-        location: where to, possibly relative to it.
+        location: the target, possibly relative to it.
     """
     before, after = urlsplit(asked), urlsplit(urljoin(asked, location))
     return (before.scheme, before.netloc.rpartition("@")[2]) != (after.scheme, after.netloc.rpartition("@")[2])

@@ -1,4 +1,4 @@
-"""Server-sent events out of the bytes that arrive, however those are cut."""
+"""Parses server-sent events from bytes that arrive in chunks of any size."""
 
 from collections.abc import Iterable, Iterator
 
@@ -17,21 +17,21 @@ class EventReader:
         self._data: list[bytes] = []
         """The data lines of an unfinished event."""
         self.waiting = 0
-        """How many bytes of an unfinished event are kept."""
+        """The number of bytes of the unfinished event."""
 
     def feed(self, chunk: bytes) -> Iterator[str]:
-        """The data of each event that is complete now, one by one."""
+        """The data of each event that is now complete."""
         self._rest.append(chunk)
         self.waiting += len(chunk)
         if b"\n" in chunk or b"\r" in chunk:
             lines = b"".join(self._rest).splitlines(keepends=True)
-            # What ends in CR may go on with LF.
+            # After a CR at the end, an LF may follow.
             self._rest = [] if lines[-1].endswith(b"\n") else [lines.pop()]
             self.waiting = sum(map(len, self._rest)) + sum(map(len, self._data))
             yield from self._events(lines)
 
     def end(self) -> Iterator[str]:
-        """The same where nothing more arrives."""
+        """The same at the end of the stream."""
         lines = b"".join(self._rest).splitlines(keepends=True)
         self._rest = []
         yield from self._events([*lines, b"\n"])

@@ -10,16 +10,16 @@ from consortium_mcp.records import ErrorKind
 _TITLE = re.compile(rb"<title[^>]*>\s*([^<]{1,100})", re.IGNORECASE)
 
 _EXCERPT = 80
-"""Characters that are shown of a reply that cannot be read."""
+"""The number of characters shown of a reply that cannot be read."""
 
 
 class ReplyFault(Exception):
-    """Why a reply is no whole reply of a model.
+    """Why a reply is not a complete reply of a model.
 
     Args:
         message: one sentence.
-        kind: what it is; None where `body` tells it.
-        body: the error that the provider reported in the reply; None where it reported none.
+        kind: the error kind; None if `body` determines it.
+        body: the error that the provider reported in the reply; None if it reported none.
     """
 
     def __init__(self, message: str, kind: ErrorKind | None = None, body: Any = None) -> None:
@@ -35,11 +35,11 @@ def broken_off(characters: int, finish_reason: str | None = None) -> ReplyFault:
 
 
 def not_a_reply(body: bytes, garbled: bool = False) -> ReplyFault:
-    """What came is in no form in which models reply.
+    """The reply is in no known form of a model's reply.
 
     Args:
         body: its beginning.
-        garbled: whether it has the form of a stream, and a piece of it is no JSON.
+        garbled: whether it has the form of a stream, but a part of it is not JSON.
     """
     if garbled:
         return ReplyFault("A piece of the provider's reply is not valid JSON.", "invalid_reply")
@@ -55,10 +55,10 @@ def not_a_reply(body: bytes, garbled: bool = False) -> ReplyFault:
 
 
 def reported(error: Any) -> ReplyFault:
-    """An error that the provider reported in a reply.
+    """The provider reported an error in a reply.
 
     Args:
-        error: as it stands there: an object, a list of them, or a text.
+        error: the error in the reply: an object, a list of objects, or a text.
     """
     words = plain(words_of(error) or "")
     sentence = f"{words[:1].upper()}{words[1:]}" if words == OWN_FAULT else words
@@ -66,7 +66,7 @@ def reported(error: Any) -> ReplyFault:
 
 
 def redirected(address: str) -> ReplyFault:
-    """The provider names another address, and following it would lose the question, or lead nowhere."""
+    """The provider redirects to another address; following it would lose the question, or lead nowhere."""
     if not is_web_address(address):
         sentence = f"The model's address redirects to {address[:200]}, which is no web address. Check its api_base."
         return ReplyFault(sentence, "invalid_request")

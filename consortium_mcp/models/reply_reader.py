@@ -1,4 +1,4 @@
-"""Reads the reply of a chat completion from its bytes, in any form that a provider sends, streamed or not.
+"""Parses the reply of a chat completion from its bytes, in any form that a provider sends, streamed or not.
 
 It knows neither HTTP nor the OpenAI SDK. What it gives has OpenAI's form: `choices` is a list, each `delta` an object,
 each `content` a text.
@@ -20,12 +20,12 @@ _PARTS = frozenset(
     "arguments choices content created delta finish_reason function function_call id index logprobs model name object "
     "refusal role service_tier system_fingerprint tool_calls type usage".split()
 )
-"""What the pieces of a streamed completion may have, by the SDK's types of them."""
+"""The fields of a chunk of a streamed completion, by the SDK's types."""
 
 _DONE = "[DONE]"
 
 _COUNTS = ("prompt_tokens", "completion_tokens", "total_tokens")
-"""What a usage has in the SDK's type of it, whether or not the provider says it."""
+"""The fields of a usage in the SDK's type, which must exist even if the provider omits them."""
 
 _BROKEN = {
     "abort",
@@ -50,25 +50,25 @@ _BROKEN = {
     "unspecified",
     "user_cancel",
 }
-"""Finish reasons that say that the model was not done; from OpenRouter, Gemini, DeepSeek, vLLM, Zhipu and Cohere."""
+"""Finish reasons for an incomplete reply, from OpenRouter, Gemini, DeepSeek, vLLM, Zhipu and Cohere."""
 
 _SAID_OF_WHOLE = ("other", "unknown", "unspecified")
-"""What providers behind OpenRouter say of whole replies too."""
+"""Native finish reasons that OpenRouter also passes on for complete replies."""
 
 _THINKING = ("reasoning_content", "reasoning", "thinking", "thinking_content", "reasoning_text")
-"""Where providers put the thinking beside the content; the first one that is there counts."""
+"""Fields with the thinking beside the content; the first existing one counts."""
 
 _BOM = b"\xef\xbb\xbf"
 
 _PART_OF_REPLY = re.compile(r'"(choices|content|delta|message|text)"')
-"""What shows that a piece which is no JSON may have had text; anything else between the events is noise."""
+"""A sign that a chunk of invalid JSON may have had text; any other text between events is noise."""
 
 _LONGEST_START = 2_000
-"""How many bytes of a reply are kept, to say what it is where it is none."""
+"""The number of bytes kept of a reply, to describe it if it is not one."""
 
 
 class ReplyPart(dict[str, Any]):
-    """A part of a reply, read like the SDK's own: what it may have and has not is None."""
+    """A part of a reply with the attributes of the SDK's types; missing fields are None."""
 
     def __getattr__(self, name: str) -> Any:
         try:
@@ -79,7 +79,7 @@ class ReplyPart(dict[str, Any]):
             raise AttributeError(name) from None
 
     def model_dump(self) -> dict[str, Any]:
-        """The part as it came."""
+        """The part as it arrived."""
         return dict(self)
 
 
@@ -87,7 +87,7 @@ _decode = json.JSONDecoder(object_hook=ReplyPart).decode
 
 
 class ReplyReader:
-    """Reads one reply as it arrives; what it has gathered beside the text stays readable afterwards."""
+    """Parses one reply as it arrives; its other data stay readable afterwards."""
 
     def __init__(self) -> None:
         self._events = EventReader()
@@ -110,17 +110,17 @@ class ReplyReader:
 
     @property
     def is_whole(self) -> bool:
-        """Whether all of the reply's text has arrived."""
+        """Whether all text of the reply has arrived."""
         return self.has_ended or self.finish_reason is not None
 
     @property
     def thinking(self) -> str:
-        """The thinking that stood beside the content."""
+        """The thinking from a field beside the content."""
         return "".join(self._thinking)
 
     @property
     def refusal(self) -> str:
-        """Why the model refuses to answer, in its words; empty where it does not."""
+        """The model's refusal in its own words; empty if it does not refuse."""
         return "".join(self._refusal)
 
     @property
@@ -130,11 +130,11 @@ class ReplyReader:
 
     @property
     def tool_arguments(self) -> str:
-        """What the first tool was to be called with, as JSON; empty where none was."""
+        """The arguments of the first tool call as JSON; empty without one."""
         return "".join(self._arguments)
 
     def feed(self, chunk: bytes) -> Iterator[ReplyPart]:
-        """The pieces that are complete now; raises ReplyFault at an error, or where too much comes."""
+        """The parts that are complete now; raises ReplyFault at an error, or above a limit."""
         self._bytes += len(chunk)
         if self._body is not None:
             self._body.append(chunk)
@@ -152,7 +152,7 @@ class ReplyReader:
         self._check_size()
 
     def _check_size(self) -> None:
-        """Raise ReplyFault where more has come than is read of a reply, or where it is none by now."""
+        """Raise ReplyFault if the reply exceeds a limit, or has shown no sign of being a reply."""
         is_page = self._body is not None and self._body[0][:1] == b"<" and self._bytes >= _LONGEST_START
         if is_page or (self._body is None and not self._has_choices and self._bytes > MOST_BEFORE_REPLY):
             raise not_a_reply(b"".join(self._body or [self._start]))
@@ -162,7 +162,7 @@ class ReplyReader:
             raise too_large(limit)
 
     def end(self) -> Iterator[ReplyPart]:
-        """The last pieces where nothing more arrives; raises ReplyFault where that makes no whole reply."""
+        """The last parts at the end of the stream; raises ReplyFault if the reply is incomplete."""
         if self._body is not None:
             yield from self._of_body(b"".join(self._body))
         else:
@@ -189,7 +189,7 @@ class ReplyReader:
         yield from self._of_piece(piece)
 
     def _conclude(self, is_marked: bool) -> None:
-        """Take the reply as whole; raises ReplyFault where it is not.
+        """Accept the reply as complete; raises ReplyFault if it is not.
 
         Args:
             is_marked: whether the provider has marked the end.
@@ -201,7 +201,7 @@ class ReplyReader:
         self.has_ended = True
 
     def _of_body(self, body: bytes) -> Iterator[ReplyPart]:
-        """The pieces of a reply that came as one JSON value, or as one in each line."""
+        """The parts of a reply that is one JSON value, or one value in each line."""
         text = body.decode("utf-8", "replace").strip()
         try:
             values = [_decode(text)]
@@ -218,7 +218,7 @@ class ReplyReader:
             raise not_a_reply(self._start, garbled=bool(_PART_OF_REPLY.search(text))) from None
 
     def _of_piece(self, piece: Any) -> Iterator[ReplyPart]:
-        """A piece in OpenAI's form; none where it is no object."""
+        """A chunk in OpenAI's form; none if it is no object."""
         if self._is_text_alone(piece):
             yield piece
             return
@@ -234,7 +234,7 @@ class ReplyReader:
                 raise reported(error)
             return
         choices = _objects(piece.get("choices"))[:1]
-        self._has_choices |= piece.get("choices") == [] and bool(piece.get("usage"))  # a reply of no text
+        self._has_choices |= piece.get("choices") == [] and bool(piece.get("usage"))  # a reply without text
         piece["choices"] = [self._of_choice(choice) for choice in choices]
         usage = piece.pop("usage", None)
         if isinstance(usage, dict) and usage:
@@ -244,7 +244,7 @@ class ReplyReader:
             self._take_finish(choice)
 
     def _is_text_alone(self, piece: Any) -> bool:
-        """Whether a piece is in OpenAI's form already, and only adds text, as nearly all do; it is counted then."""
+        """Whether a chunk has OpenAI's form and only adds text, as nearly all do; then it is counted."""
         if type(piece) is not ReplyPart or piece.get("usage") or "error" in piece:
             return False
         choices = piece.get("choices")
@@ -266,13 +266,13 @@ class ReplyReader:
         message = choice.get("message")
         if isinstance(delta, dict) and delta:
             self._has_deltas = True
-        elif isinstance(message, dict):  # behind deltas it says all of them once more
+        elif isinstance(message, dict):  # after deltas, this repeats all of them
             delta = ReplyPart() if self._has_deltas else message
         elif not isinstance(delta, dict):
             delta = ReplyPart(content=choice.get("text"))
         content = self._content_of(delta)
         if content:
-            self.finish_reason = None  # some servers say it with each piece
+            self.finish_reason = None  # some servers send it with each chunk
             content = self._joined(content)
         said = ReplyPart(content=content)
         if isinstance(role := delta.get("role"), str):
@@ -280,14 +280,14 @@ class ReplyReader:
         return ReplyPart(index=0, delta=said, finish_reason=_reason_in(choice), logprobs=choice.get("logprobs"))
 
     def _joined(self, content: str) -> str:
-        """The content as UTF-8 can hold it: half a character waits for its other half in the next piece."""
+        """The content as valid UTF-8: half of a surrogate pair waits for the other half in the next chunk."""
         content, self._half = self._half + content, ""
         if "\ud800" <= content[-1] <= "\udbff":
             content, self._half = content[:-1], content[-1]
         return storable(content)
 
     def _content_of(self, delta: dict[str, Any]) -> str | None:
-        """The text of a delta; what else it has is noted."""
+        """The text of a delta; its other fields are noted."""
         content = delta.get("content")
         if content is not None and not isinstance(content, str):
             content = self._text_of_parts(content)
@@ -297,7 +297,7 @@ class ReplyReader:
         return content
 
     def _text_of_parts(self, content: Any) -> str:
-        """The text in a list of parts; parts of thinking are noted."""
+        """The text in a list of parts; thinking parts are noted."""
         text = []
         for part in content if isinstance(content, list) else [content]:
             if isinstance(part, str | int | float):
@@ -330,7 +330,7 @@ class ReplyReader:
                 self._arguments.append(json.dumps(arguments) if is_object else _flat(arguments))
 
     def _take_finish(self, choice: dict[str, Any]) -> None:
-        """Note why the model stopped; raises ReplyFault where it was not done."""
+        """Note the finish reason; raises ReplyFault if the model was not done."""
         if self.finish_reason is not None:
             return
         if error := choice.get("error"):
@@ -342,16 +342,16 @@ class ReplyReader:
 
 
 _OF_SUCCESS = (None, 0, 200, "0", "200", "success")
-"""What stands as the code of a result that is no error."""
+"""Values of the code in a result without an error."""
 
 
 def is_broken(finish_reason: str) -> bool:
-    """Whether a finish reason says that the model was not done."""
+    """Whether a finish reason says that the reply is incomplete."""
     return finish_reason.lower().removeprefix("finish_reason_") in _BROKEN
 
 
 def _error_in(piece: dict[str, Any]) -> Any:
-    """The error that a piece reports; None where it reports none."""
+    """The error that a chunk reports; None if it reports none."""
     if (error := piece.get("error")) and not (isinstance(error, dict) and error.get("code") == 0):
         return error
     if "choices" in piece:
@@ -376,7 +376,7 @@ def _reason_in(choice: dict[str, Any]) -> str | None:
 
 
 def _count(value: Any) -> int | None:
-    """A number of tokens; None where it is none."""
+    """A number of tokens; None if the value is none."""
     is_whole = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= MOST
     return int(value) if is_whole and value == int(value) else None
 
@@ -386,7 +386,7 @@ def _objects(value: Any) -> list[dict[str, Any]]:
 
 
 def _flat(value: Any) -> str:
-    """The text in a value: a text, or the texts of parts."""
+    """The text in a value, which is a text or a list of parts."""
     if isinstance(value, str):
         return value
     if isinstance(value, list):

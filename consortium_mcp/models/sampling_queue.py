@@ -1,6 +1,6 @@
-"""What runs want to ask the calling client's own model, kept until a follower of the run has asked it.
+"""Queues the calls of runs to the calling client's own model until a follower of the run makes them.
 
-A client is asked for runs of its own caller only, and answers for no others.
+A client gets only calls of its own caller's runs, and answers only these.
 """
 
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from consortium_mcp.records import CallResult, CallSpec, now_utc
 
 @dataclass
 class ClientCall:
-    """One call that waits for the client."""
+    """A call that waits for the client."""
 
     spec: CallSpec
     result: CallResult | None = None
@@ -24,7 +24,7 @@ class ClientCall:
     """Set when the run no longer waits for the call."""
 
     is_taken: bool = False
-    """Whether a follower is asking the client just now."""
+    """Whether a follower is asking the client now."""
 
 
 _Key = tuple[str | None, str]
@@ -36,7 +36,7 @@ def _key(run_id: str) -> _Key:
 
 
 class SamplingQueue:
-    """The calls of all runs that wait for a client; it does not know the protocol."""
+    """The waiting calls of all runs; it does not know the protocol."""
 
     def __init__(self) -> None:
         self._waiting: dict[_Key, list[ClientCall]] = {}
@@ -44,7 +44,7 @@ class SamplingQueue:
 
     @contextmanager
     def asking(self, run_id: str, spec: CallSpec) -> Iterator[ClientCall]:
-        """Let a call wait for as long as this is entered."""
+        """Keep a call in the queue while this context is entered."""
         call, key = ClientCall(spec), _key(run_id)
         self._waiting.setdefault(key, []).append(call)
         self._tell(key)
@@ -57,11 +57,11 @@ class SamplingQueue:
                 del self._waiting[key]
 
     def waiting(self, run_id: str) -> list[ClientCall]:
-        """The run's calls that no follower is asking the client just now."""
+        """The run's calls that no follower is asking the client now."""
         return [call for call in self._waiting.get(_key(run_id), []) if not call.is_taken]
 
     async def wait(self, run_id: str) -> list[ClientCall]:
-        """The same, as soon as there is one."""
+        """The same, after waiting for at least one."""
         key = _key(run_id)
         while not (calls := self.waiting(run_id)):
             arrived = self._arrived.setdefault(key, anyio.Event())
@@ -74,7 +74,7 @@ class SamplingQueue:
 
     @contextmanager
     def taken(self, run_id: str, call: ClientCall) -> Iterator[None]:
-        """While this is entered no other follower asks the client; the next one takes over what is not answered."""
+        """Reserve the call for one follower; on exit an unanswered call is free for the next one."""
         call.is_taken = True
         try:
             yield
@@ -83,7 +83,7 @@ class SamplingQueue:
             self._tell(_key(run_id))
 
     def answer(self, run_id: str, call_id: str, result: CallResult) -> None:
-        """Hand over what the client said; the first answer counts, and a later one is ignored."""
+        """Deliver the client's result; the first one counts, later ones are ignored."""
         for call in self._waiting.get(_key(run_id), []):
             if call.spec.call_id == call_id and call.result is None:
                 call.result = result
@@ -95,7 +95,7 @@ class SamplingQueue:
 
 
 async def call_client(calls: SamplingQueue, run_id: str, spec: CallSpec, timeout_seconds: float) -> CallResult:
-    """What the client's model says; an error where no client that follows the run has answered in time."""
+    """The result from the client's model; an error if no client that follows the run has answered in time."""
     started, began = anyio.current_time(), now_utc()
     with calls.asking(run_id, spec) as call, anyio.move_on_after(timeout_seconds):
         await call.answered.wait()

@@ -1,4 +1,4 @@
-"""What a call and the client that reads its reply know of each other."""
+"""The state that a call shares with the client that reads its reply."""
 
 from contextvars import ContextVar
 
@@ -6,21 +6,21 @@ from consortium_mcp.models.reply_reader import ReplyReader
 
 
 class Watch:
-    """What a call and its client know of each other."""
+    """The state that a call shares with its client."""
 
     def __init__(self, adaptations: tuple[str, ...] = ()) -> None:
         self.adaptations = adaptations
         """The parts of a request that the provider rejects."""
         self.reader: ReplyReader | None = None
-        """Who reads the reply; None before it begins."""
+        """The reader of the reply; None before the reply begins."""
 
 
 watching: ContextVar[Watch | None] = ContextVar("watching", default=None)
-"""The watch of the call that is under way; None outside of calls."""
+"""The watch of the current call; None outside calls."""
 
 
 def new_reader() -> ReplyReader:
-    """A reader that is known to the current call."""
+    """A new reader, registered in the current call."""
     reader = ReplyReader()
     if (watch := watching.get()) is not None:
         watch.reader = reader

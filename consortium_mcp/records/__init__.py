@@ -1,4 +1,4 @@
-"""Frozen records of what is asked and what comes back; they know neither the database nor how a model is called."""
+"""Frozen records of requests and results; they know neither the database nor how a model is called."""
 
 from typing import TYPE_CHECKING
 

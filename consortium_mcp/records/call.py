@@ -1,4 +1,4 @@
-"""One model call: the question, the model, and the result."""
+"""One model call: its question, its model, and its result."""
 
 import re
 from datetime import UTC, datetime
@@ -28,14 +28,14 @@ ErrorKind = Literal[
     "cancelled",
     "internal",
 ]
-"""Why a call gave no usable text."""
+"""The kind of a call's failure."""
 
 
 _REFUSALS = ("auth", "billing", "rate_limit", "server", "model_unavailable", "context_length", "invalid_request")
 
 
 class CallId(str):
-    """The place of a call in its run, the same on every replay: its iteration, and what it is there.
+    """The place of a call in its run: the iteration, and the role in it; a replay gives the same id.
 
     `i1/m3` asks the third instance in iteration 1, `i1/arbiter` asks the arbiter, `i1/arbiter/repair1` asks it again.
     Raises ValueError for any other text.
@@ -44,7 +44,7 @@ class CallId(str):
     __slots__ = ("iteration", "place", "what")
 
     iteration: int
-    """From 1."""
+    """The iteration, from 1."""
 
     what: str
     """The role of the call in its iteration, as `m3` or `arbiter/repair1`."""
@@ -63,17 +63,17 @@ class CallId(str):
 
     @classmethod
     def of(cls, iteration: int, what: str) -> Self:
-        """The id of a call of an iteration."""
+        """The id of a call in an iteration."""
         return cls(f"i{iteration}/{what}")
 
     @classmethod
     def of_member(cls, iteration: int, place: int) -> Self:
-        """The id of the call to the instance at a place, from 1."""
+        """The id of the call to the instance at this place, from 1."""
         return cls.of(iteration, f"m{place}")
 
     @classmethod
     def of_segment(cls, segment: str) -> Self:
-        """The id that a segment of a URI means, as `i1-m3`: a slash would end the segment."""
+        """The id from a segment of a URI, as `i1-m3`, because a slash would end the segment."""
         return cls(segment.replace("-", "/"))
 
     def then(self, what: str) -> "CallId":
@@ -82,12 +82,12 @@ class CallId(str):
 
     @property
     def asks_member(self) -> bool:
-        """Whether an instance is asked, and not the arbiter."""
+        """Whether the call asks an instance, not the arbiter."""
         return self.place is not None
 
     @property
     def segment(self) -> str:
-        """As it stands in a URI, as `i1-m3`."""
+        """The id as a segment of a URI, as `i1-m3`."""
         return self.replace("/", "-")
 
     @classmethod
@@ -109,7 +109,7 @@ class Turn(FrozenModel):
 
 
 class Ask(FrozenModel):
-    """One built question to one instance."""
+    """One question to one instance."""
 
     instance: int
     """The number of the instance, from 1, counted over all members that name the model."""
@@ -134,12 +134,12 @@ class Ask(FrozenModel):
 
     @property
     def label(self) -> str:
-        """How people see the instance, as in `gpt-5#2`."""
+        """The shown name of the instance, as in `gpt-5#2`."""
         return f"{alternatives(self.model)[0]}#{self.instance}"
 
 
 class CallSpec(FrozenModel):
-    """Everything that one model call needs, as plain JSON: no key, no object."""
+    """Everything that one model call needs, as plain JSON without keys and objects."""
 
     call_id: CallId
     """The place of the call in the run."""
@@ -176,17 +176,17 @@ class CallSpec(FrozenModel):
 
     @property
     def is_spare(self) -> bool:
-        """Whether the run is as complete without it: the verdict asked for again in reversed order."""
+        """Whether the run is complete without it: the second verdict in reversed order."""
         return self.call_id.what.startswith("arbiter/reversed")
 
     @property
     def asks_member(self) -> bool:
-        """Whether an instance is asked, and not the arbiter."""
+        """Whether the call asks an instance, not the arbiter."""
         return self.call_id.asks_member
 
 
 class CallResult(FrozenModel):
-    """What one model call gave: text, or an error with its kind; a reply that was cut or broke off has both."""
+    """The result of one model call: text, or an error with its kind; an incomplete reply has both."""
 
     text: str | None = None
     """The reply; None if there was none."""
@@ -232,15 +232,15 @@ class CallResult(FrozenModel):
 
     @property
     def ok(self) -> bool:
-        """Whether there is text to use; a truncated text is used, and marked."""
+        """Whether there is a usable text; a truncated text is usable, and marked."""
         return bool(self.text) and self.error_kind in (None, "truncated")
 
     @property
     def was_refused(self) -> bool:
-        """Whether the provider turned the question down before it wrote anything, so that nothing was used."""
+        """Whether the provider rejected the question before it wrote anything, so that no tokens were used."""
         return not self.text and self.error_kind in _REFUSALS
 
 
 def now_utc() -> str:
-    """The time now, ISO 8601 in UTC, to the millisecond."""
+    """The current time, ISO 8601 in UTC, in milliseconds."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")

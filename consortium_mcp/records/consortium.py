@@ -1,4 +1,4 @@
-"""The definition: Member, Consortium, their rules, and how `model:count` is read."""
+"""The definition of a consortium: members and rules, and the parser of `model:count`."""
 
 import json
 import re
@@ -13,19 +13,19 @@ from consortium_mcp.errors import InvalidConsortiumError
 from consortium_mcp.records.rules import MAX_INSTANCES, Rules
 
 CLIENT = "client"
-"""What a member or arbiter is called that is the calling client's own model."""
+"""The model name of the calling client's own model."""
 
 OWN_ANSWER = "own_answer"
-"""What stands for the model of the caller's own answer."""
+"""The model name of the caller's own answer."""
 
 OPTIONS_EXAMPLE = "'gpt-5 {\"temperature\": 1}'"
-"""How options follow the name of a model."""
+"""An example of options after a model's name."""
 
 _OPTIONS_LAST = re.compile(r' \{\s*"[^"{}]+"\s*:[^{}]*\}\s*$')
-"""A JSON object at the end of a text; braces in a role's own words are none."""
+"""A JSON object at the end of a text; braces in a role's own words do not count."""
 
 THEIR_NAMES = {"default": None, "elimination": "eliminate"}
-"""What later releases of llm-consortium call strategies and judging methods of ours; None is our default."""
+"""Names of strategies and judging methods in later releases of llm-consortium; None means our default."""
 
 
 class Member(FrozenModel):
@@ -92,23 +92,23 @@ class Consortium(Rules):
 
     @property
     def instance_count(self) -> int:
-        """How many instances are asked in one iteration."""
+        """The number of instances in one iteration."""
         return sum(member.count for member in self.members)
 
     @property
     def asked_count(self) -> int:
-        """How many of them are asked; the caller's own answer is there already."""
+        """The number of instances that a model answers; the caller's own answer already exists."""
         return sum(member.count for member in self.members if member.response is None)
 
     @property
     def iteration_limit(self) -> int:
-        """The number of iterations after which the run ends at any confidence."""
+        """The number of iterations after which the run ends, whatever its confidence is."""
         return max(self.max_iterations, self.min_iterations)
 
     def with_rules(self, rules: Mapping[str, Any]) -> "Consortium":
-        """The same under other rules; those that are not named stay.
+        """The same definition with these rules changed.
 
-        Raises InvalidConsortiumError for a broken rule, and for a minimum above a maximum if both were stated.
+        Raises InvalidConsortiumError for a broken rule, and for a minimum above a maximum if both were given.
         """
         if not rules:
             return self
@@ -119,11 +119,11 @@ class Consortium(Rules):
         return changed
 
     def options_of(self, member: Member | None) -> dict[str, JsonValue]:
-        """The llm options that a member's calls have, or the arbiter's where it is None."""
+        """The llm options of a member's calls; None means the arbiter's calls."""
         return {**(self.llm_options or {}), **(self.arbiter_options if member is None else member.options)}
 
     def saved_form(self) -> dict[str, Any]:
-        """The row's JSON: all our fields, and those that llm-consortium reads in the same row."""
+        """The row's JSON: all our fields, and those that llm-consortium reads from the same row."""
         counts: dict[str, int] = {}
         for member in self.members:
             counts[member.model] = counts.get(member.model, 0) + member.count
@@ -134,7 +134,7 @@ _ITERATIONS = {"min_iterations", "max_iterations"}
 
 
 def _refuse_contradiction(consortium: Consortium) -> None:
-    """Raise InvalidConsortiumError for a minimum above the maximum: one of the two is there to bound spending."""
+    """Raise InvalidConsortiumError for a minimum above the maximum, because one of them limits spending."""
     if consortium.min_iterations > consortium.max_iterations:
         raise InvalidConsortiumError(
             f"min_iterations is {consortium.min_iterations} and max_iterations is {consortium.max_iterations}: "
@@ -143,7 +143,7 @@ def _refuse_contradiction(consortium: Consortium) -> None:
 
 
 def define(**fields: Any) -> Consortium:
-    """Build a consortium from fields that a person or a program gave; those that are None keep their default.
+    """Build a consortium from a caller's fields; a field that is None keeps its default.
 
     Raises:
         InvalidConsortiumError: a rule is broken; one sentence names the field, the value and the rule.
@@ -157,7 +157,7 @@ def define(**fields: Any) -> Consortium:
 def load_saved_form(row: Mapping[str, Any]) -> Consortium:
     """Read a saved row, written by us or by any release of llm-consortium.
 
-    Fields that are unknown here are left out, and their names of what is the same here are read as ours.
+    Unknown fields are left out, and llm-consortium's other names for our strategies and methods are translated.
 
     Raises:
         InvalidConsortiumError: the row breaks a rule.
@@ -175,22 +175,29 @@ def load_saved_form(row: Mapping[str, Any]) -> Consortium:
 
 
 def parse_members(texts: Sequence[str], is_model: Callable[[str], bool], default_count: int = 1) -> list[Member]:
-    """Read each `model:count {"option": value} as role`; what follows the model may be left out.
+    """Parse each `model:count {"option": value} as role`; all parts after the model are optional.
 
-    The whole text is tried as a model id or alias first, so `llama3:8b` is a model; only then is what follows the
-    last colon read as a count. Nothing is guessed. One that is named twice gets the sum of its counts.
+    The whole text is first looked up as a model id or alias, so `llama3:8b` is a model. Only if it is unknown, the text
+    after the last colon is a count. A model that is named twice gets the sum of its counts.
 
     Args:
-        is_model: tells whether a text is a known model id or alias.
-        default_count: instances of a model that is named without a count.
+        is_model: whether a text is a known model id or alias.
+        default_count: the number of instances of a model without a count.
 
     Raises:
-        InvalidConsortiumError: a count is not a positive whole number, or options are no JSON object.
+        InvalidConsortiumError: a count is not a positive whole number, options are no JSON object, a backup has no
+            name, or a role is a number.
     """
     members: dict[tuple[str, str | None, str], Member] = {}
     for text in texts:
         rest, options = (text, {}) if is_model(text.strip()) else split_options(text)
         who, _, role = rest.strip().partition(" as ")
+        if not is_model(who.strip()):
+            refuse_empty_backup(who)
+        if re.fullmatch(r"[+-]?\d+", role.strip()):
+            raise InvalidConsortiumError(
+                f"The role in {text[:80]!r} is a number. Write a count as in 'model:3', or a role in words."
+            )
         model, count = _split(who.strip(), is_model, default_count)
         named = (model, role.strip() or None, json.dumps(options, sort_keys=True))
         before = members[named].count if named in members else 0
@@ -199,10 +206,10 @@ def parse_members(texts: Sequence[str], is_model: Callable[[str], bool], default
 
 
 def split_options(text: str) -> tuple[str, dict[str, JsonValue]]:
-    """A text that names a model, without the JSON object of llm options in it, and the options.
+    """The text without its JSON object of llm options, and the options.
 
     Raises:
-        InvalidConsortiumError: what begins as an object is none, or one stands after the role.
+        InvalidConsortiumError: the options are no JSON object, or come after the role.
     """
     start = text.find(" {")
     if start < 0:
@@ -226,14 +233,14 @@ def split_options(text: str) -> tuple[str, dict[str, JsonValue]]:
 
 
 def find_cycle(name: str | None, consortium: Consortium, saved: Mapping[str, Consortium]) -> list[str] | None:
-    """The path on which a consortium contains itself, such as `["a", "b", "a"]`; None when it does not.
+    """The path by which a consortium contains itself, as `["a", "b", "a"]`; None if it does not.
 
     Args:
-        name: the name that it has or gets; None for one that is only run.
-        saved: every saved consortium by name; `consortium` stands in for the saved one of the same name.
+        name: its present or future name; None if it is not saved.
+        saved: every saved consortium by name; `consortium` replaces the saved one with the same name.
     """
     known = dict(saved) | ({name: consortium} if name else {})
-    clear: set[str] = set()  # walked through without a cycle; without it, each shared level would double the walks
+    clear: set[str] = set()  # already searched without a cycle; otherwise each shared level would double the searches
 
     def walk(current: Consortium, path: list[str]) -> list[str] | None:
         for used in models_of(current):
@@ -249,20 +256,28 @@ def find_cycle(name: str | None, consortium: Consortium, saved: Mapping[str, Con
 
 
 def with_own_answer(consortium: Consortium, text: str) -> Consortium:
-    """The definition with the caller's own answer among the responses, in the last place and as anonymous as any."""
+    """The definition with the caller's own answer as its last response, anonymous like the others."""
     own = Member(model=OWN_ANSWER, response=text)
     return consortium.model_copy(update={"members": (*consortium.members, own)})
 
 
 def without_own_answer(consortium: Consortium) -> Consortium:
-    """The definition as it was before."""
+    """The definition without the caller's own answer."""
     asked = tuple(member for member in consortium.members if member.response is None)
     return consortium.model_copy(update={"members": asked})
 
 
 def alternatives(model: str) -> list[str]:
-    """The model and its backups, in the order in which they are tried: `"a|b"` is a, then b."""
+    """The model and its backups, in the order of their use: `"a|b"` is a, then b."""
     return [name.strip() for name in model.split("|") if name.strip()]
+
+
+def refuse_empty_backup(model: str) -> None:
+    """Raise InvalidConsortiumError for a text as `"a|"`, whose backup has no name."""
+    if "|" in model and not all(name.strip() for name in model.split("|")):
+        raise InvalidConsortiumError(
+            f"{model[:80]!r} has a '|' without a model beside it. Write 'model|backup', or leave '|' out."
+        )
 
 
 def instances(consortium: Consortium) -> Iterator[tuple[Member, int]]:
@@ -275,7 +290,7 @@ def instances(consortium: Consortium) -> Iterator[tuple[Member, int]]:
 
 
 def models_of(consortium: Consortium) -> list[str]:
-    """Every model that it may call, backups included, each once."""
+    """Every model that the consortium may call, each once, backups included."""
     asked = [member.model for member in consortium.members if member.response is None]
     asked += [consortium.arbiter] if consortium.arbiter else []
     return list(dict.fromkeys(name for model in asked for name in alternatives(model)))
@@ -303,7 +318,7 @@ def _positive(count: int, text: str) -> int:
 
 
 def _one_sentence(error: ValidationError) -> str:
-    """The first broken rule, with where it is and what was given."""
+    """The first broken rule, with the field and the value, in one sentence."""
     problem = error.errors()[0]
     where = ".".join(str(part) for part in problem["loc"]) or "the consortium"
     rule = str(problem["msg"]).removeprefix("Value error, ")

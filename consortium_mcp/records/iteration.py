@@ -1,4 +1,4 @@
-"""Members asked once, then the arbiter once, and what was measured of it."""
+"""One iteration: the members are asked once, then the arbiter once, and the result is measured."""
 
 from consortium_mcp._util.frozen_model import FrozenModel
 from consortium_mcp.records.response import MemberResponse
@@ -7,7 +7,7 @@ from consortium_mcp.records.verdict import Verdict
 
 
 class Measures(FrozenModel):
-    """What was measured of an iteration, beside the arbiter's own figure."""
+    """The measurements of an iteration, beside the arbiter's own figure."""
 
     agreement_within: float | None = None
     """The share of pairs of one model's instances with the same answer, 0.0-1.0; None if no pair can be compared."""
@@ -24,12 +24,18 @@ class Measures(FrozenModel):
     stated_confidence: float | None = None
     """The mean confidence that members stated in their responses, 0.0-1.0; None if none was stated."""
 
+    groups: tuple[tuple[str, ...], ...] = ()
+    """The responses that give the same answer, as the arbiter groups them; empty if it was not asked for groups."""
+
+    not_grouped: str | None = None
+    """Why the arbiter's groups could not be used, in one sentence; None if they could, or it was not asked."""
+
     order_held: bool | None = None
     """Whether the verdict was the same with the responses in reversed order; None if it was judged once."""
 
 
 class Iteration(FrozenModel):
-    """Members asked once, then the arbiter once."""
+    """One round of asking the members, then the arbiter."""
 
     number: int
     """The number of the iteration, from 1."""
@@ -60,7 +66,7 @@ class Iteration(FrozenModel):
 
     @property
     def confidence(self) -> float | None:
-        """The verdict's confidence, bounded by what was measured; None without one."""
+        """The verdict's confidence, bounded by the measurements; None without one."""
         if self.trust is not None:
             return self.trust.confidence
         return self.verdict.confidence if self.verdict else None

@@ -1,4 +1,4 @@
-"""The outer call: a consortium that is a member opens its run inside the run that asks it."""
+"""The outer call: a consortium that is a member opens its run as a nested run of this call."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,7 +10,7 @@ from consortium_mcp.records import Parent
 
 @dataclass(frozen=True)
 class OuterCall:
-    """A call that is being made."""
+    """A call that is under way."""
 
     parent: Parent
     """The run of the outer call, and its call id."""
@@ -26,19 +26,19 @@ _call: ContextVar[OuterCall | None] = ContextVar("outer_call", default=None)
 
 
 def outer_call() -> OuterCall | None:
-    """The call that is being made here; None outside of every run."""
+    """The outer call of the current context; None outside every run."""
     return _call.get()
 
 
 def give_sign_of_life() -> None:
-    """Tell the call that is being made here that its model is still sending; outside of every run nothing happens."""
+    """Tell the current outer call that its model is still sending; without effect outside runs."""
     if call := _call.get():
         call.heard()
 
 
 @contextmanager
 def within_call(call: OuterCall) -> Iterator[None]:
-    """What is inside is done for this call, tasks and threads with a copy of the context included."""
+    """Everything inside this context, with tasks and threads that copy it, belongs to this call."""
     token = _call.set(call)
     try:
         yield

@@ -1,11 +1,11 @@
-"""Presets: rules that are known to work together, by name; a rule that is given beside one wins over it."""
+"""Presets: rules that work together, by name; an explicit rule overrides the preset."""
 
 from typing import Any, Literal
 
 from consortium_mcp._util.frozen_model import FrozenModel
 
 PresetName = Literal["self_consistency", "panel", "vote", "choose", "review"]
-"""What a preset is called."""
+"""The names of the presets."""
 
 
 class Preset(FrozenModel):
@@ -61,4 +61,4 @@ PRESETS: dict[PresetName, Preset] = {
         rules={"judging_method": "review", "max_iterations": 1},
     ),
 }
-"""Those that ship, by name."""
+"""Our presets by name."""

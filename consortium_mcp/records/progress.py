@@ -1,4 +1,4 @@
-"""How far a run is, while it is under way."""
+"""The progress of a run while it is under way."""
 
 from typing import Literal
 
@@ -9,7 +9,7 @@ from consortium_mcp.records.run import Status
 
 
 class CallProgress(FrozenModel):
-    """How far one call of the iteration under way is."""
+    """The progress of one call of the current iteration."""
 
     label: str
     """The shown name: an instance, as in `gpt-5#2`, or the arbiter, as in `gpt-5 (arbiter)`."""
@@ -39,7 +39,7 @@ class CallProgress(FrozenModel):
 
 
 class Progress(FrozenModel):
-    """How far a run is."""
+    """The progress of a run."""
 
     run_id: str
     """The run."""
@@ -58,27 +58,27 @@ class Progress(FrozenModel):
 
     @property
     def responses_expected(self) -> int:
-        """How many responses this iteration will have."""
+        """The number of responses that this iteration expects."""
         return sum(call.asks_member for call in self.calls)
 
     @property
     def responses_done(self) -> int:
-        """How many of them are there."""
+        """The number of responses that have arrived."""
         return sum(call.asks_member and not call.is_open and call.state != "late" for call in self.calls)
 
     @property
     def waiting_for(self) -> tuple[str, ...]:
-        """The instances that are still awaited, as in `gpt-5#2`."""
+        """The instances whose responses are missing, as in `gpt-5#2`."""
         return tuple(call.label for call in self.calls if call.asks_member and call.is_open)
 
     @property
     def arbiter_asked(self) -> bool:
-        """Whether the arbiter is reading this iteration's responses."""
+        """Whether the arbiter has been asked in this iteration."""
         return not all(call.asks_member for call in self.calls)
 
     @property
     def message(self) -> str:
-        """One line for a person: `2 of 3 responses; waiting for gpt-5#2`."""
+        """The progress in one line: `2 of 3 responses; waiting for gpt-5#2`."""
         if self.status != "running":
             return f"ended: {self.status}"
         if self.iteration == 0:
@@ -94,7 +94,7 @@ class Progress(FrozenModel):
 
 
 class AnswerPiece(FrozenModel):
-    """A further piece of the answer, told while its arbiter writes it."""
+    """The next piece of the answer, sent while its arbiter writes it."""
 
     text: str
     """The pieces are the beginning of the answer, unless the arbiter's reply breaks off or cannot be read."""

@@ -1,4 +1,4 @@
-"""What a caller can ask for: who, under which rules, within which budget, on which terms.
+"""The fields of a request: consortium or models, rules, budget, terms.
 
 Every door takes its parameters from these fields: tools, commands, `llm -o`, the Python API.
 """
@@ -21,7 +21,7 @@ from consortium_mcp.settings import MOST_SECONDS
 
 
 class Question(FrozenModel):
-    """The question, and the saved consortium to ask."""
+    """The question and the saved consortium."""
 
     prompt: str
     """The question with all that it needs; members see nothing else."""
@@ -31,7 +31,7 @@ class Question(FrozenModel):
 
 
 class Who(FrozenModel):
-    """Who is asked, where that is not a saved consortium."""
+    """The models to ask, if no saved consortium is named."""
 
     models: Sequence[str] | None = None
     """Each "model:count {llm options} as role" or "model|backup"; "client" is the MCP client's model."""
@@ -40,10 +40,10 @@ class Who(FrozenModel):
     """Instances of each model without a count."""
 
     def inline(self, is_model: Callable[[str], bool]) -> Consortium:
-        """A consortium of the models that are named, under the default rules. Raises InvalidConsortiumError.
+        """A consortium of the named models, with the default rules. Raises InvalidConsortiumError.
 
         Args:
-            is_model: tells whether a text is a known model id or alias.
+            is_model: whether a text is a known model id or alias.
         """
         preset_count = PRESETS[self.preset].count if self.preset and "count" not in self.model_fields_set else None
         members = parse_members(self.models or (), is_model, preset_count or self.count)
@@ -54,13 +54,13 @@ class Who(FrozenModel):
 
     @property
     def preset_rules(self) -> dict[str, Any]:
-        """What the preset sets; empty without one."""
+        """The rules of the preset; empty without one."""
         return PRESETS[self.preset].rules if self.preset else {}
 
     @field_validator("models")
     @classmethod
     def _at_least_one(cls, models: Sequence[str] | None) -> Sequence[str] | None:
-        """Refuse an empty list; the doors whose callers send one for nothing leave it out."""
+        """Refuse an empty list; doors whose callers send an empty list for "none" leave it out."""
         if models is not None and not models:
             raise ValueError("name at least one model")
         return models
@@ -68,28 +68,28 @@ class Who(FrozenModel):
     @model_validator(mode="before")
     @classmethod
     def _leave_out_none(cls, data: Any) -> Any:
-        """None is the same as nothing, at every door."""
+        """None means "not given", at every door."""
         return {name: value for name, value in data.items() if value is not None} if isinstance(data, dict) else data
 
 
 class DefinitionRequest(Rules, Who):
-    """Everything that a caller can ask to have saved."""
+    """The fields of a definition to save."""
 
     description: str | None = None
     """Purpose of the consortium."""
 
     def define(self, is_model: Callable[[str], bool]) -> Consortium:
-        """The definition that is described. Raises InvalidConsortiumError.
+        """The definition from these fields. Raises InvalidConsortiumError.
 
         Args:
-            is_model: tells whether a text is a known model id or alias.
+            is_model: whether a text is a known model id or alias.
         """
         named = {"description": self.description} if self.description is not None else {}
         return self.inline(is_model).with_rules(self.preset_rules | self.given_rules() | named)
 
 
 class ConsultRequest(Budget, Rules, Who, Question):
-    """Everything that a caller can ask for in a consult."""
+    """The fields of a consult."""
 
     follow_up_to: str | None = None
     """Run id: continue its conversation, with its consortium unless one is named."""
@@ -108,7 +108,7 @@ class ConsultRequest(Budget, Rules, Who, Question):
 
     @property
     def budget(self) -> Budget:
-        """What the run may spend."""
+        """The budget of the run."""
         return Budget(**{name: getattr(self, name) for name in Budget.model_fields})
 
 
@@ -122,14 +122,14 @@ _TAKES = {
     "history": 'it takes a list of turns, as in [Turn(role="user", text="…")]',
     "deadline_seconds": f"give a number above 0 and at most {MOST_SECONDS}",
 }
-"""What a field takes, where pydantic's own words would say little to a caller."""
+"""The accepted values of a field, where pydantic's own message would be unclear."""
 
 
 def read_request(kind: type[Request], fields: Mapping[str, Any]) -> Request:
-    """The request that a door's arguments make; None leaves a field out.
+    """The request from a door's arguments; None leaves a field out.
 
     Raises:
-        InvalidConsortiumError: a field is unknown, or not of its kind; one sentence says which.
+        InvalidConsortiumError: a field is unknown or has a wrong type; one sentence says which.
     """
     try:
         return kind.model_validate(dict(fields))
@@ -145,23 +145,23 @@ def read_request(kind: type[Request], fields: Mapping[str, Any]) -> Request:
 
 
 def written_type(field: FieldInfo) -> Any:
-    """What a caller writes for a field, with its limits: a definition is named there, not given."""
+    """The type that a caller gives for a field, with its limits; a consortium is given by name."""
     kind = bare_type(field)
     return Annotated[(kind, *field.metadata)] if field.metadata else kind
 
 
 def bare_type(field: FieldInfo) -> Any:
-    """The type that a caller writes for a field, without its limits."""
+    """The same type without its limits."""
     arms = [arm for arm in _arms(field.annotation) if arm not in (NoneType, Consortium)]
     return Union[tuple(arms)]  # noqa: UP007 - the arms are known only at run time
 
 
 def choices_of(field: FieldInfo) -> tuple[str, ...]:
-    """The words that a field accepts; empty if it accepts other words too."""
+    """The words that a field accepts; empty if it also accepts other words."""
     return next((get_args(arm) for arm in _arms(field.annotation) if get_origin(arm) is Literal), ())
 
 
 def _arms(annotation: Any) -> tuple[Any, ...]:
-    """The types that a field accepts."""
+    """The alternatives of a union type."""
     is_union = isinstance(annotation, type(int | str)) or get_origin(annotation) is Union
     return get_args(annotation) if is_union else (annotation,)

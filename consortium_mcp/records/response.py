@@ -1,4 +1,4 @@
-"""What one instance gave in one iteration."""
+"""The response of one instance in one iteration."""
 
 from pydantic import JsonValue
 
@@ -7,7 +7,7 @@ from consortium_mcp.text.confidence import find_confidence
 
 
 class MemberResponse(CallResult):
-    """What one instance gave in one iteration."""
+    """The response of one instance in one iteration."""
 
     response_id: CallId
     """The place of the response in the run, as in `i1/m3`."""
@@ -52,7 +52,7 @@ class MemberResponse(CallResult):
         cost_usd: float | None = None,
         waited_ms: int = 0,
     ) -> "MemberResponse":
-        """What the reader of a run sees of one call to an instance; a result of None was awaited for `waited_ms`."""
+        """The response from one call to an instance; if the result is None, it was awaited for `waited_ms`."""
         late_result = CallResult(
             error_kind="timeout", error="The iteration continued without its response.", duration_ms=waited_ms
         )

@@ -1,4 +1,4 @@
-"""Roles that members can be given: a short text after their system prompt."""
+"""Roles for members: a short text after their system prompt."""
 
 ROLES = {
     "skeptic": "Your role: the skeptic. Look for what is wrong, unproven or missing in the obvious answer, and say it.",
@@ -7,9 +7,9 @@ ROLES = {
     "specialist": "Your role: the specialist. Be exact: name the facts, numbers and sources that decide the question.",
     "teacher": "Your role: the teacher. Make the answer clear to a reader who does not know the subject.",
 }
-"""Those that ship, by name."""
+"""Our roles by name."""
 
 
 def role_text(role: str) -> str:
-    """What the member is told: a ready role's text, else the caller's own words, as in `expert in tax law`."""
+    """The text of a role: that of a known name, else the caller's own words, as `expert in tax law`."""
     return ROLES.get(role, f"Your role: {role.rstrip('.')}.")

@@ -11,34 +11,34 @@ from consortium_mcp.settings import MOST_SECONDS
 MAX_ITERATIONS = 100
 
 MAX_BACKUPS = 16
-"""How many backups a member or an arbiter may have."""
+"""The largest number of backups of a member or an arbiter."""
 
 MAX_INSTANCES = 256
 
 StopOn = Literal["arbiter", "agreement", "both"]
-"""What can be looked at to see whether an answer is good enough."""
+"""The figures that can end a run."""
 
 
 LEAST_PERCENTAGE = 2
-"""From here on a threshold is a percentage; what is above 1 and below may be either."""
+"""From this value on, a threshold is a percentage; between 1 and this value it is ambiguous."""
 
 
 def _fraction(value: float) -> float:
-    """Read a percentage as a fraction. Raises ValueError for what may be either."""
+    """Convert a percentage to a fraction. Raises ValueError for an ambiguous value."""
     if 1 < value < LEAST_PERCENTAGE:
         raise ValueError(f"write {value / 100:g} if {value:g} % is meant, or {value / 10:g} if it is not")
     return value / 100 if value > 1 else value
 
 
 Asking = Literal["all", "adaptive"]
-"""How many instances can be asked in the first iteration: all, or as many as it takes."""
+"""Which instances are asked in the first iteration: all, or as many as needed."""
 
 OnPartial = Literal["answer", "fail"]
-"""What can become of an iteration with too few responses."""
+"""The treatment of an iteration with too few responses."""
 
 
 class Rules(FrozenModel):
-    """Who judges, how often the members are asked, and when the answer is good enough.
+    """The rules for the arbiter, the iterations, and the end of a run.
 
     The sentence under a field is its help text at every door.
     """
@@ -95,5 +95,5 @@ class Rules(FrozenModel):
     """llm options of all members and the arbiter; a member's own options win."""
 
     def given_rules(self) -> dict[str, Any]:
-        """The rules that were given, without those that stand at their default because nothing was said."""
+        """The rules that were given explicitly, without defaults."""
         return {name: getattr(self, name) for name in Rules.model_fields if name in self.model_fields_set}

@@ -1,4 +1,4 @@
-"""One consultation from prompt to answer, what it may spend and what it used, and how right it was."""
+"""One run from prompt to answer: its budget, its usage, and its rating."""
 
 from typing import Any, Literal
 
@@ -12,10 +12,10 @@ from consortium_mcp.records.uris import run_uri, transcript_uri
 from consortium_mcp.settings import MOST
 
 LONGEST_NOTE = 10_000
-"""How many characters the note of a rating may have."""
+"""The most characters of a rating's note."""
 
 Status = Literal["running", "converged", "exhausted", "deadline", "budget", "failed", "cancelled", "interrupted"]
-"""How a run stands or ended; the one field that says so."""
+"""The state of a run; no other field has it."""
 
 
 class Usage(FrozenModel):
@@ -34,7 +34,7 @@ class Usage(FrozenModel):
     """US dollars; None when the price of any of the calls is unknown."""
 
     def with_call(self, input_tokens: int | None, output_tokens: int | None, cost_usd: float | None) -> "Usage":
-        """The same with a further call; None is unknown."""
+        """The usage with one more call; None means unknown."""
         return Usage(
             calls=self.calls + 1,
             input_tokens=_sum(self.input_tokens, input_tokens),
@@ -44,7 +44,7 @@ class Usage(FrozenModel):
 
 
 def _sum(counted: int | None, tokens: int | None) -> int | None:
-    """What was counted, none of it being None."""
+    """The sum of the known values; None if none is known."""
     return tokens if counted is None else counted + (tokens or 0)
 
 
@@ -62,7 +62,7 @@ class Budget(FrozenModel):
 
 
 class Parent(FrozenModel):
-    """The call of another run in which a run was opened, because a member or the arbiter is a consortium itself."""
+    """The outer call of a nested run, whose member or arbiter is a consortium."""
 
     run_id: str
     """The run that makes the call."""
@@ -72,7 +72,7 @@ class Parent(FrozenModel):
 
 
 class Run(FrozenModel):
-    """One consultation, from prompt to answer."""
+    """One consult, from prompt to answer."""
 
     run_id: str
     """A ULID."""
@@ -156,22 +156,22 @@ class Run(FrozenModel):
     """The models that get the short texts, as the consortium names them; set while the run is active."""
 
     def gets_short_texts(self, model: str) -> bool:
-        """Whether a model, as the consortium names it, gets the short texts."""
+        """Whether a model gets the short texts; `model` is its name in the consortium."""
         return model in self.short_text_models
 
     @property
     def uri(self) -> str:
-        """The MCP resource that holds this record."""
+        """The URI of the MCP resource with this record."""
         return run_uri(self.run_id)
 
     @property
     def transcript_uri(self) -> str:
-        """The MCP resource that holds the run as a text to read."""
+        """The URI of the MCP resource with the run's transcript."""
         return transcript_uri(self.run_id)
 
 
 class RunOutline(FrozenModel):
-    """What a list shows of a run."""
+    """The entry of a run in a list."""
 
     run_id: str
     """A ULID."""
@@ -199,12 +199,12 @@ class RunOutline(FrozenModel):
 
     @property
     def uri(self) -> str:
-        """The MCP resource that holds the record."""
+        """The URI of the MCP resource with the record."""
         return run_uri(self.run_id)
 
 
 class Rating(FrozenModel):
-    """What a person says afterwards about a run's answer."""
+    """A person's rating of a run's answer."""
 
     run_id: str
     """The run."""

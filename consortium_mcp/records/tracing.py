@@ -1,4 +1,4 @@
-"""OpenTelemetry spans of runs, iterations and calls: ids, kinds and counts, never a text; nothing unless configured."""
+"""OpenTelemetry spans of runs, iterations and calls: ids, kinds and counts, never texts; none without configuration."""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -21,11 +21,11 @@ def iteration_span(run: Run, number: int) -> AbstractContextManager[trace.Span]:
 
 
 def call_span(run: Run, spec: CallSpec, model: str, attempt: int) -> AbstractContextManager[trace.Span]:
-    """The span of one attempt at a call, within that of its iteration.
+    """The span of one attempt at a call, inside the span of its iteration.
 
     Args:
-        model: the id of the model that is asked; it may be a backup.
-        attempt: which one, from 1; 0 for one that could not be noted.
+        model: the id of the called model; it may be a backup.
+        attempt: the number of the attempt, from 1; 0 for one that could not be noted.
     """
     attributes: dict[str, str | int] = {
         "consortium.run_id": run.run_id,
@@ -37,14 +37,14 @@ def call_span(run: Run, spec: CallSpec, model: str, attempt: int) -> AbstractCon
 
 
 def describe_run(span: trace.Span, run: Run) -> None:
-    """Say how a run ended and what it used."""
+    """Add the run's outcome and usage to its span."""
     span.set_attribute("consortium.status", run.status)
     span.set_attribute("consortium.calls", run.usage.calls)
     _describe_tokens(span, run.usage.input_tokens, run.usage.output_tokens)
 
 
 def describe_call(span: trace.Span, result: CallResult) -> None:
-    """Say how a call ended and what it used."""
+    """Add the call's outcome and usage to its span."""
     if result.error_kind:
         span.set_attribute("error.type", result.error_kind)
         span.set_status(trace.StatusCode.ERROR)
@@ -53,7 +53,7 @@ def describe_call(span: trace.Span, result: CallResult) -> None:
 
 @contextmanager
 def _span(name: str, attributes: dict[str, str | int]) -> Iterator[trace.Span]:
-    """A span that an exception marks by its class alone: its message may hold a text."""
+    """A span that records only the class of an exception, because its message may contain a text."""
     span = _tracer.start_span(name, attributes=attributes)
     if not span.get_span_context().is_valid:  # no exporter is configured
         yield span

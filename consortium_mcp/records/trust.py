@@ -1,4 +1,4 @@
-"""How far an answer is to be trusted: what was measured of it, and the confidence that this leaves."""
+"""The trust in an answer: the measurements, and the confidence that they allow."""
 
 from typing import Literal
 
@@ -6,11 +6,11 @@ from consortium_mcp._util.frozen_model import FrozenModel
 from consortium_mcp.records.verdict import Ballots
 
 Measurement = Literal["agreement", "members", "order", "ballots", "ratings"]
-"""What can bound a stated confidence."""
+"""The measurements that can bound a stated confidence."""
 
 
 class RatedLevel(FrozenModel):
-    """How right earlier answers of the same consortium were, at one level of confidence."""
+    """The ratings of earlier answers of the same consortium in one band of confidence."""
 
     level: str
     """The band of confidence, as in `0.8-0.9`."""
@@ -26,13 +26,16 @@ class RatedLevel(FrozenModel):
 
 
 class Trust(FrozenModel):
-    """How far the answer of one iteration is to be trusted."""
+    """The trust in the answer of one iteration."""
 
     confidence: float | None = None
     """The stated figure, bounded by the measurements, 0.0-1.0; None if none could be read."""
 
     stated: float | None = None
     """The verdict's own figure, 0.0-1.0; None if none could be read."""
+
+    completeness: float | None = None
+    """How much of what the prompt asks for the answer contains, as stated, 0.0-1.0; None if nothing is stated."""
 
     before_ratings: float | None = None
     """The figure before ratings, which selects the band, 0.0-1.0; None if none could be read."""
@@ -51,6 +54,9 @@ class Trust(FrozenModel):
 
     different: int = 0
     """The number of instances with another answer; a response that is not comparable counts in neither number."""
+
+    by_arbiter: int = 0
+    """How many of both numbers only the arbiter could compare with the answer; a rule compared the others."""
 
     declined: int = 0
     """How many declined to answer then; they count in neither."""
@@ -81,12 +87,12 @@ class Trust(FrozenModel):
 
     @property
     def compared(self) -> int:
-        """How many independent answers could be compared with this one."""
+        """The number of independent answers that are comparable with this one."""
         return self.same + self.different
 
 
 class TrackRecord(FrozenModel):
-    """What the rated runs of a consortium say about its next answer."""
+    """The evidence from the rated runs of a consortium for its next answer."""
 
     scores: tuple[tuple[float, float], ...] = ()
     """The confidence before ratings and the score of each rated answer, each 0.0-1.0."""

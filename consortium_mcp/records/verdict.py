@@ -1,15 +1,15 @@
-"""What was made of one iteration's responses: synthesis, dissent, claims, votes, ballots, ranking."""
+"""The verdict on one iteration's responses: synthesis, dissent, claims, votes, ballots, ranking."""
 
 from typing import Literal
 
 from consortium_mcp._util.frozen_model import FrozenModel
 
 Severity = Literal["critical", "major", "minor"]
-"""How bad a finding is, from the worst to the least."""
+"""The severity of a finding, from the worst to the least."""
 
 
 class Votes(FrozenModel):
-    """The responses that came to the same final answer."""
+    """The responses with the same final answer."""
 
     answer: str
     """The answer, normalised so that equal answers have equal texts."""
@@ -38,7 +38,7 @@ class Ballots(FrozenModel):
 
 
 class Claim(FrozenModel):
-    """One statement on which responses differ."""
+    """A statement on which responses differ."""
 
     claim: str
     """The claim, in one sentence."""
@@ -73,13 +73,22 @@ class Finding(FrozenModel):
 
 
 class Verdict(FrozenModel):
-    """What was made of one iteration's responses: by the arbiter, or by the members themselves."""
+    """The verdict on one iteration's responses, by the arbiter or by the members."""
 
     synthesis: str
     """The combined answer."""
 
     confidence: float | None = None
-    """The arbiter's stated confidence in the synthesis, 0.0-1.0; None if none can be read."""
+    """The stated confidence that the synthesis is right, 0.0-1.0; None if none can be read."""
+
+    completeness: float | None = None
+    """How much of what the prompt asks for the synthesis contains, as stated, 0.0-1.0; None if nothing is stated."""
+
+    agreeing: tuple[str, ...] = ()
+    """The responses that give this answer, as the arbiter says; empty if it names none."""
+
+    contradicting: tuple[str, ...] = ()
+    """The responses that contradict this answer, as the arbiter says; empty if it names none."""
 
     analysis: str = ""
     """Why the arbiter combined the responses in this way."""

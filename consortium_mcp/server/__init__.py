@@ -1,4 +1,4 @@
-"""The MCP server is put together, started and stopped here; it does not know how a run works."""
+"""Builds, starts and stops the MCP server; it does not know how a run works."""
 
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 __all__ = ["build_server", "serve_http", "serve_stdio"]
 
-_HOMES = {  # imported when one of their names is first used: a server is reached in one way
+_HOMES = {  # imported when one of their names is first used, because a server uses one transport only
     "app": ("build_server",),
     "network.http": ("serve_http",),
     "stdio": ("serve_stdio",),

@@ -1,4 +1,4 @@
-"""Builds the server out of its parts."""
+"""Builds the MCP server from its parts."""
 
 import logging
 from typing import Any
@@ -6,6 +6,7 @@ from typing import Any
 from mcp.server.context import CallNext, HandlerResult, ServerMiddleware, ServerRequestContext
 from mcp.server.subscriptions import ToolsListChanged
 
+from consortium_mcp._util.event_loop import settle
 from consortium_mcp.server.base.choices import SchemaChoices
 from consortium_mcp.server.base.mcp_server import StrictServer
 from consortium_mcp.server.handshake import Front
@@ -22,10 +23,10 @@ logger = logging.getLogger(__name__)
 
 
 def build_server(runner: Runner, *before: ServerMiddleware[Any]) -> StrictServer:
-    """The MCP server over a runner, which must be entered for as long as the server runs.
+    """The MCP server for a runner, which must be entered while the server runs.
 
     Args:
-        before: what stands before everything else that a client asks.
+        before: the outermost middleware.
     """
     service, listeners = runner.service, Listeners()
     menu = SchemaChoices(service.store.consortiums.list_names.sync, service.settings)
@@ -36,7 +37,7 @@ def build_server(runner: Runner, *before: ServerMiddleware[Any]) -> StrictServer
 
 
 def attach_tools(front: Front, runner: Runner) -> None:
-    """Give the front what its tools, resources, prompts and completions do."""
+    """Add tools, resources, prompts and completions to the server's front."""
     cancellations = Cancellations(runner)
     add_tools(front.server, runner, cancellations)
     add_resources(front.server, runner)
@@ -46,18 +47,20 @@ def attach_tools(front: Front, runner: Runner) -> None:
 
 
 async def announce_models(menu: SchemaChoices, listeners: Listeners) -> None:
-    """Look up what can be chosen, and tell all listeners if a client was shown something else."""
+    """Load the current choices, and tell all listeners if a client has seen an outdated list."""
     try:
-        if await menu.look_up():
+        has_changed = await menu.look_up()
+        settle()
+        if has_changed:
             await listeners.publish_to_all(ToolsListChanged())
-    except Exception:  # a client that went away, say: what is said beside the runs must not end them
+    except Exception:  # a client may have left; such errors must not end the runs
         logger.exception("That the models are known could not be announced")
 
 
 class _Announcing:
-    """Looks up the models once a first request is answered, and after each list of tools; no answer waits for them.
+    """Loads the models after the first answered request, and after each list of tools; no answer waits for them.
 
-    A client that only calls tools is told nothing: it may be gone by then.
+    A client that only calls tools is not notified, because it may have left by then.
     """
 
     def __init__(self, runner: Runner, menu: SchemaChoices, listeners: Listeners) -> None:

@@ -1,6 +1,6 @@
-"""What a server on stdio does once its first answers are out: it imports and builds all that they did not need.
+"""Starts the rest of a stdio server after its first answers: all imports and parts that these did not need.
 
-That takes longer than the first answers themselves; a request for more waits for it.
+That takes longer than the first answers themselves; a request that needs the rest waits for it.
 """
 
 import gc
@@ -29,17 +29,17 @@ else:
     runners = LazyModule("consortium_mcp.service.runner")
 
 HELLO_SECONDS = 1.0
-"""How long a client that said hello may take to ask for the tools; one that never does is to hear of changes too."""
+"""The longest wait for a request for tools after the handshake; then the rest starts, to announce changes."""
 
 AT_ONCE = {"initialize", "server/discover", "ping", "logging/setLevel", "tools/list", "subscriptions/listen"}
-"""What is answered without the rest; a notification, which is not answered, does not wait for it either."""
+"""The methods that are answered without the rest; a notification, which has no answer, does not wait either."""
 
 PAUSE_SECONDS = 0.05
-"""How long the work waits for the list of tools to be written: two busy threads of Python hinder each other."""
+"""The pause of the work while the list of tools is written: two busy Python threads slow each other down."""
 
 
 class Later:
-    """Middleware that has the rest built soon after the first answers, or when a request needs it."""
+    """Middleware that starts the rest soon after the first answers, or when a request needs it."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -49,10 +49,10 @@ class Later:
         self._ready = anyio.Event()
         self._failure: ConsortiumError | None = None
         self.runner: runners.Runner | None = None
-        """The runner of all runs; None until the server is ready for runs."""
+        """The runner of all runs; None until the rest has started."""
 
     async def __call__(self, ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
-        """Let a request pass when what it needs is there."""
+        """Pass on a request when the parts that it needs are ready."""
         if ctx.method not in AT_ONCE and not ctx.method.startswith("notifications/"):
             self._wanted.set()
             await self._ready.wait()
@@ -66,7 +66,7 @@ class Later:
                 self._listed.set()
 
     async def work(self, front: Front) -> None:
-        """Import and build the rest, and keep it going until this is cancelled."""
+        """Import and start the rest, and keep it running until cancelled."""
         if self._settings.resume != "auto":
             await self._until_wanted()
         try:
@@ -79,7 +79,7 @@ class Later:
         with service:
             async with runners.Runner(service) as self.runner, watch.lifespan(front.server):
                 await anyio.to_thread.run_sync(app.attach_tools, front, self.runner, abandon_on_cancel=True)
-                gc.freeze()  # what is there by now stays for good
+                gc.freeze()  # a part that was built is kept
                 gc.enable()
                 self._ready.set()
                 self.runner.start(app.announce_models, front.menu, front.listeners)
@@ -101,6 +101,6 @@ class Later:
         self._wanted.set()
 
     def _open(self) -> "service.ConsortiumService":
-        """In a thread: it is the import that takes its time."""
+        """Open the service, in a thread because the import is slow."""
         _ = app.attach_tools, changes.Changes, runners.Runner
         return service.ConsortiumService(self._settings)

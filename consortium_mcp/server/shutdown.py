@@ -1,6 +1,6 @@
-"""The end of a server's process: its runs are closed first, and a part that hangs is not waited for.
+"""Ends a server's process: closes its runs first, and does not wait for parts that hang.
 
-A plugin may hang in a thread, another process may hold the disk, the SDK reads stdin in a thread that cannot be woken.
+A plugin may hang in a thread, another process may lock the disk, and the SDK's thread that reads stdin cannot be woken.
 """
 
 import os
@@ -8,16 +8,16 @@ import threading
 from typing import NoReturn
 
 GRACE_SECONDS = 1.5
-"""How long closing may take once the end has begun; hosts kill after two."""
+"""The seconds that closing may take after the end has begun; hosts kill the process after two."""
 
 
 def end_soon(status: int) -> None:
-    """Begin the end: after `GRACE_SECONDS` the process ends with this status, if it has not by then."""
+    """Begin to end the process: after `GRACE_SECONDS` at the latest, it ends with this status."""
     timer = threading.Timer(GRACE_SECONDS, end_now, [status])
     timer.daemon = True
     timer.start()
 
 
 def end_now(status: int) -> NoReturn:
-    """End the process without a look at its threads; stderr is never buffered, and stdout belongs to the SDK."""
+    """End the process without waiting for its threads; stderr is unbuffered, and stdout belongs to the SDK."""
     os._exit(status)

@@ -1,4 +1,4 @@
-"""Serving over stdio: the way in which Claude Desktop, editors and most clients start a server."""
+"""Serves over stdio, as Claude Desktop, editors and most clients start a server."""
 
 import signal
 from contextlib import suppress
@@ -20,12 +20,12 @@ from consortium_mcp.store.names import SavedNames
 
 
 def serve_stdio(settings: Settings) -> None:
-    """Serve until stdin is closed or a signal comes.
+    """Serve until stdin is closed or a signal arrives.
 
     Raises:
-        ConsortiumError: the database cannot be opened, or a tool is named that there is not.
+        ConsortiumError: the database cannot be opened, or a tool name is unknown.
     """
-    offered_tools(settings)  # a wrong name is said before anything is opened
+    offered_tools(settings)  # a wrong name is reported before anything is opened
     database = DatabaseFile(settings.database_path, settings.shared)
     try:
         with speaking_at(Door.TOOLS):
@@ -50,7 +50,7 @@ async def _serve(settings: Settings, saved: SavedNames) -> None:
 
 
 async def _end_on_signal(later: Later) -> None:
-    """Close what runs and leave; the SDK's reader of stdin would wait for a line that may never come."""
+    """Close the runs and end the process; the SDK's reader of stdin would wait for a line that may never arrive."""
     with suppress(NotImplementedError), anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async for number in signals:
             end_soon(128 + number)

@@ -1,1 +1,1 @@
-"""The use cases: resolve, check, estimate, open, work, follow, resume, replay; it knows no door."""
+"""The use cases: check, estimate, open, work on, follow, resume and replay a run; it knows no door."""

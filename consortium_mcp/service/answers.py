@@ -1,18 +1,18 @@
-"""A run's answer, or the error that says why there is none."""
+"""A run's answer, or an error with the reason why there is none."""
 
 from consortium_mcp.errors import InvalidConsortiumError, NextStep, RunFailedError
 from consortium_mcp.records import Run
 
 
 def answered(run: Run) -> Run:
-    """The run, when it has an answer; raises RunFailedError when it ended without one."""
+    """The run, if it has an answer; raises RunFailedError if it ended without one."""
     if run.answer is None and run.status != "running":
         raise RunFailedError(run.error or "The run ended without an answer.", run.run_id)
     return run
 
 
 def require_answer(run: Run, purpose: str) -> None:
-    """Raise InvalidConsortiumError for a run without an answer.
+    """Raise InvalidConsortiumError if the run has no answer.
 
     Args:
         purpose: what the answer is for, as in "to rate".

@@ -1,4 +1,4 @@
-"""Which consortium a caller means, and whether it can run: all that can be checked before money is spent."""
+"""Finds the consortium of a request, and checks whether it can run, before any paid call."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -31,68 +31,71 @@ from consortium_mcp.records.consortium import (
 )
 from consortium_mcp.records.request import ConsultRequest, DefinitionRequest
 from consortium_mcp.records.rules import MAX_BACKUPS
+from consortium_mcp.service.effects import refuse_without_effect
 from consortium_mcp.settings import Settings
 from consortium_mcp.store import Store
 
 DEFAULT_INSTANCES = 3
-"""How many instances answer if a consult names no model."""
+"""The number of instances that answer if a consult names no model."""
 
 NAMED_MODELS = 5
-"""How many usable models a refusal lists if a consult names no model and there is no default."""
+"""The number of usable models that an error lists if a consult names no model and there is no default."""
 
 
 @dataclass(frozen=True)
 class Definitions:
-    """Saved and inline definitions."""
+    """Finds, checks and saves definitions, saved and inline ones."""
 
     store: Store
     settings: Settings
 
     def resolve(self, catalogue: Catalogue, request: ConsultRequest) -> tuple[str | None, Consortium]:
-        """The definition that a caller means, and its name when it is a saved one.
+        """The name and the definition of the requested consortium; the name is None for an inline one.
 
-        The rules that the caller gives win over the definition's own.
+        The rules in the request override those of the definition.
 
         Raises:
             NotFoundError, InvalidConsortiumError, ModelUnavailableError: with what to do.
         """
-        consortium = request.consortium
-        if consortium is not None and request.models:
+        named = request.consortium
+        if named is not None and request.models:
             raise InvalidConsortiumError("Give either a consortium or models, not both.")
         if "count" in request.model_fields_set and not request.models:
             raise InvalidConsortiumError("count is for models, and none is named; name them, or leave count out.")
-        name = consortium if isinstance(consortium, str) else None
-        if isinstance(consortium, Consortium):
-            base = consortium
+        name = named if isinstance(named, str) else None
+        if isinstance(named, Consortium):
+            base = named
         elif name is not None:
             base = self.store.consortiums.load.sync(name)
         elif request.models:
             base = request.inline(self._names(catalogue))
         else:
             name, base = self.default(catalogue)
-        return name, base.with_rules(request.preset_rules | request.given_rules())
+        consortium = base.with_rules(request.preset_rules | request.given_rules())
+        refuse_without_effect(consortium, request.given_rules(), has_own_answer=request.own_answer is not None)
+        return name, consortium
 
     def define(self, catalogue: Catalogue, request: DefinitionRequest) -> Consortium:
-        """The definition that a caller describes; nothing is saved. Raises InvalidConsortiumError."""
-        return request.define(self._names(catalogue))
+        """The definition that a request describes; it is not saved. Raises InvalidConsortiumError."""
+        return defined(request, self._names(catalogue))
 
     def _names(self, catalogue: Catalogue) -> Callable[[str], bool]:
-        """Tells whether a text is the name of a model or of a saved consortium."""
+        """A function that tells whether a text is the name of a model or of a saved consortium."""
         saved_names = set(self.store.consortiums.list_names.sync())
         return lambda text: catalogue.knows(text) or text in saved_names
 
     def check(
         self, name: str | None, consortium: Consortium, catalogue: Catalogue, inside: tuple[str, ...] = ()
     ) -> Models:
-        """Every model to be called, with its backups, by the name that the consortium uses.
+        """Every model that may be called, with its backups, by the name in the consortium.
 
         Args:
             inside: the consortiums that contain this one, the outermost first.
 
         Raises:
-            InvalidConsortiumError: unknown strategy or judging method, too long a system prompt, or the consortium
-                contains itself.
-            ModelUnavailableError: a model is unknown, not allowed, lacks its key, or does not take its options.
+            InvalidConsortiumError: a strategy or judging method is unknown, a system prompt is too long, or the
+                consortium contains itself.
+            ModelUnavailableError: a model is unknown or not allowed, has no key, or does not accept its options.
         """
         check_rules(consortium)
         self._check_prompts(name, consortium)
@@ -111,10 +114,10 @@ class Definitions:
         return {name: [usable[model] for model in alternatives(name)] for name in names}
 
     def problems(self, name: str | None, consortium: Consortium, catalogue: Catalogue) -> list[str]:
-        """Everything about its models that keeps a definition from running, a sentence each; empty when nothing does.
+        """The reasons, one sentence each, why a definition's models cannot be called; empty if they can.
 
         Raises:
-            InvalidConsortiumError: it breaks a rule, so that nothing can be said of it.
+            InvalidConsortiumError: the definition breaks a rule, so that its models cannot be checked.
         """
         check_rules(consortium)
         others, _ = self.store.consortiums.list_all.sync()
@@ -134,28 +137,28 @@ class Definitions:
         return [problem for check in checks if (problem := _complaint(check))]
 
     def problem(self, name: str, consortium: Consortium, catalogue: Catalogue) -> str | None:
-        """Why a saved consortium cannot run now, and what to do; None when it can."""
+        """Why a saved consortium cannot run now, and what to do; None if it can."""
         return _complaint(lambda: self.check(name, consortium, catalogue))
 
     def list_problems(self, catalogue: Catalogue) -> dict[str, str | None]:
-        """Why each saved consortium, damaged ones included, cannot run now; None for one that can."""
+        """Why each saved consortium, damaged ones included, cannot run now; None for each one that can."""
         loaded, damaged = self.store.consortiums.list_all.sync()
         return {name: self.problem(name, one, catalogue) for name, one in loaded.items()} | damaged
 
     def list_uses(self, name: str) -> list[str]:
-        """The users of the consortium: the consortiums that contain it, and the default."""
+        """What uses the consortium: the consortiums that contain it, and the default."""
         loaded, _ = self.store.consortiums.list_all.sync()
         uses = [other for other, one in loaded.items() if other != name and name in models_of(with_arbiter(one))]
         return [*uses, *(["CONSORTIUM_DEFAULT"] if self.settings.default == name else [])]
 
     def save(self, name: str, consortium: Consortium, catalogue: Catalogue, *, overwrite: bool) -> None:
-        """Save a definition for later consults; whether its models can be called is checked then, not now.
+        """Save a definition for later consults. Its models are checked at each consult, not here.
 
-        Under the name of one that the server has for all, it stands before that one for its caller, and replaces none.
+        A caller's own consortium hides one of the server's with the same name, for this caller only.
 
         Raises:
-            InvalidConsortiumError: the name is a model's, or taken without `overwrite`, a rule is broken, or a text is
-                too long.
+            InvalidConsortiumError: the name belongs to a model, or is taken and `overwrite` is false; a rule is broken;
+                or a text is too long.
         """
         if not name.strip() or len(name) > 100 or not name.isprintable():
             raise InvalidConsortiumError(f"Invalid consortium name {name[:100]!r}. Use 1 to 100 printable characters.")
@@ -174,13 +177,13 @@ class Definitions:
         self.store.consortiums.save.sync(name, consortium)
 
     def _check_room(self, name: str) -> None:
-        """Raise BusyError where the caller has saved as many consortiums as it may; one more of its own is no more."""
+        """Raise BusyError if the caller has saved as many consortiums as it may; replacing its own is allowed."""
         most, own = self.settings.max_consortiums_per_caller, self.store.consortiums.list_own_names.sync()
         if current_caller() is not None and name not in own and len(own) >= most:
             raise BusyError(f"You have saved {len(own)} consortiums, as many as one caller may. Remove one.")
 
     def long_texts(self, texts: Mapping[str, str | None]) -> list[str]:
-        """Which of these texts, by what they are called, have more characters than are allowed; empty when none has."""
+        """The names of the texts that have more characters than allowed; empty if none has."""
         limit = self.settings.max_prompt_chars
         return [
             f"The {what} has {len(text)} characters; {limit} are allowed (CONSORTIUM_MAX_PROMPT_CHARS). Shorten it."
@@ -189,7 +192,7 @@ class Definitions:
         ]
 
     def _check_prompts(self, name: str | None, consortium: Consortium) -> None:
-        """Raise if a system prompt is too long, also in a consortium that was saved earlier."""
+        """Raise if a system prompt is too long, also in a consortium that was saved under a higher limit."""
         prompts = [consortium.system_prompt, *(member.system_prompt for member in consortium.members)]
         longest = max((prompt or "" for prompt in prompts), key=len)
         what = "system prompt" if name is None else f"system prompt of {name!r}"
@@ -197,7 +200,7 @@ class Definitions:
             raise InvalidConsortiumError(" ".join(problems))
 
     def _usable(self, model: str, catalogue: Catalogue, consortium: Consortium) -> ModelEntry:
-        """A model of a consortium, ready to be called. Raises ModelUnavailableError, which names a backup as one."""
+        """A model of a consortium, ready to be called. Raises ModelUnavailableError, which says if it is a backup."""
         try:
             return self._usable_alone(model, catalogue)
         except ModelUnavailableError as error:
@@ -210,7 +213,7 @@ class Definitions:
         """The model, ready to be called. Raises ModelUnavailableError."""
         has_own = current_caller() is not None and not self.settings.shared
         entry = catalogue.find(model)
-        is_saved = entry is None or entry.is_consortium  # also where it hides one of the server's
+        is_saved = entry is None or entry.is_consortium  # also if it hides one of the server's
         if has_own and is_saved and model in self.store.consortiums.list_own_names.sync():
             raise ModelUnavailableError(
                 f"The consortium {model!r} is your own, and only the server's consortiums can be members: name its "
@@ -219,7 +222,7 @@ class Definitions:
         return catalogue.usable(model, self.settings.allowed_models)
 
     def _check_nested(self, entry: ModelEntry, catalogue: Catalogue, inside: tuple[str, ...]) -> None:
-        """Where a model is itself a saved consortium, check that one too: the run in it comes after paid calls."""
+        """If a model is itself a saved consortium, check that one too, because its run opens only after paid calls."""
         name = entry.model_id
         if not entry.is_consortium:
             return
@@ -238,7 +241,7 @@ class Definitions:
             raise ModelUnavailableError(f"The member consortium {name!r} cannot run: {error}") from error
 
     def default(self, catalogue: Catalogue) -> tuple[str | None, Consortium]:
-        """Which models to ask if the caller names none; the order is part of the contract."""
+        """The default consortium, for a request without models; the order of the choices is part of the contract."""
         names = self.store.consortiums.list_names.sync()
         if wanted := self.settings.default:
             if wanted not in names:
@@ -262,13 +265,24 @@ class Definitions:
         raise _no_default(f"No model can be used.{cause}", catalogue)
 
 
+def defined(request: DefinitionRequest, is_model: Callable[[str], bool]) -> Consortium:
+    """The definition that a caller describes. Raises InvalidConsortiumError, also for a rule without effect.
+
+    Args:
+        is_model: tells whether a text is the name of a model.
+    """
+    consortium = request.define(is_model)
+    refuse_without_effect(consortium, request.given_rules())
+    return consortium
+
+
 def with_arbiter(consortium: Consortium) -> Consortium:
-    """The definition with its arbiter named: if it names none, the first member's model."""
+    """The definition with an explicit arbiter; if it names none, the first member's model."""
     return consortium.model_copy(update={"arbiter": consortium.arbiter or consortium.members[0].model})
 
 
 def _stands_in_for(model: str, consortium: Consortium) -> str | None:
-    """The model whose backup another one is; None for one that is asked by itself."""
+    """The model that another model is a backup of; None for a model that is no backup."""
     named = [*(member.model for member in consortium.members), with_arbiter(consortium).arbiter or ""]
     groups = [alternatives(one) for one in named]
     if any(group[0] == model for group in groups):
@@ -277,7 +291,7 @@ def _stands_in_for(model: str, consortium: Consortium) -> str | None:
 
 
 def client_problems(consortium: Consortium, has_client: bool) -> list[str]:
-    """Why the calling client's own model cannot be asked; empty when it can, or is not wanted."""
+    """Why the calling client's own model cannot be asked; empty if it can, or if it is not used."""
     if has_client or CLIENT not in models_of(with_arbiter(consortium)):
         return []
     offered = ModelUnavailableError(
@@ -293,7 +307,7 @@ def _no_default(what: str, catalogue: Catalogue) -> ModelUnavailableError:
 
 
 def check_rules(consortium: Consortium) -> None:
-    """Raise InvalidConsortiumError where a strategy or method is unknown, or they do not fit together, or so few."""
+    """Raise InvalidConsortiumError if the strategy or method is unknown, or if the rules do not fit together."""
     strategy = strategies().find(consortium.strategy)
     method = judging_methods().find(consortium.judging_method)
     if strategy.needs_ranking and not method.ranks:
@@ -301,12 +315,8 @@ def check_rules(consortium: Consortium) -> None:
         raise InvalidConsortiumError(
             f"The strategy {strategy.name!r} needs a judging method that ranks: {ranking}, not {method.name!r}."
         )
-    if method.needs_choices != bool(consortium.choices):
-        raise InvalidConsortiumError(
-            f"The judging method {method.name!r} needs choices: name two or more."
-            if method.needs_choices
-            else f"choices are options of the judging method choose, not {method.name!r}."
-        )
+    if method.needs_choices and not consortium.choices:
+        raise InvalidConsortiumError(f"The judging method {method.name!r} needs choices: name two or more.")
     for model in [member.model for member in consortium.members] + [consortium.arbiter or ""]:
         if len(alternatives(model)) > 1 + MAX_BACKUPS:
             raise InvalidConsortiumError(f"{model[:40]!r} has more than {MAX_BACKUPS} backups. Name fewer.")
@@ -323,7 +333,7 @@ def check_rules(consortium: Consortium) -> None:
 
 
 def _options_by_model(consortium: Consortium) -> Iterator[tuple[str, dict[str, JsonValue]]]:
-    """Every model that may be asked, backups included, with the options that its calls name."""
+    """Every model that may be asked, backups included, with the options of its calls."""
     for member in consortium.members:
         if member.response is None:
             yield from ((model, consortium.options_of(member)) for model in alternatives(member.model))
@@ -341,7 +351,7 @@ def _complaint(check: Callable[[], object]) -> str | None:
 
 
 def check_schema_use(consortium: Consortium, models: Models) -> None:
-    """Raise where the answer cannot follow a JSON schema of the caller's.
+    """Raise if the answer cannot follow a JSON schema of the caller.
 
     Args:
         models: what `Definitions.check` returned for it.
@@ -361,7 +371,7 @@ def check_schema_use(consortium: Consortium, models: Models) -> None:
 
 
 def _refuse_model_name(name: str, catalogue: Catalogue) -> None:
-    """Raise where llm knows the name already: as a model it would hide the other one."""
+    """Raise if llm already knows the name, because a consortium with it would hide the model."""
     known = catalogue.find(name)
     if known is not None and not (known.is_consortium and known.model_id == name):
         what = "the id of a model" if known.model_id == name else f"an alias of the model {known.model_id!r}"

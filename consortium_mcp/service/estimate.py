@@ -1,4 +1,4 @@
-"""What a consult may cost, before anything is paid: every call that could happen, tokens and dollars as a range."""
+"""Estimates a consult before any paid call: all possible calls, and ranges of tokens and dollars."""
 
 import json
 from collections import Counter
@@ -90,11 +90,11 @@ def make_estimate(
     models: Models,
     problems: Sequence[str],
 ) -> Estimate:
-    """The plan of a consult.
+    """The estimate of a consult.
 
     Args:
-        models: the models to be called with their backups; empty when one of them cannot be.
-        problems: everything that would stop it, a sentence each.
+        models: the models to be called with their backups; empty if one of them cannot be called.
+        problems: the reasons why the consult cannot run, one sentence each.
     """
     least, most = consortium.min_iterations, consortium.iteration_limit
     first = _asked_first(consortium, models)
@@ -111,7 +111,7 @@ def make_estimate(
     tokens = sum(tokens for tokens, _ in cheap) * least
     min_calls = calls * least
     can_settle = earned(len(first), len(first)) >= consortium.confidence_threshold
-    if first and least == 1 and can_settle:  # all of them agree, and nothing is judged
+    if first and least == 1 and can_settle:  # if all agree, there is no judging
         spared = _usage_of(first, models, rows)
         tokens, min_calls = spared[0], len(first)
         cost = (spared[1], cost[1]) if cost else None
@@ -129,7 +129,7 @@ def make_estimate(
 
 
 def _asked_first(consortium: Consortium, models: Models) -> tuple[str, ...]:
-    """The models of the instances that are asked at once, where the others are asked only on disagreement."""
+    """The models of the instances that are asked first in adaptive asking; empty if all are asked at once."""
     if consortium.ask != "adaptive":
         return ()
     asked = [member.model for member, _ in instances(consortium) if member.response is None]
@@ -137,7 +137,7 @@ def _asked_first(consortium: Consortium, models: Models) -> tuple[str, ...]:
 
 
 def _usage_of(asked: Sequence[str], models: Models, rows: Sequence[PlannedCalls]) -> tuple[int, float]:
-    """Tokens and US dollars of one call to each of these models, an unknown price counted as nothing."""
+    """Tokens and US dollars of one call to each of these models; an unknown price counts as 0."""
     row_of = {row.model: row.model_copy(update={"per_iteration": 1}) for row in reversed(rows)}
     usage = [_usage(models, row_of[model], TYPICAL_OUTPUT_TOKENS) for model in asked]
     return sum(tokens for tokens, _ in usage), sum(usd or 0.0 for _, usd in usage)
@@ -150,7 +150,7 @@ def budget_problems(
     used: tuple[int, int, float] = (0, 0, 0.0),
     whose: str = "the run's budget",
 ) -> list[str]:
-    """Why a budget, or what is left of it, cannot pay for even one iteration; empty when it can.
+    """Why a budget, or its remainder, does not suffice for one iteration; empty if it does.
 
     Args:
         used: calls, tokens and US dollars.
@@ -183,7 +183,7 @@ def budget_problems(
 
 
 def nested_problems(budget: Budget, models: Models) -> list[str]:
-    """Why a run's own budget of calls cannot be held; empty when it can. The day's counts every run's calls."""
+    """Why the calls budget of a run cannot be enforced; empty if it can. The day's budget counts all runs' calls."""
     nested = [one.model_id for backups in models.values() for one in backups if one.is_consortium]
     if budget.max_calls is None or not nested:
         return []
@@ -195,10 +195,10 @@ def nested_problems(budget: Budget, models: Models) -> list[str]:
 
 
 def _rows(prompt: str, consortium: Consortium, models: Models, response_tokens: int) -> list[PlannedCalls]:
-    """Who is asked in the first iteration.
+    """The calls of the first iteration.
 
     Args:
-        response_tokens: what each response has that is judged; the caller's own answer is there already.
+        response_tokens: the tokens of each response that is judged; the caller's own answer already exists.
     """
     asked = [member for member, _ in instances(consortium) if member.response is None]
     counts = Counter((member.model, json.dumps(consortium.options_of(member))) for member in asked)
@@ -226,7 +226,7 @@ def _rows(prompt: str, consortium: Consortium, models: Models, response_tokens: 
 
 
 def _tokens(text: str) -> int:
-    """About how many tokens a text has: four characters each, as in English."""
+    """The estimated number of tokens of a text: one for four characters, as in English."""
     return -(-len(text) // 4)
 
 
@@ -234,7 +234,7 @@ def _row(models: Models, model: str, role: str, per_iteration: int, input_tokens
     """The row of a model.
 
     Args:
-        options: those that its calls name, as JSON.
+        options: the llm options of its calls, as JSON.
     """
     entries = models.get(model, ())
     return PlannedCalls(
@@ -248,7 +248,7 @@ def _row(models: Models, model: str, role: str, per_iteration: int, input_tokens
 
 
 def _most_asked(consortium: Consortium) -> int:
-    """How often an arbiter is asked in an iteration at the most: again for an unreadable verdict, in either order."""
+    """The largest number of arbiter calls in an iteration: a repair for each order of the responses."""
     if not judging_methods()[consortium.judging_method].needs_arbiter:
         return 1
     responses = sum(member.count for member in consortium.members)
@@ -266,7 +266,7 @@ def _usage(
 
     Args:
         which: chooses among the prices of the model and its backups.
-        further: how many calls come on top.
+        further: the number of additional calls.
     """
     count = row.per_iteration + further
     prices = [price_usd(one, row.input_tokens, output_tokens) for one in models.get(row.model, ()) if row.priced]

@@ -1,4 +1,4 @@
-"""The ledger of one run: each attempt is reserved before it is made, and settled or taken back after it."""
+"""The ledger of a run: reserves each attempt before it is made, and settles or withdraws it afterwards."""
 
 from dataclasses import dataclass
 
@@ -21,26 +21,26 @@ from consortium_mcp.store import (
 
 @dataclass(frozen=True)
 class BudgetUnheld:
-    """A budget cannot be held, because nothing can be written."""
+    """A budget cannot be enforced, because the database cannot be written."""
 
     why: str
-    """One sentence."""
+    """The reason, in one sentence."""
 
 
 @dataclass(frozen=True)
 class Ledger:
-    """What a run spends, written to the journal; a run without a budget goes on where nothing can be written."""
+    """Records a run's spending in the journal; a run without a budget continues if the journal cannot be written."""
 
     live: LiveRun
     store: Store
     settings: Settings
     owner: str
-    """The process that holds the run's lease; without the lease it makes no further call."""
+    """The process that holds the run's lease; it makes no further call without the lease."""
 
     async def begin(
         self, entry: ModelEntry, spec: CallSpec
     ) -> AttemptStarted | AlreadyPaid | OverBudget | LeaseLost | BudgetUnheld:
-        """Reserve what an attempt may use, unless it is paid for or not allowed."""
+        """Reserve what an attempt may use, unless its call is already paid for or the attempt is not allowed."""
         budgets = self._budgets()
         begun = await self._reserve(entry, spec, budgets)
         if begun is not None:
@@ -50,10 +50,10 @@ class Ledger:
         return AttemptStarted(0)
 
     async def settle(self, entry: ModelEntry, spec: CallSpec, attempt: int, result: CallResult) -> CallResult:
-        """Write what an attempt gave and used; returns the result that stands."""
+        """Record the result and the usage of an attempt; returns the result of the call that counts."""
         cost = cost_usd(entry, result)
         self.live.usage = self.live.usage.with_call(result.input_tokens, result.output_tokens, cost)
-        if not attempt:  # what could not be noted then may be now
+        if not attempt:  # a failed write may succeed now
             noted = await self._reserve(entry, spec, self._budgets())
             attempt = noted.attempt if isinstance(noted, AttemptStarted) else attempt
         place = (self.live.run_id, spec.call_id, attempt)
@@ -61,22 +61,22 @@ class Ledger:
         return await self.live.write(settled) or result
 
     async def cancel(self, spec: CallSpec, attempt: int) -> None:
-        """Write that an attempt was cut off; what it was reserved stays spent."""
+        """Record that an attempt was cancelled; its reservation counts as spent."""
         cancelled = CallResult(error_kind="cancelled", error="The call was cancelled.")
         place = (self.live.run_id, spec.call_id, attempt)
         await self.live.write(self.store.journal.settle_attempt(*place, cancelled, None))
 
     async def withdraw(self, spec: CallSpec, attempt: int) -> None:
-        """Take back an attempt that never had its turn."""
+        """Remove an attempt that waited for its turn and was never made."""
         await self.live.write(self.store.journal.withdraw_attempt(self.live.run_id, spec.call_id, attempt))
 
     async def finish(self, spec: CallSpec, result: CallResult, was_asked: bool = True) -> None:
-        """Write the result of a call whose last attempt was not known to be the last."""
+        """Record the result of a call when its last attempt was recorded as one that may be followed by another."""
         finished = self.store.journal.finish_call(self.live.run_id, spec, result, was_asked, self.owner)
         await self.live.write(finished)
 
     async def allows(self, calls: int) -> bool:
-        """Whether so many further calls fit into every budget of calls. Raises StoreUnusableError."""
+        """Whether this number of further calls fits into every calls budget. Raises StoreUnusableError."""
         for scope, budget in self._budgets().items():
             if budget.max_calls is not None:
                 made, _, _ = await self.store.journal.load_spending(scope)
@@ -87,13 +87,13 @@ class Ledger:
     async def _reserve(
         self, entry: ModelEntry, spec: CallSpec, budgets: dict[str, Budget]
     ) -> AttemptStarted | AlreadyPaid | OverBudget | LeaseLost | None:
-        """None where nothing can be written."""
+        """The result of the reservation; None if the database cannot be written."""
         reservation = reservation_of(entry, spec)
         begun = self.store.journal.begin_attempt(self.live.run_id, spec, reservation, budgets, self.owner)
         return await self.live.write(begun)
 
     def _budgets(self) -> dict[str, Budget]:
-        """What may be spent in each scope in which the run's attempts count."""
+        """The budget of each scope in which the run's attempts count."""
         run, day = self.live.run, now_utc()[:10]
         budgets = {run_scope(run.run_id): run.budget, day_scope(day): day_budget(self.settings)}
         if run.caller:

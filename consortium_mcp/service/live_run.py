@@ -1,4 +1,4 @@
-"""Live runs: what this process knows of a run that it opened, works on or could not close; one object for each."""
+"""Live runs: the state in this process of each run that it opened, works on, or could not close."""
 
 import logging
 import time
@@ -21,21 +21,21 @@ T = TypeVar("T")
 
 @dataclass
 class LiveCall:
-    """A call that was asked for: under way, or done."""
+    """A call that was requested: under way or done."""
 
     done: anyio.Event = field(default_factory=anyio.Event)
     result: CallResult | None = None
     heard_at: float | None = None
-    """The time of the question or of the model's last sign (`time.monotonic()`); None outside a call."""
+    """The time (`time.monotonic()`) of the question or of the model's last sign of life; None outside a call."""
 
     def hear(self) -> None:
-        """Note that its model was just asked, or sent something."""
+        """Note that the model was just asked, or has just sent something."""
         self.heard_at = time.monotonic()
 
 
 @dataclass(eq=False)
 class LiveRun:
-    """What this process knows of one run, from its opening until its end is written."""
+    """The state of one run in this process, from its opening until its end is stored."""
 
     run_id: str
 
@@ -79,34 +79,34 @@ class LiveRun:
 
     @property
     def run(self) -> Run:
-        """The run as it stands; it must have been loaded."""
+        """The current run; it must have been loaded."""
         assert self.record is not None
         return self.record
 
     def cancel(self) -> None:
-        """Stop the work on it."""
+        """Stop the work on the run."""
         if self.scope:
             self.scope.cancel()
 
     def tell(self) -> None:
-        """Let those who follow the run know that something was written."""
+        """Tell the followers of the run that something was written."""
         changed, self.changed = self.changed, anyio.Event()
         changed.set()
 
     def note_stopped(self, spec: CallSpec, why: Status) -> None:
-        """Keep why the run cannot do all it should; the first reason stands."""
+        """Keep the reason why the run cannot do everything; the first reason is kept."""
         if not spec.is_spare:
             self.stopped = self.stopped or why
 
     def listen(self, spec: CallSpec) -> ChunkSink:
-        """Who reads along the next attempt of a call."""
+        """The listener for the chunks of the next attempt of a call."""
         if self.on_text is None:
             return ignore
         self._answer = self._answer or AnswerStream(self.run.consortium, self.on_text)
         return self._answer.listen(self.run, spec)
 
     async def write(self, writing: Awaitable[T]) -> T | None:
-        """Wait for a write to the store; in the middle of a run an answer that is not saved is better than none."""
+        """Wait for a write to the store; None if it fails, because in mid-run an unsaved answer is better than none."""
         try:
             return await writing
         except StoreUnusableError as error:
@@ -117,29 +117,30 @@ class LiveRun:
 
 
 class LiveRuns:
-    """The live runs of this process, by their ids; safe to use from several threads."""
+    """The live runs of this process by id; safe to use from several threads."""
 
     def __init__(self) -> None:
         self._by_id: dict[str, LiveRun] = {}
         self.leaving = False
-        """Whether this process has stopped taking new runs."""
+        """Whether this process accepts no new runs, because it shuts down."""
 
     def __iter__(self) -> Iterator[LiveRun]:
         return iter(list(self._by_id.values()))
 
     def get(self, run_id: str) -> LiveRun | None:
-        """What is known of a run here; None when nothing is."""
+        """The live run with that id; None if this process has none."""
         return self._by_id.get(run_id)
 
     def add(self, live: LiveRun) -> None:
-        """Keep what is known of a run that was just opened, or that cannot go on."""
+        """Keep the live run of a run that was just opened, or that cannot continue."""
         self._by_id[live.run_id] = live
 
     def begin(self, run: Run | str, on_text: Callable[[str], None] | None = None) -> LiveRun:
-        """The live run of what is worked on from now on, in this event loop.
+        """The live run for work that begins now in this event loop.
 
         Args:
-            run: as it was just opened, or its id: what is known by its id alone may be another process's by now.
+            run: the run that was just opened, or an id. What is known of a mere id may be outdated, because another
+                process may hold the run by now.
         """
         run_id, record = (run, None) if isinstance(run, str) else (run.run_id, run)
         known = self._by_id.get(run_id)
@@ -151,7 +152,7 @@ class LiveRuns:
         return known
 
     def finish(self, live: LiveRun) -> None:
-        """A run is not worked on any more: those who follow it are told, and it is kept only with an unwritten end."""
+        """End the work on a run: tell its followers, and keep the live run only if its end is not stored yet."""
         live.ended.set()
         live.tell()
         if live.end is None and self._by_id.get(live.run_id) is live:
@@ -159,10 +160,10 @@ class LiveRuns:
 
 
 def _was_just_opened(live: LiveRun) -> bool:
-    """Whether a run was opened here and not begun yet, so that it is ours, and its models are known."""
+    """Whether this process opened the run and has not begun to work on it, so that its models are known."""
     return live.models is not None and live.scope is None and live.end is None
 
 
 def _must_close(live: LiveRun) -> bool:
-    """Whether a run has ended here and its end is yet to be written."""
+    """Whether the run has ended in this process and its end is not stored yet."""
     return live.end is not None and live.end.ended_utc is not None

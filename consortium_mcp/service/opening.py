@@ -1,4 +1,4 @@
-"""Opens runs: everything that can be checked is, and the run is written, before anything is paid for."""
+"""Opens runs: checks everything that can be checked and stores the run, before any paid call."""
 
 import hashlib
 import json
@@ -31,15 +31,15 @@ from consortium_mcp.store import RunCapacity, Store, caller_scope, day_scope
 from consortium_mcp.text.templates import storable
 
 JOIN_MINUTES = 60
-"""How long after its opening a run can be joined by the same call."""
+"""The minutes after its opening in which the same request can join a run."""
 
 
 OPENED_AT_ONCE = 4
-"""How many runs are opened in the same instant, each in a thread; the next ones wait for some milliseconds."""
+"""The number of runs that are opened at the same time, each in a thread; others wait for some milliseconds."""
 
 
 class RunOpener:
-    """Plans consults and opens their runs."""
+    """Estimates consults and opens their runs."""
 
     def __init__(
         self,
@@ -50,10 +50,10 @@ class RunOpener:
         clients: KeptClients,
         live_runs: LiveRuns,
     ) -> None:
-        """Take over what is needed to open runs.
+        """Use these parts to open runs.
 
         Args:
-            owner: what this process is called in the runs that it holds.
+            owner: the name of this process in the leases of its runs.
             live_runs: gets each run that is opened.
         """
         self.settings = definitions.settings
@@ -66,7 +66,7 @@ class RunOpener:
         self._opening = anyio.CapacityLimiter(OPENED_AT_ONCE)
 
     def plan(self, request: ConsultRequest, *, has_client: bool = False) -> Estimate:
-        """What a consult would do and cost, and what would stop it; nothing is asked, nothing is written."""
+        """The estimate of a consult, with the problems that would stop it; no model is asked, nothing is written."""
         catalogue = load_catalogue(self.settings)
         earlier = self._earlier(request)
         name, consortium = self._consortium(catalogue, earlier, request)
@@ -82,13 +82,14 @@ class RunOpener:
         return make_estimate("".join([*said, request.prompt]), consortium, models, problems)
 
     def open_run(self, request: ConsultRequest, *, join: bool = False, has_client: bool = False) -> Run:
-        """Resolve and check everything, and write the run, before anything is paid for.
+        """The run of a request, checked and stored before any paid call.
 
-        In a call of another run it belongs to that call, and the same call made again gets the same run.
+        Inside a call of another run, the new run belongs to that call; repeating that call returns the same run.
 
         Args:
-            join: return the run of the same call where one is under way, or ended without anyone having received it.
-            has_client: whether the caller is a client that lends its own model where `client` is asked.
+            join: return the run of an equal request if it is under way, or if it ended and no caller received its
+                answer.
+            has_client: whether the caller is a client that offers its own model as `client`.
 
         Raises:
             ConsortiumError: the problem that would stop the run, with what to do.
@@ -145,7 +146,7 @@ class RunOpener:
         return run
 
     async def opened(self, request: ConsultRequest, *, join: bool = False, has_client: bool = False) -> Run:
-        """The same for callers in an event loop; more than a few at once would only wait for each other."""
+        """The same for callers in an event loop, with a limit on simultaneous openings."""
         open_run = partial(self.open_run, request, join=join, has_client=has_client)
         return await anyio.to_thread.run_sync(open_run, limiter=self._opening)
 
@@ -160,17 +161,17 @@ class RunOpener:
         return await anyio.to_thread.run_sync(find, limiter=self._opening)
 
     def _make_ready(self, models: Models) -> None:
-        """Do what is slow the first time that a model is called, so that no event loop waits for it."""
+        """Do the slow work of the first call to a model here, so that it does not block the event loop."""
         for entry in (entry for entries in models.values() for entry in entries):
             self.clients.use_in(entry)
             price_usd(entry, 1, 1)
 
     def _long_texts(self, request: ConsultRequest) -> list[str]:
-        """Which texts of a request are too long; empty when none is."""
+        """The names of the texts of a request that are too long; empty if none is."""
         return self.definitions.long_texts({"prompt": request.prompt, "own answer": request.own_answer})
 
     def _earlier(self, request: ConsultRequest) -> Run | None:
-        """The run that is followed up; None when there is none. Raises NotFoundError, and where it has no answer."""
+        """The run that the request follows up; None if there is none. Raises if it is not found or has no answer."""
         if request.follow_up_to is None:
             return None
         run_id = find_run_id(self.store, request.follow_up_to)
@@ -181,7 +182,7 @@ class RunOpener:
     def _consortium(
         self, catalogue: Catalogue, earlier: Run | None, request: ConsultRequest
     ) -> tuple[str | None, Consortium]:
-        """Who is asked: those named, else those of the earlier run, else the default; and its name when it is saved."""
+        """The saved name (or None) and the definition: the requested one, else the earlier run's, else the default."""
         name = None
         if earlier is not None and not (request.consortium or request.models):
             name = earlier.consortium_name
@@ -195,7 +196,7 @@ class RunOpener:
         return found or name, consortium
 
     def deadline(self, seconds: float | None = None) -> dict[str, Any]:
-        """The fields that say when a run that is opened now must have ended; None means the setting."""
+        """The deadline fields of a run that is opened now; None means the setting."""
         seconds = seconds or self.settings.deadline_seconds
         return {"deadline_utc": from_now(seconds), "deadline_seconds": seconds}
 
@@ -208,7 +209,7 @@ class RunOpener:
             raise InvalidConsortiumError(" ".join(problems))
 
     def _problems_today(self, consortium: Consortium, models: Models) -> list[str]:
-        """Why what is left of the day's budget cannot pay for even one iteration; empty when it can."""
+        """Why the remainder of the day's budget does not suffice for one iteration; empty if it does."""
         budget, used = day_budget(self.settings), self.store.journal.load_spending.sync(day_scope())
         problems = budget_problems(consortium, budget, models, used, "this server's budget for the day")
         own, caller = Budget(max_cost_usd=self.settings.max_cost_usd_per_caller), current_caller()
@@ -219,7 +220,7 @@ class RunOpener:
 
     @property
     def _room(self) -> RunCapacity | None:
-        """How many runs may be under way here, working or waiting for their turn; None for one inside another."""
+        """The run capacity of this process; None for a nested run."""
         if outer_call():
             return None
         limits = self.settings
@@ -231,7 +232,7 @@ def from_now(seconds: float) -> str:
 
 
 def _conversation(request: ConsultRequest, earlier: Run | None) -> tuple[Turn, ...]:
-    """What was said before the prompt, the run that is followed up included."""
+    """The conversation before the prompt, including the run that is followed up."""
     if earlier is None:
         return tuple(request.history)
     said = [Turn(role="user", text=earlier.prompt), Turn(role="assistant", text=earlier.answer or "")]
@@ -239,7 +240,7 @@ def _conversation(request: ConsultRequest, earlier: Run | None) -> tuple[Turn, .
 
 
 def _fingerprint(request: ConsultRequest, history: Sequence[Turn], consortium: Consortium) -> str:
-    """The fingerprint of a call: equal calls have the same caller, question, members and rules."""
+    """The fingerprint of a request: equal requests have the same caller, prompt, members and rules."""
     turns = [turn.model_dump() for turn in history]
     rules = [consortium.model_dump(mode="json"), request.budget.model_dump(), request.output_schema]
     asked = [current_caller(), request.prompt, turns, *rules]

@@ -1,4 +1,4 @@
-"""Patience: how long the calls of a run may be silent, by its rule, or by how soon their models began before."""
+"""Patience: how long a run's calls may be silent, by its rule, or by how fast their models began earlier replies."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -11,18 +11,18 @@ from consortium_mcp.service.live_run import LiveCall
 from consortium_mcp.store import Store
 
 MOST_REPLIES = 20
-"""How many of a model's latest replies are looked at."""
+"""The number of a model's latest replies that are used."""
 
 
 class Patience:
-    """How much longer the silent calls of one run are worth waiting for; a call that sends is never silent for long."""
+    """Computes the further seconds to wait for a silent call; a call that sends data is not silent."""
 
     def __init__(self, run: Run, calls: Mapping[CallId, LiveCall], timing: Timing) -> None:
-        """Measure the calls of a run.
+        """Use the calls of a run.
 
         Args:
-            calls: every call that was asked for in the run; it grows.
-            timing: how long is waited where no rule says it.
+            calls: every call that was requested in the run; it grows.
+            timing: the waiting times if no rule sets them.
         """
         self._seconds = run.consortium.patience_seconds
         self._models = {member.model for member in run.consortium.members if member.response is None}
@@ -31,21 +31,22 @@ class Patience:
         self._first_pieces: Mapping[str, Sequence[int]] = {}
 
     async def read_history(self, store: Store) -> None:
-        """Look up how soon the run's models began before; once for each run, and never where its rule says it."""
+        """Load how fast the run's models began earlier replies: once per run, and only if no rule sets the patience."""
         if self._seconds is not None:
             return
         try:
             self._first_pieces = await store.journal.load_first_pieces(self._models, MOST_REPLIES)
         except StoreUnusableError:
-            return  # then every model is one without a history
+            return  # then every model counts as one without a history
 
     def __call__(self, spec: CallSpec, counted_seconds: float) -> float:
-        """How many seconds longer a call is waited for if it stays silent; 0 or less when it was silent for too long.
+        """The further seconds to wait for a call that stays silent; 0 or less if it was silent for too long.
 
-        What has not begun, or waits for its turn or a further attempt, is not silent: that is not its model's doing.
+        A call is not silent while it has not begun, or waits for its turn or a further attempt: its model causes none
+        of these.
 
         Args:
-            counted_seconds: since when silence counts.
+            counted_seconds: the seconds for which silence has counted.
         """
         call = self._calls.get(spec.call_id)
         silent = 0.0 if call is None or call.heard_at is None else time.monotonic() - call.heard_at

@@ -1,4 +1,4 @@
-"""Replay: the stored responses of a run judged again under other rules, without asking a member."""
+"""Replay: judges the stored responses of a run again under other rules, without asking a member."""
 
 import secrets
 from collections import Counter
@@ -10,6 +10,7 @@ from consortium_mcp._util.caller import current_caller
 from consortium_mcp.errors import ConsortiumError, InvalidConsortiumError
 from consortium_mcp.records import Iteration, Run, now_utc
 from consortium_mcp.records.consortium import Consortium, alternatives, define, instances
+from consortium_mcp.service.effects import refuse_without_effect
 from consortium_mcp.service.service import ConsortiumService
 
 
@@ -22,10 +23,10 @@ def open_replay(
     without: Collection[str] = (),
     confidence_threshold: float | None = None,
 ) -> Run:
-    """Open a new run that has the responses of an ended one; what is None stays as it was.
+    """Open a new run with the responses of an ended one; each argument that is None keeps the old value.
 
-    The shuffle and the fence are the old run's, so the same arbiter is asked the same questions. Who was asked what is
-    past: the strategy plays no part.
+    The new run has the old run's shuffle seed and fence token, so that the same arbiter gets the same questions. The
+    strategy is not used, because no member is asked.
 
     Args:
         without: models (`gpt-5`) and instances (`gpt-5#2`) whose responses are left out.
@@ -47,6 +48,9 @@ def open_replay(
         "min_iterations": min(old.consortium.min_iterations, len(old.iterations)),
     }
     given = {name: value for name, value in rules.items() if value is not None}
+    replayed = define(**{**consortium.model_dump(), **given})
+    if arbiter is not None:
+        refuse_without_effect(replayed, {"arbiter": arbiter})
     run = old.model_copy(
         update={
             "run_id": str(ULID()).lower(),
@@ -54,7 +58,7 @@ def open_replay(
             "replay_of": old.run_id,
             "parent": None,
             "consortium_name": None,
-            "consortium": define(**{**consortium.model_dump(), **given}),
+            "consortium": replayed,
             "iterations": (),
             "degraded": (),
             "caller": current_caller(),
@@ -72,7 +76,7 @@ def open_replay(
 
 
 def _without(old: Run, left_out: Collection[str]) -> tuple[Consortium, list[Iteration]]:
-    """The definition without those left out, and the iterations as the others answered in them, not yet judged."""
+    """The definition and the iterations without the excluded instances; the iterations have no verdicts."""
     asked = [(member, f"{alternatives(member.model)[0]}#{number}") for member, number in instances(old.consortium)]
     labels = [label for _, label in asked]
     known = {name for label in labels for name in (label, label.rpartition("#")[0])}

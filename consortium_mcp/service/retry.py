@@ -1,4 +1,4 @@
-"""Retry: an attempt whose failure can pass is made again, after what the provider asks for, else after ever longer."""
+"""Retries: a failed attempt is repeated if its failure may pass, after the provider's wait or a growing pause."""
 
 import random
 from collections.abc import Awaitable, Callable
@@ -9,12 +9,12 @@ from consortium_mcp.models.failures import RETRIED, RETRIED_ONCE
 from consortium_mcp.records import CallResult, ErrorKind
 
 ATTEMPTS = 3
-"""How often a call is tried at most, where its failure can pass by itself."""
+"""The largest number of attempts of a call."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What an attempt came to."""
+    """The outcome of an attempt."""
 
     result: CallResult
 
@@ -29,7 +29,7 @@ class Outcome:
 
 
 def further_attempts(kind: ErrorKind | None) -> int:
-    """How many further attempts a failure of this kind is worth."""
+    """The number of further attempts after a failure of this kind."""
     if kind in RETRIED:
         return ATTEMPTS - 1
     return 1 if kind in RETRIED_ONCE else 0
@@ -38,11 +38,11 @@ def further_attempts(kind: ErrorKind | None) -> int:
 async def with_retries(
     attempt: Callable[[], Awaitable[Outcome]], seconds_left: Callable[[], float], timing: Timing
 ) -> Outcome:
-    """The outcome of the last of at most `ATTEMPTS` attempts at a request that stays as it is.
+    """The outcome of the last of at most `ATTEMPTS` attempts at an unchanged request.
 
     Args:
-        seconds_left: how long the call is still waited for.
-        timing: how long is waited where the provider does not say.
+        seconds_left: the seconds until the call is given up.
+        timing: the pauses if the provider names none.
     """
     backoff = timing.first_retry
     outcome, made = await attempt(), 1
@@ -63,6 +63,6 @@ async def with_retries(
 
 
 def _not_waited_for(outcome: Outcome) -> Outcome:
-    """The outcome, which says why there was no further attempt."""
+    """The outcome, with a note why there was no further attempt."""
     error = f"{outcome.result.error} This call cannot wait that long."
     return replace(outcome, result=outcome.result.model_copy(update={"error": error}))

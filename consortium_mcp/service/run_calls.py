@@ -1,4 +1,4 @@
-"""The calls of one run: each made once, tried again where that helps, within the deadline and the budget, and saved."""
+"""Makes the calls of one run: each once, retried if useful, within the deadline and the budget, and saves them."""
 
 import logging
 import time
@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass
 class CallDeadline:
-    """How long a call is waited for, over all its attempts; waiting for its turn is not counted."""
+    """The deadline of a call over all its attempts; time in a queue is not counted."""
 
     ends: float
     """The time by which the call must have its reply (`time.monotonic()`)."""
@@ -42,17 +42,17 @@ class CallDeadline:
     """The time at which the run stops waiting for the call, even if the call is still queued (`time.monotonic()`)."""
 
     def add(self, waited: float) -> None:
-        """Put off the end by so many seconds for which it was not the call's turn."""
+        """Extend the deadline by the seconds that the call spent in a queue."""
         self.ends = min(self.over, self.ends + waited)
 
     def seconds_left(self) -> float:
-        """How long it is still waited for."""
+        """The seconds until the deadline."""
         return self.ends - time.monotonic()
 
 
 @dataclass(frozen=True)
 class ModelDoor:
-    """Where the models of all runs of this process are asked: llm's here, the client's by its queue."""
+    """Asks the models of all runs of this process: llm's models here, the client's model through its queue."""
 
     limits: ConcurrencyLimits
     sampling_queue: SamplingQueue
@@ -73,7 +73,7 @@ class ModelDoor:
         on_turn: Callable[[], None],
         heard: Callable[[], None],
     ) -> CallResult:
-        """What a model says; `on_turn` is told when it is asked, and `heard` of each sign that it is sending."""
+        """A model's result; `on_turn` is called when the model is asked, `heard` at each sign that it sends."""
         timeout_seconds = max(0.001, deadline.seconds_left())
         if entry.model_id == CLIENT:
             on_turn()
@@ -90,7 +90,7 @@ class ModelDoor:
 
 
 class RunCalls:
-    """Where the calls of one run are made; asking for one that is under way or paid for waits for its result."""
+    """Makes the calls of one run; a request for a call that is under way or paid for waits for its result."""
 
     def __init__(
         self,
@@ -101,12 +101,12 @@ class RunCalls:
         timeout_seconds: float,
         group: anyio.abc.TaskGroup,
     ) -> None:
-        """Take over the making of a run's calls.
+        """Use these parts to make a run's calls.
 
         Args:
             models: every model that the run may call, ready to be called.
             timeout_seconds: how long one call may take.
-            group: holds the calls, which continue without a caller that waits.
+            group: runs the calls, which continue if their requester stops waiting.
         """
         self._live = live
         self._models = models
@@ -118,7 +118,7 @@ class RunCalls:
         """The seconds until the deadline when work on the run began or was resumed."""
 
     async def __call__(self, spec: CallSpec) -> CallResult:
-        """The result of the call, which is made unless it was before."""
+        """The result of the call; the call is made only if it was not made before."""
         call = self._live.calls.get(spec.call_id)
         if call is None:
             call = self._live.calls[spec.call_id] = LiveCall()
@@ -128,25 +128,25 @@ class RunCalls:
         return call.result
 
     async def stop(self, run: Run, specs: Sequence[CallSpec]) -> Status | None:
-        """Why the next iteration of the run may not begin, in which these instances are asked; None when it may."""
+        """Why the next iteration, which asks these instances, may not begin, as a status; None if it may."""
         if run.iterations and self._seconds_left(for_arbiter=False) <= 0:
             return "deadline"
         try:
             if run.iterations and not await self._ledger.allows(self._needed(run, specs)):
                 return "budget"
         except StoreUnusableError:
-            return "budget"  # one that cannot be read cannot be held
+            return "budget"  # a budget that cannot be read cannot be enforced
         return self._live.stopped
 
     def _needed(self, run: Run, specs: Sequence[CallSpec]) -> int:
-        """How many calls an iteration takes when nothing is tried again; who is late is not asked anew."""
+        """The number of calls of an iteration without retries; instances with a late response are not asked again."""
         asked = sum(spec.response is None and spec.call_id not in self._live.calls for spec in specs)
         return asked + judging_methods()[run.consortium.judging_method].calls(len(specs))
 
     async def _make(self, spec: CallSpec, call: LiveCall) -> None:
         try:
             call.result = await self._with_backups(spec)
-        except Exception as error:  # an unexpected error costs this call alone
+        except Exception as error:  # an unexpected error fails this call only
             call.result = self._unexpected(spec, error)
             await self._ledger.finish(spec, call.result)
         finally:
@@ -156,8 +156,8 @@ class RunCalls:
             self._live.tell()
 
     async def _with_backups(self, spec: CallSpec) -> CallResult:
-        """The first usable result of the model and its backups; else the last one's failure."""
-        if spec.response is not None:  # what the caller said itself, kept like a response that was asked for
+        """The first usable result of the model and its backups; else the failure of the last one."""
+        if spec.response is not None:  # the caller's own answer, stored like a response of a model
             said = CallResult(text=spec.response, datetime_utc=now_utc())
             await self._ledger.finish(spec, said)
             return said
@@ -165,12 +165,12 @@ class RunCalls:
             outcome = await self._of_model(entry, spec, is_backup=place > 0)
             if outcome.result.ok or not outcome.was_asked:
                 break
-        if not outcome.result.ok:  # a usable one was written with its attempt
+        if not outcome.result.ok:  # a usable result was written with its attempt
             await self._ledger.finish(spec, outcome.result, outcome.was_asked)
         return outcome.result
 
     async def _of_model(self, entry: ModelEntry, spec: CallSpec, *, is_backup: bool) -> Outcome:
-        """What all attempts at one model come to."""
+        """The outcome of all attempts at one model."""
         left = self._seconds_left(for_arbiter=not spec.asks_member)
         if left <= 0:
             self._live.note_stopped(spec, "deadline")
@@ -185,7 +185,7 @@ class RunCalls:
         return outcome
 
     async def _attempt(self, entry: ModelEntry, spec: CallSpec, deadline: CallDeadline, *, is_backup: bool) -> Outcome:
-        """One try: reserved in the journal before it, settled after it, taken back where it was never its turn."""
+        """One attempt: reserved in the journal before, settled after, and withdrawn if it was never its turn."""
         begun = await self._ledger.begin(entry, spec)
         self._live.tell()
         if isinstance(begun, LeaseLost):
@@ -210,13 +210,13 @@ class RunCalls:
             result = result.model_copy(update={"answered_by": entry.model_id})
         result = await self._ledger.settle(entry, spec, begun.attempt, result)
         self._live.tell()
-        was_adapted = not result.ok and adaptations_of(entry) != known  # what was rejected is not sent again
+        was_adapted = not result.ok and adaptations_of(entry) != known  # a request that was rejected is not sent again
         return Outcome(result, further_attempts=further_attempts(result.error_kind), was_adapted=was_adapted)
 
     async def _made(
         self, entry: ModelEntry, spec: CallSpec, deadline: CallDeadline, attempt: int
     ) -> tuple[CallResult, bool]:
-        """What an attempt gave that was noted, and whether it had its turn."""
+        """The result of an attempt that is noted in the journal, and whether it had its turn."""
         waited_since = time.monotonic()
         had_turn = False
         call = self._live.calls[spec.call_id]
@@ -236,10 +236,10 @@ class RunCalls:
         except anyio.get_cancelled_exc_class():
             await (self._ledger.cancel if had_turn else self._ledger.withdraw)(spec, attempt)
             raise
-        except Exception as error:  # after an unexpected error, the attempt is settled too
+        except Exception as error:  # an attempt with an unexpected error is settled too
             result = self._unexpected(spec, error)
         finally:
-            call.heard_at = None  # what follows is no silence of its model's
+            call.heard_at = None  # the model is not silent during the work that follows
         return result, had_turn
 
     def _unexpected(self, spec: CallSpec, error: Exception) -> CallResult:
@@ -248,14 +248,14 @@ class RunCalls:
         return CallResult(error_kind="internal", error=INTERNAL)
 
     def _seconds_left(self, *, for_arbiter: bool) -> float:
-        """How long a call may still take: members leave the arbiter its share."""
+        """The seconds that a call may still take; members leave the arbiter its share."""
         timing = self._door.timing
         kept = 0.0 if for_arbiter else min(self._given_seconds * timing.arbiter_share, timing.most_for_arbiter)
         return seconds_until(self._live.run.deadline_utc) - kept
 
 
 def seconds_until(datetime_utc: str) -> float:
-    """How far in the future a moment is; negative when it has passed."""
+    """The seconds until a moment; negative if it has passed."""
     return datetime.fromisoformat(datetime_utc).timestamp() - time.time()
 
 

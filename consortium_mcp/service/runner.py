@@ -1,4 +1,4 @@
-"""Where and when runs are worked on: tasks of this process, apart from the requests that follow them."""
+"""Runs the work on runs as background tasks of this process, independent of the requests that follow them."""
 
 import logging
 import time
@@ -19,23 +19,23 @@ from consortium_mcp.text.masking import masked
 logger = logging.getLogger(__name__)
 
 PACE_SECONDS = 0.25
-"""The shortest time between two looks at a followed run; its end is told at once."""
+"""The shortest time between two polls of a followed run; its end is reported at once."""
 
 LOOKS_PER_SECOND = 20
-"""How often runs are looked at, over all of them: with many under way each is looked at less often."""
+"""The number of polls per second over all runs; with many runs, each is polled less often."""
 
 MOST_RECOVERED = 1000
-"""How many interrupted runs are taken up at once."""
+"""The number of interrupted runs that are resumed at the same time."""
 
 
 class Runner:
-    """Works on runs in the background for as long as it is entered; leaving it cancels what is still running."""
+    """Works on runs in the background while its context is entered; leaving the context cancels running work."""
 
     def __init__(self, service: ConsortiumService, keep_clients: bool = False) -> None:
         """Work with a service.
 
         Args:
-            keep_clients: leave the service's clients open at the end, for others in this event loop.
+            keep_clients: whether to leave the service's clients open at the end, for others in this event loop.
         """
         self.service = service
         self._keep_clients = keep_clients
@@ -53,17 +53,18 @@ class Runner:
         assert self._group is not None
         self._group.cancel_scope.cancel()
         try:
-            await self._group.__aexit__(kind, error, trace)  # what it returns would hide a cancellation from outside
+            await self._group.__aexit__(kind, error, trace)  # its result would hide a cancellation from outside
         finally:
             if not self._keep_clients:
                 with anyio.CancelScope(shield=True):
                     await self.service.clients.aclose()
 
     def submit(self, run: Run | str, on_text: Callable[[str], None] | None = None) -> None:
-        """Begin to work on a run, or go on with an interrupted one; nothing happens when we do so already, or leave.
+        """Begin to work on a run, or resume an interrupted one; without effect if it is already worked on, or at
+        shutdown.
 
         Args:
-            run: as it was just opened, or its id.
+            run: the run that was just opened, or its id.
             on_text: receives the answer in pieces while the arbiter writes it; None if no reader follows.
         """
         assert self._group is not None
@@ -73,20 +74,21 @@ class Runner:
             self._group.start_soon(self._perform, live)
 
     def start(self, work: Callable[..., Coroutine[Any, Any, None]], *arguments: Any) -> None:
-        """Do something beside the runs, for as long as they are worked on."""
+        """Start other work beside the runs, which ends with them."""
         assert self._group is not None
         self._group.start_soon(work, *arguments)
 
     async def cancel(self, run_id: str) -> None:
-        """Stop a run, wherever it is worked on; calls in flight are cut, what arrived is kept.
+        """Cancel a run in any process; calls in flight are stopped, and received responses are kept.
 
-        Raises NotFoundError. Returns when a run of this process has ended; another process hears of it within seconds.
+        Raises NotFoundError. For a run of this process it returns at the run's end; another process stops within
+        seconds.
         """
         if (await self._progress(run_id)).status not in ("running", "interrupted"):
             return
         await self.service.store.leases.request_cancel(run_id)
         if live := self.service.live_runs.get(run_id):
-            live.end = None  # why it could not go on matters no more
+            live.end = None  # the reason why it could not continue no longer matters
             if run_id not in self._runs:
                 self.service.live_runs.finish(live)
         while live := self._runs.get(run_id):
@@ -94,16 +96,16 @@ class Runner:
             await live.ended.wait()
 
     async def stop(self) -> None:
-        """Cancel every run of this process, and return when their records say so."""
+        """Cancel every run of this process, and return when their ends are stored."""
         for live in self._runs.values():
             live.cancel()
         await self._until_all_ended()
 
     async def leave(self, grace_seconds: float, hurry: anyio.Event) -> None:
-        """Take no new runs, give those of this process time to end, and leave the others to be gone on with elsewhere.
+        """Accept no new runs, give the runs of this process time to end, and release the others for another process.
 
         Args:
-            hurry: set by a caller that does not want to wait so long.
+            hurry: set by a caller that does not want to wait for `grace_seconds`.
         """
         self.service.live_runs.leaving = True
         with anyio.move_on_after(grace_seconds):
@@ -114,29 +116,29 @@ class Runner:
         await self.stop()
 
     async def recover(self) -> None:
-        """Go on with every interrupted run; of several processes that try, one gets each.
+        """Resume every interrupted run; of several processes that try, one gets each run.
 
-        What is interrupted later is found within `Timing.recovery`: a process that was killed just now holds its runs
-        for so long.
+        A run that is interrupted later is found within `Timing.recovery`. A process that was killed just now still
+        holds its leases for that time.
         """
         assert self._group is not None
         await self._submit_interrupted()
         self._group.start_soon(self._keep_recovering)
 
     async def load(self, run_id: str) -> Run:
-        """The run as it stands, as `ConsortiumService.load` has it; one that we are about to go on with is running."""
+        """The current run, as `ConsortiumService.load` returns it; a run about to be resumed is shown as running."""
         run = await self.service.load(run_id)
         return run.model_copy(update={"status": self._seen(run_id, run.status)})
 
     async def follow(self, run_id: str, wait_seconds: float) -> AsyncGenerator[Progress, None]:
-        """Yield how far a run is: soon, after changes, and at least every `Timing.heartbeat`.
+        """Yield the progress of a run: soon, after changes, and at least every `Timing.heartbeat`.
 
-        A run that is worked on here is looked at when it has changed, any other one every `Timing.heartbeat`. It ends
-        after `wait_seconds`, or when the run has ended; raises NotFoundError for a run that is not stored.
+        A run of this process is read after a change, any other run every `Timing.heartbeat`. The iteration ends after
+        `wait_seconds`, or when the run has ended. Raises NotFoundError for a run that is not stored.
         """
         ends = time.monotonic() + wait_seconds
         said: Progress | None = None
-        if live := self._runs.get(run_id):  # it may have just begun: nothing to tell yet, and a look would hold it up
+        if live := self._runs.get(run_id):  # it may have just begun: a read would delay it
             with anyio.move_on_after(min(PACE_SECONDS, wait_seconds)):
                 await live.ended.wait()
         while True:
@@ -148,7 +150,7 @@ class Runner:
                 said = progress
             while progress.status == "running" and (remaining := ends - time.monotonic()) > 0:
                 beat = anyio.current_time() + min(self.service.timing.heartbeat, remaining)
-                if live is None or changed is None:  # another process's: nothing tells us of it
+                if live is None or changed is None:  # another process works on it, so that no event reports its changes
                     await anyio.sleep_until(beat)
                     said = None
                     break
@@ -159,7 +161,7 @@ class Runner:
                 return
 
     async def _has_changed(self, live: LiveRun, changed: anyio.Event, beat: float) -> bool:
-        """Wait until a run has changed, a while after the last look; False when it has not until then."""
+        """Wait for a change of a run, at least for its polling interval; False if there was none in time."""
         pace = max(PACE_SECONDS, len(self._runs) / LOOKS_PER_SECOND)
         with anyio.move_on_at(min(anyio.current_time() + pace, beat)):
             await live.ended.wait()
@@ -175,7 +177,7 @@ class Runner:
         except ConsortiumError as error:
             logger.warning("The run %s cannot continue: %s", live.run_id, error)
             await self._keep_failure(live, error)
-        except Exception as error:  # one run's failure, which its record tells, must not end the others
+        except Exception as error:  # the failure of one run is in its record, and must not end the others
             logger.exception("The run %s failed", live.run_id)
             await self._keep_failure(live, error)
         finally:
@@ -187,9 +189,9 @@ class Runner:
             await next(iter(self._runs.values())).ended.wait()
 
     async def _keep_failure(self, live: LiveRun, error: Exception) -> None:
-        """Why a run that is still open does not go on, for those who follow it; it can be gone on with later.
+        """Keep why an open run does not continue, for its followers; it can be resumed later.
 
-        Of a run that was removed meanwhile, or a store that cannot be read, nothing is kept.
+        Nothing is kept if the run was removed meanwhile, or the store cannot be read.
         """
         with suppress(ConsortiumError):
             run = await self.service.store.runs.load(live.run_id)
@@ -216,7 +218,7 @@ class Runner:
         return progress.model_copy(update={"status": status})
 
     def _seen(self, run_id: str, status: Status) -> Status:
-        """A run that we are about to claim is not interrupted any more."""
+        """The status for readers: a run that is about to be claimed here counts as running."""
         return "running" if status == "interrupted" and run_id in self._runs else status
 
 

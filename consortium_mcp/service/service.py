@@ -1,4 +1,4 @@
-"""The service: work on a run, save everything as it lands, close it; resume what was interrupted."""
+"""The service: works on a run, stores each result at once, closes the run; resumes interrupted runs."""
 
 import logging
 from collections.abc import Awaitable, Callable
@@ -42,14 +42,14 @@ logger = logging.getLogger(__name__)
 
 
 class _CannotResumeError(Exception):
-    """An interrupted run cannot be gone on with here and now; its cause says why."""
+    """An interrupted run cannot be resumed here and now; its cause has the reason."""
 
 
 class ConsortiumService:
-    """Everything that consults need in this process: settings, store, limits, llm's log."""
+    """The parts that all consults of this process share: settings, store, limits, llm's log."""
 
     def __init__(self, settings: Settings | None = None, timing: Timing = DEFAULT_TIMING) -> None:
-        """Open the store; a new one takes over what llm-consortium saved. Raises StoreUnusableError."""
+        """Open the store; a new one imports the runs of llm-consortium. Raises StoreUnusableError."""
         self.settings = settings or current_settings()
         self.timing = timing
         self.store = Store(self.settings.database_path, self.settings.shared, self.settings.read_timeout_seconds)
@@ -67,7 +67,7 @@ class ConsortiumService:
         take_over(self.store, llm_user_path())
 
     def close(self) -> None:
-        """Finish what is being written and let go of the files."""
+        """Finish pending writes and close the files."""
         self.clients.close()
         self.llm_log.close()
         self.store.close()
@@ -79,7 +79,7 @@ class ConsortiumService:
         self.close()
 
     async def perform(self, run: Run | str, on_text: Callable[[str], None] | None = None) -> None:
-        """Work on a run, as it was just opened or by its id, as `work_on` does, until it has ended."""
+        """Work on a run, given as a record or by id, until it has ended; see `work_on`."""
         live = self.live_runs.begin(run, on_text)
         try:
             await self.work_on(live)
@@ -87,10 +87,10 @@ class ConsortiumService:
             self.live_runs.finish(live)
 
     async def work_on(self, live: LiveRun) -> None:
-        """Work on a run until it has ended; calls whose results are stored are not made again.
+        """Work on a run until it has ended; calls with stored results are not repeated.
 
-        A run that another process holds is left to it, and of one that ended here, where that could not be written,
-        the end is written now.
+        A run that another process holds is left to that process. If a run has ended here and its end could not be
+        stored, the end is stored now.
 
         Raises:
             ConsortiumError: an interrupted run needs a model that cannot be called now; it stays interrupted.
@@ -98,9 +98,9 @@ class ConsortiumService:
         if live.end is not None:
             await self._close_at_last(live)
             return
-        with anyio.CancelScope(shield=True):  # from here on a cancelled run is closed as such
+        with anyio.CancelScope(shield=True):  # from here on a cancelled run is closed as cancelled
             run = live.record or await self.store.runs.load(live.run_id)
-        if run.run_id in self._under_way:  # another consult here asked the same in the same call, and has it
+        if run.run_id in self._under_way:  # another consult in this process works on the same run
             return
         self._under_way.add(run.run_id)
         deadline = from_now(run.deadline_seconds) if run.status == "interrupted" else run.deadline_utc
@@ -113,7 +113,7 @@ class ConsortiumService:
             self._under_way.discard(run.run_id)
 
     async def load(self, run_id: str) -> Run:
-        """The run as it stands: from the store, or, where that could not be written until now, as it ended here.
+        """The current run: from the store, or, if its end could not be stored, from this process.
 
         Raises NotFoundError for a run that is not stored, or another caller's.
         """
@@ -125,9 +125,9 @@ class ConsortiumService:
         return await self.store.runs.load(run_id)
 
     async def _in_turn(self, live: LiveRun, run: Run) -> None:
-        """Work on a run of this process as soon as there is a place for it, and always close it."""
+        """Work on a run of this process when a place is free, and always close it."""
         failure: BaseException | None = None
-        places = self.limits.runs if run.parent is None else Places(1)  # the run that asks it has one already
+        places = self.limits.runs if run.parent is None else Places(1)  # a nested run uses the place of its outer run
         async with anyio.create_task_group() as group:
             group.start_soon(self._hold, run.run_id, group.cancel_scope)
             try:
@@ -143,20 +143,20 @@ class ConsortiumService:
                 await self._let_go(live, run)
                 raise
             except _CannotResumeError as error:
-                with suppress(StoreUnusableError):  # then its lease ends by itself
+                with suppress(StoreUnusableError):  # then its lease expires
                     await self.store.leases.release(run.run_id, self.owner)
                 failure = error.__cause__
-            except Exception as error:  # an unexpected error: the run says so, and it is raised below
+            except Exception as error:  # an unexpected error: the run records it, and it is raised below
                 await self._close(live, ended(run, "failed", masked(f"{type(error).__name__}: {error}")))
                 failure = error
             finally:
                 group.cancel_scope.cancel()
                 live.tell()
         if failure is not None:
-            raise failure  # outside of the group, which would wrap it
+            raise failure  # outside the group, which would wrap it
 
     async def _iterate(self, live: LiveRun, run: Run, group: anyio.abc.TaskGroup) -> None:
-        """Go through a run's iterations, those of before a crash once more, and close it."""
+        """Make a run's iterations, repeat those of before a crash from stored results, and close the run."""
         models = live.models = live.models or await self._found_models(run)
         ledger = Ledger(live, self.store, self.settings, self.owner)
         door = ModelDoor(self.limits, self.sampling_queue, self.llm_log.write, self.owner, self.timing)
@@ -167,7 +167,7 @@ class ConsortiumService:
             live.tell()
 
         async def save(iteration: Iteration) -> None:
-            group.start_soon(write, iteration)  # no call waits for it: each call's result is in the journal already
+            group.start_soon(write, iteration)  # no call waits for this: the journal already has each call's result
 
         def reads_schema(model: str) -> bool:
             return all(entry.supports_schema for entry in models[model])
@@ -190,7 +190,7 @@ class ConsortiumService:
         await self._close(live, last, last.iterations[-1] if last.iterations else None)
 
     async def _describe(self, span: Span, run_id: str) -> None:
-        """Say in a recorded span how a run ended; of one that cannot be read, nothing."""
+        """Add the run's outcome to a recorded span; without effect if the run cannot be read."""
         if span.is_recording():
             with suppress(ConsortiumError):
                 describe_run(span, await self.load(run_id))
@@ -205,7 +205,7 @@ class ConsortiumService:
             raise
 
     async def _close(self, live: LiveRun, run: Run, last: Iteration | None = None) -> None:
-        """Write how the run ended; where this or something before could not be written, the answer says so."""
+        """Store how the run ended; if an earlier write failed, the answer says so."""
         if live.unsaved is not None:
             run = _not_saved(run, live.unsaved)
         try:
@@ -214,7 +214,7 @@ class ConsortiumService:
             live.end = run if live.unsaved else _not_saved(run, str(error))
 
     async def _close_at_last(self, live: LiveRun) -> None:
-        """Write how a run ended whose end could not be written before; where that fails again, it is kept."""
+        """Store the end of a run whose end could not be stored before; on failure it is kept for later."""
         assert live.end is not None
         with suppress(StoreUnusableError):
             await self.store.runs.close(live.end, self.owner)
@@ -222,32 +222,32 @@ class ConsortiumService:
             self.live_runs.finish(live)
 
     async def _let_go(self, live: LiveRun, run: Run) -> None:
-        """Leave a run that was cut off so that it can be resumed; close it if it was to be cancelled."""
-        with suppress(StoreUnusableError):  # then its lease ends by itself
+        """Release a stopped run so that it can be resumed; close it if it was cancelled."""
+        with suppress(StoreUnusableError):  # then its lease expires
             if await self.store.leases.release(run.run_id, self.owner):
                 return
         await self._close(live, ended(run, "cancelled", "The run was cancelled."))
 
     async def note_received(self, run_id: str) -> None:
-        """Note that a caller has the run's answer; a failure to note it is only logged."""
+        """Note that a caller has received the run's answer; a failure is only logged."""
         try:
             await self.store.runs.note_received(run_id)
         except StoreUnusableError as error:
             logger.warning("The receipt of the answer of %s could not be saved: %s", run_id, error)
 
     async def _hold(self, run_id: str, scope: anyio.CancelScope) -> None:
-        """Renew the run's lease during the work; without it, another process works on it, or it is to be cancelled."""
+        """Renew the run's lease during the work; stop the work if the lease is lost or the run is cancelled."""
         while True:
             await anyio.sleep(self.timing.lease_renewal)
             try:
                 if not await self.store.leases.renew(run_id, self.owner):
                     scope.cancel()
             except StoreUnusableError:
-                continue  # the calls say that nothing can be saved; whether the lease is lost is unknown
+                continue  # the calls report that nothing can be saved; whether the lease is lost is unknown
 
 
 async def _when(event: anyio.Event, *readings: Callable[[], Awaitable[None]]) -> None:
-    """Read these one after the other, once an event is set."""
+    """Await these one after the other, once an event is set."""
     await event.wait()
     for read in readings:
         await read()

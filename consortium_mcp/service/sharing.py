@@ -1,4 +1,4 @@
-"""One service for all consults of an event loop that have the same settings, closed when the loop ends."""
+"""Shares one service among the consults of an event loop with equal settings; it is closed when the loop ends."""
 
 import asyncio
 import atexit
@@ -18,14 +18,14 @@ from consortium_mcp.service.service import ConsortiumService
 from consortium_mcp.settings import Settings, current_settings, llm_user_path
 
 _Key = tuple[Settings, Path]
-"""What makes two consults share a service: their settings, and llm's folder."""
+"""The key of a shared service: the settings, and llm's folder."""
 
 
 @asynccontextmanager
 async def shared_service(settings: Settings | None = None) -> AsyncIterator[ConsortiumService]:
-    """The service of this event loop, for one consult; further ones than may run at once wait for their turn here.
+    """The service of this event loop, for one consult; consults above the limit wait here for their turn.
 
-    A consult inside another one has its turn already.
+    A consult inside another one uses the turn of the outer one.
 
     Args:
         settings: None means those in use, else the environment's.
@@ -40,10 +40,10 @@ async def shared_service(settings: Settings | None = None) -> AsyncIterator[Cons
 
 
 class _KeptService:
-    """A service that stays open for as long as an event loop lives."""
+    """A service that stays open until its event loop ends."""
 
     def __init__(self, settings: Settings) -> None:
-        """Nothing is opened before the first consult."""
+        """Create it without opening anything; the first consult opens the service."""
         self.loop = asyncio.get_running_loop()
         self.process = os.getpid()
         self._settings = settings
@@ -64,17 +64,17 @@ class _KeptService:
         return self._service
 
     def close(self) -> None:
-        """Close it from outside of its loop, which did not end as asyncio ends loops, or does not end at all."""
+        """Close it from outside its loop, if the loop ended abnormally or never ends."""
         if not (self.loop.is_closed() or self.loop.is_running()):
             self.loop.run_until_complete(self._end.aclose())
             return
         if self.loop.is_closed():
-            with suppress(StopIteration, RuntimeError):  # as far as it comes without a loop
+            with suppress(StopIteration, RuntimeError):  # as far as possible without a loop
                 self._end.aclose().send(None)
         self._close()
 
     async def _close_with_loop(self) -> AsyncGenerator[None, None]:
-        """Wait for the end: a loop that ends closes every asynchronous generator that was begun in it."""
+        """Wait for the loop's end: at its end, asyncio closes every asynchronous generator that was begun in it."""
         try:
             yield
         finally:
@@ -88,14 +88,14 @@ class _KeptService:
 
     def _close(self) -> None:
         _kept.discard(self)
-        with self._lock:  # a consult that was cut off may still be opening it
+        with self._lock:  # a cancelled consult may still be opening it
             if self._service is not None:
                 self._service.close()
 
 
 _of_loop: RunVar[dict[_Key, _KeptService]] = RunVar("kept_services")
 _kept: set[_KeptService] = set()
-"""All that are open in this process, and, in one that was forked, those of the other, which stay as they are."""
+"""All open services of this process. In a forked process, the parent's are included and are not touched."""
 
 
 def _kept_here(settings: Settings) -> _KeptService:

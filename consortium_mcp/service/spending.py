@@ -1,4 +1,4 @@
-"""Spending: what an iteration, a call and a day may take, and what an attempt took."""
+"""Spending: the calls of an iteration, the reservation for a call, the day's budget, and the cost of an attempt."""
 
 import json
 
@@ -11,40 +11,40 @@ from consortium_mcp.settings import Settings
 from consortium_mcp.store import Reservation
 
 ASSUMED_OUTPUT_TOKENS = 4_096
-"""What is reserved for a reply where no option bounds it."""
+"""The output tokens to reserve for a reply that no option bounds."""
 
 
 TYPICAL_INPUT_TOKENS = 300
-"""What a short question has."""
+"""The tokens of a short question."""
 
 TYPICAL_OUTPUT_TOKENS = 300
-"""What a short reply has."""
+"""The tokens of a short reply."""
 
 _OUTPUT_LIMITS = ("max_tokens", "max_output_tokens", "max_completion_tokens", "num_predict")
-"""What models call the option that bounds a reply."""
+"""The names of the option that bounds a reply, in different models."""
 
 
 def day_budget(settings: Settings) -> Budget:
-    """What all runs together may spend in a day."""
+    """The budget of a day for all runs together."""
     return Budget(max_calls=settings.max_calls, max_tokens=settings.max_tokens, max_cost_usd=settings.max_cost_usd)
 
 
 def calls_per_iteration(consortium: Consortium) -> int:
-    """How many calls an iteration takes when nothing is tried again."""
+    """The number of calls of an iteration without retries."""
     instances = consortium.asked_count
     return instances + judging_methods()[consortium.judging_method].calls(instances)
 
 
 def typical_price(models: Models, model: str) -> float | None:
-    """US dollars of a typical question to a model, by the name that the consortium uses; None when it is unknown."""
+    """US dollars of a typical question to a model, by its name in the consortium; None if unknown."""
     entries = models.get(model, ())
     return price_usd(entries[0], TYPICAL_INPUT_TOKENS, TYPICAL_OUTPUT_TOKENS) if entries else None
 
 
 def reservation_of(entry: ModelEntry, spec: CallSpec) -> Reservation:
-    """What is held back for a call: half as many tokens as its question has bytes, and the longest reply it may have.
+    """The reservation for a call: half as many tokens as its question has bytes, and its longest possible reply.
 
-    Where no option bounds the reply, that is `ASSUMED_OUTPUT_TOKENS`; one that is longer is counted when it is there.
+    Without an option that bounds the reply, that is `ASSUMED_OUTPUT_TOKENS`; a longer reply is counted on arrival.
     """
     texts = (spec.prompt, spec.system or "", json.dumps(spec.output_schema), *(turn.text for turn in spec.history))
     asked = sum(len(text.encode("utf-8", "replace")) for text in texts)
@@ -55,7 +55,7 @@ def reservation_of(entry: ModelEntry, spec: CallSpec) -> Reservation:
 
 
 def cost_usd(entry: ModelEntry, result: CallResult) -> float | None:
-    """What an attempt cost in US dollars; None if unknown."""
+    """The cost of an attempt in US dollars; None if unknown."""
     if result.was_refused or price_usd(entry, 1, 1) == 0:
         return 0.0
     if result.input_tokens is None and result.output_tokens is None:

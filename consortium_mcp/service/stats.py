@@ -1,4 +1,4 @@
-"""What ratings say of consortiums, arbiters and members; from this database alone."""
+"""Statistics of consortiums, arbiters and members, from the ratings in this database only."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -14,7 +14,7 @@ from consortium_mcp.text.answers import DIFFERENT, NOT_COMPARABLE, SAME, compare
 
 
 class Reliability(FrozenModel):
-    """What a band of confidence was worth."""
+    """The result of one band of confidence."""
 
     confidence: str
     """The band of the shown confidence, as in `0.8-0.9`."""
@@ -27,7 +27,7 @@ class Reliability(FrozenModel):
 
 
 class Calibration(FrozenModel):
-    """How far the confidence of one consortium and arbiter could be trusted."""
+    """The calibration of one consortium and arbiter: how well confidence predicted ratings."""
 
     consortium: str
     """The saved name, or the members of an inline consortium."""
@@ -49,7 +49,7 @@ class Calibration(FrozenModel):
 
 
 class MemberStats(FrozenModel):
-    """How one model did as a member."""
+    """The figures of one model as a member."""
 
     model: str
     """The model id or alias, as consortiums name it."""
@@ -89,7 +89,7 @@ class MemberStats(FrozenModel):
 
 
 class Stats(FrozenModel):
-    """Everything that ratings and the record tell."""
+    """All statistics from the ratings and the records."""
 
     calibration: tuple[Calibration, ...]
     """The figures of each consortium and arbiter, most rated first."""
@@ -158,14 +158,14 @@ def _trust(run: Run) -> Trust | None:
 
 
 _Given = tuple[Run, Iteration, MemberResponse]
-"""A response, and where it was given."""
+"""A response and its iteration."""
 
 
 def _members(runs: Sequence[Run], scores: dict[str, float]) -> list[MemberStats]:
     by_model: dict[str, list[_Given]] = defaultdict(list)
     for run in runs:
         if run.replay_of:
-            continue  # the same responses once more
+            continue  # a replay has the same responses again
         for iteration in run.iterations:
             for response in iteration.responses:
                 by_model[response.model].append((run, iteration, response))
@@ -199,7 +199,7 @@ def _member(model: str, given: Sequence[_Given], scores: dict[str, float]) -> Me
 
 
 def _missed(given: Sequence[_Given]) -> set[tuple[str, str]]:
-    """Which calls never came, those left out that a judging method did not wait for; a late one is there twice."""
+    """The calls without any response, except those that the judging method did not wait for."""
     came = {(run.run_id, one.response_id) for run, _, one in given if not one.late or one.text}
     late = [(run, iteration, one) for run, iteration, one in given if (run.run_id, one.response_id) not in came]
     return {(run.run_id, one.response_id) for run, iteration, one in late if not was_decided(run, iteration.responses)}
@@ -224,9 +224,9 @@ def _is_alone(iteration: Iteration, response: MemberResponse) -> bool:
 
 
 def _is_wrong(run: Run, response: MemberResponse, score: float) -> bool | None:
-    """Whether a rated run shows a response to be wrong.
+    """Whether a rated run shows that a response is wrong.
 
-    None where its answer and the run's cannot be compared, or where it differs from a wrong one, as wrong ones do too.
+    None if the answers are not comparable, or if the response differs from a wrong answer, because it may be wrong too.
     """
     result, is_right = compare(response.text or "", run.answer or ""), score >= 0.5
     if result == NOT_COMPARABLE or (result == DIFFERENT and not is_right):

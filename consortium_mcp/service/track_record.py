@@ -1,4 +1,4 @@
-"""The track record of the consortium that a run asks, from the ratings in the store."""
+"""Loads the track record of a run's consortium from the ratings in the store."""
 
 from contextlib import suppress
 
@@ -12,7 +12,7 @@ from consortium_mcp.store import Store
 
 
 class TrackRecordReading:
-    """A run's track record, read while its members answer."""
+    """A run's track record, loaded while its members answer."""
 
     def __init__(self, store: Store, run: Run) -> None:
         self._store = store
@@ -22,7 +22,7 @@ class TrackRecordReading:
         self._is_read = anyio.Event()
 
     async def read(self) -> None:
-        """Read it once; one who comes later waits until it is read."""
+        """Load the record once; later callers wait until it is loaded."""
         if self._is_begun:
             await self._is_read.wait()
             return
@@ -33,16 +33,16 @@ class TrackRecordReading:
             self._is_read.set()
 
     async def __call__(self) -> TrackRecord:
-        """The record, as soon as it is read."""
+        """The record, as soon as it is loaded."""
         await self.read()
         return self._record
 
 
 async def load_track_record(store: Store, run: Run) -> TrackRecord:
-    """What rated runs of the same consortium say; nothing where the store cannot be read.
+    """The track record from rated runs of the same consortium; empty if the store cannot be read.
 
-    The same consortium is the one of the same saved name, or the same inline definition.
+    The same consortium has the same saved name, or the same inline definition.
     """
-    with suppress(StoreUnusableError, ValidationError):  # a damaged row costs this record, not the run
+    with suppress(StoreUnusableError, ValidationError):  # a damaged row affects this record only, not the run
         return track_record(await store.ratings.list_trust(run.consortium_name, run.consortium))
     return TrackRecord()

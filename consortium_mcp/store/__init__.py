@@ -1,4 +1,4 @@
-"""Runs and consortiums in one SQLite file, which no other folder reads or writes; it knows no model and no door."""
+"""Stores runs and consortiums in one SQLite file, which only this folder accesses; it knows no model and no door."""
 
 from typing import TYPE_CHECKING
 
@@ -33,7 +33,7 @@ __all__ = [
     "run_scope",
 ]
 
-_HOMES = {  # imported when one of their names is first used: a server that starts only looks which names are saved
+_HOMES = {  # imported when one of their names is first used: at its start, a server only lists the saved names
     "journal": (
         "AttemptStarted",
         "LeaseLost",

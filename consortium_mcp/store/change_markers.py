@@ -1,4 +1,4 @@
-"""ChangeMarkers: by what a reader sees that something was written, here or by another process."""
+"""Change markers: the values by which a reader notices a change, in this or another process."""
 
 import time
 from dataclasses import dataclass
@@ -9,10 +9,10 @@ from consortium_mcp.store.part import Part, reads
 
 @dataclass(frozen=True)
 class ChangeMarkers:
-    """What differs when one of our lists has changed."""
+    """The values that differ after a change of one of our lists."""
 
     runs: tuple[str | None, str | None]
-    """The oldest and the newest run id: runs are opened at one end and pruned from the other."""
+    """The oldest and the newest run id: runs are added at one end and pruned at the other."""
 
     under_way: dict[str, tuple[int, int, int]]
     """For each active run: the iteration, the number of finished calls, the number of verdicts."""
@@ -25,21 +25,21 @@ class ChangeMarkers:
 
 
 NOTHING = ChangeMarkers(runs=(None, None), under_way={}, consortiums={}, rated_utc=None)
-"""The marks of a database in which nothing was written."""
+"""The markers of an empty database."""
 
 
 class Markers(Part):
-    """Notices what was written."""
+    """Loads the change markers."""
 
     @reads
     def data_version(self) -> int:
-        """A number that changes with every commit to the file; asking costs next to nothing."""
+        """A number that changes with every commit to the file; reading it is very cheap."""
         return self.database.data_version()
 
     @reads
     def load(self) -> ChangeMarkers:
-        """The marks as they stand."""
-        end = "SELECT run_id FROM runs ORDER BY run_id {} LIMIT 1"  # min() would look at every run
+        """The current markers."""
+        end = "SELECT run_id FROM runs ORDER BY run_id {} LIMIT 1"  # min() would read every run
         ends = self.database.read(f"SELECT ({end.format('ASC')}), ({end.format('DESC')})")[0]
         under_way = (
             "SELECT run_id, (SELECT coalesce(max(iteration), 0) FROM calls WHERE calls.run_id = runs.run_id), "

@@ -1,4 +1,4 @@
-"""Saved consortiums: one row each, which llm-consortium can read too."""
+"""Saved consortiums: one row for each, which llm-consortium can read too."""
 
 import json
 from collections.abc import Sequence
@@ -13,11 +13,11 @@ from consortium_mcp.store.part import reads, writes
 
 
 class SavedConsortiums(SavedNames):
-    """The definitions by name."""
+    """The saved definitions by name."""
 
     @writes
     def save(self, name: str, consortium: Consortium, taken_from: str | None = None) -> None:
-        """Save a definition under a name; what stood there is replaced."""
+        """Save a definition under a name; an existing one is replaced."""
         config = json.dumps(consortium.saved_form())
         row: dict[str, str | None] = {"name": name, "config": config, "created_at": now_utc()}
         if caller := self.database.reader():
@@ -43,7 +43,7 @@ class SavedConsortiums(SavedNames):
 
     @reads
     def list_own_names(self) -> list[str]:
-        """The names that the caller saved itself, damaged rows included; a caller without a name owns all."""
+        """The names that the caller saved, damaged rows included; a caller without a name owns all."""
         if caller := self.database.reader():
             rows = self.database.read("SELECT name FROM caller_consortiums WHERE caller = ? ORDER BY name", [caller])
             return [row["name"] for row in rows]
@@ -51,16 +51,16 @@ class SavedConsortiums(SavedNames):
 
     @reads
     def list_save_times(self) -> dict[str, str]:
-        """When each was saved last, ISO 8601 in UTC, by name in alphabetical order."""
+        """The time of each consortium's last save, ISO 8601 in UTC, by name in alphabetical order."""
         rows = self.database.read("SELECT name, created_at FROM consortium_configs ORDER BY name")
         return {row["name"]: row["created_at"] for row in rows}
 
     @reads
     def list_all(self) -> tuple[dict[str, Consortium], dict[str, str]]:
-        """Every saved definition by name, and why a row could not be read, by name."""
+        """Every saved definition by name, and the reason for each row that cannot be read, by name."""
         loaded: dict[str, Consortium] = {}
         damaged: dict[str, str] = {}
-        # As bytes: one text that is not UTF-8 would end the reading of all.
+        # As bytes: one text that is not UTF-8 would otherwise stop the whole query.
         for row in self.database.read(
             "SELECT name, CAST(config AS BLOB) AS config FROM consortium_configs ORDER BY name"
         ):
@@ -72,11 +72,11 @@ class SavedConsortiums(SavedNames):
 
     @writes
     def delete(self, name: str) -> Consortium | None:
-        """Delete a definition and return it; None when its row was damaged.
+        """Delete a definition and return it; None if its row was damaged.
 
         Raises:
             NotFoundError: there is none.
-            ConsortiumError: it is no caller's own.
+            ConsortiumError: it does not belong to the caller.
         """
         try:
             removed = self.load.sync(name)
@@ -102,14 +102,14 @@ class SavedConsortiums(SavedNames):
 
     @reads
     def list_takeovers(self) -> dict[str, list[str]]:
-        """The files of llm-consortium that were read, and which names each held then."""
+        """The llm-consortium files that were imported, with the names that each contained at that time."""
         return {
             row["path"]: json.loads(row["names"]) for row in self.database.read("SELECT path, names FROM takeovers")
         }
 
     @writes
     def save_takeover(self, path: str, names: Sequence[str] = ()) -> None:
-        """Note that a file of llm-consortium was read to its end, and the names in it."""
+        """Note that an llm-consortium file was imported completely, and the names in it."""
         row = (path, now_utc(), json.dumps(names))
         self.database.write(lambda c: c.execute("INSERT OR REPLACE INTO takeovers VALUES (?, ?, ?)", row) and None)
 

@@ -1,4 +1,4 @@
-"""The SQLite file: opened with its schema up to date, read by a few connections, written by one thread."""
+"""The SQLite file: migrated to the newest schema, read through a few connections, written by one thread."""
 
 import asyncio
 import errno
@@ -37,32 +37,32 @@ else:
 T = TypeVar("T")
 
 NEWEST_SCHEMA = "m013_trust"
-"""The last of the migrations, so that a file that has them all is opened without importing them."""
+"""The name of the last migration: a file that has it is opened without importing the migrations."""
 
 READERS = 4
-"""How many statements read at once."""
+"""The number of statements that read at once."""
 
 READ_SECONDS = 20.0
-"""How long a statement may read unless the settings say otherwise."""
+"""The time limit of a reading statement in seconds, if the settings name none."""
 
 _READS_PER_CALLER = 2
-"""How many calls of one caller read at once, so that others have readers left."""
+"""The number of simultaneous reads of one caller, so that readers remain for others."""
 
 _BUSY_MS = 30_000
 
 _creating = threading.Lock()
-"""Held while a file is made: see `_create_private`."""
+"""Held while a file is created; see `_create_private`."""
 
 
 class DatabaseFile:
-    """One open database; safe to use from several threads, and beside other processes on the same file."""
+    """One open database; safe to use from several threads, and with other processes on the same file."""
 
     def __init__(self, path: Path, shared: bool = False, read_seconds: float = READ_SECONDS) -> None:
-        """Open the file, creating it (readable by its owner only) and bringing its schema up to date.
+        """Open the file; create it if it is missing (readable by its owner only), and migrate its schema.
 
         Args:
             shared: whether callers see each other's runs and consortiums.
-            read_seconds: how long a statement may read.
+            read_seconds: the time limit of a reading statement.
 
         Raises:
             StoreUnusableError: it cannot be opened, is not a database, or was written by a newer release.
@@ -83,19 +83,19 @@ class DatabaseFile:
         self._writer = Writer(self.connect, "consortium-store", partial(_bring_to_disk, path), self._place.require)
 
     def reader(self) -> str | None:
-        """The current caller, for whom rows are read and saved; None without a caller, or if callers share."""
+        """The caller for whom rows are read and saved; None without a caller, or if callers share."""
         return None if self.shared else current_caller()
 
     def close(self) -> None:
-        """Finish what is being written and close the file; a second time does nothing."""
+        """Finish pending writes and close the file; closing twice is allowed."""
         self._writer.close()
         for readers in (self._read_all, self._read_own, self._read_version):
             readers.close()
 
     def check(self) -> str:
-        """How large the file is and which schema it has, in a few words. Raises StoreUnusableError where it is damaged.
+        """The size and the schema of the file, in a few words. Raises StoreUnusableError if it is damaged.
 
-        It is read in full, and written to as far as that leaves no trace.
+        The file is read completely, and an empty transaction is committed.
         """
         damage = self.read("PRAGMA quick_check(1)", is_limited=False)[0][0]
         if damage != "ok":
@@ -108,18 +108,18 @@ class DatabaseFile:
         """The rows of a query.
 
         Args:
-            is_limited: whether it is stopped when it takes too long.
+            is_limited: whether the time limit applies.
 
         Raises:
-            ReadTooLongError: it was stopped.
+            ReadTooLongError: the query exceeded its time limit.
             StoreUnusableError: the file cannot be read.
         """
-        # A rule for both would keep SQLite from either's index.
+        # With one rule for both, SQLite could use the index of neither.
         readers = self._read_all if self.reader() is None else self._read_own
         return self._rows(partial(readers.read, sql, values, is_limited=is_limited))
 
     def data_version(self) -> int:
-        """A number that changes with every commit to the file; asking costs next to nothing."""
+        """A number that changes with every commit to the file; reading it is very cheap."""
         version: int = self._rows(partial(self._read_version.read, "PRAGMA data_version", ()))[0][0]
         return version
 
@@ -130,7 +130,7 @@ class DatabaseFile:
             raise StoreUnusableError(why_unusable(self.path, error)) from error
 
     async def in_reader(self, call: Callable[[], T]) -> T:
-        """Make a call that reads, in one of the few threads that do; it ends soon after its caller has left."""
+        """Run a reading call in one of the few reader threads; it stops soon after its caller has left."""
         left = threading.Event()
 
         def read() -> T:
@@ -146,7 +146,7 @@ class DatabaseFile:
                 raise
 
     def connect(self) -> sqlite3.Connection:
-        """A connection that waits for other processes. Raises StoreUnusableError where the file has gone."""
+        """A connection that waits for other processes' locks. Raises StoreUnusableError if the file has gone."""
         self._place.require()
         connection = _open(self.path)
         try:
@@ -157,7 +157,7 @@ class DatabaseFile:
         return connection
 
     def _connect_own(self) -> sqlite3.Connection:
-        """A connection that shows what the current caller may see."""
+        """A connection that shows only what the current caller may see."""
         connection = self.connect()
         try:
             show_own(connection, self.reader)
@@ -167,20 +167,21 @@ class DatabaseFile:
         return connection
 
     def check_writable(self) -> None:
-        """Raise StoreUnusableError where nothing can be written now."""
-        self.write(lambda connection: None)  # its transaction takes the lock for writing
+        """Raise StoreUnusableError if the file cannot be written now."""
+        self.write(lambda connection: None)  # its transaction takes the write lock
 
     def write(self, job: Job[T]) -> T:
-        """Run a job in a transaction, and return when that is committed. Raises StoreUnusableError."""
+        """Run a job in a transaction, and return after the commit. Raises StoreUnusableError."""
         try:
             return self._writer.write(job)
         except sqlite3.Error as error:
             raise StoreUnusableError(why_unusable(self.path, error)) from error
 
     async def in_writer(self, call: Callable[[], T]) -> T:
-        """Make a call that writes, in the one thread that writes, and to its end even when we are cancelled.
+        """Run a writing call in the writer thread, to its end even if we are cancelled.
 
-        What arrived is kept; many that come in the same instant are one transaction. Raises what the call raises.
+        An accepted call is always executed; calls that arrive at the same time form one transaction. Raises what the
+        call raises.
         """
         context = copy_context()
         try:
@@ -204,12 +205,12 @@ def insert_sql(table: str, row: dict[str, Any], otherwise: str = "") -> str:
 
 
 def _create_private(path: Path) -> None:
-    """Make the file if it is not there, so that only its owner can read it; SQLite's side files get the same mode.
+    """Create the file if it is missing, readable by its owner only; SQLite's side files get the same mode.
 
-    One that is there is not opened: closing it again would drop every lock that this process has on it through SQLite
-    (https://sqlite.org/howtocorrupt.html, 2.2), and the next process to leave would delete the WAL that we write to.
+    An existing file is not opened, because closing it again would drop every lock of this process on it
+    (https://sqlite.org/howtocorrupt.html, 2.2). The next process to leave would then delete the WAL that we write to.
     """
-    path = Path(os.path.realpath(path))  # a symbolic link may stand for a file that is yet to be made
+    path = Path(os.path.realpath(path))  # a symbolic link may point to a file that does not exist yet
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     with _creating:
         create_private(path)
@@ -218,7 +219,7 @@ def _create_private(path: Path) -> None:
 
 
 def _connect_up_to_date(path: Path) -> sqlite3.Connection:
-    """A connection to a database with our schema; of several processes that open a new file, one creates it."""
+    """A connection to a database with our schema; if several processes open a new file, one creates it."""
     connection = _open(path)
     try:
         newest = _newest_schema(connection)
@@ -236,7 +237,7 @@ def _connect_up_to_date(path: Path) -> sqlite3.Connection:
 
 
 def _newest_schema(connection: sqlite3.Connection) -> str | None:
-    """The last migration of ours that a file has seen; None where there is none."""
+    """The last of our migrations in a file; None if there is none."""
     if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = '_sqlite_migrations'").fetchone():
         return None
     newest = "SELECT max(name) FROM _sqlite_migrations WHERE migration_set = 'consortium_mcp'"
@@ -253,14 +254,14 @@ def _migrate(connection: sqlite3.Connection) -> None:
 
 
 def _bring_to_disk(path: Path) -> None:
-    """Let the disk have what is committed: all that is not in the file yet is in the WAL, which is synced.
+    """Sync the WAL to the disk: it contains every commit that is not in the file yet.
 
-    A checkpoint would do that too; but it begins the WAL anew, whose next first commit then waits for the disk.
+    A checkpoint would sync too, but it restarts the WAL, and the next commit would then wait for the disk.
     """
-    # SQLite's side files stand beside the file itself, not beside a symbolic link to it.
+    # SQLite's side files are next to the file itself, not next to a symbolic link to it.
     wal = os.open(
         f"{os.path.realpath(path)}-wal", os.O_RDWR
-    )  # no lock is lost by closing it: SQLite has them on the other side file
+    )  # closing it drops no lock: SQLite's locks are on the other side file
     try:
         os.fsync(wal)
     finally:
@@ -268,7 +269,7 @@ def _bring_to_disk(path: Path) -> None:
 
 
 def _open(path: Path) -> sqlite3.Connection:
-    """A connection to a file that is there; SQLite would make one that others can read."""
+    """A connection to an existing file; SQLite would create one that others can read."""
     uri = f"{path.absolute().as_uri()}?mode=rw"
     connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=_BUSY_MS / 1000)
     connection.row_factory = sqlite3.Row
@@ -276,21 +277,21 @@ def _open(path: Path) -> sqlite3.Connection:
 
 
 def lease_of(lease_until: float | None, owner: str | None) -> float:
-    """Until when a run is held, in Unix seconds; 0 when it is not, or by a process of this machine that has ended."""
+    """When the lease ends, in Unix seconds; 0 if there is none, or if its process on this machine has ended."""
     return 0.0 if lease_until is None or has_ended(owner) else lease_until
 
 
 def _set_up(connection: sqlite3.Connection) -> None:
     connection.create_function("lease_of", 2, lease_of)
     _use_wal(connection)
-    # A commit is in the kernel's hands, and survives whatever ends this process; `_bring_to_disk` makes it survive a
-    # power cut. With FULL each commit would wait for the disk, 4 ms on a common one, some eight times a consult.
+    # A commit is in the kernel and survives the end of this process; `_bring_to_disk` makes it survive a
+    # power failure. With FULL each commit would wait for the disk: 4 ms on a common one, some eight times per consult.
     connection.execute("PRAGMA synchronous = NORMAL")
     connection.execute("PRAGMA foreign_keys = ON")
 
 
 def _use_wal(connection: sqlite3.Connection) -> None:
-    """Switch to WAL; SQLite does not wait for a process that is doing the same, so we do."""
+    """Switch to WAL mode. SQLite does not wait for another process that does the same, so we do."""
     ends = time.monotonic() + _BUSY_MS / 1000
     while True:
         try:
@@ -303,7 +304,7 @@ def _use_wal(connection: sqlite3.Connection) -> None:
 
 
 def _refuse_others(db: "sqlite_utils.Database", path: Path) -> None:
-    """Raise StoreUnusableError, before any change, for a file of another program, or of a newer release."""
+    """Raise StoreUnusableError, before any change, if the file belongs to another program or a newer release."""
     with sqlite_utils.Database(memory=True) as empty:
         known = {migration.name for migration in schema.migrations.pending(empty)}
     tables = [name for name in db.table_names() if not name.startswith("sqlite_")]
@@ -327,15 +328,15 @@ _NOT_WRITABLE = (
 
 
 def why_unusable(path: Path, error: Exception) -> str:
-    """One sentence on why a database cannot be used, with what to do."""
+    """Why a database cannot be used, with what to do, in one sentence."""
     text = str(error)
-    if isinstance(error, PermissionError):  # its text has the path, which may have any of the words below
+    if isinstance(error, PermissionError):  # its text contains the path, which may contain any of the words below
         remedy = _NOT_WRITABLE
     elif "not a database" in text or "malformed" in text:
         remedy = "it is damaged or no SQLite file: move it away or name another one with CONSORTIUM_DATABASE"
     elif "full" in text or getattr(error, "errno", None) == 28:
         remedy = "the disk is full: free some space"
-    elif "I/O error" in text:  # also what SQLite says when it finds no room for its side files
+    elif "I/O error" in text:  # SQLite says this also if there is no room for its side files
         remedy = "the disk is full or fails: free some space, or name another file with CONSORTIUM_DATABASE"
     elif "readonly" in text or "unable to open" in text:
         remedy = _NOT_WRITABLE

@@ -1,4 +1,4 @@
-"""Whether the database file still is where it was opened: what is written to a file without a name is lost."""
+"""Checks that the database file is still at its path: data written to a deleted file are lost."""
 
 import os
 from pathlib import Path
@@ -10,17 +10,17 @@ class FilePlace:
     """An open file and its path."""
 
     def __init__(self, path: Path) -> None:
-        """Note which file is there. Raises OSError where there is none."""
+        """Note which file is at the path. Raises OSError if there is none."""
         self._path = path
         self._file = _identity(path)
 
     def require(self) -> None:
-        """Raise StoreUnusableError where the path names another file by now, or none."""
+        """Raise StoreUnusableError if the path now leads to another file, or to none."""
         try:
             is_here = _identity(self._path) == self._file
         except (FileNotFoundError, NotADirectoryError):
             is_here = False
-        except OSError:  # a folder on the way that we may not read says nothing of the file
+        except OSError:  # an unreadable parent folder says nothing about the file
             return
         if not is_here:
             raise StoreUnusableError(
@@ -30,6 +30,6 @@ class FilePlace:
 
 
 def _identity(path: Path) -> tuple[int, int]:
-    """Which file a path leads to, symbolic links followed."""
+    """The device and inode of the file at a path, symbolic links followed."""
     found = os.stat(path)
     return found.st_dev, found.st_ino

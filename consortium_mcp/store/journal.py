@@ -1,4 +1,4 @@
-"""The journal: every call is noted before it is made, its spending reserved, and its result kept for ever after."""
+"""The journal: each call is noted before it is made, its spending is reserved, and its result is kept."""
 
 import hashlib
 import json
@@ -17,7 +17,7 @@ from consortium_mcp.store.rows import RESULT_COLUMNS, result_of
 
 @dataclass(frozen=True)
 class Reservation:
-    """What one attempt is expected to use at the most, held back until it is over."""
+    """The largest expected usage of one attempt, held back until it is settled."""
 
     tokens: int
     """Tokens of the question and the reply together."""
@@ -36,7 +36,7 @@ class AttemptStarted:
 
 @dataclass(frozen=True)
 class AlreadyPaid:
-    """The call was made before; this is what it gave."""
+    """The call was already made; this is its result."""
 
     result: CallResult
 
@@ -51,11 +51,11 @@ class OverBudget:
 
 @dataclass(frozen=True)
 class LeaseLost:
-    """The run belongs to another process by now, or is to be cancelled."""
+    """Another process holds the run, or the run is to be cancelled."""
 
 
 class Journal(Part):
-    """Calls, their attempts, and what they used."""
+    """The calls, their attempts, and their usage."""
 
     @writes
     def begin_attempt(
@@ -66,12 +66,12 @@ class Journal(Part):
         budgets: dict[str, Budget],
         owner: str | None = None,
     ) -> AttemptStarted | AlreadyPaid | OverBudget | LeaseLost:
-        """Note that an attempt is about to be made and reserve what it may use, unless it is paid for or not allowed.
+        """Note an attempt and reserve its expected usage, unless the call is paid for or the attempt is not allowed.
 
-        One transaction over all processes on the file: what is in flight anywhere is counted.
+        One transaction over all processes on the file: every attempt in flight is counted.
 
         Args:
-            budgets: what may be spent in each scope that the attempt counts in: `run:…`, `day:…`, `caller:…`.
+            budgets: the budget of each scope in which the attempt counts: `run:…`, `day:…`, `caller:…`.
             owner: the process that must hold the run; None allows any.
         """
         question = _question(spec)
@@ -100,9 +100,9 @@ class Journal(Part):
     def settle_attempt(
         self, run_id: str, call_id: str, attempt: int, result: CallResult, cost_usd: float | None, final: bool = False
     ) -> CallResult:
-        """Write what an attempt gave and used; a final one is the call's result, unless another process's was before.
+        """Record an attempt's result and usage; a final one becomes the call's result, unless the call has one already.
 
-        Returns the result that stands. If the tokens used are unknown, what was reserved stays spent.
+        Returns the call's result. If the used tokens are unknown, the reservation counts as spent.
         """
         counted = [tokens for tokens in (result.input_tokens, result.output_tokens) if tokens is not None]
         counted = [0] if result.was_refused else counted
@@ -120,7 +120,7 @@ class Journal(Part):
             assignments = ", ".join(f"{column} = ?" for column in row)
             sql = f"UPDATE attempts SET {assignments} WHERE run_id = ? AND call_id = ? AND attempt = ? RETURNING *"
             noted = connection.execute(sql, [*row.values(), run_id, call_id, attempt]).fetchone()
-            if noted is not None:  # else it could not be when it began
+            if noted is not None:  # otherwise it could not be noted when it began
                 tokens = noted["reserved_tokens"] if noted["tokens"] is None else noted["tokens"]
                 cost = noted["reserved_usd"] if cost_usd is None else cost_usd
                 more = (tokens - noted["reserved_tokens"], (cost or 0.0) - (noted["reserved_usd"] or 0.0))
@@ -131,14 +131,14 @@ class Journal(Part):
 
     @writes
     def withdraw_attempt(self, run_id: str, call_id: str, attempt: int) -> None:
-        """Take back an attempt that was noted and never made: nothing of it is spent."""
+        """Remove an attempt that was noted and never made; its reservation is released."""
 
         def withdraw(connection: sqlite3.Connection) -> None:
             sql = "DELETE FROM attempts WHERE run_id = ? AND call_id = ? AND attempt = ? RETURNING *"
             row = connection.execute(sql, [run_id, call_id, attempt]).fetchone()
             if row is None:
                 return  # it could not be noted when it began
-            # Not one less: another process may have made a later attempt meanwhile.
+            # Not a decrement: another process may have made a later attempt meanwhile.
             connection.execute(
                 "UPDATE calls SET attempts = (SELECT coalesce(max(attempt), 0) FROM attempts AS a "
                 "WHERE a.run_id = calls.run_id AND a.call_id = calls.call_id) WHERE run_id = ? AND call_id = ?",
@@ -153,11 +153,11 @@ class Journal(Part):
     def finish_call(
         self, run_id: str, spec: CallSpec, result: CallResult, asked: bool = True, owner: str | None = None
     ) -> None:
-        """Write the result of a call whose last attempt was not known to be the last.
+        """Record the result of a call when its last attempt was recorded as one that may be followed by another.
 
         Args:
-            asked: False for a call that was not made, for want of time or budget; a resumed run may make it.
-            owner: the process that must hold the run, where another one may be making the call; None allows any.
+            asked: False for a call that was not made because of time or budget; a resumed run may make it.
+            owner: the process that must hold the run, if another one may be making the call; None allows any.
         """
         question = _question(spec)
         call = _call(run_id, spec, question, attempts=0)
@@ -173,7 +173,7 @@ class Journal(Part):
 
     @writes
     def copy_calls(self, from_run: str, to_run: str, call_ids: Collection[str]) -> None:
-        """Give a run calls of another one, with what they gave; nothing is spent by it."""
+        """Copy calls with their results from another run; they spend nothing in the new one."""
         columns = ", ".join(("model", "options", "question_id", "state", *RESULT_COLUMNS))
         sql = (
             f"INSERT INTO calls (run_id, call_id, iteration, label, attempts, {columns}) "
@@ -184,7 +184,7 @@ class Journal(Part):
 
     @writes
     def forget_iterations(self, run_id: str, after: int) -> None:
-        """Take back what was copied of later iterations, where a run ended before it came to them."""
+        """Remove the copied calls of later iterations, if a run ended before it reached them."""
 
         def forget(connection: sqlite3.Connection) -> None:
             connection.execute("DELETE FROM iterations WHERE run_id = ? AND number > ?", [run_id, after])
@@ -194,7 +194,7 @@ class Journal(Part):
 
     @reads
     def load_first_pieces(self, models: Collection[str], most: int) -> dict[str, list[int]]:
-        """How soon the latest replies of each model began, in milliseconds, newest first, at most so many of each."""
+        """The milliseconds to the first piece of each model's latest replies, newest first, at most `most` each."""
         sql = (
             "SELECT first_piece_ms FROM calls WHERE model = ? AND first_piece_ms IS NOT NULL "
             "ORDER BY rowid DESC LIMIT ?"
@@ -211,17 +211,17 @@ class Journal(Part):
 
 
 def run_scope(run_id: str) -> str:
-    """The scope of what a run spends."""
+    """The scope of a run's spending."""
     return f"run:{run_id}"
 
 
 def day_scope(day: str | None = None) -> str:
-    """The scope of what all runs spend in a day, in UTC; None means today."""
+    """The scope of all runs' spending in a day, in UTC; None means today."""
     return f"day:{day or now_utc()[:10]}"
 
 
 def caller_scope(caller: str, day: str | None = None) -> str:
-    """The scope of what a caller spends in a day, in UTC; None means today."""
+    """The scope of a caller's spending in a day, in UTC; None means today."""
     return f"caller:{day or now_utc()[:10]}:{caller}"
 
 
@@ -230,7 +230,7 @@ _WHOSE = {
     "day": "this server's budget for the day",
     "caller": "your budget for the day (until 00:00 UTC)",
 }
-"""Whose budget a scope's is, by the word that the scope begins with."""
+"""Whose budget a scope belongs to, by the scope's first word."""
 
 
 def _why_refused(connection: sqlite3.Connection, scope: str, budget: Budget, asked: Reservation) -> str | None:
@@ -284,7 +284,7 @@ def _reserve(
 def _spend_more(
     connection: sqlite3.Connection, run_id: str, day: str, calls: int, tokens: int, cost_usd: float, unpriced: int
 ) -> None:
-    """Change what is spent in every scope in which an attempt of that day counts."""
+    """Add to the spending of every scope in which an attempt of that day counts."""
     connection.execute(
         "UPDATE spending SET calls = calls + ?, tokens = tokens + ?, cost_usd = cost_usd + ?, unpriced = unpriced + ? "
         "WHERE scope IN (?, ?, (SELECT ? || caller FROM runs WHERE run_id = ?))",
@@ -293,7 +293,7 @@ def _spend_more(
 
 
 def _finish(connection: sqlite3.Connection, run_id: str, call_id: str, result: CallResult, state: str) -> CallResult:
-    """Write a call's result; the first one stands, because others have been asked with it."""
+    """Record a call's result; the first one counts, because other models have already seen it."""
     values = result.model_dump(mode="json") | {"run_id": run_id, "call_id": call_id, "state": state}
     assignments = ", ".join(f"{column} = :{column}" for column in ("state", *RESULT_COLUMNS))
     where = "run_id = :run_id AND call_id = :call_id"
@@ -304,7 +304,7 @@ def _finish(connection: sqlite3.Connection, run_id: str, call_id: str, result: C
 
 
 def _call(run_id: str, spec: CallSpec, question: dict[str, Any], attempts: int) -> dict[str, Any]:
-    """The row of a call that has no result yet."""
+    """The row of a call without a result."""
     return {
         "run_id": run_id,
         "call_id": spec.call_id,

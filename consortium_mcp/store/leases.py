@@ -1,4 +1,4 @@
-"""Leases: which process holds a run, who wants it cancelled, and what ends with it."""
+"""Leases: which process holds a run, whether it is to be cancelled, and which nested runs end with it."""
 
 import sqlite3
 import time
@@ -8,7 +8,7 @@ from consortium_mcp.records import now_utc
 from consortium_mcp.store.part import Part, reads, writes
 
 LEASE_SECONDS = 30
-"""How long a process holds a run without renewing its lease."""
+"""The seconds for which a process holds a run without renewing its lease."""
 
 _END_NESTED = """
 WITH RECURSIVE inside (run_id) AS (
@@ -22,21 +22,21 @@ WHERE run_id IN inside AND status = 'running'
 
 
 class Leases(Part):
-    """Who works on which run."""
+    """The leases of runs."""
 
     @writes
     def renew(self, run_id: str, owner: str) -> bool:
-        """Hold the run for another `LEASE_SECONDS`; False if another process holds it, or it is to be cancelled."""
+        """Extend the lease by `LEASE_SECONDS`; False if another process holds the run, or it is to be cancelled."""
         until = time.time() + LEASE_SECONDS
         sql = "UPDATE runs SET lease_until = ? WHERE run_id = ? AND owner = ? AND cancel_requested = 0"
         return self.database.write(lambda c: c.execute(sql, [until, run_id, owner]).rowcount) == 1
 
     @writes
     def claim(self, run_id: str, owner: str, deadline_utc: str) -> bool:
-        """Take over an interrupted run, or hold on to one's own; of several who try, exactly one gets it.
+        """Take over an interrupted run, or keep one's own; of several processes that try, exactly one succeeds.
 
         Args:
-            deadline_utc: when it must have ended now.
+            deadline_utc: the new deadline of the run.
         """
         now = time.time()
         sql = (
@@ -48,7 +48,7 @@ class Leases(Part):
 
     @reads
     def held_until(self, run_id: str) -> datetime | None:
-        """When the process that holds the run loses it, unless it renews its lease; None if no process holds it."""
+        """When the lease of a run ends, unless it is renewed; None if no process holds the run."""
         sql = (
             "SELECT lease_until FROM runs WHERE run_id = ? AND status = 'running' AND lease_of(lease_until, owner) > ?"
         )
@@ -57,7 +57,7 @@ class Leases(Part):
 
     @writes
     def release(self, run_id: str, owner: str) -> bool:
-        """Let go of a run, which then reads interrupted until a process continues it; False where it is to end."""
+        """Release a run, which is interrupted until a process resumes it; False if it is to be cancelled."""
         sql = (
             "UPDATE runs SET owner = NULL, lease_until = NULL "
             "WHERE run_id = ? AND owner = ? AND status = 'running' AND cancel_requested = 0"
@@ -66,16 +66,16 @@ class Leases(Part):
 
     @reads
     def list_interrupted(self, limit: int) -> list[str]:
-        """The ids of interrupted runs, newest first; not those inside another one, which goes on with them itself."""
+        """The ids of interrupted runs, newest first, without nested ones, which are resumed by their outer run."""
         sql = (
             "SELECT run_id FROM runs WHERE status = 'running' AND lease_of(lease_until, owner) < ? "
-            "AND parent_run IS NULL ORDER BY +run_id DESC LIMIT ?"  # sorted: the few open ones, not all in their order
+            "AND parent_run IS NULL ORDER BY +run_id DESC LIMIT ?"  # `+` sorts only the few open runs
         )
         return [row["run_id"] for row in self.database.read(sql, [time.time(), limit])]
 
     @writes
     def request_cancel(self, run_id: str) -> None:
-        """Ask the process that holds the run to cancel it, which looks when it renews its lease; else it ends now."""
+        """Ask the process that holds the run to cancel it at its next renewal; without one, the run ends now."""
         request = "UPDATE runs SET cancel_requested = 1 WHERE run_id = ? AND status = 'running'"
         end = (
             "UPDATE runs SET status = 'cancelled', error = 'The run was cancelled.', ended_utc = ? "
@@ -97,5 +97,5 @@ def is_held(connection: sqlite3.Connection, run_id: str, owner: str, *, calls: b
 
 
 def end_nested(connection: sqlite3.Connection, run_id: str) -> None:
-    """End the runs inside one that has ended: no caller waits for them."""
+    """End the nested runs of a run that has ended, because no caller waits for them."""
     connection.execute(_END_NESTED, [run_id, now_utc()])

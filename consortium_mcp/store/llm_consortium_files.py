@@ -1,4 +1,4 @@
-"""Rows of saved consortiums, ours or llm-consortium's, read from a file that is neither created nor changed by it."""
+"""Reads saved consortiums, ours or llm-consortium's, from a file without creating or changing it."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 FILES = ("consortium_logs.db", "logs.db")
-"""Where later releases of llm-consortium and those up to 0.3 keep them, in llm's user folder; the first one counts."""
+"""The files of later releases of llm-consortium, and of those up to 0.3, in llm's user folder; the first one counts."""
 
 GLANCE_SECONDS = 0.1
-"""How long a lock is waited for by those who only look which names there are."""
+"""The seconds to wait for a lock when only the names are read."""
 
 
 def saved_names(database: Path, folder: Path) -> list[str]:
-    """Every saved name; as long as our database does not exist, those that will be taken over into it.
+    """Every saved name; before our database exists, the names that will be imported into it.
 
     Args:
         folder: llm's user folder.
@@ -27,10 +27,10 @@ def saved_names(database: Path, folder: Path) -> list[str]:
 
 
 def saved_rows(path: Path, patience_seconds: float) -> list[tuple[Any, Any]]:
-    """Names and configurations in a file; none where there is no such table.
+    """Names and configurations in a file; empty if it has no such table.
 
     Args:
-        patience_seconds: how long another process's lock is waited for.
+        patience_seconds: how long to wait for another process's lock.
     """
     uri = path.resolve().as_uri()
     try:
@@ -39,7 +39,7 @@ def saved_rows(path: Path, patience_seconds: float) -> list[tuple[Any, Any]]:
         code = getattr(error, "sqlite_errorcode", 0)  # an error of Python's own module has none
         if code & 0xFF not in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN):
             raise
-        # In WAL mode even reading wants to write beside the file; so it does not, where the folder is read-only.
+        # In WAL mode even a reader writes side files; in a read-only folder it reads without them.
         return _read(f"{uri}?immutable=1", patience_seconds)
 
 
@@ -54,6 +54,6 @@ def _read(uri: str, patience_seconds: float) -> list[tuple[Any, Any]]:
         column = next((one for one in ("config", "config_json") if one in columns), None)
         if column is None:
             return []
-        # One text that is not UTF-8 would end the reading of all.
+        # One text that is not UTF-8 would otherwise stop the whole query.
         connection.text_factory = lambda text: text.decode(errors="replace")
         return connection.execute(f"SELECT name, CAST({column} AS BLOB) FROM consortium_configs").fetchall()

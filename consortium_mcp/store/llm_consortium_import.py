@@ -1,4 +1,4 @@
-"""Takes over the consortiums that llm-consortium saved, from its files, which stay as they are."""
+"""Imports the consortiums that llm-consortium saved; its files stay unchanged."""
 
 import json
 import logging
@@ -17,26 +17,26 @@ from consortium_mcp.store.llm_consortium_files import FILES, GLANCE_SECONDS, sav
 logger = logging.getLogger(__name__)
 
 PATIENCE_SECONDS = 5
-"""How long another process's lock on such a file is waited for, the first time."""
+"""The seconds to wait for another process's lock on such a file, at the first import."""
 
 SAME_HERE = {
     *("models", "arbiter", "system_prompt", "confidence_threshold", "max_iterations", "minimum_iterations"),
     *("strategy", "judging_method"),
 }
-"""Fields of their rows that mean the same here."""
+"""Fields of llm-consortium's rows with the same meaning here."""
 
 WITHOUT_EFFECT = {"category", "expected_agreement", "status", "created_at", "embedding_cache_enabled"}
-"""Fields of later releases that say nothing of who is asked and how."""
+"""Fields of later releases that do not affect which models are asked and how."""
 
 
 def take_over(store: Store, folder: Path) -> list[str]:
-    """Save a copy of each consortium that llm-consortium saved and that has no namesake here, each once.
+    """Copy each consortium that llm-consortium saved and that has no namesake here, once.
 
     Args:
         folder: llm's user folder.
 
     Returns:
-        What could not be read, or not be taken over as it was, a sentence each.
+        What could not be read, or could only be imported with changes, one sentence each.
     """
     problems = [problem for name in FILES for problem in _take_file(store, folder / name)]
     for problem in problems:
@@ -45,7 +45,7 @@ def take_over(store: Store, folder: Path) -> list[str]:
 
 
 def _take_file(store: Store, path: Path) -> Iterator[str]:
-    """Take over what was not there when the file was last read: a user of both programs may continue to save in it."""
+    """Import what is new since the file was last read, because the user may continue to save with llm-consortium."""
     if not path.exists():
         return
     seen = store.consortiums.list_takeovers.sync().get(str(path))
@@ -78,7 +78,7 @@ def _take_row(store: Store, path: Path, name: Any, config: Any) -> Iterator[str]
 
 
 def _as_ours(row: Any) -> tuple[Consortium, list[str]]:
-    """What a row comes to here, and what of it is not as it was."""
+    """Our definition of a row, and the changes that were needed."""
     if not isinstance(row, dict):
         raise TypeError("its row is not a JSON object")
     left_out = [name for name, value in row.items() if value and name not in SAME_HERE | WITHOUT_EFFECT]
@@ -89,7 +89,7 @@ def _as_ours(row: Any) -> tuple[Consortium, list[str]]:
 
 
 def _bound_iterations(fields: dict[str, Any]) -> Iterator[str]:
-    """They were not checked: fewer than one was one, for each of its runs asked once at least."""
+    """Raise iteration limits to 1: llm-consortium did not check them, and always made one iteration."""
     for name in ("max_iterations", "minimum_iterations"):
         if isinstance(given := fields.get(name), int):
             fields[name] = min(max(given, 1), MAX_ITERATIONS)
@@ -98,7 +98,7 @@ def _bound_iterations(fields: dict[str, Any]) -> Iterator[str]:
 
 
 def _leave_out_uncounted(fields: dict[str, Any]) -> Iterator[str]:
-    """Nor were counts: such a model was never asked."""
+    """Remove members with a count below 1: llm-consortium did not check counts, and never asked such a member."""
     if not isinstance(counts := fields.get("models"), dict):
         return
     uncounted = [model for model, count in counts.items() if isinstance(count, int) and count < 1]

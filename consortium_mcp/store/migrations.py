@@ -8,7 +8,7 @@ migrations = Migrations("consortium_mcp")
 
 @migrations(name="m001_consortiums")
 def m001_consortiums(db: Database) -> None:
-    """Saved consortiums, in the table and the row that llm-consortium uses, so that either program reads them."""
+    """Saved consortiums, in llm-consortium's table and row format, so that either program can read them."""
     db.execute(
         """
         CREATE TABLE consortium_configs (
@@ -31,7 +31,7 @@ def m001_consortiums(db: Database) -> None:
 
 @migrations(name="m002_runs")
 def m002_runs(db: Database) -> None:
-    """Runs, the questions that were asked, the calls that asked them, and what the arbiter made of the responses."""
+    """Runs, the questions, the calls that asked them, and the verdicts of the iterations."""
     db.execute(
         """
         CREATE TABLE runs (
@@ -168,12 +168,12 @@ def m002_runs(db: Database) -> None:
 @migrations(name="m003_follow_ups")
 def m003_follow_ups(db: Database) -> None:
     """Runs that continue the conversation of an earlier one."""
-    db.execute("ALTER TABLE runs ADD COLUMN follow_up_to TEXT")  # the earlier run; null where a conversation begins
+    db.execute("ALTER TABLE runs ADD COLUMN follow_up_to TEXT")  # the earlier run; null if the conversation begins here
 
 
 @migrations(name="m004_attempts_begun")
 def m004_attempts_begun(db: Database) -> None:
-    """When each attempt began, so that a follower of a run can say how long it has been running."""
+    """When each attempt began, so that a follower of a run can show how long it has been running."""
     # ISO 8601 in UTC; null for those of earlier releases
     db.execute("ALTER TABLE attempts ADD COLUMN begun_utc TEXT")
 
@@ -181,19 +181,19 @@ def m004_attempts_begun(db: Database) -> None:
 @migrations(name="m005_output_schemas")
 def m005_output_schemas(db: Database) -> None:
     """Runs whose answer is JSON."""
-    db.execute("ALTER TABLE runs ADD COLUMN output_schema TEXT")  # JSON: what it follows; null for free text
+    db.execute("ALTER TABLE runs ADD COLUMN output_schema TEXT")  # JSON: the schema of the answer; null for free text
 
 
 @migrations(name="m006_names_taken_over")
 def m006_names_taken_over(db: Database) -> None:
-    """What was in a file of llm-consortium when it was last read: what is saved there later is taken over too."""
+    """The names in an llm-consortium file when it was last read; names that are saved there later are imported too."""
     db.execute("ALTER TABLE takeovers ADD COLUMN names TEXT NOT NULL DEFAULT '[]'")  # JSON: every name in it
 
 
 @migrations(name="m007_callers")
 def m007_callers(db: Database) -> None:
-    """Whose a run is, and consortiums that callers saved for themselves; the others stay where llm-consortium reads."""
-    db.execute("ALTER TABLE runs ADD COLUMN caller TEXT")  # the name that its token belongs to; null without a token
+    """The caller of each run, and consortiums of callers; the other ones stay where llm-consortium reads them."""
+    db.execute("ALTER TABLE runs ADD COLUMN caller TEXT")  # the caller; null without a token
     db.execute("CREATE INDEX runs_by_caller ON runs (caller, run_id)")
     db.execute(
         """
@@ -210,19 +210,19 @@ def m007_callers(db: Database) -> None:
 
 @migrations(name="m008_nested_runs")
 def m008_nested_runs(db: Database) -> None:
-    """Runs of consortiums that were asked as a model of another run: each belongs to the call that asked it."""
-    db.execute("ALTER TABLE runs ADD COLUMN parent_run TEXT")  # the run that asked; null for a run that a caller opened
-    db.execute("ALTER TABLE runs ADD COLUMN parent_call TEXT")  # its call, as i1/m3; null with it
+    """Nested runs: each belongs to the call of the outer run that asked it."""
+    db.execute("ALTER TABLE runs ADD COLUMN parent_run TEXT")  # the outer run; null for a run that a caller opened
+    db.execute("ALTER TABLE runs ADD COLUMN parent_call TEXT")  # the outer run's call, as i1/m3; null without one
     db.execute("CREATE INDEX runs_by_parent ON runs (parent_run, parent_call) WHERE parent_run IS NOT NULL")
 
 
 @migrations(name="m009_long_histories")
 def m009_long_histories(db: Database) -> None:
-    """What a million runs need: full-text search by names and status too, smaller indices, removal without a search.
+    """Support for a million runs: full-text search also by names and status, smaller indices, fast removal.
 
-    A large history is indexed anew, once: a minute or two for a million runs.
+    A large history is indexed again, once: a minute or two for a million runs.
     """
-    # each a word that no text has, so that a search for words of some runs need not go through those of all others
+    # each is a word that no text contains, so that a search within some runs need not read the words of all others
     db.execute(
         """
         ALTER TABLE runs ADD COLUMN marks TEXT GENERATED ALWAYS AS (
@@ -256,11 +256,11 @@ def m009_long_histories(db: Database) -> None:
     db.execute("CREATE INDEX runs_by_caller ON runs (caller, run_id) WHERE caller IS NOT NULL")
     db.execute("CREATE INDEX runs_by_opening ON runs (created_utc)")
     db.execute("CREATE INDEX runs_not_received ON runs (fingerprint, created_utc) WHERE received_utc IS NULL")
-    # few at any time; those that have ended are in neither
+    # few at any time; ended runs are in neither
     db.execute("CREATE INDEX runs_open ON runs (lease_until) WHERE status = 'running'")
     db.execute("CREATE INDEX runs_open_by_caller ON runs (caller, lease_until) WHERE status = 'running'")
 
-    # a question goes with the last call that asked it
+    # a question is removed with the last call that asked it
     db.execute("CREATE INDEX calls_by_question ON calls (question_id)")
     db.execute("DELETE FROM questions WHERE question_id NOT IN (SELECT question_id FROM calls)")
     db.execute(
@@ -272,7 +272,7 @@ def m009_long_histories(db: Database) -> None:
         """
     )
 
-    # whose run was rated, so that a caller's ratings need not be looked for among all others
+    # the caller whose run was rated, so that a caller's ratings are found by an index
     db.execute("ALTER TABLE ratings ADD COLUMN caller TEXT")
     db.execute("UPDATE ratings SET caller = (SELECT caller FROM runs WHERE runs.run_id = ratings.run_id)")
     db.execute("CREATE INDEX ratings_by_time ON ratings (datetime_utc)")
@@ -281,7 +281,7 @@ def m009_long_histories(db: Database) -> None:
 
 @migrations(name="m010_tokens_of_attempts")
 def m010_tokens_of_attempts(db: Database) -> None:
-    """What each attempt used, apart for questions and replies: a call's own figures are those of its last attempt."""
+    """The usage of each attempt, split into question and reply: a call has the figures of its last attempt only."""
     for column in ("input_tokens", "output_tokens"):
         db.execute(f"ALTER TABLE attempts ADD COLUMN {column} INTEGER")
     db.execute(
@@ -293,21 +293,21 @@ def m010_tokens_of_attempts(db: Database) -> None:
 
 @migrations(name="m011_first_pieces")
 def m011_first_pieces(db: Database) -> None:
-    """How soon each call's reply began, so that a model is waited for as long as it has taken before."""
-    db.execute("ALTER TABLE calls ADD COLUMN first_piece_ms INTEGER")  # null when nothing came, or it was not measured
+    """When each call's reply began, so that a model is waited for as long as it took before."""
+    db.execute("ALTER TABLE calls ADD COLUMN first_piece_ms INTEGER")  # null if nothing arrived, or it was not measured
     db.execute("CREATE INDEX calls_by_model ON calls (model) WHERE first_piece_ms IS NOT NULL")
 
 
 @migrations(name="m012_thinking")
 def m012_thinking(db: Database) -> None:
-    """What a model thought, apart from its reply, and what had to be changed in its question."""
-    db.execute("ALTER TABLE calls ADD COLUMN thinking TEXT")  # null when it showed nothing
-    db.execute("ALTER TABLE calls ADD COLUMN note TEXT")  # one sentence; null when nothing was changed
+    """A model's thinking, separate from its reply, and the changes that its question needed."""
+    db.execute("ALTER TABLE calls ADD COLUMN thinking TEXT")  # null if it showed none
+    db.execute("ALTER TABLE calls ADD COLUMN note TEXT")  # one sentence; null if nothing was changed
 
 
 @migrations(name="m013_trust")
 def m013_trust(db: Database) -> None:
-    """How far an iteration's answer is to be trusted."""
+    """The trust in an iteration's answer."""
     db.execute(
-        "ALTER TABLE iterations ADD COLUMN trust TEXT"  # JSON: what was measured, and the bounded confidence
+        "ALTER TABLE iterations ADD COLUMN trust TEXT"  # JSON: the measurements and the bounded confidence
     )

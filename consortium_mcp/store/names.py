@@ -1,10 +1,10 @@
-"""Which consortiums are saved, by name alone: all that a server that starts needs to know of the database."""
+"""The names of saved consortiums: all that a starting server needs from the database."""
 
 from consortium_mcp.store.part import Part, reads
 
 
 class SavedNames(Part):
-    """The names of what is saved."""
+    """Lists the saved names."""
 
     @reads
     def list_names(self) -> list[str]:

@@ -1,4 +1,4 @@
-"""Whose rows are whose: the one rule, laid between every read and the tables, so that no query can forget it."""
+"""Row ownership: one rule between every read and the tables, which no query can bypass."""
 
 import sqlite3
 from collections.abc import Callable
@@ -18,18 +18,19 @@ CREATE TEMP VIEW consortium_configs AS
     UNION ALL
     SELECT name, config, created_at, NULL FROM main.caller_consortiums WHERE caller = caller_name();
 """
-"""A name without a database means these, not the tables behind them, in queries of this connection."""
+"""In queries of this connection, a table name without a database means one of these views."""
 
 
 def show_own(connection: sqlite3.Connection, reader: Callable[[], str | None]) -> None:
-    """From now on the connection reads what the current caller may see; it cannot write these tables any more.
+    """Restrict the connection to the rows that the current caller may see; it can no longer write these tables.
 
-    A caller sees its own runs; who has no name, or shares, sees all, by another connection. Saved consortiums are
-    looked up among the caller's own, then among those that have no caller; who shares, shares the latter.
+    A caller sees its own runs. Without a name, or if callers share, all runs are visible, through another connection.
+    Saved consortiums are looked up among the caller's own, then among those without a caller; callers that share use
+    the latter.
 
     Args:
-        reader: the caller that reads now; None sees only consortiums without a caller.
+        reader: the current caller; None sees only consortiums without a caller.
     """
-    # Deterministic means: asked once in each execution of a statement, instead of once a row.
+    # Deterministic functions are called once per statement, instead of once per row.
     connection.create_function("caller_name", 0, reader, deterministic=True)
     connection.executescript(_VIEWS)

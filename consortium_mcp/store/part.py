@@ -1,4 +1,4 @@
-"""What each part of the store is made of: methods that are awaited in an event loop, and called by `sync` elsewhere."""
+"""The base of the store's parts: methods that are awaited in an event loop, and called by `sync` elsewhere."""
 
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -12,20 +12,20 @@ PartT = TypeVar("PartT", bound="Part")
 
 
 class Part:
-    """One subject of the store, over the file that all parts share."""
+    """One subject of the store; all parts share the file."""
 
     def __init__(self, database: DatabaseFile) -> None:
         self.database = database
 
 
 class Await(Protocol):
-    """Runs a call in the thread that it belongs to."""
+    """Runs a call in the thread for it."""
 
     def __call__(self, call: Callable[[], T]) -> Awaitable[T]: ...
 
 
 class StoreMethod(Generic[P, T]):
-    """A method of a part: awaited in an event loop, or called by `sync` where waiting holds up no one else."""
+    """A method of a part: awaited in an event loop, or called by `sync` where blocking is allowed."""
 
     def __init__(self, run: Await, sync: Callable[P, T]) -> None:
         self._run = run
@@ -36,7 +36,7 @@ class StoreMethod(Generic[P, T]):
 
 
 class _Declared(Generic[PartT, P, T]):
-    """A method as a part's class has it."""
+    """A method as declared in a part's class."""
 
     def __init__(self, function: Callable[Concatenate[PartT, P], T], *, is_write: bool) -> None:
         self.__doc__ = function.__doc__
@@ -57,10 +57,10 @@ class _Declared(Generic[PartT, P, T]):
 
 
 def reads(function: Callable[Concatenate[PartT, P], T]) -> _Declared[PartT, P, T]:
-    """A method that reads; awaited, it runs in the one thread that reads."""
+    """A method that reads; when awaited, it runs in a reader thread."""
     return _Declared(function, is_write=False)
 
 
 def writes(function: Callable[Concatenate[PartT, P], T]) -> _Declared[PartT, P, T]:
-    """A method that writes; awaited, it runs in the one thread that writes, to its end even when we are cancelled."""
+    """A method that writes; when awaited, it runs in the writer thread, to its end even if we are cancelled."""
     return _Declared(function, is_write=True)

@@ -1,4 +1,4 @@
-"""Progress: how far a run is, read from its calls, whichever process makes them."""
+"""The progress of a run, read from its calls, whichever process makes them."""
 
 import json
 import sqlite3
@@ -21,11 +21,11 @@ _CALLS_AND_LAST_ATTEMPTS = """
 
 
 class RunProgress(Part):
-    """What can be said of a run under way."""
+    """Loads the progress of a run under way."""
 
     @reads
     def load(self, run_id: str) -> Progress:
-        """How far a run is, from what is written. Raises NotFoundError."""
+        """The progress of a run, as far as it is written. Raises NotFoundError."""
         rows = self.database.read(
             f"SELECT {STATUS_SEEN} AS status, ended_utc FROM runs WHERE run_id = ?", [time.time(), run_id]
         )
@@ -49,20 +49,20 @@ class RunProgress(Part):
         )
 
     def _late_calls(self, run_id: str, iteration: int) -> set[str]:
-        """The calls that an iteration went on without, also where their responses came afterwards."""
+        """The calls that an iteration did not wait for, even if their responses arrived afterwards."""
         sql = "SELECT responses FROM iterations WHERE run_id = ? AND number = ?"
         rows = self.database.read(sql, [run_id, iteration])
         return {call_id for row in rows for call_id, late in json.loads(row["responses"]) if late}
 
 
 def _awaited_again(calls: list[sqlite3.Row], current: int, asked: set[str]) -> list[sqlite3.Row]:
-    """Calls to instances that were late in an earlier iteration: they stand for this one, too."""
+    """Calls to instances that were late in an earlier iteration and count in this one too."""
     earlier = {call["label"]: call for call in calls if place(call) and call["iteration"] < current}
     return [call for label, call in earlier.items() if label not in asked and call["state"] != "done"]
 
 
 def _progress_of(row: sqlite3.Row) -> CallProgress:
-    """How far a call is, from its row and its last attempt's."""
+    """The progress of a call, from its row and the row of its last attempt."""
     state = _state_of(row)
     counted = [row[column] for column in ("input_tokens", "output_tokens") if row[column] is not None]
     return CallProgress(
@@ -77,7 +77,7 @@ def _progress_of(row: sqlite3.Row) -> CallProgress:
 
 
 def _seen(call: CallProgress, until_utc: str | None, is_late: bool) -> CallProgress:
-    """A call to an instance as it stands for a run that waits for it no longer since then; None while it waits."""
+    """A late call's progress, as it was when the run stopped waiting for it; None while the run waits."""
     if is_late and not call.is_open:
         return call.model_copy(update={"state": "late", "error_kind": None})
     if until_utc is None or not call.is_open:

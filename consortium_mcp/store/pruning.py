@@ -1,6 +1,6 @@
-"""Pruning: old runs are removed with all that belongs to them, and their space is given back, in steps.
+"""Removes old runs with all their rows, and frees their space, in short steps.
 
-Other writers get in between two steps: none takes long, and each is followed by a pause.
+Other writers can write between two steps: each step is short and followed by a pause.
 """
 
 import sqlite3
@@ -15,27 +15,27 @@ from consortium_mcp.store.journal import run_scope
 from consortium_mcp.store.part import Part
 
 STEP_SECONDS = 0.03
-"""How long a step may go on: about as long as SQLite's pauses while another process waits for the lock."""
+"""The length of a step: about as long as SQLite's pauses while another process waits for the lock."""
 
 PAUSE_SECONDS = 0.03
-"""How long other writers have after a step: longer than those pauses in a wait that has just begun."""
+"""The pause after a step: longer than SQLite's pauses at the beginning of a wait."""
 
 _PAGES = 500
-"""How many pages of the file a step gives back."""
+"""The number of the file's pages that a step frees."""
 
 _NOT_HELD = "NOT (status = 'running' AND lease_of(lease_until, owner) >= ?)"
-"""Whether no process works on a run; the one parameter is the time now."""
+"""The condition that no process works on a run; its one parameter is the current time."""
 
 
 class Pruning(Part):
     """Removes runs that no process works on."""
 
     def list_prunable(self, before_utc: str | None, keep: int | None) -> dict[str, str]:
-        """When each run that may go was opened, by its id, oldest first; with both conditions, it must meet both.
+        """The opening time of each run that may be removed, by id, oldest first; a run must meet both conditions.
 
         Args:
-            before_utc: opened before that, ISO 8601 in UTC; None means whenever.
-            keep: not among so many newest ones; None means all.
+            before_utc: the run was opened before that, ISO 8601 in UTC; None means any time.
+            keep: the run is not among this many newest ones; None means any run.
         """
         sql = f"SELECT run_id, created_utc FROM runs WHERE {_NOT_HELD}"
         values: list[Any] = [time.time()]
@@ -49,18 +49,18 @@ class Pruning(Part):
         return {row["run_id"]: row["created_utc"] for row in self.database.read(f"{sql} ORDER BY {order}", values)}
 
     def delete_runs(self, run_ids: Iterable[str]) -> Iterator[list[str]]:
-        """Remove these runs but those that a process has begun to work on meanwhile; gives which are gone, by steps."""
+        """Remove these runs, except those that a process has begun to work on; yields the removed ids, by step."""
         left = iter(run_ids)
         while step := self.database.write(lambda connection: _delete(connection, left)):
             yield [run_id for run_id, is_gone in step.items() if is_gone]
             time.sleep(PAUSE_SECONDS)
 
     def give_back_space(self) -> int:
-        """Let go of what removed rows still take of the disk; returns how many bytes that were.
+        """Free the space of removed rows on the disk; returns the number of freed bytes.
 
-        A file that an earlier release made is written anew for it, once, and no other process writes meanwhile.
+        A file from an earlier release is rewritten for this, once, while no other process writes.
 
-        Raises StoreUnusableError where another process does not let us; a later time will do as well.
+        Raises StoreUnusableError if another process prevents it; it can be repeated later.
         """
         before = self._size_bytes()
         try:
@@ -81,7 +81,7 @@ class Pruning(Part):
 
 
 def _delete(connection: sqlite3.Connection, left: Iterator[str]) -> dict[str, bool]:
-    """Remove the next runs, with what belongs to them, for as long as a step goes on; whether each is gone."""
+    """Remove runs, with all their rows, until the step's time is over; whether each one was removed."""
     ends = time.monotonic() + STEP_SECONDS
     gone: dict[str, bool] = {}
     for run_id in left:
@@ -95,6 +95,6 @@ def _delete(connection: sqlite3.Connection, left: Iterator[str]) -> dict[str, bo
 
 
 def _give_back(connection: sqlite3.Connection) -> bool:
-    """Give back some pages; whether any are left."""
+    """Free some pages; returns whether any are left."""
     connection.executescript(f"PRAGMA incremental_vacuum({_PAGES})")  # `execute` would stop after the first page
     return bool(connection.execute("PRAGMA freelist_count").fetchone()[0])

@@ -1,4 +1,4 @@
-"""Ratings: what people say afterwards about a run's answer."""
+"""Ratings: people's later judgements of answers."""
 
 import json
 from collections.abc import Sequence
@@ -8,15 +8,15 @@ from consortium_mcp.records.consortium import Consortium
 from consortium_mcp.store.part import Part, reads, writes
 
 NEWEST_RATINGS = 5_000
-"""Ratings among which those of a consortium are looked for."""
+"""The number of newest ratings among which those of a consortium are searched."""
 
 
 class Ratings(Part):
-    """One rating a run; a later one replaces it."""
+    """The ratings, one per run; a later one replaces it."""
 
     @writes
     def save(self, rating: Rating) -> None:
-        """Save what a person says of a run."""
+        """Save a rating."""
         row = (rating.run_id, rating.score, rating.note, now_utc(), rating.run_id)
         sql = (
             "INSERT OR REPLACE INTO ratings (run_id, score, note, datetime_utc, caller) "
@@ -26,7 +26,7 @@ class Ratings(Part):
 
     @reads
     def find(self, run_ids: Sequence[str]) -> dict[str, Rating]:
-        """The ratings of some runs, by their ids; a run without one is left out."""
+        """The ratings of some runs by id; runs without a rating are left out."""
         sql = "SELECT run_id, score, note FROM ratings WHERE run_id IN (SELECT value FROM json_each(?))"
         return {row["run_id"]: Rating(**dict(row)) for row in self.database.read(sql, [json.dumps(list(run_ids))])}
 
@@ -42,12 +42,12 @@ class Ratings(Part):
 
         Args:
             name: its saved name; None means the runs of the same inline definition.
-            limit: the most that are returned, of the `NEWEST_RATINGS` over all consortiums.
+            limit: the largest number of results, from the `NEWEST_RATINGS` of all consortiums.
         """
         sql = (
             "SELECT iterations.trust, newest.score FROM "
             "(SELECT run_id, score FROM ratings ORDER BY datetime_utc DESC LIMIT ?) AS newest "
-            "CROSS JOIN runs ON runs.run_id = newest.run_id "  # in this order, that of the index
+            "CROSS JOIN runs ON runs.run_id = newest.run_id "  # in this order, which is that of the index
             "CROSS JOIN iterations ON iterations.run_id = runs.run_id AND iterations.number = runs.selected_iteration "
             "WHERE iterations.trust IS NOT NULL AND runs.replay_of IS NULL AND runs.consortium_name IS ? "
             "AND (runs.consortium_name IS NOT NULL OR runs.consortium = ?) LIMIT ?"

@@ -1,4 +1,4 @@
-"""The connections that read: several at once, each statement within its time, and none for a caller that has left."""
+"""The reading connections: several at once, each statement with a time limit, stopped if its caller has left."""
 
 import sqlite3
 import threading
@@ -11,7 +11,7 @@ from typing import Any
 from consortium_mcp.errors import ReadTooLongError
 
 _STEPS = 10_000
-"""After how many of SQLite's steps, some 0.1 ms, a statement is asked whether it may go on."""
+"""The number of SQLite's steps, some 0.1 ms, after which a statement is checked."""
 
 _given_up: ContextVar[threading.Event | None] = ContextVar("given_up", default=None)
 
@@ -20,12 +20,12 @@ class Readers:
     """The connections of one kind; each is opened when the others are in use."""
 
     def __init__(self, connect: Callable[[], sqlite3.Connection], seconds: float, at_once: int) -> None:
-        """Nothing is opened before the first statement.
+        """Create it without opening a connection; the first statement does.
 
         Args:
-            connect: opens one.
-            seconds: how long a statement may take.
-            at_once: how many statements read at once.
+            connect: opens a connection.
+            seconds: the time limit of a statement.
+            at_once: the number of simultaneous statements.
         """
         self._connect = connect
         self._seconds = seconds
@@ -35,23 +35,23 @@ class Readers:
         self._closed = False
 
     def keep(self, connection: sqlite3.Connection) -> None:
-        """Read by a connection that is open already."""
+        """Use a connection that is already open."""
         self._free.append(connection)
 
     def read(self, sql: str, values: Iterable[Any], *, is_limited: bool = True) -> list[sqlite3.Row]:
         """The rows of a statement.
 
         Args:
-            is_limited: whether its time is.
+            is_limited: whether the time limit applies.
 
         Raises:
-            ReadTooLongError: its time was over, or its caller had left.
+            ReadTooLongError: the time was over, or the caller had left.
         """
         with self._borrowed() as connection, self._stopping(connection, is_limited):
             return connection.execute(sql, list(values)).fetchall()
 
     def close(self) -> None:
-        """Close the connections once what is being read has been; a second time does nothing."""
+        """Close the connections after current reads; closing twice is allowed."""
         self._closed = True
         for _ in range(self._at_once):
             self._turns.acquire()
@@ -75,7 +75,7 @@ class Readers:
 
     @contextmanager
     def _stopping(self, connection: sqlite3.Connection, is_limited: bool) -> Iterator[None]:
-        """Let SQLite give up a statement whose time is over or whose caller has left."""
+        """Let SQLite stop a statement whose time is over or whose caller has left."""
         left = _given_up.get()
         ends = time.monotonic() + self._seconds if is_limited else float("inf")
         is_over = lambda: time.monotonic() > ends or (left is not None and left.is_set())  # noqa: E731
@@ -95,7 +95,7 @@ class Readers:
 
 @contextmanager
 def given_up_by(left: threading.Event) -> Iterator[None]:
-    """Stop what is read inside as soon as the event is set."""
+    """Stop the reads inside this context as soon as the event is set."""
     token = _given_up.set(left)
     try:
         yield

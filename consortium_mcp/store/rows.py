@@ -1,4 +1,4 @@
-"""Rows read back into the records that they were."""
+"""Converts rows to records."""
 
 import json
 import sqlite3
@@ -23,11 +23,11 @@ from consortium_mcp.records.consortium import Consortium
 from consortium_mcp.store.database import lease_of
 
 RESULT_COLUMNS = tuple(CallResult.model_fields)
-"""The columns of a call that are its result."""
+"""The columns of a call's result."""
 
 
 def run_of(row: sqlite3.Row, iterations: tuple[Iteration, ...], usage: Usage) -> Run:
-    """The run in a row of runs, with what belongs to it."""
+    """The run from a row of runs, its iterations and its usage."""
     interrupted = row["status"] == "running" and lease_of(row["lease_until"], row["owner"]) < time.time()
     return Run(
         run_id=row["run_id"],
@@ -64,7 +64,7 @@ def _parent_of(row: sqlite3.Row) -> Parent | None:
 
 
 def result_of(row: sqlite3.Row) -> CallResult:
-    """The result in a row of calls."""
+    """The result from a row of calls."""
     return CallResult.model_validate({column: row[column] for column in RESULT_COLUMNS})
 
 
@@ -93,7 +93,7 @@ def responses_so_far(number: int, calls: dict[str, sqlite3.Row]) -> tuple[Member
 
 
 def iteration_of(row: sqlite3.Row, calls: dict[str, sqlite3.Row], ended_utc: str | None) -> Iteration:
-    """The iteration in a row of iterations; its responses are among the run's calls, by id."""
+    """The iteration from a row of iterations; its responses are among the run's calls, by id."""
     until = _went_on(row["number"], calls) or ended_utc
     return Iteration(
         number=row["number"],
@@ -109,7 +109,7 @@ def iteration_of(row: sqlite3.Row, calls: dict[str, sqlite3.Row], ended_utc: str
 
 
 def _went_on(number: int, calls: dict[str, sqlite3.Row]) -> str | None:
-    """When an iteration waited no longer: the first call after its members'; None when none came after."""
+    """When an iteration stopped waiting: the first call after its members' calls; None if none followed."""
     after = (
         row["begun_utc"]
         for row in calls.values()
@@ -119,7 +119,7 @@ def _went_on(number: int, calls: dict[str, sqlite3.Row]) -> str | None:
 
 
 def ms_between(begun_utc: str | None, until_utc: str | None) -> int:
-    """Milliseconds from one moment to another; 0 when either is unknown."""
+    """Milliseconds from one moment to another; 0 if either is unknown."""
     if begun_utc is None or until_utc is None:
         return 0
     waited = datetime.fromisoformat(until_utc) - datetime.fromisoformat(begun_utc)

@@ -1,4 +1,4 @@
-"""The run list: its columns, without the texts that were exchanged, and ids by their beginning."""
+"""The run list, without the texts of the runs, and the search for ids."""
 
 import time
 
@@ -13,11 +13,11 @@ _COLUMNS = (
 )
 
 NEWEST = 1_000
-"""Among how many runs a part of an id is looked for, which no index can find."""
+"""The number of newest runs in which a middle part of an id is searched, because no index finds it."""
 
 
 class Outlines(Part):
-    """Lists of runs that stay fast however many there are."""
+    """Lists of runs whose speed does not depend on the number of runs."""
 
     @reads
     def find(
@@ -39,7 +39,7 @@ class Outlines(Part):
 
     @reads
     def find_ids(self, part: str, limit: int) -> list[str]:
-        """The ids that begin with a text, newest first, and then those of the `NEWEST` that contain it elsewhere."""
+        """The ids that begin with a text, newest first, then those of the `NEWEST` runs that contain it elsewhere."""
         begin = "SELECT run_id FROM runs WHERE run_id >= ? AND run_id < ? ORDER BY run_id DESC LIMIT ?"
         found = [row["run_id"] for row in self.database.read(begin, [part, f"{part}\U0010ffff", limit])]
         if part and len(found) < limit:

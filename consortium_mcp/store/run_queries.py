@@ -1,4 +1,4 @@
-"""The SQL of the run list: which runs, newest first; an index answers each query in that order."""
+"""The SQL of the run list, newest first; each query is answered in the order of an index."""
 
 import time
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 from consortium_mcp.store.search_words import match_text
 
 _NEWER = "coalesce((SELECT id FROM runs WHERE run_id >= ? ORDER BY run_id LIMIT 1), 9223372036854775807)"
-"""The place of a run in the full-text index, or, where it was pruned meanwhile, of the next newer one."""
+"""The place of a run in the full-text index; for a pruned run, the place of the next newer one."""
 
 
 def select_runs(
@@ -20,18 +20,18 @@ def select_runs(
 ) -> tuple[str, list[Any]]:
     """The statement that lists runs, newest first, and its values.
 
-    Where all are wanted, the newest is the one with the highest id. Else the full-text index gives them: the names and
-    the status of a run are words there too, so that whatever is rare in it narrows the search; and the newest is the
-    one that was opened last, because it gives its rows in that order and the list can end early.
+    Without conditions, the run with the highest id is the newest. With conditions, the full-text index selects the
+    runs: it also contains names and status as words, so that the rarest condition narrows the search. The newest is
+    then the run that was opened last, because the index returns rows in that order and the list can end early.
 
     Args:
-        columns: of runs; where one has a parameter, its value goes before ours.
-        query: words and phrases that must stand in prompt or answer; None means all.
-        consortium: the saved name that was consulted; None means all.
-        status: as a reader sees it, `interrupted` included; None means all.
-        before: the run id after which the list goes on; None means from the newest.
-        limit: how many at most; None means all.
-        caller: who reads, where they see only their own.
+        columns: columns of runs; the value of a parameter in them precedes the returned values.
+        query: words and phrases that must occur in prompt or answer; None means all.
+        consortium: the saved name of the consortium; None means all.
+        status: the status for a reader, `interrupted` included; None means all.
+        before: the run id after which the list continues; None means from the newest.
+        limit: the largest number of runs; None means all.
+        caller: the caller who reads, if it sees only its own runs.
     """
     most = -1 if limit is None else limit
     words = _words(query, consortium, status, caller)
@@ -51,7 +51,7 @@ def select_runs(
 
 
 def _words(query: str | None, consortium: str | None, status: str | None, caller: str | None) -> str:
-    """What the full-text index is asked for; nothing where all runs are wanted."""
+    """The query for the full-text index; empty if all runs are wanted."""
     asked = query is not None and bool(query.strip())
     marks = [f"consortium{consortium.encode().hex()}"] if consortium else []
     marks += [f"status{('running' if status == 'interrupted' else status).encode().hex()}"] if status else []
@@ -63,7 +63,7 @@ def _words(query: str | None, consortium: str | None, status: str | None, caller
 
 
 def _exactly(consortium: str | None, status: str | None) -> tuple[str, list[Any]]:
-    """The same conditions on the rows: a lease passes without anything being written."""
+    """The same conditions on the rows, because a lease expires without a write."""
     wanted, values = ["1"], list[Any]()
     if consortium:
         wanted.append("consortium_name = ?")

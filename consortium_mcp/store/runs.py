@@ -22,31 +22,31 @@ from consortium_mcp.store.rows import iteration_of, responses_so_far, run_of
 from consortium_mcp.store.run_queries import select_runs
 
 STATUS_SEEN = "CASE WHEN status = 'running' AND lease_of(lease_until, owner) < ? THEN 'interrupted' ELSE status END"
-"""The status as a reader sees it; the one parameter is the time now."""
+"""The status for a reader; the one parameter is the current time."""
 
 _COST = "coalesce(cost_usd, CASE reserved_usd WHEN 0 THEN 0.0 END)"
-"""US dollars of an attempt; null when unknown. One for which nothing was reserved was free, however it ended."""
+"""US dollars of an attempt; null if unknown. An attempt without a reservation was free, however it ended."""
 
 _CALL_COST = (
     f"SELECT CASE WHEN count(*) = count({_COST}) THEN total({_COST}) END FROM attempts "
     "WHERE attempts.run_id = calls.run_id AND attempts.call_id = calls.call_id"
 )
-"""US dollars of a call's attempts; null when the cost of any is unknown."""
+"""US dollars of a call's attempts; null if the cost of any is unknown."""
 
 _CALL_BEGUN = (
     "SELECT min(begun_utc) FROM attempts WHERE attempts.run_id = calls.run_id AND attempts.call_id = calls.call_id"
 )
-"""When a call was first asked; null when it was not."""
+"""When a call was first made; null if it was not."""
 
 
 _CALL_ATTEMPTS = (
     "SELECT count(*) FROM attempts WHERE attempts.run_id = calls.run_id AND attempts.call_id = calls.call_id"
 )
-"""How often a call was made."""
+"""The number of a call's attempts."""
 
 
 def no_such_run(database: DatabaseFile, run_id: str) -> NotFoundError:
-    """What is said of a run that is not there, or is another caller's."""
+    """The error for a run that does not exist, or that belongs to another caller."""
     three = database.read("SELECT run_id FROM runs ORDER BY run_id DESC LIMIT 3")
     newest = ", ".join(row["run_id"] for row in three) or "none yet"
     return NotFoundError(f"No run {run_id!r}. Newest runs: {newest}.", NextStep.LIST_RUNS)
@@ -54,7 +54,7 @@ def no_such_run(database: DatabaseFile, run_id: str) -> NotFoundError:
 
 @dataclass(frozen=True)
 class RunCapacity:
-    """How many runs may be under way at once; those inside another run do not count."""
+    """The limits of simultaneous runs; nested runs do not count."""
 
     of_process: int
     """The most runs that one process may hold, waiting runs included."""
@@ -63,7 +63,7 @@ class RunCapacity:
     """The most runs that one caller may have, over all processes; None means no limit."""
 
     def check(self, connection: sqlite3.Connection, owner: str, caller: str | None) -> None:
-        """Raise BusyError where there is no room for one more."""
+        """Raise BusyError if there is no room for one more run."""
         sql = (
             "SELECT count(*) FROM runs WHERE status = 'running' AND lease_until >= ? AND parent_run IS NULL AND {} = ? "
             "AND lease_of(lease_until, owner) > 0"
@@ -78,7 +78,7 @@ class RunCapacity:
 
 
 class Runs(Part):
-    """The record of every run."""
+    """The records of all runs."""
 
     @writes
     def open(
@@ -91,19 +91,19 @@ class Runs(Part):
         room: RunCapacity | None = None,
         outer_owner: str | None = None,
     ) -> str | None:
-        """Write a new run, held by `owner`; or return the id of the same call's run that is joined instead.
+        """Write a new run, held by `owner`; or return the id of the run of an equal request that is joined instead.
 
-        A run inside another one always joins: what a call asked is asked once, also in another process.
+        A nested run always joins: each call opens one nested run only, also in another process.
 
         Args:
-            fingerprint: identifies equal calls, so that the same call again can join the run.
-            join_since: when the joined run must have been opened at the earliest; None joins none.
-            refusal: raised instead of opening a new run; None lets it be opened.
-            room: how many runs may be under way together with it; None means any number.
-            outer_owner: the process that must hold the run inside which this one is; None for one inside no other.
+            fingerprint: identifies equal requests, so that a repeated request can join the run.
+            join_since: the earliest opening time of a run to join; None joins none.
+            refusal: raised instead of opening a new run; None allows it.
+            room: the limits of simultaneous runs; None means no limit.
+            outer_owner: the process that must hold the outer run; None for a run that is not nested.
 
         Raises:
-            BusyError: too many runs are under way, or the run that asks is worked on elsewhere by now, or has ended.
+            BusyError: too many runs are under way, or another process now holds the outer run, or it has ended.
         """
         row = {
             "run_id": run.run_id,
@@ -148,18 +148,18 @@ class Runs(Part):
 
     @writes
     def note_received(self, run_id: str) -> None:
-        """Note that a caller was given the run's answer."""
+        """Note that a caller has received the run's answer."""
         sql = "UPDATE runs SET received_utc = ? WHERE run_id = ? AND received_utc IS NULL AND status <> 'running'"
         self.database.write(lambda c: c.execute(sql, [now_utc(), run_id]) and None)
 
     @writes
     def close(self, run: Run, owner: str, last: Iteration | None = None) -> None:
-        """Write how the run ended, and let go of it; one that has ended, or that another process holds, stays as it is.
+        """Record the end of a run, and release it; without effect if it has ended, or another process holds it.
 
-        So a cancellation that comes a moment too late does not take the answer away.
+        So a cancellation that arrives too late does not remove the answer.
 
         Args:
-            last: its last iteration, where that is yet to be written.
+            last: the run's last iteration, if it is not written yet.
         """
         row = [
             run.status,
@@ -189,10 +189,10 @@ class Runs(Part):
 
     @writes
     def save_iteration(self, run_id: str, iteration: Iteration, owner: str | None = None) -> None:
-        """Write an iteration: who was heard, and what the arbiter made of it; the texts are in the journal already.
+        """Record an iteration: its responses' ids and its verdict; the texts are already in the journal.
 
         Args:
-            owner: the process that must hold the run, else nothing is written; None allows any.
+            owner: the process that must hold the run, otherwise nothing is written; None allows any.
         """
         row = {
             "run_id": run_id,
@@ -215,10 +215,10 @@ class Runs(Part):
 
     @reads
     def load(self, run_id: str) -> Run:
-        """Load a run as it stands, with all that has arrived so far.
+        """Load a run with everything that has arrived so far.
 
         Raises:
-            NotFoundError: there is no such run; names the newest ones.
+            NotFoundError: the run does not exist; the message names the newest ones.
         """
         rows = self.database.read("SELECT * FROM runs WHERE run_id = ?", [run_id])
         if not rows:
@@ -237,11 +237,11 @@ class Runs(Part):
         """Runs, newest first, without their iterations.
 
         Args:
-            query: words that must stand in prompt or answer; None means all.
-            consortium: the saved name that was consulted; None means all.
-            status: as a reader sees it, `interrupted` included; None means all.
-            limit: how many at most; None means all.
-            before: the run id after which the list goes on; None means from the newest.
+            query: words that must occur in prompt or answer; None means all.
+            consortium: the saved name of the consortium; None means all.
+            status: the status for a reader, `interrupted` included; None means all.
+            limit: the largest number of runs; None means all.
+            before: the run id after which the list continues; None means from the newest.
         """
         rows = self.database.read(
             *select_runs("runs.*", query, consortium, status, before, limit, self.database.reader())
@@ -262,7 +262,7 @@ class Runs(Part):
         return tuple(iterations)
 
     def _usage(self, run_id: str) -> Usage:
-        """What its own attempts used; a call that was copied for a replay has none."""
+        """The usage of the run's own attempts; a call that was copied for a replay has none."""
         spent = (
             "SELECT count(*) AS calls, sum(input_tokens) AS input_tokens, sum(output_tokens) AS output_tokens, "
             f"sum({_COST}) AS cost_usd, count(*) FILTER (WHERE {_COST} IS NULL) AS unpriced "
@@ -277,7 +277,7 @@ class Runs(Part):
 
 
 def _find_joinable(connection: sqlite3.Connection, fingerprint: str | None, since_utc: str) -> str | None:
-    """The newest run of the same call that has not ended, or whose answer no caller has received; None without one."""
+    """The newest run of an equal request that is under way, or whose answer no caller has received; else None."""
     sql = (
         "SELECT run_id FROM runs WHERE fingerprint = ? AND received_utc IS NULL AND created_utc > ? "
         "AND cancel_requested = 0 AND (status = 'running' OR answer IS NOT NULL) ORDER BY run_id DESC LIMIT 1"
@@ -287,16 +287,16 @@ def _find_joinable(connection: sqlite3.Connection, fingerprint: str | None, sinc
 
 
 def _check_parent(connection: sqlite3.Connection, parent: Parent, owner: str | None) -> None:
-    """Raise BusyError where a process does not hold the run any more in whose call it asks."""
+    """Raise BusyError if the process no longer holds the outer run whose call opens this one."""
     if owner is None or not is_held(connection, parent.run_id, owner, calls=True):
         raise BusyError(f"The outer run {parent.run_id} has ended, or another process holds it.")
 
 
 def _take_nested(connection: sqlite3.Connection, row: dict[str, Any]) -> str | None:
-    """The run that was opened before in the same call for the same question; None without one.
+    """The nested run that the same call opened before for the same question; None without one.
 
-    Where it has not ended, the new row's owner holds it from now on, until the new row's deadline: who makes the call
-    of the outer run is the one who works on it, even before the lease of a process that died has passed.
+    If it has not ended, the new row's owner takes it over, with the new deadline: the process that makes the outer
+    run's call also works on the nested run, even before the lease of a dead process expires.
     """
     find = (
         "SELECT run_id FROM runs WHERE parent_run = :parent_run AND parent_call = :parent_call "

@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from consortium_mcp.errors import ConsortiumError
 
 MOST_CHARACTERS = 1_000
-"""How long a query may be: what SQLite needs to read one grows with the square of its parts."""
+"""The longest query: SQLite's time to parse one grows with the square of its parts."""
 
 MOST_WORDS = 50
-"""How many words and phrases a query may have."""
+"""The largest number of words and phrases in a query."""
 
 _PART = re.compile(r'"([^"]*)"?|[^\s"]+')
-"""A phrase, whose second quotation mark may be missing, or a word."""
+"""A phrase, whose closing quotation mark may be missing, or a word."""
 
 
 def match_text(query: str) -> str:
@@ -21,7 +21,7 @@ def match_text(query: str) -> str:
     A query without a word matches nothing.
 
     Raises:
-        ConsortiumError: it is longer than a search may be.
+        ConsortiumError: the query is too long.
     """
     if len(query) > MOST_CHARACTERS:
         raise ConsortiumError(f"The query has {len(query):,} characters; a search takes {MOST_CHARACTERS:,} at most.")
@@ -32,7 +32,7 @@ def match_text(query: str) -> str:
 
 
 def _parts(query: str) -> Iterator[str]:
-    """The words and phrases that hold anything; no part has a quotation mark, which would end its string."""
+    """The words and phrases that contain anything; none contains a quotation mark, which would end its string."""
     text = query.encode("utf-8", "replace").decode().replace("\0", " ")
     for found in _PART.finditer(text):
         part = found[0] if found[1] is None else found[1]

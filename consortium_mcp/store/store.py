@@ -1,4 +1,4 @@
-"""The store: everything that we keep, in one file, by subject."""
+"""The store: all our data in one file, by subject."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from consortium_mcp.store.runs import Runs
 
 
 class Store:
-    """Everything that we keep, in one file.
+    """All our data in one file.
 
     In an event loop the parts' methods are awaited (`await store.runs.load(run_id)`); elsewhere they are called by
     `sync` (`store.runs.load.sync(run_id)`).
@@ -35,5 +35,5 @@ class Store:
         self.pruning = Pruning(database)
 
     def close(self) -> None:
-        """Finish what is being written and close the file; a second time does nothing."""
+        """Finish pending writes and close the file; closing twice is allowed."""
         self.database.close()

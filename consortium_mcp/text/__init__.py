@@ -1,1 +1,1 @@
-"""Texts that models read or wrote are filled in, cleaned, cut, masked and compared; no model is called here."""
+"""Fills, cleans, cuts, masks and compares texts that models read or write; it calls no model."""

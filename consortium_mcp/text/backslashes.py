@@ -5,7 +5,7 @@ import re
 _LETTERS = {"\b": "b", "\t": "t", "\n": "n", "\f": "f", "\r": "r"}
 
 _NEVER_MEANT = re.compile(r"[\b\f]|\r(?=[a-z])")
-"""No model means these."""
+"""Control characters that no model writes on purpose."""
 
 _COMMANDS = (
     r"\t(?:imes|heta|herefore|ext(?:bf|it|rm|sf|tt|sc|style)?(?=\{)|extstyle|frac|binom|ilde|riangle\w{0,9}|riangleq|au(?=[\W_\d]|$))"
@@ -34,10 +34,10 @@ _SUSPECT = re.compile(r"[\b\f\r]|(?<=[A-Za-z]:)[\t\n\\]|[\t\n][A-Za-z]*\Z|\$|(?<
 
 
 def with_backslashes(text: str) -> str:
-    """The text with a backslash wherever a control character can only have been one.
+    """The text with a backslash for each control character that must have been one.
 
-    A form feed, a backspace, and a carriage return before a letter always were one. A tab or line break was one where
-    the name of a LaTeX command goes on behind it, or, after a drive's letter, the name of a folder.
+    A form feed, a backspace, and a carriage return before a letter always were one. A tab or line break was one before
+    the rest of a LaTeX command, or, after a drive letter, before the rest of a folder's name.
     """
     if not any(control in text for control in _LETTERS):
         return text

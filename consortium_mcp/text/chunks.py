@@ -1,12 +1,12 @@
-"""Long texts in pieces: no client gets more at once than it can take, and each piece says where the next one is.
+"""Splits long texts into chunks: each fits into a client's limit and says where the next one is.
 
-The SDK's Python client ends a connection that brings an event above 1 MiB; the worst character takes six bytes in JSON.
+The SDK's Python client ends a connection with an event above 1 MiB; the worst character takes six bytes in JSON.
 """
 
 from dataclasses import dataclass
 
 PIECE = 80_000
-"""Characters of a piece; some 20,000 tokens of English."""
+"""The characters of a chunk; some 20,000 tokens of English."""
 
 
 @dataclass(frozen=True)
@@ -21,10 +21,10 @@ class Chunk:
 
 
 def piece_of(text: str, uri: str, offset: int = 0) -> Chunk:
-    """The piece of a text that begins at an offset, in characters.
+    """The chunk of a text that begins at an offset in characters.
 
     Args:
-        uri: of the whole text.
+        uri: the URI of the whole text.
     """
     end = min(offset + PIECE, len(text))
     if offset == 0 and end == len(text):
@@ -35,12 +35,12 @@ def piece_of(text: str, uri: str, offset: int = 0) -> Chunk:
 
 
 def piece_uri(uri: str, offset: int) -> str:
-    """Where the piece is read that begins at an offset."""
+    """The URI of the chunk that begins at an offset."""
     return f"{uri}?offset={offset}"
 
 
 def read_piece_uri(uri: str) -> tuple[str, int | None]:
-    """The URI of the whole text, and the offset; None when what stands there is no number."""
+    """The URI of the whole text, and the offset; None if the offset is no number."""
     whole, mark, offset = uri.partition("?offset=")
     if not mark:
         return uri, 0

@@ -1,4 +1,4 @@
-"""Confidence as models state it: `0.85`, `85%`, `8.5/10`, `high`, read into a fraction or refused with the reason."""
+"""Reads a confidence as models state it: `0.85`, `85%`, `8.5/10`, `high`; the result is a fraction or a reason."""
 
 import re
 import unicodedata
@@ -6,7 +6,7 @@ import unicodedata
 from consortium_mcp._util.frozen_model import FrozenModel
 from consortium_mcp.text.thinking import strip_thinking
 
-# Our own reading of each word; what matters to a threshold is their order.
+# Our own value of each word; for a threshold, their order matters.
 _WORDS = {
     "certain": 0.99,
     "very high": 0.95,
@@ -40,7 +40,7 @@ _BEHIND_WORD = re.compile(
     rf"({_FIGURE}\s*{_PERCENT})(?![\w-])",
     re.IGNORECASE,
 )
-# What stands between the tags ends at the next opening one, so that a thousand unclosed ones are read but once.
+# A value ends at the next opening tag, so that a thousand unclosed tags are read in linear time.
 _TAG = re.compile(r"<confidence>((?:(?!<confidence>).)*?)</confidence>", re.IGNORECASE | re.DOTALL)
 _LABEL = (
     r"(?:\b(?:confidence|certainty|konfidenz|zuversicht|sicherheit|vertrauen|confiance|confianza|confian[çc]a|pewność|الثقة|fiducia|vertrouwen|уверенность"
@@ -75,12 +75,12 @@ _BESIDE = re.compile(
 _BETWEEN = re.compile(rf"(?:between|from)\s+({_FIGURE}\s*{_PERCENT}?)\s*(?:and|to)\s+(?={_FIGURE})", re.IGNORECASE)
 _SCALE_END = re.compile(r"(?:out of|to|/|[-–])\s*(\d{1,6})\b", re.IGNORECASE)
 _MARKUP = re.compile(r"\\text\s?\{([^{}]{0,80})\}|\\([%,;! ])|[*$`]|(?<!\w)_+|_+(?!\w)")
-_LINE_END = 400  # characters of a line in which a confidence is looked for
-_SHORTEST = 11  # a whole number from here on can only be a percentage; 2 to 10 may as well be out of ten
+_LINE_END = 400  # the characters of a line in which a confidence is searched
+_SHORTEST = 11  # a whole number from here on can only be a percentage; 2 to 10 may also be out of ten
 
 
 class Confidence(FrozenModel):
-    """A trust that could be read, or the reason why it could not."""
+    """A confidence, or the reason why it could not be read."""
 
     value: float | None
     """The confidence, 0.0-1.0; None if it cannot be read."""
@@ -92,12 +92,13 @@ class Confidence(FrozenModel):
 def read_confidence(stated: object, scale: float | None = None) -> Confidence:
     """Read one stated confidence: a number or a text.
 
-    From 0 to 1 it is a fraction; from 11 to 100, or with a percent sign, a percentage; `8/10` and `8 out of 10` are
-    fractions of their scale; a range is its middle; words have fixed values. A whole number from 2 to 10 may be out of
-    10 or out of 100, so it is refused, as is everything above 100, below 0, or hedged ("not high").
+    From 0 to 1 it is a fraction; from 11 to 100, or with a percent sign, a percentage. `8/10` and `8 out of 10` are
+    fractions of their scale. A range counts as its middle; words have fixed values. A whole number from 2 to 10 is
+    refused, because it may be out of 10 or out of 100. Also refused are values above 100, below 0, or negated ("not
+    high").
 
     Args:
-        scale: what a full confidence is where the label names it, as in "Confidence (out of 10)"; None: it does not.
+        scale: the largest value, if the label names it, as in "Confidence (out of 10)"; None without one.
     """
     if isinstance(stated, bool) or stated is None:
         return _unread(stated)
@@ -139,7 +140,7 @@ def find_confidence(reply: str) -> Confidence:
 
 
 def _in_words(text: str) -> Confidence | None:
-    """A confidence in words, as `high`; a percentage behind the word says it more exactly."""
+    """A confidence in words, as `high`; a percentage after the word has priority."""
     if word := _WORD.match(text):
         figure = _BEHIND_WORD.match(text, word.end(1))
         return read_confidence(figure[1]) if figure else Confidence(value=_WORDS[" ".join(word[1].lower().split())])
@@ -147,18 +148,18 @@ def _in_words(text: str) -> Confidence | None:
 
 
 def _scale_of(label: str | None) -> float | None:
-    """What a full confidence is on the scale that a label names; None when it names none."""
+    """The largest value of the scale that a label names; None if it names none."""
     end = _SCALE_END.search(label or "")
     return float(end[1]) if end else None
 
 
 def _is_denied(before: str) -> bool:
-    """Whether the words before a percentage turn it round, as in "not 90% sure"."""
+    """Whether the words before a percentage negate it, as in "not 90% sure"."""
     return bool(re.search(r"\b(?:not|n't|never|isn't|hardly)(?:\s+\w+)?\s*$", before, re.IGNORECASE))
 
 
 def _on_scale(value: float, scale: float | None) -> float | None:
-    """A bare number as a fraction of its scale; None where it may be of two scales."""
+    """A bare number as a fraction of its scale; None if its scale is ambiguous."""
     if scale:
         return value / scale
     if 0 <= value <= 1:

@@ -1,4 +1,4 @@
-"""The line or the tag in which a model states its own confidence, and a text without it."""
+"""Finds and removes the line or the tag in which a model states its confidence."""
 
 import re
 
@@ -10,16 +10,16 @@ _CONFIDENCE_LINE = re.compile(
 _TAGS = ("<confidence>", "</confidence>")
 _END_TAG = re.compile(r"(?:<confidence>(?P<stated>[^<]{0,60})(?:</confidence>)?|</confidence>)$", re.IGNORECASE)
 _LONGEST_END = 200
-"""Characters at the end of a text in which its tag is looked for."""
+"""The characters at the end of a text in which its tag is searched."""
 
 
 def without_confidence(text: str) -> str:
-    """The text without the line or the tag at its end that states the member's own confidence."""
+    """The text without the line or the tag at its end in which a member states its confidence."""
     return without_end_tag(_CONFIDENCE_LINE.sub("", text).strip())
 
 
 def without_end_tag(text: str) -> str:
-    """The text without a `<confidence>` at its end, or what is left of one; a text about such tags stays whole."""
+    """The text without a complete or partial `<confidence>` at its end; a text about such tags stays complete."""
     stripped = text.rstrip()
     found = _END_TAG.search(stripped, max(0, len(stripped) - _LONGEST_END))
     if found is None:
@@ -30,7 +30,7 @@ def without_end_tag(text: str) -> str:
 
 
 def before_end_tag(text: str) -> str:
-    """The beginning of a text that is still being written, up to where such a tag may stand at its end."""
+    """The beginning of an unfinished text, up to a possible beginning of such a tag at its end."""
     lower = text.lower()
     last = max(lower.rfind(tag) for tag in _TAGS)
     begun = lower.rfind("<")
@@ -40,6 +40,6 @@ def before_end_tag(text: str) -> str:
 
 
 def _first_of_pair(lower: str, last: int) -> int:
-    """Where the pair of tags begins whose end stands at a place; that place where it ends none."""
+    """The start of the pair of tags that ends at a position; the position itself if none ends there."""
     opening = lower.rfind(_TAGS[0], 0, last)
     return opening if opening >= 0 and lower.startswith(_TAGS[1], last) else last

@@ -1,4 +1,4 @@
-"""Figures as they are shown: with two decimals, or with as many as it takes to tell two of them apart."""
+"""Figures for display: with two decimals, or with as many as are needed to distinguish two figures."""
 
 from typing import NamedTuple
 
@@ -9,10 +9,10 @@ class Shown(NamedTuple):
     """Two figures as texts."""
 
     figure: str
-    """The first one."""
+    """The figure."""
 
     limit: str
-    """What it is held against."""
+    """The limit to which it is compared."""
 
 
 def figure_text(figure: float | None) -> str:
@@ -21,7 +21,7 @@ def figure_text(figure: float | None) -> str:
 
 
 def shown_beside(figure: float, limit: float) -> Shown:
-    """A figure and what it is held against, with two decimals; with more where they differ and two would not say so."""
+    """A figure and its limit with two decimals; with more if they differ and would look equal."""
     decimals = 2
     while decimals < _MOST_DECIMALS and figure != limit and f"{figure:.{decimals}f}" == f"{limit:.{decimals}f}":
         decimals += 1

@@ -1,11 +1,11 @@
-"""JSON objects as models write them: comments, wrong quotes, missing commas and unfinished ends are read too."""
+"""Parses JSON objects as models write them: with comments, wrong quotes, missing commas and unfinished ends."""
 
 import re
 from typing import Any, NamedTuple
 
 _BLANKS = re.compile(r"(?:\s+|//[^\n]*|/\*.*?(?:\*/|\Z)|#[^\n]*)+", re.DOTALL)
 _QUOTES = {'"': '"”', "'": "'’", "“": '”"', "”": '”"', "‘": "’'", "’": "’'", "„": '“”"', "«": "»"}
-"""What can close a string that began with each quotation mark."""
+"""The closing quotes for each opening quote."""
 
 _QUOTED_KEY = re.compile(r"""["'“”‘’„«]\s{0,9}([\w $.-]{1,80}?)\s{0,9}["'“”‘’»]\s{0,99}[:=]""")
 _BARE_KEY = re.compile(r"([A-Za-z_][\w-]{0,79})\s{0,99}:")
@@ -19,7 +19,7 @@ _DEEPEST = 40
 
 
 class Parsed(NamedTuple):
-    """An object that was read from a text."""
+    """An object that was parsed from a text."""
 
     value: dict[str, Any]
     """The fields of the object; if a name occurs twice, the last value."""
@@ -35,13 +35,13 @@ class Parsed(NamedTuple):
 
 
 def parse_object(text: str, start: int) -> Parsed:
-    """Read the object whose brace stands at a place, as far as the text goes.
+    """Parse the object whose brace is at `start`, as far as the text goes.
 
-    A quotation mark inside a string ends it only where the rest of the object can follow. A backslash that begins no
-    escape of JSON is a backslash.
+    A quotation mark inside a string ends it only if the rest of the object can follow. A backslash that begins no JSON
+    escape is a backslash.
 
     Raises:
-        ValueError: what stands there is no object.
+        ValueError: there is no object at that position.
     """
     parser = _Parser(text, start)
     value, ends = parser.object(0)
@@ -78,7 +78,7 @@ class _Parser:
                 return fields, ends
 
     def _key(self) -> str | None:
-        """The next field's name; None where the text ends inside it."""
+        """The next field's name; None if the text ends inside it."""
         found = _QUOTED_KEY.match(self.text, self.at) or _BARE_KEY.match(self.text, self.at)
         if found is None:
             if len(self.text) - self.at <= 90 and "\n" not in self.text[self.at :].strip():
@@ -144,7 +144,7 @@ class _Parser:
         return text
 
     def _string(self, closing: str) -> str:
-        """The string that begins here, inside of what the closing character ends."""
+        """The string that begins here, in an object or list that `closing` ends."""
         marks = _QUOTES[self.text[self.at]]
         stop = re.compile(rf"[\\{marks}]")
         parts: list[str] = []
@@ -166,7 +166,7 @@ class _Parser:
         return "".join(parts)
 
     def _escape(self, at: int) -> tuple[str, int]:
-        """What the escape whose backslash stands before a place means, and where it ends."""
+        """The character of the escape whose backslash is before this position, and the position after it."""
         character = self.text[at : at + 1]
         if character == "u" and (digits := _HEX.match(self.text, at + 1)):
             return chr(int(digits[0], 16)), digits.end()
@@ -175,7 +175,7 @@ class _Parser:
         return "\\", at
 
     def _ends_here(self, at: int, closing: str) -> bool:
-        """Whether a quotation mark that ends at a place ends its string: what follows can follow a value."""
+        """Whether a quotation mark that ends at this position ends its string: valid JSON can follow."""
         blanks = _BLANKS.match(self.text, at)
         after = blanks.end() if blanks else at
         following = self.text[after : after + 1]
@@ -195,7 +195,7 @@ class _Parser:
         return closing == "}" and bool(_QUOTED_KEY.match(self.text, after) or self._is_bare_key(after))
 
     def _follows_object(self, at: int) -> bool:
-        """Whether an object can end before a place: a word, a sign or a quotation mark would go on with a string."""
+        """Whether an object can end before this position: a word, sign or quotation mark would continue a string."""
         following = self.text[at : at + 1]
         return not following or following.isspace() or following in ",}]`<\\"
 

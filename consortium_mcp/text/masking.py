@@ -12,7 +12,7 @@ from urllib.parse import quote
 from consortium_mcp.settings import llm_user_path, settings_in_use
 
 LEAST_CHARACTERS = 8
-"""A shorter value is no key, and may stand in any word."""
+"""The shortest secret; a shorter value may occur in any word."""
 
 _LOOKS_SECRET = re.compile(
     r"""(?ix)
@@ -34,17 +34,17 @@ _SECRET_NAME = re.compile(r"(?i)(key|token|secret|password|passwd|credentials?)$
 def masked(text: str, *secrets: str | None) -> str:
     """The text with an ellipsis for each secret in it.
 
-    A known secret is found in any letter case, in base64, as it stands in a URL or in JSON, and where the end of the
-    text cuts it.
+    A known secret is found in any letter case, in base64, in its URL and JSON forms, and if the end of the text cuts
+    it.
 
     Args:
-        secrets: values that are known to be some beside llm's keys, the environment's and the settings'; None is none.
+        secrets: known secrets besides llm's keys, the environment's and the settings'; None entries are ignored.
     """
     return without_secrets(text, {*_stored_keys(), *_environment_secrets(), *_token(), *filter(None, secrets)})
 
 
 def without_secrets(text: str, secrets: Collection[str]) -> str:
-    """The same for these secrets alone; reads no file, so it can run on an event loop."""
+    """The same for these secrets only; it reads no file, so it can run in an event loop."""
     if len(text) < LEAST_CHARACTERS:
         return text
     lowered = text.lower()
@@ -69,10 +69,10 @@ def _without(text: str, lowered: str, secret: str) -> str:
 
 @lru_cache(maxsize=256)
 def _forms(secret: str) -> tuple[str, ...]:
-    """How a secret may be written, in small letters and the longest first."""
+    """The forms of a secret, in lower case, the longest first."""
     encoded = secret.encode(errors="replace")
     forms = {secret, quote(secret, safe=""), quote(secret), json.dumps(secret)[1:-1], repr(secret)[1:-1]}
-    for before in range(3):  # what stands before it in the same base64 decides how its own characters fall
+    for before in range(3):  # in base64, the form of the secret depends on the bytes before it
         whole = b64encode(b"\0" * before + encoded).decode()
         part = whole[-(-before * 8 // 6) : (before + len(encoded)) * 8 // 6]
         forms |= {part, part.translate(str.maketrans("+/", "-_"))}
@@ -90,7 +90,7 @@ def _token() -> Iterator[str]:
 
 
 def _stored_keys() -> tuple[str, ...]:
-    """The values of llm's `keys.json`; none where it cannot be read."""
+    """The values in llm's `keys.json`; empty if it cannot be read."""
     path = llm_user_path() / "keys.json"
     try:
         return _read_keys(path, path.stat().st_mtime_ns)

@@ -1,4 +1,4 @@
-"""The system text of a member: put together for its call, and taken apart again where a consortium is the member."""
+"""Builds a member's system text, and parses it again if the member is a consortium."""
 
 from collections.abc import Sequence
 
@@ -6,18 +6,18 @@ from consortium_mcp.text.templates import fill
 
 
 def member_system(own: str | None, told: Sequence[str] = (), short: bool = False) -> str:
-    """What a member is told beside the prompt; the request for the form of its reply stands last.
+    """The system text of a member; the request for the form of its reply comes last.
 
     Args:
         own: the user's system prompt; None means ours.
-        told: what follows it: a role, a schema.
+        told: the texts after it: a role, a schema.
         short: whether the model gets the short texts.
     """
     return "\n\n".join([own or fill("member_system", short), *told, fill("member_form", short)])
 
 
 def own_system_prompt(system: str) -> str | None:
-    """What a member's system text says beside our own sentences; None when that is nothing."""
+    """A member's system text without our own sentences; None if nothing remains."""
     for short in (False, True):
         request = fill("member_form", short)
         if system.endswith(request):

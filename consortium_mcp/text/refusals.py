@@ -1,4 +1,4 @@
-"""Refusals: responses that decline to answer, in the openings that models use."""
+"""Recognises refusals: responses that decline to answer, by their usual openings."""
 
 import re
 
@@ -33,9 +33,9 @@ _OPENING_CHARACTERS = 300
 
 
 def is_refusal(text: str) -> bool:
-    """Whether a response declines to answer: it begins as refusals do, and marks no answer.
+    """Whether a response declines to answer: it begins like a refusal, and marks no answer.
 
-    A response that regrets a limit and still ends with `Answer: …` is none.
+    A response that regrets a limit and still ends with `Answer: …` is no refusal.
     """
     opening = " ".join(strip_thinking(text)[:_OPENING_CHARACTERS].replace("’", "'").split()).lstrip("*_#>\"' ")
     return _OPENING.match(opening) is not None and not final_answer(text).is_marked

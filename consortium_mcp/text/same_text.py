@@ -1,4 +1,4 @@
-"""Whether two texts are the same text: blanks and case do not count in prose, and everything counts in code."""
+"""Whether two texts are the same text: blanks and case are ignored in prose, and significant in code."""
 
 from collections.abc import Iterator
 
@@ -6,12 +6,12 @@ from consortium_mcp.text.answers.finding import lines_of
 
 
 def same_text(one: str, other: str) -> bool:
-    """Whether two texts are equal from end to end, but for blanks, line breaks and case outside of code."""
+    """Whether two texts are equal, except for blanks, line breaks and case outside code."""
     return one == other or list(_parts(one)) == list(_parts(other))
 
 
 def _parts(text: str) -> Iterator[str]:
-    """The prose between blocks of code, each in one spelling, and the blocks as they are written."""
+    """The prose between blocks of code, normalised, and the blocks as written."""
     prose: list[str] = []
     for line in lines_of(text):
         if line.language is None:

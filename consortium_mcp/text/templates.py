@@ -1,4 +1,4 @@
-"""The texts that we send to models: files in `templates/`, filled by name."""
+"""The texts for models: files in `templates/`, filled by name."""
 
 import re
 from functools import cache
@@ -15,7 +15,7 @@ _INVISIBLE = re.compile(
 )
 
 SHORT_TEXTS = "short"
-"""The folder in `templates/` with the texts for models that announce `needs_short_texts`."""
+"""The folder in `templates/` with the texts for models that declare `needs_short_texts`."""
 
 
 @cache
@@ -23,10 +23,10 @@ def load_template(name: str, short: bool = False) -> Template:
     """Load `templates/<name>.txt`; placeholders are written `$name`.
 
     Args:
-        short: whether the short text is taken, which a very small model can follow; where there is none, the full one.
+        short: whether to load the short text for very small models; if it is missing, the full one is loaded.
 
     Raises:
-        ValueError: the file is empty: a question without words would still be paid for.
+        ValueError: the file is empty; an empty question would still cost money.
     """
     folder = resources.files("consortium_mcp") / "templates"
     short = short and (folder / SHORT_TEXTS / f"{name}.txt").is_file()
@@ -37,26 +37,26 @@ def load_template(name: str, short: bool = False) -> Template:
 
 
 def fill(name: str, short: bool = False, /, **values: str) -> str:
-    """Fill a template; the values are never read for placeholders again, and a missing name raises KeyError.
+    """Fill a template. Values are not searched for placeholders; a missing name raises KeyError.
 
     Args:
-        short: whether the short text is taken.
+        short: whether to use the short text.
     """
     return load_template(name, short).substitute(values)
 
 
 def storable(text: str) -> str:
-    """The text as UTF-8 can hold it: pairs of surrogates that came in two chunks are joined, single ones replaced."""
+    """The text as valid UTF-8: split surrogate pairs are joined, single surrogates replaced."""
     return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def plain(text: str) -> str:
-    """The text without what a terminal would obey or a reader could not see: escape sequences, controls, bidi marks."""
+    """The text without escape sequences, control characters and bidi marks, which a terminal obeys or hides."""
     return without_hidden(_INVISIBLE.sub("", text.replace("\r\n", "\n")))
 
 
 def clip(text: str, limit: int) -> str:
-    """The text, or its beginning and its end with a note of what was cut between them."""
+    """The text; if it is too long, its beginning and end with a note of the omitted length."""
     if len(text) <= limit:
         return text
     head, tail = limit * 2 // 3, limit // 3

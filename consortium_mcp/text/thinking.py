@@ -1,4 +1,4 @@
-"""Thinking in a reply, in the forms in which models and their servers write it, and the reply without it."""
+"""Separates the thinking in a reply from the reply, in the forms that models and servers use."""
 
 import json
 import re
@@ -9,7 +9,7 @@ from typing import NamedTuple
 _TAGS = "think|thinking|thought|reasoning|scratchpad|seed:think|antthinking|inner_monologue"
 
 _MARK = re.compile(
-    r"(?<!`)(?:"  # a mark in a line of code is spoken of
+    r"(?<!`)(?:"  # a mark in a line of code is only quoted
     rf"(?P<tag></?(?:{_TAGS})\b[^<>]*>)"
     r"|(?P<calls>to=[\w.:-]{1,100}\s{0,9}<\|channel\|>[^<>]{0,80}(?:<\|constrain\|>[^<>]{0,20})?<\|message\|>"
     r"|<\|channel\|>\s{0,9}\w{1,20}\s{1,9}to=[^<>]{1,150}(?:<\|constrain\|>[^<>]{0,20})?<\|message\|>)"
@@ -28,12 +28,12 @@ _MARK = re.compile(
 )
 
 _MAY_BE_MARKED = re.compile(r"[<◁]|\[/?think\]|assistant(?:final|commentary to=)", re.IGNORECASE)
-"""What every mark has; a text without it need not be searched for each."""
+"""A part of every mark; a text without it need not be searched for each mark."""
 
 _HARMONY_WITHOUT_MARKS = re.compile(
     r"\s*analysis(?=\S)(?P<thinking>.*?)(?:assistantfinal|(?=assistantcommentary to=))", re.DOTALL
 )
-"""The Harmony form of gpt-oss, where a server has left its marks out."""
+"""The Harmony form of gpt-oss, if a server has removed its marks."""
 
 _CODE_BLOCK = re.compile(r"^```\w*\n(?:(?!```).*\n)*?```[ \t]*$", re.MULTILINE)
 
@@ -57,14 +57,14 @@ _END_MARKS = (
     "<|observation|>",
     "<turn|>",
 )
-"""What a server leaves behind the reply that should have ended it."""
+"""End marks that servers leave after a reply."""
 
 _NEXT_TURN = re.compile(
     r"(?:<\|im_end\|>|<\|eot_id\|>|<end_of_turn>)\s{0,9}(?:<\|im_start\|>|<\|start_h|<start_of_turn>)"
     r"|</s>\s{0,9}(?:<s>\s{0,9})?\[INST\]|<\uff5cend\u2581of\u2581sentence\uff5c>\s{0,9}<\uff5cUser\uff5c>"
     r"|(?<![`\"' ])(?:<\|user\|>|<\uff5cUser\uff5c>)"
 )
-"""Where a server went on with a turn that the model made up."""
+"""The beginning of a turn that the model invented after its reply."""
 
 _OWN_TURN = re.compile(
     r"\s*(?:<\|im_start\|>\s{0,9}assistant\b(?:<\|im_sep\|>)?"
@@ -75,7 +75,7 @@ _OWN_TURN = re.compile(
 
 
 class Split(NamedTuple):
-    """A reply, in two."""
+    """A reply in two parts."""
 
     thinking: str
     """The model's thinking; empty if it shows none."""
@@ -87,8 +87,8 @@ class Split(NamedTuple):
 def split_thinking(text: str) -> Split:
     """The reply and its thinking, nested blocks included.
 
-    A block that is never closed reaches to the end; a closing tag whose opening is missing (some chat templates
-    swallow it) ends a block that began with the text. Marks in a line of code, or in a closed block of code, are text.
+    An unclosed block extends to the end. A closing tag without an opening tag (some chat templates remove it) ends a
+    block that began with the text. Marks in a line of code, or in a closed block of code, are text.
     """
     if not _MAY_BE_MARKED.search(text):
         return Split("", text.strip())
@@ -128,7 +128,7 @@ def split_thinking(text: str) -> Split:
 
 
 def _places_in_code(text: str) -> Callable[[int], bool]:
-    """Tells whether a place lies in a closed block of code."""
+    """A function that tells whether a position is inside a closed block of code."""
     blocks = [block.span() for block in _CODE_BLOCK.finditer(text)]
     begins = [begin for begin, _ in blocks]
 
@@ -140,7 +140,7 @@ def _places_in_code(text: str) -> Callable[[int], bool]:
 
 
 def told_apart(reply: str) -> Split:
-    """A whole reply and its thinking; one that has no marks, or is JSON, stays as it is."""
+    """A complete reply and its thinking; a reply without marks, or in JSON, is unchanged."""
     if is_json(reply):
         return Split("", reply)
     found = split_thinking(reply)
@@ -153,12 +153,12 @@ def strip_thinking(text: str) -> str:
 
 
 def outside_thinking(reply: str) -> str:
-    """The reply without its thinking; a reply that is one JSON value has no thinking."""
+    """The reply without its thinking; a reply that is one JSON value has none."""
     return reply if is_json(reply) else strip_thinking(reply)
 
 
 def is_json(reply: str) -> bool:
-    """Whether a reply is JSON as a whole."""
+    """Whether the whole reply is JSON."""
     if not reply.lstrip().startswith(("{", "[")):
         return False
     try:
@@ -184,7 +184,7 @@ def without_end_marks(text: str) -> str:
 
 
 def later_turns(reply: str) -> str:
-    """What follows where `without_end_marks` cuts a reply at its next turn; empty where it has none."""
+    """The text after the point where `without_end_marks` cuts a reply; empty if it cuts none."""
     following = _NEXT_TURN.search(reply)
     return reply[following.end() :] if following else ""
 

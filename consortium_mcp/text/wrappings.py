@@ -1,10 +1,10 @@
-"""What a server leaves around a member's answer: a call of a tool that it did not read, and a tag around all of it."""
+"""Markup that a server leaves in a member's reply: tool calls that it did not parse, and a tag around the answer."""
 
 import re
 from typing import NamedTuple
 
 _DSML = r"[\uff5c|\u2016]{1,2}\s?DSML[\uff5c|\u2016]{1,2}\s?"
-"""DeepSeek's mark in its tags, in the spellings that servers send."""
+"""The mark in DeepSeek's tags, in the spellings that servers send."""
 
 _OPENS = (
     r"<(?:minimax:|antml:)?(?:tool_calls?|function_calls|toolcall)>"
@@ -36,7 +36,7 @@ _CALL = re.compile(
     r")",
     re.IGNORECASE,
 )
-"""The beginning of a call, with the name of the tool; a tag that only is spoken of is none."""
+"""The beginning of a tool call, with the name of the tool; a tag in prose does not match."""
 
 _CLOSES = re.compile(
     r"</(?:minimax:|antml:)?(?:tool_calls?|function_calls|toolcall|function|invoke)>"
@@ -54,19 +54,19 @@ _AROUND_ALL = re.compile(r"\s*<(answer|response)>", re.IGNORECASE)
 
 
 class Unwrapped(NamedTuple):
-    """A member's answer without what stood around it."""
+    """A member's answer without the markup around it."""
 
     text: str
     """The answer; empty if there was none."""
 
     tool: str | None
-    """The tool that the text called; None if it called none, empty if the call names none."""
+    """The name of the called tool; None without a call, empty if the call has no name."""
 
 
 def unwrapped(text: str) -> Unwrapped:
-    """A member's reply without calls of tools in its text, and without a tag around all of it.
+    """A member's reply without tool calls in its text, and without a tag around the whole answer.
 
-    Nothing here can make a call, so one without an answer beside it is a failure. Calls in blocks of code are text.
+    Members have no tools, so a call without an answer beside it is a failure. A call in a block of code is text.
     """
     if (around := _AROUND_ALL.match(text)) and text.rstrip().endswith(f"</{around[1]}>"):
         inner = text.rstrip()[around.end() : -len(f"</{around[1]}>")]

@@ -169,3 +169,31 @@ def test_a_database_that_cannot_be_opened_is_one_sentence_on_stderr(tmp_path: Pa
 
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
     assert "broken.db" in done.stderr and "move it away" in done.stderr
+
+
+COLLECTED = """
+import gc, sys
+import anyio
+from consortium_mcp._util.event_loop import run
+from consortium_mcp.service.service import ConsortiumService
+from tests.in_process import in_process
+
+async def main():
+    with ConsortiumService() as service:
+        async with in_process("auto", service, knows_models=False) as client:
+            await client.list_tools()
+            with anyio.fail_after(60):
+                while not gc.get_freeze_count():
+                    await anyio.sleep(0.01)
+            print(gc.get_freeze_count(), len(gc.get_objects()), gc.get_threshold()[0])
+
+run(main)
+"""
+
+
+def test_a_servers_collections_leave_out_what_it_has_loaded(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", COLLECTED], capture_output=True, text=True, check=True)
+    left_out, gone_through, new_ones = map(int, done.stdout.split())
+
+    assert left_out > 100_000 > 10 * gone_through
+    assert new_ones <= 5_000  # a collection of 50,000 objects held the event loop for 50 ms

@@ -1,4 +1,4 @@
-"""Responses become a verdict: the arbiter's question, the reader of its reply, the methods; it knows no strategy."""
+"""Turns responses into a verdict: the arbiter's question, the reader of its reply, the methods; knows no strategy."""
 
 from consortium_mcp.engine.judging.asking import ReadsSchema
 from consortium_mcp.engine.judging.methods import JudgingMethod, judging_methods

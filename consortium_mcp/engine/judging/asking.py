@@ -1,4 +1,4 @@
-"""Asks the arbiter for a verdict. An unreadable one is asked for once more; if the arbiter fails, a member judges."""
+"""Asks the arbiter for a verdict: a second time if its reply is unreadable; if it fails, a member judges."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,22 +17,22 @@ from consortium_mcp.text.confidence_line import without_end_tag
 from consortium_mcp.text.thinking import outside_thinking
 
 ReadsSchema = Callable[[str], bool]
-"""Whether the model of that name supports schemas."""
+"""Whether the model with that name supports schemas."""
 
 
 ORDER_MARGIN = 0.05
-"""The distance from the threshold within which a second judgement in reversed order is worth its call."""
+"""The largest distance from the threshold at which a second judgement, in reversed order, is made."""
 
 
 @dataclass(frozen=True)
 class Form:
-    """How a verdict is asked for and read, side by side."""
+    """How a verdict is asked for, and how it is read."""
 
     template: str
-    """The template that asks for the form, without `_json` or `_tags`."""
+    """The name of the template that asks for the form, without `_json` or `_tags`."""
 
     schema: Callable[[int], dict[str, Any]]
-    """The JSON schema for models that support schemas, by the number of responses; its descriptions replace the
+    """Makes the JSON schema for models that support schemas, from the number of responses. Its descriptions replace the
     template.
     """
 
@@ -40,10 +40,10 @@ class Form:
     """Reads the verdict of a reply with a known origin; None if the reply has no verdict in this form."""
 
     takes_text: bool = True
-    """Whether a reply that is not in the form counts as the synthesis."""
+    """Whether a reply in another form counts as the synthesis."""
 
     beginning: Callable[[str], str] | None = None
-    """Reads the synthesis so far from an unfinished reply; None if this form cannot be read before its end."""
+    """Reads the synthesis so far from an unfinished reply; None if this form can only be read as a whole."""
 
 
 async def ask_arbiter(
@@ -67,7 +67,7 @@ async def ask_arbiter(
 async def _verdict_of(
     run: Run, iteration: Iteration, model: str, role: str, call: CallModel, reads_schema: ReadsSchema, form: Form
 ) -> Iteration:
-    """The iteration with a model's verdict, or the reason why there is none; an unreadable one is asked for again."""
+    """The iteration with a model's verdict, or the reason why there is none; an unreadable one is requested again."""
     schema = form.schema(len(iteration.shown_order)) if reads_schema(model) else None
     label = f"{model} (arbiter)"
 
@@ -95,7 +95,7 @@ async def _verdict_of(
 
 
 def _read(form: Form, result: CallResult, iteration: Iteration, origin: Origin) -> Verdict | None:
-    """The verdict of a reply; one whose synthesis repeats our instructions is none."""
+    """The verdict of a reply; None if there is none, or if its synthesis repeats our instructions."""
     verdict = form.read(result.text or "", iteration, origin)
     if verdict and not verdict.chosen and origin.repeats_instructions(verdict.synthesis):
         return None
@@ -103,7 +103,7 @@ def _read(form: Form, result: CallResult, iteration: Iteration, origin: Origin) 
 
 
 def _told_if_cut(verdict: Verdict | None, result: CallResult) -> Verdict | None:
-    """The verdict of a reply, which says so where the reply was cut at its length limit."""
+    """The verdict, with a note if the reply was cut at its length limit."""
     if verdict is None or result.error_kind != "truncated":
         return verdict
     problem = joined(verdict.problem, "the reply was cut at its length limit")
@@ -121,7 +121,7 @@ def _why_none(reply: str, refused: bool) -> str:
 async def _with_order_checked(
     run: Run, judged: Iteration, arbiter: str, call: CallModel, reads_schema: ReadsSchema, form: Form
 ) -> Iteration:
-    """Where the confidence is close to the threshold, ask again with the responses reversed, and note what held."""
+    """The iteration after a second judgement in reversed order, if the confidence is close to the threshold."""
     verdict, rules = judged.verdict, run.consortium
     if verdict is None or verdict.confidence is None or len(judged.shown_order) < 2 or not rules.check_order:
         return judged
@@ -143,7 +143,7 @@ async def _repaired(
     call: CallModel,
     form: Form,
 ) -> Verdict | None:
-    """The verdict after the second asking: the first one's text wins where it could be read to its end."""
+    """The verdict after the second request; the first reply's text is kept if it was complete."""
     problem = verdict.problem if verdict and verdict.problem else "no verdict in the form asked for"
     reply = first.text or ""
     result: CallResult = await call(repair(run, asked, form.template, reply, problem))
@@ -155,12 +155,12 @@ async def _repaired(
         return verdict
     if CUT_SYNTHESIS in problem:
         return second
-    others = problem.partition("; ")[2] or None  # the first clause is of the confidence
+    others = problem.partition("; ")[2] or None  # the first clause is about the confidence
     return verdict.model_copy(update={"confidence": second.confidence, "problem": others})
 
 
 def _text_alone(reply: str, origin: Origin) -> Verdict | None:
-    """A reply that is no verdict as the synthesis, where it is a text for people; None where it is not."""
+    """The synthesis from a reply that is plain text instead of a verdict; None if the text is not an answer."""
     text = without_end_tag(text_of(outside_thinking(reply)))
     if not text or looks_like_form(text) or origin.repeats_the_question(text) or origin.repeats_instructions(text):
         return None

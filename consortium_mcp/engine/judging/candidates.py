@@ -1,11 +1,11 @@
-"""What in a reply may be a verdict: a stretch of it, with the fields that were read from it."""
+"""Candidates for a verdict: parts of a reply, with the fields that were read from them."""
 
 from collections.abc import Iterable
 from typing import Any, NamedTuple, TypeVar
 
 
 class Candidate(NamedTuple):
-    """A stretch of a reply that reads as a verdict."""
+    """A part of a reply that reads as a verdict."""
 
     start: int
     end: int
@@ -14,7 +14,7 @@ class Candidate(NamedTuple):
     """The fields by name, with their original values."""
 
     decided: int
-    """The index after its main field and its confidence; the text after it may be quoted."""
+    """The index after the main field and the confidence; later text may be quoted."""
 
     mark: str = ""
     """The verdict mark, or the opening tag that should contain it; empty if there is none."""
@@ -23,11 +23,11 @@ class Candidate(NamedTuple):
     """The field in which the reply ends; empty if it ends between fields; None for a complete verdict."""
 
     is_mended: bool = False
-    """Whether only the lenient reader could read it, so that a field may contain too much."""
+    """Whether only the lenient reader could read it, so that a field may contain too much text."""
 
 
 class TagPair(NamedTuple):
-    """An opening tag and the closing one that belongs to it."""
+    """An opening tag and its closing tag."""
 
     start: int
     end: int
@@ -39,7 +39,7 @@ T = TypeVar("T", Candidate, TagPair)
 
 
 def without_overlaps(candidates: Iterable[Candidate]) -> list[Candidate]:
-    """The outermost of those that are well-formed, and of the others what touches none of these, in their order."""
+    """The outermost well-formed candidates, and those mended ones that do not overlap them, in their order."""
     every = list(candidates)
     kept = outermost(one for one in every if not one.is_mended)
     mended = outermost(one for one in every if one.is_mended)
@@ -48,7 +48,7 @@ def without_overlaps(candidates: Iterable[Candidate]) -> list[Candidate]:
 
 
 def outermost(spans: Iterable[T]) -> list[T]:
-    """The spans that no other one contains or overlaps from the left, in their order in the text."""
+    """The spans that no other span contains or overlaps from the left, in their order in the text."""
     kept: list[T] = []
     for span in sorted(spans, key=lambda one: (one.start, -one.end)):
         if not kept or span.start >= kept[-1].end:

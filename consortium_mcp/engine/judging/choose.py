@@ -24,7 +24,7 @@ _LETTER = re.compile(r"[(\[*]*([A-Z])[)\].:*]*(?:\s.*)?")
 
 
 def with_ballots(run: Run, specs: Sequence[CallSpec], reads_schema: ReadsSchema) -> list[CallSpec]:
-    """The calls to members with the options and the form of a ballot: by a schema where the model reads one."""
+    """The calls to members, with the options and the form of a ballot: as a schema for models that support schemas."""
     options = run.consortium.choices or ()
     listed = "\n".join(f"{letter}) {option}" for letter, option in zip(ascii_uppercase, options, strict=False))
 
@@ -38,7 +38,7 @@ def with_ballots(run: Run, specs: Sequence[CallSpec], reads_schema: ReadsSchema)
 
 
 async def judge_by_ballots(run: Run, iteration: Iteration, call: CallModel, reads_schema: ReadsSchema) -> Iteration:
-    """The option with the most ballots; of equal ones the first in the list, and the analysis says that it is a tie.
+    """The iteration with the option that got the most ballots; in a tie, the first option in the list, and a note.
 
     The confidence is its share of all that were asked: failures and ballots that cannot be read lower it.
     """
@@ -69,14 +69,14 @@ async def judge_by_ballots(run: Run, iteration: Iteration, call: CallModel, read
 
 
 def read_ballot(reply: str, options: Sequence[str], read: str = "") -> tuple[str | None, str]:
-    """The option that a ballot names, and its reason; None where it names none of them.
+    """The option that a ballot names, and its reason; None if it names none of the options.
 
-    Read are, in this order: a reply that is a JSON object with a `choice`, the last line that begins with `Answer:` and
-    a letter, the last object in the reply, the last `answer` with a letter, and the last line, if it is an option or
-    its letter.
+    These forms are tried in order: a reply that is a JSON object with a `choice`; the last line that begins with
+    `Answer:` and a letter; the last object in the reply; the last `answer` with a letter; the last line, if it is an
+    option or its letter.
 
     Args:
-        read: what the member was shown; an object that stands in it is quoted, and a line beside one that does not.
+        read: the texts that the member was shown. An object or a line that stands in them is quoted, and is no ballot.
     """
     reply = outside_thinking(reply)
     quoted = unquoted(read)
@@ -108,7 +108,7 @@ def _by_object(ballot: dict[str, Any], options: Sequence[str]) -> tuple[str | No
 
 
 def _option(text: str, options: Sequence[str]) -> str | None:
-    """The option that a text names by its letter, its words, or both."""
+    """The option that a text names by its letter, its words, or both; None if it names none."""
     text = text.strip()
     same = [option for option in options if option.casefold() == text.strip(" .*`\"'").casefold()]
     if same:
@@ -122,7 +122,7 @@ def _option(text: str, options: Sequence[str]) -> str | None:
 
 
 def _ballot_in(value: dict[str, Any]) -> dict[str, Any] | None:
-    """The object that holds a choice: this one, or one in it; None without a choice."""
+    """The object that has a `choice`: this one, or one inside it; None without a `choice`."""
     inner = (one for one in value.values() if isinstance(one, dict) and "choice" in one)
     return value if "choice" in value else next(inner, None)
 

@@ -1,4 +1,4 @@
-"""Disputed claims: with instances for response numbers, and only with quotations that stand in a response."""
+"""Disputed claims: with instances in place of response numbers, and only with quotations that stand in a response."""
 
 import re
 import unicodedata
@@ -14,17 +14,17 @@ _GAP = re.compile(r"\[?(?:\.{3}|…)\]?")
 
 
 class ReadClaims(NamedTuple):
-    """What could be read of a verdict's claims."""
+    """The claims that could be read from a verdict."""
 
     claims: tuple[Claim, ...]
-    """The claims, without quotations and instances that cannot be confirmed."""
+    """The claims, without unconfirmed quotations and instances."""
 
     problems: tuple[str, ...]
-    """What was left out, one clause each."""
+    """The parts that were left out, one clause each."""
 
 
 def read_claims(value: object, iteration: Iteration) -> ReadClaims:
-    """The claims of a verdict, without quotations that stand in no response and numbers of responses that are none."""
+    """The claims of a verdict, without quotations that no response contains and without unknown response numbers."""
     shown = [iteration.responses[place] for place in iteration.shown_order]
     labels = [response.label for response in shown]
     said = [_plain(response.text or "") for response in shown]
@@ -52,7 +52,7 @@ def read_claims(value: object, iteration: Iteration) -> ReadClaims:
 
 
 def stands_in(quotation: str, said: Sequence[str]) -> bool:
-    """Whether each part of a quotation stands in one text of those that `_plain` gave; an empty one does.
+    """Whether each part of a quotation stands in one of the texts, which `_plain` has normalised; True if it is empty.
 
     Parts are what stands between ellipses.
     """
@@ -61,7 +61,7 @@ def stands_in(quotation: str, said: Sequence[str]) -> bool:
 
 
 def _plain(text: str) -> str:
-    """The text in one spelling, without the white space and the quotation marks in which quotations differ."""
+    """The text in one spelling, without the white space and the quotation marks that differ between quotations."""
     text = unicodedata.normalize("NFKC", text).casefold()
     return _WHITE_SPACE_AND_QUOTES.sub(" ", text).strip(" .,;:!?")
 

@@ -1,4 +1,4 @@
-"""The fields of a verdict: by which names models call them, and how each value becomes text, number or list."""
+"""The fields of a verdict: the names that models give them, and conversion of the values to text, number or list."""
 
 import json
 import re
@@ -23,6 +23,9 @@ NAMES: dict[str, tuple[str, ...]] = {
     "best": ("best", "best_response", "winner", "choice", "pick"),
     "ranking": ("ranking", "rank", "ranked", "order", "ranked_responses"),
     "confidence": ("confidence", "confidence_score", "confidence_level", "certainty", "score"),
+    "completeness": ("completeness", "completeness_score"),
+    "agreeing_responses": ("agreeing_responses",),
+    "contradicting_responses": ("contradicting_responses",),
     "analysis": ("analysis", "reasoning", "rationale", "explanation", "reasons"),
     "dissent": ("dissent", "dissenting_views", "dissenting_opinions", "dissenting_opinion", "disagreement"),
     "needs_iteration": ("needs_iteration", "needs_another_iteration", "iterate"),
@@ -31,19 +34,19 @@ NAMES: dict[str, tuple[str, ...]] = {
     "findings": ("findings", "issues"),
     "mark": ("mark", "verdict_mark"),
 }
-"""Each field's names, its own first."""
+"""The accepted names of each field, the canonical name first."""
 
 MAINS = ("synthesis", "best", "ranking")
-"""The fields without which there is no verdict, one for each form."""
+"""The main field of each form; a verdict must have one."""
 
 _CALLED = {name: field for field, names in NAMES.items() for name in names}
 _NEW_WORD = re.compile(r"[\s-]+|(?<=[a-z])(?=[A-Z])")
-_FIGURES = ("value", "score", "level", "confidence", "probability")
-"""What a field calls its own figure where it is an object."""
+_FIGURES = ("value", "score", "level", "confidence", "probability", "right", "correct", "correctness")
+"""The keys under which an object can hold the figure of a field."""
 
-_RESPONSE_NUMBER = re.compile(r"(?:(?<!\w)-)?\d{1,4}")  # the minus of "-1" makes it no response; that of "1-2" does not
+_RESPONSE_NUMBER = re.compile(r"(?:(?<!\w)-)?\d{1,4}")  # "-1" is no response number; "1-2" is a range
 _BULLET = re.compile(r"^\s*(?:[-*•]|\d{1,3}[.)])\s+")
-# What stands between the tags ends at the next opening one, so that a thousand unclosed ones are read but once.
+# A value ends at the next opening tag, so that a thousand unclosed tags are read in linear time.
 _AREA = re.compile(r"<area>((?:(?!<area>).)*?)</area>", re.IGNORECASE | re.DOTALL)
 _NOTHING = re.compile(
     r"(?:(?:there (?:is|was|are) )?(?:no(?:ne|thing)?|n/?a|nil|null|not applicable|keine?r?|aucune?|ning[uú]no|nessuno)"
@@ -57,17 +60,17 @@ _JSON_TYPES = {"string", "number", "integer", "boolean", "array", "object"}
 
 
 def name_of(label: str) -> str | None:
-    """The field that a label means, in any case and spelling; None where it means none."""
+    """The field that a label means, in any case and spelling; None if it means none."""
     return _CALLED.get(_plain_name(label))
 
 
 def _plain_name(label: str) -> str:
-    """The label in lower case, its words joined by underscores: `confidenceScore` is `confidence_score`."""
+    """The label in lower case, with underscores between words: `confidenceScore` becomes `confidence_score`."""
     return _NEW_WORD.sub("_", label.strip()).lower()
 
 
 def verdict_in(value: object, main: str, depth: int = 0) -> dict[str, Any] | None:
-    """The fields of the verdict that a value is, or that is wrapped in it once or twice; None where there is none.
+    """The fields of a verdict, which is the value itself or is nested in it up to twice; None if there is none.
 
     A main field by another name counts only beside another field of a verdict.
     """
@@ -96,7 +99,7 @@ def _parsed(text: str) -> object:
 
 
 def _named(value: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields by their own names; where a field stands by two names, by the better one."""
+    """The fields by their canonical names; if a field appears under two names, the name listed first wins."""
     fields: dict[str, Any] = {}
     ranks: dict[str, int] = {}
     for label, one in value.items():
@@ -110,12 +113,12 @@ def _named(value: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _alone(value: Any) -> Any:
-    """A field's value; of an object that holds it beside its reason or type, the value alone."""
+    """A field's value; if it is an object with a reason or a type beside the value, the value alone."""
     return value["value"] if isinstance(value, dict) and "value" in value else value
 
 
 def _is_value(value: object) -> bool:
-    """Whether a main field says something, and is no piece of a schema."""
+    """Whether a main field has content, and is not a part of a schema."""
     if (
         isinstance(value, dict)
         and value.get("type") in _JSON_TYPES
@@ -137,15 +140,26 @@ def confidence_of(fields: Mapping[str, Any]) -> Confidence:
     return read_confidence(stated)
 
 
+def completeness_of(fields: Mapping[str, Any]) -> float | None:
+    """How complete a verdict says that its answer is, 0.0-1.0; None if it says nothing that can be read.
+
+    It may stand in a field of its own, or beside the confidence, as in `{"right": 0.9, "complete": 0.7}`.
+    """
+    stated, beside = fields.get("completeness"), fields.get("confidence")
+    if stated is None and isinstance(beside, dict):
+        stated = next((beside[name] for name in ("complete", "completeness") if name in beside), None)
+    return None if stated in (None, "") else read_confidence(stated).value
+
+
 def flag_of(value: object) -> bool:
-    """A field that says yes or no."""
+    """A yes/no field as a boolean."""
     return text_of(value).lower() in ("true", "yes", "1")
 
 
 def text_of(value: object) -> str:
-    """The value as text that can be stored: a list's items as bullets, an object's fields as lines.
+    """The value as text that can be stored: a list as bullets, an object as lines.
 
-    JSON can spell half of a surrogate pair, which no database takes.
+    JSON can contain half of a surrogate pair, which SQLite rejects; it is replaced.
     """
     try:
         text = _as_text(value)
@@ -170,7 +184,7 @@ def _as_text(value: object) -> str:
 
 
 def as_json(value: object) -> str:
-    """An object as JSON, for answers that follow a schema."""
+    """An object as JSON text, for answers that follow a schema."""
     try:
         return storable(json.dumps(value, ensure_ascii=False))
     except RecursionError:
@@ -178,7 +192,7 @@ def as_json(value: object) -> str:
 
 
 def dissent_of(value: object, synthesis: str) -> str:
-    """The dissent, unless it says that there is none, or only the synthesis once more, as small models do."""
+    """The dissent; empty if it says that there is none, or only repeats the synthesis, as small models do."""
     text = text_of(value)
     says = squeezed(text).strip(" .!-*_()[]\"'`")
     if not any(map(str.isalnum, says)) or _NOTHING.fullmatch(says) or squeezed(text) == squeezed(synthesis):
@@ -187,7 +201,7 @@ def dissent_of(value: object, synthesis: str) -> str:
 
 
 def areas_of(value: object) -> tuple[str, ...]:
-    """Refinement areas, however they were listed: JSON, `<area>` tags, bullets or lines."""
+    """Refinement areas from any kind of list: JSON, `<area>` tags, bullets or lines."""
     if isinstance(value, list):
         items = [text_of(item) for item in value]
     else:
@@ -198,12 +212,12 @@ def areas_of(value: object) -> tuple[str, ...]:
 
 
 def squeezed(text: str) -> str:
-    """The text with one space for each stretch of white space."""
+    """The text with each run of white space replaced by one space."""
     return " ".join(text.split())
 
 
 def numbers_of(value: object) -> list[int]:
-    """The whole numbers in a list or a text, in their order."""
+    """The integers in a list or a text, in their order."""
     if isinstance(value, bool):
         return []
     if isinstance(value, int):

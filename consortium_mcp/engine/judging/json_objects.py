@@ -1,30 +1,30 @@
-"""The JSON objects in a reply, wherever they stand in it; what they mean is read elsewhere."""
+"""Finds the JSON objects in a reply; other modules interpret them."""
 
 import json
 import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-_DECODER = json.JSONDecoder(strict=False)  # models write line breaks into JSON strings as they are
+_DECODER = json.JSONDecoder(strict=False)  # models write raw line breaks into JSON strings
 _OBJECT = re.compile(r'\{\s*"')
 _MOST_TRIES = 200
 
 
 class JsonObject(NamedTuple):
-    """An object, and where it stands."""
+    """An object and its position."""
 
     value: dict[str, Any]
-    """What it holds."""
+    """The object."""
 
     start: int
-    """Where it begins in the reply."""
+    """The index of its first character."""
 
     end: int
-    """Where it has ended."""
+    """The index after its last character."""
 
 
 def json_objects(reply: str) -> Iterator[JsonObject]:
-    """Every outermost JSON object in a reply, in its order; where 200 beginnings are none, no further one is read."""
+    """Every outermost JSON object in a reply, in order; the search stops after 200 braces that begin no object."""
     position = tries = 0
     while tries < _MOST_TRIES and (opening := _OBJECT.search(reply, position)):
         try:

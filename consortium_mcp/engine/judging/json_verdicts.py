@@ -1,4 +1,4 @@
-"""Verdicts that are JSON, or as good as JSON."""
+"""Finds verdicts that are JSON or nearly JSON."""
 
 import re
 from typing import Any
@@ -9,7 +9,7 @@ from consortium_mcp.engine.judging.json_objects import json_objects
 from consortium_mcp.text.backslashes import with_backslashes
 from consortium_mcp.text.lenient_json import Parsed, parse_object
 
-_MOST_REPAIRS = 20  # as many, from the end, are read leniently
+_MOST_REPAIRS = 20  # the number of objects, from the end, that the lenient reader tries
 _FIELD_NAMES = "|".join(name.replace("_", "[_ ]") for names in NAMES.values() for name in names)
 _LIKELY = re.compile(rf"\{{(?:\s|//[^\n]*|/\*[^*]*\*/)*[\"'“”‘„]?(?:{_FIELD_NAMES})[\"'“”’]?\s*:", re.IGNORECASE)
 _FURTHER_VERDICT = re.compile(r"[\"'“](?:synthesis|confidence|best|ranking)[\"'”]\s*:", re.IGNORECASE)
@@ -19,7 +19,7 @@ _PLAIN = {"n": "\n", "t": "\t"}
 
 
 def json_verdicts(reply: str, main: str) -> list[Candidate]:
-    """Every outermost JSON object that is a verdict, wrapped or not; where it is no JSON, it is read leniently."""
+    """Every outermost JSON object that is a verdict, nested or not; invalid JSON is read leniently."""
     found: list[Candidate] = []
     decoded: list[tuple[int, int]] = []
     for value, start, end in json_objects(reply):
@@ -30,14 +30,14 @@ def json_verdicts(reply: str, main: str) -> list[Candidate]:
 
 
 def decoded_once(reply: str) -> str | None:
-    """A reply whose JSON was encoded twice, decoded once; None for any other."""
+    """A reply whose JSON was encoded twice, decoded once; None for any other reply."""
     if not _ESCAPED_OBJECT.search(reply):
         return None
     return _ESCAPED.sub(lambda found: _PLAIN.get(found[1], found[1]), reply)
 
 
 def _lenient(reply: str, main: str, decoded: list[tuple[int, int]]) -> list[Candidate]:
-    """The verdicts outside of what was decoded that only a lenient reader reads."""
+    """The verdicts that only the lenient reader can read, outside the objects that were already decoded."""
     found: list[Candidate] = []
     position = 0
     for opening in list(_LIKELY.finditer(reply))[-_MOST_REPAIRS:]:
@@ -57,7 +57,7 @@ def _lenient(reply: str, main: str, decoded: list[tuple[int, int]]) -> list[Cand
 
 
 def _restored(fields: dict[str, Any]) -> dict[str, Any]:
-    """The fields with backslashes where JSON's escapes can only have been some."""
+    """The fields with backslashes restored, if JSON's escapes can only have been backslashes."""
     try:
         return {name: _with_backslashes(value) for name, value in fields.items()}
     except RecursionError:  # nested as deep as could just be read

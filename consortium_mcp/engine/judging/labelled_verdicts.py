@@ -1,4 +1,4 @@
-"""Verdicts that are written as labelled lines: Markdown (`**Synthesis:** …`, headings, table rows), YAML, TOML."""
+"""Finds verdicts written as labelled lines: Markdown (`**Synthesis:** …`, headings, table rows), YAML, TOML."""
 
 import re
 import textwrap
@@ -20,12 +20,19 @@ _LABEL = re.compile(
 _OF_CONFIDENCE = {name.partition("_")[0] for name in NAMES["confidence"]}
 _BLOCK_STYLE = re.compile(r"[|>][+-]?\d?")
 _RULE = re.compile(r"(?:```\w*|---|\.\.\.)?")
-_ONE_LINE = ("confidence", "needs_iteration", "mark")
+_ONE_LINE = (
+    "confidence",
+    "completeness",
+    "agreeing_responses",
+    "contradicting_responses",
+    "needs_iteration",
+    "mark",
+)
 _WEAK = ("answer", "response")
 
 
 def labelled_verdicts(reply: str, main: str) -> list[Candidate]:
-    """The fields that stand behind labels, each up to the next label; a verdict states its confidence."""
+    """The fields after labels, each up to the next label; a verdict must state its confidence."""
     lowered = reply.lower()
     if not any(word in lowered for word in _OF_CONFIDENCE):
         return []
@@ -42,12 +49,12 @@ def labelled_verdicts(reply: str, main: str) -> list[Candidate]:
         return []
     words_before = reply[: labels[0].start()].strip(" \n`-#*:yamljson")
     if words_before and all(one["name"].lower() in _WEAK for one in labels if name_of(one["name"]) == main):
-        return []  # "So 6 x 7 is it.\nAnswer: 42": what stands before belongs to the answer
+        return []  # "So 6 x 7 is it.\nAnswer: 42": the text before the label belongs to the answer
     return [Candidate(labels[0].start(), len(reply), fields, decided, fields.get("mark", ""))]
 
 
 def _is_label(found: re.Match[str]) -> bool:
-    """Whether a line is a label and no sentence: by its colon, or alone as a heading or in bold."""
+    """Whether a line is a label and not a sentence: it has a colon, or it is a heading or bold text."""
     alone = not found["rest"].strip() and ("#" in (found["lead"] or "") or found["strong"] in ("**", "__"))
     return bool(found["colon"] or found["later"] or alone)
 
@@ -66,7 +73,7 @@ def _value(rest: str, lines: str, name: str) -> str:
 
 
 def _trimmed(text: str) -> str:
-    """The text without blank lines, fences and rules at its ends."""
+    """The text without leading and trailing blank lines, fences and rules."""
     lines = text.strip().splitlines()
     while lines and _RULE.fullmatch(lines[-1].strip()):
         lines.pop()

@@ -11,19 +11,19 @@ from consortium_mcp.text.templates import load_template
 
 _QUOTING = re.compile(r"^[ \t]*>[> \t]*|\\[nrt]?|[\s\"'“”‘’„«»`*]+", re.MULTILINE)
 SHORTEST_ECHO = 40
-"""Characters from which on a text that stands in the question is an echo of it, and no answer."""
+"""The shortest text, in characters, that counts as an echo if it stands in the question."""
 
 FEWEST_THREES = 3
-"""Groups of three words from which on a text can be an echo of our instructions."""
+"""The fewest groups of three words with which a text can be an echo of our instructions."""
 
 ECHO_SHARE = 0.7
-"""The share of these groups that stands in our instructions, if a text repeats them."""
+"""The share of these groups that must stand in our instructions for the text to count as an echo."""
 
 ECHO_CHARACTERS = 2_000
-"""Of how much of a text its groups of words are looked at."""
+"""The number of characters of a text whose groups of words are examined."""
 
 SHORTEST_FENCE = 6
-"""Characters of the fence's word by which its echo is known."""
+"""The number of characters of the fence token by which its echo is recognised."""
 
 FORMS = ("verdict", "pick", "rank", "ballot", "review")
 """The templates that ask for a verdict, without `_tags`."""
@@ -46,26 +46,26 @@ class Origin:
     """The fence token of the question."""
 
     def is_marked(self, text: str) -> bool:
-        """Whether a text carries the mark, which no other author can know."""
+        """Whether a text carries the verdict mark, which no other author can know."""
         return bool(self.mark) and self.mark in text
 
     def is_quoted(self, text: str) -> bool:
-        """Whether a text stands in one that was read: word for word, however it is quoted."""
+        """Whether a text stands word for word in a text that the model was shown, in any style of quotation."""
         plain = unquoted(text)
         return any(plain in one for one in (*self.asked, *self.said))
 
     def lists_several(self, main: str) -> bool:
-        """Whether one text that it read holds verdicts with several values of a main field."""
+        """Whether one text that the model was shown holds verdicts with several values of a main field."""
         value = re.compile(rf"{main}(?::|>)\[?([\d,]+)")
         return any(len(set(value.findall(text))) > 1 for text in (*self.asked, *self.said))
 
     def repeats_the_question(self, text: str) -> bool:
-        """Whether a text is no answer but a part of the question, as models repeat one."""
+        """Whether a text only repeats a part of the question, as models sometimes do."""
         plain = unquoted(text)
         return len(plain) >= SHORTEST_ECHO and any(plain in one for one in self.asked)
 
     def repeats_instructions(self, text: str) -> bool:
-        """Whether a text is taken from our instructions, or is a word of a fence: very small models repeat them."""
+        """Whether a text repeats our instructions or a fence token, as very small models do."""
         word = unquoted(text)
         if self.fence and word.startswith(self.fence[:SHORTEST_FENCE]) and re.fullmatch(r"[0-9a-f]+", word):
             return True
@@ -76,7 +76,7 @@ class Origin:
 
 
 def unquoted(text: str) -> str:
-    """The text without what a quotation may change: white space, quotation marks, escapes, emphasis, case."""
+    """The text without differences that quoting can cause: white space, quotation marks, escapes, emphasis, case."""
     return _QUOTING.sub("", html.unescape(text)).casefold()
 
 
@@ -91,13 +91,13 @@ def origin_of(run: Run, iteration: Iteration, call_id: CallId) -> Origin:
 
 @cache
 def _forms() -> tuple[str, ...]:
-    """The texts that ask for a verdict's form, as `unquoted` leaves them."""
+    """The texts that ask for a verdict's form, normalised by `unquoted`."""
     return _all_unquoted([load_template(f"{form}_tags", short).template for form in FORMS for short in (False, True)])
 
 
 @cache
 def _threes_of_instructions() -> frozenset[tuple[str, ...]]:
-    """Each group of three words in our instructions to arbiters."""
+    """Each group of three consecutive words in our instructions to arbiters."""
     names = ["arbiter", *(f"{form}_{kind}" for form in FORMS for kind in ("tags", "json"))]
     return frozenset().union(
         *(_threes(load_template(name, short).template) for name in names for short in (False, True))
@@ -105,7 +105,7 @@ def _threes_of_instructions() -> frozenset[tuple[str, ...]]:
 
 
 def _threes(text: str) -> frozenset[tuple[str, ...]]:
-    """Each group of three words in a row."""
+    """Each group of three consecutive words."""
     words = re.findall(r"\w+", text[:ECHO_CHARACTERS].casefold())
     return frozenset(zip(words, words[1:], words[2:], strict=False))
 

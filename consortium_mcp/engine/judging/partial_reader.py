@@ -1,4 +1,4 @@
-"""Reads what can be shown of a synthesis while the arbiter still writes it; the rest comes with the verdict."""
+"""Reads the part of a synthesis that can already be shown while the arbiter writes it."""
 
 import re
 
@@ -20,11 +20,11 @@ _HELD_BACK = re.compile(r"<(?:[/!]?[a-z_|\uff5c]|[/!]?$|!\[)|&", re.IGNORECASE)
 
 
 def beginning_of_synthesis(reply: str) -> str:
-    """The beginning of the synthesis that the reader will find in a reply which begins like this; empty when unsure.
+    """The beginning of the synthesis that the reader will find in the finished reply; empty if that is uncertain.
 
-    As JSON, the reply must be an object from its first character on. Among tags, the block must be the first thing
-    outside of any thinking, and what follows the first tag or entity inside the synthesis is held back: it may end the
-    synthesis, or begin a thought. So is what follows a character that may have been meant as a backslash.
+    As JSON, the reply must be an object from its first character. With tags, the block must come first, apart from
+    thinking. The text after the first tag or entity inside the synthesis is held back: the tag may end the synthesis or
+    begin thinking. The text after a possible backslash is held back too.
     """
     return _of_json(reply) if reply.lstrip().startswith("{") else _of_tags(reply)
 

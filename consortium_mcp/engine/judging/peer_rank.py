@@ -1,4 +1,4 @@
-"""`peer_rank`: the members rank the others' anonymous responses; no arbiter is needed."""
+"""`peer_rank`: the members rank the others' anonymous responses; there is no arbiter."""
 
 import random
 from fractions import Fraction
@@ -19,13 +19,13 @@ from consortium_mcp.text.answers import SAME, compare
 
 
 async def judge_by_peers(run: Run, iteration: Iteration, call: CallModel, reads_schema: ReadsSchema) -> Iteration:
-    """Each member that gave a response orders those of the others; normalised Borda counts decide.
+    """The iteration judged by normalised Borda counts: each member that gave a response ranks those of the others.
 
-    The confidence is the winner's mean Borda score, 0.0-1.0: 1.0 when every ballot puts it first. Of two responses
-    both authors order both, without being told whose is whose: one wins only where its rival's author puts it first.
+    The confidence is the winner's mean Borda score, 0.0-1.0: 1.0 if every ballot puts it first. Of two responses both
+    authors rank both, without knowing the authors; one wins only if its rival's author puts it first.
     """
     usable = [iteration.responses[place] for place in sorted(iteration.shown_order)]
-    voters = [one for one in usable if one.model != OWN_ANSWER]  # its author is no member whom we could ask
+    voters = [one for one in usable if one.model != OWN_ANSWER]  # its author is not a member that can be asked
     if len(usable) < 3 and len(voters) < 2:
         return _unranked(iteration, usable)
     ballots: dict[str, list[str]] = {}
@@ -37,34 +37,34 @@ async def judge_by_peers(run: Run, iteration: Iteration, call: CallModel, reads_
     async with anyio.create_task_group() as group:
         for voter in voters:
             group.start_soon(vote, voter)
-    if len(usable) == 2 and len(ballots) == 1:  # that one may be for its author's own
+    if len(usable) == 2 and len(ballots) == 1:  # that ballot may favour its author's own response
         return _unranked(iteration, usable)
     return _judged(iteration, usable, ballots, len(voters))
 
 
 def borda(ballots: dict[str, list[str]], candidates: list[str]) -> dict[str, float | None]:
-    """Each candidate's mean normalised Borda score over the ballots that name it; None where none does.
+    """Each candidate's mean normalised Borda score over the ballots that name it; None if none does.
 
-    On a ballot of n, the first scores 1, the last 0. A ballot that leaves candidates out ranks those that it names;
-    one that names a single candidate says only that it is better than those left out, and scores it 1.
+    On a ballot of n candidates, the first scores 1 and the last 0. Candidates that a ballot leaves out get no score
+    from it. If it names one candidate only, that one scores 1.
 
     Args:
-        ballots: what each voter ordered, best first.
+        ballots: the candidates in each voter's order, best first.
     """
     scores: dict[str, list[Fraction]] = {candidate: [] for candidate in candidates}
     for ballot in ballots.values():
         last = max(1, len(ballot) - 1)
         for place, candidate in enumerate(ballot):
-            scores[candidate].append(1 - Fraction(place, last))  # exact: equal counts tie
+            scores[candidate].append(1 - Fraction(place, last))  # exact arithmetic, so that equal counts tie
     return {candidate: float(sum(given) / len(given)) if given else None for candidate, given in scores.items()}
 
 
 async def _ballot(
     run: Run, iteration: Iteration, voter: MemberResponse, call: CallModel, reads_schema: ReadsSchema
 ) -> list[str]:
-    """The response ids in the order in which a voter puts the others' responses; empty when that cannot be read.
+    """The response ids in the voter's order, best first; empty if the ballot cannot be read.
 
-    Where there is but one other, its own stands beside it.
+    If there is only one other response, the voter's own is shown beside it.
     """
     others = [place for place in sorted(iteration.shown_order) if iteration.responses[place] is not voter]
     others = others if len(others) > 1 else sorted(iteration.shown_order)
@@ -83,7 +83,7 @@ async def _ballot(
 
 
 def _unranked(iteration: Iteration, usable: list[MemberResponse]) -> Iteration:
-    """The first response, where there are too few for a ranking."""
+    """The iteration with the first response as its answer, because there are too few for a ranking."""
     few = "there is one response" if len(usable) == 1 else "there are two responses, and one author did not rank them"
     verdict = Verdict(
         synthesis=answer_of(usable[0]),
@@ -94,7 +94,7 @@ def _unranked(iteration: Iteration, usable: list[MemberResponse]) -> Iteration:
 
 
 def _judged(iteration: Iteration, usable: list[MemberResponse], ballots: dict[str, list[str]], asked: int) -> Iteration:
-    """The verdict of the ballots, by voter, of so many that were asked for."""
+    """The iteration with the verdict of the ballots. `ballots` is by voter; `asked` is the number of voters."""
     if not ballots:
         return iteration.model_copy(update={"arbiter_error": "no member's ranking of the others could be read"})
     scores = borda(ballots, [one.response_id for one in usable])

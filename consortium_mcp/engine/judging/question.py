@@ -1,4 +1,4 @@
-"""What an arbiter is asked: prompt, responses and what came before, fenced, anonymous, in a shuffled order."""
+"""Builds the arbiter's question: prompt, responses and earlier answers, fenced, anonymous, in a shuffled order."""
 
 import hashlib
 import random
@@ -16,14 +16,17 @@ from consortium_mcp.text.templates import clip, fill
 from consortium_mcp.text.thinking import outside_thinking
 
 REMINDER_LIMIT = 400
-"""Characters of the prompt that a very small model reads once more."""
+"""The number of characters of the prompt that a very small model gets a second time."""
+
+_ONLY_IN_FULL = ("agreeing_responses", "contradicting_responses", "completeness")
+"""The fields of a verdict that a very small model is not asked for."""
 
 _INDEPENDENT = "Each model wrote its response without seeing the others."
 _INFLUENCED = "The models may have seen answers of earlier iterations, so that they agree says less."
 
 
 def shown_order(seed: int, number: int, responses: Sequence[MemberResponse]) -> tuple[int, ...]:
-    """The places of the usable responses in the order in which the arbiter sees them: shuffled, the same on replay.
+    """The indexes of the usable responses in the order shown to the arbiter; a replay gives the same order.
 
     A response that is nothing but thinking is not judged.
     """
@@ -35,7 +38,7 @@ def shown_order(seed: int, number: int, responses: Sequence[MemberResponse]) -> 
 
 
 def verdict_mark(run: Run, call_id: CallId) -> str:
-    """The word that a verdict carries, known only to who is asked by this call; the same on replay of the call."""
+    """The verdict mark of a call, known only to the model of this call; a replay gives the same mark."""
     return hashlib.sha256(f"{run.shuffle_seed}/{run.fence_token}/{call_id}".encode()).hexdigest()[:12]
 
 
@@ -51,10 +54,10 @@ def question(
     """The call that asks for a verdict.
 
     Args:
-        shown: the places of the responses, in the order in which they are shown.
+        shown: the indexes of the responses, in the order shown.
         form: the template that asks for the verdict's form, without `_json` or `_tags`.
-        schema: what the reply must follow; None asks for tags.
-        most: characters of each group of quotations; None means as many as always.
+        schema: the schema of the reply; None asks for tags.
+        most: the characters of each group of quotations; None means the usual limit.
         call: `role` (the end of the call id), `model`, and `label`.
     """
     short = run.gets_short_texts(call["model"])
@@ -80,13 +83,13 @@ def question(
 
 
 def _options(run: Run, model: str) -> dict[str, JsonValue]:
-    """The arbiter's llm options; of a member that judges, those of all."""
+    """The llm options for this model: those of the arbiter; for a member that judges, only those for all models."""
     rules = run.consortium
     return rules.options_of(None) if model == rules.arbiter else dict(rules.llm_options or {})
 
 
 def repair(run: Run, asked: CallSpec, form: str, reply: str, problem: str) -> CallSpec:
-    """The same model asked once more, for the form alone."""
+    """The call that asks the same model for its verdict again, in the correct form."""
     mark = verdict_mark(run, asked.call_id)
     short = run.gets_short_texts(asked.model)
     (reply,) = cut_to(limit_of(short), [(outside_thinking(reply) or reply).replace(mark, "[mark]")])
@@ -102,7 +105,7 @@ def repair(run: Run, asked: CallSpec, form: str, reply: str, problem: str) -> Ca
 
 
 def _quoted(run: Run, iteration: Iteration, shown: Sequence[int], short: bool, limit: int) -> list[str]:
-    """All that the question quotes, fenced; a very small model reads the prompt once more, near the end."""
+    """All quotations of the question, fenced; a very small model gets the prompt again near the end."""
     return [
         *_conversation(run, limit),
         fenced("prompt", run.prompt, run),
@@ -118,27 +121,28 @@ def _form(form: str, reads_schema: bool, short: bool, mark: str) -> str:
 
 
 def _marked(schema: dict[str, Any], mark: str) -> dict[str, Any]:
-    """The schema with the mark as its first field, which can have no other value."""
+    """The schema with the mark as its first field, which allows this value only."""
     properties = {"mark": {"type": "string", "enum": [mark]}, **schema["properties"]}
     return {**schema, "properties": properties, "required": ["mark", *schema["required"]]}
 
 
 def _decision_first(schema: dict[str, Any]) -> dict[str, Any]:
-    """The schema without reasons before the decision, in which a very small model loses its way; without a mark too."""
+    """The schema with the reasons after the decision, for a very small model; it has no mark."""
     later = [name for name in ("analysis", "claims") if name in schema["properties"]]
-    names = [*(name for name in schema["properties"] if name not in later), *later]
-    return {**schema, "properties": {name: schema["properties"][name] for name in names}}
+    names = [*(name for name in schema["properties"] if name not in (*later, *_ONLY_IN_FULL)), *later]
+    required = [name for name in schema["required"] if name not in _ONLY_IN_FULL]
+    return {**schema, "properties": {name: schema["properties"][name] for name in names}, "required": required}
 
 
 def _conversation(run: Run, limit: int) -> list[str]:
-    """The turns before the prompt, the oldest first."""
+    """The earlier turns of the conversation, the oldest first."""
     shown = cut_to(limit, [turn.text for turn in run.history])
     said = [f"{turn.role}: {text}" for turn, text in zip(run.history, shown, strict=True)]
     return [fenced("conversation before the prompt", "\n\n".join(said), run)]
 
 
 def _instructions(run: Run, iteration: Iteration, shown: Sequence[int], short: bool) -> list[str]:
-    """The user's instructions for the form of the answer, and what single responses were asked to be."""
+    """The user's instructions for the answer, and the system prompt and role of each shown response's member."""
     system = run.consortium.system_prompt
     texts = [fill("instructions", short), fenced("user's instructions", system, run)] if system else []
     if short:
@@ -152,7 +156,7 @@ def _instructions(run: Run, iteration: Iteration, shown: Sequence[int], short: b
 
 
 def _told(run: Run, iteration: Iteration) -> dict[str, Member]:
-    """The member behind each label; empty in a replay that left instances out, where labels mean other members."""
+    """The member behind each label; empty in a replay that left instances out, because its labels differ."""
     members = {f"{alternatives(member.model)[0]}#{number}": member for member, number in instances(run.consortium)}
     first = (*run.iterations, iteration)[0]
     return members if [one.label for one in first.responses] == list(members) else {}

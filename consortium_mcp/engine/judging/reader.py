@@ -1,4 +1,4 @@
-"""Reads what an arbiter replied: its verdict in any form in which models write one, and no verdict of another's."""
+"""Reads the arbiter's reply: its own verdict in any form that models use, and never a quoted verdict."""
 
 import re
 from collections.abc import Iterable
@@ -31,16 +31,16 @@ _IMITATES_FORM = re.compile(
 )
 
 _WHOLE_FIGURE = re.compile(r"0?\.\d{1,4}|1\.0|\d{1,3} ?%|\d{1,3}/\d{2,3}")
-"""A confidence to which no further digit is to be expected."""
+"""Matches a confidence that further digits cannot change."""
 
 NUMBERS = ("best", "ranking")
-"""The main fields that hold nothing but numbers of responses."""
+"""The main fields that contain only response numbers."""
 
 TEXTS = ("synthesis", "analysis", "dissent")
-"""The fields that are useful even if they are cut."""
+"""The fields that remain useful if they are cut."""
 
 CUT_SYNTHESIS = "the reply ends inside its synthesis"
-"""What is said where the answer itself lacks its end."""
+"""The clause for an answer whose end is missing."""
 
 
 class Found(NamedTuple):
@@ -54,18 +54,18 @@ class Found(NamedTuple):
 
 
 def read_fields(reply: str, main: str, origin: Origin) -> Found | None:
-    """The last verdict that carries the mark, else the last one of the author's own; None without.
+    """The last verdict with the mark, else the last one that the author itself wrote; None without.
 
-    What stands in the same words in a text that the author read is a quotation of it, and what stands so in our own
-    question an echo; both are passed over, single fields among tags too. What stands inside a verdict's fields is text,
-    never a further verdict. A verdict in the form asked for comes before one that has to be guessed at.
+    A text that stands word for word in a text that the author read is a quotation. A text that stands so in our
+    question is an echo. Both are ignored, also as single fields among tags. The content of a verdict's field is never a
+    further verdict. A verdict in the requested form has priority over one in another form.
 
     Args:
-        main: the field without which it is no verdict: `synthesis`, `best` or `ranking`.
+        main: the main field, which a verdict must have: `synthesis`, `best` or `ranking`.
     """
     written, reply = reply, outside_thinking(reply.strip(_INVISIBLE)).strip(_INVISIBLE)
     judged = _in_form(reply, main, origin)
-    if not any(one.is_marked for one in judged):  # the marks of a turn's end may stand in a text that is quoted
+    if not any(one.is_marked for one in judged):  # a quoted text may contain the tokens that end a turn
         later = _in_form(later_turns(written), main, origin)
         judged = [one for one in later if one.is_marked] or judged
     found = _chosen(judged)
@@ -78,22 +78,22 @@ def read_fields(reply: str, main: str, origin: Origin) -> Found | None:
 
 
 def looks_like_form(reply: str) -> bool:
-    """Whether a reply is, or was to be, in the form asked for: then it is no text for people."""
+    """Whether a reply is, or tries to be, in the requested form, so that it is no plain answer."""
     return _LOOKS_LIKE_FORM.search(reply.lstrip(_INVISIBLE)) is not None or imitates_form(reply)
 
 
 def imitates_form(text: str) -> bool:
-    """Whether a text holds what reads as a verdict, or as a part of one."""
+    """Whether a text contains something that reads as a verdict or as a part of one."""
     return _IMITATES_FORM.search(text) is not None
 
 
 def joined(*problems: str | None) -> str | None:
-    """The problems as one clause; None if everything could be read."""
+    """The problems as one clause; None if there are none."""
     return "; ".join(problem for problem in problems if problem) or None
 
 
 class _Judged(NamedTuple):
-    """A candidate, and its author."""
+    """A candidate and its author."""
 
     candidate: Candidate
     is_marked: bool
@@ -107,7 +107,7 @@ def _in_form(reply: str, main: str, origin: Origin) -> list[_Judged]:
 
 
 def _otherwise(reply: str, main: str, origin: Origin) -> Iterable[_Judged]:
-    """What may be a verdict in a reply that holds none in the form asked for."""
+    """The possible verdicts of a reply that has none in the requested form."""
     for text in (unescaped(reply), decoded_once(reply)):
         if text is not None:
             yield from _in_form(text, main, origin)
@@ -120,16 +120,16 @@ def _judged(reply: str, one: Candidate, origin: Origin) -> _Judged:
 
 
 def _chosen(judged: list[_Judged]) -> Found | None:
-    """The last marked one, else the last one of the author's own; a whole one before one that was cut."""
+    """The last candidate with the mark, else the last own one; a complete one has priority over a cut one."""
     own = [one for one in judged if one.is_marked] or [one for one in judged if one.is_own]
     whole = [one for one in own if one.candidate.cut_in is None] or own
     return _found(whole[-1].candidate) if whole else None
 
 
 def _one_of_many(reply: str, main: str, origin: Origin) -> Found | None:
-    """The verdict that a reply consists of, where a text that was read lists so many that it holds this one by chance.
+    """The verdict of a reply that consists of it alone, although a text that the model read lists the same verdict.
 
-    Only of numbers: words do not stand in a text by chance.
+    Only verdicts of numbers: such a list contains most of them by chance. Words do not match by chance.
     """
     given = [one for one in _in_form(reply, main, Origin()) if one.candidate.cut_in is None]
     if main not in NUMBERS or len(given) != 1 or len(re.findall(rf"[<\"]{main}\b", reply, re.IGNORECASE)) != 1:

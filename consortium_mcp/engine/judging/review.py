@@ -1,4 +1,4 @@
-"""`review`: the members report findings, and the arbiter merges them; each finding says who raised it."""
+"""`review`: the members report findings, and the arbiter merges them; each finding names who raised it."""
 
 from collections.abc import Sequence
 from typing import Any, get_args
@@ -13,11 +13,11 @@ from consortium_mcp.records.verdict import Finding, Severity
 from consortium_mcp.text.templates import fill
 
 SEVERITIES: tuple[Severity, ...] = get_args(Severity)
-"""From the worst to the least."""
+"""The severities, the worst first."""
 
 
 def with_review(run: Run, specs: Sequence[CallSpec], reads_schema: ReadsSchema) -> list[CallSpec]:
-    """The calls to members with the form of a finding."""
+    """The calls to members, with the form of a finding."""
     form = fill("review_member")
     return [
         spec.model_copy(update={"prompt": f"{spec.prompt}\n\n{form}"}) if spec.response is None else spec
@@ -26,7 +26,7 @@ def with_review(run: Run, specs: Sequence[CallSpec], reads_schema: ReadsSchema) 
 
 
 def review_schema(shown: int) -> dict[str, Any]:
-    """The schema of the merged findings of so many responses."""
+    """The schema of the merged findings of this many responses."""
     finding = {
         "type": "object",
         "properties": {
@@ -42,18 +42,20 @@ def review_schema(shown: int) -> dict[str, Any]:
         "required": ["severity", "place", "finding", "raised_by"],
         "additionalProperties": False,
     }
-    others = {name: VERDICT_SCHEMA["properties"][name] for name in VERDICT_SCHEMA["required"]}
+    sides = ("agreeing_responses", "contradicting_responses")  # each finding says who raised it
+    required = [name for name in VERDICT_SCHEMA["required"] if name not in sides]
+    others = {name: VERDICT_SCHEMA["properties"][name] for name in required}
     findings = {"type": "array", "items": finding, "description": "Each fault once; empty if there is none."}
     summary = {"type": "string", "description": "What the review comes to, in one to three sentences."}
     return {
         **VERDICT_SCHEMA,
         "properties": {"findings": findings, **others, "synthesis": summary},
-        "required": ["findings", *VERDICT_SCHEMA["required"]],
+        "required": ["findings", *required],
     }
 
 
 def read_review(reply: str, iteration: Iteration, origin: Origin) -> Verdict | None:
-    """Read the merged findings; None where there is no verdict. A number that was not shown raised nothing."""
+    """Read the merged findings; None if there is no verdict. An unknown response number is ignored."""
     found = read_fields(reply, "synthesis", origin)
     if found is None:
         return None
@@ -79,7 +81,7 @@ def as_text(findings: Sequence[Finding], summary: str) -> str:
 
 
 def _row(line: str) -> dict[str, Any] | None:
-    """A finding on a line, as the tagged form has it; None for any other line."""
+    """The finding on a line of the tagged form; None for any other line."""
     parts = [part.strip() for part in line.split("|")]
     if len(parts) < 4:
         return None
@@ -90,7 +92,7 @@ def _row(line: str) -> dict[str, Any] | None:
 
 
 def _finding(row: dict[str, Any], iteration: Iteration) -> Finding | None:
-    """A finding with instances for response numbers; None where it says nothing."""
+    """A finding with instances in place of response numbers; None if it has no text."""
     text, severity = text_of(row.get("finding")), text_of(row.get("severity")).lower()
     if not text:
         return None
@@ -105,7 +107,7 @@ def _finding(row: dict[str, Any], iteration: Iteration) -> Finding | None:
 
 
 def _merged(findings: Sequence[Finding]) -> tuple[Finding, ...]:
-    """The findings, the worst first; those with the same words at the same place are one."""
+    """The findings, the worst first; findings with the same words at the same place become one."""
     merged: dict[tuple[str, str], Finding] = {}
     for one in findings:
         key = (squeezed(one.place).casefold(), squeezed(one.finding).casefold())

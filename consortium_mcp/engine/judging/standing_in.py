@@ -9,16 +9,17 @@ from consortium_mcp.text.answers import NOT_COMPARABLE, SAME, Answer, compare_an
 from consortium_mcp.text.refusals import is_refusal
 
 LONGEST_REFUSAL = 600
-"""Characters of a text that does no more than decline."""
+"""The length, in characters, above which a text is more than a refusal."""
 
 MOST_COMPARED = 30
-"""With how many others a response is compared: more would cost more than they say."""
+"""The number of other responses that each response is compared with, to bound the cost."""
 
 
 def stand_in(iteration: Iteration, arbiter: str) -> str | None:
-    """The model of the response with which the others agree most; None where no member can be asked.
+    """The model whose response the others agree with most; None if no member can be asked.
 
-    What a response says of itself does not count. Who imitates a verdict is not asked, and of equals the first is.
+    The confidence that a response states does not count. A member that imitates a verdict is not asked. In a tie, the
+    first one is asked.
     """
     failed = {*alternatives(arbiter), OWN_ANSWER}
     usable = [one for one in iteration.responses if one.ok]
@@ -33,11 +34,11 @@ def stand_in(iteration: Iteration, arbiter: str) -> str | None:
 
 
 def most_agreed(candidates: Sequence[MemberResponse], heard: Sequence[MemberResponse]) -> MemberResponse:
-    """The candidate with which the others agree most; of equals the first.
+    """The candidate that the others agree with most; in a tie the first.
 
     Args:
-        candidates: at least one, each of them among those who are heard.
-        heard: those who agree or not; of many only some, evenly spread.
+        candidates: at least one; each is also in `heard`.
+        heard: the responses to compare with; of many, an evenly spread selection is used.
     """
     answers = {one.response_id: final_answer(one.text or "") for one in heard}
     some = heard[:: len(heard) // MOST_COMPARED + 1]
@@ -50,7 +51,7 @@ def most_agreed(candidates: Sequence[MemberResponse], heard: Sequence[MemberResp
 
 
 def _agreement(one: Answer, other: Answer) -> float:
-    """1.0 for the same answer, 0.0 for another one; where that cannot be told, half of the share of common words."""
+    """1.0 for the same answer and 0.0 for a different one; if not comparable, half the share of common words."""
     compared = compare_answers(one, other)
     if compared != NOT_COMPARABLE:
         return float(compared == SAME)
@@ -59,7 +60,7 @@ def _agreement(one: Answer, other: Answer) -> float:
 
 
 def refuses(text: str, iteration: Iteration) -> bool:
-    """Whether a text that should judge declines to, though most members have answered."""
+    """Whether a judge's text is a refusal, although most members have answered."""
     usable = [one for one in iteration.responses if one.ok]
     return len(text) <= LONGEST_REFUSAL and is_refusal(text) and 2 * sum(_refuses(one) for one in usable) < len(usable)
 

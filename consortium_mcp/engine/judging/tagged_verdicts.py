@@ -1,4 +1,4 @@
-"""Verdicts that are written as tags: in a block, bare, or with closing tags left out."""
+"""Finds verdicts that are written as tags: in a block, bare, or without closing tags."""
 
 import html
 import re
@@ -17,14 +17,14 @@ _ESCAPED_TAG = re.compile(r"&lt;/?(?:verdict|synthesis|confidence|best|ranking)\
 _CDATA = re.compile(r"<!\[CDATA\[(.*?)(?:\]\]>|\Z)", re.DOTALL)
 _ENTITY = re.compile(r"&(?:lt|gt|amp|quot|apos|#\d{1,7}|#x[0-9a-f]{1,6});", re.IGNORECASE)
 _MARKUP = re.compile(r"[<>]|&(?!(?:lt|gt|amp|quot|apos|#\d{1,7}|#x[0-9a-f]{1,6});)|`[^`\n&]{0,200}&", re.IGNORECASE)
-_MOST_PAIRS = 100  # as many, from the end, are looked for in the responses
+_MOST_PAIRS = 100  # the number of tags, from the end, that are searched for in the responses
 
 
 def tagged_verdicts(reply: str, main: str, origin: Origin) -> list[Candidate]:
     """Every outermost block with the main field; without such a block, the bare fields.
 
-    Bare fields are the arbiter's only where they are not quoted; a block is a quotation when all of it is, up to
-    its main field and its confidence. A block whose opening tag carries the mark may lack its end.
+    Bare fields are the arbiter's own only if they are not quoted. A block is a quotation if all of it, up to its main
+    field and its confidence, is quoted. A block whose opening tag carries the mark may lack its end.
     """
     found = _marked_blocks(reply, main, origin)
     for block in [] if found else _pairs(_BLOCK, reply)[-_MOST_PAIRS:]:
@@ -39,7 +39,7 @@ def tagged_verdicts(reply: str, main: str, origin: Origin) -> list[Candidate]:
 
 
 def unclosed_verdicts(reply: str, main: str, origin: Origin) -> list[Candidate]:
-    """The fields of a reply that leaves closing tags out: each ends where the next one begins."""
+    """The fields of a reply without closing tags; each field ends where the next one begins."""
     opening = next((tag for tag in _BLOCK.finditer(reply) if not tag["closing"]), None)
     start = opening.start() if opening else 0
     pattern = _FIELD_IN_BLOCK if opening else _FIELD
@@ -53,18 +53,18 @@ def unclosed_verdicts(reply: str, main: str, origin: Origin) -> list[Candidate]:
 
 
 def ends_in_a_field(reply: str) -> bool:
-    """Whether the last tag of a reply opens a field that nothing closes."""
+    """Whether the last tag of a reply opens a field that is never closed."""
     tags = list(_FIELD.finditer(reply))
     return bool(tags) and not tags[-1]["closing"]
 
 
 def unescaped(reply: str) -> str | None:
-    """A reply whose tags were escaped, without the escapes; None for any other."""
+    """The reply with its escaped tags restored; None if its tags were not escaped."""
     return html.unescape(reply) if _ESCAPED_TAG.search(reply) else None
 
 
 def _marked_blocks(reply: str, main: str, origin: Origin) -> list[Candidate]:
-    """The blocks whose opening tag carries the mark; one that is not closed, or too early, reaches to the end."""
+    """The blocks whose opening tag carries the mark; an unclosed block, or one closed too early, extends to the end."""
     ends = {block.start: block.inside.stop for block in _every_pair(_BLOCK, reply)}
     found: list[Candidate] = []
     for opening in _BLOCK.finditer(reply):
@@ -80,7 +80,7 @@ def _marked_blocks(reply: str, main: str, origin: Origin) -> list[Candidate]:
 
 
 def _candidate(reply: str, start: int, end: int, pairs: Sequence[TagPair], main: str, origin: Origin) -> Candidate:
-    """The fields among tags; of one that stands there twice, the last one that is not quoted."""
+    """The fields among tags; if a field appears twice, the last one that is not quoted."""
     repeated = {name for name, count in Counter(pair.name for pair in pairs).items() if count > 1}
     own = [pair for pair in pairs if pair.name not in repeated or not origin.is_quoted(reply[pair.start : pair.end])]
     fields = {pair.name: _value(reply[pair.inside]) for pair in own}
@@ -89,12 +89,12 @@ def _candidate(reply: str, start: int, end: int, pairs: Sequence[TagPair], main:
 
 
 def _decided(pairs: Sequence[TagPair], main: str) -> int:
-    """Where the main field and the confidence end; 0 where neither is there."""
+    """The index at which the main field and the confidence end; 0 if both are missing."""
     return max((pair.end for pair in pairs if pair.name in (main, "confidence")), default=0)
 
 
 def _value(text: str) -> str:
-    """What stands between two tags: without CDATA, and without entities where all of it was escaped."""
+    """The value between two tags: without CDATA, and with entities decoded if all of it was escaped."""
     text = text.strip()
     if text.startswith("<![CDATA["):
         return _CDATA.sub(r"\1", text).strip()
@@ -102,12 +102,12 @@ def _value(text: str) -> str:
 
 
 def _pairs(tag: re.Pattern[str], text: str, inside: slice = slice(None)) -> list[TagPair]:
-    """The outermost pairs of tags inside a part."""
+    """The outermost pairs of tags in a part of the text."""
     return outermost(_every_pair(tag, text, inside))
 
 
 def _every_pair(tag: re.Pattern[str], text: str, inside: slice = slice(None)) -> list[TagPair]:
-    """The pairs of tags inside a part; each closing tag belongs to the nearest open one of its name."""
+    """All pairs of tags in a part of the text; each closing tag closes the nearest open tag with its name."""
     waiting: dict[str, list[re.Match[str]]] = {}
     pairs: list[TagPair] = []
     for found in tag.finditer(text, inside.start or 0, len(text) if inside.stop is None else inside.stop):
@@ -123,7 +123,7 @@ def _every_pair(tag: re.Pattern[str], text: str, inside: slice = slice(None)) ->
 
 
 def _loose_pairs(tag: re.Pattern[str], text: str, start: int) -> list[TagPair]:
-    """The fields one after the other; each ends at its closing tag, else where the next one or the block ends."""
+    """The fields in sequence; each ends at its closing tag, else at the next field or the end of the block."""
     pairs: list[TagPair] = []
     opening: re.Match[str] | None = None
     for found in tag.finditer(text, start):
@@ -148,6 +148,6 @@ def _pair(opening: re.Match[str], end: int, inside: int) -> TagPair:
 
 
 def _begins_line(text: str, at: int) -> bool:
-    """Whether nothing but tags stands before a place in its line."""
+    """Whether only tags stand before this position in its line."""
     line = text[max(0, at - 400) : at].rpartition("\n")[2].strip()
     return not line or line.endswith(">")

@@ -1,4 +1,4 @@
-"""`vote`: the responses are grouped by their final answer, and the largest group wins; no arbiter is needed."""
+"""`vote`: groups the responses by their final answer, and the largest group wins; there is no arbiter."""
 
 from collections.abc import Collection, Mapping, Sequence
 from itertools import combinations
@@ -16,14 +16,14 @@ from consortium_mcp.text.refusals import is_refusal
 from consortium_mcp.text.thinking import strip_thinking
 
 SAME_MEANING = 0.9
-"""From which cosine of their vectors two answers mean the same: what is merely about the same thing stays below it."""
+"""The smallest cosine of two embeddings at which answers mean the same; answers on the same topic score lower."""
 
 _SHOWN_CHARACTERS = 200
-"""How much of an answer is shown beside its votes."""
+"""The number of characters of an answer that are shown beside its votes."""
 
 
 async def judge_by_vote(run: Run, iteration: Iteration, call: CallModel, reads_schema: ReadsSchema) -> Iteration:
-    """The answer of the largest group; of equal groups the one whose first response was declared first.
+    """The iteration with the answer of the largest group; in a tie, the group whose first response comes first.
 
     The confidence is the group's share of all that were asked: failures, refusals and late responses lower it.
     """
@@ -47,22 +47,22 @@ async def judge_by_vote(run: Run, iteration: Iteration, call: CallModel, reads_s
 
 
 def votes_cast(responses: Sequence[tuple[str, str]]) -> dict[str, Answer]:
-    """The final answers of responses, by response id, as declared; a refusal or an empty text casts no vote.
+    """The final answers by response id, in the given order; a refusal or an empty text casts no vote.
 
     Args:
-        responses: (response id, text) of each.
+        responses: pairs of response id and text.
     """
     answers = {response_id: final_answer(text) for response_id, text in responses if not is_refusal(text)}
     return {response_id: answer for response_id, answer in answers.items() if answer.kind != "none"}
 
 
 def count_votes(answers: Mapping[str, Answer]) -> list[Votes]:
-    """The groups of equal answers, the largest first; equal sizes keep their order.
+    """The groups of equal answers, the largest first; groups of equal size keep their order.
 
-    Answers that are not comparable are no votes for each other.
+    Answers that are not comparable form separate groups.
 
     Args:
-        answers: the final answers by response id, as declared.
+        answers: the final answers by response id, in the order of the consortium.
     """
     groups: list[tuple[list[Answer], list[str]]] = []
     for response_id, answer in answers.items():
@@ -82,7 +82,7 @@ def _shown(answer: Answer) -> str:
 
 
 def _analysis(groups: Sequence[Votes], responses: Sequence[MemberResponse]) -> str:
-    """Who won by how much, whether it is a tie, and how many of those asked cast no vote."""
+    """The analysis: the winner and its margin, a tie, and the number of instances without a vote."""
     sizes = [len(group.response_ids) for group in groups]
     cast, largest, tied = sum(sizes), sizes[0], sizes.count(sizes[0])
     if tied > 1:
@@ -104,9 +104,9 @@ def _dissent(groups: Sequence[Votes]) -> str:
 async def _joined_by_meaning(
     groups: list[Votes], answers: Mapping[str, Answer], embedding_model: str | None
 ) -> tuple[list[Votes], str | None]:
-    """The groups, those of one meaning as one, the largest first; and why that could not be seen, None where it could.
+    """The groups, joined by meaning and sorted by size; and why meanings could not be compared, or None.
 
-    A group joins the largest one before it whose answer means the same.
+    A group joins the largest earlier group whose answer has the same meaning.
     """
     first = [answers[group.response_ids[0]] for group in groups]
     if embedding_model is None or not any(may_mean_the_same(*pair) for pair in combinations(first, 2)):
@@ -132,15 +132,15 @@ def _means_the_same(one: Answer, its_vector: list[float], other: Answer, other_v
 
 
 def margin(groups: Sequence[Votes]) -> int:
-    """By how many votes the largest group is ahead of the next."""
+    """The lead of the largest group over the next one, in votes."""
     largest, second = (len(group.response_ids) for group in (*groups, Votes(answer="", response_ids=()))[:2])
     return largest - second
 
 
 def is_decided(run: Run, results: Collection[CallResult], asked: int) -> bool:
-    """Whether the votes that are still out change neither which answer wins nor whether it reaches the threshold."""
+    """Whether the missing votes can change neither the winner nor whether it reaches the threshold."""
     out = asked - len(results)
-    if out >= len(results) or run.consortium.embedding_model:  # by their meaning groups can still become one
+    if out >= len(results) or run.consortium.embedding_model:  # groups can still be joined by their meaning
         return False
     groups = count_votes(votes_cast([(str(place), one.text or "") for place, one in enumerate(results) if one.ok]))
     if not groups:
@@ -151,7 +151,7 @@ def is_decided(run: Run, results: Collection[CallResult], asked: int) -> bool:
 
 
 def _is_settled(run: Run, largest: int, cast: int, most: int, asked: int) -> bool:
-    """Whether the run ends, or goes on, in the same way now as with any votes that are still out."""
+    """Whether the run will end, or continue, in the same way with any missing votes."""
     now = min(largest / asked, earned(largest, cast))
     ends = (min(largest / asked, earned(largest, asked)), min(most / asked, earned(most, asked)))
     reaches = {figure >= run.consortium.confidence_threshold for figure in (now, *ends)}

@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 LOCAL_MODEL_ID = "consortium-local"
-"""What llm calls the embedded model."""
+"""llm's name of the embedded model."""
 
 _HOMES = {
     "LocalModelError": "errors",

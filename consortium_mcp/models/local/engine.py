@@ -1,4 +1,4 @@
-"""llama.cpp in this process: loads a GGUF file at the first prompt and writes replies in parallel slots.
+"""Runs llama.cpp in this process: loads a GGUF file at the first prompt, and writes replies in parallel slots.
 
 Knows neither llm nor where the file came from.
 """
@@ -22,22 +22,22 @@ from consortium_mcp.models.local.errors import LocalModelError
 from consortium_mcp.models.local.weights import weights_status
 
 SLOTS = 4
-"""How many replies are written at once; further ones wait."""
+"""The number of replies that are written at once; further ones wait."""
 
 SLOT_TOKENS = 4096
-"""How long prompt and reply together may be. Four such slots of the default model take 500 MB, twice as long 900."""
+"""The tokens of prompt and reply together. Four such slots of the default model take 500 MB; twice as long, 900."""
 
-_BATCH_TOKENS = 256  # what is read of a prompt between two looks at the stop flag: two seconds on one old core
+_BATCH_TOKENS = 256  # the tokens between two checks of the stop flag: two seconds on one old core
 _STRING_LENGTH = 300
 _ARRAY_LENGTH = 3
-_MAX_THREADS = 8  # further ones only wait for memory
+_MAX_THREADS = 8  # further ones would only use memory
 
 # llama.cpp's own repetition penalty also punishes the words of the question ("capital", "France"); DRY punishes only
 # the repetition of whole sequences, which is how a small model gets stuck.
 AGAINST_LOOPS: dict[str, JsonValue] = {"dry_multiplier": 0.8, "dry_allowed_length": 6, "dry_penalty_last_n": 128}
 """Sent with every request."""
 
-# LLGuidance, which builds the grammar: no free white space (small models get lost in it); pass over what it lacks.
+# LLGuidance builds the grammar: no free white space, in which small models get lost; skip unsupported keywords.
 _GRAMMAR_STYLE: dict[str, JsonValue] = {
     "whitespace_flexible": False,
     "item_separator": ", ",
@@ -48,10 +48,10 @@ _GRAMMAR_STYLE: dict[str, JsonValue] = {
 
 @dataclass(frozen=True)
 class Finished:
-    """How a reply ended."""
+    """The end of a reply."""
 
     finish_reason: str | None
-    """`stop`; `length` when it, or a text in its JSON, was cut at a limit; None when it is unknown."""
+    """`stop`; `length` if the reply, or a text in its JSON, was cut at a limit; None if unknown."""
 
     input_tokens: int | None
     """Tokens of the prompt; None if llama.cpp does not say."""
@@ -61,11 +61,11 @@ class Finished:
 
 
 Event = str | Finished | Exception
-"""What a reply delivers: pieces of text, at last how it ended or why it failed."""
+"""An event of a reply: a piece of text, its end, or its failure."""
 
 
 def local_model_problem(weights: Path | None = None) -> str | None:
-    """Why the local model cannot be used now and what to do; None when it can. Loads nothing.
+    """Why the embedded model cannot be used now, and what to do; None if it can. Loads nothing.
 
     Args:
         weights: a GGUF file; None means the fetched weights.
@@ -76,7 +76,7 @@ def local_model_problem(weights: Path | None = None) -> str | None:
 
 
 class Reply:
-    """One reply being written by a worker thread, delivered event by event."""
+    """A reply that a worker thread writes, delivered event by event."""
 
     def __init__(
         self,
@@ -96,7 +96,7 @@ class Reply:
         _workers.add(self)
 
     def stop(self) -> None:
-        """Deliver nothing more; nothing more is written, once all replies that are written with it are stopped.
+        """Stop delivering; writing stops when all replies of the same group are stopped.
 
         Safe at any time.
         """
@@ -104,28 +104,28 @@ class Reply:
 
     @property
     def is_shareable(self) -> bool:
-        """Whether others may be written with it; llama.cpp gives each of them a seed of its own."""
+        """Whether other replies may be written together with it; llama.cpp gives each its own seed."""
         return "seed" not in self.request
 
     @property
     def question(self) -> object:
-        """What is equal for replies that can be written together."""
+        """A key that is equal for replies that can be written together."""
         return json.dumps([str(self.weights), self.request, self.schema]) if self.is_shareable else self
 
     @property
     def is_over(self) -> bool:
-        """Whether no caller waits any longer; when the interpreter exits, it waits for the worker that asks this."""
+        """Whether no caller waits any longer; at exit, the interpreter waits for the worker that checks this."""
         return self._stopped.is_set() or not threading.main_thread().is_alive()
 
     def receive(self, choice: dict[str, Any]) -> None:
-        """Take what llama.cpp has written of it."""
+        """Take a piece of it from llama.cpp."""
         self._finish_reason = choice.get("finish_reason") or self._finish_reason
         if text := choice.get("delta", {}).get("content"):
             self._text += text
             self._hand_on(text)
 
     def finish(self, usage: dict[str, int]) -> None:
-        """Take what llama.cpp says when it has written the whole."""
+        """Take llama.cpp's figures after the last piece."""
         if self.schema is not None and self._finish_reason == "stop" and not _is_json(self._text):
             self.end(LocalModelError("The local model does not support this JSON schema. Ask with a simpler schema."))
             return
@@ -140,7 +140,7 @@ class Reply:
         )
 
     def end(self, event: Finished | Exception) -> None:
-        """Deliver how it ended, unless it has ended already."""
+        """Deliver its end, unless it has already ended."""
         if not self._ended:
             self._ended = True
             self._hand_on(event)
@@ -149,32 +149,32 @@ class Reply:
         if not self._stopped.is_set():
             try:
                 self._deliver(event)
-            except RuntimeError:  # the event loop that waited has closed
+            except RuntimeError:  # the event loop of the caller has closed
                 self.stop()
 
 
 class _Writing:
-    """Replies to one same request, written side by side from one reading of the prompt.
+    """Replies to the same request, written in parallel after one reading of the prompt.
 
-    Slots share a prompt in no other way: llama.cpp reads it again for each request, and only the completions of one
-    request start from the same reading. So the first reply's worker reads the prompt, and then writes, with its reply,
-    those that came meanwhile, while their workers wait, a slot for each.
+    llama.cpp reads a prompt again for each request; only the completions of one request share the reading. So the
+    worker of the first reply reads the prompt. Then it writes its reply together with those that have arrived
+    meanwhile, one slot for each, while their workers wait.
     """
 
     def __init__(self) -> None:
         self.replies: list[Reply] = []
         self.ended = threading.Semaphore(0)
-        """Has one permit for each written reply, so that its slot can be used again."""
+        """Gets one permit for each written reply, which frees its slot."""
 
         self._written: list[Reply] = []
         self._at_work: Reply | None = None
         self._error: dict[str, Any] | None = None
 
     def write(self, close: Callable[[], None]) -> None:
-        """Called by the first reply's worker: write and deliver all. Raises nothing.
+        """Write and deliver all replies; called by the first reply's worker. Raises nothing.
 
         Args:
-            close: called when no reply can join any more.
+            close: called when no further reply can join.
         """
         end: Exception = LocalModelError("The local model stopped, because the program is ending.")
         try:
@@ -186,14 +186,14 @@ class _Writing:
             self._write()
             if self._error is not None:
                 end = _failure(self._error)
-        except Exception as error:  # the border of the thread: the caller that waits for the reply gets it
+        except Exception as error:  # the edge of the thread: the waiting caller gets the exception
             end = error
         for reply in self.replies:
             reply.end(end)
             self.ended.release()
 
     def _read(self) -> None:
-        """Have the prompt in a slot, where the request that follows finds it."""
+        """Read the prompt into a slot, where the following request finds it."""
         self._ask({"messages": self.replies[0].request["messages"], "max_tokens": 0}, self._is_over)
 
     def _write(self) -> None:
@@ -209,13 +209,13 @@ class _Writing:
             return
         server = _loaded_server(self.replies[0].weights)
         try:
-            # With progress there is a chunk, and so a look at the stop flags, after each batch of a long prompt.
+            # With progress reports, a chunk arrives after each batch of a long prompt, and the stop flags are checked.
             server.handle_chat_completions(request | {"stream": True, "return_progress": True}, receive)
         except (RuntimeError, ValueError) as error:
             raise LocalModelError(f"The local model could not answer: {error}") from error
 
     def _receive(self, chunk: dict[str, Any]) -> bool:
-        """Take one chunk from llama.cpp; true stops it."""
+        """Take one chunk from llama.cpp; returns True to stop it."""
         self._error = chunk.get("error", self._error)
         for choice in chunk.get("choices", ()):
             self._at_work = self._written[choice["index"]]
@@ -230,11 +230,11 @@ class _Writing:
 
 
 class _Workers:
-    """At most SLOTS threads, each alive as long as there is something to write.
+    """At most SLOTS threads, each alive while there is something to write.
 
-    Not daemons, even when a daemon asks: a thread that comes back from C++ while the interpreter is being torn down
-    aborts the process.
-    Not a ThreadPoolExecutor: at exit it would finish every reply before it looks whether a caller waits.
+    They are no daemons, even if a daemon thread starts them: a thread that returns from C++ during the interpreter's
+    shutdown aborts the process. A ThreadPoolExecutor does not fit: at exit it would finish every reply, even if no
+    caller waits.
     """
 
     def __init__(self) -> None:
@@ -282,20 +282,20 @@ _servers: dict[Path, Any] = {}
 
 
 def _loaded_server(weights: Path | None) -> Any:
-    """The process's one server for this file, loaded at the first call."""
+    """The one server of this process for this file, loaded at the first call."""
     path = weights_status(weights).path
     with _loading:
         if path not in _servers:
             if problem := local_model_problem(weights):
                 raise LocalModelError(problem)
             if not _servers:
-                atexit.register(_servers.clear)  # llama.cpp's threads end while the interpreter is whole
+                atexit.register(_servers.clear)  # llama.cpp's threads must end before the interpreter's shutdown
             _servers[path] = _load(path)
         return _servers[path]
 
 
 def _load(path: Path) -> Any:
-    import xllamacpp  # allowed here: an optional extra, and 100 MB that most processes never need
+    import xllamacpp  # an import here is allowed: an optional extra of 100 MB that most processes never need
 
     params = xllamacpp.CommonParams()
     params.model.path = str(path)
@@ -304,9 +304,9 @@ def _load(path: Path) -> Any:
     params.n_batch = params.n_ubatch = _BATCH_TOKENS
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = idle_cores()
     params.cache_ram_mib = 0  # else up to 8 GB of old prompts
-    params.fit_params = False  # else it may change the context without a word
-    params.force_pure_content_parser = True  # else a reply in an unforeseen form raises
-    params.verbosity = -1  # no log; what goes wrong arrives as an exception
+    params.fit_params = False  # else it may change the context without notice
+    params.force_pure_content_parser = True  # else an unexpected form of reply raises
+    params.verbosity = -1  # no log; errors arrive as exceptions
     _close_the_door(params)
     try:
         return xllamacpp.Server(params)
@@ -318,7 +318,7 @@ def _load(path: Path) -> Any:
 
 
 def _close_the_door(params: Any) -> None:
-    """The server always listens on a loopback port too, which is not needed: a secret key, one thread, no pages."""
+    """Make the server's loopback port, which it always opens, useless: a secret key, one thread, no pages."""
     params.hostnames = ["127.0.0.1"]
     params.port = 0
     params.api_keys = [os.urandom(16).hex()]
@@ -327,7 +327,7 @@ def _close_the_door(params: Any) -> None:
 
 
 def idle_cores() -> int:
-    """All cores that this process may use but one; a thread too many makes llama.cpp a hundred times slower."""
+    """All cores of this process but one; one thread too many makes llama.cpp a hundred times slower."""
     affinity = getattr(os, "sched_getaffinity", None)
     cores = len(affinity(0)) if affinity else os.cpu_count() or 1
     with suppress(OSError, ValueError):  # no container, or no limit
@@ -344,7 +344,7 @@ def _grammar(schema: dict[str, Any]) -> str:
 
 
 def _kept_short(schema: Any) -> Any:
-    """The schema with bounds where it sets none, so that a small model ends its JSON before its tokens do."""
+    """The schema with default bounds, so that a small model completes its JSON before its tokens run out."""
     if isinstance(schema, list):
         return [_kept_short(item) for item in schema]
     if not isinstance(schema, dict):
@@ -365,12 +365,12 @@ def _kept_short(schema: Any) -> Any:
 
 
 def holds_cut_text(text: str) -> bool:
-    """Whether JSON of the model's has a text that was ended at our limit for texts."""
+    """Whether the model's JSON has a text that was cut at our limit for texts."""
     try:
         values = [json.loads(text)]
     except ValueError:
         return False
-    for value in values:  # which grows by what is in it
+    for value in values:  # which grows by its content
         if isinstance(value, dict | list):
             values += value.values() if isinstance(value, dict) else value
     return any(isinstance(value, str) and len(value) == _STRING_LENGTH for value in values)

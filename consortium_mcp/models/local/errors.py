@@ -1,4 +1,4 @@
-"""What can go wrong with the embedded model; each message says what happened and what to do next."""
+"""The error of the embedded model; its message says what happened and what to do next."""
 
 
 class LocalModelError(Exception):

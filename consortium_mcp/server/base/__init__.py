@@ -1,1 +1,1 @@
-"""The MCP SDK's server with our additions: strict arguments, short schemas, sizes, cursors; it knows no run."""
+"""Our additions to the MCP SDK's server: strict arguments, short schemas, size limits, cursors; it knows no run."""

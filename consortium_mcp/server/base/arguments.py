@@ -1,4 +1,4 @@
-"""Arguments as MCP clients send them: what means the same as a form that the schema names is read as that form."""
+"""Normalises the arguments of MCP clients to the forms of the tool's schema."""
 
 import json
 import re
@@ -6,20 +6,20 @@ from collections.abc import Mapping
 from typing import Any
 
 CLIENTS_OWN = frozenset({"task_progress", "random_string"})
-"""Arguments that clients add for themselves (Cline, Cursor); they are ignored where a tool has none of that name."""
+"""Arguments that clients (Cline, Cursor) add by themselves; they are ignored if the tool does not have them."""
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _LIST_ITEM = re.compile(r"(?:[^,{}]|\{[^{}]*\})+")
-"""A part of a list that is written in one text; commas between braces belong to a model's options."""
+"""An item of a list in one text; commas between braces belong to a model's options."""
 
 Schema = Mapping[str, Any]
 
 
 def read_arguments(arguments: Mapping[str, Any], schema: Schema) -> dict[str, Any]:
-    """The arguments in the forms of a tool's input schema; what cannot be read so stays as it is, to be refused.
+    """The arguments in the forms of a tool's input schema; unreadable ones stay unchanged and are refused later.
 
-    `null` and an empty text leave out an argument that need not be given. A list may come as JSON in a text, or as a
-    text with commas. A model may come as an object with `model`, `count` and `role`.
+    `null` and an empty text omit an optional argument. A list may be JSON in a text, or a text with commas. A model may
+    be an object with `model`, `count` and `role`.
     """
     known, required = schema.get("properties", {}), schema.get("required", ())
     given = {
@@ -52,7 +52,7 @@ def _texts(value: Any) -> Any:
 
 
 def _member(item: Mapping[str, Any]) -> Any:
-    """`{"model": "m", "count": 2, "role": "skeptic"}` as the text that means it."""
+    """`{"model": "m", "count": 2, "role": "skeptic"}` as one text in our syntax."""
     if not isinstance(item.get("model"), str) or item.keys() - {"model", "count", "role", "options"}:
         return item
     count = f":{item['count']}" if item.get("count") is not None else ""
@@ -62,7 +62,7 @@ def _member(item: Mapping[str, Any]) -> Any:
 
 
 def _json(text: str, kind: type) -> Any:
-    """What a text holds as JSON, where that is of the kind; else the text."""
+    """The JSON value in a text, if it has this type; else the text."""
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):
@@ -71,7 +71,7 @@ def _json(text: str, kind: type) -> Any:
 
 
 def _without_surrogates(value: Any) -> Any:
-    """The value without halves of characters, which cannot be stored or sent."""
+    """The value without single surrogates, which cannot be stored or sent."""
     if isinstance(value, str):
         return _SURROGATE.sub("\ufffd", value)
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""How long the texts of a request may be: one rule for tools, prompts, completions, resources and their lists."""
+"""Limits of the texts in a request: one rule for tools, prompts, completions, resources and lists."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -8,35 +8,35 @@ from mcp.shared.exceptions import MCPError
 from mcp_types import INVALID_PARAMS, CallToolResult, TextContent
 
 SHORT = 2_000
-"""Characters of a name, an id, a cursor, a URI, and of every other text that is not named below."""
+"""The characters of a name, an id, a cursor, a URI, and of every other text that is not named below."""
 
 LISTED = 20_000
-"""Characters of all that a list or an object of these fields holds."""
+"""The characters of everything in a list or an object of these fields."""
 
 LISTS = frozenset({"models", "choices", "llm_options", "note", "resourceSubscriptions"})
 
 LONG = frozenset({"prompt", "system_prompt", "own_answer", "output_schema", "description"}) | frozenset(
     {"question", "decision", "options", "criteria", "subject", "focus"}
 )
-"""Fields whose texts may be as long as a prompt; the last ones are those of our prompts."""
+"""Fields with the limit of a prompt; the last ones belong to our prompts."""
 
 DEEPEST = 100
-"""How deep lists and objects may stand in each other."""
+"""The largest depth of nested lists and objects."""
 
 
 class Bounds:
-    """Middleware that refuses a request with a text that is too long, before anything reads the text."""
+    """Middleware that refuses a request with a text above its limit, before the text is used."""
 
     def __init__(self, longest: int) -> None:
-        """Begin.
+        """Use this limit.
 
         Args:
-            longest: how many characters a prompt may have.
+            longest: the most characters of a prompt.
         """
         self._longest = longest
 
     async def __call__(self, ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
-        """Let a request pass whose texts are short enough."""
+        """Pass on a request if all its texts are within their limits."""
         problems = (self._why(name, value) for name, value in _texts(ctx.method, ctx.params or {}))
         problem = next(filter(None, problems), None)
         if problem and ctx.method == "tools/call":
@@ -46,7 +46,7 @@ class Bounds:
         return await call_next(ctx)
 
     def _why(self, name: str, value: Any) -> str | None:
-        """Why a field is refused; None where it is not."""
+        """Why a field is refused; None if it is not."""
         what = name[:40].replace("_", " ")
         limit = self._longest if name in LONG else LISTED if name in LISTS else SHORT
         length = _length(value, limit)
@@ -59,7 +59,7 @@ class Bounds:
 
 
 def _texts(method: str, params: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """What a request says, by the names of its fields; nothing of requests that bring no texts to us."""
+    """The texts of a request by field name; none for a method without texts."""
     if method in ("tools/call", "prompts/get"):
         yield "name", params.get("name")
         yield from _fields(params.get("arguments"))
@@ -74,16 +74,16 @@ def _texts(method: str, params: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 
 
 def _fields(value: Any) -> Iterator[tuple[str, Any]]:
-    """The fields of an object with their names, which are texts, too; nothing of what is none."""
+    """The fields of an object and, as texts too, their names; none for other values."""
     if isinstance(value, Mapping):
         yield from value.items()
         yield from (("name", name) for name in value)
 
 
 def _length(value: Any, limit: int) -> int | None:
-    """How many characters a value has, a number or a bracket being one; above the limit, it is enough that it is above.
+    """The characters of a value, where a number or a bracket counts as one; above the limit, any larger number.
 
-    None where it is nested too deeply.
+    None if the value is nested too deeply.
     """
     total, inside = 0, [(value, 0)]
     while inside and total <= limit:

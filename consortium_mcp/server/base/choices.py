@@ -1,4 +1,4 @@
-"""What a caller can choose from now, as tools/list names it: saved consortiums, usable models, strategies, methods."""
+"""The choices that tools/list names: saved consortiums, usable models, strategies, methods."""
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
@@ -28,18 +28,18 @@ logger = logging.getLogger(__name__)
 
 MOST_NAMES = 10
 MOST_TOKENS = 80
-"""How many names a description holds, and what they may cost together."""
+"""The most names in a description, and the most tokens of all its names."""
 
 
 class SchemaChoices:
-    """What can be chosen: the saved names as they are now, all else as it was when it was last looked up."""
+    """The choices: current saved names, and everything else as of the last `look_up`."""
 
     def __init__(self, list_saved: Callable[[], Sequence[str]], settings: Settings) -> None:
-        """A menu that has yet to look up what takes its time.
+        """Create it without looking up models.
 
         Args:
-            list_saved: the names of the saved consortiums now; called in a thread.
-            settings: say which models there are, and which of them callers may use.
+            list_saved: returns the current saved names; called in a thread.
+            settings: give the models, and which of them callers may use.
         """
         self._list_saved = list_saved
         self._settings = settings
@@ -49,7 +49,7 @@ class SchemaChoices:
         """Whether a client has seen the current models and rules."""
 
     async def choices(self) -> dict[str, dict[str, Schema]]:
-        """What is added to the schema of these tools' arguments; names stand in the tool that needs them most."""
+        """The additions to these tools' argument schemas; a name is listed only at the tool that needs it most."""
         saved = await anyio.to_thread.run_sync(self._saved_names)
         self._was_shown = True
         names = {
@@ -59,13 +59,13 @@ class SchemaChoices:
         return {"consult_consortium": names | self._rules, "save_consortium": self._rules}
 
     def rules(self) -> dict[str, dict[str, Schema]]:
-        """The same without names, which differ from place to place: the strategies and methods that were looked up."""
+        """The same without names, which differ between machines: the strategies and methods of the last `look_up`."""
         return {"consult_consortium": self._rules, "save_consortium": self._rules}
 
     async def look_up(self) -> bool:
-        """Find out what can be used now, and whether a client was shown something else.
+        """Load the current models and rules; returns whether a client has seen an outdated list.
 
-        This imports llm and its plugins, however long that takes.
+        This imports llm and its plugins, which can take long.
         """
         models, rules = await anyio.to_thread.run_sync(self._find, abandon_on_cancel=True)
         if (models, rules) == (self._models, self._rules):
@@ -75,15 +75,15 @@ class SchemaChoices:
         return was_shown
 
     def _saved_names(self) -> Sequence[str]:
-        with suppress(ConsortiumError):  # the tools that need the store say what is wrong with it
+        with suppress(ConsortiumError):  # the tools that need the store report its error
             return self._list_saved()
         return ()
 
     def _find(self) -> tuple[list[str], dict[str, Schema]]:
-        """The models that may be used here, llm's default first, and the rules with those of other packages.
+        """The usable models, llm's default first, and the rules, with those of other packages.
 
-        The saved consortiums, which llm offers as models too, have a place of their own. Where the models cannot be
-        looked up, they are the known ones.
+        Saved consortiums, which llm offers as models too, are listed separately. If the models cannot be loaded, the
+        previous ones stay.
         """
         rules: dict[str, Schema] = {
             "strategy": {"enum": list(strategies.strategies())},
@@ -93,13 +93,13 @@ class SchemaChoices:
             found = catalogue.load_catalogue(self._settings)
             usable = found.usable_ids(self._settings.allowed_models)
             return sorted(usable, key=lambda model: model != found.default_model), rules
-        except Exception as error:  # of llm, its files or its plugins; the tools that need models say what is wrong
+        except Exception as error:  # from llm, its files or its plugins; the tools that need models report the error
             logger.warning("The models cannot be listed: %s: %s", type(error).__name__, masked(str(error)))
             return self._models, rules
 
 
 def _named(what: str, names: Iterable[str], where: str) -> str:
-    """`Saved: code, legal.`, or the first few of them and which tool lists all."""
+    """`Saved: code, legal.`, or the first few names and the tool that lists all."""
     known = [plain(name) for name in names]
     shown: list[str] = []
     for name in known[:MOST_NAMES]:

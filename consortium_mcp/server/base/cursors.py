@@ -1,4 +1,4 @@
-"""Cursors of paged lists: opaque to clients; each holds the key of the last entry that was shown."""
+"""Cursors of paged lists: opaque to clients; each contains the key of the last shown entry."""
 
 import base64
 import binascii
@@ -7,11 +7,11 @@ from typing import Literal
 from consortium_mcp.errors import ConsortiumError
 
 Kind = Literal["consortium", "run"]
-"""Of what the key is: a saved name or a run id."""
+"""The kind of the key: a saved name or a run id."""
 
 
 def write_cursor(kind: Kind, key: str) -> str:
-    """The cursor of the page that follows an entry."""
+    """The cursor of the page after an entry."""
     return base64.urlsafe_b64encode(f"{kind}:{key}".encode()).decode().rstrip("=")
 
 
@@ -19,10 +19,10 @@ def read_cursor(cursor: str, *kinds: Kind) -> tuple[str, str]:
     """The kind and the key in a cursor.
 
     Args:
-        kinds: those that the list has.
+        kinds: the kinds of this list.
 
     Raises:
-        ConsortiumError: it was not written here, or for another list.
+        ConsortiumError: it was not written here, or belongs to another list.
     """
     try:
         text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode()

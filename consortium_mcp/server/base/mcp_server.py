@@ -1,4 +1,4 @@
-"""An MCPServer that refuses mistyped arguments with a suggestion and says errors in one sentence."""
+"""An MCPServer that refuses mistyped arguments with a suggestion, and reports errors in one sentence."""
 
 import difflib
 import inspect
@@ -23,11 +23,11 @@ from consortium_mcp.text.masking import masked
 from consortium_mcp.text.templates import plain
 
 _COMMAND = re.compile(r"[`'](?:consortium-mcp|llm|pip) ")
-"""Where a sentence names a command."""
+"""The form of a command in a sentence."""
 
 
 class InputNeeded(Exception):
-    """The request cannot be answered before the client has; it sends the same request again, with its answers."""
+    """The request needs answers from the client, which sends the request again with them."""
 
     def __init__(self, result: InputRequiredResult) -> None:
         super().__init__("input needed")
@@ -35,26 +35,26 @@ class InputNeeded(Exception):
 
 
 class StrictServer(MCPServer[Any]):
-    """The SDK ignores unknown arguments and puts its own words before a tool's error; here neither happens."""
+    """The SDK's server with two changes: it refuses unknown arguments, and adds no words to a tool's error."""
 
     def __init__(self, name: str, *, menu: SchemaChoices, offered: Mapping[str, Tool], **options: Any) -> None:
-        """A server that has yet to get its tools.
+        """Create a server without tools.
 
         Args:
-            menu: what the schemas of the tools' arguments name, for each tools/list anew.
+            menu: the choices for the schemas of arguments, computed for each tools/list.
             offered: the tools that clients see and can call, by name.
-            options: of the SDK's server.
+            options: options of the SDK's server.
         """
         super().__init__(name, **options)
         self.menu = menu
         self._offered = offered
-        # The SDK cannot announce changed lists to clients of 2025-11-25.
+        # The SDK cannot notify clients of 2025-11-25 of changed lists.
         announced = NotificationOptions(tools_changed=True, resources_changed=True)
         lowlevel: Any = self._lowlevel_server
         lowlevel.create_initialization_options = partial(lowlevel.create_initialization_options, announced)
 
     async def list_tools(self) -> list[Tool]:
-        """The tools as they are described in our file, with what can be chosen now."""
+        """The tools as described in our file, with the current choices."""
         choices = await self.menu.choices()
         return [
             tool.model_copy(update={"input_schema": with_choices(tool.input_schema, choices.get(tool.name, {}))})
@@ -62,10 +62,10 @@ class StrictServer(MCPServer[Any]):
         ]
 
     async def describe_tools(self) -> list[dict[str, Any]]:
-        """The tools as short as they can be said, as JSON: what our file must hold."""
+        """The tools in their shortest description, as JSON: the required content of our file."""
         await self.menu.look_up()
         rules = self.menu.rules()
-        # A consortium's fields are those that save_consortium takes; the text of a result says what the others hold.
+        # A consortium's fields are those of save_consortium; a result's text explains the others.
         spelled_out = {"Consortium", "Estimate", "Trust", "Measures", "Claim", "Finding"}
         short = [
             tool.model_copy(
@@ -80,7 +80,7 @@ class StrictServer(MCPServer[Any]):
         return [tool.model_dump(mode="json", by_alias=True, exclude_none=True) for tool in short]
 
     def tool_names(self) -> list[str]:
-        """What can be called."""
+        """The names of the callable tools."""
         return list(self._offered)
 
     async def call_tool(
@@ -107,14 +107,14 @@ class StrictServer(MCPServer[Any]):
                 return error.__cause__.result
             if isinstance(error.__cause__, ConsortiumError | ToolError):
                 return _error(str(error.__cause__))
-            if isinstance(error, UnexpectedToolError):  # the SDK logs what it was
+            if isinstance(error, UnexpectedToolError):  # the SDK has logged its cause
                 raise UnexpectedToolError(f"{name} failed inside the server; the log on stderr says why.") from error
             raise
 
     async def get_prompt(
         self, name: str, arguments: dict[str, Any] | None = None, context: Context[Any, Any] | None = None
     ) -> GetPromptResult | InputRequiredResult:
-        """Fill in a prompt; a wrong name or argument is the request's fault, in both protocol eras."""
+        """Fill in a prompt; a wrong name or argument is an error of the request, in both protocol eras."""
         prompts = {prompt.name: prompt for prompt in await super().list_prompts()}
         if name not in prompts:
             raise MCPError(INVALID_PARAMS, f"Unknown prompt {_quoted(name)}.{_suggestion(name, list(prompts))}")
@@ -134,7 +134,7 @@ def _quoted(given: str) -> str:
 
 
 def _error(sentence: str) -> CallToolResult:
-    """A failed call as one text for the model, which cannot type the commands that repair an installation."""
+    """A failed call as one text for the model, which cannot run the commands that repair an installation."""
     if _COMMAND.search(sentence):
         sentence += " Commands are for the user to run."
     sentence = shortened(plain(masked(sentence)), TEXT_TOKENS)
@@ -147,7 +147,7 @@ def _suggestion(given: str, known: list[str]) -> str:
 
 
 def _invalid(name: str, error: ValidationError) -> str:
-    """Which argument breaks which rule; the first one is enough to go on."""
+    """The first argument that breaks a rule, and the rule."""
     problem = error.errors()[0]
     where = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "missing":

@@ -9,26 +9,26 @@ from typing import Any
 from consortium_mcp.text.templates import clip
 
 TEXT_TOKENS = 10_500
-"""At most so much text for the model."""
+"""The most tokens of the text for the model."""
 
 STRUCTURED_TOKENS = 10_500
-"""At most so much structured content beside it."""
+"""The most tokens of structured content beside it."""
 
 ANSWER_TOKENS = 9_000
-"""At most so much of an answer, so that what is known about it fits beside it."""
+"""The most tokens of an answer, so that its metadata fit beside it."""
 
 _SHARES = (3 / 4, 1 / 2, 1 / 4, 1 / 8, 1 / 16, 1 / 32, 1 / 64)
 _LENGTHS = (200, 100, 50, 25, 10, 5)
 _LAST_SHARE = 1 / 128
-"""Of what a result may have: less than this is little more than the note of what was cut."""
+"""The smallest useful share of a result: less is little more than the note about the cut."""
 _LAST_LENGTHS = (2, 1)
 
 
 def most_tokens(text: str) -> float:
-    """The most tokens that a text is likely to have: some two and a half times those of prose.
+    """An upper estimate of a text's tokens: about two and a half times those of prose.
 
-    Measured with cl100k: runs of the rarest small letters come to 0.68 tokens a letter, a letter that stands alone to
-    one with the space before it, and whatever else to at most one a byte. Only runs of two rare letters have more.
+    Measured with cl100k: runs of the rarest lower-case letters have 0.68 tokens a letter. A single letter with the
+    space before it has one, and everything else at most one for each byte. Only runs of two rare letters have more.
     """
     data = text.encode("utf-8", "replace")
     letters = len(data) - len(data.translate(None, string.ascii_lowercase.encode()))
@@ -38,12 +38,12 @@ def most_tokens(text: str) -> float:
 
 
 def fits(value: Any) -> bool:
-    """Whether a value can be structured content as it is."""
+    """Whether a value fits into structured content unchanged."""
     return most_tokens(_as_json(value)) <= STRUCTURED_TOKENS
 
 
 def shortened(text: str, tokens: float) -> str:
-    """The text, or its beginning and its end with a note of what was cut between them."""
+    """The text, or its beginning and its end with a note of the omitted length."""
     kept = len(text)
     short = text
     while (most := most_tokens(short)) > tokens:
@@ -53,10 +53,10 @@ def shortened(text: str, tokens: float) -> str:
 
 
 def fitted(record: dict[str, Any]) -> dict[str, Any]:
-    """The record as it can be structured content: its longest texts are shortened first, then its longest lists.
+    """The record cut to the limit of structured content: its longest texts first, then its longest lists.
 
-    Where that is not enough, as with long texts in lists in lists, both are shortened further; where even that is not,
-    as with a thousand options of one model, the longest fields come as an empty list or as null.
+    If that is not enough, as with long texts in nested lists, both are cut further. If even that is not enough, as with
+    a thousand options of one model, the longest fields become an empty list or null.
     """
     for shorten in _STEPS:
         if fits(record):
@@ -97,4 +97,4 @@ _STEPS = (
     partial(_with_texts_of, tokens=STRUCTURED_TOKENS * _LAST_SHARE),
     *(partial(_with_lists_of, length=length) for length in _LAST_LENGTHS),
 )
-"""What is done to a record, one after the other, until it fits."""
+"""The steps that shorten a record, applied in order until it fits."""

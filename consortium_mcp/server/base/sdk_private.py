@@ -1,4 +1,4 @@
-"""The SDK's lowlevel server below ours: where requests are served that MCPServer has no public door for.
+"""Access to the SDK's lowlevel server, for requests that MCPServer has no public API for.
 
 Its migration guide names this way, `_lowlevel_server.add_request_handler`, until there is a public one.
 """
@@ -18,10 +18,10 @@ def lowlevel(server: MCPServer[Any]) -> Server[Any]:
 
 
 def connection_of(ctx: ServerRequestContext[Any, Any]) -> Connection:
-    """The connection that a message came by; its `exit_stack` is unwound when it closes."""
+    """The connection of a message; its `exit_stack` is unwound when the connection closes."""
     return ctx.session._connection
 
 
 def open_sessions(server: MCPServer[Any]) -> Container[str]:
-    """The ids of the sessions over Streamable HTTP that are open now."""
+    """The ids of the open sessions over Streamable HTTP."""
     return server.session_manager._server_instances

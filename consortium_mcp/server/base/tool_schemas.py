@@ -1,4 +1,4 @@
-"""The schemas of tools/list, as short as they can be: each client pays for every word."""
+"""Shortens the schemas of tools/list, because each client pays for every token."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,34 +6,34 @@ from typing import Any
 Schema = dict[str, Any]
 
 _INPUT_KEYS = ("type", "enum", "items", "description", "default", "anyOf")
-"""What is said of an argument: a limit costs tokens in every session, and a value beyond it is refused in words."""
+"""The keywords that an argument's schema keeps; limits cost tokens in every session and are reported on violation."""
 
 _OUTPUT_KEYS = ("type", "enum", "items", "prefixItems", "properties")
 
 
 def input_schema(schema: Schema) -> Schema:
-    """What a tool takes, closed to further arguments; one that may be null may as well be left out."""
+    """The input schema of a tool, closed to further arguments; a nullable argument becomes optional."""
     arguments = {name: _short_argument(argument) for name, argument in schema.get("properties", {}).items()}
     required = {"required": schema["required"]} if "required" in schema else {}
     return {"type": "object", "properties": arguments, **required, "additionalProperties": False}
 
 
 def with_choices(schema: Schema, choices: Mapping[str, Schema]) -> Schema:
-    """The same with what can be chosen now.
+    """The schema with the current choices.
 
     Args:
-        choices: by the argument's name: an `enum`, or a further sentence of its description.
+        choices: by argument name: an `enum`, or a further sentence for its description.
     """
     arguments = {name: _with_choice(one, choices.get(name, {})) for name, one in schema["properties"].items()}
     return {**schema, "properties": arguments}
 
 
 def output_schema(schema: Schema, spelled_out: set[str]) -> Schema:
-    """What a tool returns: names and types; what they mean is said once, in the tool's description.
+    """The output schema of a tool: names and types; the tool's description explains them once.
 
     Args:
-        spelled_out: the records and the lists of words that an earlier tool of the same list has shown; here they are
-            only called objects and strings, and those that are shown here are added.
+        spelled_out: the records and enumerations that earlier tools of the same list have shown. Here they are
+            shortened to objects and strings, and newly shown ones are added.
     """
     return _short_output(schema, schema.get("$defs", {}), spelled_out)
 
@@ -74,7 +74,7 @@ def _short_output(schema: Schema, defs: Mapping[str, Schema], spelled_out: set[s
 
 
 def _without_null(schema: Schema) -> tuple[Schema, bool]:
-    """The schema of the value where there is one, and whether there may be none."""
+    """The schema of the value without null, and whether null is allowed."""
     variants = schema.get("anyOf", [])
     values = [variant for variant in variants if variant.get("type") != "null"]
     if len(values) == 1 and len(variants) == 2:

@@ -1,4 +1,4 @@
-"""The tools of a server, as the settings choose them: some by name, those that only read, without output schemas."""
+"""The tools of a server by its settings: all or named ones, read-only ones, without output schemas."""
 
 import json
 from functools import cache
@@ -10,14 +10,14 @@ from consortium_mcp.errors import ConsortiumError
 from consortium_mcp.settings import Settings
 
 TOOLS_FILE = "tools.json"
-"""The file of the described tools, in the package above this one: clients read it before the tools are imported."""
+"""The file with the tools' descriptions, in the parent package: clients read it before the tools are imported."""
 
 ALSO_READS = "get_run"
-"""The tool that continues interrupted runs, and on a read-only server only reads."""
+"""The tool that resumes interrupted runs, and only reads on a read-only server."""
 
 
 def offered_tools(settings: Settings) -> dict[str, Tool]:
-    """The tools that clients see and can call, by name. Raises ConsortiumError for a name that no tool has."""
+    """The tools that clients see and can call, by name. Raises ConsortiumError for an unknown name."""
     tools = described_tools()
     if unknown := [name for name in settings.tools if name not in tools]:
         raise ConsortiumError(f"There is no tool {unknown[0]!r} for --tools. The tools: {', '.join(tools)}.")
@@ -30,7 +30,7 @@ def offered_tools(settings: Settings) -> dict[str, Tool]:
 
 @cache
 def described_tools() -> dict[str, Tool]:
-    """Every tool as our file describes it, by name."""
+    """Every tool in our file, by name."""
     text = resources.files("consortium_mcp.server").joinpath(TOOLS_FILE).read_text(encoding="utf-8")
     return {tool.name: tool for tool in map(Tool.model_validate, json.loads(text))}
 

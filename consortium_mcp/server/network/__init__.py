@@ -1,1 +1,1 @@
-"""HTTP and SSE for a team: sockets, tokens, admission; it knows no tool."""
+"""Serves HTTP and SSE for a team: sockets, tokens, admission; it knows no tool."""

@@ -1,4 +1,4 @@
-"""Admission of requests: the caller of each request, the limits, and the audit of calls and tokens."""
+"""Admission of requests: identifies each caller, applies limits, and writes the audit log."""
 
 import asyncio
 import json
@@ -21,12 +21,12 @@ from pydantic import BaseModel
 from consortium_mcp._util.caller import calling
 
 AUDIT = "consortium_mcp.audit"
-"""The logger of the audit: names, runs and costs, never a text from outside."""
+"""The logger of the audit: names, runs and costs, never texts from outside."""
 
 audit = logging.getLogger(AUDIT)
 
 _RUN_ID = re.compile(r"[0-7][0-9a-hjkmnp-tv-z]{25}")
-"""A ULID in small letters, as runs have them."""
+"""A run id: a ULID in lower case."""
 
 _UNCOUNTED = ("initialize", "ping", "server/discover")
 _MINUTE = 60.0
@@ -34,23 +34,24 @@ _REFUSALS_SECONDS = 1.0
 
 
 class Admission:
-    """Middleware around everything that a client asks over the network."""
+    """Middleware around every request over the network."""
 
     def __init__(self, max_requests: int | None, *, needs_caller: bool) -> None:
-        """Begin with no caller counted.
+        """Create it without counted requests.
 
         Args:
-            max_requests: how many a caller may make in a minute; None means no limit.
-            needs_caller: whether a request without a token is refused; it has been before, so this is the second lock.
+            max_requests: the requests of one caller in a minute; None means no limit.
+            needs_caller: whether to refuse a request without a token; the web app has already refused it, so this is a
+                second check.
         """
         self._max_requests = max_requests
         self._needs_caller = needs_caller
         self.tools: Collection[str] = ()
-        """The names of the server's tools; the audit writes no other name."""
+        """The names of the server's tools; the audit log contains no other names."""
         self._times: dict[str | None, deque[float]] = defaultdict(deque)
 
     async def __call__(self, ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
-        """Handle the request in its caller's name."""
+        """Handle the request in the name of its caller."""
         caller = caller_of(ctx)
         if caller is None and self._needs_caller:
             raise MCPError(INVALID_REQUEST, "This server needs a bearer token. Send it in the Authorization header.")
@@ -93,7 +94,7 @@ class Admission:
         }
 
     def _seconds_to_wait(self, ctx: ServerRequestContext[Any, Any], caller: str | None) -> int:
-        """After how many seconds the caller may ask again; 0 counts the request and lets it pass."""
+        """The seconds until the caller's next allowed request; 0 counts and admits this one."""
         if self._max_requests is None or ctx.request_id is None or ctx.method in _UNCOUNTED:
             return 0
         times, now = self._times[caller], time.monotonic()
@@ -109,7 +110,7 @@ class Admission:
 
 
 class AuditedVerifier:
-    """Says whose a token is, and writes to the audit that tokens were refused: one line a second, however many come."""
+    """A verifier that logs refused tokens in the audit: one line a second, however many arrive."""
 
     def __init__(self, verifier: TokenVerifier) -> None:
         self._verifier = verifier
@@ -117,7 +118,7 @@ class AuditedVerifier:
         self._next_line: asyncio.TimerHandle | None = None
 
     async def verify_token(self, token: str) -> AccessToken | None:
-        """Whose the token is; None refuses it."""
+        """The caller of the token; None if it is refused."""
         access = await self._verifier.verify_token(token)
         if access is None:
             self._refused += 1
@@ -126,7 +127,7 @@ class AuditedVerifier:
         return access
 
     def _write(self) -> None:
-        """Write how many there were since the line before, and none for a second."""
+        """Write the number of refused tokens since the last line, then none for a second."""
         self._next_line = None
         if self._refused:
             unknown = {"caller": None, "tool": None, "run": None, "outcome": "refused", "cost_usd": None}
@@ -136,13 +137,13 @@ class AuditedVerifier:
 
 
 def caller_of(ctx: ServerRequestContext[Any, Any]) -> str | None:
-    """The name that the request's token belongs to; None where none was asked for."""
+    """The name that the request's token belongs to; None if no token is required."""
     user = ctx.request.scope.get("user") if ctx.request is not None else None
     return user.access_token.client_id if isinstance(user, AuthenticatedUser) else None
 
 
 def _outcome(result: dict[str, Any]) -> str:
-    """The run's status where there is one; else whether the call went well."""
+    """The run's status if there is one; else whether the call succeeded."""
     if status := _dict_in(result, "structuredContent").get("status"):
         return str(status)
     return "error" if result.get("isError") else "ok"

@@ -1,4 +1,4 @@
-"""What errors say over the network: they name no folder of the server."""
+"""Removes the server's folders from errors that are sent over the network."""
 
 import os
 from collections.abc import Iterable
@@ -10,18 +10,18 @@ from mcp.shared.exceptions import MCPError
 
 
 class HiddenPaths:
-    """Middleware that shortens the paths in errors to the names of files; the server's own user reads them in the log.
+    """Middleware that shortens paths in errors to file names; the log has the full paths for the server's user.
 
-    Answers stay as they are, since a prompt may be about a path.
+    Answers stay unchanged, because a prompt may be about a path.
     """
 
     def __init__(self, folders: Iterable[Path]) -> None:
-        """Begin with the folders that no error names."""
+        """Hide these folders."""
         written = {str(folder) for one in folders for folder in (one, one.resolve())}
         self._beginnings = [f"{one.rstrip(os.sep)}{os.sep}" for one in sorted(written, key=len, reverse=True)]
 
     async def __call__(self, ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
-        """Handle the request, and shorten what its error says."""
+        """Handle the request, and shorten the paths in its error."""
         try:
             result = await call_next(ctx)
         except MCPError as error:

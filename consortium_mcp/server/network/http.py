@@ -1,4 +1,4 @@
-"""Serving over Streamable HTTP and SSE, to this machine or to a team."""
+"""Serves Streamable HTTP and SSE, on this machine or for a team."""
 
 import logging
 import signal
@@ -29,27 +29,28 @@ from consortium_mcp.settings import Settings, llm_user_path
 logger = logging.getLogger(__name__)
 
 PATHS = {"http": "/mcp", "sse": "/sse"}
-"""Where each transport is reached."""
+"""The path of each transport."""
 
 _OTHER_FILES = 1000
-"""How many files may be open beside the clients' connections: the database, providers, clients that are refused."""
+"""The number of open files besides clients' connections: database, providers, clients that are refused."""
 
 _ANSWER_SECONDS = 0.5
-"""How long answers that are under way may take once every run has been stopped."""
+"""The seconds that open answers may take after every run has been stopped."""
 
 _IDLE_SECONDS = 75
-"""How long an idle connection stays open. Clients close theirs after 4 or 5 s and must be the first to do so: a request
-that meets a closing connection is lost."""
+"""The seconds that an idle connection stays open. Clients close theirs after 4 or 5 s and must be first: a request on a
+closing connection is lost.
+"""
 
 
 def serve_http(settings: Settings) -> None:
-    """Serve until a signal comes; what was asked is told on stderr.
+    """Serve until a signal arrives; the addresses are written to stderr.
 
     Raises:
-        ConsortiumError: a tool is named that there is not, the address is taken, would be open to others without a
-            token, or the tokens cannot be read.
+        ConsortiumError: a tool name is unknown, the address is in use or reachable for others without a token, or the
+            tokens cannot be read.
     """
-    offered_tools(settings)  # a wrong name is said before anything is opened
+    offered_tools(settings)  # a wrong name is reported before anything is opened
     verifier = verifier_of(settings)
     allow_files(settings.max_connections + _OTHER_FILES)
     with listening(settings, asks_for_token=verifier is not None) as listener, ConsortiumService(settings) as service:
@@ -72,7 +73,7 @@ async def _serve(service: ConsortiumService, listener: socket.socket, verifier: 
         web = _Server(_config(app, settings))
         async with anyio.create_task_group() as group:
             group.start_soon(_end_on_signal, runner, web)
-            if verifier is not None and hasattr(signal, "SIGHUP"):  # Windows has none
+            if verifier is not None and hasattr(signal, "SIGHUP"):  # not on Windows
                 group.start_soon(_reload_on_hangup, verifier)
             await web.serve(sockets=[listener])
             group.cancel_scope.cancel()
@@ -84,7 +85,7 @@ def _config(app: object, settings: Settings) -> PromptConfig:
         settings.request_timeout_seconds,
         log_level=settings.log_level.lower(),
         log_config=None,
-        access_log=False,  # it would show session ids, and the audit says more
+        access_log=False,  # it would log session ids, and the audit log is more complete
         root_path=settings.root_path.rstrip("/"),
         proxy_headers=bool(settings.trusted_proxies),
         forwarded_allow_ips=list(settings.trusted_proxies),
@@ -95,23 +96,23 @@ def _config(app: object, settings: Settings) -> PromptConfig:
 
 
 class _Server(uvicorn.Server):
-    """Leaves signals to us: uvicorn's own handling kills the process before runs are closed."""
+    """A uvicorn server without signal handling, which would end the process before runs are closed."""
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Capture nothing."""
+        """Capture no signals."""
         yield
 
 
 async def _end_on_signal(runner: Runner, web: uvicorn.Server) -> None:
-    """Let runs end that end soon, leave the others to be resumed, then answer what can be answered, then end."""
+    """On a signal: let runs finish within the grace period, release the others, finish open answers, then end."""
     hurry = anyio.Event()
 
     async def end() -> None:
         await runner.leave(runner.service.settings.grace_seconds, hurry)
         end_soon(0)
         web.should_exit = True
-        logging.getLogger("uvicorn.error").disabled = True  # a traceback for each connection that is cut now
+        logging.getLogger("uvicorn.error").disabled = True  # every closed connection would log a traceback
         await anyio.sleep(_ANSWER_SECONDS)
         web.force_exit = True
 

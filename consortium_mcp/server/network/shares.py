@@ -1,4 +1,4 @@
-"""What one caller may hold of what all share: requests under way, streams included, and sessions."""
+"""Limits one caller's share of the common resources: open requests, streams included, and sessions."""
 
 import json
 import time
@@ -14,23 +14,23 @@ from consortium_mcp.settings import Settings
 
 _SESSION = b"mcp-session-id"
 _QUIET_SECONDS = 1.0
-"""How long after a line the audit says nothing more of the same caller and limit."""
+"""The seconds after a line in which the audit repeats no line about the same caller and limit."""
 
 BYTES_PER_SECOND = 1_000_000
-"""How much a caller's bodies may have in the long run: reading one takes the time of all."""
+"""The bytes per second of a caller's bodies on average, because reading them delays all callers."""
 
 BYTES_AT_ONCE = 5_000_000
-"""How much they may have beyond that for a moment: one of the largest bodies."""
+"""The bytes that a caller may send beyond that at once: one of the largest bodies."""
 
 
 class Shares:
-    """Answers 429 to a caller who holds its share already; what it holds goes on. Who has no name has no share."""
+    """Answers 429 to a caller that has used its share; its open requests continue. An unnamed caller has no limit."""
 
     def __init__(self, app: ASGIApp, settings: Settings, open_sessions: Callable[[], Container[str]]) -> None:
-        """Begin with nothing held.
+        """Create it without open requests.
 
         Args:
-            open_sessions: the ids of the sessions that are open now.
+            open_sessions: the ids of the open sessions.
         """
         self._app = app
         self._most_requests = settings.max_connections_per_caller or max(1, settings.max_connections // 2)
@@ -39,7 +39,7 @@ class Shares:
         self._requests: Counter[str] = Counter()
         self._sessions: dict[str, set[str]] = {}
         self._sent: dict[str, tuple[float, float]] = {}
-        """How many bytes of each caller's bodies count still, and as of when."""
+        """The bytes of each caller's bodies that still count, and the time of that number."""
         self._told: dict[tuple[str, str], float] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -68,7 +68,7 @@ class Shares:
                 del self._requests[caller]
 
     def _refusal(self, caller: str, headers: dict[bytes, bytes]) -> PlainTextResponse | None:
-        """Why the request is not handled; None when it is."""
+        """Why the request is refused; None if it is not."""
         if self._requests[caller] >= self._most_requests:
             return self._refused(caller, "requests", self._most_requests)
         if _SESSION not in headers and len(self._own_sessions(caller)) >= self._most_sessions:
@@ -76,7 +76,7 @@ class Shares:
         return None
 
     def _pause(self, caller: str, headers: dict[bytes, bytes]) -> float:
-        """How many seconds a request waits before its body is read; 0 for callers who send little."""
+        """The seconds to wait before reading a request's body; 0 for callers that send little."""
         length = headers.get(b"content-length", b"0")
         size, now = int(length) if length.isdigit() else 0, time.monotonic()
         before, then = self._sent.get(caller, (0.0, now))
@@ -85,7 +85,7 @@ class Shares:
         return max(0.0, counts - BYTES_AT_ONCE) / BYTES_PER_SECOND
 
     def _own_sessions(self, caller: str) -> set[str]:
-        """The caller's sessions that are still open."""
+        """The caller's open sessions."""
         is_open = self._open_sessions()
         own = {one for one in self._sessions.pop(caller, ()) if one in is_open}
         if own:
@@ -97,7 +97,7 @@ class Shares:
             self._sessions.setdefault(caller, set()).add(session.decode("latin-1"))
 
     def _refused(self, caller: str, what: str, most: int) -> PlainTextResponse:
-        """Tell the caller, and once a second the audit."""
+        """Answer the caller, and write to the audit at most once a second."""
         now = time.monotonic()
         if self._told.get((caller, what), float("-inf")) + _QUIET_SECONDS < now:
             self._told[caller, what] = now

@@ -1,4 +1,4 @@
-"""Where a server listens: an address, closed to others unless a token is asked for, or a Unix socket of its owner's."""
+"""The server's sockets: an address, reachable for others only with tokens, or an owner-only Unix socket."""
 
 import ipaddress
 import os
@@ -21,10 +21,10 @@ HTTP_PORT = 80
 
 @contextmanager
 def listening(settings: Settings, *, asks_for_token: bool) -> Iterator[socket.socket]:
-    """A socket that listens as the settings say.
+    """The listening socket of the settings.
 
     Raises:
-        ConsortiumError: the address is taken, or others could reach it without a token.
+        ConsortiumError: the address is in use, or others could reach it without a token.
     """
     if settings.uds:
         with _unix_socket(settings.uds.expanduser()) as listener:
@@ -41,7 +41,7 @@ def listening(settings: Settings, *, asks_for_token: bool) -> Iterator[socket.so
 
 
 def allow_files(number: int) -> None:
-    """Let this process have so many files open, as far as it may: 1024 is usual, and too few for the connections."""
+    """Raise this process's limit of open files as far as allowed: the usual 1024 is too low for the connections."""
     if sys.platform == "win32":
         return
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -51,7 +51,7 @@ def allow_files(number: int) -> None:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether an address is reached from this machine alone."""
+    """Whether an address can be reached from this machine only."""
     if host == "localhost":
         return True
     try:
@@ -61,19 +61,19 @@ def is_loopback(host: str) -> bool:
 
 
 def allowed_hosts(settings: Settings, listener: socket.socket) -> list[str]:
-    """The Host headers that are served: the server's own names with its port, and those of the settings with any."""
+    """The accepted Host headers: the server's own names with its port, and those of the settings with any port."""
     names: list[str] = []
     if not settings.uds:
         port = listener.getsockname()[1]
         bare = list(dict.fromkeys([*LOOPBACK, _in_url(settings.host)]))
-        # Clients leave the default port out of the header.
+        # Clients omit the default port in the header.
         names = [*(f"{name}:{port}" for name in bare), *(bare if port == HTTP_PORT else ())]
     given = [name for host in settings.allowed_hosts for name in (host, f"{host}:*")]
     return [*names, *given, *(LOOPBACK if settings.uds else ())]
 
 
 def urls(settings: Settings, listener: socket.socket, paths: Sequence[str]) -> list[str]:
-    """By what URLs the server is reached."""
+    """The URLs of the server."""
     if settings.uds:
         return [f"unix:{settings.uds} {path}" for path in paths]
     return [f"http://{_in_url(settings.host)}:{listener.getsockname()[1]}{path}" for path in paths]
@@ -92,7 +92,7 @@ def _tcp_socket(host: str, port: int) -> socket.socket:
 
 @contextmanager
 def _unix_socket(path: Path) -> Iterator[socket.socket]:
-    """A socket in the file system that its owner alone can connect to; one that a dead server left is replaced."""
+    """A socket in the file system, for its owner only; the socket of a dead server is replaced."""
     listener = socket.socket(socket.AF_UNIX)
     before = os.umask(0o177)
     try:

@@ -1,4 +1,4 @@
-"""Ends what is open of a caller whose token was taken back or has expired."""
+"""Ends a caller's open requests when its token is revoked or expires."""
 
 import asyncio
 
@@ -8,25 +8,25 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 LEAVING_SECONDS = 1.0
-"""How long a request may take to end by itself when it is told that its client has left."""
+"""The seconds that a request may take to end after it is told that its client has left."""
 
 
 class WhileKnown:
-    """Serves a request for as long as its token stands for the same caller; later bytes are not sent."""
+    """Serves a request while its token belongs to the same caller; later bytes are not sent."""
 
     def __init__(self, app: ASGIApp, verifier: TokenVerifier, seconds: float) -> None:
-        """Nothing is checked before the first request, whose token is known already.
+        """Create it without a check; a request's token is verified before it arrives here.
 
         Args:
-            verifier: says whose a token is.
-            seconds: between two looks at the token of a request that is still open.
+            verifier: identifies the caller of a token.
+            seconds: between two checks of the token of an open request.
         """
         self._app = app
         self._verifier = verifier
         self._seconds = seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handle the request; its stream ends when the token does."""
+        """Handle the request; its stream ends when the token becomes invalid."""
         request = _Watched(receive, send)
         with anyio.CancelScope() as reach:
             watch = asyncio.create_task(self._watch(scope, request, reach))
@@ -52,7 +52,7 @@ class WhileKnown:
 
 
 class _Watched:
-    """A request's messages, which end for both sides when its token is known no more."""
+    """A request's messages, which end in both directions when its token becomes invalid."""
 
     def __init__(self, receive: Receive, send: Send) -> None:
         self._receive = receive
@@ -61,7 +61,7 @@ class _Watched:
         self._has_begun = self._has_ended = False
 
     async def receive(self) -> Message:
-        """The next message of the client, or that it has left."""
+        """The next message of the client, or its disconnection."""
         message: Message = {"type": "http.disconnect"}
         async with anyio.create_task_group() as group:
 
@@ -75,7 +75,7 @@ class _Watched:
         return message
 
     async def send(self, message: Message) -> None:
-        """Send a message, unless the token is known no more."""
+        """Send a message, unless the token is invalid."""
         if self.over.is_set():
             return
         self._has_begun = True
@@ -83,7 +83,7 @@ class _Watched:
         await self._send(message)
 
     async def end(self, scope: Scope) -> None:
-        """Send what a whole response lacks."""
+        """Complete an unfinished response."""
         if not self._has_begun:
             await PlainTextResponse("The token is not valid any more.", 401)(scope, self._receive, self._send)
         elif not self._has_ended:

@@ -1,4 +1,4 @@
-"""Bearer tokens: which caller each belongs to; only their SHA-256 is kept."""
+"""Bearer tokens and their callers; only SHA-256 hashes are kept."""
 
 import hashlib
 import hmac
@@ -18,35 +18,35 @@ from consortium_mcp.settings import Settings
 logger = logging.getLogger(__name__)
 
 DEFAULT_CALLER = "default"
-"""The name of the caller with the token of CONSORTIUM_TOKEN."""
+"""The name of the caller with the token in CONSORTIUM_TOKEN."""
 
 _LINE = re.compile(r"([A-Za-z0-9._@-]{1,64}):([0-9a-fA-F]{64})")
 _ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
-"""Of OAuth tokens: those with a public key, because a readable key must not sign."""
+"""Algorithms of OAuth tokens: only asymmetric ones, because a public key must not be able to sign."""
 
 
 _FETCH_SECONDS = 10
-"""How long the issuer may take to send its keys."""
+"""The time limit for fetching the issuer's keys."""
 
 _COOLDOWN_SECONDS = 30
 """The shortest time between two fetches from the issuer, also after a failure."""
 
 _OLD_SECONDS = 300
-"""When keys are fetched again: how long a key that the issuer takes back may still be believed."""
+"""The age at which keys are fetched again: the time for which a revoked key may still be accepted."""
 
 _OLDEST_SECONDS = 3600
-"""How long keys are believed of an issuer that cannot be reached."""
+"""The age up to which keys are accepted if the issuer cannot be reached."""
 
 
 class Verifier(TokenVerifier, Protocol):
-    """Says whose a token is."""
+    """Identifies the caller of a token."""
 
     def reload(self) -> None:
-        """Read again what can have changed."""
+        """Read changed sources again."""
 
 
 def verifier_of(settings: Settings) -> Verifier | None:
-    """What verifies tokens as the settings say; None where none is asked for.
+    """The verifier of the settings; None if no token is required.
 
     Raises:
         ConsortiumError: a setting is missing, or the token file cannot be read.
@@ -63,16 +63,16 @@ class KnownTokens:
     """The token of CONSORTIUM_TOKEN and those of the token file."""
 
     def __init__(self, settings: Settings) -> None:
-        """Raises ConsortiumError when the file cannot be read."""
+        """Read the token file. Raises ConsortiumError if it cannot be read."""
         self._settings = settings
         self._names = self._read()
 
     def reload(self) -> None:
-        """Read the file again; one that cannot be read leaves everything as it is. Raises ConsortiumError."""
+        """Read the file again; if it cannot be read, nothing changes. Raises ConsortiumError."""
         self._names = self._read()
 
     async def verify_token(self, token: str) -> AccessToken | None:
-        """Whose the token is; it is compared with every known one, so that time tells nothing."""
+        """The caller of the token, compared with every known one, so that timing reveals nothing."""
         digest = _digest(token)
         found = [name for known, name in self._names.items() if hmac.compare_digest(known, digest)]
         return _access(found[0]) if found else None
@@ -113,7 +113,7 @@ class IssuedTokens:
     """Tokens that an OAuth issuer signed for this server."""
 
     def __init__(self, settings: Settings) -> None:
-        """Raises ConsortiumError when a setting is missing."""
+        """Use these settings. Raises ConsortiumError if one is missing."""
         if not settings.oauth_jwks_url or not settings.oauth_resource:
             raise ConsortiumError(
                 "CONSORTIUM_OAUTH_ISSUER needs CONSORTIUM_OAUTH_JWKS_URL and CONSORTIUM_OAUTH_RESOURCE."
@@ -125,10 +125,10 @@ class IssuedTokens:
             raise ConsortiumError(f"CONSORTIUM_OAUTH_JWKS_URL is not a URL of a key set: {error}") from error
 
     def reload(self) -> None:
-        """Nothing: keys are fetched again by themselves."""
+        """Without effect: keys are fetched automatically."""
 
     async def verify_token(self, token: str) -> AccessToken | None:
-        """Whose the token is, when the issuer signed it for us and its time is not over."""
+        """The caller of the token, if the issuer signed it for this server and it has not expired."""
         try:
             key = await self._keys.key(jwt.get_unverified_header(token).get("kid", ""))
             claims = self._claims(token, key) if key else None
@@ -151,17 +151,17 @@ class IssuedTokens:
 
 
 class _IssuersKeys:
-    """The issuer's public keys, fetched once for all who wait; a request with a known key does not wait."""
+    """The issuer's public keys, fetched once for all waiting requests; a known key needs no waiting."""
 
     def __init__(self, url: str) -> None:
-        """Raises PyJWKClientError when the URL is none."""
+        """Use this URL. Raises PyJWKClientError if it is invalid."""
         self._client = jwt.PyJWKClient(url, cache_jwk_set=False, timeout=_FETCH_SECONDS)
         self._fetching = anyio.Lock()
         self._keys: dict[str, jwt.PyJWK] = {}
         self._fetched = self._tried = float("-inf")
 
     async def key(self, key_id: str) -> jwt.PyJWK | None:
-        """The key of this id; None where the issuer has none, or cannot be asked."""
+        """The key with this id; None if the issuer has none, or cannot be reached."""
         if self._known(key_id) is None or (self._are_older_than(_OLD_SECONDS) and not self._fetching.locked()):
             async with self._fetching:
                 if time.monotonic() > self._tried + _COOLDOWN_SECONDS:
@@ -178,7 +178,7 @@ class _IssuersKeys:
         try:
             self._keys = {str(key.key_id): key for key in self._client.get_signing_keys()}
             self._fetched = time.monotonic()
-        except (jwt.PyJWTError, OSError, ValueError) as error:  # the last two: the reply breaks off, or is no JSON
+        except (jwt.PyJWTError, OSError, ValueError) as error:  # the last two: the reply is incomplete, or is not JSON
             logger.error("The keys of the OAuth issuer cannot be fetched: %s", error)
         self._tried = time.monotonic()
 
@@ -203,7 +203,7 @@ def _digest(token: str) -> str:
 
 
 def _access(name: str, expires_at: object = None) -> AccessToken:
-    """What the SDK keeps with the request: the name, and not the token."""
+    """The data that the SDK keeps with the request: the name, and not the token."""
     return AccessToken(
         token="", client_id=name, scopes=[], expires_at=expires_at if isinstance(expires_at, int) else None
     )

@@ -1,4 +1,4 @@
-"""What is served over the network: `/mcp`, `/sse`, `/healthz` and `/readyz`, behind the checks of who asks."""
+"""The web application: `/mcp`, `/sse`, `/healthz` and `/readyz`, behind the checks of host and token."""
 
 import time
 from collections.abc import Sequence
@@ -30,18 +30,18 @@ from consortium_mcp.service.runner import Runner
 from consortium_mcp.settings import Settings
 
 READY_SECONDS = 5
-"""How long an answer of `/readyz` stands: more frequent requests cost nothing."""
+"""The seconds for which an answer of `/readyz` is reused, so that frequent requests cost nothing."""
 
 _UNCHECKED = TransportSecuritySettings(enable_dns_rebinding_protection=False)
-"""For the SDK's apps: `_HostCheck` stands before them, and the SDK's own logs a traceback for what it refuses."""
+"""For the SDK's apps: `_HostCheck` has already checked, and the SDK's check logs a traceback for each refusal."""
 
 
 def web_app(server: StrictServer, runner: Runner, hosts: Sequence[str], verifier: Verifier | None) -> Starlette:
     """The web application.
 
     Args:
-        hosts: the exact Host headers that are served.
-        verifier: says whose a token is; None asks for no token.
+        hosts: the exact Host headers that are accepted.
+        verifier: identifies the caller of a token; None requires no token.
     """
     settings = runner.service.settings
     routed = Shares(_Whole(Starlette(routes=_mcp_routes(server, settings))), settings, lambda: open_sessions(server))
@@ -53,7 +53,7 @@ def web_app(server: StrictServer, runner: Runner, hosts: Sequence[str], verifier
 
 
 def _mcp_routes(server: StrictServer, settings: Settings) -> list[BaseRoute]:
-    """The SDK's routes of each transport that is wanted."""
+    """The SDK's routes of each enabled transport."""
     routes: list[BaseRoute] = []
     if "http" in settings.transport:
         routes += server.streamable_http_app(transport_security=_UNCHECKED, max_sessions=settings.max_sessions).routes
@@ -63,7 +63,7 @@ def _mcp_routes(server: StrictServer, settings: Settings) -> list[BaseRoute]:
 
 
 def _guarded(app: ASGIApp, settings: Settings, verifier: Verifier | None, check_seconds: float) -> ASGIApp:
-    """The application, for those alone whose token is known, and for as long as it is."""
+    """The application, only for requests with a valid token, and only while it is valid."""
     if verifier is None:
         return app
     resource = _resource(settings)
@@ -73,13 +73,13 @@ def _guarded(app: ASGIApp, settings: Settings, verifier: Verifier | None, check_
 
 
 def _metadata_routes(settings: Settings) -> list[Route]:
-    """Where clients learn which OAuth issuer's tokens are accepted."""
+    """The routes from which clients learn the accepted OAuth issuer."""
     resource = _resource(settings)
     return create_protected_resource_routes(resource, [AnyHttpUrl(settings.oauth_issuer or "")]) if resource else []
 
 
 def _resource(settings: Settings) -> AnyHttpUrl | None:
-    """This server's URL as OAuth tokens name it; None without OAuth."""
+    """This server's URL in OAuth tokens; None without OAuth."""
     return AnyHttpUrl(settings.oauth_resource) if settings.oauth_issuer and settings.oauth_resource else None
 
 
@@ -117,14 +117,14 @@ class Readiness:
 
 
 async def _health(request: Request) -> Response:
-    """The process answers."""
+    """200, because the process responds."""
     return PlainTextResponse("ok")
 
 
 class _Whole:
-    """Drops a request whose client leaves in the middle of it: the SDK handles it and logs a traceback.
+    """Drops a request whose client leaves in the middle of it; the SDK would handle it and log a traceback.
 
-    A client that asks for what it missed gets a new stream: the SDK, which keeps nothing here, would not answer it.
+    A client that requests missed events gets a new stream, because nothing is kept for the SDK to replay.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -147,7 +147,7 @@ class _Whole:
 
 
 class _HostCheck:
-    """Refuses foreign Host headers, and foreign pages in a browser, which say their Origin."""
+    """Refuses foreign Host headers, and requests from foreign web pages, by their Origin header."""
 
     def __init__(self, app: ASGIApp, hosts: Sequence[str]) -> None:
         self._app = app

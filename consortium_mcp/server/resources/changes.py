@@ -1,4 +1,4 @@
-"""Changes: what any process wrote is announced to all listeners."""
+"""Announces changes by any process to all listeners."""
 
 import logging
 from collections.abc import AsyncIterator, Iterator
@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 
 class Changes:
-    """Looks at the database while there are listeners, and announces what is new."""
+    """Polls the database while there are listeners, and announces changes."""
 
     def __init__(self, store: Store, listeners: Listeners, timing: Timing = DEFAULT_TIMING) -> None:
         self.listeners = listeners
@@ -31,7 +31,7 @@ class Changes:
 
     @asynccontextmanager
     async def lifespan(self, server: object) -> AsyncIterator[None]:
-        """Watch as long as the server runs. Over SSE, one of the open connections does it."""
+        """Watch while the server runs. Over SSE, one of the open connections does it."""
         if not self._seen:
             await self._look()
         async with anyio.create_task_group() as group:
@@ -47,12 +47,12 @@ class Changes:
                 await anyio.sleep(self._pause())
 
     def _pause(self) -> float:
-        """How long until the next look; runs count only of callers who still listen."""
+        """The seconds until the next poll; only runs of callers with listeners count."""
         seen = [self._seen.get(caller, NOTHING) for caller in self.listeners.callers()]
         return self._timing.look_busy if any(marks.under_way for marks in seen) else self._timing.look_idle
 
     async def _look(self) -> None:
-        """Announce what was written since the last look; without listeners it is said later, not lost."""
+        """Announce the changes since the last poll; without listeners they are announced later."""
         try:
             version = await self._store.markers.data_version()
             if version == self._version and self._seen:
@@ -65,7 +65,7 @@ class Changes:
             logger.warning("Changes cannot be detected: %s", error)
 
     async def _announce(self, caller: str | None) -> None:
-        """Tell a caller what is new of what it can see; of one who begins to listen we know nothing, so all is new."""
+        """Tell a caller the changes that it may see; for a caller that has just begun to listen, everything is new."""
         now = await self._store.markers.load()
         before, self._seen[caller] = self._seen.get(caller, NOTHING), now
         for event in dict.fromkeys(events_between(before, now)):
@@ -73,7 +73,7 @@ class Changes:
 
 
 def events_between(before: ChangeMarkers, now: ChangeMarkers) -> Iterator[ServerEvent]:
-    """What is announced when the marks have changed; the same event may come twice."""
+    """The events for a change of the markers; an event may occur twice."""
     if before.runs != now.runs:
         yield from (ResourcesListChanged(), ResourceUpdated(RUNS))
     for run_id in before.under_way.keys() | now.under_way.keys():

@@ -1,4 +1,4 @@
-"""Completion: what a client can offer while its user types an argument of a template or a prompt."""
+"""Completion of arguments of templates and prompts while a user types them."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
@@ -10,25 +10,25 @@ from consortium_mcp.errors import ConsortiumError
 from consortium_mcp.records.uris import CONSORTIUMS, RUNS
 from consortium_mcp.server.base.mcp_server import StrictServer
 
-if TYPE_CHECKING:  # the store is imported later than we are
+if TYPE_CHECKING:  # the store is imported later than this module
     from consortium_mcp.store import Store
 
 MOST = 100
-"""How many values the protocol allows in one answer."""
+"""The protocol's limit of values in one answer."""
 
 Source = Callable[[str, Mapping[str, str]], Iterable[str]]
-"""Candidates for what was typed, given the arguments that are filled in already; called in a thread."""
+"""Candidates for a typed text, given the arguments that are already complete; called in a thread."""
 
 
 class Completions:
-    """A table of sources by reference (a template's URI or a prompt's name) and argument."""
+    """The sources by reference (a template's URI or a prompt's name) and argument."""
 
     def __init__(self, server: StrictServer) -> None:
         self._sources: dict[tuple[str, str], Source] = {}
         server.completion()(self._complete)  # type: ignore[no-untyped-call]
 
     def add(self, reference: str, argument: str, source: Source) -> None:
-        """Let a source complete an argument."""
+        """Use a source for an argument."""
         self._sources[reference, argument] = source
 
     async def _complete(
@@ -37,7 +37,7 @@ class Completions:
         argument: CompletionArgument,
         context: CompletionContext | None,
     ) -> Completion | None:
-        """What fits; None, for no values, if the reference is unknown."""
+        """The matching values; None, which means no values, if the reference is unknown."""
         name = reference.uri if isinstance(reference, ResourceTemplateReference) else reference.name
         source = self._sources.get((name, argument.name))
         if source is None:
@@ -50,7 +50,7 @@ class Completions:
 
 
 def completion(candidates: Iterable[str], typed: str) -> Completion:
-    """Those that begin with what was typed, then those that contain it; a small letter may stand for a capital."""
+    """Values that begin with the typed text, then those that contain it; lower case also matches capitals."""
     typed = typed.casefold()
     fitting = [one for one in dict.fromkeys(candidates) if typed in one.casefold()]
     fitting.sort(key=lambda one: not one.casefold().startswith(typed))
@@ -59,7 +59,7 @@ def completion(candidates: Iterable[str], typed: str) -> Completion:
 
 
 def add_completion(completions: Completions, store: "Store") -> None:
-    """Complete the arguments of every resource template, and the consortium of every prompt."""
+    """Add completion for the arguments of every resource template, and for the consortium of every prompt."""
     run = f"{RUNS}/{{run_id}}"
     iteration, response = f"{run}/iterations/{{iteration}}", f"{run}/responses/{{response_id}}"
     completions.add(f"{CONSORTIUMS}/{{name}}", "name", consortium_names(store))

@@ -1,6 +1,6 @@
-"""Listeners: the clients of both protocol eras who are to hear of changes.
+"""Listeners: the clients of both protocol eras that get announcements of changes.
 
-A client of 2026-07-28 listens on a stream that it opens; one of 2025-11-25 hears of lists as long as it is connected,
+A client of 2026-07-28 listens on a stream that it opens. One of 2025-11-25 is told of changed lists while connected,
 and of the resources that it subscribed to.
 """
 
@@ -30,16 +30,16 @@ from consortium_mcp.server.base.sdk_private import connection_of, lowlevel
 from consortium_mcp.text.templates import plain
 
 MOST_SUBSCRIBED = 200
-"""How many resources a connection of the handshake era may be subscribed to at once."""
+"""The most subscriptions of one connection of the handshake era."""
 
 SEND_SECONDS = 5
-"""How long a client may take to read an announcement before it goes without it."""
+"""The seconds in which a client must accept an announcement; otherwise it misses it."""
 
 
 class Listeners(SubscriptionBus):
-    """All clients that are to hear of changes; middleware that meets the connections of the handshake era.
+    """All listening clients; middleware that registers the connections of the handshake era.
 
-    Each hears what is published for its own caller, who is the current one when it subscribes, and when we publish.
+    Each gets the events of its own caller, which is the current caller when it subscribes and when we publish.
     """
 
     def __init__(self) -> None:
@@ -49,14 +49,14 @@ class Listeners(SubscriptionBus):
         self._came = anyio.Event()
 
     async def __call__(self, ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
-        """Know a connection of the handshake era from its handshake on."""
+        """Register a connection of the handshake era at its handshake."""
         answer = await call_next(ctx)
         if ctx.method == "notifications/initialized":
             self.subscribed(connection_of(ctx))
         return answer
 
     def serve(self, server: StrictServer) -> None:
-        """Serve what the handshake era subscribes with; without these its clients are told that they cannot."""
+        """Serve the handshake era's subscriptions; without this, its clients are told that they cannot subscribe."""
 
         async def subscribe(ctx: ServerRequestContext[Any, Any], params: SubscribeRequestParams) -> EmptyResult:
             uris = self.subscribed(connection_of(ctx))
@@ -72,18 +72,18 @@ class Listeners(SubscriptionBus):
         lowlevel(server).add_request_handler("resources/unsubscribe", UnsubscribeRequestParams, unsubscribe)
 
     def subscribe(self, listener: Callable[[ServerEvent], None]) -> Callable[[], None]:
-        """Register a stream, as the SDK does for one that opens, and return what forgets it."""
+        """Register a stream, as the SDK does when one opens, and return the function that removes it."""
         caller = current_caller()
         forget = self._streams.setdefault(caller, InMemorySubscriptionBus()).subscribe(listener)
         self._open_streams[caller] += 1
         self._came.set()
-        leaving = ExitStack()  # closed a second time, it does nothing
+        leaving = ExitStack()  # a second close has no effect
         leaving.callback(forget)
         leaving.callback(self._open_streams.subtract, [caller])
         return leaving.close
 
     def subscribed(self, connection: Connection) -> set[str]:
-        """The URIs that a connection of the handshake era has subscribed to; it is known until it closes."""
+        """The URIs that a connection of the handshake era has subscribed to; kept until it closes."""
         if connection not in self._subscribed:
             self._subscribed[connection] = (current_caller(), set())
             connection.exit_stack.callback(self._subscribed.pop, connection, None)
@@ -91,25 +91,25 @@ class Listeners(SubscriptionBus):
         return self._subscribed[connection][1]
 
     def callers(self) -> set[str | None]:
-        """Those that have a listener."""
+        """The callers with a listener."""
         return {caller for caller, count in self._open_streams.items() if count} | {
             caller for caller, _ in self._subscribed.values()
         }
 
     async def wait_for_one(self) -> None:
-        """Return when there is a listener."""
+        """Wait until there is a listener."""
         while not self.callers():
             self._came = anyio.Event()
             await self._came.wait()
 
     async def publish_to_all(self, event: ServerEvent) -> None:
-        """Tell every caller who listens."""
+        """Send an event to the listeners of all callers."""
         for caller in self.callers():
             with calling(caller):
                 await self.publish(event)
 
     async def publish(self, event: ServerEvent) -> None:
-        """Tell all clients of the current caller that it concerns."""
+        """Send an event to the current caller's clients that it concerns."""
         if streams := self._streams.get(current_caller()):
             await streams.publish(event)
         async with anyio.create_task_group() as group:
@@ -131,7 +131,7 @@ async def _send(connection: Connection, event: ServerEvent) -> None:
 
 
 def _check_subscription(uris: set[str], uri: str) -> None:
-    """Raise MCPError where a connection that is subscribed to these may not subscribe to this one, too."""
+    """Raise MCPError if a connection with these subscriptions may not add this one."""
     if not is_ours(uri):
         raise MCPError(INVALID_PARAMS, f"Unknown resource {plain(uri[:80])!r}; resources/list shows all resources.")
     if uri not in uris and len(uris) >= MOST_SUBSCRIBED:

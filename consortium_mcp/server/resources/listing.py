@@ -1,4 +1,4 @@
-"""The lists of resources and templates, in pages: what is fixed, the saved consortiums, the runs newest first."""
+"""The paged lists of resources and templates: the fixed ones, saved consortiums, and runs, newest first."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -28,14 +28,14 @@ from consortium_mcp.store import Store
 from consortium_mcp.text.templates import plain
 
 PAGE = 50
-"""How many consortiums and how many runs a page has at most."""
+"""The most consortiums and the most runs on a page."""
 
 CONSORTIUM_NOTES = Annotations(audience=["user", "assistant"], priority=0.5)
 RUN_NOTES = Annotations(audience=["user", "assistant"], priority=0.3)
 
 
 def add_listing(server: StrictServer, store: Store) -> None:
-    """Serve resources/list and resources/templates/list, where the SDK knows neither pages nor runs."""
+    """Serve resources/list and resources/templates/list, because the SDK supports neither pages nor runs."""
 
     async def list_resources(ctx: ServerRequestContext[Any, Any], params: PaginatedRequestParams) -> Any:
         fixed = await server.list_resources()
@@ -43,7 +43,7 @@ def add_listing(server: StrictServer, store: Store) -> None:
 
     async def list_templates(ctx: ServerRequestContext[Any, Any], params: PaginatedRequestParams) -> Any:
         if params.cursor is not None:
-            _answered(lambda: read_cursor(params.cursor or ""))  # there is one page, so no cursor is ours
+            _answered(lambda: read_cursor(params.cursor or ""))  # there is one page, so no cursor is valid
         return ListResourceTemplatesResult(resource_templates=await server.list_resource_templates())
 
     lowlevel(server).add_request_handler("resources/list", PaginatedRequestParams, list_resources)
@@ -76,7 +76,7 @@ def _page(store: Store, fixed: Sequence[Resource], cursor: str | None) -> ListRe
 
 
 def _dated(store: Store, fixed: Sequence[Resource]) -> list[Resource]:
-    """The fixed resources, with when the lists among them changed last."""
+    """The fixed resources; lists have the time of their last change."""
     newest = store.outlines.find.sync(limit=1)
     dates = {
         CONSORTIUMS: max(store.consortiums.list_save_times.sync().values(), default=None),
@@ -91,7 +91,7 @@ def _modified(resource: Resource, when: str | None) -> Resource:
 
 
 def _consortiums(store: Store) -> list[Resource]:
-    """Every saved consortium that can be read, by name."""
+    """Every readable saved consortium, by name."""
     loaded, _ = store.consortiums.list_all.sync()
     saved = store.consortiums.list_save_times.sync()
     return [_consortium(name, one, saved.get(name)) for name, one in sorted(loaded.items())]
@@ -110,7 +110,7 @@ def _consortium(name: str, consortium: Consortium, saved_utc: str | None) -> Res
 
 
 def _run(run: RunOutline) -> Resource:
-    """A run; its size is not known without reading all of it, and when it changed last only once it has ended."""
+    """A run; its size is unknown until it is read, and its last change until it has ended."""
     asked = f" by {run.consortium_name}" if run.consortium_name else ""
     confidence = "" if run.confidence is None else f" with confidence {run.confidence:.2f}"
     stands = f"Opened {run.created_utc[:16]}Z, {run.status}{confidence}{asked}"
@@ -125,11 +125,11 @@ def _run(run: RunOutline) -> Resource:
 
 
 def definition_json(consortium: Consortium) -> str:
-    """A definition as its resource gives it."""
+    """A definition in the form of its resource."""
     return consortium.model_dump_json(indent=1)
 
 
 def one_line(text: str, limit: int) -> str:
-    """A text's beginning on one line, without what could move a terminal's cursor."""
+    """The beginning of a text on one line, without control characters."""
     line = " ".join(plain(text).split())
     return line if len(line) <= limit else f"{line[: limit - 1]}…"

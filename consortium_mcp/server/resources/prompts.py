@@ -1,4 +1,4 @@
-"""The prompts: slash commands that lead the caller's model to the right consult."""
+"""The prompts: slash commands that lead the caller's model to a suitable consult."""
 
 from typing import Annotated
 

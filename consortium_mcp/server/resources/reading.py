@@ -1,4 +1,4 @@
-"""The resources: saved consortiums, models, and the history of runs; long ones are read in pieces."""
+"""The resources: saved consortiums, models, and the history of runs; long ones are read in chunks."""
 
 import json
 from collections import defaultdict
@@ -36,17 +36,17 @@ from consortium_mcp.text.templates import plain
 T = TypeVar("T")
 
 NEWEST = 50
-"""How many runs `consortium://runs` lists."""
+"""The number of runs in `consortium://runs`."""
 
 MOST_BEGUN = 4
-"""How many long texts are kept for a caller as they were when their first piece was read, so that the pieces fit."""
+"""The number of long texts kept per caller from the first chunk on, so that later chunks match it."""
 
 _JSON = "application/json"
 _MARKDOWN = "text/markdown"
 
 
 def add_resources(server: StrictServer, runner: Runner) -> None:
-    """Register every resource and template, their lists, and reading in pieces."""
+    """Register every resource and template, their lists, and reading in chunks."""
     _add_consortiums(server, runner)
     _add_runs(server, runner)
     _add_parts_of_runs(server, runner)
@@ -55,7 +55,7 @@ def add_resources(server: StrictServer, runner: Runner) -> None:
 
 
 def _notes(priority: float, *audience: Role) -> Annotations:
-    """For whom a resource is, and how important: 1 would be indispensable."""
+    """The annotations of a resource: its audience and its priority, of which 1 is the highest."""
     return Annotations(audience=list(audience or ("user", "assistant")), priority=priority)
 
 
@@ -167,7 +167,7 @@ def _response(run: Run, segment: str) -> MemberResponse:
 
 
 class _Begun:
-    """The long texts of which a first piece was read; each is kept for its reader alone."""
+    """The long texts whose reading has begun; each is kept for its reader only."""
 
     def __init__(self, reader: Callable[[], str | None]) -> None:
         self._reader = reader
@@ -186,7 +186,7 @@ class _Begun:
 
 
 def _read_in_pieces(server: StrictServer, begun: _Begun) -> None:
-    """Let every resource be read at an offset, and nothing be longer than a piece."""
+    """Allow every resource to be read at an offset, in chunks of limited length."""
     entry = lowlevel(server).get_request_handler("resources/read")
     assert entry is not None
 
@@ -208,7 +208,7 @@ def _read_in_pieces(server: StrictServer, begun: _Begun) -> None:
 
 
 def _one_piece(content: TextResourceContents, uri: str, offset: int | None, asked_uri: str) -> ReadResourceResult:
-    """The piece, untouched, behind a note that says which one it is; a short text is alone."""
+    """The chunk, unchanged, after a note with its position; a short text is returned alone."""
     if offset is None or offset and offset >= len(content.text):
         sentence = f"{asked_uri[-80:]} begins at no character of {uri}; it has {len(content.text)}, from 0."
         raise MCPError(INVALID_PARAMS, sentence, {"uri": asked_uri})

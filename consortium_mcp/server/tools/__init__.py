@@ -1,4 +1,4 @@
-"""The tools, with docstrings that speak to the calling model; they know neither SQL nor the transport."""
+"""The tools, with docstrings for the calling model; they know neither SQL nor the transport."""
 
 from consortium_mcp.server.base.mcp_server import StrictServer
 from consortium_mcp.server.tools.cancellation import Cancellations

@@ -1,4 +1,4 @@
-"""Which run a request follows, so that a user's stop stops the run and a client's impatience does not."""
+"""Maps requests to runs, so that a user's cancellation stops the run and a client's timeout does not."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,29 +11,29 @@ from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from consortium_mcp._util.caller import current_caller
 from consortium_mcp.service.runner import Runner
 
-# What clients send when their own clock ran out: the TypeScript SDK "McpError: MCP error -32001: Request timed out",
-# the Python SDK "timed out after 3.0s".
+# The reasons that clients send after their own timeout. TypeScript SDK: "McpError: MCP error -32001: Request timed
+# out"; Python SDK: "timed out after 3.0s".
 _IMPATIENT = ("timed out", "timeout", "-32001")
 
 _MOST_LEFT = 1_000
-"""How many requests are remembered that ended without an answer; a connection that broke sends no notification."""
+"""The number of unanswered requests that are remembered; a broken connection sends no notification."""
 
 _Key = tuple[str | None, str | None, str]
 
 
 @dataclass
 class _Request:
-    """A tool call under way, or cut off."""
+    """A tool call that is under way or was cancelled."""
 
     run_id: str | None = None
     """The run that the request follows; None if it follows none yet."""
 
     settled: anyio.Event = field(default_factory=anyio.Event)
-    """Set when `run_id` will not change any more."""
+    """Set when `run_id` is final."""
 
 
 class Cancellations:
-    """Middleware that cancels the run when its caller's user cancelled the request."""
+    """Middleware that cancels a run when its caller's user cancels the request."""
 
     def __init__(self, runner: Runner) -> None:
         self._runner = runner
@@ -48,7 +48,7 @@ class Cancellations:
         yield
 
     async def __call__(self, ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
-        """Note each tool call from its beginning: its user may stop it before the run is open."""
+        """Note each tool call from its beginning, because its user may cancel it before the run is open."""
         if ctx.method == "notifications/cancelled" and ctx.params is not None:
             await self._stop(_key(ctx, ctx.params.get("requestId")), str(ctx.params.get("reason") or ""))
         if ctx.method != "tools/call":
@@ -59,7 +59,7 @@ class Cancellations:
             answer = await call_next(ctx)
         except anyio.get_cancelled_exc_class():
             self._forget_oldest()
-            raise  # and stay noted: the SDK ends the request before it hands on the notification
+            raise  # and it stays noted: the SDK ends the request before it passes on the notification
         except BaseException:
             self._requests.pop(key, None)
             raise
@@ -69,7 +69,7 @@ class Cancellations:
         return answer
 
     async def _stop(self, key: _Key, reason: str) -> None:
-        """Cancel the run that the request follows, or is about to, unless its client only lost patience."""
+        """Cancel the run that the request follows, or is about to follow, unless its client only timed out."""
         request = self._requests.get(key)
         if request is None:
             return
@@ -85,7 +85,7 @@ class Cancellations:
 
 
 def _key(ctx: ServerRequestContext[Any, Any], request_id: object) -> _Key:
-    """A request's id within its caller's connection: stdio has one, sessions have names, other requests stand alone."""
+    """The key of a request: its id and its caller's connection, which is stdio, a session, or the request alone."""
     http = ctx.request
     if http is None:
         return None, None, str(request_id)

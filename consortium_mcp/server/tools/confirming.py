@@ -1,4 +1,4 @@
-"""Asking the person before something is overwritten or a lot of money is spent; who cannot be asked has not agreed."""
+"""Asks the user before an overwrite or an expensive consult; without an answer there is no consent."""
 
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any
@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 from consortium_mcp.errors import ConsortiumError
 from consortium_mcp.records.request import ConsultRequest
 from consortium_mcp.reports.definitions import definition_text
-from consortium_mcp.reports.markdown import plan_text
+from consortium_mcp.reports.plans import plan_text
 from consortium_mcp.server.tools.parameters import gatherer
 from consortium_mcp.server.tools.sampling import follows_run, lends_its_model
 from consortium_mcp.service.estimate import Estimate
@@ -18,20 +18,20 @@ from consortium_mcp.service.runner import Runner
 
 
 class Confirmation(BaseModel):
-    """What the person is asked."""
+    """The question to the user."""
 
     confirm: bool = Field(default=True, title="Go ahead", description="No leaves everything unchanged.")
 
 
 Outcome = ElicitationResult[Confirmation]
-"""What became of a question; accepted without a Confirmation where there was nothing to ask."""
+"""The result of a question; accepted without a Confirmation if no question was needed."""
 
 
 CONSULTED = ("prompt",)
-"""What a consult cannot do without."""
+"""The required fields of a consult."""
 
 gather_consult = gatherer(ConsultRequest, CONSULTED)
-"""The request of a consult, gathered once for the question before it and for itself."""
+"""Gathers the request of a consult once, for the question before it and for the consult itself."""
 
 
 def overwriting(runner: Runner) -> Callable[..., Awaitable[Elicit[Confirmation] | None]]:
@@ -49,7 +49,7 @@ def overwriting(runner: Runner) -> Callable[..., Awaitable[Elicit[Confirmation] 
 
 
 def spending(runner: Runner) -> Callable[..., Awaitable[Elicit[Confirmation] | None]]:
-    """The question whether a consult may cost what it is estimated to; raises if no user can be asked."""
+    """The question whether a consult may cost its estimate; raises if the user cannot be asked."""
     service = runner.service
 
     async def confirm_spending(
@@ -65,7 +65,7 @@ def spending(runner: Runner) -> Callable[..., Awaitable[Elicit[Confirmation] | N
             return None
         if not _can_ask(ctx):
             if plan.cost_usd is None and request.max_calls is not None:
-                return None  # dollars cannot bound it, and calls do
+                return None  # its cost is unknown, so that only calls can bound it
             raise ConsortiumError(
                 f"The consult was not started: {_estimate(plan, limit)}, and this client cannot ask its user. "
                 f"{_ways_on(plan, limit)}\n{plan_text(plan)}"
@@ -76,13 +76,13 @@ def spending(runner: Runner) -> Callable[..., Awaitable[Elicit[Confirmation] | N
 
 
 def was_asked(outcome: Outcome, kept: str) -> bool:
-    """Whether the person was asked, and agreed.
+    """Whether the user was asked, and agreed.
 
     Args:
-        kept: what stays as it is without an agreement, as a sentence.
+        kept: a sentence that says what stays unchanged without agreement.
 
     Raises:
-        ConsortiumError: the person declined or cancelled.
+        ConsortiumError: the user declined or cancelled.
     """
     if not isinstance(outcome, AcceptedElicitation):
         raise ConsortiumError(f"The user {'declined' if outcome.action == 'decline' else 'cancelled'}: {kept}")
@@ -92,14 +92,14 @@ def was_asked(outcome: Outcome, kept: str) -> bool:
 
 
 def _can_ask(ctx: Context[Any, Any]) -> bool:
-    """Whether the client shows forms to its user; one that says nothing of modes does."""
+    """Whether the client shows forms to its user; a client that declares no modes counts as one that does."""
     capabilities = ctx.client_capabilities
     elicitation = capabilities.elicitation if capabilities else None
     return elicitation is not None and (elicitation.form is not None or elicitation.url is None)
 
 
 def _ways_on(plan: Estimate, limit: float) -> str:
-    """What a caller can do whose user cannot be asked."""
+    """The possible next steps of a caller whose user cannot be asked."""
     if plan.cost_usd is None:
         return f"Give max_calls={plan.max_calls} once the user has agreed to so many calls."
     return f"Ask fewer instances, give max_cost_usd of at most {limit:g}, or raise CONSORTIUM_CONFIRM_COST_USD."

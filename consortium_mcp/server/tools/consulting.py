@@ -63,12 +63,12 @@ def _add_consult(server: StrictServer, runner: Runner, cancellations: Cancellati
 
 
 def _joined(run: Run) -> str:
-    """That a call got the run of an earlier one, and which of its limits holds."""
+    """The note that a call joined an earlier run, and whose limits apply."""
     return f"Joined the run of the same call of {run.created_utc[:19]}Z; its deadline holds: {run.deadline_utc[:19]}Z."
 
 
 def _add_get_run(server: StrictServer, runner: Runner, cancellations: Cancellations) -> None:
-    # Not read-only: an interrupted run that it continues makes the calls that are left.
+    # Not read-only: it resumes an interrupted run, which makes the remaining calls.
     @server.tool(title="Get a run", annotations=hints("Get a run", again=True, world=True))
     async def get_run(
         ctx: Context[Any, Any],
@@ -116,10 +116,10 @@ async def _follow(
     note: str | None = None,
     continues: bool = False,
 ) -> CallToolResult:
-    """The run's result when it has ended or the time is over; until then progress is reported, and the client asked.
+    """The run's result when it has ended or the time is over; until then, report progress and make the client's calls.
 
     Args:
-        continues: whether a run is gone on with here whose process ends meanwhile.
+        continues: whether to resume the run here if its process ends meanwhile.
     """
     wait = runner.service.settings.wait_seconds if wait_seconds is None else wait_seconds
     ends = time.monotonic() + wait
@@ -131,22 +131,22 @@ async def _follow(
             progress = await _report(ctx, runner.follow(run_id, max(0.0, ends - time.monotonic())))
     run = await runner.load(run_id)
     if run.answer is not None and not await _has_left(ctx):
-        runner.start(runner.service.note_received, run_id)  # written before anything that is asked next
+        runner.start(runner.service.note_received, run_id)  # written before the caller's next request
     return consult_result(run, progress, detail, note)
 
 
 async def _report(ctx: Context[Any, Any], followed: AsyncIterator[Progress]) -> Progress:
-    """Report how far a run is, ever increasing; the last of it."""
+    """Report the run's progress, as an ever increasing figure; returns the last progress."""
     reported = 0.0
     async for progress in followed:
         done = float(progress.calls_done)
-        # What is said between two results moves half of what is left to the next one: more, but never too much.
+        # Between two results, each report adds half of the rest up to the next one, so that the figure grows.
         reported = done if done > reported else (reported + int(reported) + 1) / 2
         await ctx.report_progress(reported, None, progress.message)
     return progress
 
 
 async def _has_left(ctx: Context[Any, Any]) -> bool:
-    """Whether the caller hung up, which in revision 2025-11-25 of Streamable HTTP does not end its request."""
+    """Whether the caller has disconnected, which does not end its request in Streamable HTTP of revision 2025-11-25."""
     http = ctx.request_context.request
     return http is not None and "mcp-session-id" in http.headers and await http.is_disconnected()

@@ -36,7 +36,7 @@ from consortium_mcp.service.runner import Runner
 _MILLION = 1_000_000
 
 SAVED = ("models",)
-"""What a definition cannot do without."""
+"""The required fields of a definition."""
 
 gather_definition = gatherer(DefinitionRequest, SAVED)
 
@@ -132,7 +132,7 @@ def _add_list_models(server: StrictServer, runner: Runner) -> None:
 
 
 def _models_text(listed: ModelList, query: str | None) -> str:
-    """The usable models of each plugin on a line with their prices, and a line for each reason of the others."""
+    """The usable models of each plugin on a line with their prices, and one line for each reason of the others."""
     usable: dict[str, list[str]] = {}
     for one in listed.models:
         if one.problem is None:
@@ -196,7 +196,7 @@ def list_known_models(runner: Runner, query: str | None = None) -> ModelList:
 
 
 def _default(runner: Runner, catalogue: Catalogue) -> str | None:
-    """Who is asked if a consult names nothing; None when that cannot be."""
+    """The default of a consult that names nothing; None if there is none."""
     try:
         name, consortium = runner.service.definitions.default(catalogue)
     except ConsortiumError:

@@ -56,7 +56,7 @@ def _line(run: RunSummary) -> str:
 
 
 def _page(runs: Sequence[RunOutline], limit: int) -> RunList:
-    """The first runs, as many as fit into a result, and where the next page begins."""
+    """The first runs that fit into a result, and the cursor of the next page."""
     page = RunList(
         runs=tuple(RunSummary.of(run) for run in runs[:limit]),
         next_cursor=write_cursor("run", runs[limit - 1].run_id) if len(runs) > limit else None,

@@ -15,7 +15,7 @@ Request = TypeVar("Request", DefinitionRequest, ConsultRequest)
 Tool = TypeVar("Tool", bound=Callable[..., Awaitable[Any]])
 
 NOT_IN_TOOLS = ("history",)
-"""Fields that no tool takes: an MCP client continues a conversation by `follow_up_to`."""
+"""Fields without a tool parameter: an MCP client continues a conversation by `follow_up_to`."""
 
 Wait = Annotated[
     float | None,
@@ -31,10 +31,11 @@ RunId = Annotated[
 
 
 def takes(kind: type[Request], required: Collection[str]) -> Callable[[Tool], Tool]:
-    """Give a tool the fields of a request as parameters; the tool itself gets the request from `gatherer`'s resolver.
+    """Add the fields of a request to a tool's parameters; the tool receives the request from the resolver of
+    `gatherer`.
 
     Args:
-        required: fields that a call must give.
+        required: the required fields.
     """
     fields = _parameters(kind, required)
     names = {one.name for one in fields}
@@ -75,14 +76,14 @@ def _parameters(kind: type[Request], required: Collection[str]) -> list[inspect.
 
 
 def _annotation(field: FieldInfo, is_required: bool) -> Any:
-    """The type of a field with its sentence; what may be left out may be null, and says what it is then."""
+    """The type of a field with its sentence; an optional field accepts null, and its sentence explains it."""
     known = "" if field.is_required() or field.default is None else f" Default {str(field.default).lower()}."
     kind = written_type(field)
     return Annotated[kind if is_required else kind | None, Field(description=f"{field.description}{known}")]
 
 
 def _ordered(own: list[inspect.Parameter], fields: list[inspect.Parameter]) -> list[inspect.Parameter]:
-    """A tool's own parameters around the fields, those that a call must give first."""
+    """A tool's own parameters and the fields, required ones first."""
 
     def has_default(parameter: inspect.Parameter) -> bool:
         return parameter.default is not inspect.Parameter.empty
@@ -92,7 +93,7 @@ def _ordered(own: list[inspect.Parameter], fields: list[inspect.Parameter]) -> l
 
 
 def _set_signature(function: Any, parameters: list[inspect.Parameter]) -> None:
-    """Give a function these keyword parameters, where the SDK looks for them."""
+    """Give a function these keyword parameters, where the SDK reads them."""
     keywords = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in parameters]
     returns = inspect.signature(function).return_annotation
     function.__signature__ = inspect.Signature(keywords, return_annotation=returns)
@@ -102,7 +103,7 @@ def _set_signature(function: Any, parameters: list[inspect.Parameter]) -> None:
 def hints(
     title: str, *, reads: bool = False, destroys: bool = False, again: bool = False, world: bool = False
 ) -> ToolAnnotations:
-    """All four hints of a tool: the default of one that is left out is the alarming one."""
+    """All four hints of a tool, because the default of a missing hint is the alarming one."""
     return ToolAnnotations(
         title=title, read_only_hint=reads, destructive_hint=destroys, idempotent_hint=again, open_world_hint=world
     )

@@ -1,4 +1,4 @@
-"""What tools return: a short text for the model, and the same as structured content."""
+"""The results of tools: a short text for the model, and the same as structured content."""
 
 from typing import Any
 
@@ -20,7 +20,8 @@ from consortium_mcp.records import (
 )
 from consortium_mcp.records.consortium import Consortium
 from consortium_mcp.reports.foreign_text import under_heading
-from consortium_mcp.reports.markdown import outcome_text, plan_text, short_report, transcript
+from consortium_mcp.reports.markdown import outcome_text, short_report, transcript
+from consortium_mcp.reports.plans import plan_text
 from consortium_mcp.reports.trust import trust_of
 from consortium_mcp.server.base.result_size import ANSWER_TOKENS, TEXT_TOKENS, fits, fitted, most_tokens, shortened
 from consortium_mcp.service.estimate import Estimate
@@ -213,7 +214,7 @@ def consult_result(run: Run, progress: Progress, detail: str = "answer", note: s
     """The result of consult_consortium, get_run and cancel_run.
 
     Args:
-        note: a sentence about the call, which the text ends with; None for none.
+        note: a sentence about the call at the end of the text; None for none.
         detail: `answer`, `responses` (with the selected iteration's texts) or `full` (with the whole transcript).
     """
     answer = None if run.answer is None else _shown_answer(run, run.answer)
@@ -252,10 +253,10 @@ def plan_result(plan: Estimate) -> CallToolResult:
 def result(
     text: str, structured: FrozenModel, rest: str, links: list[ResourceLink] | None = None, is_error: bool = False
 ) -> CallToolResult:
-    """A tool result: the text for the model, and the same as structured content; never too long for a client.
+    """A tool result: the text for the model, and the same as structured content; both within clients' limits.
 
     Args:
-        rest: where the rest is, or how to get it, when the result has to be cut.
+        rest: how to get the rest, if the result must be cut.
     """
     text, whole = plain(text), _plain(structured.model_dump(mode="json"))
     if most_tokens(text) > TEXT_TOKENS or not fits(whole):
@@ -276,7 +277,7 @@ def _plain(value: Any) -> Any:
 
 
 def _shown_answer(run: Run, answer: str) -> str:
-    """The answer, or what fits of it after a sentence that says where the rest is."""
+    """The answer, or the part of it that fits after a sentence that says where the rest is."""
     answer = plain(answer)
     if most_tokens(answer) <= ANSWER_TOKENS:
         return answer

@@ -1,4 +1,4 @@
-"""The calling client's own model as a member: what runs want to ask it goes back over the caller's connection."""
+"""The calling client's own model as a member: sends a run's calls to it over the caller's connection."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -33,7 +33,7 @@ from consortium_mcp.text.templates import storable
 from consortium_mcp.text.thinking import told_apart
 
 SETTLE_SECONDS = 0.05
-"""How long we wait for further calls of the same iteration, so that the client is asked all of them at once."""
+"""The seconds to wait for further calls of the same iteration, so that the client gets all of them at once."""
 
 _STATE = "run:"
 _INPUT_REQUIRED = "2026-07-28"
@@ -45,18 +45,18 @@ def lends_its_model(ctx: Context[Any, Any]) -> bool:
 
 
 def asks_in_results(ctx: Context[Any, Any]) -> bool:
-    """Whether the client is asked by the result of its request, as since revision 2026-07-28."""
+    """Whether the client is asked through the result of its request, as since revision 2026-07-28."""
     version = ctx.protocol_version
     return version is not None and is_version_at_least(version, _INPUT_REQUIRED)
 
 
 def follows_run(ctx: Context[Any, Any]) -> bool:
-    """Whether this is the repeated request of a consult whose run is open already."""
+    """Whether this is the repeated request of a consult whose run is already open."""
     return (ctx.request_state or "").startswith(_STATE)
 
 
 def take_answers(ctx: Context[Any, Any], calls: SamplingQueue) -> str | None:
-    """Hand over what the client answers with its repeated request; the run that it follows, None for a new request."""
+    """Deliver the client's answers from its repeated request; the run that it follows, None for a new request."""
     state = ctx.request_state
     if state is None or not state.startswith(_STATE):
         return None
@@ -68,7 +68,7 @@ def take_answers(ctx: Context[Any, Any], calls: SamplingQueue) -> str | None:
 
 @asynccontextmanager
 async def lent_model(ctx: Context[Any, Any], calls: SamplingQueue, run_id: str) -> AsyncIterator[None]:
-    """While this is entered, the client gets the run's questions to its model, if it lends its model.
+    """In this context, the client gets the run's calls to its model, if it offers its model.
 
     Raises InputNeeded if the client's protocol revision receives questions as the result of its request.
     """
@@ -90,15 +90,15 @@ async def lent_model(ctx: Context[Any, Any], calls: SamplingQueue, run_id: str) 
                 while True:
                     for call in await calls.wait(run_id):
                         group.start_soon(_ask, ctx, calls, run_id, call)
-                    await anyio.lowlevel.checkpoint()  # where each of them is taken
+                    await anyio.lowlevel.checkpoint()  # each call is taken there
 
         group.start_soon(ask_by_result if asks_in_results(ctx) else ask_at_once)
         try:
             yield
-        except Exception as error:  # raised again outside of the group, which would wrap it
+        except Exception as error:  # raised again outside the group, which would wrap it
             failure = error
             group.cancel_scope.cancel()
-        taking.cancel()  # what a person is being asked just now may still be answered
+        taking.cancel()  # a question that a person sees now may still be answered
     if failure:
         raise failure
     if needed:
@@ -106,7 +106,7 @@ async def lent_model(ctx: Context[Any, Any], calls: SamplingQueue, run_id: str) 
 
 
 async def _needed_input(calls: SamplingQueue, run_id: str) -> InputRequiredResult:
-    """What the client must answer before the run goes on; returns when there is something."""
+    """The calls that the client must answer before the run continues; waits until there is one."""
     await calls.wait(run_id)
     await anyio.sleep(SETTLE_SECONDS)
     requests: InputRequests = {call.spec.call_id: _request(call.spec) for call in calls.waiting(run_id)}
@@ -114,7 +114,7 @@ async def _needed_input(calls: SamplingQueue, run_id: str) -> InputRequiredResul
 
 
 async def _ask(ctx: Context[Any, Any], calls: SamplingQueue, run_id: str, call: ClientCall) -> None:
-    """Ask a client of revision 2025-11-25, for as long as the run waits for it."""
+    """Make a call through a client of revision 2025-11-25, while the run waits for it."""
 
     async def ask() -> None:
         calls.answer(run_id, call.spec.call_id, await _reply(ctx, call.spec))

@@ -1,4 +1,4 @@
-"""Answers of responses: found, read as what they are, and compared."""
+"""Answers of responses: found, parsed and compared."""
 
 from consortium_mcp.text.answers.comparison import Answer, compare, compare_answers, final_answer, may_mean_the_same
 from consortium_mcp.text.answers.verdicts import DIFFERENT, NOT_COMPARABLE, SAME, Comparison

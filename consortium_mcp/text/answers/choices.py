@@ -1,4 +1,4 @@
-"""Options as `B) Paris`, and yes or no in their many words."""
+"""Options as `B) Paris`, and yes or no in many wordings."""
 
 import re
 from dataclasses import dataclass
@@ -58,11 +58,11 @@ class Option:
     """Its letter in upper case, or its number."""
 
     text: str
-    """What it says; empty where only its letter is given."""
+    """Its text; empty if only its letter is given."""
 
 
 def option_in(text: str) -> Option | None:
-    """The option that a text names and nothing more; None for every other text."""
+    """The option that is the whole text; None for any other text."""
     text = text.strip().rstrip("!").strip()
     if len(text) == 1 and text.upper() in "ABCDEFGHIJ":
         return Option(text.upper(), "")
@@ -79,12 +79,12 @@ def option_in(text: str) -> Option | None:
 
 
 def _without_reason(text: str) -> str:
-    """What an option says, without the reason that follows its letter."""
+    """The text of an option without the reason after its letter."""
     return "" if _REASON.match(text.strip()) else text.strip().rstrip(".")
 
 
 def yes_or_no(text: str) -> bool | None:
-    """Whether a text says yes; None where it says neither, or both."""
+    """True for yes, False for no; None if the text says neither, or both."""
     text = text.strip().strip("\"'")
     if not text or _UNDECIDED.match(text) or _NUMBERED.match(text):
         return None

@@ -1,4 +1,4 @@
-"""Code, compared by its tokens: comments and names of local variables do not count, nor layout that means nothing."""
+"""Code, compared by tokens: comments, names of local variables and insignificant layout do not count."""
 
 import ast
 import json
@@ -25,7 +25,7 @@ _COMMENTS = {
 }
 _PYTHON = ("python", "py", "python3", "")
 _INDENTED = frozenset("python py python3 yaml yml haskell hs fsharp nim coffee sass pug make makefile".split())
-"""The languages in which indentation has a meaning."""
+"""The languages with significant indentation."""
 
 _SQL = re.compile(
     r"(?:select\b.{1,400}?\bfrom\b|select\s+[\d'*]|insert\s+into\b|update\b.{1,200}?\bset\b.{1,200}?=|delete\s+from\b|"
@@ -48,29 +48,29 @@ class Code:
     """The code of an answer."""
 
     tokens: tuple[str, ...]
-    """In their order, without comments."""
+    """The tokens in order, without comments."""
 
     shape: Hashable
-    """Its syntax tree with local names numbered, where it is Python; else the tokens, with a layout that counts."""
+    """The syntax tree with numbered local names, for Python; else the tokens, with significant layout."""
 
     output: str | None
-    """What it prints, where it only prints a constant or the text beside it says so; None where that is unknown."""
+    """The output, if the code only prints a constant or the text beside it states the output; None if unknown."""
 
     is_constant: bool = False
-    """Whether it only prints a constant."""
+    """Whether the code only prints a constant."""
 
     layout: tuple[int, ...] = ()
-    """How deep each line stands, from 0."""
+    """The depth of each line, from 0."""
 
     is_laid_out: bool = False
-    """Whether the depth of its lines has a meaning."""
+    """Whether the depth of lines is significant."""
 
     is_parsed: bool = False
-    """Whether its shape is of syntax trees alone."""
+    """Whether the shape consists of syntax trees only."""
 
 
 def code_of(blocks: Sequence[tuple[str, str]], beside: str) -> Code:
-    """The code of fenced blocks, each with its language, and of what the text beside them says of the output."""
+    """The code of fenced blocks, each with its language, and the output that the text beside them states."""
     tokens: list[str] = []
     shapes: list[Hashable] = []
     layout: list[int] = []
@@ -91,7 +91,7 @@ def code_of(blocks: Sequence[tuple[str, str]], beside: str) -> Code:
 
 
 def is_code(text: str) -> bool:
-    """Whether a text without a fence is code: a statement of SQL, or a line with the words and signs of a program."""
+    """Whether a text without a fence is code: an SQL statement, or a line with the words and signs of a program."""
     text = text.strip()
     if _SQL.match(text):
         return text.endswith(";") or any(sign in text for sign in "=<>*(,") or text[:6].isupper()
@@ -102,10 +102,10 @@ def is_code(text: str) -> bool:
 
 
 def compare_code(one: Code, other: Code) -> Comparison:
-    """The same by tokens or by syntax tree; different where a few tokens differ; else not comparable.
+    """Same if tokens or syntax trees are equal; different if a few tokens differ; else not comparable.
 
-    Programs that are written in different ways can do the same, so they are not called different. Equal tokens at
-    other depths are another program where depth has a meaning.
+    Programs that are written differently can do the same, so they do not count as different. Equal tokens with other
+    indentation are a different program if indentation is significant.
     """
     if one.shape == other.shape:
         return SAME
@@ -127,13 +127,13 @@ def compare_code(one: Code, other: Code) -> Comparison:
 
 
 def _shared(tokens: Sequence[str], others: Sequence[str]) -> int:
-    """With how many equal tokens two programs begin."""
+    """The number of equal tokens at the beginning of both programs."""
     unequal = (at for at, (one, other) in enumerate(zip(tokens, others, strict=False)) if one != other)
     return next(unequal, min(len(tokens), len(others)))
 
 
 def data_in(text: str) -> str | None:
-    """JSON as one spelling, the order of its keys set aside; None for a text that is no JSON object or list."""
+    """JSON in one spelling, with sorted keys; None if the text is no JSON object or list."""
     text = text.strip()
     if text[:1] not in ("{", "[") or text[-1:] not in ("}", "]") or len(text) > _LONGEST_PARSED:
         return None
@@ -149,7 +149,7 @@ def _without_comments(language: str, source: str) -> str:
 
 
 def _depths(source: str) -> tuple[int, ...]:
-    """How deep each line stands that is not blank: in how many of the lines before it."""
+    """The depth of each line that is not blank: the number of enclosing lines before it."""
     found: list[int] = []
     widths: list[int] = []
     for line in source.expandtabs().splitlines():
@@ -176,7 +176,7 @@ def _tokens(language: str, source: str) -> tuple[str, ...]:
 
 
 def _without_parentheses(tokens: list[str]) -> list[str]:
-    """Without those around the one argument of an arrow function."""
+    """The tokens without the parentheses around the one argument of an arrow function."""
     kept: list[str] = []
     for token in tokens:
         if token == "=>" and len(kept) >= 3 and (kept[-3], kept[-1]) == ("(", ")"):
@@ -186,7 +186,7 @@ def _without_parentheses(tokens: list[str]) -> list[str]:
 
 
 def _tree(language: str, source: str) -> ast.Module | None:
-    """The syntax tree of Python; None where it is none, or too long to be worth it."""
+    """The syntax tree of Python code; None if it is not Python, or too long to parse."""
     if language not in _PYTHON or len(source) > _LONGEST_PARSED:
         return None
     try:
@@ -198,9 +198,9 @@ def _tree(language: str, source: str) -> ast.Module | None:
 
 
 def _shape(tree: ast.Module) -> str | None:
-    """The tree in one spelling, functions, arguments and variables as `v1`, `v2` in the order in which they appear.
+    """The tree in one spelling, with functions, arguments and variables renamed `v1`, `v2` in order of appearance.
 
-    None for one that is too deep.
+    None if the tree is too deep.
     """
     names: dict[str, str] = {}
     for node in ast.walk(tree):
@@ -226,13 +226,13 @@ def _shape(tree: ast.Module) -> str | None:
 
 
 def _is_text(statement: ast.stmt) -> bool:
-    """Whether a statement is a docstring, or a text that stands for a comment."""
+    """Whether a statement is a docstring, or a string used as a comment."""
     is_constant = isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
     return is_constant and isinstance(statement.value.value, str)  # type: ignore[attr-defined]
 
 
 def _printed(tree: ast.Module) -> str | None:
-    """The constant that a program prints and does nothing else; None for every other one."""
+    """The constant that a program prints, if it does nothing else; else None."""
     if len(tree.body) != 1 or not isinstance(statement := tree.body[0], ast.Expr):
         return None
     call = statement.value

@@ -1,4 +1,4 @@
-"""The answers of two responses compared: the same, different, or not comparable."""
+"""Compares the answers of two responses: the same, different, or not comparable."""
 
 from collections.abc import Hashable
 from dataclasses import dataclass
@@ -39,57 +39,57 @@ from consortium_mcp.text.answers.wording import (
 )
 
 LONGEST_BESIDE_CODE = 60
-"""Of how many words the text beside code may be, for the code to be the answer."""
+"""The most words beside code with which the code is still the answer."""
 
 KEPT_ANSWERS = 32
-"""How many answers are kept: one iteration's are compared several times; those of long texts are large."""
+"""The number of cached answers: one iteration compares each several times; answers of long texts are large."""
 
 LONGEST_UNMARKED = 20
-"""Of how many words a text may be to be read as an answer where nothing marks it as one."""
+"""The most words of an unmarked text that is read as an answer."""
 
 
 UNMARKED_CHARACTERS = 400
-"""Of how many characters it may be."""
+"""The most characters of such a text."""
 
 _SHORTEST_REPHRASED = 12
-"""How many characters an answer needs to be another one in other words."""
+"""The fewest characters with which an answer can be a rephrased one."""
 
 _SHORTEST_SENTENCE = 3
-"""Of how many words a sentence is that can be an answer with its reasons behind it."""
+"""The fewest words of a sentence that can be an answer followed by its reasons."""
 
 _WITHOUT_RESERVATIONS = ("code", "data", "parts", "list", "formula")
-"""What says no more than it is."""
+"""The kinds of answers that have no reservations."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a response comes to."""
+    """The answer of a response."""
 
     text: str
-    """The answer as it is written, on one line; no longer than is read of it."""
+    """The answer as written, on one line, up to the length that is read."""
 
     kind: Kind
-    """What it is."""
+    """The kind of the answer."""
 
     value: Hashable
-    """What it says, in a form in which equal answers of one spelling are equal."""
+    """The answer in a form that is equal for equal answers in one spelling."""
 
     is_marked: bool
-    """Whether the response marks it as its answer, as `Answer: 7` does."""
+    """Whether the response marks it as its answer, as in `Answer: 7`."""
 
     readings: tuple[Reading, ...]
     """Every way to understand it; empty for prose."""
 
     words: tuple[str, ...]
-    """The words of the whole response, without thinking, confidence and pleasantries, code included."""
+    """The words of the whole response, code included, without thinking, confidence and pleasantries."""
 
 
 @lru_cache(maxsize=KEPT_ANSWERS)
 def final_answer(text: str) -> Answer:
-    """The answer that a response comes to.
+    """The answer of a response.
 
-    What is marked as the answer counts, the last of it; else a short text as a whole, code, or a last line that is
-    only a number, a letter, or emphasised. A longer text without a mark is `prose`.
+    It is the last marked answer; else a short text as a whole, code, or a last line that is only a number, a letter, or
+    emphasised. A longer text without a mark is `prose`.
     """
     found = found_in(text)
     words = words_of(found.beside) + tuple(f"{name}{source}" for name, source in found.blocks)
@@ -111,7 +111,7 @@ def final_answer(text: str) -> Answer:
 
 
 def _length(text: str) -> int:
-    """How many words a text has; in scripts without blanks, half as many as letters."""
+    """The number of words of a text; in scripts without blanks, half the number of letters."""
     return max(len(text.split()), sum("\u3040" <= letter <= "\u9fff" for letter in text) // 2)
 
 
@@ -131,11 +131,10 @@ def compare(one: str, other: str) -> Comparison:
 
 
 def compare_answers(one: Answer, other: Answer) -> Comparison:
-    """Whether two answers are the same, different, or not comparable without knowing what they mean.
+    """Whether two answers are the same, different, or not comparable without understanding their meaning.
 
-    Answers of one kind are compared as what they are: numbers by value and unit, dates by day, options by letter,
-    lists by item, code by token, short texts by word. Prose is the same where its words are equal, and is never
-    different.
+    Answers of one kind are compared by that kind: numbers by value and unit, dates by day, options by letter, lists by
+    item, code by token, short texts by word. Prose is the same if its words are equal, and is never different.
     """
     if one.kind == "none" or other.kind == "none":
         return NOT_COMPARABLE
@@ -152,7 +151,7 @@ def compare_answers(one: Answer, other: Answer) -> Comparison:
 
 
 def _adds_reasons(one: Answer, other: Answer) -> bool:
-    """Whether one is a sentence, and the other begins with it and gives reasons."""
+    """Whether one is a sentence, and the other begins with it and adds reasons."""
     short, long = sorted((one, other), key=lambda answer: len(answer.text))
     if long.kind in (*_WITHOUT_RESERVATIONS, "prose") or len(sentences := sentences_of(long.text)) < 2:
         return False
@@ -161,7 +160,7 @@ def _adds_reasons(one: Answer, other: Answer) -> bool:
 
 
 def _hold_differently(one: Answer, other: Answer) -> bool:
-    """Whether equal answers hold under different conditions, or are of different things of one name."""
+    """Whether equal answers have different conditions, or are about different things with one name."""
     is_code = "code" in (one.kind, other.kind)
     if not is_code and (are_of_other_signs(one.text, other.text) or are_of_other_precision(one.text, other.text)):
         return True
@@ -179,7 +178,7 @@ def _hold_differently(one: Answer, other: Answer) -> bool:
 
 
 def _joins_otherwise(one: str, other: str) -> bool:
-    """Whether one list takes all of its items and the other any of them; of numbers, `or` says no less than `and`."""
+    """Whether one list requires all its items and the other any of them; for numbers, `or` and `and` count as equal."""
     if any(letter.isdecimal() for letter in one + other):
         return False
     joints = [{"and", "or"} & set(text.casefold().split()) for text in (one, other)]
@@ -187,14 +186,14 @@ def _joins_otherwise(one: str, other: str) -> bool:
 
 
 def may_mean_the_same(one: Answer, other: Answer) -> bool:
-    """Whether two texts can be one answer in other words: they have the same numbers, negations and bounds."""
+    """Whether one text can rephrase the other: they have the same numbers, negations and bounds."""
     if min(len(one.text), len(other.text)) < _SHORTEST_REPHRASED or not {one.kind, other.kind} <= {"text", "prose"}:
         return False
     return limits_of(one.text) == limits_of(other.text) and not contradicts(one.text, other.text)
 
 
 def _compare_readings(one: tuple[Reading, ...], other: tuple[Reading, ...], *, are_marked: bool = True) -> Comparison:
-    """Of all readings: different where the texts contradict each other, the same where one kind says so."""
+    """The result over all readings: different if the texts contradict each other, the same if one kind agrees."""
     texts, other_texts = _texts(one), _texts(other)
     if any(contradicts(first, second) for first in texts[:3] for second in other_texts[:3]):
         return DIFFERENT
@@ -231,7 +230,7 @@ def _compare_values(kind: Kind, one: Hashable, other: Hashable) -> Comparison:
 
 
 def _compare_options(one: Option, other: Option) -> Comparison:
-    """By letter; where both texts are there and say something else, the letters are of different lists."""
+    """Compares by letter; if both have texts and these differ, the letters belong to different lists."""
     texts = compare_wording(one.text, other.text, are_marked=True) if one.text and other.text else None
     if one.letter == other.letter:
         return SAME if texts in (None, SAME) else NOT_COMPARABLE
@@ -257,7 +256,7 @@ def _compare_sequences(one: Sequenced, other: Sequenced) -> Comparison:
 
 
 def _is_permuted(one: Sequenced, other: Sequenced) -> bool:
-    """Whether each item of one list is the same as one of the other's."""
+    """Whether each item of one list has an equal item in the other."""
     left = list(other.items)
     for item in one.items:
         place = next((at for at, its in enumerate(left) if _is_same_item(item, its)), None)
@@ -268,7 +267,7 @@ def _is_permuted(one: Sequenced, other: Sequenced) -> bool:
 
 
 def _is_same_item(one: tuple[Reading, ...], other: tuple[Reading, ...]) -> bool:
-    """Whether two items of lists are the same, the names before a colon included, as in `x: 1`."""
+    """Whether two list items are the same, including a name before a colon, as in `x: 1`."""
     named = [text.partition(": ") for text in (*_texts(one)[:1], *_texts(other)[:1])]
     if len(named) == 2 and all(colon for _, colon, _ in named) and words_of(named[0][0]) != words_of(named[1][0]):
         return False
@@ -276,7 +275,7 @@ def _is_same_item(one: tuple[Reading, ...], other: tuple[Reading, ...]) -> bool:
 
 
 def _compare_texts(one: tuple[Reading, ...], other: tuple[Reading, ...], are_marked: bool) -> Comparison:
-    """Of answers that share no kind: by their words, an option by what it says."""
+    """Compares answers without a common kind: by their words, an option by its text."""
     texts = [*_option_texts(one), *_texts(one)]
     others = [*_option_texts(other), *_texts(other)]
     complements, other_complements = _texts(one, "complement"), _texts(other, "complement")

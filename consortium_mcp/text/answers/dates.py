@@ -8,7 +8,7 @@ from consortium_mcp.text.answers.numbers import ordinal
 from consortium_mcp.text.answers.verdicts import DIFFERENT, NOT_COMPARABLE, SAME, Comparison
 
 Day = tuple[int | None, int | None, int | None]
-"""Year, month, day; None for what is not said. Years before our era are negative."""
+"""Year, month, day; None for a missing part. Years BC are negative."""
 
 _ISO = re.compile(r"(-?\d{4})([-/.])(\d{1,2})\2(\d{1,2})(?:[T ]\d{1,2}:\d{2}(?::\d{2})?Z?)?")
 _NUMERIC = re.compile(r"(\d{1,2}) ?([-/.]) ?(\d{1,2}) ?\2 ?(\d{4}|\d{2})")
@@ -26,14 +26,14 @@ _CLOCK = re.compile(r"(?:at )?(\d{1,2})(?:[:.h](\d{2}))?(?::\d{2})? ?(a\.?m\.?|p
 
 @dataclass(frozen=True)
 class Date:
-    """A date as it was written."""
+    """A date in a text."""
 
     days: frozenset[Day]
-    """What it can mean: two days where month and day can be read in either order."""
+    """The possible meanings: two days if month and day can be read in either order."""
 
 
 def date_in(text: str) -> Date | None:
-    """The date that a text consists of; None for every other text, a year without an era included."""
+    """The date that is the whole text; None for any other text, or a year without an era."""
     text = " ".join(text.casefold().replace(",", " ").split()).strip(" .;!")
     if not text or len(text) > 60 or not any(one.isdecimal() for one in text):
         return None
@@ -63,7 +63,7 @@ def _either_order(found: re.Match[str]) -> Date | None:
 
 
 def _in_words(text: str) -> Date | None:
-    """A date with a month's name or with an era, and no other words."""
+    """A date with a month's name or an era, and no other words."""
     is_before, has_era = _ERA_BEFORE.search(text) is not None, False
     for era in (_ERA_BEFORE, _ERA):
         text, count = era.subn(" ", text)
@@ -101,7 +101,7 @@ def _assembled(month: int | None, numbers: list[tuple[int, bool]], is_before: bo
 
 
 def compare_dates(one: Date, other: Date) -> Comparison:
-    """Whether two dates are the same; not comparable where one says less, or both can be read in two orders."""
+    """Whether two dates are the same; not comparable if one is less precise, or both have two readings."""
     if len(one.days) > 1 and len(other.days) > 1:
         return NOT_COMPARABLE if one.days & other.days else DIFFERENT
     if one.days & other.days:
@@ -115,7 +115,7 @@ def _fits(one: Day, other: Day) -> bool:
 
 
 def time_in(text: str) -> frozenset[int] | None:
-    """The minutes after midnight that a time of day can mean; None for a text that is no time of day."""
+    """The minutes after midnight that a time of day can mean; None if the text is no time of day."""
     text = text.casefold().strip(" .")
     found = _CLOCK.fullmatch({"noon": "12:00 pm", "midnight": "12:00 am"}.get(text, text))
     if found is None or not (found[2] or found[3]) or int(found[1]) > 24 or int(found[2] or 0) > 59:

@@ -1,4 +1,4 @@
-"""Formulas: computed where they have no variables, else compared by their values at a few fixed points.
+"""Formulas: evaluated if they have no variables, else compared by their values at a few fixed points.
 
 Two formulas with the same values at random points are the same but for a vanishing chance (Schwartz-Zippel lemma).
 """
@@ -33,14 +33,14 @@ _FUNCTIONS: Mapping[str, Callable[[complex], complex]] = {
 }
 _CONSTANTS: Mapping[str, complex] = {"pi": math.pi, "e": math.e, "i": 1j}
 _POINTS = (0.7390851332, 1.3247179572, 2.2360679775)
-"""Where formulas with variables are computed; each variable at a different multiple of them."""
+"""The points at which formulas are evaluated; each variable has a different multiple of them."""
 
 _LARGEST_POWER = 300
 _LARGEST = 10**60
 
 
 def number_of(text: str) -> tuple[Fraction, bool] | None:
-    """The value of a formula without variables, and whether it is irrational; None for every other text."""
+    """The value of a formula without variables, and whether it is irrational; None for any other text."""
     tree = _parsed(text)
     if tree is None or _variables(tree):
         return None
@@ -53,9 +53,9 @@ def number_of(text: str) -> tuple[Fraction, bool] | None:
 
 
 def formula_of(text: str) -> tuple[complex, ...] | None:
-    """The values of a formula with variables at the fixed points; None for a text that is none.
+    """The values of a formula with variables at the fixed points; None if the text is no such formula.
 
-    `y = 2x` is the formula `2x`; an equation with more on its left side is the difference of its sides.
+    `y = 2x` is the formula `2x`. An equation with a longer left side is the difference of its sides.
     """
     sides = [side.strip() for side in text.split("=")]
     if len(sides) > 2 or not all(sides):
@@ -87,12 +87,12 @@ def _is_complex(tree: ast.expr) -> bool:
 
 
 def _rounded(value: complex) -> complex:
-    """The value with 9 digits, so that the order of operations does not count."""
+    """The value rounded to 9 digits, so that the order of operations does not matter."""
     return complex(*(float(f"{part:.9g}") + 0.0 for part in (value.real, value.imag)))
 
 
 def _parsed(text: str) -> ast.expr | None:
-    """The formula as a tree; None where the text is prose or no formula."""
+    """The syntax tree of the formula; None if the text is prose or no formula."""
     text = text.strip().rstrip(".")
     if not text or len(text) > _LONGEST or not _ALLOWED.fullmatch(text) or "=" in text or "_" in text:
         return None
@@ -111,7 +111,7 @@ def _parsed(text: str) -> ast.expr | None:
         written = written.replace(f"{name}*(", f"{name}(")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # `2(3)` is no call to a number here
+            warnings.simplefilter("ignore")  # here, `2(3)` is no call of a number
             return ast.parse(written.strip(), mode="eval").body
     except (SyntaxError, ValueError, MemoryError, RecursionError):
         return None
@@ -129,7 +129,7 @@ def _variables(tree: ast.expr) -> set[str]:
 
 
 def _value(node: ast.expr, at: Mapping[str, complex], depth: int = 0) -> Value | None:
-    """The value of a tree; None where it has none, is too large, or holds something other than arithmetic."""
+    """The value of a tree; None if it has none, is too large, or contains more than arithmetic."""
     if depth > 60:
         return None
     if isinstance(node, ast.Constant) and isinstance(node.value, int | float) and not isinstance(node.value, bool):

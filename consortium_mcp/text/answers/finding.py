@@ -1,4 +1,4 @@
-"""Where a response gives its answer: what is marked as the answer, else all of it."""
+"""Finds the answer in a response: the marked answer, else the whole text."""
 
 import re
 from collections.abc import Sequence
@@ -11,10 +11,10 @@ from consortium_mcp.text.confidence_line import without_confidence
 from consortium_mcp.text.thinking import strip_thinking
 
 SEARCHED_CHARACTERS = 20_000
-"""In how much of a response's end its answer is looked for."""
+"""The number of characters at a response's end in which its answer is searched."""
 
 ANSWER_CHARACTERS = 2_000
-"""How long what is read of an answer is at most, beside code."""
+"""The most characters of an answer that are read, except code."""
 
 _SENTENCE_END = re.compile(r"(?<=[^\W_]{3}[.!?])\s+(?=[^\W_a-z(\"'*]|\()|(?<=\d[.!?])\s+(?=[A-Z])|(?<=[。！？])")
 _BOXED = "\\boxed"
@@ -24,34 +24,34 @@ _FENCE = re.compile(r"(```+|~~~+)\s?([\w+#-]*)[^`]*")
 
 @dataclass(frozen=True)
 class Line:
-    """A line of a response, or a block of code in it."""
+    """A line of a response, or a block of code."""
 
     text: str
-    """As it is written, without blanks at its ends; the source of a block."""
+    """The line without outer blanks; the source of a block."""
 
     language: str | None = None
-    """The language of a block, empty where its fence names none; None for a line of text."""
+    """The language of a block, empty if its fence names none; None for a line of text."""
 
 
 @dataclass(frozen=True)
 class Found:
-    """The answer of a response, as it is written."""
+    """The answer of a response, as written."""
 
     text: str
-    """A few lines; empty where the answer is code."""
+    """A few lines; empty if the answer is code."""
 
     is_marked: bool
-    """Whether the response says that this is its answer."""
+    """Whether the response marks it as its answer."""
 
     blocks: tuple[tuple[str, str], ...]
-    """The language and the source of each block of code, where the answer is code."""
+    """The language and the source of each block, if the answer is code."""
 
     beside: str
-    """The response's text beside its code, without thinking, confidence and pleasantries."""
+    """The text of the response beside its code, without thinking, confidence and pleasantries."""
 
 
 def found_in(response: str) -> Found:
-    """Where a response gives its answer; the last one that is marked, where several are."""
+    """The answer in a response; if several are marked, the last one."""
     response = without_confidence(strip_thinking(response)[-SEARCHED_CHARACTERS:])
     lines = _without_pleasantries(lines_of(response))
     beside = "\n".join(line.text for line in lines if line.language is None and line.text)
@@ -66,7 +66,7 @@ def found_in(response: str) -> Found:
 
 
 def lines_of(text: str) -> list[Line]:
-    """The lines, and each fenced block as one; a fence that is never closed reaches to the end."""
+    """The lines, with each fenced block as one; an unclosed fence extends to the end."""
     lines: list[Line] = []
     block: list[str] = []
     fence, language = "", ""
@@ -102,14 +102,14 @@ def _without_pleasantries(lines: Sequence[Line]) -> list[Line]:
 
 
 def sentences_of(text: str) -> list[str]:
-    """The sentences of a line; initials and short abbreviations end none."""
+    """The sentences of a line; initials and short abbreviations do not end a sentence."""
     return [sentence for sentence in _SENTENCE_END.split(text) if sentence]
 
 
 def _marked(lines: Sequence[Line], beside: str) -> Found | None:
     """The last answer that is marked by a tag, a box or a label.
 
-    A sentence as `the answer is clear` marks one only at the end, where nothing else does.
+    A sentence like `the answer is clear` counts only at the end, and only without another mark.
     """
     tagged = _tagged(beside)
     if tagged is not None:
@@ -142,7 +142,7 @@ def _tagged(text: str) -> str | None:
 
 
 def _boxed(line: str) -> str:
-    """What the last box of a line holds; with the boxes before it as a list, where only separators stand between."""
+    """The content of a line's last box; with adjacent boxes, separated by separators only, as a list."""
     held: list[str] = []
     position = line.find(_BOXED)
     while position >= 0 and len(held) < 20:
@@ -163,7 +163,7 @@ def _boxed(line: str) -> str:
 
 
 def _after_label(content: str, following: Sequence[Line], beside: str) -> Found | None:
-    """What a label marks: the rest of its line, with the items below it; else the paragraph or the code below it."""
+    """The answer after a label: the rest of its line with the items below it; else the paragraph or code below it."""
     content = content.strip("*_ ")
     if content:
         if _ITEM.match(content):
@@ -192,7 +192,7 @@ def _items(following: Sequence[Line]) -> list[str]:
 
 
 def _last_alone(text: str) -> str | None:
-    """The last line where it is an answer alone: emphasised as a whole, or only a number or a letter."""
+    """The last line, if it is an answer by itself: fully emphasised, or only a number or a letter."""
     lines = [line for line in text.splitlines() if line]
     if not lines:
         return None

@@ -1,4 +1,4 @@
-"""The labels by which responses mark their final answer, in the main languages, and what stands after the answer."""
+"""The labels that mark a final answer, in the main languages, and the pleasantries that can follow it."""
 
 import re
 from typing import NamedTuple
@@ -52,20 +52,20 @@ _LONGEST_PLEASANTRY = 240
 
 
 class Labelled(NamedTuple):
-    """What stands behind a label."""
+    """The text after a label."""
 
     text: str
-    """The rest of the line; empty where the answer is on the next one."""
+    """The rest of the line; empty if the answer is on the next line."""
 
     is_sentence: bool
-    """Whether the label is part of a sentence, as in `the answer is …`, which can also speak of the answer."""
+    """Whether the label is part of a sentence, as in `the answer is …`, which can also be a comment on the answer."""
 
 
 def labelled(line: str) -> Labelled | None:
-    """What follows the last label of an answer in a line; None without a label.
+    """The text after the last label in a line; None without a label.
 
     Args:
-        line: without emphasis, its blanks single.
+        line: without emphasis, with single blanks.
     """
     english = list(_ENGLISH.finditer(line))
     if english:
@@ -79,17 +79,17 @@ def labelled(line: str) -> Labelled | None:
 
 
 def gives_answer(text: str) -> bool:
-    """Whether what follows `the answer is` begins as an answer: with a digit, a sign, a capital letter, yes or no."""
+    """Whether the text after `the answer is` begins like an answer: with a digit, sign, capital letter, yes or no."""
     return _GIVES.match(text) is not None
 
 
 def weakly_labelled(line: str) -> str | None:
-    """What follows a label that marks an answer only at a response's end, as `Result:`."""
+    """The text after a label that marks an answer only at a response's end, as `Result:`."""
     found = _LEADING.match(line)
     return found[1].strip() if found else None
 
 
 def is_pleasantry(sentence: str) -> bool:
-    """Whether a sentence is an offer, a wish or thanks, which is no part of an answer."""
+    """Whether a sentence is an offer, a wish or thanks, and no part of an answer."""
     sentence = sentence.strip(" *_\"'-")
     return len(sentence) <= _LONGEST_PLEASANTRY and _PLEASANTRY.match(sentence) is not None

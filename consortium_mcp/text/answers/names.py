@@ -1,6 +1,6 @@
-"""Names that many languages spell in their own way: countries, languages, months, days of the week, large cities.
+"""Names that differ between languages: countries, languages, months, days of the week, large cities.
 
-They are Unicode's locale data (CLDR), which babel holds; it is read at the first comparison that needs it.
+They come from Unicode's locale data (CLDR) in babel, which is loaded at the first comparison that needs it.
 """
 
 import re
@@ -11,7 +11,7 @@ from threading import Lock
 from consortium_mcp._util.lazy import babel
 
 LOCALES = "en de fr es it pt nl ru zh ja ko ar".split()
-"""The languages in which names are known."""
+"""The languages whose names are known."""
 
 _SHORT = {
     **dict.fromkeys(("usa", "us", "united states of america", "america", "states"), "territory US"),
@@ -39,12 +39,12 @@ _SHORT = {
     **dict.fromkeys(("mumbai", "bombay"), "city Mumbai"),
     **dict.fromkeys(("beijing", "peking", "pékin", "pekín", "pechino", "北京"), "city Beijing"),
 }
-"""Names in daily use that the locale data lack."""
+"""Names in daily use that the locale data do not contain."""
 
 
 @cache
 def _known() -> dict[str, str]:
-    """What each name names, by the name in lower case; of two meanings the first locale's."""
+    """The meaning of each name in lower case; of two meanings, the one of the first locale."""
     found: dict[str, str] = {}
     for code in LOCALES:
         for name, meaning in _named_in(babel.Locale(code)):
@@ -89,19 +89,19 @@ _loading = Lock()
 
 
 def load_names() -> None:
-    """Read the locale data, which takes a tenth of a second, before the first comparison needs them."""
+    """Load the locale data, which takes a tenth of a second, before the first comparison."""
     with _loading:
         _known()
         months()
 
 
 def names_are_loaded() -> bool:
-    """Whether the locale data were read."""
+    """Whether the locale data are loaded."""
     return _known.cache_info().currsize > 0 and months.cache_info().currsize > 0
 
 
 def meaning_of(name: str) -> str | None:
-    """What a name names, the same in every language; None for a name that is not known."""
+    """The meaning of a name, equal for every language; None for an unknown name."""
     symbols = _element_symbols()
     if name in symbols or name.casefold() in symbols.values():
         return f"element {symbols.get(name, name.casefold())}"
@@ -115,7 +115,7 @@ def meaning_of(name: str) -> str | None:
 
 @cache
 def months() -> dict[str, int]:
-    """The numbers of the months, by their names and abbreviations in lower case."""
+    """The numbers of the months by their names and abbreviations in lower case."""
     found: dict[str, int] = {"sept": 9}
     for code in LOCALES:
         named = babel.Locale(code).months

@@ -1,4 +1,4 @@
-"""Numbers at the beginning of a text: digits in the spellings of several countries, fractions, powers of ten, words."""
+"""Numbers at the beginning of a text: digits in national spellings, fractions, powers of ten, words."""
 
 import re
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ _TIMES_TEN = re.compile(r" ?[*x] ?10 ?(?:\^ ?|\*\* ?)\(?([+-]?\d{1,3})\)?")
 _SCIENTIFIC = re.compile(r"[eE]([+-]?\d{1,3})\b")
 _BASED = re.compile(r"0x[0-9a-f]{1,16}\b|0b[01]{1,64}\b", re.IGNORECASE)
 _LONGEST = 400
-"""Of how many digits a number is read as such."""
+"""The most digits of a number that is parsed."""
 
 _SCALES = {
     **dict.fromkeys(("hundred", "hundreds"), 100),
@@ -78,20 +78,20 @@ _CHINESE_RUN = re.compile("[零〇一二两兩三四五六七八九十百千]{1,
 
 @dataclass(frozen=True)
 class Number:
-    """A number that was read."""
+    """A number in a text."""
 
     value: Fraction
-    """Exactly as it is written."""
+    """The exact value as written."""
 
     step: Fraction | None
-    """The value of its last decimal place; None for whole numbers, fractions and words, which are exact."""
+    """The value of its last decimal place; None if it is exact: whole numbers, fractions and words."""
 
     digits: int
-    """How many of its digits count; 0 where it is exact."""
+    """The number of significant digits; 0 if it is exact."""
 
 
 def leading_number(text: str) -> tuple[Number, str] | None:
-    """The unsigned number with which a text begins, and what follows it; None where it begins with no number."""
+    """The unsigned number at the beginning of a text, and the rest; None if the text begins with no number."""
     if found := _BASED.match(text):
         return Number(Fraction(int(found[0], 0)), None, 0), text[found.end() :]
     found = _LEADING.match(text)
@@ -112,7 +112,7 @@ def leading_number(text: str) -> tuple[Number, str] | None:
 
 
 def ordinal(word: str) -> int | None:
-    """The number of an ordinal as `1st`, `first` or `4th`; None for another word."""
+    """The number of an ordinal as `1st`, `first` or `4th`; None for any other word."""
     if found := re.fullmatch(r"(\d{1,6})(?:st|nd|rd|th|er|re|e|ème|º|ª|\.)", word):
         return int(found[1])
     if word in _ORDINALS:
@@ -141,7 +141,7 @@ def _scaled(number: Number, factor: Fraction) -> Number:
 
 
 def _with_scale(number: Number, rest: str) -> tuple[Number, str]:
-    """The number times the words that follow it, as in `5 million`, `3 hundred thousand` and `5k`."""
+    """The number multiplied by the following words, as in `5 million`, `3 hundred thousand` and `5k`."""
     if attached := _ATTACHED.match(rest):
         return _scaled(number, Fraction(_SCALES[attached[0].casefold()])), rest[attached.end() :]
     while (word := _SCALE_WORD.match(rest)) and len(word[1]) > 1 and word[1].casefold() in _SCALES:
@@ -150,7 +150,7 @@ def _with_scale(number: Number, rest: str) -> tuple[Number, str]:
 
 
 def _in_words(text: str) -> tuple[Number, str] | None:
-    """A number in words, as `one hundred and five`, `two thirds`, `half`; None where none begins."""
+    """A number in words, as `one hundred and five`, `two thirds`, `half`; None without one."""
     if found := _ONE_PART.match(text):
         part = Number(Fraction(1, _PARTS[(found[1] or found[2]).lower().split()[0]]), None, 0)
         return _with_scale(part, text[found.end() :])
@@ -176,7 +176,7 @@ def _begins(words: Sequence[tuple[str, int]], text: str) -> bool:
 
 
 def _cardinal(words: Sequence[str]) -> tuple[int, int]:
-    """How many of the words make a whole number, and which; (0, 0) where the first one makes none."""
+    """How many of the words form a whole number, and its value; (0, 0) if the first word forms none."""
     total = current = taken = 0
     for place, word in enumerate(words):
         if word in _SMALL:
@@ -202,7 +202,7 @@ def _cardinal(words: Sequence[str]) -> tuple[int, int]:
 
 
 def _part(words: Sequence[str], taken: int, value: int) -> tuple[Fraction | None, int]:
-    """The fraction that the words after a whole number make of it, and how many words there are in all."""
+    """The fraction that the words after a whole number form with it, and the number of words in all."""
     following = list(words[taken : taken + 3])
     if following[:1] and (divisor := _PARTS.get(following[0].removesuffix("s"))) and value < 100:
         return Fraction(value, divisor), taken + 1

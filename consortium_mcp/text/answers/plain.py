@@ -1,4 +1,4 @@
-"""A short text in plain characters: LaTeX, Markdown and Unicode's spellings give way to one spelling."""
+"""Converts a short text with LaTeX, Markdown and Unicode variants to plain characters in one spelling."""
 
 import re
 import unicodedata
@@ -7,7 +7,7 @@ _SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻", "0123456789+-
 _SUPERSCRIPT = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻]+")
 _VULGAR = re.compile("([¼½¾⅐-⅞])")
 _STARS = re.compile(r"(?<=[\w)])\*\*(?=[\d(-])")
-"""The sign of a power in programs, which emphasis is not: it stands between two numbers or letters."""
+"""The power sign of programs, in contrast to emphasis: it is between two numbers or letters."""
 
 _DASHES = re.compile("[‐‑‒–−﹣－⁻]")
 _QUOTES = str.maketrans("‘’‚‛`", "'''''") | str.maketrans(dict.fromkeys("“”„‟«»「」『』", '"'))
@@ -43,14 +43,14 @@ _GREEK = {"α": "alpha", "β": "beta", "γ": "gamma", "δ": "delta", "ε": "epsi
     **{"ρ": "rho", "σ": "sigma", "φ": "phi", "ψ": "psi", "ω": "omega"}
 }
 _DEEPEST = 12
-"""How many braces inside one another are followed."""
+"""The largest depth of nested braces."""
 
 
 def plain(text: str) -> str:
-    """The text in plain characters, its lines kept, without emphasis.
+    """The text in plain characters, with its lines, without emphasis.
 
     Args:
-        text: an answer of a few lines; the work grows with its length.
+        text: an answer of a few lines; the time grows with its length.
     """
     text = powers_with_carets(text.replace("{,}", ","))
     if any(sign in text for sign in "\\${"):
@@ -72,7 +72,7 @@ def plain(text: str) -> str:
 
 
 def powers_with_carets(text: str) -> str:
-    """The text with `2^10` for `2**10`, so that two stars are emphasis."""
+    """The text with `2^10` instead of `2**10`, so that two stars always mean emphasis."""
     return _STARS.sub("^", text)
 
 
@@ -92,7 +92,7 @@ def _without_latex(text: str) -> str:
 
 
 def _row(found: re.Match[str]) -> str:
-    """A vector or a matrix as a tuple, its rows one after another."""
+    """A vector or a matrix as a tuple, row by row."""
     return "(" + found[1].replace("\\\\", ", ").replace("&", ", ") + ")"
 
 
@@ -112,7 +112,7 @@ def _atom(text: str) -> str:
 
 
 def _unmarked(text: str) -> str:
-    """Without the signs of emphasis and headings."""
+    """The text without the signs of emphasis and headings."""
     text = text.replace("**", "").replace("__", "")
     return "\n".join(line.strip().lstrip("#>").strip() for line in text.splitlines())
 

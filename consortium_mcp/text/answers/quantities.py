@@ -1,4 +1,4 @@
-"""Quantities: a number with its bound, its sign, its currency or unit; and when two are the same."""
+"""Quantities: a number with bound, sign, and currency or unit; and the comparison of two."""
 
 import re
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ _FILLING = frozenset(
     "that the there therefore thus total value year number we you get hence was will altogether left remaining each "
     "long wide tall high old deep away ago later far heavy worth".split()
 )
-"""Words beside a number that leave the answer what it is."""
+"""Words beside a number that do not change the answer."""
 
 _FIRST_WORD = re.compile(r"([^\W\d_][\w']{0,12})[ ,:]+")
 _CURRENCY = re.compile(
@@ -38,7 +38,7 @@ _CURRENCY = re.compile(
     r"(?:USD|EUR|GBP|JPY|CHF|INR|CAD|AUD|CNY|RUB|KRW|BTC|SEK|NOK|DKK|PLN|BRL|MXN|ZAR|NZD|SGD|HKD|TRY)(?= ?[\d.]))\s?"
 )
 _NOT_BEFORE_WORDS = frozenset("in a an as at so h d t s m g l mi st ore ora".split())
-"""Units that are words or letters with other meanings where something follows them."""
+"""Units that are words or letters with other meanings if text follows them."""
 
 _ROMAN = re.compile(r"(?=..)M{0,3}(?:CM|CD|D?C{0,3})(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,3})")
 _ROMAN_VALUES = {"I": 1, "V": 5, "X": 10, "L": 50, "C": 100, "D": 500, "M": 1000}
@@ -58,48 +58,48 @@ _BEGINS_FORMULA = re.compile(r" ?[*/^+(√]| ?-(?= ?[\d(])| ?(?:(?:pi|e)\b|sqrt(
 _PERCENT: Dimensions = (("percent", 0),)
 _CALENDAR = ({"time"}, {"month"})
 _FEWEST_DIGITS = 3
-"""How many digits a decimal needs to stand for a fraction, a root, or a measurement in another unit."""
+"""The fewest digits with which a decimal can approximate a fraction, a root, or a value in another unit."""
 
 _MOST_WORDS = 4
 
 
 @dataclass(frozen=True)
 class Quantity:
-    """A number that an answer gives, and of what."""
+    """A number in an answer, with its unit."""
 
     value: Fraction
-    """In base units."""
+    """The value in base units."""
 
     written: Fraction
-    """As it is written, before the unit's factor."""
+    """The value as written, without the unit's factor."""
 
     step: Fraction | None = None
     """The value of the last decimal place in base units; None for an exact number."""
 
     digits: int = 0
-    """How many digits are written; 0 for an exact number."""
+    """The number of written digits; 0 for an exact number."""
 
     bound: str = ""
-    """`<`, `>`, `≤`, `≥`, `≠`, or `≈` for about; empty for the number itself."""
+    """`<`, `>`, `≤`, `≥`, `≠`, or `≈` for about; empty without a bound."""
 
     dimensions: Dimensions | None = None
-    """Of what its unit is; None without a unit."""
+    """The dimensions of its unit; None without a unit."""
 
     factor: Fraction = Fraction(1)
-    """How many base units its unit is."""
+    """The number of base units in its unit."""
 
     noun: str = ""
-    """What is counted, where that is no unit."""
+    """The counted noun, if it is not a unit."""
 
     is_irrational: bool = False
-    """Whether it is a root or a multiple of pi, so that no decimal is exact."""
+    """Whether it is a root or a multiple of pi, which no decimal gives exactly."""
 
     variable: str = ""
-    """Of which variable it is the value, as in `x = 7`; empty where none is named."""
+    """The variable with this value, as in `x = 7`; empty if none is named."""
 
 
 def quantities(text: str) -> tuple[Quantity, ...]:
-    """What a text says when it says one quantity and nothing else; several where its unit has several meanings.
+    """The quantity that is the whole text; several if its unit has several meanings; empty if it is none.
 
     Args:
         text: in plain characters (`plain`).
@@ -177,7 +177,7 @@ def _after_currency(text: str) -> tuple[str, str]:
 
 
 def _computed(text: str, is_negative: bool, bound: str) -> tuple[Quantity, ...]:
-    """A quantity that is written as a formula without variables, as `2^10` or `sqrt(2)`."""
+    """The quantity of a formula without variables, as `2^10` or `sqrt(2)`."""
     words = text.split(" ")
     for count in range(len(words), max(len(words) - _MOST_WORDS, 0), -1):
         unit = units_named(" ".join(words[count:])) if count < len(words) else (None,)
@@ -191,7 +191,7 @@ def _computed(text: str, is_negative: bool, bound: str) -> tuple[Quantity, ...]:
 
 
 def _measured(number: Number, rest: str, bound: str, sign: int, currency: str) -> tuple[Quantity, ...]:
-    """The quantity of a number and what follows it: a unit, a bound, or what is counted."""
+    """The quantity of a number and the text after it: a unit, a bound, or a counted noun."""
     if rest.endswith(")") and "(" in rest:
         rest = rest[: rest.index("(")].rstrip()
     for ending, behind in _BEHIND.items():
@@ -211,7 +211,7 @@ def _measured(number: Number, rest: str, bound: str, sign: int, currency: str) -
 
 
 def _unit(text: str, rest: str) -> tuple[tuple[Unit, ...], str]:
-    """The unit with which a text begins, and what follows; no unit where it begins with none."""
+    """The units that the beginning of a text can mean, and the rest; empty without a unit."""
     words = text.split()
     for count in range(min(len(words), _MOST_WORDS), 0, -1):
         named = units_named(" ".join(words[:count]).rstrip(","))
@@ -224,7 +224,7 @@ def _unit(text: str, rest: str) -> tuple[tuple[Unit, ...], str]:
 
 
 def _second(rest: str, unit: Unit) -> Fraction | None:
-    """The smaller part of a measurement in two units, in base units, as in `5 ft 10 in`; None where there is none."""
+    """The smaller part of a measurement in two units, in base units, as in `5 ft 10 in`; None if there is none."""
     following = rest.removeprefix("and ").removeprefix(", ")
     found = leading_number(following)
     if found is None:
@@ -253,9 +253,9 @@ def _quantity(
 
 
 def compare_quantities(one: Quantity, other: Quantity) -> Comparison:
-    """Whether two quantities are the same; see `_FEWEST_DIGITS` for when a decimal is taken as rounded.
+    """Whether two quantities are the same; `_FEWEST_DIGITS` says when a decimal counts as rounded.
 
-    A missing unit is taken as the other's. Bounds are part of the answer: less than 5 is not 5.
+    If one has no unit, it is assumed to have the other's. Bounds are part of the answer: less than 5 is not 5.
     """
     if {one.bound, other.bound} - {"≈"} and one.bound.strip("≈") != other.bound.strip("≈"):
         return DIFFERENT
@@ -271,7 +271,7 @@ def compare_quantities(one: Quantity, other: Quantity) -> Comparison:
 
 def _with_a_unit_missing(one: Quantity, other: Quantity) -> Comparison:
     percent = _PERCENT in (one.dimensions, other.dimensions)
-    if percent:  # 50 % beside 50: of a hundred, or fifty times
+    if percent:  # 50 % and 50: out of a hundred, or fifty times
         return SAME if _same_value(one, other) == SAME else NOT_COMPARABLE
     if one.written == other.written:
         return _same_noun(one, other)
@@ -281,7 +281,7 @@ def _with_a_unit_missing(one: Quantity, other: Quantity) -> Comparison:
 
 
 def _same_noun(one: Quantity, other: Quantity) -> Comparison:
-    """Of equal numbers: one may say what it counts, but not something else."""
+    """Compares equal numbers by their nouns: one noun may be missing, but two must agree."""
     nouns = [each.noun for each in (one, other)]
     if len({each.dimensions is None for each in (one, other)}) == 2 and all(
         each.noun or each.dimensions is not None for each in (one, other)
@@ -291,7 +291,7 @@ def _same_noun(one: Quantity, other: Quantity) -> Comparison:
 
 
 def _is_power_of_ten(one: Fraction, other: Fraction) -> bool:
-    """Whether two numbers differ as the same measurement in units with prefixes does."""
+    """Whether two numbers differ only as the same measurement in units with different prefixes."""
     if not one or not other:
         return False
     ratio = max(one / other, other / one)
@@ -301,7 +301,7 @@ def _is_power_of_ten(one: Fraction, other: Fraction) -> bool:
 def _same_value(one: Quantity, other: Quantity) -> Comparison:
     distance = abs(one.value - other.value)
     largest = max(abs(one.value), abs(other.value))
-    if distance * 10**9 <= largest:  # factors as that of a degree are rounded
+    if distance * 10**9 <= largest:  # factors like that of a degree are rounded
         return _same_noun(one, other)
     about = "≈" in (one.bound, other.bound)
     step = max((each.step for each in (one, other) if each.step is not None), default=None)
@@ -315,12 +315,12 @@ def _same_value(one: Quantity, other: Quantity) -> Comparison:
 
 
 def _may_be_thousands(one: Quantity, other: Quantity) -> bool:
-    """Whether a number as 1.500 may be fifteen hundred, written as in German."""
+    """Whether a number like 1.500 may be 1500 in German spelling."""
     return one.digits >= 4 and one.written * 1000 == other.written and one.step == Fraction(1, 1000) * one.factor
 
 
 def _may_be_rounded(one: Quantity, other: Quantity) -> bool:
-    """Whether the one with the decimal has digits enough to stand for the other, which no decimal gives exactly."""
+    """Whether the decimal has enough digits to approximate the other number, which no decimal gives exactly."""
     return any(exact_needed and rounded.digits >= _FEWEST_DIGITS for exact_needed, rounded in _rounding(one, other))
 
 
@@ -333,7 +333,7 @@ def _rounding(one: Quantity, other: Quantity) -> Sequence[tuple[bool, Quantity]]
 
 
 def _has_no_decimal(exact: Quantity, rounded: Quantity) -> bool:
-    """Whether a number's decimal never ends: a root, a third; or it is a measurement in another unit."""
+    """Whether a number has no exact decimal: a root, a third, or a measurement in another unit."""
     if exact.is_irrational or exact.factor != rounded.factor:
         return True
     divisor = exact.value.denominator

@@ -1,4 +1,4 @@
-"""A short answer read as what it is: a number, a date, an option, a list …; a text can be several of them."""
+"""Parses a short answer as a number, a date, an option, a list …; a text can have several readings."""
 
 import re
 from collections.abc import Callable, Hashable, Iterator, Sequence
@@ -18,23 +18,23 @@ from consortium_mcp.text.answers.sequences import Items, Parts, items_in, parts_
 
 _Read = Literal["code", "data", "parts", "list", "date", "time", "option", "yes or no", "number", "range", "ratio"]
 Kind = _Read | Literal["formula", "text", "complement", "prose", "none"]
-"""What an answer is. A `complement` is what a sentence says of its subject; `prose` is not read further."""
+"""The kind of an answer. A `complement` is the part of a sentence after its subject; `prose` is not parsed further."""
 
 
 @dataclass(frozen=True)
 class Reading:
-    """One way to understand an answer."""
+    """One way to read an answer."""
 
     kind: Kind
-    """As what it is read."""
+    """The kind of this reading."""
 
     value: Hashable
-    """What it says, in a form in which equal answers are equal, as far as one form can do that."""
+    """The value, in a form that is equal for equal answers, as far as one form allows."""
 
 
 @dataclass(frozen=True)
 class Sequenced:
-    """A list or parts, each item with its readings."""
+    """A list or parts, with the readings of each item."""
 
     items: tuple[tuple[Reading, ...], ...]
     """The readings of each item."""
@@ -43,10 +43,10 @@ class Sequenced:
     """The labels of parts, as `a`; empty for a list."""
 
     is_ordered: bool = True
-    """Whether the order counts."""
+    """Whether the order is significant."""
 
     brackets: str = ""
-    """The brackets around it, as `[)`; empty without."""
+    """The enclosing brackets, as `[)`; empty without."""
 
 
 _RATIO = re.compile(r"(\d{1,9}(?:\.\d+)?) ?(?::| to | zu ) ?(\d{1,9}(?:\.\d+)?)")
@@ -70,11 +70,11 @@ _LONGEST_CLAUSE = 300
 
 
 def readings_of(text: str, *, is_marked: bool, depth: int = 0) -> tuple[Reading, ...]:
-    """Every reading of an answer's text, the most telling kind first; the text itself is the last.
+    """Every reading of an answer's text, the most specific kind first; the last is the text itself.
 
     Args:
-        text: as it is written, a few lines.
-        depth: in how many lists it stands.
+        text: a few lines, as written.
+        depth: the number of lists that contain it.
     """
     if is_code(text.strip("` ")):
         return (Reading("code", code_of([("", text.strip("` "))], "")),)
@@ -90,7 +90,7 @@ def readings_of(text: str, *, is_marked: bool, depth: int = 0) -> tuple[Reading,
     if depth < _DEEPEST:
         found |= {reading.kind: reading for reading in _sequences(text, depth)}
     clauses = list(clauses_of(text, is_marked=is_marked))
-    if found:  # an item's number is not the list's
+    if found:  # the number of an item is not the number of the list
         clauses = clauses[:1]
     elif depth < _DEEPEST:
         for said in (clause for clause, is_said in clauses if is_said):
@@ -109,7 +109,7 @@ def readings_of(text: str, *, is_marked: bool, depth: int = 0) -> tuple[Reading,
 
 
 def clauses_of(text: str, *, is_marked: bool) -> Iterator[tuple[str, bool]]:
-    """The texts that can hold the answer, and whether each is only what a sentence says of its subject.
+    """The texts that can be the answer, and whether each is only the complement of a sentence.
 
     Args:
         text: in plain characters.
@@ -176,7 +176,7 @@ def _ratios(text: str) -> Sequence[Hashable]:
 
 
 def _ranges(text: str) -> Sequence[Hashable]:
-    """A range as its two ends; the unit of the second one is the first one's too."""
+    """The two ends of a range; the unit of the second end also applies to the first."""
     found = _RANGE.fullmatch(text) if len(text) <= 90 else None
     if found is None:
         return []
@@ -207,7 +207,7 @@ _READERS: tuple[tuple[Kind, Callable[[str], Sequence[Hashable]]], ...] = (
 
 
 def code_reading(blocks: Sequence[tuple[str, str]], beside: str) -> tuple[Reading, ...]:
-    """The reading of an answer that is code; a block that holds one short line without code is that line."""
+    """The reading of an answer that is code; a block with one short line that is not code is read as that line."""
     if len(blocks) == 1 and "\n" not in blocks[0][1].strip() and len(blocks[0][1]) < 200:
         found = readings_of(blocks[0][1].strip(), is_marked=True)
         if found and found[0].kind not in ("text", "code", "formula", "yes or no") and not blocks[0][0]:

@@ -1,4 +1,4 @@
-"""What limits an answer: the condition under which it holds, what tells two of one name apart, or a second thought."""
+"""Limits of an answer: its condition, the qualifier of an ambiguous name, or a later correction."""
 
 import re
 
@@ -60,13 +60,13 @@ _LONGEST = 600
 
 
 def condition_of(text: str) -> tuple[str, ...]:
-    """The words of the condition under which an answer holds; empty where it holds as it stands.
+    """The words of an answer's condition; empty if it has none.
 
-    A condition in a sentence with a subject, as `the sum is 4 if x = 2`, is taken as one that the question set; only
-    what always limits, as `unless`, counts there.
+    A condition in a sentence with a subject, as `the sum is 4 if x = 2`, counts as part of the question. There only
+    words that always limit count, as `unless`.
 
     Args:
-        text: the answer in plain characters, on one line; its first sentence counts.
+        text: the answer in plain characters, on one line; only its first sentence is examined.
     """
     text = text[:_LONGEST]
     if (found := _AFTER_DECISION.match(text)) is not None:
@@ -84,7 +84,7 @@ def _first_sentence(text: str) -> str:
 
 
 def are_told_apart(one: str, other: str) -> bool:
-    """Whether two names are alike but for what brackets behind them say, as `Georgia (the state)` of which is meant."""
+    """Whether two names differ only in the brackets after them, as in `Georgia (the state)`."""
     found, others = _IN_BRACKETS.fullmatch(one), _IN_BRACKETS.fullmatch(other)
     if found is None or others is None or not (is_name(found[1]) and is_name(others[1])):
         return False
@@ -92,17 +92,17 @@ def are_told_apart(one: str, other: str) -> bool:
 
 
 def are_of_other_precision(one: str, other: str) -> bool:
-    """Whether one text says that its figure is exact, and the other that its own is not."""
+    """Whether one text calls its figure exact, and the other calls its own approximate."""
     return any(_EXACT.search(text) and _NEAR.search(its) for text, its in ((one, other), (other, one)))
 
 
 def are_of_other_signs(one: str, other: str) -> bool:
-    """Whether a factorial, a derivative or an amount stands in one of two texts alone, as in `n!` and `n`."""
+    """Whether only one of two texts has a factorial, a derivative or a currency amount, as in `n!` and `n`."""
     return _SIGNED.findall(one) != _SIGNED.findall(other)
 
 
 def are_of_other_deeds(one: str, other: str) -> bool:
-    """Whether two sentences say different things of one subject, as that it was built, or sold, in a year."""
+    """Whether two sentences have different verbs for one subject, as `was built` and `was sold`."""
     found, others = _DONE.match(one[:_LONGEST]), _DONE.match(other[:_LONGEST])
     if found is None or others is None or words_of(found[1]) != words_of(others[1]):
         return False
@@ -110,16 +110,16 @@ def are_of_other_deeds(one: str, other: str) -> bool:
 
 
 def turns(sentence: str) -> bool:
-    """Whether a sentence limits the one before it, or takes it back."""
+    """Whether a sentence limits or retracts the one before it."""
     return _TURN.match(sentence) is not None
 
 
 def is_taken_back(answer: str, response: str) -> bool:
-    """Whether a response has a second thought behind its marked answer.
+    """Whether a response retracts its marked answer afterwards.
 
     Args:
-        answer: what it marked, as it is written there.
-        response: its text.
+        answer: the marked answer, as written.
+        response: the text of the response.
     """
     line = answer.strip().partition("\n")[0]
     line = _first_sentence(line)

@@ -1,4 +1,4 @@
-"""What a sentence says: of its subject, of where and by whom, or behind `yes`; the words before that are no answer."""
+"""Extracts the statement of a sentence: about its subject, a place, an agent, or after `yes`, without its lead-in."""
 
 import re
 
@@ -36,16 +36,16 @@ _MINE = re.compile(
 _DECIDED = re.compile(r"(?:yes|no|true|false|correct|right|incorrect)(?:[,.:;!]| [-–—]) ?(.{12,200})", re.IGNORECASE)
 _RIGHT = frozenset(("correct", "right", "true", "the best", "valid"))
 _WRONG = frozenset(("incorrect", "wrong", "false", "not correct", "not true", "invalid"))
-"""What is said of an option or of a statement, which is then the answer, or is none."""
+"""Words that reject an option or a statement, which is then the answer or is excluded."""
 
 _BOTH = re.compile(r"(?:both|options?|choices?|only) ", re.IGNORECASE)
 _PLACED = re.compile(r"(?:in|on|at|by) (?:an? |the )?(.{1,60})", re.IGNORECASE)
 
 
 def said_in(sentence: str) -> tuple[str, ...]:
-    """What a sentence says of its subject, without the words that lead to it.
+    """The statements of a sentence about its subject, without the lead-in.
 
-    A name that is the subject is said too, where the article begins what is said, as in `Paris is the capital`.
+    If the predicate begins with an article, a subject that is a name is included, as in `Paris is the capital`.
 
     Args:
         sentence: one sentence, in plain characters.
@@ -72,7 +72,7 @@ def said_in(sentence: str) -> tuple[str, ...]:
 
 
 def day_in(sentence: str) -> str:
-    """The day, or else the year, on which something happened, where a sentence has no other number."""
+    """The day, or else the year, of an event, if the sentence contains no other number."""
     front, _, day = sentence[:_LONGEST].rstrip(".!").rpartition(" on ")
     if day and not any(letter.isdecimal() for letter in front) and date_in(day) is not None:
         return day

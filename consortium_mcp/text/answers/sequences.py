@@ -1,4 +1,4 @@
-"""Lists and answers in parts, taken apart; what their items say is read elsewhere."""
+"""Splits lists and answers in parts into items; other modules parse the items."""
 
 import re
 from collections.abc import Sequence
@@ -25,31 +25,31 @@ _MOST_ITEMS = 60
 
 @dataclass(frozen=True)
 class Items:
-    """A list, as it is written."""
+    """A list, as written."""
 
     texts: tuple[str, ...]
-    """Its items."""
+    """The items."""
 
     is_ordered: bool
-    """Whether their order counts: in numbered lists, tuples, sequences."""
+    """Whether the order is significant: in numbered lists, tuples, sequences."""
 
     brackets: str = ""
-    """The brackets around it; empty without."""
+    """The enclosing brackets; empty without."""
 
 
 @dataclass(frozen=True)
 class Parts:
-    """The answers to the parts of a question, as they are written."""
+    """The answers to the parts of a question, as written."""
 
     labels: tuple[str, ...]
-    """Their labels in lower case, sorted."""
+    """The labels in lower case, sorted."""
 
     texts: tuple[str, ...]
-    """What each says, in the order of the labels."""
+    """The text of each part, in the order of the labels."""
 
 
 def parts_in(text: str) -> Parts | None:
-    """The parts of an answer such as `(a) 4 (b) 7`, `Part 1: x=2`, or `x = 2, y = 3`; None without parts."""
+    """The parts of an answer as `(a) 4 (b) 7`, `Part 1: x=2`, or `x = 2, y = 3`; None without parts."""
     found = list(_PART.finditer(text))
     if len(found) >= 2 and not text[: found[0].start()].strip():
         labels = [next(filter(None, part.groups())).lower() for part in found]
@@ -71,7 +71,7 @@ def _sorted_parts(labels: Sequence[str], texts: Sequence[str]) -> Parts | None:
 
 
 def items_in(text: str) -> Items | None:
-    """The items of a list: lines with bullets or numbers, or short texts between commas; None for other texts."""
+    """The items of a list: lines with bullets or numbers, or short texts between commas; None for any other text."""
     lines = [line for line in text.splitlines() if line]
     if len(lines) > 1 and lines[0].endswith(":") and not _BULLET.fullmatch(lines[0]):
         lines = lines[1:]
@@ -113,7 +113,7 @@ def _without_brackets(text: str) -> tuple[str, str]:
 
 
 def _is_even(texts: Sequence[str]) -> bool:
-    """Whether texts between commas are items of one kind, and no clauses of a sentence."""
+    """Whether texts between commas are similar items, and not clauses of a sentence."""
     lengths = [len(text.split()) for text in texts]
     return max(lengths) <= 4 and not any(_SENTENCE_WORD.search(text) for text in texts)
 

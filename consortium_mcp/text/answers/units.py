@@ -1,7 +1,7 @@
 """Units of measurement with their factors, and currencies.
 
-A table of its own: a units library takes half a second to import, and reads `5 apples` and `pt` as it likes.
-The factors are those of the International System and of the international yard and pound (1959).
+It has a table of its own, because units libraries take half a second to import and misread `5 apples` and `pt`. The
+factors are those of the International System and of the international yard and pound (1959).
 """
 
 import re
@@ -16,19 +16,19 @@ Dimensions = tuple[tuple[str, int], ...]
 
 @dataclass(frozen=True)
 class Unit:
-    """What a unit means in base units."""
+    """A unit in terms of base units."""
 
     factor: Fraction
-    """How many base units it is."""
+    """The number of base units in it."""
 
     dimensions: Dimensions
-    """Of what it is a unit."""
+    """The dimensions of the unit."""
 
     offset: Fraction = Fraction(0)
-    """What is added after the factor: for temperatures, which do not begin at 0 K."""
+    """The number that is added after the factor: for temperatures, whose zero is not 0 K."""
 
 
-# dimensions; factor; symbols, then `|`, then names. `*` takes the prefixes of the International System.
+# dimensions; factor; symbols, then `|`, then names. `*` allows the prefixes of the International System.
 _TABLE = """
 length; 1; m* | meter* metre* mètre* metro*
 length; 0.0254; in | inch inches
@@ -127,7 +127,7 @@ _TEMPERATURES = {
     **dict.fromkeys(("°c", "℃", "celsius", "degrees celsius", "degree celsius", "degrees c"), _CELSIUS),
     **dict.fromkeys(("°f", "℉", "fahrenheit", "degrees fahrenheit", "degree fahrenheit", "degrees f"), _FAHRENHEIT),
 }
-"""How many kelvins a degree is, and which temperature its zero is."""
+"""The kelvins in a degree, and the temperature of its zero."""
 
 _PART = re.compile(r"([^\W\d_]+|[%°$€£¥₹₽₩Å]\w?)(?:\^\(?(-?\d)\)?|([23]))?")
 _WORD_POWERS = {"square": 2, "squared": 2, "sq": 2, "cubic": 3, "cubed": 3, "cu": 3}
@@ -135,7 +135,7 @@ _WORD_POWERS = {"square": 2, "squared": 2, "sq": 2, "cubic": 3, "cubed": 3, "cu"
 
 @cache
 def _by_symbol() -> dict[str, tuple[Unit, ...]]:
-    """The units by their symbols, in which upper and lower case differ, and by their names in lower case."""
+    """The units by their symbols, which are case-sensitive, and by their names in lower case."""
     found: dict[str, list[Unit]] = {}
     for name, unit in _rows():
         found.setdefault(name, []).append(unit)
@@ -182,9 +182,9 @@ def _dimensions(text: str) -> Dimensions:
 
 
 def units_named(text: str) -> tuple[Unit, ...]:
-    """The units that a text can name: one as a rule, two for `pounds`; empty when it names none.
+    """The units that a text can mean: usually one, two for `pounds`; empty if it names none.
 
-    Products, quotients and powers are read, as in `km/h`, `m/s^2`, `square meters` and `miles per hour`.
+    It parses products, quotients and powers, as in `km/h`, `m/s^2`, `square meters` and `miles per hour`.
     """
     text = " ".join(text.strip().strip(".").split())
     if not text or len(text) > 40:
@@ -208,7 +208,7 @@ def _compound(text: str) -> tuple[Unit, ...]:
             sign = -1
         elif word.casefold() in _WORD_POWERS:
             power = _WORD_POWERS[word.casefold()]
-            if word.casefold().endswith("ed"):  # after its unit, which is counted once already
+            if word.casefold().endswith("ed"):  # after its unit, which was already counted
                 unit, power = _times(unit, last, sign * (power - 1)), 1
         else:
             part = _PART.fullmatch(word)

@@ -1,10 +1,10 @@
-"""What a comparison of two answers comes to, and of several parts of them."""
+"""The result of a comparison of two answers, and of their parts together."""
 
 from collections.abc import Iterable
 from typing import Final, Literal
 
 Comparison = Literal["same", "different", "not comparable"]
-"""Whether two answers say the same; `not comparable` where it cannot be said without knowing what they mean."""
+"""Whether two answers are the same; `not comparable` if only an understanding of their meaning could show it."""
 
 SAME: Final = "same"
 DIFFERENT: Final = "different"
@@ -12,12 +12,12 @@ NOT_COMPARABLE: Final = "not comparable"
 
 
 def equal_or_different(one: object, other: object) -> Comparison:
-    """Of two values that each have one spelling."""
+    """The comparison of two values that each have one spelling."""
     return SAME if one == other else DIFFERENT
 
 
 def together(parts: Iterable[Comparison]) -> Comparison:
-    """Of answers that are compared part by part: the same where all are, different where one is."""
+    """The comparison of answers with parts: the same if all parts are, different if one is."""
     found = set(parts)
     if DIFFERENT in found:
         return DIFFERENT

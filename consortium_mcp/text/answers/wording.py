@@ -1,4 +1,4 @@
-"""Short texts, compared word by word: spelling, abbreviations, negations, opposites."""
+"""Compares short texts word by word: spelling, abbreviations, negations, opposites."""
 
 import re
 import unicodedata
@@ -15,7 +15,7 @@ _NEGATIONS = frozenset(
     "not no never none nor neither without cannot nicht kein keine ne pas non нет не nie 不 没 niet".split()
 )
 _ROMAN = " I II III IV V VI VII VIII IX X XI XII XIII XIV XV XVI XVII XVIII XIX XX".split(" ")
-"""The numerals that stand behind names, at the place of their value."""
+"""Roman numerals after names, by value."""
 
 _BOUNDS = frozenset("less more fewer under over below above least most < > ≤ ≥ ≠".split())
 _PREFIXES = ("un", "in", "im", "il", "ir", "non", "dis", "de", "a", "anti", "mis", "ab", "counter", "en", "ex", "re")
@@ -36,10 +36,10 @@ _OPPOSITES = (
     "stay leave|keep remove|add remove|add subtract|multiply divide|love hate|rich poor|young old"
 )
 _NO = re.compile(r"no(?:[,.:;]| -) +(?=\S+ \S+)", re.IGNORECASE)
-"""A no that answers a question, before the sentence that says why; it does not turn that sentence around."""
+"""A `no` that answers the question before an explanation; it does not negate the explanation."""
 
 _DECIDING = frozenset("yes no true false correct wrong right can cannot good first last must should all none".split())
-"""Words with an opposite that can stand beside either answer, as in `4; 5 is wrong`."""
+"""Words with an opposite that can follow either answer, as in `4; 5 is wrong`."""
 
 _COMPARING = frozenset(
     "over beat than before after above below defeat under from to cause follow contain implie imply > <".split()
@@ -60,7 +60,7 @@ _COMPASS = frozenset(
     "super inner outer left right high low first second third young younger senior junior jr sr "
     "hydro di tri mono poly republic democratic equatorial".split()
 )
-"""Words that make another thing of a name: South Korea is not Korea."""
+"""Words that change the meaning of a name: South Korea is not Korea."""
 
 _SUFFIXES = (
     ("isation", "ization"),
@@ -73,7 +73,7 @@ _SUFFIXES = (
 _CONTRACTIONS = {"can't": "cannot", "cant": "cannot", "won't": "will not", "isnt": "is not"}
 _SHORTEST_MISSPELT = 8
 _LONGEST_ACRONYM = 5
-"""How long a word in capitals is whose S is no plural, as in HTTPS."""
+"""The longest word in capitals whose final S is no plural, as in HTTPS."""
 
 _ABBREVIATED = {
     **{"sulphur": "sulfur", "grey": "gray", "aluminium": "aluminum", "programme": "program", "defence": "defense"},
@@ -81,7 +81,7 @@ _ABBREVIATED = {
     **{"mt": "mount", "st": "saint", "dr": "doctor", "prof": "professor", "vs": "versus"},
 }
 _SMALL = frozenset("of the and by de van von da di del la le el al bin der des du".split())
-"""Words that stand in names without a capital letter."""
+"""Words in names without a capital letter."""
 
 _FORMULA = re.compile(r"(?:[A-Z][a-z]?\d*){2,12}|[A-Za-z]{1,4}\d{1,4}")
 _KEPT_CHARACTERS = 200
@@ -90,13 +90,13 @@ _SHORT_WORDS = 3
 
 
 def words_of(text: str) -> tuple[str, ...]:
-    """The words of a text in lower case and one spelling, without articles; numbers in digits, signs as words."""
+    """The words of a text in lower case and one spelling, without articles; numbers as digits, signs as words."""
     return _words_kept(text) if len(text) <= _KEPT_CHARACTERS else tuple(_canonical(text))
 
 
 @lru_cache(maxsize=2_000)
 def _words_kept(text: str) -> tuple[str, ...]:
-    """The words of a short text, which is compared with many."""
+    """The cached words of a short text, which is compared with many others."""
     return tuple(_canonical(text))
 
 
@@ -145,7 +145,7 @@ def _without_accents(word: str) -> str:
         return word
     apart = unicodedata.normalize("NFD", word)
     if not all(one < "\u0370" for one in apart):
-        return word  # marks of other scripts are letters
+        return word  # combining marks of other scripts count as letters
     return "".join(one for one in apart if not unicodedata.combining(one)).replace("ø", "o").replace("ł", "l")
 
 
@@ -154,7 +154,7 @@ def _is_latin(text: str) -> bool:
 
 
 def limits_of(text: str) -> list[str]:
-    """The numbers, negations and bounds in a text, sorted: what turns a statement around or bounds it."""
+    """The numbers, negations and bounds in a text, sorted."""
     return sorted(word for word in words_of(text) if word[0].isdecimal() or word in _NEGATIONS or word in _BOUNDS)
 
 
@@ -186,7 +186,7 @@ def _is_acronym(short: str, long: str) -> bool:
 
 
 def _alike(words: Sequence[str], others: Sequence[str], *, are_names: bool) -> bool:
-    """Whether the words are equal one by one, but for a letter that is missing, doubled or out of place."""
+    """Whether the words are equal in pairs, apart from a letter that is missing, doubled or misplaced."""
     initials = len(words) > 1 and are_names
     return len(words) == len(others) and all(
         one == other or _misspelt(one, other) or (initials and _is_initial(one, other)) or _is_pair(one, other, _LIKE)
@@ -214,7 +214,7 @@ def _misspelt(one: str, other: str) -> bool:
 
 
 def _one_in_full(one: str, other: str) -> bool:
-    """Whether one is a proper name and the other the same with a first name, or with the place that it lies in."""
+    """Whether one is a proper name, and the other the same name with a first name or a place added."""
     short, long = sorted((one, other), key=lambda text: len(words_of(text)))
     words, others = (tuple(word for word in words_of(each) if word not in _TITLES) for each in (short, long))
     if (
@@ -230,24 +230,24 @@ def _one_in_full(one: str, other: str) -> bool:
     more = others[: len(others) - len(words)]
     if others[-len(words) :] == words and len(words) <= 2:
         return not set(more) & (_COMPASS | _NEGATIONS) and len(more) <= 3
-    if len(words) == len(others):  # without titles, or the last name first
+    if len(words) == len(others):  # without titles, or with the last name first
         return words == others or ("," in one + other and sorted(words) == sorted(others))
     front = _BEHIND_NAME.split(long, maxsplit=1)[0]
     return words_of(front) == words or (front != long and _one_in_full(front, short))
 
 
 def is_name(text: str) -> bool:
-    """Whether each word but the small ones begins with a capital letter or a digit, as in a proper name."""
+    """Whether the words, except small ones, begin with a capital letter or a digit, as in a proper name."""
     found = [word for word in re.findall(r"[^\W_]+", text) if word.lower() not in _SMALL]
     return 0 < len(found) <= _NAME_WORDS + 1 and all(word[0].isupper() or word[0].isdecimal() for word in found)
 
 
 @lru_cache(maxsize=2_000)
 def compare_wording(one: str, other: str, *, are_marked: bool) -> Comparison:
-    """Whether two answers in words say the same.
+    """Whether two answers in words are the same.
 
-    They differ where the same words stand around a name, a number, a negation or an opposite, and where both are
-    marked as answers, are of at most three words, and have none in common.
+    They are different if the same words enclose different names, numbers, negations or opposites. They are also
+    different if both are marked answers of at most three words without a common word.
     """
     words, others = words_of(one), words_of(other)
     if words == others:
@@ -273,7 +273,7 @@ def compare_wording(one: str, other: str, *, are_marked: bool) -> Comparison:
 
 
 def _differ_in_last(words: Sequence[str], others: Sequence[str]) -> bool:
-    """Whether two names are of two things: neither holds all of the other, and the last words differ."""
+    """Whether two names differ: neither contains all words of the other, and their last words differ."""
     if set(words) <= set(others) or set(others) <= set(words):
         return False
     return len(words) == len(others) or (min(len(words), len(others)) > 1 and words[-1] != others[-1])
@@ -281,7 +281,7 @@ def _differ_in_last(words: Sequence[str], others: Sequence[str]) -> bool:
 
 @lru_cache(maxsize=2_000)
 def contradicts(one: str, other: str) -> bool:
-    """Whether two texts differ in nothing but a negation or an opposite."""
+    """Whether two texts differ only in a negation or an opposite."""
     words, others = (words_of(_NO.sub("", text, count=1) or text) for text in (one, other))
     if not words or not others or words == others:
         return False
@@ -304,19 +304,19 @@ def contradicts(one: str, other: str) -> bool:
 
 
 def _says_it_otherwise(word: Sequence[str], negated: Sequence[str]) -> bool:
-    """Whether `not true` stands beside `false`."""
+    """Whether one text has `not true` where the other has `false`."""
     return len(word) == 1 and negated[0] in _NEGATIONS and _opposed(word[0], negated[1])
 
 
 def _are_swapped(words: Sequence[str], others: Sequence[str]) -> bool:
-    """Whether two texts differ in nothing but which of two stands before the other, as in `A over B`."""
+    """Whether two texts differ only in the order of two things, as in `A over B`."""
     if sorted(words) != sorted(others) or not set(words) & _COMPARING:
         return False
     return sum(one != other for one, other in zip(words, others, strict=True)) == 2
 
 
 def hold_opposites(one: str, other: str) -> bool:
-    """Whether each of two texts has a word that is the opposite of one in the other, as `smallest` and `largest`."""
+    """Whether each text has a word that is the opposite of a word in the other, as `smallest` and `largest`."""
     words, others = (set(words_of(text)) - _DECIDING for text in (one, other))
     alone, others_alone = words - others, others - words
     opposites = _opposites()
@@ -325,7 +325,7 @@ def hold_opposites(one: str, other: str) -> bool:
 
 @cache
 def _opposites() -> dict[str, set[str]]:
-    """The opposites of each word that has one."""
+    """The opposites of each word that has some."""
     found: dict[str, set[str]] = {}
     for pair in _OPPOSITES.split("|"):
         one, other = pair.split()
@@ -345,7 +345,7 @@ def _turns(one: str, other: str) -> bool:
 
 
 def _turned(one: str, other: str) -> bool:
-    """Whether a word is the other with a prefix that turns it around, or the two have opposite prefixes."""
+    """Whether a word is the other with a negating prefix, or the two have opposite prefixes."""
     if any(one == prefix + other and len(other) > 3 for prefix in _PREFIXES if prefix not in ("re", "en")):
         return True
     return any(
@@ -359,7 +359,7 @@ def _is_pair(one: str, other: str, pairs: str) -> bool:
 
 
 def _shared(words: Sequence[str], others: Sequence[str]) -> int:
-    """With how many equal words two texts begin."""
+    """The number of equal words at the beginning of both texts."""
     count = 0
     for first, second in zip(words, others, strict=False):
         if first != second:
@@ -369,7 +369,7 @@ def _shared(words: Sequence[str], others: Sequence[str]) -> int:
 
 
 def _unequal(one: str, other: str) -> tuple[list[str], list[str], int]:
-    """What stands between the equal words at both ends, as it is written, and how many equal ones there are."""
+    """The differing words between equal beginnings and ends, as written, and the number of equal words."""
     tokens = [re.findall(r"[^\W_]+(?:['’.&+#-][^\W_]+)*", text) for text in (one, other)]
     folded = [[token.casefold() for token in each] for each in tokens]
     start = _shared(folded[0], folded[1])
@@ -379,7 +379,7 @@ def _unequal(one: str, other: str) -> tuple[list[str], list[str], int]:
 
 
 def _may_replace(one: Sequence[str], other: Sequence[str]) -> bool:
-    """Whether what differs is a name or a number on both sides, so that the sentences say different things."""
+    """Whether the differing words are names or numbers on both sides, so that the sentences contradict each other."""
     if not 0 < len(one) <= _SHORT_WORDS or not 0 < len(other) <= _SHORT_WORDS:
         return False
     first, second = " ".join(one), " ".join(other)
