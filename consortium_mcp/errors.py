@@ -1,4 +1,4 @@
-"""The few kinds of failure; each says what happened, with which name, and what to do next in the words of its door."""
+"""The kinds of failure; each says what happened, with which name, and what to do next in the words of its door."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -7,7 +7,7 @@ from enum import Enum
 
 
 class Door(Enum):
-    """Who reads an error, and so what can be done there."""
+    """The reader of an error, which determines the possible next steps."""
 
     TOOLS = "a model that calls our tools"
     COMMANDS = "a person who types commands, ours or llm's"
@@ -15,7 +15,7 @@ class Door(Enum):
 
 
 class NextStep(Enum):
-    """What to do after a failure; each door has its words for it."""
+    """The next step after a failure; each door has its own words for it."""
 
     LIST_CONSORTIUMS = "see which consortiums are saved"
     LIST_MODELS = "see which models can be used"
@@ -92,7 +92,7 @@ _door: ContextVar[Door] = ContextVar("door", default=Door.PYTHON)
 
 @contextmanager
 def speaking_at(door: Door) -> Iterator[None]:
-    """Say errors in the words of a door."""
+    """Word errors for this door inside this context."""
     before = _door.set(door)
     try:
         yield
@@ -101,30 +101,30 @@ def speaking_at(door: Door) -> Iterator[None]:
 
 
 def words_for(step: NextStep, **about: str) -> str:
-    """What to do next, in the words of the door that is spoken at; without one, in those of Python.
+    """The next step in the words of the current door; without one, in those of Python.
 
     Args:
-        about: what the words name: `run_id`, `name` or `model`.
+        about: the names in these words: `run_id`, `name` or `model`.
     """
     return _WORDS[step][_door.get()].format(**about)
 
 
 class ConsortiumError(Exception):
-    """Something went wrong that the caller can understand and mend; as text it is the whole story."""
+    """An error that the caller can understand and repair; its text is complete."""
 
     def __init__(self, message: str, next_step: NextStep | None = None, **about: str) -> None:
-        """What happened, and what to do next where other doors have other words for it.
+        """What happened, and the next step if its words differ between doors.
 
         Args:
-            next_step: None where the message says what to do, in words that all doors share.
-            about: what the next step's words name.
+            next_step: None if the message says what to do, in words for all doors.
+            about: the names in the next step's words.
         """
         super().__init__(message)
         self.next_step = next_step
         self.about = about
 
     def __str__(self) -> str:
-        """What happened and what to do next, in the words of the door that is spoken at."""
+        """What happened and what to do next, in the words of the current door."""
         message = str(self.args[0]) if self.args else ""
         return f"{message} {words_for(self.next_step, **self.about)}" if self.next_step else message
 
@@ -134,15 +134,15 @@ class InvalidConsortiumError(ConsortiumError):
 
 
 class NotFoundError(ConsortiumError):
-    """Nothing is stored under that name or id."""
+    """Nothing is stored with that name or id."""
 
 
 class ModelUnavailableError(ConsortiumError):
-    """A model cannot be called now: unknown, without its key, or behind a broken plugin."""
+    """A model cannot be called now: unknown, without a key, or of a broken plugin."""
 
 
 class BusyError(ConsortiumError):
-    """Too much is asked at once, or a caller's share is used up; the message says when to come back."""
+    """Too much work at once, or a caller's share is used up; the message says when to try again."""
 
 
 class RunFailedError(ConsortiumError):
@@ -158,4 +158,4 @@ class StoreUnusableError(ConsortiumError):
 
 
 class ReadTooLongError(StoreUnusableError):
-    """What was to be read of the database took too long."""
+    """A read of the database exceeded its time limit."""

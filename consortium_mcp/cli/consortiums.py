@@ -101,7 +101,7 @@ def remove(name: str, as_json: bool) -> None:
 
 
 def _line(name: str, consortium: Consortium | None, problem: str | None) -> str:
-    """A consortium on one line; a rule at its default is left out."""
+    """A consortium on one line, without rules that have their default."""
     parts = []
     if consortium is not None:
         parts.append(", ".join(map(str, consortium.members)))
@@ -129,7 +129,7 @@ def _description(name: str, consortium: Consortium | None, problem: str | None) 
 
 
 def _short(value: object) -> str:
-    """A rule on its line."""
+    """The short form of a rule's value."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     text = "none" if value in (None, "") else f"{value:g}" if isinstance(value, float) else str(value)

@@ -25,10 +25,10 @@ from consortium_mcp.service.service import ConsortiumService
 
 
 class _Consult(click.Command):
-    """Says how a prompt is given that looks like an option."""
+    """A command whose usage error explains how to give a prompt that looks like an option."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Read the command line."""
+        """Parse the command line."""
         try:
             return super().parse_args(ctx, args)
         except click.NoSuchOption as error:
@@ -73,7 +73,7 @@ def consult(
             return
         opened = service.opener.open_run(request, join=True)
         run = work_on(service, opened.run_id)
-    try:  # the whole run is there for a program, also where it has no answer for people
+    try:  # a program gets the whole run, even without an answer
         with told_where_kept(run.run_id):
             print_run(run if as_json else answered(run), raw=raw, as_json=as_json)
     finally:
@@ -83,7 +83,7 @@ def consult(
 
 
 def work_on(service: ConsortiumService, run_id: str) -> Run:
-    """The run when it has ended, its progress shown meanwhile.
+    """The run when it has ended; its progress is shown meanwhile.
 
     Ctrl-C, SIGTERM and a stdout without a reader interrupt it. Raises ConsortiumError for the last, KeyboardInterrupt
     for the others.
@@ -111,32 +111,32 @@ async def _follow(service: ConsortiumService, run_id: str) -> Run:
 
 
 async def _end_of(run_id: str, runner: Runner, table: LiveTable) -> Run:
-    """The run when it has ended; where another process holds it and dies, we go on with it."""
+    """The run when it has ended; if another process holds it and dies, resume it here."""
     while True:
         runner.submit(run_id)
         async for progress in runner.follow(run_id, math.inf):
             table.show(progress)
         run = await runner.load(run_id)
-        if run.status != "interrupted" or run.error:  # the error is why we cannot go on
+        if run.status != "interrupted" or run.error:  # the error is the reason why it cannot continue
             return run
 
 
 async def _end_on_sigterm(scope: anyio.CancelScope) -> None:
-    """As Ctrl-C, which a job that a shell runs in the background does not even hear."""
+    """Treat SIGTERM like Ctrl-C, which a shell's background job does not receive."""
     with suppress(NotImplementedError), anyio.open_signal_receiver(signal.SIGTERM) as signals:
         async for _ in signals:
             scope.cancel()
 
 
 async def _end_without_reader(scope: anyio.CancelScope) -> None:
-    """Stop what a pipe's reader will never see, as in `consult … | head`."""
+    """Stop work whose output a pipe's reader will never see, as in `consult … | head`."""
     while not has_no_reader(sys.stdout):  # noqa: ASYNC110 - no event tells of it
         await anyio.sleep(LOOK_SECONDS)
     scope.cancel()
 
 
 def _with_stdin(prompt: str | None, read_stdin: bool) -> str:
-    """What is piped in and then the prompt, as llm joins them, but on lines of their own."""
+    """The text on stdin, then the prompt, as in llm, but on separate lines."""
     is_piped = read_stdin and sys.stdin is not None and not sys.stdin.isatty()
     parts = (sys.stdin.read().strip() if is_piped else "", prompt or "")
     if not any(part.strip() for part in parts):

@@ -1,4 +1,4 @@
-"""`demo`: the whole thing once, as a user's client would do it, on the embedded model."""
+"""`demo`: one consult through a real client and server, on the embedded model."""
 
 import json
 import os
@@ -23,7 +23,7 @@ from consortium_mcp.text.figures import figure_text
 QUESTION = "What is the capital of France?"
 
 SERVER = ["-m", "consortium_mcp", "serve", "--transport", "stdio"]
-"""The arguments that start the server on stdio, also if the environment names another transport."""
+"""The arguments that start the server on stdio, even if the environment names another transport."""
 
 
 @click.command()
@@ -39,7 +39,7 @@ def demo(prompt: str, as_json: bool) -> None:
     click.echo(f"Starting: {shlex.join([sys.executable, *SERVER])}", err=True)
     try:
         result = anyio.run(_consult, prompt)
-    except BaseExceptionGroup as group:  # the SDK's client wraps what ends its tasks
+    except BaseExceptionGroup as group:  # the SDK's client wraps an error that ends its tasks
         if group.subgroup(MCPError) is None:
             raise
         raise ConsortiumError("The server ended before it answered; its messages are printed above.") from group
@@ -50,7 +50,7 @@ def demo(prompt: str, as_json: bool) -> None:
 
 
 async def _consult(prompt: str) -> CallToolResult:
-    # All of the environment: the SDK would hand on only what it thinks is safe, not LLM_USER_PATH.
+    # The whole environment: the SDK would only pass on variables that it considers safe, without LLM_USER_PATH.
     server = StdioServerParameters(command=sys.executable, args=SERVER, env=dict(os.environ))
     async with Client(stdio_client(server)) as client:
         with Console(stderr=True).status("starting") as status:

@@ -1,4 +1,4 @@
-"""`doctor`: checks the installation and says how to mend what is wrong."""
+"""`doctor`: checks the installation and says how to repair problems."""
 
 import json
 import sys

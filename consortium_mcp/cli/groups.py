@@ -38,24 +38,24 @@ _COMMANDS = {
     "demo": ("demo:demo", "Consult the embedded model once, as a client would."),
     "completion": ("completion:completion", "Print the script that completes these commands in a shell."),
 }
-"""Where each command lives, and its line in `--help`: a module is imported when its command is used, not before."""
+"""The module of each command, and its line in `--help`; a module is imported only when its command is used."""
 
 _UNREAD = re.compile(r"[\udc80-\udcff]+")
 """Bytes of the command line that Python could not decode (PEP 383)."""
 
 _HELP = {"help_option_names": ["-h", "--help"]}
-"""How each command is asked for its help."""
+"""The options that request help."""
 
 
 class CommandGroup(click.Group):
-    """Finds commands where they live, and turns what we foresaw into one sentence and an exit status."""
+    """A group that imports commands on demand, and turns expected errors into one sentence and an exit status."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """All names, in the order of a first session."""
         return list(_COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command of that name; None when there is none."""
+        """The command with that name; None if there is none."""
         if cmd_name not in _COMMANDS:
             return None
         module, _, attribute = _COMMANDS[cmd_name][0].partition(":")
@@ -70,13 +70,13 @@ class CommandGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """The command that is named; one that does not exist is refused with the name that is meant."""
+        """The named command; for an unknown one, raise an error with the probable name."""
         if not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
             _refuse_slip(ctx, args[0])
         return super().resolve_command(ctx, args)
 
     def main(self, *args: Any, **more: Any) -> Any:
-        """Run the program; a stdout that takes no more is one sentence, also where `--help` is printed."""
+        """Run the program; an unwritable stdout is reported in one sentence, also for the output of `--help`."""
         output.print_utf8()
         try:
             return super().main(*args, **more)
@@ -85,7 +85,7 @@ class CommandGroup(click.Group):
             sys.exit(1)
 
     def make_context(self, info_name: str | None, args: list[str], *more: Any, **named: Any) -> click.Context:
-        """Read the command line; below `llm`, this is the first that we hear of it."""
+        """Parse the command line; under `llm`, this is our first code to run."""
         output.print_utf8()
         return super().make_context(info_name, [_in_utf8(word) for word in args], *more, **named)
 
@@ -107,7 +107,7 @@ class CommandGroup(click.Group):
         except OSError as error:
             raise _refuse_output(error) from error
         except click.Abort as abort:
-            if not isinstance(abort.__context__, KeyboardInterrupt):  # to a question the answer was no, or none came
+            if not isinstance(abort.__context__, KeyboardInterrupt):  # a question was answered with no, or not at all
                 raise
             click.echo("\nInterrupted.", err=True)
             sys.exit(130)
@@ -117,10 +117,10 @@ class CommandGroup(click.Group):
 
 
 class DefaultToConsult(CommandGroup):
-    """As `llm` itself does: what is no command is a prompt; `run` is the name that llm-consortium gave to consult."""
+    """As in `llm`, text that begins with no command is a prompt; `run` is llm-consortium's name of consult."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Put `consult` before arguments that name no command; one word that is nearly a command's name is a slip."""
+        """Insert `consult` before arguments without a command; a word close to a command's name is a typing error."""
         if len(args) == 1 and args[0] != "run":
             _refuse_slip(ctx, args[0])
         if not args or (args[0] not in (*_COMMANDS, "run", *_HELP["help_option_names"])):
@@ -128,7 +128,7 @@ class DefaultToConsult(CommandGroup):
         return super().parse_args(ctx, args)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command of that name, `run` included."""
+        """The command with that name, including `run`."""
         return super().get_command(ctx, "consult" if cmd_name == "run" else cmd_name)
 
 
@@ -144,7 +144,7 @@ def main(ctx: click.Context) -> None:
     if ctx.invoked_subcommand is None:
         command = main.get_command(ctx, "serve")
         assert command is not None
-        ctx.invoke(command, transport="stdio")  # whatever the environment says: a client waits on stdin
+        ctx.invoke(command, transport="stdio")  # in any environment: the client waits on stdin
 
 
 @click.group(name="consortium", cls=DefaultToConsult, context_settings=_HELP)
@@ -159,25 +159,25 @@ _LONG_WORD = re.compile(r"\S{300,}")
 
 
 def _shown(message: str) -> str:
-    """An error message on a screen: of a word without end, which was given as a name, only the beginning."""
+    """An error message for a screen; a very long word that was given as a name is cut."""
     return _LONG_WORD.sub(lambda word: f"{word[0][:100]}…", message)
 
 
 def _in_utf8(word: str) -> str:
-    """A word of the command line, read as UTF-8 where the locale could not read it."""
+    """A word of the command line in UTF-8, even if the locale could not decode it."""
     return storable(
         _UNREAD.sub(lambda part: part[0].encode("ascii", "surrogateescape").decode("utf-8", "replace"), word)
     )
 
 
 def _refuse_output(error: OSError) -> click.ClickException:
-    """What is said of a stdout that takes no more; raises any other error again."""
+    """The error for an unwritable stdout; any other error is raised again."""
     if (why := output.why_unwritable(error)) is None:
         raise error
     return click.ClickException(why)
 
 
 def _refuse_slip(ctx: click.Context, word: str) -> None:
-    """Raise UsageError for what is nearly the name of a command."""
+    """Raise UsageError for a word close to the name of a command."""
     if word not in _COMMANDS and (meant := difflib.get_close_matches(word, _COMMANDS, n=1, cutoff=0.7)):
         raise click.UsageError(f"No such command {word!r}. Did you mean {meant[0]!r}?", ctx)

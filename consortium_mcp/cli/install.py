@@ -17,12 +17,12 @@ from consortium_mcp.installation.hosts.places import host_file
 from consortium_mcp.installation.hosts.table import hosts
 
 NOT_SEEN = ("LLM_USER_PATH", "CONSORTIUM_DATABASE", "CONSORTIUM_DEFAULT", "CONSORTIUM_LOCAL_MODEL")
-"""Variables of this shell that change what the server finds; a client started elsewhere does not see them."""
+"""Variables of this shell that change what the server finds; a client that is started elsewhere does not have them."""
 
 _CLIENTS = f"CLIENT is one of: {', '.join(hosts())}."
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
-"""A server's name that every client takes."""
+"""A server name that every client accepts."""
 
 
 def _variables(ctx: click.Context, param: click.Parameter, given: tuple[str, ...]) -> dict[str, str]:
@@ -141,7 +141,7 @@ def uninstall(client: str, in_project: bool, name: str, as_json: bool) -> None:
 
 
 def _checked(**wanted: Any) -> Wanted:
-    """What is wanted; raises UsageError for options that exclude each other."""
+    """The requested entry; raises UsageError for options that exclude each other."""
     server = Wanted(**wanted)
     if server.url is None and server.token_variable is not None:
         raise click.UsageError("--token-variable needs --url.")

@@ -40,7 +40,7 @@ def status(as_json: bool) -> None:
 
 
 def show_fetch() -> None:
-    """Fetch the weights unless they are there, with a progress bar on stderr; raises ConsortiumError."""
+    """Fetch the weights if they are missing, with a progress bar on stderr; raises ConsortiumError."""
     columns = (TextColumn("Fetching the local model"), BarColumn(), DownloadColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("fetch", total=None, visible=False)

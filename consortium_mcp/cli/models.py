@@ -1,4 +1,4 @@
-"""`models`: what a consortium can be made of."""
+"""`models`: the models for a consortium."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -40,9 +40,9 @@ def models(query: str | None, as_json: bool) -> None:
 
 
 def _problems(catalogue: Catalogue) -> Mapping[str, str | None]:
-    """Why each saved consortium cannot run; none where the database cannot be used, since the models still can."""
+    """Why each saved consortium cannot run; empty if the database cannot be used, because models still can."""
     if not any(entry.is_consortium for entry in catalogue.entries):
-        return {}  # and no database is made by looking at models
+        return {}  # and listing models creates no database
     try:
         with ConsortiumService() as service:
             return service.definitions.list_problems(catalogue)
@@ -52,7 +52,7 @@ def _problems(catalogue: Catalogue) -> Mapping[str, str | None]:
 
 
 def _lines(found: list[tuple[ModelEntry, str | None]]) -> Iterator[str]:
-    """A line for each model that can be used, then one for each reason why others cannot."""
+    """A line for each usable model, then one for each reason why others cannot be used."""
     lacking: list[tuple[str, str]] = []
     for one, problem in found:
         if problem is None:

@@ -1,4 +1,4 @@
-"""`runs`: the history of consultations."""
+"""`runs`: the history of runs."""
 
 import json
 import sys
@@ -28,7 +28,7 @@ from consortium_mcp.service.service import ConsortiumService
 from consortium_mcp.settings import MOST
 
 MOST_DAYS = 36_500
-"""How old the runs may be that are to be pruned: no date lies before the year 1."""
+"""The largest age of runs to prune: no date is before the year 1."""
 
 run_argument = click.argument("run_id", metavar="RUN", shell_complete=complete_runs)
 
@@ -52,7 +52,7 @@ def runs(
     if command := ctx.invoked_subcommand:
         typed = ParameterSource.COMMANDLINE
         given = [one.opts[0] for one in ctx.command.params if ctx.get_parameter_source(one.name or "") is typed]
-        if given:  # one that is overlooked would let `prune` remove all other runs, too
+        if given:  # if one were ignored, `prune` would remove all other runs too
             raise click.UsageError(
                 f"{given[0]} is an option of the list of runs; `runs {command} --help` lists the options of {command}."
             )
@@ -92,7 +92,7 @@ def show(run_id: str, as_json: bool) -> None:
 
 
 def _with_rating(run: dict[str, Any], ratings: Mapping[str, Rating]) -> dict[str, Any]:
-    """A run as JSON, with its rating beside its own fields; null without one."""
+    """A run as JSON, with its rating as an additional field; null without one."""
     rating = ratings.get(run["run_id"])
     return run | {"rating": rating.model_dump(mode="json", exclude={"run_id"}) if rating else None}
 
@@ -183,7 +183,7 @@ def prune(older_than: float | None, keep: int | None, yes: bool, dry_run: bool, 
 
 
 def _print_prunable(chosen: Mapping[str, str], as_json: bool) -> None:
-    """List the runs that would be removed, each with the moment when it was opened."""
+    """List the runs that would be removed, each with its opening time."""
     if as_json:
         click.echo(json.dumps({"would_remove": list(chosen)}, indent=1))
         return
@@ -193,7 +193,7 @@ def _print_prunable(chosen: Mapping[str, str], as_json: bool) -> None:
 
 
 def _confirm_pruning(chosen: Mapping[str, str]) -> None:
-    """Ask. Raises ConsortiumError without a yes."""
+    """Ask for confirmation. Raises ConsortiumError without it."""
     opened = [moment[:16] for moment in chosen.values()]
     what = f"{counted(len(chosen), 'run')}, opened from {opened[0]} to {opened[-1]} (UTC)"
     if sys.stdin is None:

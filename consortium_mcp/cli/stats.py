@@ -1,4 +1,4 @@
-"""`stats`: what ratings say of consortiums, arbiters and members."""
+"""`stats`: the calibration of consortiums and arbiters, and the figures of members."""
 
 import click
 

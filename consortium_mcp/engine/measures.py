@@ -8,9 +8,10 @@ from typing import NamedTuple
 from anyio import to_thread
 
 from consortium_mcp._util.counts import counted
+from consortium_mcp.engine.meaning import by_meaning
 from consortium_mcp.records import CallId, Iteration, Measures, MemberResponse
 from consortium_mcp.records.consortium import Consortium
-from consortium_mcp.text.answers import NOT_COMPARABLE, SAME, Answer, compare_answers, final_answer
+from consortium_mcp.text.answers import NOT_COMPARABLE, SAME, Answer, Comparison, compare_answers, final_answer
 from consortium_mcp.text.answers.names import load_names, names_are_loaded
 from consortium_mcp.text.refusals import is_refusal
 
@@ -39,15 +40,15 @@ def measured(iteration: Iteration) -> Iteration:
     pairs = list(combinations(given, 2))
     within = [pair for pair in pairs if pair[0].model == pair[1].model]
     across = [pair for pair in pairs if pair[0].model != pair[1].model]
-    within_one, across_models = _agreement(within, answers), _agreement(across, answers)
-    measures = Measures(
+    within_one, across_models = _agreement(within, answers, iteration), _agreement(across, answers, iteration)
+    figures = dict(
         agreement_within=within_one.agreement,
         agreement_across=across_models.agreement,
         pairs=(across_models if across else within_one).pairs,
         compared=(across_models if across else within_one).compared,
         stated_confidence=mean_stated(usable),
-        order_held=iteration.measures.order_held if iteration.measures else None,
     )
+    measures = (iteration.measures or Measures()).model_copy(update=figures)
     return iteration.model_copy(update={"measures": measures})
 
 
@@ -118,9 +119,17 @@ def reaches_threshold(consortium: Consortium, confidence: float | None, agreemen
     return all(figure is not None and figure >= consortium.confidence_threshold for figure in figures)
 
 
-def _agreement(pairs: Sequence[Sequence[MemberResponse]], answers: Mapping[CallId, Answer]) -> _Agreement:
-    """The agreement of these pairs: the share of comparable pairs with the same answer."""
+def _agreement(
+    pairs: Sequence[Sequence[MemberResponse]], answers: Mapping[CallId, Answer], iteration: Iteration
+) -> _Agreement:
+    """The share of pairs that gave the same answer, of those that can be compared by a rule or by the arbiter."""
     some = pairs[:: len(pairs) // COMPARED_PAIRS + 1]
-    results = [compare_answers(answers[one.response_id], answers[other.response_id]) for one, other in some]
+    results = [_compared(answers, iteration, one.response_id, other.response_id) for one, other in some]
     known = [result == SAME for result in results if result != NOT_COMPARABLE]
     return _Agreement(sum(known) / len(known) if known else None, len(some), len(known))
+
+
+def _compared(answers: Mapping[CallId, Answer], iteration: Iteration, one: CallId, other: CallId) -> Comparison:
+    """How two responses stand to each other; the arbiter is heard where no rule can tell."""
+    result = compare_answers(answers[one], answers[other])
+    return by_meaning(iteration, one, other) if result == NOT_COMPARABLE else result

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from consortium_mcp._util.counts import counted
+from consortium_mcp.engine.meaning import by_grouping, side_of
 from consortium_mcp.engine.measures import answering, mean_stated
 from consortium_mcp.records import (
     Iteration,
@@ -18,7 +19,7 @@ from consortium_mcp.records import (
 )
 from consortium_mcp.records.consortium import Consortium
 from consortium_mcp.records.trust import Measurement
-from consortium_mcp.text.answers import SAME, Answer, Comparison, compare, compare_answers, final_answer
+from consortium_mcp.text.answers import NOT_COMPARABLE, SAME, Answer, Comparison, compare, compare_answers, final_answer
 from consortium_mcp.text.figures import shown_beside
 
 BANDS = ((0.0, 0.5), (0.5, 0.7), (0.7, 0.8), (0.8, 0.9), (0.9, 1.01))
@@ -58,6 +59,7 @@ def with_trust(run: Run, iteration: Iteration, record: TrackRecord) -> Iteration
     trust = Trust(
         confidence=verdict.confidence,
         stated=verdict.confidence,
+        completeness=verdict.completeness,
         asked=len(first.responses),
         missing=tuple(one.label for one in first.responses if not one.ok),
         order_held=iteration.measures.order_held if iteration.measures else None,
@@ -154,6 +156,9 @@ class _Count(NamedTuple):
     stated_by_members: float | None = None
     """The mean confidence of the members with the answer; None if none states one."""
 
+    by_arbiter: int = 0
+    """The number of these responses that only the arbiter can compare with the answer."""
+
 
 def _counted(verdict: Verdict, first: Iteration, given: Sequence[MemberResponse], number: int) -> _Count:
     """The count for the verdict's answer.
@@ -167,12 +172,40 @@ def _counted(verdict: Verdict, first: Iteration, given: Sequence[MemberResponse]
     if verdict.votes and verdict.chosen is None:  # given options, which no response states in words
         return _of_groups(verdict.votes[0].answer, first.verdict.votes if first.verdict else (), first)
     answer = final_answer(verdict.synthesis)
-    found = {one.response_id: _compared(verdict.chosen, answer, one) for one in given}
+    by_rules = {one.response_id: _compared(verdict.chosen, answer, one) for one in given}
+    judge = _judge_of_first(verdict, first, answer, number)
+    found = {
+        response_id: _by_arbiter(judge, first, response_id) if compared == NOT_COMPARABLE else compared
+        for response_id, compared in by_rules.items()
+    }
+    by_arbiter = sum(found[one] != by_rules[one] for one in found)
     sizes = Counter(found.values())
     if verdict.chosen is not None and sizes["same"] + sizes["different"] == 1 < len(given):
         return _Count(0, 0)  # its own text is no evidence of agreement
     same = [response_id for response_id, compared in found.items() if compared == "same"]
-    return _Count(len(same), sizes["different"], mean_stated(one for one in first.responses if one.response_id in same))
+    stated = mean_stated(one for one in first.responses if one.response_id in same)
+    return _Count(len(same), sizes["different"], stated, by_arbiter)
+
+
+def _judge_of_first(verdict: Verdict, first: Iteration, answer: Answer, number: int) -> Verdict | None:
+    """The verdict that says which first responses agree with the answer; None if none does.
+
+    It is the first iteration's, also for a later answer that is the same.
+    """
+    if number == 1:
+        return verdict
+    return first.verdict if first.verdict and _is_same(first.verdict.synthesis, answer) else None
+
+
+def _by_arbiter(judge: Verdict | None, first: Iteration, response_id: str) -> Comparison:
+    """How a response of the first iteration stands to the answer, as the arbiter says."""
+    if judge is None:
+        return NOT_COMPARABLE
+    if judge.chosen is not None and (grouped := by_grouping(first.measures, [judge.chosen], [response_id])) != (
+        NOT_COMPARABLE
+    ):
+        return grouped
+    return side_of(judge, response_id)
 
 
 def _found_later(run: Run, iteration: Iteration) -> int | None:

@@ -24,6 +24,12 @@ class Measures(FrozenModel):
     stated_confidence: float | None = None
     """The mean confidence that members stated in their responses, 0.0-1.0; None if none was stated."""
 
+    groups: tuple[tuple[str, ...], ...] = ()
+    """The responses that give the same answer, as the arbiter groups them; empty if it was not asked for groups."""
+
+    not_grouped: str | None = None
+    """Why the arbiter's groups could not be used, in one sentence; None if they could, or it was not asked."""
+
     order_held: bool | None = None
     """Whether the verdict was the same with the responses in reversed order; None if it was judged once."""
 

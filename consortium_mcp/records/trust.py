@@ -34,6 +34,9 @@ class Trust(FrozenModel):
     stated: float | None = None
     """The verdict's own figure, 0.0-1.0; None if none could be read."""
 
+    completeness: float | None = None
+    """How much of what the prompt asks for the answer contains, as stated, 0.0-1.0; None if nothing is stated."""
+
     before_ratings: float | None = None
     """The figure before ratings, which selects the band, 0.0-1.0; None if none could be read."""
 
@@ -51,6 +54,9 @@ class Trust(FrozenModel):
 
     different: int = 0
     """The number of instances with another answer; a response that is not comparable counts in neither number."""
+
+    by_arbiter: int = 0
+    """How many of both numbers only the arbiter could compare with the answer; a rule compared the others."""
 
     declined: int = 0
     """How many declined to answer then; they count in neither."""

@@ -79,7 +79,16 @@ class Verdict(FrozenModel):
     """The combined answer."""
 
     confidence: float | None = None
-    """The arbiter's stated confidence in the synthesis, 0.0-1.0; None if none can be read."""
+    """The stated confidence that the synthesis is right, 0.0-1.0; None if none can be read."""
+
+    completeness: float | None = None
+    """How much of what the prompt asks for the synthesis contains, as stated, 0.0-1.0; None if nothing is stated."""
+
+    agreeing: tuple[str, ...] = ()
+    """The responses that give this answer, as the arbiter says; empty if it names none."""
+
+    contradicting: tuple[str, ...] = ()
+    """The responses that contradict this answer, as the arbiter says; empty if it names none."""
 
     analysis: str = ""
     """Why the arbiter combined the responses in this way."""

@@ -1,4 +1,4 @@
-"""The trust line: how far to trust an answer and why, in one or two sentences."""
+"""The trust line: the trust in an answer and its reasons, in one or two sentences."""
 
 from collections.abc import Iterator
 
@@ -18,12 +18,12 @@ _BOUNDS: dict[Measurement, str] = {
 
 
 def trust_of(run: Run) -> Trust | None:
-    """The trust of the iteration whose synthesis is the answer; None when there is none."""
+    """The trust of the selected iteration; None if there is none."""
     return run.iterations[run.selected_iteration - 1].trust if run.selected_iteration else None
 
 
 def trust_line(run: Run) -> str | None:
-    """How far to trust a run's answer: the figure and what bounds it, then what was measured; None without one."""
+    """The trust line of a run: the figure and its bound, then the measurements; None without a trust."""
     trust = trust_of(run)
     if trust is None:
         return None
@@ -33,28 +33,35 @@ def trust_line(run: Run) -> str | None:
 
 
 def needs_check(trust: Trust) -> bool:
-    """Whether what was measured of the answer speaks against it."""
+    """Whether the measurements contradict the answer."""
     return trust.order_held is False or trust.tied or trust.same < trust.different
 
 
 def _contradict_each_other(trust: Trust, run: Run) -> bool:
-    """Whether most independent responses contradict each other, and none can be compared with the answer."""
+    """Whether most independent responses contradict each other, and none is comparable with the answer."""
     agreement = overall_agreement(run.iterations[0].measures)
     return trust.compared == 0 and agreement is not None and agreement < 0.5
 
 
 def _figure(trust: Trust, run: Run) -> str:
     if trust.confidence is None:
-        return "unknown, because no confidence could be read"
+        return f"unknown, because no confidence could be read{_complete(trust)}"
     verdict = run.iterations[run.selected_iteration - 1].verdict if run.selected_iteration else None
     how = "counted" if verdict and (verdict.votes or verdict.ballots) else "stated"
     if trust.stated is None or trust.bound is None:
-        return f"{trust.confidence:.2f}, as {how}"
-    return f"{trust.confidence:.2f}, bounded by {_BOUNDS[trust.bound]}, {how} as {trust.stated:.2f}"
+        return f"{trust.confidence:.2f}, as {how}{_complete(trust)}"
+    return f"{trust.confidence:.2f}, bounded by {_BOUNDS[trust.bound]}, {how} as {trust.stated:.2f}{_complete(trust)}"
+
+
+def _complete(trust: Trust) -> str:
+    """How complete the arbiter calls its answer; empty where it says nothing."""
+    return "" if trust.completeness is None else f". Complete: {trust.completeness:.2f}, as stated"
 
 
 def _facts(trust: Trust, run: Run) -> Iterator[str]:
     yield _agreement(trust, run)
+    if trust.by_arbiter:
+        yield f"the arbiter compared {counted(trust.by_arbiter, 'response')}, which rules cannot compare"
     if trust.missing:
         yield f"missing{_when(run)}: {', '.join(trust.missing)}"
     if 0 < trust.declined < trust.asked - len(trust.missing):
@@ -97,7 +104,7 @@ def _agreement(trust: Trust, run: Run) -> str:
 
 
 def _among_themselves(run: Run) -> str:
-    """How far the independent responses agree with each other, where any two can be compared."""
+    """The agreement of the independent responses with each other, if any two are comparable."""
     measures = run.iterations[0].measures
     agreement = overall_agreement(measures)
     if agreement is None or measures is None:
@@ -107,5 +114,5 @@ def _among_themselves(run: Run) -> str:
 
 
 def _when(run: Run) -> str:
-    """When independent answers were given, where a later iteration gave the answer."""
+    """When independent answers were given, if a later iteration gave the answer."""
     return " in the first iteration" if (run.selected_iteration or 1) > 1 else ""

@@ -25,7 +25,7 @@ from consortium_mcp.service.runner import Runner
 from consortium_mcp.service.service import ConsortiumService
 from consortium_mcp.text.answers import compare, final_answer, may_mean_the_same
 from consortium_mcp.text.templates import fill
-from tests.consulted import consulted, is_judging
+from tests.consulted import arbiter_for, consulted, is_judging
 from tests.doors.test_cli import run_command
 from tests.plugins import install_plugin
 from tests.provider import Provider, Request, verdict
@@ -114,7 +114,6 @@ def script_models(provider: Provider) -> None:
 FOUR = {
     "prompt": "Who?",
     "models": ["a", "b", "c", "d"],
-    "arbiter": "arbiter",
     "min_iterations": 2,
     "max_iterations": 2,
 }
@@ -127,7 +126,10 @@ async def test_strategies_and_judging_methods_work_together(
     script_models(provider)
 
     result = structured(
-        await client.call_tool("consult_consortium", {**FOUR, "strategy": strategy, "judging_method": method})
+        await client.call_tool(
+            "consult_consortium",
+            {**FOUR, "strategy": strategy, "judging_method": method, **arbiter_for(method)},
+        )
     )
     record = json.loads(await read(client, result["run_uri"]))
     transcript = await read(client, result["transcript_uri"])
@@ -142,7 +144,7 @@ async def test_strategies_and_judging_methods_work_together(
         1.0,
         pytest.approx(0.9),
     )
-    assert provider.count("arbiter") == (2 if judging_methods()[method].needs_arbiter else 0)
+    assert provider.count("arbiter") == (2 if arbiter_for(method) else 0)
 
 
 def test_this_list_of_strategies_and_methods_is_complete() -> None:
@@ -164,7 +166,7 @@ REFUSED = [
 async def test_what_does_not_make_sense_together_is_refused_with_the_reason_before_any_call(
     client: Client, provider: Provider, service: ConsortiumService, rules: dict[str, Any], reason: str
 ) -> None:
-    definition = {"models": ["a", "b", "c"], "arbiter": "arbiter", **rules}
+    definition = {"models": ["a", "b", "c"], **rules}
     consulted_inline = await client.call_tool("consult_consortium", {"prompt": "Who?", **definition})
     saved = await client.call_tool("save_consortium", {"name": "panel", **definition})
 
@@ -614,6 +616,7 @@ async def test_a_budget_is_held_against_those_who_are_still_asked(
 ) -> None:
     script_models(provider)
     rules = {"strategy": "eliminate", "judging_method": "rank", "check_order": False, "max_calls": max_calls}
+    rules |= arbiter_for("rank")
 
     result = structured(await client.call_tool("consult_consortium", {**FOUR, **rules}))
 

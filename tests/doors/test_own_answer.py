@@ -10,7 +10,7 @@ from consortium_mcp.server import build_server
 from consortium_mcp.service.replay import open_replay
 from consortium_mcp.service.runner import Runner
 from consortium_mcp.service.service import ConsortiumService
-from tests.consulted import performed
+from tests.consulted import arbiter_for, performed
 from tests.doors.test_judging import script_models, shown_in
 from tests.provider import Fault, Provider, verdict
 from tests.server_process import read, said, structured
@@ -47,9 +47,11 @@ async def test_the_arbiter_reads_it_among_the_others_and_nobody_is_paid_for_it(
 @pytest.mark.parametrize("method", ["synthesize", "pick", "rank", "peer_rank", "vote"])
 async def test_every_judging_method_judges_it(client: Client, provider: Provider, method: str) -> None:
     script_models(provider)
+    three = {name: value for name, value in THREE.items() if name != "arbiter"}
     result = structured(
         await client.call_tool(
-            "consult_consortium", {**THREE, "own_answer": "0, best.\nAnswer: a", "judging_method": method}
+            "consult_consortium",
+            {**three, "own_answer": "0, best.\nAnswer: a", "judging_method": method, **arbiter_for(method)},
         )
     )
 

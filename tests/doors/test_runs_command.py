@@ -30,7 +30,10 @@ MARKUP = {
     "comment": "<!-- --><![CDATA[<b>]]><?php ?>",
     "entities": "&lt;b&gt; &amp; &#x3c;script&#x3e;",
 }
-TAGS = {"html", "head", "meta", "title", "style", "body", "article", "h1", "h2", "h3", "h4", "ul", "li", "pre"}
+OUR_TAGS = set("html head meta title style body main article header section div h1 h2 h3 p ul li span".split())
+OUR_TAGS |= {"details", "summary"}
+MARKDOWN_TAGS = set("p strong em code pre ul ol li blockquote hr br table thead tbody tr th td".split())
+ATTRIBUTES = {"lang", "charset", "http-equiv", "content", "name", "id", "class", "start"}
 
 
 def consult_all(provider: Provider, *prompts: str) -> list[str]:
@@ -194,15 +197,15 @@ def run_saying(text: str) -> Run:
 
 
 @pytest.mark.parametrize("name", [*MARKUP, *HOSTILE])
-def test_whatever_was_said_is_only_a_text_in_the_html_page(name: str) -> None:
+def test_a_text_of_a_model_is_never_more_than_markdown_in_the_html_page(name: str) -> None:
     text = storable({**MARKUP, **HOSTILE}[name])[:100_000]
 
     parsed = Parsed(page([run_saying(text)]))
 
-    assert parsed.tags == TAGS and parsed.others == []
+    assert parsed.tags <= OUR_TAGS | MARKDOWN_TAGS and parsed.others == []
     assert {value for name, value in parsed.attributes if name == "id"} == {"01run"}
-    assert {name for name, _ in parsed.attributes} == {"lang", "charset", "http-equiv", "content", "name", "id"}
-    assert "".join(parsed.texts).count(plain(text).strip()) >= 13
+    assert {name for name, _ in parsed.attributes} <= ATTRIBUTES
+    assert "".join(parsed.texts).count(plain(text).strip()) >= 3
 
 
 def test_an_html_export_is_one_page_that_loads_nothing(provider: Provider, tmp_path: Path) -> None:

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from consortium_mcp.engine.judging import shown_order
+from consortium_mcp.engine.judging import shown_order, synthesize
+from consortium_mcp.engine.judging.origin import Origin
 from consortium_mcp.engine.judging.synthesize import VERDICT_SCHEMA
 from consortium_mcp.engine.quoting import GROUP_LIMIT, cut_to
 from consortium_mcp.records import CallResult, CallSpec, Iteration, MemberResponse, Run, Turn, Verdict
@@ -33,6 +34,7 @@ pytestmark = pytest.mark.anyio
 FULL = {
     "synthesis": "Rayleigh scattering, with {braces} and $5.",
     "confidence": 0.85,
+    "completeness": 0.7,
     "analysis": "Two of three agree.",
     "dissent": "One speaks of the sea.",
     "needs_iteration": True,
@@ -107,14 +109,18 @@ def test_B2_a_tagged_verdict_with_values_on_their_own_lines_is_read_into_every_f
 def test_a_json_verdict_in_the_exact_form_that_its_schema_asks_for_is_read_back() -> None:
     reasons, *others = VERDICT_SCHEMA["required"]
     assert [reasons, "claims", *others] == list(VERDICT_SCHEMA["properties"])
-    assert read(json.dumps({name: FULL[name] for name in VERDICT_SCHEMA["required"]})) == READ
+    lists: dict[str, object] = {"agreeing_responses": [1], "contradicting_responses": [2]}
+    said = Iteration(number=1, responses=(response(1), response(2)), shown_order=(1, 0))
+    reply = json.dumps({name: (FULL | lists)[name] for name in VERDICT_SCHEMA["required"]})
+    sides = {"agreeing": ("i1/m2",), "contradicting": ("i1/m1",)}
+    assert synthesize.read_verdict(reply, said, Origin()) == READ.model_copy(update=sides)
 
 
 def test_a_tagged_verdict_in_the_exact_form_that_its_template_asks_for_is_read_back() -> None:
     form = re.search(r"<verdict .*</verdict>", fill("verdict_tags", prompt="Why?", verdict_mark="m"), re.DOTALL)
     assert form is not None
     reply = form[0]
-    for name in ("synthesis", "confidence", "analysis", "dissent"):
+    for name in ("synthesis", "confidence", "completeness", "analysis", "dissent"):
         reply = re.sub(f"(<{name}>).*?(</{name}>)", rf"\g<1>{FULL[name]}\2", reply, flags=re.DOTALL)
     reply = re.sub("(<needs_iteration>).*?(</needs_iteration>)", r"\1true\2", reply, flags=re.DOTALL)
     areas = "<area>the exponent</area><area>the sunset</area>"

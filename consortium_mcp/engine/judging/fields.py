@@ -23,6 +23,9 @@ NAMES: dict[str, tuple[str, ...]] = {
     "best": ("best", "best_response", "winner", "choice", "pick"),
     "ranking": ("ranking", "rank", "ranked", "order", "ranked_responses"),
     "confidence": ("confidence", "confidence_score", "confidence_level", "certainty", "score"),
+    "completeness": ("completeness", "completeness_score"),
+    "agreeing_responses": ("agreeing_responses",),
+    "contradicting_responses": ("contradicting_responses",),
     "analysis": ("analysis", "reasoning", "rationale", "explanation", "reasons"),
     "dissent": ("dissent", "dissenting_views", "dissenting_opinions", "dissenting_opinion", "disagreement"),
     "needs_iteration": ("needs_iteration", "needs_another_iteration", "iterate"),
@@ -38,7 +41,7 @@ MAINS = ("synthesis", "best", "ranking")
 
 _CALLED = {name: field for field, names in NAMES.items() for name in names}
 _NEW_WORD = re.compile(r"[\s-]+|(?<=[a-z])(?=[A-Z])")
-_FIGURES = ("value", "score", "level", "confidence", "probability")
+_FIGURES = ("value", "score", "level", "confidence", "probability", "right", "correct", "correctness")
 """The keys under which an object can hold the figure of a field."""
 
 _RESPONSE_NUMBER = re.compile(r"(?:(?<!\w)-)?\d{1,4}")  # "-1" is no response number; "1-2" is a range
@@ -135,6 +138,17 @@ def confidence_of(fields: Mapping[str, Any]) -> Confidence:
     if stated in (None, ""):
         return Confidence(value=None, problem="no confidence is stated")
     return read_confidence(stated)
+
+
+def completeness_of(fields: Mapping[str, Any]) -> float | None:
+    """How complete a verdict says that its answer is, 0.0-1.0; None if it says nothing that can be read.
+
+    It may stand in a field of its own, or beside the confidence, as in `{"right": 0.9, "complete": 0.7}`.
+    """
+    stated, beside = fields.get("completeness"), fields.get("confidence")
+    if stated is None and isinstance(beside, dict):
+        stated = next((beside[name] for name in ("complete", "completeness") if name in beside), None)
+    return None if stated in (None, "") else read_confidence(stated).value
 
 
 def flag_of(value: object) -> bool:

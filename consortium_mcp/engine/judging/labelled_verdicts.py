@@ -20,7 +20,14 @@ _LABEL = re.compile(
 _OF_CONFIDENCE = {name.partition("_")[0] for name in NAMES["confidence"]}
 _BLOCK_STYLE = re.compile(r"[|>][+-]?\d?")
 _RULE = re.compile(r"(?:```\w*|---|\.\.\.)?")
-_ONE_LINE = ("confidence", "needs_iteration", "mark")
+_ONE_LINE = (
+    "confidence",
+    "completeness",
+    "agreeing_responses",
+    "contradicting_responses",
+    "needs_iteration",
+    "mark",
+)
 _WEAK = ("answer", "response")
 
 

@@ -3,9 +3,18 @@
 from typing import Any
 
 from consortium_mcp.engine.judging.asking import Form
-from consortium_mcp.engine.judging.fields import areas_of, confidence_of, dissent_of, flag_of, numbers_of, text_of
+from consortium_mcp.engine.judging.fields import (
+    areas_of,
+    completeness_of,
+    confidence_of,
+    dissent_of,
+    flag_of,
+    numbers_of,
+    text_of,
+)
 from consortium_mcp.engine.judging.origin import Origin
 from consortium_mcp.engine.judging.reader import Found, joined, read_fields
+from consortium_mcp.engine.judging.sides import read_sides
 from consortium_mcp.engine.judging.synthesize import VERDICT_SCHEMA
 from consortium_mcp.records import Iteration, MemberResponse, Verdict
 from consortium_mcp.text.confidence_line import without_confidence
@@ -70,14 +79,18 @@ def _verdict(found: Found, iteration: Iteration, numbers: list[int]) -> Verdict 
     fields = found.fields
     confidence = confidence_of(fields)
     text = answer_of(ordered[0])
+    sides = read_sides(fields, iteration)
     return Verdict(
         synthesis=text,
         confidence=confidence.value,
+        completeness=completeness_of(fields),
+        agreeing=sides.agreeing,
+        contradicting=sides.contradicting,
         analysis=text_of(fields.get("analysis")),
         dissent=dissent_of(fields.get("dissent"), text),
         needs_iteration=flag_of(fields.get("needs_iteration")),
         refinement_areas=areas_of(fields.get("refinement_areas")),
-        problem=joined(confidence.problem, found.cut),
+        problem=joined(confidence.problem, found.cut, sides.problem),
         chosen=ordered[0].response_id,
         ranking=tuple(response.response_id for response in ordered) if len(ordered) > 1 else (),
     )

@@ -18,6 +18,9 @@ from consortium_mcp.text.thinking import outside_thinking
 REMINDER_LIMIT = 400
 """The number of characters of the prompt that a very small model gets a second time."""
 
+_ONLY_IN_FULL = ("agreeing_responses", "contradicting_responses", "completeness")
+"""The fields of a verdict that a very small model is not asked for."""
+
 _INDEPENDENT = "Each model wrote its response without seeing the others."
 _INFLUENCED = "The models may have seen answers of earlier iterations, so that they agree says less."
 
@@ -126,8 +129,9 @@ def _marked(schema: dict[str, Any], mark: str) -> dict[str, Any]:
 def _decision_first(schema: dict[str, Any]) -> dict[str, Any]:
     """The schema with the reasons after the decision, for a very small model; it has no mark."""
     later = [name for name in ("analysis", "claims") if name in schema["properties"]]
-    names = [*(name for name in schema["properties"] if name not in later), *later]
-    return {**schema, "properties": {name: schema["properties"][name] for name in names}}
+    names = [*(name for name in schema["properties"] if name not in (*later, *_ONLY_IN_FULL)), *later]
+    required = [name for name in schema["required"] if name not in _ONLY_IN_FULL]
+    return {**schema, "properties": {name: schema["properties"][name] for name in names}, "required": required}
 
 
 def _conversation(run: Run, limit: int) -> list[str]:

@@ -42,13 +42,15 @@ def review_schema(shown: int) -> dict[str, Any]:
         "required": ["severity", "place", "finding", "raised_by"],
         "additionalProperties": False,
     }
-    others = {name: VERDICT_SCHEMA["properties"][name] for name in VERDICT_SCHEMA["required"]}
+    sides = ("agreeing_responses", "contradicting_responses")  # each finding says who raised it
+    required = [name for name in VERDICT_SCHEMA["required"] if name not in sides]
+    others = {name: VERDICT_SCHEMA["properties"][name] for name in required}
     findings = {"type": "array", "items": finding, "description": "Each fault once; empty if there is none."}
     summary = {"type": "string", "description": "What the review comes to, in one to three sentences."}
     return {
         **VERDICT_SCHEMA,
         "properties": {"findings": findings, **others, "synthesis": summary},
-        "required": ["findings", *VERDICT_SCHEMA["required"]],
+        "required": ["findings", *required],
     }
 
 

@@ -5,10 +5,19 @@ from typing import Any
 
 from consortium_mcp.engine.judging.asking import Form
 from consortium_mcp.engine.judging.claims import read_claims
-from consortium_mcp.engine.judging.fields import areas_of, as_json, confidence_of, dissent_of, flag_of, text_of
+from consortium_mcp.engine.judging.fields import (
+    areas_of,
+    as_json,
+    completeness_of,
+    confidence_of,
+    dissent_of,
+    flag_of,
+    text_of,
+)
 from consortium_mcp.engine.judging.origin import Origin
 from consortium_mcp.engine.judging.partial_reader import beginning_of_synthesis
 from consortium_mcp.engine.judging.reader import Found, joined, read_fields
+from consortium_mcp.engine.judging.sides import read_sides
 from consortium_mcp.records import Iteration, Verdict
 from consortium_mcp.text.confidence_line import without_end_tag
 
@@ -40,11 +49,27 @@ VERDICT_SCHEMA: dict[str, Any] = {
             "type": "string",
             "description": "The best answer, complete in itself, written to the user, without a word about responses.",
         },
+        "agreeing_responses": {
+            "type": "array",
+            "items": {"type": "integer"},
+            "description": "The numbers of the responses that give this answer, in any words; empty if none does.",
+        },
+        "contradicting_responses": {
+            "type": "array",
+            "items": {"type": "integer"},
+            "description": "The numbers of the responses that contradict its main point; empty if none does.",
+        },
         "confidence": {
             "type": "number",
             "minimum": 0,
             "maximum": 1,
-            "description": "How likely it is that the answer is right and complete.",
+            "description": "How likely it is that the answer is right.",
+        },
+        "completeness": {
+            "type": "number",
+            "minimum": 0,
+            "maximum": 1,
+            "description": "How much of what the prompt asks for the answer contains; 1 if nothing is missing.",
         },
         "dissent": {
             "type": "string",
@@ -63,7 +88,10 @@ VERDICT_SCHEMA: dict[str, Any] = {
     "required": [
         "analysis",
         "synthesis",
+        "agreeing_responses",
+        "contradicting_responses",
         "confidence",
+        "completeness",
         "dissent",
         "needs_iteration",
         "refinement_areas",
@@ -91,15 +119,19 @@ def verdict_of(found: Found, iteration: Iteration, follows_schema: bool = False)
     synthesis = as_json(fields["synthesis"]) if follows_schema else without_end_tag(text_of(fields["synthesis"]))
     confidence = confidence_of(fields)
     claims = read_claims(fields.get("claims"), iteration)
+    sides = read_sides(fields, iteration)
     return Verdict(
         claims=claims.claims,
         synthesis=synthesis,
         confidence=confidence.value,
+        completeness=completeness_of(fields),
+        agreeing=sides.agreeing,
+        contradicting=sides.contradicting,
         analysis=text_of(fields.get("analysis")),
         dissent=dissent_of(fields.get("dissent"), synthesis),
         needs_iteration=flag_of(fields.get("needs_iteration")),
         refinement_areas=areas_of(fields.get("refinement_areas")),
-        problem=joined(confidence.problem, found.cut, *claims.problems),
+        problem=joined(confidence.problem, found.cut, *claims.problems, sides.problem),
     )
 
 
