@@ -936,7 +936,7 @@ def test_an_embedding_model_that_cannot_be_called_is_named_before_anything_is_pa
 
     assert f"Error: {why}" in done.stderr and done.returncode == 1 and animals.count() == 0
     assert f"It cannot run yet: {why}" in saved.stderr and f"embedding model {name}" in run_command("list").stdout
-    assert json.loads(run_command("show", "panel", "--json").stdout)["embedding_model"] == name
+    assert json.loads(run_command("show", "panel", "--json").stdout)["definition"]["embedding_model"] == name
 
 
 def test_a_limit_in_dollars_is_refused_if_the_cost_of_embeddings_is_unknown(animals: Provider) -> None:

@@ -41,12 +41,12 @@ def consult_all(provider: Provider, *prompts: str) -> list[str]:
     provider.on("arbiter", verdict("Paris"))
     for prompt in prompts:
         assert run_command("consult", prompt, "-m", "a", "--arbiter", "arbiter").returncode == 0
-    return [run["run_id"] for run in reversed(json.loads(run_command("runs", "--json").stdout))]
+    return [run["run_id"] for run in reversed(json.loads(run_command("runs", "--json").stdout)["runs"])]
 
 
 def listed(*options: str) -> list[str]:
     """The run ids that `runs` lists."""
-    return [run["run_id"] for run in json.loads(run_command("runs", *options, "--json").stdout)]
+    return [run["run_id"] for run in json.loads(run_command("runs", *options, "--json").stdout)["runs"]]
 
 
 def test_runs_are_found_by_words_consortium_status_and_number(provider: Provider) -> None:
@@ -74,7 +74,7 @@ def test_a_follow_up_goes_on_with_the_conversation(provider: Provider) -> None:
 def test_the_list_as_json_says_nothing_of_iterations_that_it_does_not_read(provider: Provider) -> None:
     run_command("consult", "?", "-m", "a", "--arbiter", "arbiter")
 
-    (listed,) = json.loads(run_command("runs", "--json").stdout)
+    (listed,) = json.loads(run_command("runs", "--json").stdout)["runs"]
     assert "iterations" not in listed and listed["usage"]["calls"] > 0
 
 

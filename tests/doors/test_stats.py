@@ -272,7 +272,7 @@ async def test_the_resource_and_the_command_tell_the_same(
     printed = json.loads(command("stats", "--json")[1])
     text = command("stats")[1]
 
-    assert printed == resource
+    assert printed == {"schema_version": 1} | resource
     (calibration,) = resource["calibration"]
     assert (calibration["arbiter"], calibration["rated"], calibration["brier"]) == ("arbiter", 1, pytest.approx(0.81))
     assert calibration["reliability"] == [{"confidence": "0.9-1.0", "runs": 1, "true": 0.0}]
