@@ -49,7 +49,8 @@ _BULLET = re.compile(r"^\s*(?:[-*•]|\d{1,3}[.)])\s+")
 # A value ends at the next opening tag, so that a thousand unclosed tags are read in linear time.
 _AREA = re.compile(r"<area>((?:(?!<area>).)*?)</area>", re.IGNORECASE | re.DOTALL)
 _NOTHING = re.compile(
-    r"(?:(?:there (?:is|was|are) )?(?:no(?:ne|thing)?|n/?a|nil|null|false|not applicable|keine?r?|aucune?|ning[uú]no|nessuno)"
+    r"(?:(?:there (?:is|was|are) )?"
+    r"(?:no(?:ne|thing)?|n/?a|nil|null|false|not applicable|keine?r?|aucune?|ning[uú]no|nessuno)"
     r"(?: (?:real |notable |significant |substantive |further |major |remaining )?"
     r"(?:dissent|disagreements?|objections?|differences?|contradictions?|conflicts?)(?: (?:found|noted|remains?))?)?"
     r"|all (?:the )?(?:responses|models|members) agree|empty)",
@@ -99,7 +100,7 @@ def _parsed(text: str) -> object:
 
 
 def _named(value: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields by their canonical names; of a field under two names, the name listed first wins, unless its value is null."""
+    """The fields by their canonical names; of two names for a field, the one listed first wins, unless it is null."""
     fields: dict[str, Any] = {}
     ranks: dict[str, int] = {}
     for label, one in value.items():
