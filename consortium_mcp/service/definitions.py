@@ -31,6 +31,7 @@ from consortium_mcp.records.consortium import (
 )
 from consortium_mcp.records.request import ConsultRequest, DefinitionRequest
 from consortium_mcp.records.rules import MAX_BACKUPS
+from consortium_mcp.service.effects import refuse_without_effect
 from consortium_mcp.settings import Settings
 from consortium_mcp.store import Store
 
@@ -56,25 +57,27 @@ class Definitions:
         Raises:
             NotFoundError, InvalidConsortiumError, ModelUnavailableError: with what to do.
         """
-        consortium = request.consortium
-        if consortium is not None and request.models:
+        named = request.consortium
+        if named is not None and request.models:
             raise InvalidConsortiumError("Give either a consortium or models, not both.")
         if "count" in request.model_fields_set and not request.models:
             raise InvalidConsortiumError("count is for models, and none is named; name them, or leave count out.")
-        name = consortium if isinstance(consortium, str) else None
-        if isinstance(consortium, Consortium):
-            base = consortium
+        name = named if isinstance(named, str) else None
+        if isinstance(named, Consortium):
+            base = named
         elif name is not None:
             base = self.store.consortiums.load.sync(name)
         elif request.models:
             base = request.inline(self._names(catalogue))
         else:
             name, base = self.default(catalogue)
-        return name, base.with_rules(request.preset_rules | request.given_rules())
+        consortium = base.with_rules(request.preset_rules | request.given_rules())
+        refuse_without_effect(consortium, request.given_rules(), has_own_answer=request.own_answer is not None)
+        return name, consortium
 
     def define(self, catalogue: Catalogue, request: DefinitionRequest) -> Consortium:
         """The definition that a request describes; it is not saved. Raises InvalidConsortiumError."""
-        return request.define(self._names(catalogue))
+        return defined(request, self._names(catalogue))
 
     def _names(self, catalogue: Catalogue) -> Callable[[str], bool]:
         """A function that tells whether a text is the name of a model or of a saved consortium."""
@@ -262,6 +265,17 @@ class Definitions:
         raise _no_default(f"No model can be used.{cause}", catalogue)
 
 
+def defined(request: DefinitionRequest, is_model: Callable[[str], bool]) -> Consortium:
+    """The definition that a caller describes. Raises InvalidConsortiumError, also for a rule without effect.
+
+    Args:
+        is_model: tells whether a text is the name of a model.
+    """
+    consortium = request.define(is_model)
+    refuse_without_effect(consortium, request.given_rules())
+    return consortium
+
+
 def with_arbiter(consortium: Consortium) -> Consortium:
     """The definition with an explicit arbiter; if it names none, the first member's model."""
     return consortium.model_copy(update={"arbiter": consortium.arbiter or consortium.members[0].model})
@@ -301,12 +315,8 @@ def check_rules(consortium: Consortium) -> None:
         raise InvalidConsortiumError(
             f"The strategy {strategy.name!r} needs a judging method that ranks: {ranking}, not {method.name!r}."
         )
-    if method.needs_choices != bool(consortium.choices):
-        raise InvalidConsortiumError(
-            f"The judging method {method.name!r} needs choices: name two or more."
-            if method.needs_choices
-            else f"choices are options of the judging method choose, not {method.name!r}."
-        )
+    if method.needs_choices and not consortium.choices:
+        raise InvalidConsortiumError(f"The judging method {method.name!r} needs choices: name two or more.")
     for model in [member.model for member in consortium.members] + [consortium.arbiter or ""]:
         if len(alternatives(model)) > 1 + MAX_BACKUPS:
             raise InvalidConsortiumError(f"{model[:40]!r} has more than {MAX_BACKUPS} backups. Name fewer.")

@@ -58,6 +58,9 @@ class JudgingMethod:
     needs_choices: bool = False
     """Whether it needs the options in `choices`."""
 
+    reads: frozenset[str] | None = None
+    """The rules that it reads, of those that only some methods read; None if it may read any."""
+
     prepare: Prepare | None = None
     """Adds the required form of reply to the calls to members; None if the method requires no form."""
 
@@ -66,6 +69,10 @@ class JudgingMethod:
 
     beginning: Callable[[str], str] | None = None
     """Reads the answer so far from the arbiter's unfinished reply; None if that is not possible."""
+
+
+_ARBITER = frozenset({"arbiter", "check_order"})
+"""The rules that the methods read that ask an arbiter."""
 
 
 def _by_arbiter(form: Form) -> Judge:
@@ -85,20 +92,29 @@ _OWN = (
         "synthesize",
         "The arbiter combines the responses into one answer and says how far to trust it.",
         _synthesize,
+        reads=_ARBITER,
         beginning=SYNTHESIZE.beginning,
         follows_schema=True,
     ),
     JudgingMethod(
-        "pick", "The arbiter names the best response, whose unchanged text is the answer.", _by_arbiter(PICK)
+        "pick",
+        "The arbiter names the best response, whose unchanged text is the answer.",
+        _by_arbiter(PICK),
+        reads=_ARBITER,
     ),
     JudgingMethod(
-        "rank", "The arbiter orders the responses; the text of the first is the answer.", _by_arbiter(RANK), ranks=True
+        "rank",
+        "The arbiter orders the responses; the text of the first is the answer.",
+        _by_arbiter(RANK),
+        reads=_ARBITER,
+        ranks=True,
     ),
     JudgingMethod(
         "peer_rank",
         "The members rank each other's anonymous responses, and Borda counts decide; no arbiter is asked.",
         judge_by_peers,
         needs_arbiter=False,
+        reads=frozenset(),
         calls=lambda instances: instances,
         ranks=True,
         min_instances=3,
@@ -108,6 +124,7 @@ _OWN = (
         "The most frequent final answer wins; no arbiter is asked, and waiting ends when the result is certain.",
         judge_by_vote,
         needs_arbiter=False,
+        reads=frozenset({"embedding_model"}),
         calls=lambda instances: 0,
         decided=is_decided,
     ),
@@ -118,12 +135,14 @@ _OWN = (
         needs_arbiter=False,
         calls=lambda instances: 0,
         needs_choices=True,
+        reads=frozenset({"choices"}),
         prepare=with_ballots,
     ),
     JudgingMethod(
         "review",
         "The members report findings with place and severity; the arbiter merges them and names who raised each.",
         _by_arbiter(REVIEW),
+        reads=_ARBITER,
         prepare=with_review,
     ),
 )
