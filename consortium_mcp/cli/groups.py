@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from consortium_mcp._util.lazy import LazyModule
-from consortium_mcp.errors import ConsortiumError, Door, speaking_at
-from consortium_mcp.text.templates import plain, storable
+from consortium_mcp.cli.failures import asks_for_json, refused_output, told
+from consortium_mcp.errors import Door, speaking_at
+from consortium_mcp.text.templates import storable
 
 if TYPE_CHECKING:
     import consortium_mcp._util.output as output
@@ -43,6 +44,9 @@ _COMMANDS = {
 
 _UNREAD = re.compile(r"[\udc80-\udcff]+")
 """Bytes of the command line that Python could not decode (PEP 383)."""
+
+_AS_JSON = "consortium_mcp.as_json"
+"""Where a click context keeps whether `--json` was given."""
 
 _HELP = {"help_option_names": ["-h", "--help"]}
 """The options that request help."""
@@ -82,39 +86,24 @@ class CommandGroup(click.Group):
         try:
             return super().main(*args, **more)
         except OSError as error:
-            _refuse_output(error).show()
+            refused_output(error).show()
             sys.exit(1)
 
     def make_context(self, info_name: str | None, args: list[str], *more: Any, **named: Any) -> click.Context:
         """Parse the command line; under `llm`, this is our first code to run."""
         output.print_utf8()
-        return super().make_context(info_name, [_in_utf8(word) for word in args], *more, **named)
+        words = [_in_utf8(word) for word in args]
+        as_json = asks_for_json(words)  # before it is parsed, which can fail
+        with told(as_json):
+            ctx = super().make_context(info_name, words, *more, **named)
+        ctx.meta[_AS_JSON] = as_json
+        return ctx
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command: exit status 1 for a failure, 130 for an interruption."""
+        """Run the command; a failure becomes a sentence, or JSON."""
         logs.configure_logging()
-        with speaking_at(Door.COMMANDS):
-            return self._invoke(ctx)
-
-    def _invoke(self, ctx: click.Context) -> Any:
-        try:
+        with speaking_at(Door.COMMANDS), told(ctx.meta[_AS_JSON]):
             return super().invoke(ctx)
-        except ConsortiumError as error:
-            raise click.ClickException(_shown(plain(str(error)))) from error
-        except click.UsageError as error:
-            if (message := error.format_message()) == _shown(message):
-                raise
-            raise click.UsageError(_shown(message), error.ctx) from error
-        except OSError as error:
-            raise _refuse_output(error) from error
-        except click.Abort as abort:
-            if not isinstance(abort.__context__, KeyboardInterrupt):  # a question was answered with no, or not at all
-                raise
-            click.echo("\nInterrupted.", err=True)
-            sys.exit(130)
-        except KeyboardInterrupt as interrupt:
-            click.echo(" ".join(("Interrupted.", *interrupt.args)), err=True)
-            sys.exit(130)
 
 
 class DefaultToConsult(CommandGroup):
@@ -156,26 +145,11 @@ def llm_group() -> None:
     """
 
 
-_LONG_WORD = re.compile(r"\S{300,}")
-
-
-def _shown(message: str) -> str:
-    """An error message for a screen; a very long word that was given as a name is cut."""
-    return _LONG_WORD.sub(lambda word: f"{word[0][:100]}…", message)
-
-
 def _in_utf8(word: str) -> str:
     """A word of the command line in UTF-8, even if the locale could not decode it."""
     return storable(
         _UNREAD.sub(lambda part: part[0].encode("ascii", "surrogateescape").decode("utf-8", "replace"), word)
     )
-
-
-def _refuse_output(error: OSError) -> click.ClickException:
-    """The error for an unwritable stdout; any other error is raised again."""
-    if (why := output.why_unwritable(error)) is None:
-        raise error
-    return click.ClickException(why)
 
 
 def _refuse_slip(ctx: click.Context, word: str) -> None:
