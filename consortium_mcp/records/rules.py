@@ -73,6 +73,9 @@ class Rules(FrozenModel):
     embedding_model: str | None = Field(default=None, min_length=1)
     """llm embedding model; vote compares meanings with it."""
 
+    group_answers: bool = False
+    """In vote and peer_rank, the arbiter groups answers that no rule can compare."""
+
     quorum: int | None = Field(default=None, ge=1, le=MAX_INSTANCES)
     """Quorum: responses before silence counts; default: more than half."""
 

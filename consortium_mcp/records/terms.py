@@ -52,6 +52,9 @@ class ConsultTerms(TypedDict, total=False):
     embedding_model: str | None
     """llm embedding model; vote compares meanings with it."""
 
+    group_answers: bool | None
+    """In vote and peer_rank, the arbiter groups answers that no rule can compare."""
+
     quorum: int | None
     """Quorum: responses before silence counts; default: more than half."""
 
@@ -118,6 +121,9 @@ class FurtherRules(TypedDict, total=False):
 
     embedding_model: str | None
     """llm embedding model; vote compares meanings with it."""
+
+    group_answers: bool | None
+    """In vote and peer_rank, the arbiter groups answers that no rule can compare."""
 
     quorum: int | None
     """Quorum: responses before silence counts; default: more than half."""

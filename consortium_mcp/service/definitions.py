@@ -307,6 +307,13 @@ def check_rules(consortium: Consortium) -> None:
             if method.needs_choices
             else f"choices are options of the judging method choose, not {method.name!r}."
         )
+    if consortium.group_answers and not method.takes_groups:
+        able = " and ".join(one.name for one in judging_methods().values() if one.takes_groups)
+        raise InvalidConsortiumError(
+            f"group_answers is for the judging methods {able}, not {method.name!r}. Leave it out, or change the method."
+        )
+    if consortium.group_answers and consortium.embedding_model:
+        raise InvalidConsortiumError("group_answers and embedding_model both compare meanings. Give one of them.")
     for model in [member.model for member in consortium.members] + [consortium.arbiter or ""]:
         if len(alternatives(model)) > 1 + MAX_BACKUPS:
             raise InvalidConsortiumError(f"{model[:40]!r} has more than {MAX_BACKUPS} backups. Name fewer.")
@@ -327,7 +334,7 @@ def _options_by_model(consortium: Consortium) -> Iterator[tuple[str, dict[str, J
     for member in consortium.members:
         if member.response is None:
             yield from ((model, consortium.options_of(member)) for model in alternatives(member.model))
-    if judging_methods().find(consortium.judging_method).needs_arbiter:
+    if judging_methods().find(consortium.judging_method).needs_arbiter or consortium.group_answers:
         arbiter = with_arbiter(consortium).arbiter or ""
         yield from ((model, consortium.options_of(None)) for model in alternatives(arbiter))
 

@@ -47,7 +47,7 @@ GIVEN: dict[str, Any] = {
     "choices": ["Paris", "Rome"],
     "llm_options": {"stop": "END"},
 }
-"""A value of each rule that is not its default; an embedding model has to be installed to be of use."""
+"""A value of each rule that is not its default; two further ones are not for the judging method choose."""
 
 TERMS: dict[str, Any] = {"max_calls": 50, "max_tokens": 90_000, "own_answer": "Rome", "deadline_seconds": 77.0}
 
@@ -164,7 +164,7 @@ def newest(service: ConsortiumService) -> Run:
 async def test_every_rule_and_term_that_is_given_at_a_door_reaches_the_run(
     way: Callable[[ConsortiumService, dict[str, Any]], Awaitable[None]], provider: Provider, service: ConsortiumService
 ) -> None:
-    assert set(GIVEN) == set(Rules.model_fields) - {"embedding_model"}
+    assert set(GIVEN) == set(Rules.model_fields) - {"embedding_model", "group_answers"}
     save()
     for model in ("a", "b"):
         provider.on(model, "Answer: Paris")
@@ -175,6 +175,17 @@ async def test_every_rule_and_term_that_is_given_at_a_door_reaches_the_run(
     assert {name: getattr(run.consortium, name) for name in GIVEN} == GIVEN
     assert (run.budget.max_calls, run.budget.max_tokens, run.deadline_seconds) == (50, 90_000, 77)
     assert run.consortium.members[-1].response == "Rome"
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_answers_can_be_grouped_at_each_door(
+    way: Callable[[ConsortiumService, dict[str, Any]], Awaitable[None]], provider: Provider, service: ConsortiumService
+) -> None:
+    save()
+
+    await way(service, {"judging_method": "vote", "group_answers": True, "max_iterations": 1})
+
+    assert newest(service).consortium.group_answers is True
 
 
 @pytest.mark.parametrize("way", WAYS)

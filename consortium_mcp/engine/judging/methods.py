@@ -55,6 +55,9 @@ class JudgingMethod:
     decided: Callable[[Run, Collection[CallResult], int], bool] | None = None
     """Decides from the results so far whether the missing ones cannot change the outcome; None means never."""
 
+    takes_groups: bool = False
+    """Whether the arbiter's groups of answers are of use to it."""
+
     needs_choices: bool = False
     """Whether it needs the options in `choices`."""
 
@@ -102,6 +105,7 @@ _OWN = (
         calls=lambda instances: instances,
         ranks=True,
         min_instances=3,
+        takes_groups=True,
     ),
     JudgingMethod(
         "vote",
@@ -110,6 +114,7 @@ _OWN = (
         needs_arbiter=False,
         calls=lambda instances: 0,
         decided=is_decided,
+        takes_groups=True,
     ),
     JudgingMethod(
         "choose",
