@@ -14,7 +14,7 @@ LABEL org.opencontainers.image.title="consortium-mcp" \
       org.opencontainers.image.description="Ask several language models one question; get one answer." \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.base.name="docker.io/library/python:3.13-slim"
-RUN useradd --system --uid 10001 --home-dir /data consortium \
+RUN useradd --uid 10001 --user-group --no-create-home --home-dir /data --shell /usr/sbin/nologin consortium \
     && install --directory --owner consortium --mode 0700 /data
 COPY --from=build /opt/consortium /opt/consortium
 ENV PATH=/opt/consortium/bin:$PATH \

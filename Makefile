@@ -19,7 +19,7 @@ WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 # Databases of tests live in memory where there is room (4 GB): half of the suite's time is otherwise spent in fsync.
 export PYTEST_DEBUG_TEMPROOT := $(shell df --output=avail -B1G /dev/shm 2>/dev/null | awk 'NR == 2 && $$1 >= 4 {print "/dev/shm"}')
 
-.PHONY: demo dist test test-quick fuzz test-without-local test-oldest test-clients test-plugins test-replies coverage generate check docs format bench bench-compare bench-startup bench-consulting bench-history \
+.PHONY: demo dist test test-quick fuzz test-without-local test-oldest test-clients test-browser test-plugins test-replies coverage generate check docs format bench bench-compare bench-startup bench-consulting bench-history \
 	bench-local-model bench-waiting bench-ending bench-quality bench-attack bench-soak clean
 
 demo: $(INSTALLED)
@@ -43,6 +43,11 @@ fuzz: $(INSTALLED)
 # Without the extra: the pure parts, and what says that the embedded model is not installed; the rest of the suite is the same.
 test-without-local: $(BARE_INSTALLED)
 	$(BARE_VENV)/bin/python -m pytest --numprocesses=$(WORKERS) --dist=worksteal -m "unit and not slow or without_local"
+
+# Pages in a real Chromium, which is installed where apt can; no test is skipped.
+test-browser: $(INSTALLED)
+	command -v chromium || command -v google-chrome || { apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; }
+	REQUIRE_BROWSER=1 $(BIN)/python -m pytest --numprocesses=$(WORKERS) --dist=loadfile -m browser
 
 # Other llm plugins against what their providers send, on this machine; writes the tables of docs/plugins.md.
 test-plugins: $(PLUGINS_INSTALLED)

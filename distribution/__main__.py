@@ -1,4 +1,4 @@
-"""Write every file of the manifests: `python -m distribution`."""
+"""Writes every manifest file: `python -m distribution`."""
 
 import json
 from pathlib import Path
@@ -8,11 +8,11 @@ from distribution import manifests
 from distribution.project import ROOT, load_project
 
 
-def files() -> dict[str, str]:
-    """The content of each generated file, by its path in the checkout."""
-    project = load_project()
+def files(root: Path = ROOT) -> dict[str, str]:
+    """The content of each generated file, by its path in a checkout. `server.json` needs the repository's address."""
+    project = load_project(root)
     return {
-        "server.json": _json(manifests.registry_entry(project)),
+        **({"server.json": _json(manifests.registry_entry(project))} if project.mcp_name else {}),
         "distribution/mcpb/manifest.json": _json(manifests.bundle(project)),
         "distribution/mcpb/pyproject.toml": manifests.bundle_packages(project),
         "distribution/mcpb/server.py": manifests.BUNDLE_SERVER,
@@ -26,8 +26,8 @@ def files() -> dict[str, str]:
 
 
 def write(folder: Path = ROOT) -> None:
-    """Write them."""
-    for path, text in files().items():
+    """Write them into a checkout."""
+    for path, text in files(folder).items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_text(text, encoding="utf-8")
 

@@ -7,18 +7,18 @@ from distribution.project import KEYS, PLUGINS, Project
 SERVER_SCHEMA = "https://static.modelcontextprotocol.io/schemas/2025-12-11/server.schema.json"
 
 CALL_MILLISECONDS = 900_000
-"""How long Claude Code and Gemini CLI wait for a consult."""
+"""The milliseconds that Claude Code and Gemini CLI wait for a consult."""
 
 
 def registry_entry(project: Project) -> dict[str, Any]:
-    """`server.json` of the MCP registry."""
+    """`server.json` of the MCP registry; it needs the project's name there."""
     return {
         "$schema": SERVER_SCHEMA,
         "name": project.mcp_name,
         "title": "Consortium",
         "description": project.description,
         "version": project.version,
-        "repository": {"url": project.repository, "source": "github"},
+        **_named("repository", project.repository and {"url": project.repository, "source": "github"}),
         "packages": [
             {
                 "registryType": "pypi",
@@ -53,7 +53,7 @@ def bundle(project: Project) -> dict[str, Any]:
         "version": project.version,
         "description": project.description,
         "author": {"name": "The consortium-mcp maintainers"},
-        "repository": {"type": "git", "url": project.repository},
+        **_named("repository", project.repository and {"type": "git", "url": project.repository}),
         "server": {
             "type": "uv",
             "entry_point": "server.py",
@@ -100,7 +100,7 @@ main(["serve", "--transport", "stdio"], prog_name="consortium-mcp")
 
 
 def uvx_entry(project: Project) -> dict[str, Any]:
-    """A server's entry that uvx starts with the plugins."""
+    """A server entry in which uvx starts the package with the plugins."""
     plugins = [word for package in PLUGINS for word in ("--with", package)]
     return {"command": "uvx", "args": [*plugins, project.name], "timeout": CALL_MILLISECONDS}
 
@@ -112,14 +112,14 @@ def claude_plugin(project: Project) -> dict[str, Any]:
         "version": project.version,
         "description": project.description,
         "author": {"name": "The consortium-mcp maintainers"},
-        "repository": project.repository,
+        **_named("repository", project.repository),
         "license": project.license,
         "keywords": list(project.keywords),
     }
 
 
 def claude_marketplace(project: Project) -> dict[str, Any]:
-    """`.claude-plugin/marketplace.json` of the repository, by which Claude Code finds the plugin."""
+    """`.claude-plugin/marketplace.json` of the repository, with which Claude Code finds the plugin."""
     return {
         "name": project.name,
         "owner": {"name": "The consortium-mcp maintainers"},
@@ -189,3 +189,8 @@ uvx consortium-mcp runs show RUN_ID                    # who said what
 - Agreement of models is evidence, not proof.
 - No model can be used: tell the user to run `uvx consortium-mcp setup`.
 """
+
+
+def _named(name: str, value: Any) -> dict[str, Any]:
+    """A field; nothing where its value is unknown."""
+    return {} if value is None else {name: value}

@@ -1,4 +1,4 @@
-"""The facts that every manifest repeats, read from where each is written once."""
+"""The facts that every manifest repeats, read from their single sources."""
 
 import json
 import tomllib
@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 ROOT = Path(__file__).parent.parent
 
 PLUGINS = ("llm-anthropic", "llm-gemini", "llm-mistral", "llm-ollama", "llm-openrouter")
-"""llm plugins that come with a bundle, so that a key is all that a user adds."""
+"""llm plugins in a bundle, so that a user only adds a key."""
 
 KEYS = {
     "OPENAI_API_KEY": "OpenAI",
@@ -18,15 +18,15 @@ KEYS = {
     "LLM_MISTRAL_KEY": "Mistral",
     "OPENROUTER_KEY": "OpenRouter",
 }
-"""The variables with keys for these plugins and for llm itself, and whose keys they are."""
+"""The variables with keys for these plugins and for llm itself, and their providers."""
 
 
 @dataclass(frozen=True)
 class Project:
-    """What pyproject.toml and the tools' definitions say."""
+    """The facts from pyproject.toml and the tools' definitions."""
 
     name: str
-    """As pip names it."""
+    """Its name for pip."""
 
     version: str
     """The release."""
@@ -38,35 +38,35 @@ class Project:
     """Its SPDX expression."""
 
     keywords: tuple[str, ...]
-    """What it is found by."""
+    """Its search terms."""
 
-    repository: str
-    """The URL of the source."""
+    repository: str | None
+    """The URL of the source; None until a release writes it (`distribution.repository`)."""
 
     tools: tuple[tuple[str, str], ...]
     """Name and first sentence of each MCP tool."""
 
     @property
-    def mcp_name(self) -> str:
-        """Its name in the MCP registry, whose namespace is the owner of the repository."""
-        owner, repository = urlsplit(self.repository).path.strip("/").split("/")
-        return f"io.github.{owner}/{repository}"
+    def mcp_name(self) -> str | None:
+        """Its name in the MCP registry, whose namespace is the owner of the repository; None without a repository."""
+        if self.repository is None:
+            return None
+        owner, name = urlsplit(self.repository).path.strip("/").split("/")
+        return f"io.github.{owner}/{name}"
 
 
-def load_project() -> Project:
-    """Read the facts."""
-    read = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    tools = json.loads((ROOT / "consortium_mcp" / "server" / "tools.json").read_text(encoding="utf-8"))
+def load_project(root: Path = ROOT) -> Project:
+    """Read the facts of a checkout."""
+    read = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    tools = json.loads((root / "consortium_mcp" / "server" / "tools.json").read_text(encoding="utf-8"))
     return Project(
         name=read["name"],
         version=read["version"],
         description=read["description"],
         license=read["license"],
         keywords=tuple(read["keywords"]),
-        repository=read["urls"]["Repository"],
-        tools=tuple(
-            (tool["name"], tool["description"].split(". ")[0].split("\n")[0].rstrip(".") + ".") for tool in tools
-        ),
+        repository=read.get("urls", {}).get("Repository"),
+        tools=tuple((tool["name"], _first_sentence(tool["description"])) for tool in tools),
     )
 
 

@@ -2,9 +2,11 @@
 
 import importlib.util
 import os
+import shutil
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import hypothesis
 import llm
@@ -19,6 +21,9 @@ from consortium_mcp.store import Store
 from tests import ready
 from tests.provider import Provider
 from tests.seed_defects import pytest_terminal_summary as pytest_terminal_summary
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as in a job that a shell runs in the background
     signal.signal(signal.SIGINT, signal.default_int_handler)  # else no command that a test starts could be interrupted
@@ -41,11 +46,28 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.parent.name in FOLDERS:
             item.add_marker(item.path.parent.name)
+        if "browser" in getattr(item, "fixturenames", ()):
+            item.add_marker("browser")
         if "local_weights" in getattr(item, "fixturenames", ()):
             item.add_marker("local")
         if item.get_closest_marker("local") and not HAS_LOCAL_EXTRA:
             item.add_marker(pytest.mark.skip(reason="needs the extra [local]"))
     items.sort(key=lambda item: item.path.name != "test_soak.py")
+
+
+@pytest.fixture(scope="session")
+def browser() -> "Iterator[Browser]":
+    """A headless Chromium: the one that CHROMIUM names, or the system's; with REQUIRE_BROWSER no test is skipped."""
+    from playwright.sync_api import sync_playwright
+
+    found = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+    if found is None:
+        reason = "No Chromium is installed: `apt-get install chromium`, or name one with CHROMIUM."
+        pytest.fail(reason) if os.environ.get("REQUIRE_BROWSER") else pytest.skip(reason)
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])  # as root it needs that
+        yield started
+        started.close()
 
 
 @pytest.fixture

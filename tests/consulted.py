@@ -8,6 +8,7 @@ from typing import Any
 import anyio.to_thread
 
 from consortium_mcp._util.timing import Timing
+from consortium_mcp.engine.judging import judging_methods
 from consortium_mcp.records import Run
 from consortium_mcp.service.service import ConsortiumService
 from consortium_mcp.text.member_system import own_system_prompt
@@ -23,13 +24,17 @@ _CONVERSATION = re.compile(
 
 
 async def consulted(service: ConsortiumService, *models: str, prompt: str = "Why?", **arguments: Any) -> Run:
-    """The run of a consult when it has ended, answered or not; judged by `arbiter` unless told otherwise."""
-    opened = await anyio.to_thread.run_sync(
-        lambda: service.opener.open_run(
-            asking(prompt, models=list(models) or None, **{"arbiter": "arbiter", **arguments})
-        )
-    )
+    """The run of a consult when it has ended, answered or not; `arbiter` judges where one is asked and not named."""
+    asked = asking(prompt, models=list(models) or None, **arguments)
+    if asked.arbiter is None:
+        asked = asked.model_copy(update=arbiter_for(asked.preset_rules.get("judging_method", asked.judging_method)))
+    opened = await anyio.to_thread.run_sync(lambda: service.opener.open_run(asked))
     return await performed(service, opened.run_id)
+
+
+def arbiter_for(method: str, name: str = "arbiter") -> dict[str, str]:
+    """The argument that names an arbiter; empty if the judging method asks none."""
+    return {"arbiter": name} if judging_methods().find(method).needs_arbiter else {}
 
 
 async def performed(service: ConsortiumService, run_id: str) -> Run:

@@ -1,4 +1,4 @@
-"""Modules that are slow to import, imported at their first use."""
+"""Imports modules that are slow to import at their first use."""
 
 import importlib
 from collections.abc import Callable, Mapping
@@ -10,16 +10,18 @@ __all__ = [
     "babel",
     "genai_prices",
     "httpx2",
+    "jinja2",
     "lazy_names",
     "llm",
     "llm_migrations",
     "llm_plugins",
+    "markdown_it",
     "openai",
 ]
 
 
 class LazyModule:
-    """Stands for a module; the first attribute read imports it."""
+    """A substitute for a module; reading its first attribute imports the module."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -32,7 +34,7 @@ def lazy_names(package: str, homes: Mapping[str, tuple[str, ...]]) -> Callable[[
     """The `__getattr__` of a package whose modules are imported when one of their names is first used.
 
     Args:
-        homes: the names that each module of the package gives to it.
+        homes: the names that the package takes from each module.
     """
 
     def find(name: str) -> Any:
@@ -49,16 +51,20 @@ if TYPE_CHECKING:
     import babel
     import genai_prices
     import httpx2
+    import jinja2
     import llm
     import llm.migrations as llm_migrations
     import llm.plugins as llm_plugins
+    import markdown_it
     import openai
 else:
     aiohttp = LazyModule("aiohttp")
     babel = LazyModule("babel")
     genai_prices = LazyModule("genai_prices")
     httpx2 = LazyModule("httpx2")
+    jinja2 = LazyModule("jinja2")
     llm = LazyModule("llm")
     llm_migrations = LazyModule("llm.migrations")
     llm_plugins = LazyModule("llm.plugins")
+    markdown_it = LazyModule("markdown_it")
     openai = LazyModule("openai")

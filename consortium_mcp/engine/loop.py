@@ -77,7 +77,7 @@ async def iterations(
                     await save_asked(iteration)
                 await prepare_comparing()
                 shared = agreed(run, iteration) if is_adaptive(run) else None
-                if run.consortium.group_answers and shared is None:
+                if shared is None and method.groups_answers(run.consortium):
                     iteration = await with_groups(run, iteration, call, reads_schema)
                 iteration = measured(shared or await method.judge(run, iteration, call, reads_schema))
                 iteration = with_trust(run, iteration, await record() if record else TrackRecord())

@@ -32,12 +32,15 @@ from consortium_mcp.settings import MOST, Settings
 from consortium_mcp.text.masking import masked, without_secrets
 from consortium_mcp.text.templates import storable
 from consortium_mcp.text.thinking import Split, told_apart
+from consortium_mcp.text.wrappings import unwrapped
 
 ResponseSink = Callable[[Any], None]
 """Receives each finished llm response, for llm's own log."""
 
 
-_REJECTIONS: frozenset[ErrorKind] = frozenset({"invalid_request", "invalid_reply", "auth", "model_unavailable"})
+_REJECTIONS: frozenset[ErrorKind] = frozenset(
+    {"invalid_request", "invalid_reply", "auth", "model_unavailable", "server"}
+)
 """The error kinds whose message may name the rejected part of a request."""
 
 _VERDICT = re.compile(r"""["'<](synthesis|best|ranking|confidence)\b""", re.IGNORECASE)
@@ -310,8 +313,12 @@ def _as_result(
     if failure is None and payload is None and _tells_its_end(response):
         failure = Failure(kind="broken_off", message=str(broken_off(len(collected.text))))
     thinking, text = _said(spec, collected, reader)
+    tool = collected.tool
+    if spec.asks_member:
+        text, tool_in_text = unwrapped(text)
+        tool = tool_in_text if tool is None else tool
     if failure is None:
-        failure = reply_failure(payload, finish_reason, text, reader, thinking, collected.tool)
+        failure = reply_failure(payload, finish_reason, text, reader, thinking, tool)
     return CallResult(
         text=text or None,
         thinking=thinking or None,

@@ -13,7 +13,7 @@ from consortium_mcp.models.reply_bounds import (
     refuse_media,
     too_large,
 )
-from consortium_mcp.models.reply_faults import redirected
+from consortium_mcp.models.reply_faults import is_web_address, redirected
 from consortium_mcp.models.reply_reader import ReplyPart, ReplyReader
 from consortium_mcp.models.watching import new_reader
 
@@ -56,9 +56,11 @@ def read(response: Any) -> None:
 
 
 def check_redirect(status: int, headers: Any, asked: str) -> None:
-    """Raise ReplyFault at a redirect that would lose the question, or send it and the key to another server."""
+    """Raise ReplyFault at a redirect that would lose the question, lead nowhere, or reach another server."""
     location = headers.get("location")
-    if location and (status in REDIRECTS or (status in MOVED and leaves_its_server(asked, location))):
+    if not location or status not in (*REDIRECTS, *MOVED):
+        return
+    if status in REDIRECTS or not is_web_address(location) or leaves_its_server(asked, location):
         raise redirected(location)
 
 

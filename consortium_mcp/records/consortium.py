@@ -185,12 +185,19 @@ def parse_members(texts: Sequence[str], is_model: Callable[[str], bool], default
         default_count: the number of instances of a model without a count.
 
     Raises:
-        InvalidConsortiumError: a count is not a positive whole number, or the options are no JSON object.
+        InvalidConsortiumError: a count is not a positive whole number, options are no JSON object, a backup has no
+            name, or a role is a number.
     """
     members: dict[tuple[str, str | None, str], Member] = {}
     for text in texts:
         rest, options = (text, {}) if is_model(text.strip()) else split_options(text)
         who, _, role = rest.strip().partition(" as ")
+        if not is_model(who.strip()):
+            refuse_empty_backup(who)
+        if re.fullmatch(r"[+-]?\d+", role.strip()):
+            raise InvalidConsortiumError(
+                f"The role in {text[:80]!r} is a number. Write a count as in 'model:3', or a role in words."
+            )
         model, count = _split(who.strip(), is_model, default_count)
         named = (model, role.strip() or None, json.dumps(options, sort_keys=True))
         before = members[named].count if named in members else 0
@@ -263,6 +270,14 @@ def without_own_answer(consortium: Consortium) -> Consortium:
 def alternatives(model: str) -> list[str]:
     """The model and its backups, in the order of their use: `"a|b"` is a, then b."""
     return [name.strip() for name in model.split("|") if name.strip()]
+
+
+def refuse_empty_backup(model: str) -> None:
+    """Raise InvalidConsortiumError for a text as `"a|"`, whose backup has no name."""
+    if "|" in model and not all(name.strip() for name in model.split("|")):
+        raise InvalidConsortiumError(
+            f"{model[:80]!r} has a '|' without a model beside it. Write 'model|backup', or leave '|' out."
+        )
 
 
 def instances(consortium: Consortium) -> Iterator[tuple[Member, int]]:

@@ -1,22 +1,25 @@
-"""The calibration curve of a consortium as SVG: which confidence it showed, and how often that was true."""
+"""The calibration curve of a consortium as SVG: shown confidence against the share of right answers."""
 
-from xml.etree.ElementTree import Element, SubElement
+from xml.etree.ElementTree import Element, SubElement, tostring
+
+from markupsafe import Markup
 
 from consortium_mcp.service.stats import Calibration
+from consortium_mcp.text.templates import plain
 
 SIZE = 240
-"""The sides of the square in which 0.0-1.0 is drawn, in pixels."""
+"""The side of the square that represents 0.0-1.0, in pixels."""
 
 MARGIN = 30
-"""The space around it, for the numbers at its sides."""
+"""The margin for the numbers at its sides."""
 
 
-def add_curve(parent: Element, calibration: Calibration) -> None:
-    """Draw a circle for each band, the larger the more ratings it has; on the diagonal a confidence was right."""
+def curve(calibration: Calibration) -> Markup:
+    """A circle for each band, larger with more ratings; on the diagonal, confidence equals the mean score."""
     sides = str(SIZE + 2 * MARGIN)
     box = {"viewBox": f"0 0 {sides} {sides}", "width": sides, "height": sides, "role": "img"}
-    svg = SubElement(parent, "svg", {**box, "xmlns": "http://www.w3.org/2000/svg"})
-    SubElement(svg, "title").text = f"Confidence and ratings of {calibration.consortium}"
+    svg = Element("svg", box)
+    SubElement(svg, "title").text = plain(f"Confidence and ratings of {calibration.consortium}")
     square = {"x": str(MARGIN), "y": str(MARGIN), "width": str(SIZE), "height": str(SIZE)}
     SubElement(svg, "rect", {**square, "fill": "none", "stroke": "currentColor"})
     start, end = _place(0.0, 0.0), _place(1.0, 1.0)
@@ -31,10 +34,11 @@ def add_curve(parent: Element, calibration: Calibration) -> None:
         x, y = _place(value, value)
         _label(svg, x, str(SIZE + 2 * MARGIN - 10), f"{value:.1f}")
         _label(svg, str(MARGIN // 2), y, f"{value:.1f}")
+    return Markup(tostring(svg, encoding="unicode", method="html"))  # noqa: S704 - the serializer escapes each text
 
 
 def _points(calibration: Calibration) -> list[tuple[float, float, float, int]]:
-    """Each band: where it begins and ends, its mean score, its ratings."""
+    """Each band: its beginning, its end, its mean score, its number of ratings."""
     points = []
     for band in calibration.reliability:
         low, high = map(float, band.confidence.split("-"))
@@ -43,7 +47,7 @@ def _points(calibration: Calibration) -> list[tuple[float, float, float, int]]:
 
 
 def _place(confidence: float, true: float) -> tuple[str, str]:
-    """Where a point stands, in pixels from the left and from the top."""
+    """The position of a point, in pixels from the left and from the top."""
     return f"{MARGIN + confidence * SIZE:.1f}", f"{MARGIN + (1 - true) * SIZE:.1f}"
 
 

@@ -1,4 +1,4 @@
-"""Saved consortiums and models as lines: what is asked, how it is judged, what each costs and lacks."""
+"""Saved consortiums and models as lines: members, judging, prices and problems."""
 
 from collections.abc import Iterable
 
@@ -14,7 +14,7 @@ def definition_text(name: str, consortium: Consortium) -> str:
     method = judging_methods().get(consortium.judging_method)
     arbiter = consortium.arbiter or f"{consortium.members[0].model} (the first member)"
     by = f" by {arbiter}" if method is None or method.needs_arbiter else ""
-    by = f", answers grouped by {arbiter}" if consortium.group_answers else by
+    by = f", answers grouped by {arbiter}" if method and method.groups_answers(consortium) else by
     return (
         f"{name}{described}: {', '.join(map(str, consortium.members))}; strategy {consortium.strategy}; "
         f"{consortium.judging_method}{by}; stops at {_STOPS_AT[consortium.stop_on]} "
@@ -23,10 +23,10 @@ def definition_text(name: str, consortium: Consortium) -> str:
 
 
 def by_reason(lacking: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
-    """The models that cannot be used, by their reason.
+    """The unusable models by reason.
 
     Args:
-        lacking: a model's id and its reason each.
+        lacking: pairs of a model's id and its reason.
     """
     grouped: dict[str, list[str]] = {}
     for model_id, reason in lacking:

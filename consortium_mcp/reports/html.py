@@ -1,75 +1,72 @@
-"""Runs as one HTML page that needs nothing else: no script, no font, and every text is only a text."""
+"""Pages of runs and statistics: one HTML file that loads nothing, and the parts that the web pages share."""
 
 from collections.abc import Iterable
-from xml.etree import ElementTree
-from xml.etree.ElementTree import Element, SubElement
+from functools import cache
 
-from consortium_mcp.records import Run
-from consortium_mcp.reports.curve import add_curve
-from consortium_mcp.reports.markdown import facts, sections
+from markupsafe import Markup
+
+from consortium_mcp._util.lazy import jinja2
+from consortium_mcp.records import Iteration, Run
+from consortium_mcp.reports.curve import curve
+from consortium_mcp.reports.markdown import confidence_text, facts, outcome_text, selected_verdict
+from consortium_mcp.reports.said import said
 from consortium_mcp.reports.stats import stats_text
+from consortium_mcp.reports.trust import trust_line, trust_of
 from consortium_mcp.service.stats import Stats
+from consortium_mcp.text.figures import figure_text
 from consortium_mcp.text.templates import plain
-
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'"
-"""What a browser may load for the page: nothing but the style that stands in it."""
-
-_STYLE = """
-:root { color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif; }
-body { max-width: 50rem; margin: 2rem auto; padding: 0 1rem; }
-article { border-top: 1px solid #8888; margin-top: 2rem; }
-h1, h2, h3, h4 { line-height: 1.2; overflow-wrap: anywhere; }
-pre { font: inherit; white-space: pre-wrap; overflow-wrap: anywhere; border-left: 3px solid #8884; padding-left: 1rem; }
-"""
 
 
 def page(runs: Iterable[Run]) -> str:
     """The page of some runs, in the order given."""
-    html, body = _page("Runs of consortium-mcp")
-    for run in runs:
-        _add_run(SubElement(body, "article", id=run.run_id), run)
-    return _written(html)
+    return _pages().get_template("export.html").render(runs=list(runs))
 
 
 def stats_page(stats: Stats) -> str:
     """The page of the statistics: their text, and the calibration curve of each consortium as a picture."""
-    html, body = _page("Statistics of consortium-mcp")
-    _add(body, "h1", "Statistics")
-    for calibration in stats.calibration:
-        article = SubElement(body, "article")
-        _add(article, "h2", f"{calibration.consortium}, judged by {calibration.arbiter}")
-        add_curve(article, calibration)
-    _add(SubElement(body, "article"), "pre", stats_text(stats))
-    return _written(html)
+    return _pages().get_template("stats.html").render(stats=stats)
 
 
-def _page(title: str) -> tuple[Element, Element]:
-    """An empty page, and its body."""
-    html = Element("html", lang="en")
-    head = SubElement(html, "head")
-    SubElement(head, "meta", charset="utf-8")
-    SubElement(head, "meta", {"http-equiv": "Content-Security-Policy", "content": _POLICY})
-    SubElement(head, "meta", name="viewport", content="width=device-width")
-    _add(head, "title", title)
-    _add(head, "style", _STYLE)
-    return html, SubElement(html, "body")
+@cache
+def _pages() -> "jinja2.Environment":
+    """The templates of this folder; each text in them is escaped, and what hides in it is left out."""
+    made = jinja2.Environment(
+        loader=jinja2.PackageLoader("consortium_mcp.reports", "pages"),
+        autoescape=True,
+        finalize=_shown,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    made.filters.update(
+        confidence=confidence_text,
+        curve=curve,
+        facts=facts,
+        figure=figure_text,
+        label_in=_label,
+        on_line=_on_line,
+        outcome=outcome_text,
+        said=said,
+        selected_verdict=selected_verdict,
+        stats_text=stats_text,
+        trust=trust_of,
+        trust_line=trust_line,
+    )
+    return made
 
 
-def _written(html: Element) -> str:
-    # The tree is written by a serializer, so that no text can be forgotten to be escaped.
-    return "<!DOCTYPE html>\n" + ElementTree.tostring(html, encoding="unicode", method="html") + "\n"
+def _shown(value: object) -> object:
+    """A value of a template as it is written: a text without what hides in it; markup is ours."""
+    return plain(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
-def _add_run(article: Element, run: Run) -> None:
-    _add(article, "h1", f"Run {run.run_id}")
-    known = SubElement(article, "ul")
-    for fact in facts(run):
-        _add(known, "li", fact)
-    for section in sections(run):
-        _add(article, f"h{section.level}", section.heading)
-        if section.text:
-            _add(article, "pre", section.text)
+def _on_line(text: str, longest: int) -> str:
+    """The text on one line, cut at its length limit."""
+    line = " ".join(plain(text).split())
+    return line if len(line) <= longest else f"{line[:longest]} …"
 
 
-def _add(parent: Element, tag: str, text: str) -> None:
-    SubElement(parent, tag).text = plain(text)
+def _label(response_id: str, iteration: Iteration) -> str:
+    """The instance that gave a response, as in `gpt-5#2`; the id of a response that is not in the iteration."""
+    labels: dict[str, str] = {response.response_id: response.label for response in iteration.responses}
+    return labels.get(response_id, response_id)

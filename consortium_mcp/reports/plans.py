@@ -1,4 +1,4 @@
-"""The plan of a consult as text: who would be asked, how often, and what that may cost."""
+"""The estimate of a consult as text: the calls, their number, and their possible cost."""
 
 import json
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from consortium_mcp.service.estimate import Estimate, PlannedCalls
 
 
 def plan_text(plan: Estimate) -> str:
-    """A plan in a few lines."""
+    """An estimate in a few lines."""
     who = ", ".join(map(_planned_text, plan.calls))
     cost = "unknown" if plan.cost_usd is None else f"${plan.cost_usd[0]:.4f} to ${plan.cost_usd[1]:.4f}"
     lines = [
@@ -28,7 +28,7 @@ def plan_text(plan: Estimate) -> str:
 
 
 def options_text(options: Mapping[str, Any]) -> str:
-    """llm options as they are written after a model's name; empty without any."""
+    """llm options as written after a model's name; empty without any."""
     return f" {json.dumps(options, ensure_ascii=False)}" if options else ""
 
 

@@ -31,6 +31,7 @@ from consortium_mcp.records.consortium import (
 )
 from consortium_mcp.records.request import ConsultRequest, DefinitionRequest
 from consortium_mcp.records.rules import MAX_BACKUPS
+from consortium_mcp.service.effects import refuse_without_effect
 from consortium_mcp.settings import Settings
 from consortium_mcp.store import Store
 
@@ -56,25 +57,27 @@ class Definitions:
         Raises:
             NotFoundError, InvalidConsortiumError, ModelUnavailableError: with what to do.
         """
-        consortium = request.consortium
-        if consortium is not None and request.models:
+        named = request.consortium
+        if named is not None and request.models:
             raise InvalidConsortiumError("Give either a consortium or models, not both.")
         if "count" in request.model_fields_set and not request.models:
             raise InvalidConsortiumError("count is for models, and none is named; name them, or leave count out.")
-        name = consortium if isinstance(consortium, str) else None
-        if isinstance(consortium, Consortium):
-            base = consortium
+        name = named if isinstance(named, str) else None
+        if isinstance(named, Consortium):
+            base = named
         elif name is not None:
             base = self.store.consortiums.load.sync(name)
         elif request.models:
             base = request.inline(self._names(catalogue))
         else:
             name, base = self.default(catalogue)
-        return name, base.with_rules(request.preset_rules | request.given_rules())
+        consortium = base.with_rules(request.preset_rules | request.given_rules())
+        refuse_without_effect(consortium, request.given_rules(), has_own_answer=request.own_answer is not None)
+        return name, consortium
 
     def define(self, catalogue: Catalogue, request: DefinitionRequest) -> Consortium:
         """The definition that a request describes; it is not saved. Raises InvalidConsortiumError."""
-        return request.define(self._names(catalogue))
+        return defined(request, self._names(catalogue))
 
     def _names(self, catalogue: Catalogue) -> Callable[[str], bool]:
         """A function that tells whether a text is the name of a model or of a saved consortium."""
@@ -262,6 +265,17 @@ class Definitions:
         raise _no_default(f"No model can be used.{cause}", catalogue)
 
 
+def defined(request: DefinitionRequest, is_model: Callable[[str], bool]) -> Consortium:
+    """The definition that a caller describes. Raises InvalidConsortiumError, also for a rule without effect.
+
+    Args:
+        is_model: tells whether a text is the name of a model.
+    """
+    consortium = request.define(is_model)
+    refuse_without_effect(consortium, request.given_rules())
+    return consortium
+
+
 def with_arbiter(consortium: Consortium) -> Consortium:
     """The definition with an explicit arbiter; if it names none, the first member's model."""
     return consortium.model_copy(update={"arbiter": consortium.arbiter or consortium.members[0].model})
@@ -301,17 +315,8 @@ def check_rules(consortium: Consortium) -> None:
         raise InvalidConsortiumError(
             f"The strategy {strategy.name!r} needs a judging method that ranks: {ranking}, not {method.name!r}."
         )
-    if method.needs_choices != bool(consortium.choices):
-        raise InvalidConsortiumError(
-            f"The judging method {method.name!r} needs choices: name two or more."
-            if method.needs_choices
-            else f"choices are options of the judging method choose, not {method.name!r}."
-        )
-    if consortium.group_answers and not method.takes_groups:
-        able = " and ".join(one.name for one in judging_methods().values() if one.takes_groups)
-        raise InvalidConsortiumError(
-            f"group_answers is for the judging methods {able}, not {method.name!r}. Leave it out, or change the method."
-        )
+    if method.needs_choices and not consortium.choices:
+        raise InvalidConsortiumError(f"The judging method {method.name!r} needs choices: name two or more.")
     if consortium.group_answers and consortium.embedding_model:
         raise InvalidConsortiumError("group_answers and embedding_model both compare meanings. Give one of them.")
     for model in [member.model for member in consortium.members] + [consortium.arbiter or ""]:
@@ -334,7 +339,8 @@ def _options_by_model(consortium: Consortium) -> Iterator[tuple[str, dict[str, J
     for member in consortium.members:
         if member.response is None:
             yield from ((model, consortium.options_of(member)) for model in alternatives(member.model))
-    if judging_methods().find(consortium.judging_method).needs_arbiter or consortium.group_answers:
+    method = judging_methods().find(consortium.judging_method)
+    if method.needs_arbiter or method.groups_answers(consortium):
         arbiter = with_arbiter(consortium).arbiter or ""
         yield from ((model, consortium.options_of(None)) for model in alternatives(arbiter))
 

@@ -122,7 +122,7 @@ def make_estimate(
         calls=tuple(rows),
         asked_first=first,
         min_calls=min_calls,
-        max_calls=(calls + further + consortium.group_answers) * most,
+        max_calls=(calls + further + any(row.role == "grouping" for row in rows)) * most,
         tokens=(tokens, sum(tokens for tokens, _ in dear) * most),
         cost_usd=cost,
         unreachable=why_unreachable(consortium),
@@ -224,7 +224,7 @@ def _rows(prompt: str, consortium: Consortium, models: Models, response_tokens: 
     elif method.calls(len(asked)):
         options = json.dumps(consortium.llm_options or {})
         rows += [_row(models, model, "peer", count, heard, options) for model, count in models_asked.items()]
-    if consortium.group_answers:
+    if method.groups_answers(consortium):
         options = json.dumps(consortium.options_of(None))
         rows.append(_row(models, consortium.arbiter or "", "grouping", 1, heard, options))
     return rows

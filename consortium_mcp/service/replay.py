@@ -10,6 +10,7 @@ from consortium_mcp._util.caller import current_caller
 from consortium_mcp.errors import ConsortiumError, InvalidConsortiumError
 from consortium_mcp.records import Iteration, Run, now_utc
 from consortium_mcp.records.consortium import Consortium, alternatives, define, instances
+from consortium_mcp.service.effects import refuse_without_effect
 from consortium_mcp.service.service import ConsortiumService
 
 
@@ -47,6 +48,9 @@ def open_replay(
         "min_iterations": min(old.consortium.min_iterations, len(old.iterations)),
     }
     given = {name: value for name, value in rules.items() if value is not None}
+    replayed = define(**{**consortium.model_dump(), **given})
+    if arbiter is not None:
+        refuse_without_effect(replayed, {"arbiter": arbiter})
     run = old.model_copy(
         update={
             "run_id": str(ULID()).lower(),
@@ -54,7 +58,7 @@ def open_replay(
             "replay_of": old.run_id,
             "parent": None,
             "consortium_name": None,
-            "consortium": define(**{**consortium.model_dump(), **given}),
+            "consortium": replayed,
             "iterations": (),
             "degraded": (),
             "caller": current_caller(),

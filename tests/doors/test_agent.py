@@ -44,6 +44,10 @@ TASKS: Mapping[str, Call] = {
     "no model and no default": Call("consult_consortium", ASK),
     "both a consortium and models": Call("consult_consortium", {**PANEL, "models": ["a"]}),
     "a count without models": Call("consult_consortium", {**PANEL, "count": 3}),
+    "an arbiter of a vote": Call("consult_consortium", {**PANEL, "judging_method": "vote", "arbiter": "b"}),
+    "a strategy of one iteration": Call("consult_consortium", {**PANEL, "strategy": "debate"}),
+    "a role that is a count": Call("consult_consortium", {**ASK, "models": ["a as 3"], "arbiter": "arbiter"}),
+    "a backup that is missing": Call("consult_consortium", {**ASK, "models": ["a|"], "arbiter": "arbiter"}),
     "a count of nothing": Call("consult_consortium", {**ASK, "models": ["a:0"], "arbiter": "arbiter"}),
     "a threshold in doubt": Call("consult_consortium", {**PANEL, "confidence_threshold": 1.5}),
     "a threshold out of range": Call("consult_consortium", {**PANEL, "confidence_threshold": 200}),
@@ -140,6 +144,8 @@ class Agent:
         if words := told(r"Give either a (\w+) or (\w+), not both|leave (\w+) out|The (\w+) '.*, or none"):
             left_out = words[2] or words[3] or words[4]
             return Call(tool, {name: value for name, value in arguments.items() if name != left_out})
+        if words := told(r"^(\w+) has no effect .* Leave it out"):
+            return Call(tool, {name: value for name, value in arguments.items() if name != words[1]})
         if words := told(r"Give either (\w+) \((\w+)"):
             return Call(tool, {**arguments, words[1]: words[2]})
         if words := told(r"(\w+) is \d+ and \w+ is (\d+)|^(\w+)=\d+ .* are (\d+) calls"):
@@ -149,6 +155,10 @@ class Agent:
             return Call(tool, {**kept, words[2]: 50})
         if words := told(r"needs (\w+): name two"):
             return Call(tool, {**arguments, words[1]: ["Paris", "Rome"]})
+        if words := told(r"The role in '(\w+) as (\d+)' is a number. Write a count as in '\w+:\d+'"):
+            return Call(tool, replaced(arguments, wrong, f"{words[1]}:{words[2]}"))
+        if told(r"without a model beside it. .* leave '\|' out"):
+            return Call(tool, replaced(arguments, wrong, wrong.strip("|")))
         if words := told(r"The count in '\w+:\d+' .* whole number from (\d+)"):
             return Call(tool, replaced(arguments, wrong, f"{wrong.partition(':')[0]}:{words[1]}"))
         if told(r"choose another name"):

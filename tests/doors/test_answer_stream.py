@@ -20,7 +20,7 @@ from consortium_mcp.llm_plugin.replies import WITHDRAWN
 from consortium_mcp.models.catalogue import Catalogue, load_catalogue
 from consortium_mcp.service.service import ConsortiumService
 from consortium_mcp.settings import Settings
-from tests.consulted import interrupt
+from tests.consulted import arbiter_for, interrupt
 from tests.doors.test_plugin import run_llm, save
 from tests.provider import Answer, Fault, Provider, Reply, completions, tagged_verdict, verdict
 from tests.scripted import asking, read_verdict
@@ -31,7 +31,8 @@ LONG = " ".join(f"word{number}" for number in range(40))
 async def told(prompt: str = "?", **terms: Any) -> tuple[list[str], Run]:
     """The pieces that a consult of `a` and `b` tells, and its run."""
     pieces: list[str] = []
-    wanted: dict[str, Any] = {"models": ["a", "b"], "arbiter": "arbiter", "max_iterations": 1, **terms}
+    wanted: dict[str, Any] = {"models": ["a", "b"], "max_iterations": 1, **terms}
+    wanted |= arbiter_for(wanted.get("judging_method", "synthesize"))
     async for event in consult_events(prompt, **wanted):
         if isinstance(event, AnswerPiece):
             pieces.append(event.text)
@@ -111,7 +112,7 @@ async def test_B21_a_synchronous_arbiter_streams_too(provider: Provider, monkeyp
     assert "".join(pieces) == run.answer == LONG
 
 
-async def test_a_long_reply_is_read_in_proportion_to_its_length_and_only_where_somebody_reads_along(
+async def test_a_long_reply_is_parsed_in_linear_time_and_only_with_a_listener(
     provider: Provider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: list[int] = []

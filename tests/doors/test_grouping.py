@@ -44,6 +44,8 @@ def grouping(*groups: Sequence[str]) -> Callable[[Request], str]:
 
 async def voted(service: ConsortiumService, *models: str, **rules: Any) -> Run:
     given = {"judging_method": "vote", "group_answers": True, "max_iterations": 1, **rules}
+    if given["group_answers"]:
+        given.setdefault("arbiter", "arbiter")
     return await consulted(service, *(models or ("a", "b", "c")), **given)
 
 
@@ -227,27 +229,30 @@ async def test_a_ranking_by_peers_counts_the_groups_too(provider: Provider, serv
 
 
 async def test_a_plan_counts_the_grouping_among_the_most_calls(provider: Provider, service: ConsortiumService) -> None:
-    asked = {"prompt": "?", "models": ["a", "b", "c"], "arbiter": "arbiter", "judging_method": "vote", "dry_run": True}
+    asked = {"prompt": "?", "models": ["a", "b", "c"], "judging_method": "vote", "dry_run": True, "max_iterations": 2}
     async with in_process("auto", service) as client:
-        plain = await client.call_tool("consult_consortium", {**asked, "max_iterations": 2})
-        grouped = await client.call_tool("consult_consortium", {**asked, "max_iterations": 2, "group_answers": True})
+        plain = await client.call_tool("consult_consortium", asked)
+        grouped = await client.call_tool("consult_consortium", {**asked, "group_answers": True})
 
     calls = [(structured(one)["plan"]["min_calls"], structured(one)["plan"]["max_calls"]) for one in (plain, grouped)]
     assert calls == [(3, 6), (3, 8)]
-    assert "arbiter (grouping) at most 1x per iteration" in said(grouped) and "grouping" not in said(plain)
+    assert "a (grouping) at most 1x per iteration" in said(grouped) and "grouping" not in said(plain)
 
 
 @pytest.mark.parametrize(
     ("rules", "says"),
     [
-        ({"judging_method": "synthesize"}, "group_answers is for the judging methods peer_rank and vote"),
+        (
+            {"judging_method": "synthesize"},
+            "group_answers has no effect with the judging method 'synthesize'.*give judging_method peer_rank or vote",
+        ),
         ({"embedding_model": "meaning"}, "group_answers and embedding_model both compare meanings"),
     ],
 )
 async def test_a_rule_without_effect_is_refused(
     rules: dict[str, Any], says: str, provider: Provider, service: ConsortiumService
 ) -> None:
-    given = {"judging_method": "vote", "group_answers": True, "models": ["a", "b"], "arbiter": "arbiter", **rules}
+    given = {"judging_method": "vote", "group_answers": True, "models": ["a", "b"], **rules}
 
     with pytest.raises(InvalidConsortiumError, match=says):
         service.opener.open_run(asking("?", **given))

@@ -10,7 +10,7 @@ from consortium_mcp.server import build_server
 from consortium_mcp.service.replay import open_replay
 from consortium_mcp.service.runner import Runner
 from consortium_mcp.service.service import ConsortiumService
-from tests.consulted import performed
+from tests.consulted import arbiter_for, performed
 from tests.doors.test_judging import script_models, shown_in
 from tests.provider import Fault, Provider, verdict
 from tests.server_process import read, said, structured
@@ -28,9 +28,7 @@ async def client(provider: Provider, service: ConsortiumService) -> AsyncIterato
         yield client
 
 
-async def test_the_arbiter_reads_it_among_the_others_and_nobody_is_paid_for_it(
-    client: Client, provider: Provider
-) -> None:
+async def test_the_arbiter_reads_it_among_the_others_and_it_costs_nothing(client: Client, provider: Provider) -> None:
     provider.on("arbiter", verdict("Everybody", confidence=0.9))
     result = structured(await client.call_tool("consult_consortium", THREE))
     question = provider.requests_to("arbiter")[0].prompt
@@ -47,9 +45,11 @@ async def test_the_arbiter_reads_it_among_the_others_and_nobody_is_paid_for_it(
 @pytest.mark.parametrize("method", ["synthesize", "pick", "rank", "peer_rank", "vote"])
 async def test_every_judging_method_judges_it(client: Client, provider: Provider, method: str) -> None:
     script_models(provider)
+    three = {name: value for name, value in THREE.items() if name != "arbiter"}
     result = structured(
         await client.call_tool(
-            "consult_consortium", {**THREE, "own_answer": "0, best.\nAnswer: a", "judging_method": method}
+            "consult_consortium",
+            {**three, "own_answer": "0, best.\nAnswer: a", "judging_method": method, **arbiter_for(method)},
         )
     )
 

@@ -143,7 +143,7 @@ def test_a_ballot_is_read_and_never_guessed(reply: str, option: str | None) -> N
     ("terms", "says"),
     [
         ({"judging_method": "choose"}, "needs choices: name two or more"),
-        ({"choices": CITIES}, "choices are options of the judging method choose, not 'synthesize'"),
+        ({"choices": CITIES}, "choices has no effect with the judging method 'synthesize'"),
     ],
 )
 async def test_options_and_their_method_belong_together(

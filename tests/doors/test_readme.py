@@ -29,6 +29,7 @@ from consortium_mcp.service.service import ConsortiumService
 from consortium_mcp.settings import Settings
 from tests.doors.test_cli import run_command
 from tests.hosts_page import host_buttons, host_one_click, host_table
+from tests.json_schemas import json_table
 from tests.paths import ROOT, TESTS
 from tests.plugins import install_plugin
 from tests.provider import Fault, Provider, verdict
@@ -45,6 +46,7 @@ PARTS = {
     "commands": DOCS / "commands.md",
     "settings": DOCS / "settings.md",
     "one-click": README,
+    "json": DOCS / "json.md",
     "hosts": DOCS / "hosts.md",
     "host-links": DOCS / "hosts.md",
     "rooms": DOCS / "architecture.md",
@@ -212,6 +214,7 @@ def generated(database: Path) -> dict[str, str]:
         "commands": _commands(),
         "settings": _settings(),
         "one-click": host_one_click(),
+        "json": json_table(),
         "hosts": host_table(),
         "host-links": host_buttons(),
         "rooms": _rooms(),

@@ -118,13 +118,13 @@ async def test_a_replay_gives_the_identical_verdicts_from_identical_replies_and_
     script, rules = CASES[case]
     script(provider)
     run = await consulted(service, "a:2", "b", "c", **rules)
-    asked, judged = asked_of_members(provider), provider.count(run.consortium.arbiter)
+    asked, judged = asked_of_members(provider), provider.count("arbiter") + provider.count("plain-arbiter")
 
     again = await replayed(service, run)
 
     assert outcome(again) == outcome(run)
     assert (asked_of_members(provider), again.replay_of) == (asked, run.run_id)
-    bodies = [request.body for request in provider.requests_to(run.consortium.arbiter)]
+    bodies = [request.body for name in ("arbiter", "plain-arbiter") for request in provider.requests_to(name)]
     assert bodies[judged:] == bodies[:judged]
 
 
@@ -222,7 +222,7 @@ async def test_a_model_or_an_instance_can_be_left_out(
     assert all(kept[one.response_id] == one.text for one in again.iterations[1].responses)
 
 
-async def test_a_lower_threshold_ends_a_replay_earlier_and_a_higher_one_asks_nobody_for_more(
+async def test_a_lower_threshold_ends_a_replay_earlier_and_a_higher_one_asks_no_member(
     provider: Provider, service: ConsortiumService
 ) -> None:
     run = await consulted(service, "a", "b", confidence_threshold=0.5)

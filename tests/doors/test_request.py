@@ -30,7 +30,6 @@ from tests.server_process import said
 pytestmark = pytest.mark.anyio
 
 GIVEN: dict[str, Any] = {
-    "arbiter": "plain-arbiter",
     "system_prompt": "Be brief.",
     "confidence_threshold": 0.4,
     "max_iterations": 2,
@@ -38,7 +37,6 @@ GIVEN: dict[str, Any] = {
     "strategy": "debate",
     "judging_method": "choose",
     "stop_on": "both",
-    "check_order": False,
     "quorum": 2,
     "patience_seconds": 33.0,
     "min_responses": 1,
@@ -47,7 +45,10 @@ GIVEN: dict[str, Any] = {
     "choices": ["Paris", "Rome"],
     "llm_options": {"stop": "END"},
 }
-"""A value of each rule that is not its default; two further ones are not for the judging method choose."""
+"""A value of each rule that is not its default; others are not for the judging method choose."""
+
+OF_AN_ARBITER: dict[str, Any] = {"judging_method": "pick", "arbiter": "plain-arbiter", "check_order": False}
+"""The same of the rules that only a method with an arbiter reads."""
 
 TERMS: dict[str, Any] = {"max_calls": 50, "max_tokens": 90_000, "own_answer": "Rome", "deadline_seconds": 77.0}
 
@@ -161,18 +162,23 @@ def newest(service: ConsortiumService) -> Run:
 
 
 @pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("given", [GIVEN, OF_AN_ARBITER], ids=["given", "of an arbiter"])
 async def test_every_rule_and_term_that_is_given_at_a_door_reaches_the_run(
-    way: Callable[[ConsortiumService, dict[str, Any]], Awaitable[None]], provider: Provider, service: ConsortiumService
+    given: dict[str, Any],
+    way: Callable[[ConsortiumService, dict[str, Any]], Awaitable[None]],
+    provider: Provider,
+    service: ConsortiumService,
 ) -> None:
-    assert set(GIVEN) == set(Rules.model_fields) - {"embedding_model", "group_answers"}
+    assert {*GIVEN, *OF_AN_ARBITER, "group_answers"} == set(Rules.model_fields) - {"embedding_model"}
     save()
     for model in ("a", "b"):
         provider.on(model, "Answer: Paris")
+    provider.on("plain-arbiter", "1\nConfidence: 0.9")
 
-    await way(service, GIVEN | TERMS)
+    await way(service, given | TERMS)
 
     run = newest(service)
-    assert {name: getattr(run.consortium, name) for name in GIVEN} == GIVEN
+    assert {name: getattr(run.consortium, name) for name in given} == given
     assert (run.budget.max_calls, run.budget.max_tokens, run.deadline_seconds) == (50, 90_000, 77)
     assert run.consortium.members[-1].response == "Rome"
 
@@ -183,16 +189,16 @@ async def test_answers_can_be_grouped_at_each_door(
 ) -> None:
     save()
 
-    await way(service, {"judging_method": "vote", "group_answers": True, "max_iterations": 1})
+    await way(service, {"judging_method": "vote", "group_answers": True, "arbiter": "b", "max_iterations": 1})
 
-    assert newest(service).consortium.group_answers is True
+    assert (newest(service).consortium.group_answers, newest(service).consortium.arbiter) == (True, "b")
 
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize(
     ("fields", "says"),
     [
-        ({"embedding_model": "no-such"}, "llm knows no embedding model 'no-such'"),
+        ({"judging_method": "vote", "embedding_model": "no-such"}, "llm knows no embedding model 'no-such'"),
         ({"max_cost_usd": 1}, "the price of a, b, arbiter is unknown"),
         ({"follow_up_to": "01nosuchrun"}, "01nosuchrun"),
         ({"confidence_threshold": 1.5}, "write 0.015 if 1.5 % is meant, or 0.15 if it is not"),
@@ -213,8 +219,14 @@ async def test_a_field_that_cannot_hold_is_refused_at_each_door(
     assert provider.count() == 0
 
 
-async def test_a_definition_is_the_same_at_each_door(provider: Provider, service: ConsortiumService) -> None:
-    rules = {**GIVEN, "embedding_model": "meaning", "description": "For capitals."}
+OF_A_VOTE: dict[str, Any] = {"judging_method": "vote", "embedding_model": "meaning"}
+
+
+@pytest.mark.parametrize("given", [GIVEN, OF_AN_ARBITER, OF_A_VOTE], ids=["given", "of an arbiter", "of a vote"])
+async def test_a_definition_is_the_same_at_each_door(
+    given: dict[str, Any], provider: Provider, service: ConsortiumService
+) -> None:
+    rules = {**given, "description": "For capitals."}
     async with in_process("auto", service) as client:
         await client.call_tool("save_consortium", {"name": "tool", "models": ["a", "b:2"], "count": 3, **rules})
     done = await anyio.to_thread.run_sync(

@@ -19,7 +19,7 @@ from consortium_mcp.models.catalogue import ModelEntry
 from consortium_mcp.records import Turn
 from consortium_mcp.service.service import ConsortiumService
 from consortium_mcp.settings import load_settings
-from tests.consulted import consulted, is_judging, member
+from tests.consulted import arbiter_for, consulted, is_judging, member
 from tests.paths import ROOT
 from tests.provider import Provider, Request
 
@@ -145,7 +145,9 @@ async def add(
 ) -> None:
     """Make a run of two iterations, and note which texts were sent in it."""
     before = provider.count()
-    given = {"models": [f"{form}-{who}" for who in "abc"], "arbiter": f"{form}-arbiter", **arguments}
+    given = {"models": [f"{form}-{who}" for who in "abc"], **arguments}
+    if "arbiter" not in arguments:
+        given |= arbiter_for(arguments.get("judging_method", "synthesize"), f"{form}-arbiter")
     rules: dict[str, Any] = {"min_iterations": 2, "max_iterations": 2}
     if arguments.get("judging_method") == "choose":
         rules["choices"] = ["4", "5"]

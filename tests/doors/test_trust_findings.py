@@ -16,7 +16,7 @@ from consortium_mcp.reports.stats import stats_text
 from consortium_mcp.reports.trust import trust_of
 from consortium_mcp.service.service import ConsortiumService
 from consortium_mcp.service.stats import load_stats
-from tests.consulted import consulted, is_judging, member
+from tests.consulted import arbiter_for, consulted, is_judging, member
 from tests.provider import Fault, Provider, Request, verdict
 
 pytestmark = pytest.mark.anyio
@@ -296,7 +296,7 @@ async def test_finding_7_each_iteration_says_how_its_answers_came_about(
 async def test_finding_7_reasons_are_asked_for_before_the_decision(
     provider: Provider, service: ConsortiumService, method: str, arbiter: str
 ) -> None:
-    await consulted(service, *"abc", arbiter=arbiter, judging_method=method, max_iterations=1)
+    await consulted(service, *"abc", **arbiter_for(method, arbiter), judging_method=method, max_iterations=1)
 
     main = {"synthesize": "synthesis", "pick": "best"}.get(method, "ranking")
     for request in (one for one in provider.requests if is_judging(one)):
@@ -514,7 +514,7 @@ async def test_finding_12_a_response_that_is_the_answer_comes_without_its_confid
     reply = {"best": 1, "ranking": [1, 2, 3], "confidence": 0.9, "dissent": "None."}
     provider.on("arbiter", json.dumps(reply))
 
-    run = await consulted(service, *"abc", judging_method=method, max_iterations=1, check_order=False)
+    run = await consulted(service, *"abc", judging_method=method, max_iterations=1)
 
     judging = [request.prompt for model in ("a", "arbiter") for request in provider.requests_to(model)]
     found = run.iterations[0].verdict

@@ -16,6 +16,7 @@ from consortium_mcp.engine.judging.vote import is_decided, judge_by_vote
 from consortium_mcp.engine.members import CallModel
 from consortium_mcp.engine.registry import Registry, load_registry
 from consortium_mcp.records import CallResult, CallSpec, Iteration, Run
+from consortium_mcp.records.consortium import Consortium
 
 ENTRY_POINTS = "consortium_mcp.judging_methods"
 """The group of entry points in which another package lists its JudgingMethod objects."""
@@ -55,11 +56,11 @@ class JudgingMethod:
     decided: Callable[[Run, Collection[CallResult], int], bool] | None = None
     """Decides from the results so far whether the missing ones cannot change the outcome; None means never."""
 
-    takes_groups: bool = False
-    """Whether the arbiter's groups of answers are of use to it."""
-
     needs_choices: bool = False
     """Whether it needs the options in `choices`."""
+
+    reads: frozenset[str] | None = None
+    """The rules that it reads, of those that only some methods read; None if it may read any."""
 
     prepare: Prepare | None = None
     """Adds the required form of reply to the calls to members; None if the method requires no form."""
@@ -69,6 +70,14 @@ class JudgingMethod:
 
     beginning: Callable[[str], str] | None = None
     """Reads the answer so far from the arbiter's unfinished reply; None if that is not possible."""
+
+    def groups_answers(self, consortium: Consortium) -> bool:
+        """Whether the arbiter may be asked to group the answers of a consortium with this method."""
+        return consortium.group_answers and (self.reads is None or "group_answers" in self.reads)
+
+
+_ARBITER = frozenset({"arbiter", "check_order"})
+"""The rules that the methods read that ask an arbiter."""
 
 
 def _by_arbiter(form: Form) -> Judge:
@@ -88,33 +97,41 @@ _OWN = (
         "synthesize",
         "The arbiter combines the responses into one answer and says how far to trust it.",
         _synthesize,
+        reads=_ARBITER,
         beginning=SYNTHESIZE.beginning,
         follows_schema=True,
     ),
     JudgingMethod(
-        "pick", "The arbiter names the best response, whose unchanged text is the answer.", _by_arbiter(PICK)
+        "pick",
+        "The arbiter names the best response, whose unchanged text is the answer.",
+        _by_arbiter(PICK),
+        reads=_ARBITER,
     ),
     JudgingMethod(
-        "rank", "The arbiter orders the responses; the text of the first is the answer.", _by_arbiter(RANK), ranks=True
+        "rank",
+        "The arbiter orders the responses; the text of the first is the answer.",
+        _by_arbiter(RANK),
+        reads=_ARBITER,
+        ranks=True,
     ),
     JudgingMethod(
         "peer_rank",
         "The members rank each other's anonymous responses, and Borda counts decide; no arbiter is asked.",
         judge_by_peers,
         needs_arbiter=False,
+        reads=frozenset({"group_answers"}),
         calls=lambda instances: instances,
         ranks=True,
         min_instances=3,
-        takes_groups=True,
     ),
     JudgingMethod(
         "vote",
         "The most frequent final answer wins; no arbiter is asked, and waiting ends when the result is certain.",
         judge_by_vote,
         needs_arbiter=False,
+        reads=frozenset({"embedding_model", "group_answers"}),
         calls=lambda instances: 0,
         decided=is_decided,
-        takes_groups=True,
     ),
     JudgingMethod(
         "choose",
@@ -123,12 +140,14 @@ _OWN = (
         needs_arbiter=False,
         calls=lambda instances: 0,
         needs_choices=True,
+        reads=frozenset({"choices"}),
         prepare=with_ballots,
     ),
     JudgingMethod(
         "review",
         "The members report findings with place and severity; the arbiter merges them and names who raised each.",
         _by_arbiter(REVIEW),
+        reads=_ARBITER,
         prepare=with_review,
     ),
 )
