@@ -1,4 +1,4 @@
-"""All that is measured of speed, in one table.
+"""Prints all speed measurements in one table.
 
 python -m benchmarks [--quick] [--save FILE] [--compare FILE]
 """
@@ -13,11 +13,11 @@ from benchmarks import consulting, history, local_model, startup
 from benchmarks.figures import Figure, compared, load, machine_noise, save, table
 
 BASELINE = Path(__file__).parent / "baseline.json"
-"""What was measured when it was saved last; only ratios within one run mean anything on another machine."""
+"""The saved baseline. Between machines, only ratios within one run can be compared."""
 
 
 def measured(quick: bool) -> list[Figure]:
-    """Every figure, the machine's noise first and last.
+    """Every figure; the machine's noise is measured first and last.
 
     Args:
         quick: fewer repetitions and a shorter history.
@@ -36,7 +36,7 @@ def measured(quick: bool) -> list[Figure]:
 
 
 def main() -> None:
-    """Print the table; exit with 1 where a bound is broken, or where something became slower than the noise."""
+    """Print the table; exit with 1 if a bound is broken, or if a figure became worse by more than the noise."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks")
     parser.add_argument("--quick", action="store_true", help="in a few minutes, and less exactly")
     parser.add_argument("--save", type=Path, nargs="?", const=BASELINE, help="write what was measured to a file")

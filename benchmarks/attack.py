@@ -30,18 +30,18 @@ from tests.server_process import http_client, http_server, resident_mb, said
 ANN = "ann's token, which is long"
 
 MOST_SLOWER = 3.0
-"""How many times longer the slowest consult may take under attack."""
+"""The largest ratio of the slowest consult under attack to the quiet server's."""
 
 MOST_GROWN = 1.1
-"""How many times its memory of the middle of the attack the server may have afterwards."""
+"""The largest ratio of the server's memory afterwards to its memory in mid-attack."""
 
 REST_SECONDS = 3.0
-"""How long the server rests before its memory is looked at."""
+"""The seconds of rest before the server's memory is read."""
 
 
 @dataclass
 class Seen:
-    """What was measured."""
+    """The measurements."""
 
     quiet: list[float] = field(default_factory=list)
     """Seconds of each consult of the quiet server."""
@@ -50,13 +50,13 @@ class Seen:
     """Seconds of each consult under attack."""
 
     statuses: Counter[int] = field(default_factory=Counter)
-    """What the attacker was answered; 0 where the connection was cut."""
+    """The statuses of the attacker's responses; 0 for a closed connection."""
 
     memory_mb: list[float] = field(default_factory=list)
     """In the middle of the attack, and afterwards."""
 
     failed: list[str] = field(default_factory=list)
-    """What went wrong for the other caller."""
+    """The failures of the other caller."""
 
     def figures(self) -> list[Figure]:
         """The figures, with their bounds."""
@@ -114,7 +114,7 @@ async def attack(seconds: float, folder: Path, names: Sequence[str]) -> Seen:
 
 
 async def _consult(client: Any, prompt: str, seen: Seen) -> float:
-    """How long one consult takes, in seconds."""
+    """The duration of one consult in seconds."""
     began = time.monotonic()
     arguments = {"prompt": prompt, "models": ["a:2"], "arbiter": "arbiter", "wait_seconds": 300}
     result = await client.call_tool("consult_consortium", arguments)
@@ -125,7 +125,7 @@ async def _consult(client: Any, prompt: str, seen: Seen) -> float:
 
 def figures(minutes: float, names: Sequence[str] = ALL) -> list[Figure]:
     """What such an attack measures; what failed for the other caller is told on stderr."""
-    ready.is_used = False  # the server is a process of its own, whose memory can be looked at
+    ready.is_used = False  # the server is a process of its own, so that its memory can be read
     with tempfile.TemporaryDirectory() as folder:
         seen = anyio.run(attack, minutes * 60, Path(folder), names)
     print(dict(seen.statuses), *seen.failed[:10], sep="\n", file=sys.stderr)
@@ -133,7 +133,7 @@ def figures(minutes: float, names: Sequence[str] = ALL) -> list[Figure]:
 
 
 def main() -> None:
-    """Print the figures; exit with 1 where a bound is broken."""
+    """Print the figures; exit with 1 if a bound is broken."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--minutes", type=float, default=0.5)
     parser.add_argument("--only", nargs="+", choices=ALL, default=ALL)

@@ -1,4 +1,4 @@
-"""How long a process takes to end while a consult's models hang: from the signal, or the closed stdin, to its exit.
+"""The time from a signal, or the closed stdin, to the exit of a process, while a consult's models hang.
 
 python -m benchmarks.ending
 """
@@ -22,7 +22,7 @@ from tests.provider import Fault, Provider
 from tests.server_process import StdioServer, http_server
 
 END_SECONDS = 2
-"""Within what time a process must have ended; hosts kill after that."""
+"""The time limit for the end of a process; hosts kill it after that."""
 
 MODELS = ["a", "b"]
 
@@ -41,7 +41,7 @@ def register_models(register):
 
 
 def main() -> None:
-    """Print each figure; exit with 1 where one is above its bound."""
+    """Print each figure; exit with 1 if one is above its bound."""
     measured = [
         ("stdio, stdin closed", _stdio(lambda server: server.close_stdin())),
         ("stdio, SIGINT", _stdio(lambda server: server.process.send_signal(signal.SIGINT))),
@@ -104,7 +104,7 @@ def _seconds(end: Callable[[], None], process: "subprocess.Popen[str] | subproce
 
 
 def _status(folder: Path) -> str:
-    """How the one run reads; a minute later, where its end could not be written."""
+    """The status of the one run; after a minute at the latest, if its end could not be written."""
     with closing(Store(folder / "consortium.db")) as store:
         (run,) = store.runs.find.sync()
         return "interrupted, once its lease is over" if run.status == "running" else run.status
@@ -112,7 +112,7 @@ def _status(folder: Path) -> str:
 
 @contextmanager
 def _hanging_models() -> Iterator[tuple[Path, Callable[[bool], None]]]:
-    """An llm of its own whose models hang; and what returns when a consult of two of them does."""
+    """An own llm folder whose models hang; and a function that waits until a consult of two of them hangs."""
     with tempfile.TemporaryDirectory() as name, Provider() as provider:
         folder = provider.write_llm_config(Path(name), MODELS)
         for model in MODELS:

@@ -1,4 +1,4 @@
-"""What a benchmark measured: each figure with all its repetitions, the bound it is held to, and how it prints."""
+"""Figures of benchmarks: each with all its repetitions, its bounds, and its row in a table."""
 
 import json
 import statistics
@@ -9,39 +9,39 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 LEAST_CHANGE = 0.05
-"""What is no change, however little the values spread."""
+"""The relative change below which nothing counts as changed, however small the spread is."""
 
 
 @dataclass(frozen=True)
 class Figure:
-    """One thing that was measured several times."""
+    """One quantity that was measured several times."""
 
     what: str
-    """What, in a few words; the same words in every run, because a baseline is compared by them."""
+    """The name of the quantity, equal in every run, because the comparison with a baseline uses it."""
 
     unit: str
-    """`ms`, `MB`, `per s`; `x` for a ratio within one run, the only kind that can be held to a bound anywhere."""
+    """`ms`, `MB`, `per s`, or `x` for a ratio within one run; only ratios have bounds that hold on every machine."""
 
     values: tuple[float, ...]
-    """Each repetition's."""
+    """The value of each repetition."""
 
     most: float | None = None
-    """What the median may be at the most; None for no such bound."""
+    """The upper bound of the median; None for no such bound."""
 
     least: float | None = None
-    """What the median must be at the least; None for no such bound. Such a figure is better the higher it is."""
+    """The lower bound of the median; None for no such bound. Such a figure is better if it is higher."""
 
     higher_is_better: bool = False
-    """Whether more is better; else less is."""
+    """Whether higher is better; otherwise lower is."""
 
     @property
     def median(self) -> float:
-        """The one to quote."""
+        """The median of the values."""
         return statistics.median(self.values)
 
     @property
     def spread(self) -> float:
-        """How far the values are apart: half the distance of the quartiles, as a fraction of the median."""
+        """The spread of the values: half the interquartile range, as a fraction of the median."""
         if len(self.values) < 2 or not self.median:
             return 0.0
         low, _, high = statistics.quantiles(self.values, n=4, method="inclusive")
@@ -63,12 +63,12 @@ class Figure:
 
 
 def shown(value: float) -> str:
-    """Three figures of a number, without powers of ten."""
+    """A number with three significant digits, without an exponent."""
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 def report(figures: Sequence[Figure]) -> None:
-    """Print the table and end the process, with 1 where a bound is broken."""
+    """Print the table and end the process, with 1 if a bound is broken."""
     print(*table(figures), sep="\n")
     sys.exit(not all(figure.holds for figure in figures))
 
@@ -79,7 +79,7 @@ def table(figures: Iterable[Figure]) -> list[str]:
 
 
 def interleaved(sides: dict[str, Callable[[], float]], repetitions: int, warm_up: int = 1) -> dict[str, list[float]]:
-    """What each side measures, in turn, so that whatever else the machine does hits all of them; by the side's name."""
+    """The values of each side by name, measured in turn, so that disturbances affect all sides."""
     values: dict[str, list[float]] = {name: [] for name in sides}
     for repetition in range(warm_up + repetitions):
         for name, measure in sides.items():
@@ -90,12 +90,12 @@ def interleaved(sides: dict[str, Callable[[], float]], repetitions: int, warm_up
 
 
 def ratios(above: Sequence[float], below: Sequence[float]) -> tuple[float, ...]:
-    """Repetition by repetition: how many times the one is the other."""
+    """The ratio of both figures in each repetition."""
     return tuple(one / other for one, other in zip(above, below, strict=True))
 
 
 def machine_noise(when: str) -> Figure:
-    """How steady the machine is: the same work, again and again."""
+    """The noise of the machine: the times of identical work."""
 
     def work() -> float:
         began = time.perf_counter()
@@ -106,9 +106,9 @@ def machine_noise(when: str) -> Figure:
 
 
 def compared(before: Iterable[Figure], now: Iterable[Figure]) -> list[str]:
-    """What got worse by more than both measurements' spread, a sentence each; empty when nothing did.
+    """The figures that became worse by more than both spreads, one sentence each; empty if none did.
 
-    Times are first made comparable by how fast the machine is in either measurement.
+    Times are first scaled by the machine's speed in each measurement.
     """
     known = {figure.what: figure for figure in before}
     now = list(now)
@@ -131,7 +131,7 @@ def compared(before: Iterable[Figure], now: Iterable[Figure]) -> list[str]:
 
 
 def save(figures: Iterable[Figure], path: Path) -> None:
-    """Write the figures as a baseline, a line each, their values with four figures."""
+    """Write the figures as a baseline, one per line, with four significant digits."""
     rows = ({**asdict(figure), "values": [float(f"{value:.4g}") for value in figure.values]} for figure in figures)
     path.write_text("[\n" + ",\n".join(json.dumps(row, ensure_ascii=False) for row in rows) + "\n]\n")
 

@@ -1,9 +1,9 @@
-"""Whether a long history is as quick to list, to search, to read and to add to as a short one, through a client.
+"""Compares a long history with a short one: listing, searching, reading and adding runs, through a client.
 
 python -m benchmarks.history --runs 1000000 --folder /tmp/histories
 
-Every side is measured in turn, through a client of a server in this process. The histories are built by SQL, from one
-run that was really consulted; in a folder that is named they stay, and the next measurement finds them there.
+The sides are measured in turn, through a client of a server in this process. SQL builds the histories from one run that
+was really made. In a named folder they are kept for the next measurement.
 """
 
 import argparse
@@ -39,30 +39,30 @@ from tests.provider import Provider, verdict
 RUNS = 1_000_000
 SHORT = 1_000
 SHOWN = (100, 10_000)
-"""Lengths that are only shown, beside the short and the long one."""
+"""Lengths that are only shown, besides the short and the long one."""
 
 RATIO = 3.0
-"""How much longer anything may take with the long history than with the short one."""
+"""The largest ratio of a duration with the long history to that with the short one."""
 
 CONSULT = "a consult"
 NOISE = 1.25
-"""How much longer a consult may take, which is to notice nothing of the history."""
+"""The largest ratio for a consult, which should not depend on the history."""
 
 TIMES = 25
-"""How often each thing is done on each side."""
+"""The repetitions of each operation on each side."""
 
 STATS = "consortium://stats"
 STATS_TIMES = 5
-"""How often this is done, which takes a second because it reads 1,000 runs."""
+"""The repetitions of an operation that takes a second, because it reads 1,000 runs."""
 
 OWN = 20
-"""How many runs the caller `ann` has in every history, and how many were asked of `rarely`."""
+"""The number of runs of the caller `ann` in every history, and of runs of the consortium `rarely`."""
 
 Deed = Callable[[], Awaitable[object]]
 
 
 def main() -> None:
-    """Print the table; exit with 1 where a ratio is above its bound."""
+    """Print the table; exit with 1 if a ratio is above its bound."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=RUNS, help="how long the long history is")
     parser.add_argument("--folder", type=Path, help="where the histories are built, and stay")
@@ -76,11 +76,11 @@ def main() -> None:
 
 
 def figures(runs: int = RUNS, folder: Path | None = None) -> list[Figure]:
-    """How long each thing takes with each history, and how many times as long with the long one as with the short one.
+    """The duration of each operation with each history, and the ratio of the long one to the short one.
 
     Args:
-        runs: how many the long history has.
-        folder: where the histories are found or built; None means a temporary one.
+        runs: the number of runs in the long history.
+        folder: where the histories are found or built; None means a temporary folder.
     """
     with ExitStack() as stack:
         stack.enter_context(_provider())
@@ -115,7 +115,7 @@ async def _timed(deed: Deed) -> float:
 
 
 class _Side:
-    """One history, and what is done with it."""
+    """One history and its operations."""
 
     def __init__(self, runs: int, client: Client, store: Store) -> None:
         self._runs = runs
@@ -168,14 +168,14 @@ class _Side:
         self._consulted.append(answered.structured_content["run_id"])
 
     async def _remove(self) -> None:
-        """A step of pruning, with one of the runs that were added: the history stays as it was."""
+        """Prune one of the added runs, so that the history keeps its length."""
         gone = [self._consulted.pop()]
         assert await to_thread.run_sync(next, self._store.pruning.delete_runs(gone)) == gone
 
     @classmethod
     @contextmanager
     def open(cls, portal: BlockingPortal, runs: int, path: Path) -> "Iterator[_Side]":
-        """Everything that is asked, connected."""
+        """All operations, with an open connection."""
         with ConsortiumService(load_settings(None, database=path)) as service, ExitStack() as stack:
             runner = stack.enter_context(portal.wrap_async_context_manager(Runner(service)))
             client = stack.enter_context(portal.wrap_async_context_manager(Client(build_server(runner))))
@@ -183,7 +183,7 @@ class _Side:
 
 
 def _as(caller: str, deed: Deed) -> Deed:
-    """The same for a caller."""
+    """The same operation for a caller."""
 
     async def do() -> object:
         with calling(caller):
@@ -202,7 +202,7 @@ _TEXTS = 5_003
 
 
 def run_id(number: int) -> str:
-    """The id of a run in a history; they are older than any real one."""
+    """The id of a run in a history, older than any real one."""
     return f"00{number:024d}"
 
 
@@ -219,7 +219,7 @@ def _provider() -> Iterator[None]:
 
 
 def _histories(folder: Path, runs: int) -> dict[int, Path]:
-    """The files by their length; what is not there is built."""
+    """The files by their length; missing ones are built."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = {count: folder / f"{count}.db" for count in sorted({SHORT, runs, *SHOWN})}
     for count, path in paths.items():
@@ -234,7 +234,7 @@ def _histories(folder: Path, runs: int) -> dict[int, Path]:
 
 
 def build(path: Path, runs: int) -> None:
-    """Make a history of so many runs."""
+    """Make a history with this number of runs."""
     path.unlink(missing_ok=True)
     with ConsortiumService(load_settings(None, database=path)) as service:
         models = ("a", "b", "c")
@@ -255,7 +255,7 @@ def build(path: Path, runs: int) -> None:
 
 
 def _add_functions(connection: sqlite3.Connection, runs: int) -> None:
-    """What differs between runs, as functions of SQL."""
+    """Register the SQL functions for the values that differ between runs."""
     chance = random.Random(1)
     letters = "bcdfghjklmnprstvwz"
     vocabulary = ["".join(chance.choices(letters, k=chance.randint(3, 9))) for _ in range(_VOCABULARY)]
@@ -291,7 +291,7 @@ def _add_functions(connection: sqlite3.Connection, runs: int) -> None:
 
 
 def _take_away(connection: sqlite3.Connection) -> list[str]:
-    """Drop indices and triggers; what makes them again."""
+    """Drop indices and triggers; returns the statements that create them again."""
     sql = "SELECT type, name, sql FROM sqlite_master WHERE type IN ('index', 'trigger') AND sql IS NOT NULL"
     found = connection.execute(sql).fetchall()
     for kind, name, _ in found:
@@ -318,11 +318,11 @@ _CHANGED: dict[str, dict[str, str]] = {
     "iterations": {"run_id": _ID},
     "spending": {"scope": "'run:' || " + _ID},
 }
-"""By table and column: what a copy has in the place of the run that is copied."""
+"""By table and column: the expression that replaces the copied run's value."""
 
 
 def _copy(connection: sqlite3.Connection, pattern: str, runs: int) -> None:
-    """Copy the run so often, and remove it; table by table, each in the order of its rows' numbers."""
+    """Copy the run, and remove it; table by table, each in the order of its row ids."""
     chosen = {
         "questions": "question_id IN (SELECT question_id FROM calls WHERE run_id = :run)",
         "spending": "scope = :scope",

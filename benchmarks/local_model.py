@@ -1,9 +1,9 @@
-"""Four instances of the embedded model at once, beside llama.cpp's own server with four slots: tokens per second.
+"""Four instances of the embedded model at once, compared with llama.cpp's own server: tokens per second.
 
 python -m benchmarks.local_model
 
-The server is the one in xllamacpp, in a process of its own, asked over HTTP: with llama.cpp's defaults, but the same
-weights, slots, length of a slot, and threads. Both sides have the same requests.
+The server is the one in xllamacpp, in its own process, called over HTTP. It has llama.cpp's defaults, and the same
+weights, slots, slot length and threads as our side. Both sides get the same requests.
 """
 
 import asyncio
@@ -35,7 +35,7 @@ INSTANCES = engine.SLOTS
 OPTIONS: dict[str, Any] = {"temperature": 0.2, "top_p": 0.9, "max_tokens": 40}
 
 LEAST = 0.9
-"""How many times the server's tokens per second there must be."""
+"""The smallest ratio of our tokens per second to the server's."""
 
 SYSTEM = "You are a storyteller. Tell every story at length."
 SHORT = "Tell me a long story about the sea."
@@ -43,13 +43,13 @@ LONG = "\n".join(
     f"In year {year} of the chronicle the river rose by {year * 7 % 13} feet, and the farmers were worried."
     for year in range(8)
 )
-"""A prompt of some 250 tokens, which takes longer to read than its reply to write."""
+"""A prompt of some 250 tokens, which takes longer to read than its reply takes to write."""
 
 Measure = Callable[[], float]
 
 
 def figures(repetitions: int = 5) -> list[Figure]:
-    """Our replies to short and long prompts beside the server's, and a whole consult's members."""
+    """Our replies to short and long prompts compared with the server's, and the members of a whole consult."""
     weights = fetch_weights()
     with _server(weights) as ask_server, _own_llm():
         short = _compared(ask_server, partial(_short, "Nemo"), partial(_ask_ours, weights), repetitions, seed=True)
@@ -79,7 +79,7 @@ def _compared(
     seed: bool = False,
     warm_up: int = 1,
 ) -> dict[str, list[float]]:
-    asked = {side: prompts() for side in ("server", "ours")}  # the same for both, none twice: it would be read already
+    asked = {side: prompts() for side in ("server", "ours")}  # equal for both sides; a repeated one would be cached
     sides: dict[str, Measure] = {
         "server": lambda: server(next(asked["server"]), seed),
         "ours": lambda: ours(next(asked["ours"]), seed),
@@ -132,7 +132,7 @@ def _seed(wanted: bool, number: int) -> dict[str, Any]:
 
 @contextmanager
 def _own_llm() -> Iterator[None]:
-    """A folder of llm's own for the consults."""
+    """An own llm folder for the consults."""
     with tempfile.TemporaryDirectory() as folder:
         os.environ["LLM_USER_PATH"] = folder
         yield
@@ -143,7 +143,7 @@ def _own_llm() -> Iterator[None]:
 
 @contextmanager
 def _server(weights: Path) -> Iterator[Callable[[str, bool], float]]:
-    """It in a process of its own; yields what asks it."""
+    """The server in its own process; yields a function that calls it."""
     command = [sys.executable, "-c", "from benchmarks.local_model import serve; serve()", str(weights)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdin and process.stdout
@@ -153,7 +153,7 @@ def _server(weights: Path) -> Iterator[Callable[[str, bool], float]]:
 
 
 def serve() -> None:
-    """Serve the file that the command line names until stdin ends; print the address."""
+    """Serve the file in the arguments until stdin ends; print the address."""
     params = xllamacpp.CommonParams()
     params.model.path = sys.argv[1]
     params.n_parallel = engine.SLOTS
@@ -173,7 +173,7 @@ def _ask_server(address: str, prompt: str, seed: bool) -> float:
 
 
 def _stream(address: str, prompt: str, seed: dict[str, Any]) -> int:
-    """Read one reply as it is written; its tokens."""
+    """Read one streamed reply; returns its number of tokens."""
     messages = [{"role": "system", "content": SYSTEM}, {"role": "user", "content": prompt}]
     asked = {"messages": messages, "stream": True, "stream_options": {"include_usage": True}}
     connection = http.client.HTTPConnection(address)
@@ -189,7 +189,7 @@ def _stream(address: str, prompt: str, seed: dict[str, Any]) -> int:
 
 
 def main() -> None:
-    """Print the figures; exit with 1 where one is out of its bound."""
+    """Print the figures; exit with 1 if one is out of its bounds."""
     report(figures())
 
 

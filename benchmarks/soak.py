@@ -1,4 +1,4 @@
-"""A team's server under load: clients that consult and vanish, providers that fail; what is lost, and how memory grows.
+"""A team's server under load, with clients that vanish and providers that fail: lost data, and growth of memory.
 
 python -m benchmarks.soak [--minutes 30] [--clients 100]
 """
@@ -29,19 +29,19 @@ from tests.provider import Fault, Provider, Reply, Request, verdict
 from tests.server_process import http_client, http_server, resident_mb, said, structured
 
 FAULTS = 0.2
-"""Which part of the members' calls fails."""
+"""The share of the members' calls that fail."""
 
 LEAVING_SECONDS = 30
-"""How long a client may take to leave: that of the SDK sometimes never comes to an end of it."""
+"""The seconds in which a client must leave, because the SDK's client sometimes never finishes."""
 
 VANISH = 0.1
-"""Which part of the consults loses its client in the middle."""
+"""The share of the consults whose client leaves in the middle."""
 
 ALL_FAILED = "No member gave a response"
-"""What a consult says whose three members all had faults, as one in a thousand does."""
+"""The message of a consult whose three members all failed, as one in a thousand does."""
 
 SAMPLES = 40
-"""How often the server's memory is looked at."""
+"""The number of readings of the server's memory."""
 
 _PROMPT = re.compile(r"Consult \d+-\d+\?")
 
@@ -49,48 +49,50 @@ _RUNS = """
     SELECT prompt, status, count(attempt), count(attempt) FILTER (WHERE attempts.error_kind = 'cancelled')
     FROM runs LEFT JOIN attempts USING (run_id) GROUP BY run_id
 """
-"""Each run, its calls, and how many of them were cut, as of a member whom it went on without: some never arrived."""
+"""Each run, its calls, and the number of cut ones, as of a member that was late: some never arrived."""
 
 
 MOST_GROWN = 1.1
-"""How many times the memory of its second quarter the last quarter of a soak may have. Measured: 1.02, with 18,000
-consults of 100 clients in half an hour; a leak of 2 kB for each would be more."""
+"""The largest ratio of memory in the last quarter to that in the second quarter. Measured: 1.02, with 18,000 consults
+of
+100 clients in half an hour; a leak of 2 kB for each would exceed it.
+"""
 
 
 @dataclass
 class Soak:
-    """What a soak saw."""
+    """The observations of a soak."""
 
     outcomes: Counter[str] = field(default_factory=Counter)
-    """How the consults ended for their clients; `vanished` for clients that left."""
+    """The ends of the consults for their clients; `vanished` for clients that left."""
 
     ended: dict[str, str] = field(default_factory=dict)
-    """How each consult ended whose client stayed, by its prompt, which no other has."""
+    """The status of each consult whose client stayed, by its unique prompt."""
 
     unexpected: list[str] = field(default_factory=list)
     """Errors that were not injected."""
 
     lost: list[str] = field(default_factory=list)
-    """What is in the database and not at the provider or with the client, or the other way round."""
+    """Differences between the database, the provider and the clients."""
 
     calls: int = 0
-    """Requests that reached the provider."""
+    """The number of requests that reached the provider."""
 
     memory_mb: list[float] = field(default_factory=list)
     """The server's resident memory, `SAMPLES` times."""
 
     seconds: float = 0
-    """How long clients consulted."""
+    """The seconds in which clients consulted."""
 
     @property
     def grown(self) -> float:
-        """How many times the memory of the second quarter the last quarter has: after warm-up it is flat."""
+        """The ratio of memory in the last quarter to that in the second, after warm-up."""
         quarter = max(1, len(self.memory_mb) // 4)
         second, last = self.memory_mb[quarter : 2 * quarter], self.memory_mb[-quarter:]
         return statistics.mean(last) / statistics.mean(second) if second else 1.0
 
     def figures(self) -> list[Figure]:
-        """What is held to bounds, and what it was measured with."""
+        """The figures with bounds, and the conditions of the measurement."""
         return [
             Figure("soak: consults", "per s", (self.outcomes.total() / self.seconds,), higher_is_better=True),
             Figure("soak: consults whose clients vanished", "", (self.outcomes["vanished"],)),
@@ -103,11 +105,11 @@ class Soak:
 
 
 async def soak(seconds: float, clients: int, folder: Path, think_seconds: float = 0) -> Soak:
-    """Let clients consult one server for so long.
+    """Let clients consult one server for this time.
 
     Args:
         folder: for the database and llm's configuration.
-        think_seconds: how long a client may do nothing after it left, before it comes back.
+        think_seconds: the longest pause of a client before it returns.
     """
     seen = Soak(seconds=seconds)
     with Provider() as provider:
@@ -159,7 +161,7 @@ async def _consult_until(ends: float, number: int, url: str, seen: Soak, think_s
                         with anyio.move_on_after(chance.uniform(0, 0.5)):
                             await _consult(client, next(prompts), seen)
                     leaving.deadline = anyio.current_time() + LEAVING_SECONDS
-        except Exception as error:  # this error was not injected; the SDK's client may stumble as it leaves
+        except Exception as error:  # this error was not injected; the SDK's client may fail as it leaves
             if not leaves:
                 seen.unexpected.append(f"{path} {mode}: {error!r}")
         await anyio.sleep(min(chance.uniform(0, think_seconds), max(0, ends - time.monotonic())))
@@ -181,7 +183,7 @@ async def _watch_memory(ends: float, server: subprocess.Popen[str], seen: Soak) 
 
 
 def _wait_until_all_ended(folder: Path) -> None:
-    """Runs whose clients vanished go on; wait for them, but not for ever."""
+    """Wait, with a limit, for the runs of vanished clients, which continue."""
     ends = time.monotonic() + 120
     with closing(sqlite3.connect(folder / "consortium.db")) as connection:
         while connection.execute("SELECT 1 FROM runs WHERE status = 'running'").fetchone() and time.monotonic() < ends:
@@ -189,11 +191,11 @@ def _wait_until_all_ended(folder: Path) -> None:
 
 
 def _not_accounted_for(folder: Path, ended: Mapping[str, str], asked: Mapping[str, int]) -> Iterator[str]:
-    """What of each single run the database, the provider and the client do not agree about.
+    """The differences between the database, the provider and the client, for each run.
 
     Args:
-        ended: how each prompt's consult ended for its client.
-        asked: how many calls of each prompt's consult reached the provider.
+        ended: the status of each prompt's consult for its client.
+        asked: the number of calls that reached the provider, for each prompt's consult.
     """
     with closing(sqlite3.connect(folder / "consortium.db")) as connection:
         runs = connection.execute(_RUNS).fetchall()
@@ -209,7 +211,7 @@ def _not_accounted_for(folder: Path, ended: Mapping[str, str], asked: Mapping[st
 
 
 def figures(minutes: float = 30, clients: int = 100) -> list[Figure]:
-    """What such a soak measures; what should not be is told on stderr."""
+    """The figures of a soak of this length; unexpected observations go to stderr."""
     with tempfile.TemporaryDirectory() as folder:
         seen = anyio.run(soak, minutes * 60, clients, Path(folder))
     print(*seen.unexpected[:10], *seen.lost[:10], sep="\n", end="", file=sys.stderr)
@@ -217,7 +219,7 @@ def figures(minutes: float = 30, clients: int = 100) -> list[Figure]:
 
 
 def main() -> None:
-    """Print the figures; exit with 1 where something was lost or memory grew."""
+    """Print the figures; exit with 1 if something was lost or memory grew."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--minutes", type=float, default=30)
     parser.add_argument("--clients", type=int, default=100)

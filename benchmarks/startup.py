@@ -1,6 +1,6 @@
-"""How long a process takes to start: the server until its list of tools is there, and `llm` with our plugin installed.
+"""The start time of a process: the server until its list of tools, and `llm` with our plugin.
 
-Each beside its floor, in turn: an SDK server with one tool, and llm without the plugin.
+Each is compared with its lower limit, in turn: an SDK server with one tool, and llm without the plugin.
 
 python -m benchmarks.startup
 """
@@ -20,7 +20,7 @@ from benchmarks.figures import Figure, interleaved, ratios, report
 REPETITIONS = 15
 
 COLD_REPETITIONS = 3
-"""Compiling everything takes some seconds each time."""
+"""Each repetition takes some seconds to compile everything."""
 
 BARE = """
 from mcp.server import MCPServer
@@ -48,14 +48,14 @@ REQUESTS = {
     "2025-11-25": [{"method": "initialize", "params": _HELLO}, {"method": "tools/list", "params": {}}],
     "2026-07-28": [{"method": "server/discover", "params": _META}, {"method": "tools/list", "params": _META}],
 }
-"""What a client asks first, by its revision."""
+"""The first requests of a client, by protocol revision."""
 
 LLM = "import sys; sys.argv = ['llm', '--version']; from llm.cli import cli; cli()"
 WITHOUT_PLUGIN = "import llm.plugins as plugins; plugins.pm.set_blocked('consortium'); "
 
 
 def figures(repetitions: int = REPETITIONS) -> list[Figure]:
-    """All of it, in a folder of llm's in which nothing is saved yet."""
+    """All figures, in an empty llm folder."""
     with tempfile.TemporaryDirectory() as folder:
         environment = {**os.environ, "LLM_USER_PATH": folder}
         return [
@@ -66,7 +66,7 @@ def figures(repetitions: int = REPETITIONS) -> list[Figure]:
 
 
 def main() -> None:
-    """Print the figures; exit with 1 where a bound is broken."""
+    """Print the figures; exit with 1 if a bound is broken."""
     report(figures())
 
 
@@ -97,7 +97,7 @@ def _llm_figures(environment: Mapping[str, str], repetitions: int) -> list[Figur
 
 
 def _cold_figures(environment: Mapping[str, str], repetitions: int) -> list[Figure]:
-    """As after an installation that compiled nothing, which happens once."""
+    """The first start after an installation without compiled files."""
     with tempfile.TemporaryDirectory() as empty:
         cold = {**environment, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONPYCACHEPREFIX": empty}
         sides: dict[str, Callable[[], float]] = {
@@ -123,7 +123,7 @@ def list_ms(command: list[str], era: str, environment: Mapping[str, str]) -> flo
 
 
 def _answer(process: subprocess.Popen[bytes], request: Mapping[str, Any]) -> dict[str, Any]:
-    """What comes back for a request; whatever else comes before that is passed over."""
+    """The response to a request; messages before it are skipped."""
     assert process.stdin and process.stdout
     process.stdin.write(json.dumps(request).encode() + b"\n")
     process.stdin.flush()

@@ -1,4 +1,4 @@
-"""How long a caller waits when a model hangs: measured over HTTP against the tests' provider, beside what it may take.
+"""The waiting time of a caller when a model hangs: measured over HTTP against the tests' provider, with bounds.
 
 python -m benchmarks.waiting
 """
@@ -21,18 +21,18 @@ from tests.provider import Fault, Provider, verdict
 
 DEADLINE_SECONDS = 5
 ANSWER_SECONDS = 6
-"""Within what time there must be an answer when the arbiter hangs and the deadline is `DEADLINE_SECONDS`."""
+"""The time limit for an answer when the arbiter hangs and the deadline is `DEADLINE_SECONDS`."""
 
 PATIENCE_SECONDS = 5
-"""How long a member may be silent."""
+"""The patience with a silent member in seconds."""
 
 SILENCE_SECONDS = PATIENCE_SECONDS + 1
-"""Within what time there must be an answer when a member hangs and all others answer at once."""
+"""The time limit for an answer when one member hangs and all others answer at once."""
 
 
 @dataclass(frozen=True)
 class Measured:
-    """One consult and how long it took."""
+    """One consult and its duration."""
 
     what: str
     bound_seconds: float
@@ -49,9 +49,9 @@ class Measured:
 
 
 def main() -> None:
-    """Print each figure; exit with 1 where one is above its bound."""
+    """Print each figure; exit with 1 if one is above its bound."""
     with _models() as provider:
-        anyio.run(_consult, {})  # imports and connections are not what is measured
+        anyio.run(_consult, {})  # imports and connections are not part of the measurement
         measured = [_hung_member(provider), _hung_arbiter(provider)]
     print(f"patience: {PATIENCE_SECONDS} s")
     print(*measured, sep="\n")
@@ -83,7 +83,7 @@ async def _consult(limits: dict[str, Any]) -> Run:
 
 @contextmanager
 def _models() -> Iterator[Provider]:
-    """The provider's models in an llm of their own."""
+    """The provider's models in an own llm folder."""
     with tempfile.TemporaryDirectory() as folder, Provider() as provider:
         provider.write_llm_config(Path(folder), ["a", "b", "c"], schema=["arbiter"])
         provider.on("arbiter", verdict())

@@ -118,7 +118,7 @@ __all__ = [
     "load_settings",
 ]
 
-_HOMES = {  # imported when one of their names is first used: every `llm` command imports us
+_HOMES = {  # imported when one of their names is first used, because every `llm` command imports this package
     "api": (
         "Event",
         "consult",

@@ -1,4 +1,4 @@
-"""The Python API: a consult as one call, as events, and for callers without an event loop; and the runs of before."""
+"""The Python API: consults as one call, as events, and for synchronous callers; and the history of runs."""
 
 import asyncio
 import math
@@ -25,11 +25,11 @@ from consortium_mcp.settings import Settings, current_settings
 from consortium_mcp.store import Store
 
 Event = Progress | Iteration | AnswerPiece | Run
-"""What is told of a consult: how far it is, each judged iteration, the answer as it is written, and at last the run."""
+"""An event of a consult: its progress, a judged iteration, a piece of the answer, or at the end the run."""
 
 
 class Terms(ConsultTerms, total=False):
-    """The arguments of a consult; a missing one, or None, has the default of `consortium-mcp consult`."""
+    """The arguments of a consult; one that is missing or None has the default of `consortium-mcp consult`."""
 
     budget: Budget | None
     """max_calls, max_tokens and max_cost_usd in one value; a limit that is given alone wins over it."""
@@ -51,11 +51,11 @@ async def consult(prompt: str, **terms: Unpack[Terms]) -> Run:
 
 
 async def consult_events(prompt: str, **terms: Unpack[Terms]) -> AsyncGenerator[Event, None]:
-    """As `consult`, telling what happens; the first event names the run, and the last one is the run.
+    """Like `consult`, but yields events; the first one has the run's id, and the last one is the run.
 
-    An iteration is told when it has been judged. Pieces of the answer come only where it is certain while its arbiter
-    still writes it, as with a single iteration; `Run.answer` is what counts. Leaving the loop early cancels the run,
-    at once where the iterator is closed (`contextlib.aclosing`).
+    An iteration is an event when it has been judged. Pieces of the answer come only if the answer is certain while its
+    arbiter writes it, as in a single iteration; `Run.answer` is authoritative. Leaving the loop early cancels the run,
+    at once if the iterator is closed (`contextlib.aclosing`).
     """
     _require_asyncio()
     request, settings = _read(prompt, terms)
@@ -64,7 +64,7 @@ async def consult_events(prompt: str, **terms: Unpack[Terms]) -> AsyncGenerator[
     def tell_text(text: str) -> None:
         events.put_nowait(AnswerPiece(text=text))
 
-    # A task, and no task group: an iterator may be closed from another task than the one that began it.
+    # A task, not a task group, because another task may close the iterator.
     task = asyncio.create_task(_consult(request, settings, events.put_nowait, tell_text))
     task.add_done_callback(lambda _: events.put_nowait(None))
     try:
@@ -77,7 +77,7 @@ async def consult_events(prompt: str, **terms: Unpack[Terms]) -> AsyncGenerator[
 
 
 def consult_sync(prompt: str, **terms: Unpack[Terms]) -> Run:
-    """As `consult`, for any thread, one with a running event loop included (which it holds up): it has its own."""
+    """Like `consult`, for any thread. It has its own event loop, and blocks a loop that runs in its thread."""
     with start_blocking_portal() as portal:
         return portal.call(partial(consult, prompt, **terms))
 
@@ -95,14 +95,14 @@ def create_consortium(
     settings: Settings | None = None,
     **further: Unpack[FurtherRules],
 ) -> Consortium:
-    """A definition to consult, with the parameters of llm-consortium and every further rule; nothing is saved.
+    """A definition for `consult`, with the parameters of llm-consortium and all other rules; nothing is saved.
 
     Args:
         models: `"model"`, `"model:count"` or `"model|backup"` each; None means llm's default model.
         arbiter: None means the first of the models.
-        default_count: the name that llm-consortium gave to `count`.
+        default_count: llm-consortium's name of `count`.
         raw: has no effect, as in llm-consortium.
-        settings: say which models there are; None reads the environment.
+        settings: determine the available models; None reads the environment.
 
     Raises:
         InvalidConsortiumError: a rule is broken.
@@ -122,7 +122,7 @@ def create_consortium(
 
 
 def load_run(run_id: str, *, settings: Settings | None = None) -> Run:
-    """A run with all that was said in it. Raises NotFoundError."""
+    """A run with all its texts. Raises NotFoundError."""
     with _history(settings) as store:
         return store.runs.load.sync(run_id)
 
@@ -138,10 +138,10 @@ def list_runs(
     """Past runs, newest first, without their iterations.
 
     Args:
-        query: words that must stand in the prompt or the answer; None means all.
-        consortium: the saved name that was consulted; None means all.
+        query: words that must occur in the prompt or the answer; None means all.
+        consortium: the saved name of the consortium; None means all.
         status: None means all.
-        limit: how many at most; None means all.
+        limit: the largest number of runs; None means all.
     """
     with _history(settings) as store:
         return store.runs.find.sync(query, consortium, status, limit)
@@ -150,7 +150,7 @@ def list_runs(
 def export(
     run_ids: Iterable[str] | None = None, format: ExportFormat = "jsonl", *, settings: Settings | None = None
 ) -> str:
-    """Runs as a text: JSON lines, Markdown (`md`), or one HTML page that needs nothing else (`html`).
+    """Runs as a text: JSON lines, Markdown (`md`), or one self-contained HTML page (`html`).
 
     Args:
         run_ids: None means all, newest first.
@@ -199,7 +199,7 @@ async def _consult(
 
 
 async def _tell_progress(runner: Runner, run_id: str, tell: Callable[[Event], None]) -> None:
-    """Tell how far a run is until it has ended, and each iteration when it has been judged."""
+    """Report the run's progress until it has ended, and each iteration when it has been judged."""
     judged = 0
     async for progress in runner.follow(run_id, math.inf):
         tell(progress)

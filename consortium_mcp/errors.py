@@ -1,13 +1,14 @@
-"""The few kinds of failure; each says what happened, with which name, and what to do next in the words of its door."""
+"""The kinds of failure; each says what happened, with which name, and what to do next in the words of its door."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from enum import Enum
+from typing import ClassVar
 
 
 class Door(Enum):
-    """Who reads an error, and so what can be done there."""
+    """The reader of an error, which determines the possible next steps."""
 
     TOOLS = "a model that calls our tools"
     COMMANDS = "a person who types commands, ours or llm's"
@@ -15,7 +16,7 @@ class Door(Enum):
 
 
 class NextStep(Enum):
-    """What to do after a failure; each door has its words for it."""
+    """The next step after a failure; each door has its own words for it."""
 
     LIST_CONSORTIUMS = "see which consortiums are saved"
     LIST_MODELS = "see which models can be used"
@@ -92,7 +93,7 @@ _door: ContextVar[Door] = ContextVar("door", default=Door.PYTHON)
 
 @contextmanager
 def speaking_at(door: Door) -> Iterator[None]:
-    """Say errors in the words of a door."""
+    """Word errors for this door inside this context."""
     before = _door.set(door)
     try:
         yield
@@ -101,52 +102,74 @@ def speaking_at(door: Door) -> Iterator[None]:
 
 
 def words_for(step: NextStep, **about: str) -> str:
-    """What to do next, in the words of the door that is spoken at; without one, in those of Python.
+    """The next step in the words of the current door; without one, in those of Python.
 
     Args:
-        about: what the words name: `run_id`, `name` or `model`.
+        about: the names in these words: `run_id`, `name` or `model`.
     """
     return _WORDS[step][_door.get()].format(**about)
 
 
 class ConsortiumError(Exception):
-    """Something went wrong that the caller can understand and mend; as text it is the whole story."""
+    """An error that the caller can understand and repair; its text is complete."""
+
+    kind: ClassVar[str] = "failed"
+    """The kind of the failure, for programs."""
 
     def __init__(self, message: str, next_step: NextStep | None = None, **about: str) -> None:
-        """What happened, and what to do next where other doors have other words for it.
+        """What happened, and the next step if its words differ between doors.
 
         Args:
-            next_step: None where the message says what to do, in words that all doors share.
-            about: what the next step's words name.
+            next_step: None if the message says what to do, in words for all doors.
+            about: the names in the next step's words.
         """
         super().__init__(message)
         self.next_step = next_step
         self.about = about
 
+    @property
+    def message(self) -> str:
+        """What happened."""
+        return str(self.args[0]) if self.args else ""
+
+    @property
+    def advice(self) -> str | None:
+        """What to do next, in the words of the current door; None if the message says it."""
+        return words_for(self.next_step, **self.about) if self.next_step else None
+
     def __str__(self) -> str:
-        """What happened and what to do next, in the words of the door that is spoken at."""
-        message = str(self.args[0]) if self.args else ""
-        return f"{message} {words_for(self.next_step, **self.about)}" if self.next_step else message
+        """What happened and what to do next, in the words of the current door."""
+        return " ".join(part for part in (self.message, self.advice) if part is not None)
 
 
 class InvalidConsortiumError(ConsortiumError):
     """A definition breaks a rule: a count below 1, a threshold above 100, a consortium inside itself."""
 
+    kind = "invalid"
+
 
 class NotFoundError(ConsortiumError):
-    """Nothing is stored under that name or id."""
+    """Nothing is stored with that name or id."""
+
+    kind = "not_found"
 
 
 class ModelUnavailableError(ConsortiumError):
-    """A model cannot be called now: unknown, without its key, or behind a broken plugin."""
+    """A model cannot be called now: unknown, without a key, or of a broken plugin."""
+
+    kind = "model_unavailable"
 
 
 class BusyError(ConsortiumError):
-    """Too much is asked at once, or a caller's share is used up; the message says when to come back."""
+    """Too much work at once, or a caller's share is used up; the message says when to try again."""
+
+    kind = "busy"
 
 
 class RunFailedError(ConsortiumError):
     """A run ended without an answer; its record is kept under `run_id`."""
+
+    kind = "run_failed"
 
     def __init__(self, message: str, run_id: str) -> None:
         super().__init__(message, NextStep.READ_RUN, run_id=run_id)
@@ -156,6 +179,16 @@ class RunFailedError(ConsortiumError):
 class StoreUnusableError(ConsortiumError):
     """The database cannot be opened, read or written."""
 
+    kind = "store_unusable"
+
 
 class ReadTooLongError(StoreUnusableError):
-    """What was to be read of the database took too long."""
+    """A read of the database exceeded its time limit."""
+
+    kind = "read_too_long"
+
+
+class OutputError(ConsortiumError):
+    """A result cannot be printed or written: the reader closed the pipe, the disk is full, a file is not writable."""
+
+    kind = "output"

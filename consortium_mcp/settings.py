@@ -1,4 +1,4 @@
-"""The environment, read once: database, default consortium, waiting times, limits, and how a server is reached."""
+"""The settings, read once from the environment: database, default consortium, waiting times, limits, server address."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -16,17 +16,17 @@ from consortium_mcp.errors import ConsortiumError
 PREFIX = "CONSORTIUM_"
 
 MOST = 10**12
-"""The highest limit of what is counted, be it calls, tokens, dollars, characters or runs; SQLite would hold more."""
+"""The highest limit of any count: calls, tokens, dollars, characters or runs; SQLite could store more."""
 
 MOST_AT_ONCE = 1_000_000
-"""The highest limit of what happens at once, or in a minute."""
+"""The highest limit of anything simultaneous, or within a minute."""
 
 MOST_SECONDS = 86_400
-"""The longest time that can be given to anything: a day."""
+"""The longest time limit: a day."""
 
 
 class Settings(FrozenModel):
-    """How this process behaves; each field is the environment variable `CONSORTIUM_<FIELD>` and a flag of `serve`."""
+    """The settings of this process; each is the environment variable `CONSORTIUM_<FIELD>` and a flag of `serve`."""
 
     database: Path | None = None
     """The SQLite file; None means `consortium.db` in llm's user folder."""
@@ -187,20 +187,20 @@ class Settings(FrozenModel):
 
     @property
     def writes_llm_log(self) -> bool:
-        """Whether calls are written to llm's own log: a team's prompts are not, unless that is asked for."""
+        """Whether calls are written to llm's own log; a team's prompts are not, unless the setting says so."""
         return self.llm_log == "on" if self.llm_log else self.transport == ("stdio",)
 
     @property
     def database_path(self) -> Path:
-        """Where the store is: `database`, else `consortium.db` in llm's user folder."""
+        """The database's path: `database`, else `consortium.db` in llm's user folder."""
         return (self.database or llm_user_path() / "consortium.db").expanduser()
 
 
 def load_settings(environ: Mapping[str, str] | None = None, **flags: object) -> Settings:
-    """Read the settings from the environment; flags that are not None win over it.
+    """Read the settings from the environment; flags that are not None override it.
 
     Raises:
-        ConsortiumError: a value is not of its kind; names the variable, the value and what is wrong with it.
+        ConsortiumError: a value has the wrong type; the message names the variable, the value and the problem.
     """
     environ = os.environ if environ is None else environ
     values: dict[str, object] = {
@@ -221,18 +221,18 @@ _in_use: ContextVar[Settings | None] = ContextVar("settings", default=None)
 
 
 def settings_in_use() -> Settings | None:
-    """The settings that were given for what is done here; None means that the environment holds."""
+    """The settings given for the current context; None means those of the environment."""
     return _in_use.get()
 
 
 def current_settings() -> Settings:
-    """The settings in use, else the environment's. Raises ConsortiumError as `load_settings` does."""
+    """The settings in use, else the environment's. Raises ConsortiumError like `load_settings`."""
     return settings_in_use() or load_settings()
 
 
 @contextmanager
 def using(settings: Settings | None) -> Iterator[None]:
-    """Do what is inside with these settings, tasks and threads with a copy of the context included.
+    """Use these settings inside this context, including tasks and threads that copy it.
 
     Args:
         settings: None changes nothing.
@@ -245,9 +245,9 @@ def using(settings: Settings | None) -> Iterator[None]:
 
 
 def llm_user_path() -> Path:
-    """The folder where llm keeps its keys, models and logs: `LLM_USER_PATH`, else the platform's own.
+    """llm's folder of keys, models and logs: `LLM_USER_PATH`, else the platform's default.
 
-    The same rule as `llm.user_dir()`, repeated here because it must neither import llm nor create the folder.
+    It repeats the rule of `llm.user_dir()`, because it must neither import llm nor create the folder.
     """
     moved = os.environ.get("LLM_USER_PATH")
     return Path(moved) if moved else Path(click.get_app_dir("io.datasette.llm"))

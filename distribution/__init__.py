@@ -1,1 +1,1 @@
-"""What catalogues and hosts read of us: `python -m distribution` writes each file from pyproject.toml."""
+"""The files for catalogues and hosts: `python -m distribution` writes each from pyproject.toml."""

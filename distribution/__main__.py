@@ -1,4 +1,4 @@
-"""Write every file of the manifests: `python -m distribution`."""
+"""Writes every manifest file: `python -m distribution`."""
 
 import json
 from pathlib import Path

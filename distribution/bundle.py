@@ -1,4 +1,4 @@
-"""Pack the MCP bundle into `dist/`: the same files give the same bytes."""
+"""Packs the MCP bundle into `dist/`; the same files give the same bytes."""
 
 import zipfile
 from pathlib import Path
@@ -6,11 +6,11 @@ from pathlib import Path
 from distribution.project import ROOT, load_project
 
 _TIME = (2020, 1, 1, 0, 0, 0)
-"""When each file says that it was written."""
+"""The modification time of each file in the bundle."""
 
 
 def pack(target: Path = ROOT / "dist") -> Path:
-    """Write the bundle; its path."""
+    """Write the bundle; returns its path."""
     project, source = load_project(), ROOT / "distribution" / "mcpb"
     target.mkdir(exist_ok=True)
     path = target / f"{project.name}-{project.version}.mcpb"

@@ -1,4 +1,4 @@
-"""Try what `make dist` built: the wheel in a fresh environment of each Python that is here, and a release's facts.
+"""Checks the result of `make dist`: the wheel in a fresh environment of each Python here, and a release's facts.
 
 python -m distribution.check
 python -m distribution.check --release v0.1.0
@@ -28,7 +28,7 @@ anyio.run(main)
 
 
 def try_wheel(wheel: Path, python: str) -> str:
-    """Install the wheel into a fresh environment, start its server as a client does; how many tools it lists."""
+    """Install the wheel into a fresh environment and start its server; returns the number of tools."""
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run([python, "-m", "venv", folder], check=True)
         programs = Path(folder) / ("Scripts" if sys.platform == "win32" else "bin")
@@ -41,14 +41,14 @@ def try_wheel(wheel: Path, python: str) -> str:
 
 
 def pythons() -> list[str]:
-    """The supported Pythons that are here and start; this one where there is no other."""
+    """The supported Pythons on this machine; the current one if there is no other."""
     found = [path for name in PYTHONS if (path := shutil.which(name))]
     starting = [path for path in found if subprocess.run([path, "--version"], capture_output=True).returncode == 0]
     return starting or [sys.executable]
 
 
 def release_problems(tag: str) -> list[str]:
-    """What keeps a tag from being released, a sentence each; empty when nothing does."""
+    """Why a tag cannot be released, one sentence each; empty if it can."""
     project, changes = load_project(), (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     problems = []
     if tag != f"v{project.version}":
@@ -61,7 +61,7 @@ def release_problems(tag: str) -> list[str]:
 
 
 def main(arguments: list[str]) -> None:
-    """Try the wheel, or look at a release."""
+    """Check the wheel, or a release."""
     if arguments[:1] == ["--release"]:
         sys.exit("\n".join(release_problems(arguments[1])) or 0)
     (wheel,) = (ROOT / "dist").glob("*.whl")

@@ -7,7 +7,7 @@ from distribution.project import KEYS, PLUGINS, Project
 SERVER_SCHEMA = "https://static.modelcontextprotocol.io/schemas/2025-12-11/server.schema.json"
 
 CALL_MILLISECONDS = 900_000
-"""How long Claude Code and Gemini CLI wait for a consult."""
+"""The milliseconds that Claude Code and Gemini CLI wait for a consult."""
 
 
 def registry_entry(project: Project) -> dict[str, Any]:
@@ -100,7 +100,7 @@ main(["serve", "--transport", "stdio"], prog_name="consortium-mcp")
 
 
 def uvx_entry(project: Project) -> dict[str, Any]:
-    """A server's entry that uvx starts with the plugins."""
+    """A server entry in which uvx starts the package with the plugins."""
     plugins = [word for package in PLUGINS for word in ("--with", package)]
     return {"command": "uvx", "args": [*plugins, project.name], "timeout": CALL_MILLISECONDS}
 
@@ -119,7 +119,7 @@ def claude_plugin(project: Project) -> dict[str, Any]:
 
 
 def claude_marketplace(project: Project) -> dict[str, Any]:
-    """`.claude-plugin/marketplace.json` of the repository, by which Claude Code finds the plugin."""
+    """`.claude-plugin/marketplace.json` of the repository, with which Claude Code finds the plugin."""
     return {
         "name": project.name,
         "owner": {"name": "The consortium-mcp maintainers"},

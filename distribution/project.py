@@ -1,4 +1,4 @@
-"""The facts that every manifest repeats, read from where each is written once."""
+"""The facts that every manifest repeats, read from their single sources."""
 
 import json
 import tomllib
@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 ROOT = Path(__file__).parent.parent
 
 PLUGINS = ("llm-anthropic", "llm-gemini", "llm-mistral", "llm-ollama", "llm-openrouter")
-"""llm plugins that come with a bundle, so that a key is all that a user adds."""
+"""llm plugins in a bundle, so that a user only adds a key."""
 
 KEYS = {
     "OPENAI_API_KEY": "OpenAI",
@@ -18,15 +18,15 @@ KEYS = {
     "LLM_MISTRAL_KEY": "Mistral",
     "OPENROUTER_KEY": "OpenRouter",
 }
-"""The variables with keys for these plugins and for llm itself, and whose keys they are."""
+"""The variables with keys for these plugins and for llm itself, and their providers."""
 
 
 @dataclass(frozen=True)
 class Project:
-    """What pyproject.toml and the tools' definitions say."""
+    """The facts from pyproject.toml and the tools' definitions."""
 
     name: str
-    """As pip names it."""
+    """Its name for pip."""
 
     version: str
     """The release."""
@@ -38,7 +38,7 @@ class Project:
     """Its SPDX expression."""
 
     keywords: tuple[str, ...]
-    """What it is found by."""
+    """Its search terms."""
 
     repository: str | None
     """The URL of the source; None until a release writes it (`distribution.repository`)."""

@@ -1,4 +1,4 @@
-"""What a consult costs above its critical path, alone and 128 at once, beside servers that do less, and others."""
+"""The overhead of a consult above its critical path, alone and 128 at once, compared with other servers."""
 
 from .measure import figures
 

@@ -1,4 +1,4 @@
-"""Bare MCP servers that put a prompt to members and their texts to an arbiter, and do nothing else.
+"""Minimal MCP servers that ask members, send the responses to an arbiter, and do nothing else.
 
 python -m benchmarks.consulting.floors aiohttp|kept|plain
 """
@@ -12,11 +12,11 @@ from typing import Any
 from mcp.server import MCPServer
 
 Ask = Callable[[str, str], Awaitable[str]]
-"""Puts a prompt to a model, named first."""
+"""Asks a model, given its name and the prompt."""
 
 
 def shared_session() -> Ask:
-    """One aiohttp session for all, and no SDK."""
+    """One shared aiohttp session, without an SDK."""
     import aiohttp
 
     sessions: list[aiohttp.ClientSession] = []
@@ -33,7 +33,7 @@ def shared_session() -> Ask:
 
 
 def llm_plainly() -> Ask:
-    """As llm's documentation says: the model looked up for each prompt, and what llm then builds for it."""
+    """llm as documented: the model is looked up for each prompt, and llm builds a client for it."""
     import llm
 
     async def ask(model: str, prompt: str) -> str:
@@ -43,7 +43,7 @@ def llm_plainly() -> Ask:
 
 
 def llm_kept() -> Ask:
-    """llm's models looked up once, and one SDK client for each."""
+    """llm's models, looked up once, with one kept SDK client each."""
     import llm
 
     models: dict[str, Any] = {}
@@ -65,7 +65,7 @@ FLOORS = {"aiohttp": shared_session, "kept": llm_kept, "plain": llm_plainly}
 def main(floor: str) -> None:
     """Serve over stdio."""
     ask = FLOORS[floor]()
-    server = MCPServer("floor", log_level="WARNING")  # else it would log each call of llm
+    server = MCPServer("floor", log_level="WARNING")  # otherwise it would log each call of llm
 
     @server.tool()
     async def consult(prompt: str, members: int) -> str:

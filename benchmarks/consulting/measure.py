@@ -14,28 +14,28 @@ from benchmarks.consulting.sides import UPSTREAM, Asking, Side, floor, llm_conso
 from benchmarks.figures import Figure, ratios
 
 MOST = {1: 1.06, 4: 1.09, 16: 1.16, 64: 1.5}
-"""By how many members are asked: how many times the critical path a consult may take."""
+"""The largest ratio of a consult's duration to its critical path, by the number of members."""
 
 MOST_LONG = 1.5
-"""The same of a consult of `MEMBERS` whose replies come in 400 pieces each."""
+"""The same for a consult of `MEMBERS` whose replies come in 400 chunks each."""
 
 AT_ONCE, MEMBERS = 128, 4
-"""How many consults are under way together where throughput is measured, and of how many members."""
+"""The number of simultaneous consults in the throughput measurement, and their number of members."""
 
 LEAST_THROUGHPUT = 0.9
-"""Of what a bare server with llm's models and clients kept manages."""
+"""The smallest throughput, as a share of a minimal server's with llm's models and kept clients."""
 
 MOST_MEMORY_MB = 160
 
 CONSULTS = 7
-"""How many of one size are asked one after the other in one repetition; their median counts."""
+"""The number of consecutive consults of one size in a repetition; their median counts."""
 
 
 def figures(repetitions: int = 5, sides: Sequence[str] | None = None) -> list[Figure]:
-    """What consults cost, ours first.
+    """The figures of consults, ours first.
 
     Args:
-        sides: those that are measured beside ours; None means all.
+        sides: the sides to compare with ours; None means all.
     """
     return anyio.run(_figures, repetitions, sides)
 
@@ -65,7 +65,7 @@ async def _figures(repetitions: int, sides: Sequence[str] | None) -> list[Figure
 
 
 def _compared(url: str, folder: Path, wanted: Sequence[str] | None) -> list[Side]:
-    """Those that are measured beside ours, by name; None means all."""
+    """The sides to compare with ours, by name; None means all."""
     floors = {"aiohttp alone": "aiohttp", "llm kept": "kept", "llm plainly": "plain"}
     found = [floor(name, which, url) for name, which in floors.items() if wanted is None or name in wanted]
     if wanted is None or UPSTREAM in wanted:
@@ -76,7 +76,7 @@ def _compared(url: str, folder: Path, wanted: Sequence[str] | None) -> list[Side
 async def _one_by_one(
     sides: list[Side], folder: Path, repetitions: int
 ) -> tuple[dict[str, dict[int, list[float]]], dict[str, list[float]]]:
-    """How many times the critical path a consult takes, by side and members; and one with long replies, by side."""
+    """The ratio of a consult to its critical path, by side and members; and with long replies, by side."""
     took: dict[str, dict[int, list[float]]] = {side.name: {members: [] for members in MOST} for side in sides}
     took_long: dict[str, list[float]] = {side.name: [] for side in sides}
     async with AsyncExitStack() as open_sides:
@@ -105,7 +105,7 @@ async def _median_ratio(asking: Asking, members: int, wish: str = "") -> float:
 async def _at_once(
     sides: list[Side], folder: Path, repetitions: int
 ) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
-    """Consults a second and megabytes, by side; each repetition has a process of its own."""
+    """Consults per second and megabytes, by side; each repetition has its own process."""
     throughput: dict[str, list[float]] = {side.name: [] for side in sides}
     memory: dict[str, list[float]] = {side.name: [] for side in sides}
     for _ in range(repetitions):

@@ -1,4 +1,4 @@
-"""A provider in a process of its own that answers after a fixed time and costs next to nothing beside who asks it.
+"""A provider in its own process that answers after a fixed time and uses almost no processor time.
 
 python benchmarks/consulting/provider.py
 """
@@ -13,21 +13,21 @@ from pathlib import Path
 
 MEMBER_SECONDS, ARBITER_SECONDS = 0.2, 0.1
 CRITICAL_PATH_SECONDS = MEMBER_SECONDS + ARBITER_SECONDS
-"""What one consult of one iteration cannot be faster than."""
+"""The critical path: the lower limit for a consult of one iteration."""
 
 ANSWER = "A POST may be sent again when the server can tell that it is the same one, by a key that the client chose. "
 PIECES = 5
-"""In how many pieces a reply is streamed."""
+"""The number of chunks of a streamed reply."""
 
 LONG_PIECES = 400
 LONG = f"in {LONG_PIECES} pieces"
-"""The same of the long replies that a prompt with these words gets."""
+"""The number of chunks of the long reply to a prompt with these words."""
 
 _HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n"
 
 
 class _Conversation(asyncio.Protocol):
-    """One connection: one request after the other, each answered when its time has come."""
+    """One connection, which answers one request after another after the fixed time."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport
@@ -54,7 +54,7 @@ class _Conversation(asyncio.Protocol):
 
 
 def _verdict(times: int) -> str:
-    """What the arbiter replies, with the answer so many times over."""
+    """The arbiter's reply, with the answer repeated this many times."""
     fields = {"confidence": 0.9, "analysis": "They agree.", "dissent": "", "needs_iteration": False}
     return json.dumps({"synthesis": ANSWER * times, **fields, "refinement_areas": []})
 
@@ -98,7 +98,7 @@ async def _serve() -> None:
 
 @contextmanager
 def provider(folder: Path) -> Iterator[str]:
-    """Start it, and make the folder an LLM_USER_PATH with its models `member` and `arbiter`; yields its URL."""
+    """Start the provider, and make the folder an LLM_USER_PATH with models `member` and `arbiter`; yields its URL."""
     with subprocess.Popen([sys.executable, __file__], stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None

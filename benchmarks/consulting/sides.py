@@ -1,4 +1,4 @@
-"""Who is measured: our server and what it is compared with, started over stdio and asked through the SDK's client."""
+"""The measured servers: ours and those it is compared with, started over stdio and called by the SDK's client."""
 
 import os
 import sys
@@ -22,7 +22,7 @@ PATIENT = {
     "CONSORTIUM_MAX_CONCURRENT_RUNS": "1000",
     "CONSORTIUM_MAX_WAITING_RUNS": "1000",
 }
-"""Our server's own limits out of the way: the floors have none."""
+"""Settings that disable our server's limits, because the minimal servers have none."""
 
 
 def _ours(prompt: str, members: int) -> dict[str, Any]:
@@ -39,11 +39,11 @@ class Side:
 
     name: str
     started: tuple[str, ...]
-    """What Python starts."""
+    """The arguments of Python that start it."""
 
     tool: str
     arguments: Callable[[str, int], dict[str, Any]]
-    """Of a call, from its prompt and how many members are asked."""
+    """The arguments of a call, from its prompt and its number of members."""
 
     python: str = sys.executable
     environment: dict[str, str] = field(default_factory=dict)
@@ -53,7 +53,7 @@ class Side:
         """Start it and connect.
 
         Args:
-            folder: an LLM_USER_PATH, and where its stderr goes.
+            folder: an LLM_USER_PATH, which also gets its stderr.
         """
         environment = {**os.environ, "LLM_USER_PATH": str(folder), **self.environment}
         server = StdioServerParameters(command=self.python, args=list(self.started), env=environment)
@@ -71,7 +71,7 @@ class Side:
 
 @dataclass
 class Asking:
-    """A server that runs, and the client that asks it."""
+    """A running server and its client."""
 
     side: Side
     client: Client
@@ -81,29 +81,29 @@ class Asking:
     asked: int = 0
 
     async def consult(self, members: int, wish: str = "") -> None:
-        """One consult, to its end; a wish is put behind the prompt."""
+        """Make one consult; a wish is appended to the prompt."""
         self.asked += 1
-        prompt = f"{PROMPT} ({self.asked}) {wish}"  # the same call again would join the first one's run
+        prompt = f"{PROMPT} ({self.asked}) {wish}"  # an equal request would join the earlier run
         result = await self.client.call_tool(self.side.tool, self.side.arguments(prompt, members))
         assert not result.is_error and "POST may be sent" in _said(result), _said(result)
 
     @property
     def peak_memory_mb(self) -> float:
-        """The most that the server has held so far."""
+        """The largest memory use of the server so far."""
         status = Path(f"/proc/{self.process}/status").read_text()
         return int(status.partition("VmHWM:")[2].split()[0]) / 1024
 
 
 def ours() -> Side:
-    """Our server as it is."""
+    """Our server."""
     return Side("consortium-mcp", ("-m", "consortium_mcp"), "consult_consortium", _ours, environment=PATIENT)
 
 
 def floor(name: str, which: str, url: str) -> Side:
-    """One of the bare servers.
+    """One of the minimal servers.
 
     Args:
-        url: the provider's.
+        url: the provider's URL.
     """
     return Side(
         name, ("-m", "benchmarks.consulting.floors", which), "consult", _others, environment={"PROVIDER_URL": url}
@@ -111,7 +111,7 @@ def floor(name: str, which: str, url: str) -> Side:
 
 
 def llm_consortium(folder: Path) -> Side:
-    """llm-consortium, installed into a new environment in the folder, which is its home, too: it knows no other."""
+    """llm-consortium, installed into a new environment in the folder, which is also its home."""
     script = str(Path(__file__).with_name("upstream.py"))
     python = upstream.environment(folder)
     home = {"HOME": str(folder), "XDG_CONFIG_HOME": str(folder)}
@@ -123,6 +123,6 @@ def _said(result: CallToolResult) -> str:
 
 
 def _children() -> list[int]:
-    """The processes that this one started and that still run."""
+    """The running child processes of this process."""
     pid = os.getpid()
     return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]

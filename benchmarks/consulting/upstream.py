@@ -1,4 +1,4 @@
-"""llm-consortium in an environment of its own, behind a bare MCP server: what its users would gain.
+"""llm-consortium in its own environment, behind a minimal MCP server, for comparison.
 
 python benchmarks/consulting/upstream.py, with that environment's Python
 """
@@ -9,7 +9,7 @@ import venv
 from pathlib import Path
 
 INSTALLED = ("llm-consortium==0.8", "scikit-learn", "mcp>=2.3,<3")
-"""It imports scikit-learn without asking for it."""
+"""The packages to install; it imports scikit-learn without declaring it."""
 
 
 def environment(folder: Path) -> str:
@@ -24,7 +24,7 @@ def main() -> None:
     """Serve over stdio."""
     import click  # only that environment has these
 
-    Path(click.get_app_dir("io.datasette.llm")).mkdir(parents=True, exist_ok=True)  # without it the import fails
+    Path(click.get_app_dir("io.datasette.llm")).mkdir(parents=True, exist_ok=True)  # without it, the import fails
     from llm_consortium import create_consortium
     from mcp.server import MCPServer
 
@@ -32,7 +32,7 @@ def main() -> None:
 
     @server.tool()
     def consult(prompt: str, members: int) -> str:
-        """One consult of one iteration; the SDK gives it a thread."""
+        """One consult of one iteration; the SDK runs it in a thread."""
         consortium = create_consortium([f"member:{members}"], arbiter="arbiter", max_iterations=1)
         return str(consortium.orchestrate(prompt))
 

@@ -1,1 +1,1 @@
-"""What consortiums and judging methods are worth, on questions whose answers are known."""
+"""Measures the quality of consortiums and judging methods, on questions with known answers."""

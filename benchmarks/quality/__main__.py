@@ -1,4 +1,4 @@
-"""`python -m benchmarks.quality`: asks, and prints the tables."""
+"""`python -m benchmarks.quality`: asks the questions, and prints the tables."""
 
 import time
 from collections.abc import Sequence
@@ -21,10 +21,10 @@ from consortium_mcp.store import Store
 
 SIMULATED_QUESTIONS = 300
 LOCAL_QUESTIONS = 3
-"""One of each kind, so that it takes minutes on two cores: it shows that all works; accuracy needs `--questions`."""
+"""One of each kind, for some minutes on two cores, to show that everything works. Accuracy needs `--questions`."""
 
 AT_ONCE = 4
-"""Consults under way together; more only wait for each other in one process, and for the embedded model's slots."""
+"""The number of simultaneous consults; more would only wait for each other and for the embedded model's slots."""
 
 _FRACTION = click.FloatRange(0, 1)
 
@@ -89,7 +89,7 @@ def _check_methods(methods: Sequence[str]) -> None:
 
 
 def _saved(names: Sequence[str]) -> dict[str, Consortium]:
-    """The user's saved consortiums of these names; the store is only read."""
+    """The user's saved consortiums with these names; the store is only read."""
     if not names:
         return {}
     store = Store(load_settings().database_path)

@@ -1,4 +1,4 @@
-"""Puts the same questions to one side after the other, through a service whose store is in a temporary folder."""
+"""Asks each side the same questions, through a service with a temporary store."""
 
 import os
 import tempfile
@@ -25,36 +25,36 @@ class Side(FrozenModel):
     """A consortium, or a single model, that is asked all questions."""
 
     name: str
-    """How the report calls it."""
+    """The name in the report."""
 
     consortium: Consortium
-    """Who is asked; a single model is a consortium of one instance that votes."""
+    """The consortium; for a single model, one instance that votes."""
 
     predicted: float | None = None
-    """The accuracy that it must have, 0.0-1.0; None when it is unknown."""
+    """The predicted accuracy, 0.0-1.0; None if it is unknown."""
 
 
 class Answered(FrozenModel):
-    """What became of one question."""
+    """The result of one question."""
 
     right: bool
-    """Whether the answer was right; no answer is not."""
+    """Whether the answer was right; False without an answer."""
 
     answered: bool
     """Whether there was an answer."""
 
     confidence: float | None
-    """The stated trust in it, 0.0-1.0: a single model's own, else the verdict's; None when there was none."""
+    """The stated confidence, 0.0-1.0: a single model's own, else the verdict's; None without one."""
 
     calls: int
-    """Model calls that were made."""
+    """The number of model calls."""
 
     tokens: int | None
-    """Of questions and replies; None when they were not counted."""
+    """The tokens of questions and replies; None if they were not counted."""
 
 
 class Result(FrozenModel):
-    """How one side did."""
+    """The results of one side."""
 
     side: Side
 
@@ -62,21 +62,21 @@ class Result(FrozenModel):
     """One for each question."""
 
     seconds: float
-    """How long all took together."""
+    """The duration of all questions together."""
 
     @property
     def right(self) -> int:
-        """How many were right."""
+        """The number of right answers."""
         return sum(one.right for one in self.answers)
 
     @property
     def accuracy(self) -> float:
-        """Which part was right, 0.0-1.0."""
+        """The share of right answers, 0.0-1.0."""
         return self.right / len(self.answers)
 
     @property
     def interval(self) -> Interval:
-        """Where the true accuracy lies, in 95 of 100 samples."""
+        """The 95 % confidence interval of the accuracy."""
         return wilson(self.right, len(self.answers))
 
     @property
@@ -86,7 +86,7 @@ class Result(FrozenModel):
 
     @property
     def brier(self) -> float | None:
-        """Mean squared difference of confidence and truth: 0 is perfect; None when no confidence was stated."""
+        """Mean squared difference of confidence and correctness: 0 is perfect; None if no confidence was stated."""
         squares = [(confidence - right) ** 2 for confidence, right in self.stated]
         return sum(squares) / len(squares) if squares else None
 
@@ -99,11 +99,11 @@ def single(model: str, **rules: object) -> Consortium:
 
 @contextmanager
 def temporary_consultancy(*, own_llm_folder: bool) -> Iterator[ConsortiumService]:
-    """A service that leaves nothing behind.
+    """A service with a temporary store.
 
     Args:
-        own_llm_folder: keep llm's own folder out of it too, with its log off: simulated models need neither the
-            user's keys nor a place among the user's prompts. Settings in the environment do not count then.
+        own_llm_folder: whether to use a temporary llm folder too, with its log off. Simulated models need no keys, and
+            their prompts do not belong in the user's log. Settings in the environment are then ignored.
     """
     with tempfile.TemporaryDirectory(prefix="consortium-quality-") as folder, _llm_folder(folder, own_llm_folder):
         settings = load_settings({} if own_llm_folder else None, database=Path(folder, "quality.db"))
@@ -112,14 +112,14 @@ def temporary_consultancy(*, own_llm_folder: bool) -> Iterator[ConsortiumService
 
 
 def check(service: ConsortiumService, sides: Sequence[Side]) -> None:
-    """Raise ConsortiumError where one of the sides could not answer, before any of them is asked."""
+    """Raise ConsortiumError if one of the sides could not answer, before any question."""
     catalogue = load_catalogue()
     for side in sides:
         service.definitions.check(None, side.consortium, catalogue)
 
 
 async def evaluate(service: ConsortiumService, side: Side, questions: Sequence[Question], at_once: int) -> Result:
-    """Ask a side every question, so many at a time."""
+    """Ask a side every question, with a limit on simultaneous consults."""
     answers: dict[str, Answered] = {}
     turns = anyio.CapacityLimiter(at_once)
     began = time.monotonic()
@@ -138,7 +138,7 @@ async def evaluate(service: ConsortiumService, side: Side, questions: Sequence[Q
 
 @contextmanager
 def _llm_folder(folder: str, own: bool) -> Iterator[None]:
-    """Let llm use this folder, its log off, and give it back its own."""
+    """Let llm use this folder, with its log off, and restore its own one afterwards."""
     if not own:
         yield
         return
@@ -175,7 +175,7 @@ def _answered(question: Question, run: Run) -> Answered:
 
 
 def _confidence(run: Run) -> float | None:
-    """The verdict's; of a single instance what it said itself, because its own vote is always unanimous."""
+    """The verdict's confidence; for a single instance its own, because its vote is always unanimous."""
     if run.consortium.instance_count > 1 or not run.iterations:
         return run.confidence
     return run.iterations[-1].responses[0].stated_confidence

@@ -1,4 +1,4 @@
-"""How simulated members phrase an answer: marked, in prose, at length, beside a quotation of another one."""
+"""The wordings of simulated members' answers: marked, in prose, long, or with a quoted other answer."""
 
 PHRASES = (
     "Answer: {answer}",
@@ -28,13 +28,13 @@ PHRASES = (
     "{ramble}\n\nAnswer: {answer}",
     "{ramble} {ramble}\n\nThe answer is {answer}.",
 )
-"""Each with its answer, and some with another one that is not theirs."""
+"""The wordings, each with the answer, and some also with a wrong one."""
 
 RAMBLE = (
     "Questions of this kind look easy and are not. One reads them twice, writes down what is given, and then what is "
     "asked. It helps to look at each part alone before the parts are put together. There is no hurry in it."
 ) * 3
-"""What a member that rambles says before it answers."""
+"""The text before the answer of a verbose member."""
 
 REFUSALS = (
     "I'm sorry, but I can't help with that.",
@@ -44,9 +44,9 @@ REFUSALS = (
 
 
 def phrased(number: int, answer: str, other: str) -> str:
-    """An answer in one of the ways.
+    """An answer in one of the wordings.
 
     Args:
-        other: an answer that is quoted or taken back.
+        other: an answer that is quoted or retracted.
     """
     return PHRASES[number % len(PHRASES)].format(answer=answer, other=other, ramble=RAMBLE)

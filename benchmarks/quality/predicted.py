@@ -1,4 +1,4 @@
-"""What simulated consortiums must come to, counted and not drawn; and how sure a measured accuracy is."""
+"""Computes the exact results of simulated consortiums, and confidence intervals of measured accuracies."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -10,25 +10,25 @@ from typing import NamedTuple
 from benchmarks.quality.simulated import Simulation
 
 MOST_COUNTED = 5
-"""Up to how many members all ballots of a `peer_rank` are gone through; six take minutes."""
+"""The most members for which all ballots of a `peer_rank` are enumerated; six take minutes."""
 
 
 class Interval(NamedTuple):
-    """Between which accuracies the true one lies."""
+    """A confidence interval of an accuracy."""
 
     low: float
     high: float
 
     def holds(self, accuracy: float) -> bool:
-        """Whether the accuracy lies in it."""
+        """Whether the interval contains the accuracy."""
         return self.low <= accuracy <= self.high
 
 
 def wilson(right: int, asked: int, z: float = 1.96) -> Interval:
-    """Wilson's confidence interval for the true accuracy.
+    """Wilson's confidence interval of the accuracy.
 
     Args:
-        z: how many standard deviations to each side; 1.96 holds the true one in 95 of 100 samples.
+        z: the number of standard deviations to each side; 1.96 gives a 95 % interval.
     """
     share = right / asked
     middle = (share + z * z / (2 * asked)) / (1 + z * z / asked)
@@ -37,12 +37,12 @@ def wilson(right: int, asked: int, z: float = 1.96) -> Interval:
 
 
 def predicted(simulation: Simulation, method: str, arbiter: str | None = None) -> float | None:
-    """The accuracy of a judging method on simulated members; None where it cannot be counted.
+    """The accuracy of a judging method on simulated members; None if it cannot be computed.
 
-    With the probability `correlation` all members say the same, so that every method can only be right when each is.
+    With the probability `correlation` all members give the same answer, so that every method is right only if each is.
 
     Args:
-        arbiter: `knows` or `counts`, where the method asks one.
+        arbiter: `knows` or `counts`, if the method asks one.
     """
     apart = _apart(simulation, method, arbiter)
     together = simulation.accuracy
@@ -50,16 +50,16 @@ def predicted(simulation: Simulation, method: str, arbiter: str | None = None) -
 
 
 def majority(members: int, accuracy: float) -> float:
-    """How often more than half of independent members are right, and half of the time when exactly half are."""
+    """The probability that more than half of independent members are right, plus half that of a tie."""
     ties = _binomial(members, members // 2, accuracy) / 2 if members % 2 == 0 else 0.0
     return ties + sum(_binomial(members, right, accuracy) for right in range(members // 2 + 1, members + 1))
 
 
 def plurality(members: int, accuracy: float, alternatives: int) -> float:
-    """How often the most frequent answer is right; of equally frequent ones, each wins equally often.
+    """The probability that the most frequent answer is right; equally frequent ones win equally often.
 
     Args:
-        alternatives: over how many wrong answers the errors spread evenly.
+        alternatives: the number of wrong answers, with equal probability.
     """
     total = 0.0
     for right in range(1, members + 1):
@@ -72,13 +72,13 @@ def plurality(members: int, accuracy: float, alternatives: int) -> float:
 
 
 def best_possible(members: int, accuracy: float) -> float:
-    """How often at least one independent member is right: no judge can be right more often."""
+    """The probability that at least one independent member is right, the upper limit for any judge."""
     return 1 - (1 - accuracy) ** members
 
 
 @cache
 def peer_ranking(members: int, accuracy: float, reliability: float) -> float | None:
-    """How often the highest Borda count is that of a right response; None for too many members."""
+    """The probability that a right response has the highest Borda count; None for too many members."""
     if members > MOST_COUNTED:
         return None
     chances = [_binomial(members, right, accuracy) for right in range(members + 1)]
@@ -88,7 +88,7 @@ def peer_ranking(members: int, accuracy: float, reliability: float) -> float | N
 
 
 def _apart(simulation: Simulation, method: str, arbiter: str | None) -> float | None:
-    """The accuracy where each member errs on its own."""
+    """The accuracy for independent members."""
     members, accuracy, reliability = simulation.members, simulation.accuracy, simulation.reliability
     if method == "single":
         return accuracy
@@ -102,12 +102,12 @@ def _apart(simulation: Simulation, method: str, arbiter: str | None) -> float | 
 
 
 def _binomial(members: int, right: int, accuracy: float) -> float:
-    """How likely exactly so many are right."""
+    """The probability of exactly `right` right answers."""
     return comb(members, right) * accuracy**right * (1 - accuracy) ** (members - right)
 
 
 def _splits(total: int, parts: int) -> Iterator[tuple[int, ...]]:
-    """Every way to write a number as an ordered sum of so many numbers from 0."""
+    """Every ordered sum of `parts` numbers from 0 that gives a number."""
     if parts == 1:
         yield (total,)
         return
@@ -117,7 +117,7 @@ def _splits(total: int, parts: int) -> Iterator[tuple[int, ...]]:
 
 
 def _right_wins(members: int, right: int, reliability: float) -> float:
-    """How often one of the right responses, the first so many, has the highest count; ties go to each equally often."""
+    """The probability that a right response, one of the first `right`, has the highest count; ties are split evenly."""
     sums: dict[tuple[int, ...], float] = {(0,) * members: 1.0}
     for voter in range(members):
         ballots = _ballots(members, right, voter, reliability)
@@ -130,7 +130,7 @@ def _right_wins(members: int, right: int, reliability: float) -> float:
 
 
 def _ballots(members: int, right: int, voter: int, reliability: float) -> list[tuple[tuple[int, ...], float]]:
-    """The points that a voter may give, and how likely: the last of its ballot gets 0, each before it one more."""
+    """The possible points of a voter and their probabilities: the last on a ballot gets 0, each before it one more."""
     others = [member for member in range(members) if member != voter]
     orders = list(permutations(others))
     sound = [order for order in orders if _is_sound(order, right)]
@@ -145,7 +145,7 @@ def _ballots(members: int, right: int, voter: int, reliability: float) -> list[t
 
 
 def _is_sound(order: Sequence[int], right: int) -> bool:
-    """Whether no wrong response stands before a right one."""
+    """Whether no wrong response is ranked above a right one."""
     return list(order) == sorted(order, key=lambda member: member >= right)
 
 

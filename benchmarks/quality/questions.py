@@ -1,4 +1,4 @@
-"""Questions with known answers: arithmetic, comparisons, multiple choice; the same seed makes the same ones."""
+"""Questions with known answers: arithmetic, comparisons, multiple choice; a seed always gives the same ones."""
 
 import random
 import re
@@ -8,11 +8,11 @@ from consortium_mcp._util.frozen_model import FrozenModel
 from consortium_mcp.text.answers import SAME, compare, final_answer
 
 WRONG_ANSWERS = 4
-"""How many wrong answers every question offers."""
+"""The number of wrong answers of every question."""
 
 _LETTERS = "ABCDE"
 _LETTER = re.compile(r"^(?:option |choice )?([a-e])(?=$|[).:,])")
-_NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?")  # the last one: `17 + 25 = 42` comes to 42
+_NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?")  # the last one: `17 + 25 = 42` gives 42
 _WORDS = (
     "amber anchor apple arrow autumn basket beacon branch breeze bridge candle canvas castle cedar cloud copper coral "
     "cradle dawn desert diamond eagle ember falcon feather fern field flint forest garden glacier granite harbor "
@@ -24,10 +24,10 @@ _WORDS = (
 
 
 class Question(FrozenModel):
-    """One question, its answer, and what may be answered wrongly."""
+    """One question, its right answer, and wrong ones."""
 
     prompt: str
-    """What is asked."""
+    """The question's text."""
 
     answer: str
     """The right final answer."""
@@ -36,10 +36,10 @@ class Question(FrozenModel):
     """Wrong final answers, `WRONG_ANSWERS` of them."""
 
     also: str | None = None
-    """What says the same as the answer: the text of the right option; None where there are no options."""
+    """The text of the right option, which is also right; None without options."""
 
     def is_right(self, text: str) -> bool:
-        """Whether a reply comes to the right answer: a number or a letter, what else its line holds set aside."""
+        """Whether a reply gives the right answer, a number or a letter; other text in its line is ignored."""
         if self._accepts(text):
             return True
         said = final_answer(text).text
@@ -52,7 +52,7 @@ class Question(FrozenModel):
 
 
 def make_questions(count: int, seed: int = 1) -> list[Question]:
-    """So many different questions, the kinds in turn; a greater count only adds to a smaller one."""
+    """This number of different questions, the kinds in turn; a greater count only adds questions."""
     chance = random.Random(f"questions/{seed}")
     made: dict[str, Question] = {}
     while len(made) < count:
@@ -121,7 +121,7 @@ _KINDS: tuple[Callable[[random.Random], Question], ...] = (
 
 
 def _choice(chance: random.Random, text: str, right: str, wrong: list[str]) -> Question:
-    """The question with lettered options; a letter is the answer."""
+    """The question with lettered options; the answer is a letter."""
     options = [right, *wrong]
     chance.shuffle(options)
     lines = [f"{letter}) {option}" for letter, option in zip(_LETTERS, options, strict=True)]

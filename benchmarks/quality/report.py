@@ -1,4 +1,4 @@
-"""The tables of the quality report: accuracy, cost and calibration of each side, side by side."""
+"""The tables of the quality report: accuracy, cost and calibration of each side."""
 
 from collections.abc import Sequence
 
@@ -9,12 +9,12 @@ _HEADINGS = ("side", "right", "accuracy", "95 % interval", "predicted", "calls",
 
 
 def quality_table(results: Sequence[Result]) -> str:
-    """One line for each side; calls and tokens are per question, seconds for all of them."""
+    """One line for each side; calls and tokens are per question, seconds for all questions."""
     return table(_HEADINGS, [_row(result) for result in results])
 
 
 def calibration_table(results: Sequence[Result]) -> str:
-    """How often each side was right by what it stated: the share, and of how many answers."""
+    """The share of right answers of each side by stated confidence, with the number of answers."""
     bands = [f"{low:.1f}-{min(high, 1.0):.1f}" for low, high in BANDS]
     return table(("right when it stated", *bands), [_bands(result) for result in results])
 
@@ -37,7 +37,7 @@ def _row(result: Result) -> list[str]:
 
 
 def _predicted(result: Result) -> str:
-    """What was predicted, marked where the interval does not hold it."""
+    """The prediction, marked if the interval does not contain it."""
     predicted = result.side.predicted
     if predicted is None:
         return "unknown"
@@ -53,7 +53,7 @@ def _bands(result: Result) -> list[str]:
 
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table whose columns stand below each other in a terminal too."""
+    """A Markdown table with aligned columns, for terminals too."""
     widths = [max(len(row[place]) for row in (headings, *rows)) for place in range(len(headings))]
     lines = [headings, ["-" * width for width in widths], *rows]
     return "\n".join(

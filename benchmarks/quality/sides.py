@@ -1,4 +1,4 @@
-"""Who is compared: simulated members under every judging method, the embedded model, or what the caller names."""
+"""The compared sides: simulated members under every judging method, the embedded model, or named models."""
 
 from collections.abc import Sequence
 from itertools import product
@@ -11,18 +11,18 @@ from consortium_mcp.models.local import LOCAL_MODEL_ID
 from consortium_mcp.records.consortium import Consortium
 
 LOCAL_OPTIONS = {"temperature": 0.7, "max_tokens": 160}
-"""Enough chance for three instances to differ; at the model's own 0.2 they say the same."""
+"""A temperature at which three instances differ; at the model's own 0.2 they answer equally."""
 
 LOCAL_INSTANCES = 3
 
 
 def comparable_methods() -> list[str]:
-    """The judging methods for questions with one answer; others ask members for a form of their own."""
+    """The judging methods for questions with one answer; the others need a special form of response."""
     return [name for name, method in judging_methods().items() if method.prepare is None]
 
 
 def simulated_sides(simulation: Simulation, methods: Sequence[str]) -> list[Side]:
-    """A single member, and all of them under each method, once for each arbiter that is needed."""
+    """A single member, and all members under each method, once for each needed arbiter."""
     members = [{"model": name} for name in simulation.member_names]
     sides = [Side(name="single", consortium=single(members[0]["model"]), predicted=predicted(simulation, "single"))]
     for method in methods:
@@ -38,7 +38,7 @@ def simulated_sides(simulation: Simulation, methods: Sequence[str]) -> list[Side
 
 
 def local_sides(methods: Sequence[str]) -> list[Side]:
-    """One instance of the embedded model, and several under each method, itself the arbiter."""
+    """One instance of the embedded model, and several under each method, with the same model as arbiter."""
     member = {"model": LOCAL_MODEL_ID, "options": LOCAL_OPTIONS}
     sides = [Side(name=LOCAL_MODEL_ID, consortium=single(LOCAL_MODEL_ID, members=[member]))]
     for method in methods:
@@ -49,7 +49,7 @@ def local_sides(methods: Sequence[str]) -> list[Side]:
 
 
 def named_sides(models: Sequence[str], consortiums: dict[str, Consortium], methods: Sequence[str]) -> list[Side]:
-    """Each model alone, and each consortium as it is saved or, where methods are given, under each of them."""
+    """Each model alone, and each consortium, with its own rules or under each given method."""
     sides = [Side(name=model, consortium=single(model)) for model in models]
     if not methods:
         return sides + [Side(name=name, consortium=consortium) for name, consortium in consortiums.items()]

@@ -1,6 +1,6 @@
-"""Simulated models, offered to llm in this process only: their accuracy, correlation and reliability are known.
+"""Simulated models in this process, with known accuracy, correlation and reliability.
 
-Everything is drawn from the seed, the question and who is asked: the same is said on every run, in whatever order.
+Everything is drawn from the seed, the question and the model: every run gives the same replies, in any order.
 """
 
 import json
@@ -22,7 +22,7 @@ from consortium_mcp._util.frozen_model import FrozenModel
 from consortium_mcp.text.answers import SAME, compare, final_answer
 
 Judge = Literal["knows", "counts"]
-"""How a judge that is reliable decides: it recognises a right response, or it looks for the most frequent answer."""
+"""The decision of a reliable judge: it recognises a right response, or chooses the most frequent answer."""
 
 _FENCED = re.compile(
     r"^--- (?P<name>prompt|response \d+) (?P<mark>\w+) ---\n(?P<text>.*?)\n--- end of (?P=name) (?P=mark) ---$",
@@ -33,37 +33,37 @@ _FORM_TAG = re.compile(rf"<({'|'.join(_FORMS)})>")
 
 
 class Simulation(FrozenModel):
-    """What is known of the simulated models."""
+    """The parameters of the simulated models."""
 
     members: int = Field(default=5, ge=1)
-    """How many there are."""
+    """The number of members."""
 
     accuracy: float = Field(default=0.7, ge=0, le=1)
-    """How likely each one's answer is right."""
+    """The probability that a member's answer is right."""
 
     correlation: float = Field(default=0.0, ge=0, le=1)
-    """How likely it is that one draw decides a question for all of them; else each has its own."""
+    """The probability that one draw decides a question for all members; otherwise each has its own draw."""
 
     alternatives: int = Field(default=1, ge=1, le=WRONG_ANSWERS)
-    """Over how many wrong answers the errors spread; 1 means that all who err say the same."""
+    """The number of wrong answers; 1 means that all wrong members give the same answer."""
 
     reliability: float = Field(default=0.8, ge=0, le=1)
-    """How likely an arbiter, or a member that ranks the others, judges as it should; else it judges at random."""
+    """The probability that an arbiter, or a member that ranks, judges reliably; otherwise it judges at random."""
 
     families: int = Field(default=1, ge=1)
-    """In how many families the members err together; a draw decides for one family."""
+    """The number of families whose members err together; a draw decides for one family."""
 
     refusals: float = Field(default=0.0, ge=0, le=1)
-    """Which part of the errors is a refusal instead of a wrong answer."""
+    """The share of errors that are refusals instead of wrong answers."""
 
     liars: float = Field(default=0.0, ge=0, le=1)
-    """How likely a member or an arbiter states a confidence of 0.99, whatever it knows."""
+    """The probability that a member or an arbiter states a confidence of 0.99, whatever it knows."""
 
     supports_schema: bool = True
-    """Whether the models take JSON schemas; without, they write tags."""
+    """Whether the models support JSON schemas; otherwise they write tags."""
 
     seed: int = 1
-    """Everything is drawn from it."""
+    """The seed of all draws."""
 
     @property
     def member_names(self) -> list[str]:
@@ -72,12 +72,12 @@ class Simulation(FrozenModel):
 
 
 ARBITERS: dict[Judge, str] = {"knows": "simulated-knows", "counts": "simulated-counts"}
-"""The arbiters' model ids, by how they judge."""
+"""The arbiters' model ids, by their kind of judgement."""
 
 
 @contextmanager
 def registered(simulation: Simulation, questions: Sequence[Question]) -> Iterator[None]:
-    """Let llm know the simulated models, which answer these questions, for as long as this lasts."""
+    """Register the simulated models for these questions with llm, inside this context."""
     known = {question.prompt: question for question in questions}
     plugin = _Plugin(simulation, known)
     pm.register(plugin, name="consortium-simulated")
@@ -101,7 +101,7 @@ class _Plugin:
 
 
 class Simulated:
-    """What one of them says."""
+    """The replies of one simulated model."""
 
     def __init__(self, name: str, judge: Judge, simulation: Simulation, known: Mapping[str, Question]) -> None:
         self.simulation = simulation
@@ -111,7 +111,7 @@ class Simulated:
         """The reply to a question, or to several responses to one."""
         fenced = {found["name"]: found["text"] for found in _FENCED.finditer(text)}
         if "prompt" not in fenced:
-            return self._answer(self._question(text.split("\n\n---\n")[0]))  # what follows is from an earlier iteration
+            return self._answer(self._question(text.split("\n\n---\n")[0]))  # later parts are from an earlier iteration
         responses = [fenced[name] for name in fenced if name != "prompt"]
         form = _form_of(text, schema)
         return _written(self._verdict(self._question(fenced["prompt"]), responses, form), schema is not None)
@@ -122,7 +122,7 @@ class Simulated:
         return self._known[prompt]
 
     def _answer(self, question: Question) -> str:
-        """A member's response; its name in it makes responses with the same answer tell apart."""
+        """A member's response; it contains the member's name, so that equal answers are different texts."""
         simulation = self.simulation
         family = simulation.member_names.index(self._name) % simulation.families or ""
         together = self._chance(question, f"together{family}").random() < simulation.correlation
@@ -141,7 +141,7 @@ class Simulated:
         return self._chance(question, f"{self._name} lies").random() < self.simulation.liars
 
     def _verdict(self, question: Question, responses: Sequence[str], form: str) -> dict[str, Any]:
-        """What it makes of responses; its confidence is the share of those that agree with the first of its order."""
+        """Its verdict on responses; its confidence is the share of those that agree with its first choice."""
         answers = [_said(question, response) for response in responses]
         ordered = self._ordered(question, responses, answers)
         best = answers[ordered[0]]
@@ -151,7 +151,7 @@ class Simulated:
         return {form: main, "confidence": stated}
 
     def _ordered(self, question: Question, responses: Sequence[str], answers: Sequence[str]) -> list[int]:
-        """The places of the responses, the best first; equals in an order that is drawn."""
+        """The indexes of the responses, the best first; equal ones in a random order."""
         chance = self._chance(question, f"{self._name} judges")
         places = sorted(range(len(responses)), key=lambda place: responses[place])
         chance.shuffle(places)
@@ -168,13 +168,13 @@ class Simulated:
 
 @lru_cache(maxsize=100_000)
 def _said(question: Question, response: str) -> str:
-    """Which of the question's answers a response gives; its own words where it gives none of them."""
+    """The answer of the question that a response gives; its own words if it gives none of them."""
     known = (question.answer, *question.wrong)
     return next((one for one in known if compare(response, f"Answer: {one}") == SAME), final_answer(response).text)
 
 
 def _form_of(text: str, schema: Mapping[str, Any] | None) -> str:
-    """The main field that is asked for; where it is asked for in tags, that stands last."""
+    """The requested main field; in tags, it is the last one."""
     if schema is not None:
         return next(form for form in _FORMS if form in schema["properties"])
     form: str = _FORM_TAG.findall(text)[-1]
@@ -190,7 +190,7 @@ def _written(verdict: dict[str, Any], as_json: bool) -> str:
 
 
 class _Shared:
-    """What both kinds of model have in common; a token is a word."""
+    """The common part of both model classes; a token is a word."""
 
     can_stream = False
 

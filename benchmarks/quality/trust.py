@@ -1,6 +1,6 @@
-"""`python -m benchmarks.quality.trust`: how right the confidence of each method is, before and after ratings.
+"""`python -m benchmarks.quality.trust`: the accuracy of each method's confidence, before and after ratings.
 
-The engine is asked without a store: a consult takes milliseconds, and the whole table about a minute.
+The engine runs without a store: a consult takes milliseconds, and the whole table about a minute.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,76 +25,77 @@ CORRELATIONS = (0.0, 0.3, 0.5, 1.0)
 ACCURACIES = (0.6, 0.7)
 
 RATED = 100
-"""How many questions are asked and rated before those that count as rated."""
+"""The number of questions that are asked and rated before the "rated" measurement."""
 
 
 class Said(NamedTuple):
-    """What became of one question."""
+    """The result of one question."""
 
     confidence: float | None
-    """The stated confidence, 0.0-1.0; None when there was none."""
+    """The stated confidence, 0.0-1.0; None if there is none."""
 
     right: bool
     """Whether the answer was right."""
 
 
 class Row(NamedTuple):
-    """How one side did."""
+    """The results of one side."""
 
     name: str
     """The judging method and its arbiter, or `single`."""
 
     unrated: Sequence[Said]
-    """Without any rating; of `single`, what each member alone says of each question."""
+    """The results without ratings; for `single`, the figures of each member for each question."""
 
     rated: Sequence[Said]
-    """The same questions, after `RATED` others were rated."""
+    """The results for the same questions, after `RATED` others were rated."""
 
     calls: float
     """Model calls for each question."""
 
     predicted: float | None
-    """The accuracy that is computed, 0.0-1.0; None when it cannot be."""
+    """The computed accuracy, 0.0-1.0; None if it cannot be computed."""
 
 
 def brier(said: Sequence[Said]) -> float:
-    """Mean squared difference of confidence and truth; an unknown confidence counts as 0.5."""
+    """Mean squared difference of confidence and correctness; an unknown confidence counts as 0.5."""
     return sum(((0.5 if one.confidence is None else one.confidence) - one.right) ** 2 for one in said) / len(said)
 
 
 def accuracy(said: Sequence[Said], questions: int) -> Interval:
-    """Where the true accuracy lies, in 95 of 100 samples.
+    """The 95 % confidence interval of the accuracy.
 
     Args:
-        questions: how many these are; answers of several members to one question may err together.
+        questions: the number of questions; several members' answers to one question may err together.
     """
     return wilson(round(sum(one.right for one in said) / len(said) * questions), questions)
 
 
 def optimum(simulation: Simulation) -> tuple[float, float]:
-    """Accuracy and Brier score of who knows accuracy and correlation, and judges by the answers alone.
+    """Accuracy and Brier score of an optimal judge who knows accuracy and correlation, and only sees the answers.
 
-    Of one family with one wrong answer, without refusals: with k of n for an answer, Bayes' rule gives its chance.
+    For one family with one wrong answer, without refusals: with k of n for an answer, Bayes' rule gives its
+    probability.
     """
     n, p, r = simulation.members, simulation.accuracy, simulation.correlation
     best = squares = 0.0
     for k in range(n + 1):
         right = (1 - r) * comb(n, k) * p**k * (1 - p) ** (n - k) + (r * p if k == n else 0.0)
         wrong = (1 - r) * comb(n, k) * (1 - p) ** k * p ** (n - k) + (r * (1 - p) if k == n else 0.0)
-        if right + wrong and 2 * k > n:  # the other half is the same seen from the other answer
+        if right + wrong and 2 * k > n:  # the other half is symmetric
             chance = right / (right + wrong)
             best += max(right, wrong)
             squares += (right + wrong) * chance * (1 - chance)
-        elif 2 * k == n:  # either answer is as likely
+        elif 2 * k == n:  # both answers are equally probable
             best, squares = best + right / 2, squares + right / 4
     return best, squares
 
 
 async def rows(simulation: Simulation, questions: Sequence[Question], methods: Sequence[str] = ()) -> list[Row]:
-    """Each side's row, the members each alone first; the first `RATED` questions are only rated.
+    """Each side's row, single members first; the first `RATED` questions are only rated.
 
     Args:
-        methods: the judging methods; none means all that can be compared.
+        methods: the judging methods; none means all comparable ones.
     """
     known = {question.prompt: question for question in questions}
     models = {name: Simulated(name, "knows", simulation, known) for name in simulation.member_names}
@@ -108,7 +109,7 @@ async def rows(simulation: Simulation, questions: Sequence[Question], methods: S
 
 
 def _alone(member: Simulated, question: Question) -> Said:
-    """What one member states of its own answer; a refusal states nothing."""
+    """The stated figure of one member for its own answer; a refusal states none."""
     text = member.reply(question.prompt, None)
     stated = text.rpartition("Confidence: ")[2].rstrip("%")
     return Said(int(stated) / 100 if stated.isdigit() else None, question.is_right(text))
@@ -151,7 +152,7 @@ async def _row(
 
 
 def _run(question: Question, consortium: Consortium) -> Run:
-    """A run as it is opened; nothing of it is stored."""
+    """A newly opened run, which is not stored."""
     return Run(
         run_id="simulated",
         status="running",

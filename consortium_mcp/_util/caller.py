@@ -1,4 +1,4 @@
-"""Who calls: the name that a request's token belongs to, known to everything that is done for the request."""
+"""The current caller: the name that a request's token belongs to, available to all work for the request."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,13 +8,13 @@ _name: ContextVar[str | None] = ContextVar("caller", default=None)
 
 
 def current_caller() -> str | None:
-    """The caller's name; None on stdio, on the command line, in Python, and where a server asks for no token."""
+    """The caller's name; None on stdio, on the command line, in Python, and on a server without tokens."""
     return _name.get()
 
 
 @contextmanager
 def calling(name: str | None) -> Iterator[None]:
-    """Do what is inside for this caller; tasks and anyio's threads that are begun there are the caller's too."""
+    """Work inside this context is for this caller, including tasks and anyio threads that are started in it."""
     token = _name.set(name)
     try:
         yield

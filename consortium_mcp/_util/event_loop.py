@@ -1,4 +1,4 @@
-"""The event loop of our own processes: uvloop's where it is installed, with short garbage collections."""
+"""The event loop of our own processes: uvloop's if it is installed, with short garbage collections."""
 
 import gc
 from collections.abc import Awaitable, Callable
@@ -10,12 +10,12 @@ import anyio
 T = TypeVar("T")
 
 COLLECTED_AFTER = (5_000, 10, 10)
-"""How many new objects make a collection, as `gc.set_threshold` takes them. Python's own 700 cost a sixth of a call's
+"""The number of new objects before a collection, for `gc.set_threshold`. Python's own 700 cost a sixth of a call's
 processor time. With 50,000, one collection stopped the event loop for 20 to 50 ms; with 5,000, it takes 3 ms."""
 
 
 def run(main: Callable[..., Awaitable[T]], *arguments: Any) -> T:
-    """Run an asynchronous function to its end in an event loop of its own."""
+    """Run an asynchronous function to its end in a new event loop."""
     gc.set_threshold(*COLLECTED_AFTER)
     return anyio.run(main, *arguments, backend_options={"use_uvloop": find_spec("uvloop") is not None})
 

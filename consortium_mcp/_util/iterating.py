@@ -1,4 +1,4 @@
-"""An asynchronous iterator, read in a thread of its own by a caller that has no event loop."""
+"""Reads an asynchronous iterator in a thread, for a caller without an event loop."""
 
 import asyncio
 import threading
@@ -16,19 +16,19 @@ LOOK_SECONDS = 0.25
 
 
 class UnreadError(Exception):
-    """The events are not wanted any more."""
+    """The events are no longer wanted."""
 
 
 def iterate(
     events: Callable[[], AsyncIterator[T]], is_unread: Callable[[], bool] | None = None
 ) -> Generator[T, None, None]:
-    """Yield what an asynchronous iterator yields; leaving the loop, or the end of the main thread, cancels it.
+    """Yield the values of an asynchronous iterator; leaving the loop, or the end of the main thread, cancels it.
 
-    The interpreter first waits for threads and then closes generators. A generator that waits for its thread in
-    `finally` would therefore never end in a program that stopped reading.
+    At exit, the interpreter first waits for threads and then closes generators. A generator that waits for its thread
+    in `finally` would therefore never end in a program that stopped reading.
 
     Args:
-        is_unread: looked at while an event is awaited; True raises UnreadError.
+        is_unread: called repeatedly during the wait for an event; True raises UnreadError.
     """
     reading = _Reading(events)
     reading.start()
@@ -38,12 +38,12 @@ def iterate(
         reading.raise_failure()
     finally:
         reading.cancel()
-        if threading.current_thread() is not reading:  # a generator is closed by the thread that collects garbage
+        if threading.current_thread() is not reading:  # the thread that collects garbage closes a generator
             reading.join()
 
 
 class _Reading(threading.Thread, Generic[T]):
-    """The thread in which the events are read."""
+    """The thread that reads the events."""
 
     def __init__(self, events: Callable[[], AsyncIterator[T]]) -> None:
         super().__init__(name="consortium-events")
@@ -68,7 +68,7 @@ class _Reading(threading.Thread, Generic[T]):
             self.events.put(None)
 
     def cancel(self) -> None:
-        """Stop reading, once; from any thread, and also before the first step or after the last."""
+        """Stop reading; from any thread, also before the first step or after the last, and more than once."""
         if self._is_cancelled:
             return
         self._is_cancelled = True
@@ -77,7 +77,7 @@ class _Reading(threading.Thread, Generic[T]):
                 self._loop.call_soon_threadsafe(self._task.cancel)
 
     def raise_failure(self) -> None:
-        """Raise what the iterator raised."""
+        """Raise the iterator's exception."""
         if self._failure is not None:
             raise self._failure
 
@@ -91,7 +91,7 @@ class _Reading(threading.Thread, Generic[T]):
 
 
 def _next(events: "SimpleQueue[T | None]", is_unread: Callable[[], bool] | None) -> T | None:
-    """The next event; None when no more will come."""
+    """The next event; None after the last one."""
     while True:
         try:
             return events.get(timeout=None if is_unread is None else LOOK_SECONDS)
@@ -101,7 +101,7 @@ def _next(events: "SimpleQueue[T | None]", is_unread: Callable[[], bool] | None)
 
 
 _ACTIVE: set["_Reading[object]"] = set()
-"""The threads that read now."""
+"""The threads that are reading now."""
 
 
 def _cancel_with_main_thread(reading: "_Reading[T]") -> None:

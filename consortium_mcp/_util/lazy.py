@@ -1,4 +1,4 @@
-"""Modules that are slow to import, imported at their first use."""
+"""Imports modules that are slow to import at their first use."""
 
 import importlib
 from collections.abc import Callable, Mapping
@@ -21,7 +21,7 @@ __all__ = [
 
 
 class LazyModule:
-    """Stands for a module; the first attribute read imports it."""
+    """A substitute for a module; reading its first attribute imports the module."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -34,7 +34,7 @@ def lazy_names(package: str, homes: Mapping[str, tuple[str, ...]]) -> Callable[[
     """The `__getattr__` of a package whose modules are imported when one of their names is first used.
 
     Args:
-        homes: the names that each module of the package gives to it.
+        homes: the names that the package takes from each module.
     """
 
     def find(name: str) -> Any:

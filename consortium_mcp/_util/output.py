@@ -1,4 +1,4 @@
-"""What is printed on: in UTF-8 in every locale; a stdout whose reader has left, or whose disk is full."""
+"""Makes the output streams UTF-8 in every locale, and handles a stdout that cannot be written."""
 
 import errno
 import io
@@ -9,13 +9,13 @@ import sys
 from typing import TextIO
 
 UNWRITABLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
-"""Why a file or a device takes no more; a reader that has left is EPIPE."""
+"""The errors of a file or a device that cannot be written; EPIPE means that the reader has left."""
 
 
 def print_utf8() -> None:
-    """Let stdout and stderr take every text: pipes and files in UTF-8, a terminal as well as its locale can."""
+    """Let stdout and stderr accept every text: pipes and files in UTF-8, a terminal as far as its locale can."""
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # and no object that replaces it, or None where it is closed
+        if isinstance(stream, io.TextIOWrapper):  # not an object that replaces it, nor None if it is closed
             if stream.isatty():
                 stream.reconfigure(errors="replace")
             else:
@@ -23,13 +23,13 @@ def print_utf8() -> None:
 
 
 def has_no_reader(stream: TextIO | None) -> bool:
-    """Whether a stream is a pipe or a socket whose other end is closed; False where that cannot be known."""
+    """Whether a stream is a pipe or a socket whose other end is closed; False if that is unknown."""
     if stream is None or not hasattr(select, "poll"):
         return False
     try:
         descriptor = stream.fileno()
         mode = os.fstat(descriptor).st_mode
-    except (OSError, ValueError):  # replaced by an object of Python's, or closed
+    except (OSError, ValueError):  # replaced by a Python object, or closed
         return False
     if not (stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)):
         return False
@@ -39,7 +39,7 @@ def has_no_reader(stream: TextIO | None) -> bool:
 
 
 def why_unwritable(error: OSError) -> str | None:
-    """What is said of a stdout that takes no more, whose rest is then discarded; None for any other error."""
+    """The message for a stdout that cannot be written, whose rest is then discarded; None for any other error."""
     if error.errno not in UNWRITABLE or error.filename is not None:
         return None
     discard_stdout()
@@ -47,10 +47,10 @@ def why_unwritable(error: OSError) -> str | None:
 
 
 def discard_stdout() -> None:
-    """Let what is still buffered for stdout go nowhere, so that the end of the process does not fail over it."""
+    """Discard the buffered output for stdout, so that the process does not fail at its end."""
     try:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())
         os.close(nowhere)
-    except (OSError, ValueError, AttributeError):  # stdout is an object of Python's, or closed
+    except (OSError, ValueError, AttributeError):  # stdout is a Python object, or closed
         pass

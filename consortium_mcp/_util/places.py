@@ -1,4 +1,4 @@
-"""Places of which a process has so many, whichever of its event loops take them, in the order in which they asked."""
+"""A limited number of places for the whole process, over all its event loops, in first-come order."""
 
 import asyncio
 import threading
@@ -7,7 +7,7 @@ from concurrent.futures import Future
 
 
 class Places:
-    """A limit on how much is done at once; unlike anyio's, it holds over all event loops of the process."""
+    """A limit on simultaneous work; unlike anyio's, it holds over all event loops of the process."""
 
     def __init__(self, total: int) -> None:
         self._lock = threading.Lock()
@@ -15,7 +15,7 @@ class Places:
         self._waiting: deque[Future[None]] = deque()
 
     async def take(self) -> None:
-        """Take a place, at once where one is free; one that is cancelled has none."""
+        """Take a place, at once if one is free; a cancelled caller has none."""
         with self._lock:
             if self._free:
                 self._free -= 1
@@ -25,12 +25,12 @@ class Places:
         try:
             await asyncio.wrap_future(turn)
         except BaseException:
-            if not turn.cancel():  # it was given to us in the meantime
+            if not turn.cancel():  # it was assigned to us meanwhile
                 self.release()
             raise
 
     def release(self) -> None:
-        """Give a place back, to the next one that waits."""
+        """Release a place, to the next caller that waits."""
         with self._lock:
             while self._waiting:
                 turn = self._waiting.popleft()

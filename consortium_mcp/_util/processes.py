@@ -1,4 +1,4 @@
-"""Processes by name: where and when each began, so that one that has ended is known as such on its machine."""
+"""Names of processes, with host, boot and start time, by which the end of a process on this machine is known."""
 
 import os
 import secrets
@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 
 _PARTS = 6
-"""Of a name: host, boot, namespace of process ids, process id, its start, and a mark."""
+"""The parts of a name: host, boot, namespace of process ids, process id, start time, and a mark."""
 
 
 def own_name() -> str:
@@ -18,7 +18,7 @@ def own_name() -> str:
 
 
 def has_ended(name: str | None) -> bool:
-    """Whether a process is known to have ended; False for one of another machine, or of an unknown form."""
+    """Whether a process is known to have ended; False for one of another machine, or a name in an unknown form."""
     parts = (name or "").split("/")
     if len(parts) != _PARTS or not parts[4]:
         return False
@@ -31,7 +31,7 @@ def has_ended(name: str | None) -> bool:
 
 @cache
 def _machine() -> tuple[str, str, str]:
-    """This host, its boot, and the namespace in which its process ids mean something; empty where unknown."""
+    """This host, its boot, and the namespace of its process ids; empty if unknown."""
     boot = namespace = ""
     with suppress(OSError):
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
@@ -40,11 +40,11 @@ def _machine() -> tuple[str, str, str]:
 
 
 def _start_of(pid: int) -> str | None:
-    """When a process began, in ticks since the boot; None for one that is not there, or only waits to be buried."""
+    """When a process began, in ticks since the boot; None if it does not exist or is a zombie."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except (OSError, ValueError):
         return None
-    fields = stat.rpartition(")")[2].split()  # the name before it may hold blanks
+    fields = stat.rpartition(")")[2].split()  # the name before it may contain blanks
     state, start = fields[0], fields[19]
     return None if state in "ZX" else start

@@ -1,4 +1,4 @@
-"""One thread that writes to one SQLite file: what arrives in the same instant goes into one transaction."""
+"""One thread writes to one SQLite file: jobs that arrive at the same time share a transaction."""
 
 import logging
 import queue
@@ -14,22 +14,22 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 Job = Callable[[sqlite3.Connection], T]
 _Outcome = tuple["Future[Any]", Any, BaseException | None]
-"""Who waits for a job, what it returned, and what it raised instead."""
+"""A job's future, its return value, and its exception."""
 
 _AGAIN_MS = 1_000
-"""How long we wait for another process's lock once we have waited for it in vain, until we get it."""
+"""The timeout for another process's lock after a first timeout; it is repeated until the lock is free."""
 
 _BATCH = 200
 
 _REST_SECONDS = 0.05
-"""How long nothing must have come for the thread to be at rest."""
+"""The time without a job after which the thread is idle."""
 
 _BUSY_SECONDS = 1.0
-"""How long the thread goes without a rest at the most."""
+"""The longest time of work before the idle work is done anyway."""
 
 
 class Writer:
-    """Runs jobs against a connection of its own, in the order in which they came."""
+    """Runs jobs on a connection of its own, in the order of their arrival."""
 
     def __init__(
         self,
@@ -38,14 +38,14 @@ class Writer:
         at_rest: Callable[[], None] = lambda: None,
         committed: Callable[[], None] = lambda: None,
     ) -> None:
-        """Nothing is started before the first job.
+        """Create it without starting anything; the first job starts the thread.
 
         Args:
             connect: opens the connection, in autocommit mode (`isolation_level=None`).
-            name: of the thread.
-            at_rest: what is done, outside of any transaction, when something was written and no write waits; under
-                load about once a second, and at the end. It may raise OSError.
-            committed: is called after each commit; what it raises is raised to all whose jobs were in it.
+            name: the name of the thread.
+            at_rest: the idle work, outside any transaction, after a write when no job waits; under load about once a
+                second, and at the end. It may raise OSError.
+            committed: called after each commit; its exception is raised to all callers whose jobs were in the commit.
         """
         self._connect = connect
         self._at_rest = at_rest
@@ -55,13 +55,13 @@ class Writer:
         """The time of the first write since the last rest; None if nothing was written since."""
         self._jobs: queue.SimpleQueue[tuple[Job[Any], Future[Any]] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
-        self._lock = threading.Lock()  # nothing is submitted behind the end
+        self._lock = threading.Lock()  # no job may follow the end
         self._closed = False
 
     def write(self, job: Job[T]) -> T:
-        """Run the job in a transaction; returns, or raises what it raised, when that is committed.
+        """Run the job in a transaction; after the commit, return its result or raise its exception.
 
-        Called by a job, it is part of that job.
+        If a job calls it, the new job is part of the calling one.
         """
         if threading.current_thread() is self._thread:
             assert self._connection is not None
@@ -69,7 +69,7 @@ class Writer:
         return self.submit(job).result()
 
     def submit(self, job: Job[T]) -> "Future[T]":
-        """The same without waiting; what comes after the end is told so."""
+        """The same without waiting; after the end, the future has an error."""
         future: Future[T] = Future()
         future.set_running_or_notify_cancel()  # a caller that stops waiting does not stop the work
         with self._lock:
@@ -82,9 +82,9 @@ class Writer:
         return future
 
     def close(self, timeout_seconds: float | None = None) -> bool:
-        """Finish what was submitted and end the thread; False when that takes longer than the timeout.
+        """Finish submitted jobs and end the thread; False if that exceeds the timeout.
 
-        What is unfinished then is still worked on for as long as the process lives.
+        Work on unfinished jobs continues as long as the process lives.
         """
         with self._lock:
             if not self._closed:
@@ -109,7 +109,7 @@ class Writer:
                 if in_vain:
                     connection.execute(f"PRAGMA busy_timeout = {patience_ms}")
                     in_vain = False
-            except Exception as error:  # whatever it is belongs to those who wait for these jobs
+            except Exception as error:  # any exception goes to the callers of these jobs
                 for _, future in batch:
                     if not future.done():
                         future.set_exception(error)
@@ -122,7 +122,7 @@ class Writer:
             self._connection.close()
 
     def _rest(self) -> None:
-        """Do what is done at rest, if anything was written since the last time."""
+        """Do the idle work, if anything was written since the last time."""
         if self._connection is not None and self._dirty_since is not None:
             try:
                 self._at_rest()
@@ -131,7 +131,7 @@ class Writer:
         self._dirty_since = None
 
     def _next_batch(self) -> tuple[list[tuple[Job[Any], "Future[Any]"]], bool]:
-        """The jobs that are waiting, none when it is time to rest; and whether the end was asked for."""
+        """The waiting jobs, none when it is time for the idle work; and whether the end was requested."""
         batch: list[tuple[Job[Any], Future[Any]]] = []
         if self._dirty_since and time.monotonic() - self._dirty_since > _BUSY_SECONDS:
             return batch, False
@@ -150,10 +150,10 @@ class Writer:
 def _run_batch(
     connection: sqlite3.Connection, batch: list[tuple[Job[Any], "Future[Any]"]], committed: Callable[[], None]
 ) -> None:
-    """All jobs in one transaction; one that raises undoes only its own changes."""
+    """Run all jobs in one transaction; a job that raises undoes only its own changes."""
     connection.execute("BEGIN IMMEDIATE")
     try:
-        if len(batch) == 1:  # what it raises undoes the transaction, which is its own
+        if len(batch) == 1:  # its exception undoes the transaction, which is its own
             ((job, future),) = batch
             outcomes: list[_Outcome] = [(future, job(connection), None)]
         else:
@@ -176,7 +176,7 @@ def _beside_others(connection: sqlite3.Connection, job: Job[Any], future: "Futur
     outcome: _Outcome
     try:
         outcome = future, job(connection), None
-    except Exception as error:  # handed to the one who waits for this job
+    except Exception as error:  # passed to the caller of this job
         if not connection.in_transaction:
             raise  # SQLite has undone the whole batch, as it may when the disk is full
         connection.execute("ROLLBACK TO job")

@@ -1,4 +1,4 @@
-"""Work in threads that a caller can stop waiting for at any time."""
+"""Runs work in threads; a caller can stop waiting at any time."""
 
 import asyncio
 import threading
@@ -11,9 +11,9 @@ T = TypeVar("T")
 
 
 async def in_thread(work: Callable[[], T]) -> T:
-    """Run it in a thread that is no longer waited for after a cancellation, or when the process ends.
+    """The result of work in a thread that is abandoned after a cancellation, or at the end of the process.
 
-    Not anyio's own threads: the interpreter waits at its end for each of them, and a model may hang for ever.
+    anyio's own threads do not fit: the interpreter waits for each of them at its end, and a model may never answer.
     """
     outcome: Future[T] = Future()
     outcome.set_running_or_notify_cancel()
@@ -31,7 +31,7 @@ async def in_thread(work: Callable[[], T]) -> T:
 
 
 def _for_caller(error: BaseException) -> Exception:
-    """What is raised there: the error, but for one that would end more than the work, as SystemExit, or be lost."""
+    """The exception for the caller: the same, unless it would be lost or, as SystemExit, end more than the work."""
     if isinstance(error, Exception) and not isinstance(error, StopIteration):
         return error
     return RuntimeError(f"{type(error).__name__}: {error}")

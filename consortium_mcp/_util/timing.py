@@ -1,4 +1,4 @@
-"""Waiting times that are not settings; a test gives shorter ones."""
+"""Waiting times that are not settings; tests use shorter ones."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ import anyio
 
 @dataclass(frozen=True)
 class Timing:
-    """How long a service waits, in seconds, where neither a setting nor a rule says it."""
+    """The waiting times of a service in seconds, where neither a setting nor a rule applies."""
 
     heartbeat: float = 4.5
     """The longest time between two progress events; runs of other processes are polled at this interval."""

@@ -1,4 +1,4 @@
-"""`completion`: the shell's script, and what it offers: saved names, runs, models, strategies, judging methods."""
+"""`completion`: the shell's script, and completions of saved names, runs, models, strategies, judging methods."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
@@ -15,7 +15,7 @@ from consortium_mcp.store import Store
 from consortium_mcp.text.templates import plain
 
 NEWEST = 20
-"""How many runs are offered."""
+"""The number of newest runs among the completions."""
 
 
 @click.command()
@@ -33,7 +33,7 @@ def completion(shell: str) -> None:
     kind = get_completion_class(shell)
     assert kind is not None
     script = kind(click.Command("consortium-mcp"), {}, "consortium-mcp", "_CONSORTIUM_MCP_COMPLETE").source()
-    script = script.replace("COMPREPLY+=($value)", """COMPREPLY+=("$(printf '%q' "$value")")""")  # names with blanks
+    script = script.replace("COMPREPLY+=($value)", """COMPREPLY+=("$(printf '%q' "$value")")""")  # blanks in names
     click.echo(f"# {how[shell]}\n{script}")
 
 
@@ -64,18 +64,18 @@ def complete_models(ctx: click.Context, param: click.Parameter, incomplete: str)
 
 
 def complete_strategies(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Strategies, each with its sentence."""
+    """Strategies, each with its description."""
     return _offered({name: strategy.description for name, strategy in strategies().items()}, incomplete)
 
 
 def complete_judging_methods(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Judging methods, each with its sentence."""
+    """Judging methods, each with its description."""
     return _offered({name: method.description for name, method in judging_methods().items()}, incomplete)
 
 
 @contextmanager
 def _store() -> Iterator[Store]:
-    """The database. Raises NotFoundError if it does not exist: completion never creates it."""
+    """The database. Raises NotFoundError if it does not exist, because completion never creates it."""
     path = load_settings().database_path
     if not path.exists():
         raise NotFoundError(f"The database {path} does not exist yet.")

@@ -12,23 +12,29 @@ import click
 
 from consortium_mcp._util.iterating import LOOK_SECONDS, UnreadError
 from consortium_mcp._util.output import has_no_reader
+from consortium_mcp.cli.json_output import JsonOutput, RunOutput, json_option, print_json, run_output
 from consortium_mcp.cli.live import LiveTable, live_table
-from consortium_mcp.cli.options import STDOUT, check_typed, json_option, output_option, read_typed, request_options
+from consortium_mcp.cli.options import STDOUT, check_typed, output_option, read_typed, request_options
 from consortium_mcp.cli.screen import print_run, say, told_where_kept, write_file
-from consortium_mcp.errors import ConsortiumError
+from consortium_mcp.errors import ConsortiumError, NextStep, OutputError
 from consortium_mcp.records import Run
 from consortium_mcp.records.request import ConsultRequest
 from consortium_mcp.reports.plans import plan_text
 from consortium_mcp.service.answers import answered
+from consortium_mcp.service.estimate import Estimate
 from consortium_mcp.service.runner import Runner
 from consortium_mcp.service.service import ConsortiumService
 
 
+class EstimateOutput(Estimate, JsonOutput):
+    """What the consult would do and cost."""
+
+
 class _Consult(click.Command):
-    """Says how a prompt is given that looks like an option."""
+    """A command whose usage error explains how to give a prompt that looks like an option."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Read the command line."""
+        """Parse the command line."""
         try:
             return super().parse_args(ctx, args)
         except click.NoSuchOption as error:
@@ -47,7 +53,7 @@ class _Consult(click.Command):
     "--stdin/--no-stdin", "read_stdin", default=True, help="Read stdin when it is piped; its text comes before PROMPT."
 )
 @click.option("--raw", is_flag=True, help="Print the arbiter's unchanged reply.")
-@json_option
+@json_option(RunOutput, EstimateOutput)
 def consult(
     prompt: str | None,
     given: dict[str, Any],
@@ -69,32 +75,38 @@ def consult(
         service.catalogue.use(lambda catalogue: check_typed(service.definitions, catalogue, request))
         if dry_run:
             plan = service.opener.plan(request)
-            say(plan.model_dump_json(indent=1) if as_json else plan_text(plan))
+            if as_json:
+                print_json(EstimateOutput.model_construct(**dict(plan)))
+            else:
+                say(plan_text(plan))
             return
         opened = service.opener.open_run(request, join=True)
         run = work_on(service, opened.run_id)
-    try:  # the whole run is there for a program, also where it has no answer for people
+    try:  # a program gets the whole run, even without an answer
         with told_where_kept(run.run_id):
-            print_run(run if as_json else answered(run), raw=raw, as_json=as_json)
+            if as_json:
+                print_json(run_output(run))
+            else:
+                print_run(answered(run), raw=raw)
     finally:
         if output is not None:
-            write_file(output, [run.model_dump_json(indent=1), "\n"])
+            write_file(output, [run_output(run).model_dump_json(indent=1), "\n"])
     answered(run)
 
 
 def work_on(service: ConsortiumService, run_id: str) -> Run:
-    """The run when it has ended, its progress shown meanwhile.
+    """The run when it has ended; its progress is shown meanwhile.
 
     Ctrl-C, SIGTERM and a stdout without a reader interrupt it. Raises ConsortiumError for the last, KeyboardInterrupt
     for the others.
     """
-    kept = f"The run is kept with every response that arrived: `consortium-mcp runs resume {run_id}` continues it."
+    kept, step = "The run is kept with every response that arrived.", NextStep.CONTINUE_RUN
     try:
         return anyio.run(_follow, service, run_id)
     except UnreadError as unread:
-        raise ConsortiumError(f"The reader of stdout closed the pipe. {kept}") from unread
+        raise OutputError(f"The reader of stdout closed the pipe. {kept}", step, run_id=run_id) from unread
     except KeyboardInterrupt as interrupt:
-        raise KeyboardInterrupt(kept) from interrupt
+        raise KeyboardInterrupt(ConsortiumError(kept, step, run_id=run_id)) from interrupt
 
 
 async def _follow(service: ConsortiumService, run_id: str) -> Run:
@@ -111,32 +123,32 @@ async def _follow(service: ConsortiumService, run_id: str) -> Run:
 
 
 async def _end_of(run_id: str, runner: Runner, table: LiveTable) -> Run:
-    """The run when it has ended; where another process holds it and dies, we go on with it."""
+    """The run when it has ended; if another process holds it and dies, resume it here."""
     while True:
         runner.submit(run_id)
         async for progress in runner.follow(run_id, math.inf):
             table.show(progress)
         run = await runner.load(run_id)
-        if run.status != "interrupted" or run.error:  # the error is why we cannot go on
+        if run.status != "interrupted" or run.error:  # the error is the reason why it cannot continue
             return run
 
 
 async def _end_on_sigterm(scope: anyio.CancelScope) -> None:
-    """As Ctrl-C, which a job that a shell runs in the background does not even hear."""
+    """Treat SIGTERM like Ctrl-C, which a shell's background job does not receive."""
     with suppress(NotImplementedError), anyio.open_signal_receiver(signal.SIGTERM) as signals:
         async for _ in signals:
             scope.cancel()
 
 
 async def _end_without_reader(scope: anyio.CancelScope) -> None:
-    """Stop what a pipe's reader will never see, as in `consult … | head`."""
+    """Stop work whose output a pipe's reader will never see, as in `consult … | head`."""
     while not has_no_reader(sys.stdout):  # noqa: ASYNC110 - no event tells of it
         await anyio.sleep(LOOK_SECONDS)
     scope.cancel()
 
 
 def _with_stdin(prompt: str | None, read_stdin: bool) -> str:
-    """What is piped in and then the prompt, as llm joins them, but on lines of their own."""
+    """The text on stdin, then the prompt, as in llm, but on separate lines."""
     is_piped = read_stdin and sys.stdin is not None and not sys.stdin.isatty()
     parts = (sys.stdin.read().strip() if is_piped else "", prompt or "")
     if not any(part.strip() for part in parts):

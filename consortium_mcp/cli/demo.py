@@ -1,6 +1,5 @@
-"""`demo`: the whole thing once, as a user's client would do it, on the embedded model."""
+"""`demo`: one consult through a real client and server, on the embedded model."""
 
-import json
 import os
 import shlex
 import sys
@@ -13,22 +12,23 @@ from mcp.shared.exceptions import MCPError
 from mcp_types import CallToolResult
 from rich.console import Console
 
+from consortium_mcp.cli.json_output import RunOutput, json_option, print_json, run_output
 from consortium_mcp.cli.local_model import show_fetch
-from consortium_mcp.cli.options import json_option
 from consortium_mcp.cli.screen import say
 from consortium_mcp.errors import ConsortiumError
 from consortium_mcp.models.local import LOCAL_MODEL_ID, chosen_weights
+from consortium_mcp.service.service import ConsortiumService
 from consortium_mcp.text.figures import figure_text
 
 QUESTION = "What is the capital of France?"
 
 SERVER = ["-m", "consortium_mcp", "serve", "--transport", "stdio"]
-"""The arguments that start the server on stdio, also if the environment names another transport."""
+"""The arguments that start the server on stdio, even if the environment names another transport."""
 
 
 @click.command()
 @click.argument("prompt", default=QUESTION)
-@json_option
+@json_option(RunOutput)
 def demo(prompt: str, as_json: bool) -> None:
     """Consult the embedded model once, as a client would.
 
@@ -39,18 +39,22 @@ def demo(prompt: str, as_json: bool) -> None:
     click.echo(f"Starting: {shlex.join([sys.executable, *SERVER])}", err=True)
     try:
         result = anyio.run(_consult, prompt)
-    except BaseExceptionGroup as group:  # the SDK's client wraps what ends its tasks
+    except BaseExceptionGroup as group:  # the SDK's client wraps an error that ends its tasks
         if group.subgroup(MCPError) is None:
             raise
         raise ConsortiumError("The server ended before it answered; its messages are printed above.") from group
     answer: dict[str, Any] = result.structured_content or {}
     if result.is_error or not answer:
         raise ConsortiumError(getattr(result.content[0], "text", "The server gave no answer."))
-    say(json.dumps(answer, indent=1) if as_json else _shown(prompt, answer))
+    if as_json:
+        with ConsortiumService() as service:
+            print_json(run_output(service.store.runs.load.sync(answer["run_id"])))
+    else:
+        say(_shown(prompt, answer))
 
 
 async def _consult(prompt: str) -> CallToolResult:
-    # All of the environment: the SDK would hand on only what it thinks is safe, not LLM_USER_PATH.
+    # The whole environment: the SDK would only pass on variables that it considers safe, without LLM_USER_PATH.
     server = StdioServerParameters(command=sys.executable, args=SERVER, env=dict(os.environ))
     async with Client(stdio_client(server)) as client:
         with Console(stderr=True).status("starting") as status:

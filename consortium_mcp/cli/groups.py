@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from consortium_mcp._util.lazy import LazyModule
-from consortium_mcp.errors import ConsortiumError, Door, speaking_at
-from consortium_mcp.text.templates import plain, storable
+from consortium_mcp.cli.failures import asks_for_json, refused_output, told
+from consortium_mcp.errors import Door, speaking_at
+from consortium_mcp.text.templates import storable
 
 if TYPE_CHECKING:
     import consortium_mcp._util.output as output
@@ -38,24 +39,27 @@ _COMMANDS = {
     "demo": ("demo:demo", "Consult the embedded model once, as a client would."),
     "completion": ("completion:completion", "Print the script that completes these commands in a shell."),
 }
-"""Where each command lives, and its line in `--help`: a module is imported when its command is used, not before."""
+"""The module of each command, and its line in `--help`; a module is imported only when its command is used."""
 
 _UNREAD = re.compile(r"[\udc80-\udcff]+")
 """Bytes of the command line that Python could not decode (PEP 383)."""
 
+_AS_JSON = "consortium_mcp.as_json"
+"""Where a click context keeps whether `--json` was given."""
+
 _HELP = {"help_option_names": ["-h", "--help"]}
-"""How each command is asked for its help."""
+"""The options that request help."""
 
 
 class CommandGroup(click.Group):
-    """Finds commands where they live, and turns what we foresaw into one sentence and an exit status."""
+    """A group that imports commands on demand, and turns expected errors into one sentence and an exit status."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """All names, in the order of a first session."""
         return list(_COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command of that name; None when there is none."""
+        """The command with that name; None if there is none."""
         if cmd_name not in _COMMANDS:
             return None
         module, _, attribute = _COMMANDS[cmd_name][0].partition(":")
@@ -70,57 +74,42 @@ class CommandGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """The command that is named; one that does not exist is refused with the name that is meant."""
+        """The named command; for an unknown one, raise an error with the probable name."""
         if not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
             _refuse_slip(ctx, args[0])
         return super().resolve_command(ctx, args)
 
     def main(self, *args: Any, **more: Any) -> Any:
-        """Run the program; a stdout that takes no more is one sentence, also where `--help` is printed."""
+        """Run the program; an unwritable stdout is reported in one sentence, also for the output of `--help`."""
         output.print_utf8()
         try:
             return super().main(*args, **more)
         except OSError as error:
-            _refuse_output(error).show()
+            refused_output(error).show()
             sys.exit(1)
 
     def make_context(self, info_name: str | None, args: list[str], *more: Any, **named: Any) -> click.Context:
-        """Read the command line; below `llm`, this is the first that we hear of it."""
+        """Parse the command line; under `llm`, this is our first code to run."""
         output.print_utf8()
-        return super().make_context(info_name, [_in_utf8(word) for word in args], *more, **named)
+        words = [_in_utf8(word) for word in args]
+        as_json = asks_for_json(words)  # before it is parsed, which can fail
+        with told(as_json):
+            ctx = super().make_context(info_name, words, *more, **named)
+        ctx.meta[_AS_JSON] = as_json
+        return ctx
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command: exit status 1 for a failure, 130 for an interruption."""
+        """Run the command; a failure becomes a sentence, or JSON."""
         logs.configure_logging()
-        with speaking_at(Door.COMMANDS):
-            return self._invoke(ctx)
-
-    def _invoke(self, ctx: click.Context) -> Any:
-        try:
+        with speaking_at(Door.COMMANDS), told(ctx.meta[_AS_JSON]):
             return super().invoke(ctx)
-        except ConsortiumError as error:
-            raise click.ClickException(_shown(plain(str(error)))) from error
-        except click.UsageError as error:
-            if (message := error.format_message()) == _shown(message):
-                raise
-            raise click.UsageError(_shown(message), error.ctx) from error
-        except OSError as error:
-            raise _refuse_output(error) from error
-        except click.Abort as abort:
-            if not isinstance(abort.__context__, KeyboardInterrupt):  # to a question the answer was no, or none came
-                raise
-            click.echo("\nInterrupted.", err=True)
-            sys.exit(130)
-        except KeyboardInterrupt as interrupt:
-            click.echo(" ".join(("Interrupted.", *interrupt.args)), err=True)
-            sys.exit(130)
 
 
 class DefaultToConsult(CommandGroup):
-    """As `llm` itself does: what is no command is a prompt; `run` is the name that llm-consortium gave to consult."""
+    """As in `llm`, text that begins with no command is a prompt; `run` is llm-consortium's name of consult."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Put `consult` before arguments that name no command; one word that is nearly a command's name is a slip."""
+        """Insert `consult` before arguments without a command; a word close to a command's name is a typing error."""
         if len(args) == 1 and args[0] != "run":
             _refuse_slip(ctx, args[0])
         if not args or (args[0] not in (*_COMMANDS, "run", *_HELP["help_option_names"])):
@@ -128,7 +117,7 @@ class DefaultToConsult(CommandGroup):
         return super().parse_args(ctx, args)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command of that name, `run` included."""
+        """The command with that name, including `run`."""
         return super().get_command(ctx, "consult" if cmd_name == "run" else cmd_name)
 
 
@@ -144,7 +133,7 @@ def main(ctx: click.Context) -> None:
     if ctx.invoked_subcommand is None:
         command = main.get_command(ctx, "serve")
         assert command is not None
-        ctx.invoke(command, transport="stdio")  # whatever the environment says: a client waits on stdin
+        ctx.invoke(command, transport="stdio")  # in any environment: the client waits on stdin
 
 
 @click.group(name="consortium", cls=DefaultToConsult, context_settings=_HELP)
@@ -155,29 +144,14 @@ def llm_group() -> None:
     """
 
 
-_LONG_WORD = re.compile(r"\S{300,}")
-
-
-def _shown(message: str) -> str:
-    """An error message on a screen: of a word without end, which was given as a name, only the beginning."""
-    return _LONG_WORD.sub(lambda word: f"{word[0][:100]}…", message)
-
-
 def _in_utf8(word: str) -> str:
-    """A word of the command line, read as UTF-8 where the locale could not read it."""
+    """A word of the command line in UTF-8, even if the locale could not decode it."""
     return storable(
         _UNREAD.sub(lambda part: part[0].encode("ascii", "surrogateescape").decode("utf-8", "replace"), word)
     )
 
 
-def _refuse_output(error: OSError) -> click.ClickException:
-    """What is said of a stdout that takes no more; raises any other error again."""
-    if (why := output.why_unwritable(error)) is None:
-        raise error
-    return click.ClickException(why)
-
-
 def _refuse_slip(ctx: click.Context, word: str) -> None:
-    """Raise UsageError for what is nearly the name of a command."""
+    """Raise UsageError for a word close to the name of a command."""
     if word not in _COMMANDS and (meant := difflib.get_close_matches(word, _COMMANDS, n=1, cutoff=0.7)):
         raise click.UsageError(f"No such command {word!r}. Did you mean {meant[0]!r}?", ctx)

@@ -1,4 +1,4 @@
-"""The table of a run under way: each instance's state, time and tokens, kept up to date on a terminal's stderr."""
+"""The live table of a run: each instance's state, time and tokens, on a terminal's stderr."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,17 +15,17 @@ _STYLES = {"thinking": "yellow", "waiting": "magenta", "answered": "green", "fai
 
 
 class LiveTable:
-    """What is shown of a run; its seconds go on by themselves."""
+    """A run's table, which updates its seconds by itself."""
 
     def __init__(self) -> None:
         self._progress: Progress | None = None
 
     def show(self, progress: Progress) -> None:
-        """Show this from now on."""
+        """Show this progress from now on."""
         self._progress = progress
 
     def __rich__(self) -> Table | Text:
-        """The table as it stands at this moment."""
+        """The table as of now."""
         if self._progress is None or not self._progress.calls:
             return Text("starting")
         title = f"Iteration {self._progress.iteration}" if self._progress.iteration > 1 else None
@@ -45,7 +45,7 @@ class LiveTable:
 
 @contextmanager
 def live_table() -> Iterator[LiveTable]:
-    """A table on stderr; nothing is shown if stderr is not a terminal."""
+    """A table on stderr; without output if stderr is not a terminal."""
     table, console = LiveTable(), Console(stderr=True)
     if not console.is_terminal:
         yield table

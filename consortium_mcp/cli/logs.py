@@ -1,4 +1,4 @@
-"""Logging of an entry point: to stderr, as much as the settings say, without secrets."""
+"""Logging of an entry point: to stderr, at the level of the settings, without secrets."""
 
 import logging
 import sys
@@ -11,13 +11,13 @@ from consortium_mcp.text.templates import plain
 
 
 class MaskingFormatter(logging.Formatter):
-    """Masks the whole record, its traceback included: what an exception says is only known once it is written out.
+    """Masks secrets in the whole record and its traceback: an exception's text is known only when it is formatted.
 
-    A text from outside never begins a line: line breaks in a message are spelled out, and a traceback is indented.
+    Foreign text never begins a line: line breaks in a message are escaped, and a traceback is indented.
     """
 
     def format(self, record: logging.LogRecord) -> str:
-        """The record without secrets and without what a terminal would obey."""
+        """The record without secrets and terminal control sequences."""
         return plain(masked(super().format(record)))
 
     def formatMessage(self, record: logging.LogRecord) -> str:
@@ -30,15 +30,15 @@ class MaskingFormatter(logging.Formatter):
 
 
 def configure_logging() -> None:
-    """Send the log of our own modules to stderr, as much as the environment says.
+    """Send the log of our own modules to stderr, at the level of the environment.
 
-    A wrong setting does not end the command here: not every command reads the settings, and `doctor` examines them.
+    A wrong setting does not end the command here: not every command reads the settings, and `doctor` checks them.
     """
     try:
         level = load_settings().log_level
     except ConsortiumError:
         level = Settings().log_level
-    logging.getLogger("consortium_mcp.audit").setLevel(logging.INFO)  # whatever the level is of the rest
+    logging.getLogger("consortium_mcp.audit").setLevel(logging.INFO)  # at any level of other loggers
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(MaskingFormatter("%(asctime)s %(name)s %(levelname)s %(message)s"))
     logging.basicConfig(level=level, handlers=[handler])

@@ -1,4 +1,4 @@
-"""Options that several commands share, named as llm-consortium named them."""
+"""Options that several commands share, with llm-consortium's names."""
 
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -32,11 +32,11 @@ Request = TypeVar("Request", DefinitionRequest, ConsultRequest)
 
 
 COUNT = click.IntRange(1, MOST)
-"""A positive number of things."""
+"""A positive integer."""
 
 
 def _known(registry: Callable[[], Registry[Any]]) -> Callable[..., str | None]:
-    """A callback that refuses what has no such name."""
+    """A callback that refuses an unknown name."""
 
     def check(_: click.Context, __: click.Parameter, name: str | None) -> str | None:
         if name is not None and name not in registry():
@@ -47,11 +47,11 @@ def _known(registry: Callable[[], Registry[Any]]) -> Callable[..., str | None]:
 
 
 STDOUT = Path("-")
-"""What `--output` is given for stdout."""
+"""The value of `--output` for stdout."""
 
 
 def output_option(help_text: str) -> Callable[[F], F]:
-    """`--output FILE`, refused before anything is done where the file's folder is not there; `-` is stdout."""
+    """`--output FILE`, refused at once if the file's folder does not exist; `-` is stdout."""
 
     def check(_: click.Context, __: click.Parameter, path: Path | None) -> Path | None:
         if path is not None and not path.parent.is_dir():
@@ -62,15 +62,12 @@ def output_option(help_text: str) -> Callable[[F], F]:
     return click.option("--output", metavar="FILE", type=kind, callback=check, help=help_text)
 
 
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-
-
 _TYPES: "dict[str, click.ParamType[Any]]" = {
     "system_prompt": TextOrFile(),
     "own_answer": TextOrFile(),
     "confidence_threshold": Threshold(0, 100),
 }
-"""The options with their own reader; the type of every other option follows from its field."""
+"""The options with a parser of their own; the type of every other option follows from its field."""
 
 _SPELLINGS = {
     "models": ("-m", "--model"),
@@ -90,14 +87,14 @@ _COMPLETIONS = {
     "judging_method": complete_judging_methods,
     "follow_up_to": complete_runs,
 }
-"""What a shell offers for an option."""
+"""The completions of an option."""
 
 NOT_OPTIONS = ("prompt", "history")
-"""Fields that no command takes as an option: the prompt is an argument, and --follow-up-to names a conversation."""
+"""Fields without an option: the prompt is an argument, and --follow-up-to names a conversation."""
 
 
 def request_options(kind: type[Request]) -> Callable[[F], F]:
-    """An option for each field of a request; the command gets what they say as one argument, `given`."""
+    """Add an option for each field of a request; the command gets their values as one argument, `given`."""
     names = [name for name in kind.model_fields if name not in NOT_OPTIONS]
 
     def decorate(command: F) -> F:
@@ -108,7 +105,8 @@ def request_options(kind: type[Request]) -> Callable[[F], F]:
             try:
                 return command(*args, given=given, **options)
             except InvalidConsortiumError as error:
-                raise InvalidConsortiumError(_as_typed(str(error), given)) from error
+                said = _as_typed(error.message, given)
+                raise InvalidConsortiumError(said, error.next_step, **error.about) from error
 
         decorated: Any = called
         for name in reversed(names):
@@ -119,7 +117,7 @@ def request_options(kind: type[Request]) -> Callable[[F], F]:
 
 
 def read_typed(kind: type[Request], given: dict[str, Any]) -> Request:
-    """The request that options make. Raises UsageError, with the options as they are typed."""
+    """The request of the options. Raises UsageError, with the options as typed."""
     try:
         return read_request(kind, given)
     except InvalidConsortiumError as error:
@@ -127,10 +125,10 @@ def read_typed(kind: type[Request], given: dict[str, Any]) -> Request:
 
 
 def _as_typed(sentence: str, fields: Iterable[str]) -> str:
-    """A sentence about fields of a request, with their options instead of their names.
+    """A sentence about fields of a request, with options instead of field names.
 
     Args:
-        fields: those that were given; one that is called by an English word is meant only at the beginning.
+        fields: the given fields; a field whose name is an English word is replaced only at the beginning.
     """
     words = [name for name in ConsultRequest.model_fields if "_" in name]
     for name in {*words, *fields}:
@@ -140,12 +138,12 @@ def _as_typed(sentence: str, fields: Iterable[str]) -> str:
 
 
 def _spellings(name: str) -> tuple[str, ...]:
-    """How the option of a field can be typed."""
+    """The spellings of a field's option."""
     return _SPELLINGS.get(name, (f"--{name.replace('_', '-')}",))
 
 
 def _split_at_commas(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
-    """What was given; a single text with commas is a list."""
+    """The given values; a single text with commas is split."""
     return tuple(part.strip() for part in values[0].split(",")) if len(values) == 1 else values
 
 
@@ -154,14 +152,14 @@ _CHECKS: dict[str, Callable[..., Any]] = {
     "judging_method": _known(judging_methods),
     "choices": _split_at_commas,
 }
-"""What is looked up or taken apart before anything is opened."""
+"""Callbacks that check or split values before anything is opened."""
 
 
 def field_option(name: str, kind: type[Request], help_text: str | None = None) -> Callable[[F], F]:
     """The option of one field.
 
     Args:
-        help_text: None means the field's own sentence, and its default.
+        help_text: None means the field's own sentence, with its default.
     """
     field = kind.model_fields[name]
     flag = f"--{name.replace('_', '-')}"
@@ -182,7 +180,7 @@ def field_option(name: str, kind: type[Request], help_text: str | None = None) -
 
 
 def _llm_options(help_text: str) -> Callable[[F], F]:
-    """`-o NAME VALUE`, as often as there are options; each model's own option class reads the value, as in llm."""
+    """`-o NAME VALUE`, repeatable; each model's own option class parses the value, as in llm."""
 
     def gather(_: click.Context, __: click.Parameter, pairs: tuple[tuple[str, str], ...]) -> dict[str, str] | None:
         return dict(pairs) or None
@@ -193,12 +191,12 @@ def _llm_options(help_text: str) -> Callable[[F], F]:
 
 
 def _is_list(field: FieldInfo) -> bool:
-    """Whether an option may be given several times."""
+    """Whether an option is repeatable."""
     return get_origin(bare_type(field)) is Sequence
 
 
 def _type_of(field: FieldInfo) -> "click.ParamType[Any]":
-    """How click reads a field: its words, its numbers with their limits, or a text."""
+    """The click type of a field: its words, its numbers with their limits, or a text."""
     if choices := choices_of(field):
         return click.Choice(choices)
     kind = bare_type(field)
@@ -217,12 +215,12 @@ def _type_of(field: FieldInfo) -> "click.ParamType[Any]":
 
 
 def _word(value: object) -> str:
-    """A default as a person would say it."""
+    """A default in words."""
     return ("no", "yes")[value] if isinstance(value, bool) else str(value)
 
 
 def check_typed(definitions: Definitions, catalogue: Catalogue, request: ConsultRequest | DefinitionRequest) -> None:
-    """Raise UsageError where a definition that was typed breaks a rule; that of a saved one is no wrong usage."""
+    """Raise UsageError if a typed definition breaks a rule; a broken saved definition is no usage error."""
     if not request.models:
         return
     try:

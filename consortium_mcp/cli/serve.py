@@ -13,7 +13,7 @@ from consortium_mcp.settings import Settings, load_settings, using
 
 
 def settings_flags(command: click.Command) -> click.Command:
-    """Add a flag for each setting, so that each environment variable has its twin."""
+    """Add a flag for each setting, equivalent to its environment variable."""
     for name, field in Settings.model_fields.items():
         flag = f"--{name.replace('_', '-')}"
         help_text = f"{field.description} [CONSORTIUM_{name.upper()}]"
@@ -23,7 +23,7 @@ def settings_flags(command: click.Command) -> click.Command:
 
 
 def _checked(_: click.Context, param: click.Parameter, value: str | bool | None) -> str | bool | None:
-    """What a flag says; what its setting cannot be is refused by the flag's name, not by the variable's."""
+    """The value of a flag; an invalid value is reported with the flag's name, not the variable's."""
     if value is None:
         return None
     try:
@@ -39,7 +39,7 @@ def _checked(_: click.Context, param: click.Parameter, value: str | bool | None)
 def serve(**flags: str | bool | None) -> None:
     """Run the MCP server until its client closes stdin, or until Ctrl-C."""
     settings = load_settings(None, **flags)
-    logging.getLogger().setLevel(settings.log_level)  # logging is configured already, as the environment alone says
+    logging.getLogger().setLevel(settings.log_level)  # logging is already configured, from the environment alone
     with using(settings):
         _serve(settings)
 
@@ -59,5 +59,5 @@ def _serve(settings: Settings) -> None:
             "`consortium-mcp --help` lists all commands.",
             err=True,
         )
-    gc.disable()  # until everything is imported: nothing of that goes away again
+    gc.disable()  # until everything is imported: none of it is ever freed
     server.serve_stdio(settings)

@@ -1,6 +1,5 @@
-"""`setup`: from nothing to a saved consortium that answers; every question has a flag."""
+"""`setup`: creates a working saved consortium step by step; every question has a flag."""
 
-import json
 import os
 import shlex
 import subprocess
@@ -13,8 +12,8 @@ import click
 import llm.cli
 
 from consortium_mcp.cli.install import NOT_SEEN
+from consortium_mcp.cli.json_output import JsonOutput, json_option, print_json
 from consortium_mcp.cli.local_model import show_fetch
-from consortium_mcp.cli.options import json_option
 from consortium_mcp.cli.screen import is_terminal, say
 from consortium_mcp.errors import ConsortiumError
 from consortium_mcp.installation.client_configs import Wanted, install
@@ -36,7 +35,7 @@ _NAMES = [one.name for one in PROVIDERS]
 
 @dataclass(frozen=True)
 class Answers:
-    """What the command line answers already; a question without an answer is asked on a terminal."""
+    """The answers from the command line; questions without an answer are asked on a terminal."""
 
     providers: tuple[str, ...]
     """The providers to ask; empty means those with a key or a server here, or a question."""
@@ -66,13 +65,26 @@ class Answers:
     """Whether a person can be asked."""
 
     def agree(self, question: str, answer: bool | None, flag: str) -> bool:
-        """An answer to a question; where there is no person, no, and the flag that answers it is said."""
+        """The answer to a question; without a terminal it is no, and the flag for it is printed."""
         if answer is not None:
             return answer
         if self.is_terminal:
             return click.confirm(question, default=True, err=True)
         say(f"{question} No: add {flag}.", err=True)
         return False
+
+
+class SetupOutput(JsonOutput):
+    """What was set up."""
+
+    models: tuple[str, ...]
+    """The llm model ids that answered."""
+
+    saved: str | None
+    """The name of the saved consortium; None if one of that name was not replaced."""
+
+    files: tuple[str, ...]
+    """The configurations of MCP clients that have an entry now."""
 
 
 @click.command()
@@ -100,7 +112,7 @@ class Answers:
     metavar="CLIENT",
     help="An MCP client that gets an entry; repeat the option for more. [asked]",
 )
-@json_option
+@json_option(SetupOutput)
 def setup(as_json: bool, **answers: Any) -> None:
     """Set up keys, plugins, a first consortium and MCP clients.
 
@@ -123,7 +135,7 @@ def setup(as_json: bool, **answers: Any) -> None:
     saved = _save(given, answering)
     files = [_put_entry(client) for client in _clients(given)]
     if as_json:
-        click.echo(json.dumps({"models": answering, "saved": saved, "files": files}, indent=1))
+        print_json(SetupOutput(models=tuple(answering), saved=saved, files=tuple(files)))
     elif saved:
         click.echo(f"Ready. Ask it with: consortium-mcp consult --consortium {given.name} 'your question'")
 
@@ -136,7 +148,7 @@ def _check_clients(clients: Sequence[str]) -> None:
 
 
 def _chosen(given: Answers, found: Mapping[str, ProviderState]) -> dict[str, ProviderState]:
-    """The providers that are to be asked."""
+    """The providers to ask."""
     for state in found.values():
         if state.is_ready:
             say(f"Found {_there(state)}.", err=True)
@@ -165,7 +177,7 @@ def _there(state: ProviderState) -> str:
 
 
 def _take_keys(given: Answers, chosen: Mapping[str, ProviderState]) -> None:
-    """See that each provider has a key, and that clients find it, which do not see this environment."""
+    """Ensure that each provider has a key that clients find, because they do not see this environment."""
     for state in chosen.values():
         provider = provider_named(state.name)
         if provider is None or provider.variable is None or state.key == "stored":
@@ -190,7 +202,7 @@ def _store_key(name: str, key: str) -> None:
 
 
 def _get_plugins(given: Answers, chosen: Mapping[str, ProviderState], missing: list[str], as_json: bool) -> None:
-    """Install what is missing and go on in a process that has it, which ends this one; or say what would install it."""
+    """Install missing plugins and continue in a new process that has them; or print the command that installs them."""
     command = package_command(missing)
     if not given.agree(f"Missing: {', '.join(missing)}. Get it now?", given.install_plugins, "--plugins"):
         say(f"Without {', '.join(missing)}: {command}.", err=True)
@@ -207,7 +219,7 @@ def _get_plugins(given: Answers, chosen: Mapping[str, ProviderState], missing: l
 
 
 def _flags(given: Answers, chosen: Mapping[str, ProviderState], as_json: bool) -> Iterator[str]:
-    """The flags that say what has been answered so far; plugins are not looked for again."""
+    """The flags for the answers so far; plugins are not checked again."""
     for flag, values in (("--provider", chosen), ("--model", given.models), ("--client", given.clients)):
         for value in values:
             yield from (flag, value)
@@ -221,7 +233,7 @@ def _flags(given: Answers, chosen: Mapping[str, ProviderState], as_json: bool) -
 
 
 def _first_models(chosen: Mapping[str, ProviderState]) -> list[str]:
-    """A model of each provider."""
+    """One model of each provider."""
     if "local" in chosen and chosen["local"].package is None and chosen_weights() is None:
         show_fetch()
     catalogue, allowed, models = load_catalogue(), load_settings().allowed_models, []
@@ -236,7 +248,7 @@ def _first_models(chosen: Mapping[str, ProviderState]) -> list[str]:
 
 
 def _answering(models: Sequence[str], arbiter: str | None) -> list[str]:
-    """Ask each model, and the arbiter, one tiny question, and say how that went; the models that answered."""
+    """Ask each model, and the arbiter, one tiny question, and print the results; returns the models that answered."""
     results = ask_each(list(dict.fromkeys([*models, *([arbiter] if arbiter else [])])))
     for model, result in results.items():
         if result.ok:
@@ -249,7 +261,7 @@ def _answering(models: Sequence[str], arbiter: str | None) -> list[str]:
 
 
 def _save(given: Answers, models: Sequence[str]) -> str | None:
-    """Save the consortium; its name, or None where one of that name stays."""
+    """Save the consortium; its name, or None if an existing one is kept."""
     consortium = first_consortium(models, given.arbiter)
     with ConsortiumService() as service:
         if given.name in service.store.consortiums.list_names.sync():
@@ -262,7 +274,7 @@ def _save(given: Answers, models: Sequence[str]) -> str | None:
 
 
 def _clients(given: Answers) -> Sequence[str]:
-    """The clients that get an entry; a person is offered those that have a file here."""
+    """The clients that get an entry; on a terminal, those with a file on this machine are offered."""
     if given.clients or not given.is_terminal:
         return given.clients
     here = [name for name, host in hosts().items() if host_file(host).exists()]
@@ -276,7 +288,7 @@ def _clients(given: Answers) -> Sequence[str]:
 
 
 def _put_entry(client: str) -> str:
-    """Put our entry into a client's file; its path."""
+    """Add our entry to a client's file; returns its path."""
     host = hosts()[client]
     addresses = [provider.address for provider in PROVIDERS if provider.address]
     variables = {name: os.environ[name] for name in (*NOT_SEEN, *addresses) if os.environ.get(name)}

@@ -1,4 +1,4 @@
-"""What options read: numbers, thresholds, texts or the files that hold them, JSON objects."""
+"""The types of options: numbers, thresholds, texts or files, JSON objects."""
 
 import json
 import math
@@ -15,12 +15,12 @@ from consortium_mcp.text.templates import plain
 
 
 class Number(click.FloatRange):
-    """A number of a range; `nan`, which is above and below none, is in no range."""
+    """A number in a range; `nan` is in no range."""
 
     name = "number"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """The number; what is none is refused."""
+        """The number; raises for any other text."""
         number = super().convert(value, param, ctx)
         if math.isnan(number):
             self.fail(f"{value!r} is not a number.", param, ctx)
@@ -31,24 +31,24 @@ class Threshold(Number):
     """A number from 0 to 1, or a percentage: `80%`, or 80 without its sign."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """The number; a percentage with its sign is a hundredth of it."""
+        """The number; a percentage with its sign is divided by 100."""
         if isinstance(value, str) and value.endswith("%"):
             return super().convert(value.removesuffix("%").strip(), param, ctx) / 100
         return super().convert(value, param, ctx)
 
 
 _PATH = re.compile(r"(?:~|\.{0,2})/\S*|[A-Za-z]:\\\S*|\S+\.(?:txt|md|json|ya?ml)")
-"""What looks like the path of a file: one word that begins as a path does, or ends as a text's file name does."""
+"""A word that looks like a path: it begins like one, or ends like the name of a text file."""
 
 
 class TextOrFile(StringParamType):
-    """A text, or the path of a file that holds it; what looks like a path must be one."""
+    """A text, or the path of a file that contains it; a word that looks like a path must be one."""
 
     name = "text or file"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """The text itself, or what the file of that name says."""
-        # Of a text that no path can be, for its length or a character, Path.is_file() would raise.
+        """The text itself, or the content of the file with that name."""
+        # Path.is_file() would raise for a text that is too long for a path or has an invalid character.
         if not os.path.isfile(value):
             if _PATH.fullmatch(value):
                 self.fail(f"the file {value!r} does not exist.", param, ctx)
@@ -61,12 +61,12 @@ class TextOrFile(StringParamType):
 
 
 class JsonObject(TextOrFile):
-    """A JSON object, or the path of a file that holds one."""
+    """A JSON object, or the path of a file that contains one."""
 
     name = "JSON or file"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """The object; what is none is refused."""
+        """The object; raises for any other value."""
         text = super().convert(value, param, ctx)
         try:
             read = json.loads(text)

@@ -1,1 +1,1 @@
-"""The package on a machine: the entries in clients' configurations, and the doctor; it knows no run."""
+"""Installs and checks the package on a machine: entries in clients' configurations, and the doctor; it knows no run."""

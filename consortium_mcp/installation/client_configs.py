@@ -1,4 +1,4 @@
-"""Our entry in the configuration file of a host: put into it, found in it, taken out of it."""
+"""Adds our entry to a host's configuration file, finds it, and removes it."""
 
 import json
 import os
@@ -37,7 +37,7 @@ from consortium_mcp.installation.own_command import CommandKind, own_launch
 
 @dataclass(frozen=True)
 class Wanted:
-    """The server that a host is to know."""
+    """The server that a host should know."""
 
     variables: Mapping[str, str] = field(default_factory=dict)
     """The environment variables that the host sets for the server."""
@@ -56,7 +56,7 @@ class Wanted:
 
 
 class Installed(FrozenModel):
-    """What installing did."""
+    """The result of an installation."""
 
     path: Path
     """The host's file."""
@@ -75,7 +75,7 @@ class Installed(FrozenModel):
 
 
 class Uninstalled(FrozenModel):
-    """What uninstalling did."""
+    """The result of an uninstallation."""
 
     path: Path
     """The host's file."""
@@ -91,10 +91,10 @@ def wanted_entry(host: Host, name: str, wanted: Wanted, known: Mapping[str, Any]
     """The entry for a server.
 
     Args:
-        known: the entry of that name so far; the packages in its command are kept.
+        known: the existing entry with that name; the packages in its command are kept.
 
     Raises:
-        ConsortiumError: the host has no such entry, the command cannot be had, or the token is not there.
+        ConsortiumError: the host supports no such entry, the command is not available, or the token is missing.
     """
     if wanted.url is not None:
         return remote_entry(host, name, Address(wanted.url, wanted.token_variable, _token(host, wanted)))
@@ -103,19 +103,19 @@ def wanted_entry(host: Host, name: str, wanted: Wanted, known: Mapping[str, Any]
 
 
 def entry_text(host: Host, name: str, entry: Entry) -> str:
-    """An entry as it is pasted into the host's file."""
+    """An entry as text that can be pasted into the host's file."""
     return file_format(host.file).dump(_nested([*host.table, name], entry))
 
 
 def install(host: Host, name: str, wanted: Wanted, project: Path | None = None) -> Installed:
-    """Put the entry into the host's file and keep all else that is in it; of the file before, a copy stays beside it.
+    """Add the entry to the host's file, which otherwise stays unchanged; a copy of the old file is stored beside it.
 
-    An entry of that name keeps what ours does not say, and its environment variables but those that we set.
+    An existing entry with that name keeps the fields that ours does not set, and its other environment variables.
 
     Raises:
-        ConsortiumError: the file cannot be read as what it should be, or cannot be written; it stays as it is.
+        ConsortiumError: the file cannot be parsed, or cannot be written; it stays unchanged.
     """
-    path = host_file(host, project).resolve()  # a link to somewhere else stays one
+    path = host_file(host, project).resolve()  # a link to a file elsewhere stays a link
     form, keys = file_format(host.file), [*host.table, name]
     text, known = _read(host, path, form, name, wanted)
     merged = _merged(host, known, wanted_entry(host, name, wanted, known))
@@ -139,10 +139,10 @@ def install(host: Host, name: str, wanted: Wanted, project: Path | None = None) 
 
 
 def uninstall_entry(host: Host, name: str, project: Path | None = None) -> Uninstalled:
-    """Take the entry out of the host's file; without other changes since, the file is what it was before it came.
+    """Remove the entry from the host's file; without other changes since, the original file is restored.
 
     Raises:
-        ConsortiumError: the file cannot be read or written, or the entry starts something else; it stays as it is.
+        ConsortiumError: the file cannot be read or written, or the entry starts another program; it stays unchanged.
     """
     path = host_file(host, project).resolve()
     form, keys = file_format(host.file), [*host.table, name]
@@ -176,7 +176,7 @@ def uninstall_entry(host: Host, name: str, project: Path | None = None) -> Unins
 
 
 def installed_launches(host: Host, project: Path | None = None) -> dict[str, Launch] | None:
-    """What the host's file starts of us, by name; None where there is no such file.
+    """Our servers in the host's file, by name; None if there is no such file.
 
     Raises:
         ConsortiumError: it cannot be read.
@@ -200,7 +200,7 @@ def is_ours(launch: Launch) -> bool:
 def _read(
     host: Host, path: Path, form: Format, name: str, wanted: Wanted | None = None
 ) -> tuple[str, dict[str, Any] | None]:
-    """The file's text, and the entry of that name; None where it has none."""
+    """The file's text, and the entry with that name; None if there is none."""
     try:
         text = read_text(path)
         known = _at(form.read(without_mark(text)), [*host.table, name])
@@ -218,10 +218,10 @@ def _refused(host: Host, path: Path, form: Format, error: ValueError, pasted: st
 
 
 def _before(path: Path, form: Format, keys: list[str], known: Entry, text: str) -> tuple[str | None, Path | None]:
-    """The file before our entry came into it, and the copy that says so; None where that cannot be told.
+    """The file before our entry was added, and its backup copy; None if that is unknown.
 
-    A copy is the file before if our entry, put into it, gives the file as it is now. An empty text without a copy means
-    that there was no file.
+    A copy is the earlier file if adding our entry to it gives the current file. An empty text without a copy means that
+    there was no file.
     """
     for backup, copy in readable_backups(path):
         if _at(_parsed(copy, form), keys) is None and _becomes(copy, form, keys, known, text):
@@ -237,7 +237,7 @@ def _becomes(before: str, form: Format, keys: list[str], known: Entry, text: str
 
 
 def _parsed(text: str, form: Format) -> dict[str, Any]:
-    """What a copy says; nothing where it is not of this kind."""
+    """The content of a copy; empty if it cannot be parsed."""
     try:
         return form.read(without_mark(text))
     except ValueError:
@@ -245,7 +245,7 @@ def _parsed(text: str, form: Format) -> dict[str, Any]:
 
 
 def _merged(host: Host, known: Mapping[str, Any] | None, entry: Entry) -> Entry:
-    """The entry, and what one of that name says beside it; another kind of server is replaced."""
+    """The entry with the other fields of the existing one; an entry of another kind is replaced."""
     kinds = [host.local.command, *([host.remote.url] if host.remote is not None else [])]
     if known is None or not any(kind in known and kind in entry for kind in kinds):
         return entry
@@ -274,14 +274,14 @@ def _token(host: Host, wanted: Wanted) -> str | None:
 
 
 def _check(form: Format, before: str, after: str, keys: list[str], entry: Entry | None) -> None:
-    """Refuse a text that does not say what it said before, but for our entry."""
+    """Refuse a text whose content differs from the old one in more than our entry."""
     old, new = form.read(without_mark(before)), form.read(after)
     if _at(new, keys) != entry or _without(old, keys) != _without(new, keys):
         raise ValueError("it cannot be changed without changing the rest")
 
 
 def _without(file: Mapping[str, Any], keys: list[str]) -> dict[str, Any]:
-    """A file without the value at a path of keys, and without the tables that it alone is in."""
+    """The content without the value at a path of keys, and without tables that become empty."""
     key, rest = keys[0], keys[1:]
     others = {name: value for name, value in file.items() if name != key}
     inner = _without(_table(file.get(key)), rest) if rest else {}
@@ -295,13 +295,13 @@ def _nested(keys: list[str], value: Any) -> dict[str, Any]:
 
 
 def _expect(path: Path, text: str) -> None:
-    """Refuse a file that another program wrote since it was read, as Claude Code often does with its own."""
+    """Refuse a file that another program has changed since it was read, as Claude Code often does with its own."""
     if read_text(path) != text:
         raise ConsortiumError(f"Another program has changed {path} meanwhile. Run the command again.")
 
 
 def _at(file: Mapping[str, Any], keys: tuple[str, ...] | list[str]) -> Any:
-    """The value at a path of keys; None where there is none."""
+    """The value at a path of keys; None if there is none."""
     value: Any = file
     for key in keys:
         value = value.get(key) if isinstance(value, Mapping) else None

@@ -1,4 +1,4 @@
-"""A file that is changed in one step, with a copy of what it was beside it; neither is readable for others."""
+"""Replaces a file atomically, with a copy of the old one beside it; others can read neither."""
 
 import os
 import tempfile
@@ -11,7 +11,7 @@ _BOM = "\ufeff"
 
 
 def read_text(path: Path) -> str:
-    """What is in a file, its line ends and its byte order mark included; empty where there is no file.
+    """The content of a file, with its line ends and byte order mark; empty if there is no file.
 
     Raises:
         OSError: it cannot be read.
@@ -26,12 +26,12 @@ def without_mark(text: str) -> str:
 
 
 def with_mark_of(text: str, other: str) -> str:
-    """The text with a byte order mark where the other one has it."""
+    """The text with a byte order mark if the other one has it."""
     return _BOM + text if other.startswith(_BOM) else text
 
 
 def back_up(path: Path) -> Path | None:
-    """Copy a file beside itself, for its owner only; None where there is no file."""
+    """Copy a file beside itself, readable by its owner only; None if there is no file."""
     if not path.exists():
         return None
     backup = path.with_name(f"{path.name}.{datetime.now():%Y%m%d-%H%M%S-%f}.bak")
@@ -48,16 +48,17 @@ def readable_backups(path: Path) -> Iterator[tuple[Path, str]]:
 
 
 def restrict(path: Path) -> None:
-    """Make a file its owner's only, where it is ours; clients that write it anew may have opened it."""
+    """Make a file readable by its owner only, if it is ours; clients that rewrite it may have made it readable."""
     with suppress(OSError):
         path.chmod(0o600)
 
 
 def replace(path: Path, text: str, is_private: bool) -> None:
-    """Write a file in one step.
+    """Write a file atomically.
 
     Args:
-        is_private: whether it holds a key, and so is its owner's only; else it keeps its rights. A new file always is.
+        is_private: whether it contains a key, and must be readable by its owner only; else it keeps its mode. A new
+            file is always private.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent)

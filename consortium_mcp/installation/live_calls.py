@@ -1,4 +1,4 @@
-"""One tiny question to each of several models, all at once: whether they really answer."""
+"""Asks several models one tiny question, all at once, to see whether they answer."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ from consortium_mcp.records import CallId, CallResult, CallSpec
 from consortium_mcp.service.service import ConsortiumService
 
 LIVE_SECONDS = 60
-"""How long a model may take for its answer to the tiny question."""
+"""The seconds in which a model must answer the tiny question."""
 
 _PROMPT = "Reply with the one word: ok"
 
@@ -23,7 +23,7 @@ _REMEDIES = {
 
 
 async def ask_models(service: ConsortiumService, entries: Sequence[ModelEntry]) -> dict[str, CallResult]:
-    """Ask every model, all at once; the results by the models' ids. The service's clients are closed afterwards."""
+    """Ask every model at once; the results by model id. The service's clients are closed afterwards."""
     results: dict[str, CallResult] = {}
 
     async def ask(entry: ModelEntry) -> None:
@@ -42,5 +42,5 @@ async def ask_models(service: ConsortiumService, entries: Sequence[ModelEntry]) 
 
 
 def remedy_of(result: CallResult) -> str | None:
-    """What mends a call that failed; None where its error says it, or it did not fail."""
+    """The repair for a failed call; None if its error names it, or the call succeeded."""
     return _REMEDIES.get(result.error_kind or "")

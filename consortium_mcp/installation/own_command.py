@@ -22,12 +22,12 @@ CommandKind = Literal["uvx", "this"]
 
 
 def own_launch(packages: Sequence[str] = (), command: CommandKind | None = None, known: Launch | None = None) -> Launch:
-    """How another program starts our server.
+    """The command with which another program starts our server.
 
     Args:
-        packages: llm plugins that the server needs, as pip names them.
-        command: None chooses this installation where it holds plugins or does not come from an index, else uvx.
-        known: what starts it so far; its packages are kept.
+        packages: llm plugins that the server needs, by their names for pip.
+        command: None chooses this installation if it has plugins or does not come from an index, else uvx.
+        known: the existing command; its packages are kept.
 
     Raises:
         ConsortiumError: uvx is not installed, or a package is not in this installation.
@@ -50,7 +50,7 @@ def packages_here() -> list[str]:
 
 
 def origin() -> dict[str, Any] | None:
-    """Where this installation comes from, as pip and uv record it (PEP 610); None means from a package index.
+    """The origin of this installation, as recorded by pip and uv (PEP 610); None means a package index.
 
     A source tree that is not installed is its own origin.
     """
@@ -103,7 +103,7 @@ def _this_installation() -> Launch:
 
 
 def _source() -> str:
-    """What uvx installs: the package's name, or where this installation comes from."""
+    """The argument for uvx: the package's name, or the origin of this installation."""
     recorded = origin()
     if recorded is None:
         return PACKAGE

@@ -1,4 +1,4 @@
-"""llm's hooks: the embedded model and saved consortiums as models, and `llm consortium …`.
+"""llm's hooks: registers the embedded model and saved consortiums as models, and `llm consortium …`.
 
 Every `llm` command imports this module, most of them for nothing: whatever is slow waits in another one.
 """
@@ -18,13 +18,13 @@ else:
     llm_models = LazyModule("consortium_mcp.llm_plugin.models")
 
 
-@llm.hookimpl(trylast=True)  # so that `llm consortium` is ours where llm-consortium is installed too
+@llm.hookimpl(trylast=True)  # so that `llm consortium` is ours even if llm-consortium is installed
 def register_commands(cli: click.Group) -> None:
-    """Offer every command under `llm consortium`, `consult` being the default."""
+    """Add every command under `llm consortium`; the default is `consult`."""
     cli.add_command(llm_group)
 
 
 @llm.hookimpl(trylast=True)
 def register_models(register: Callable[..., None], model_aliases: list[Any]) -> None:
-    """Register the embedded model and each saved consortium, when all other models are there."""
+    """Register the embedded model and each saved consortium, after all other models."""
     llm_models.register(register, model_aliases)

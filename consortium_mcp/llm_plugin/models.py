@@ -1,4 +1,4 @@
-"""The models that we offer to llm, as far as it needs to know them before one is asked."""
+"""The models that we register with llm, without the imports that only a prompt needs."""
 
 import logging
 import sqlite3
@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 
 class Registered:
-    """The consortiums that are registered together; why one of them cannot run is found out for all at once."""
+    """The consortiums that are registered together; their problems are determined together."""
 
     def __init__(self, settings: Settings | None) -> None:
         self.settings = settings
@@ -33,7 +33,7 @@ class Registered:
 
     @cached_property
     def problems(self) -> Mapping[str, str | None]:
-        """Why each cannot run now; nothing is known of them where the database cannot be read."""
+        """Why each cannot run now; empty if the database cannot be read."""
         try:
             return llm_replies.list_problems(self.settings)
         except ConsortiumError as error:
@@ -42,14 +42,14 @@ class Registered:
 
 
 class _LazyOptions:
-    """What can be set for one prompt, imported when llm asks for it: most commands never do."""
+    """The options of one prompt, imported when llm asks for them, because most commands never do."""
 
     def __get__(self, model: object, kind: type) -> type[llm.Options]:
         return llm_options.ConsortiumOptions
 
 
 class _Consortium:
-    """What both kinds have in common."""
+    """The common part of both model classes."""
 
     can_stream = True
     supports_schema = True
@@ -60,7 +60,7 @@ class _Consortium:
         self._saved = saved
 
     def __str__(self) -> str:
-        """How `llm models` lists it."""
+        """The name in the list of `llm models`."""
         problem = self._saved.problems.get(self.model_id)
         return f"Consortium: {self.model_id}" + (f" (cannot run: {problem})" if problem else "")
 
@@ -73,7 +73,7 @@ class ConsortiumModel(_Consortium, llm.Model):
     def execute(
         self, prompt: llm.Prompt, stream: bool, response: llm.Response, conversation: llm.Conversation | None
     ) -> Iterator[str]:
-        """Consult it; progress goes to stderr where that is a terminal."""
+        """Consult it; progress goes to stderr if that is a terminal."""
         yield from llm_replies.reply(self.model_id, prompt, response, self._saved.settings)
 
 
@@ -95,7 +95,7 @@ class AsyncConsortiumModel(_Consortium, llm.AsyncModel):
 
 
 def register(register: Callable[..., None], model_aliases: list[Any]) -> None:
-    """Register the embedded model and each saved consortium, by the settings in use; llm pays for none of our faults.
+    """Register the embedded model and each saved consortium, by the settings in use; our errors never stop llm.
 
     Args:
         model_aliases: the models of the other plugins; a consortium must not hide one of them.
@@ -116,7 +116,7 @@ def register(register: Callable[..., None], model_aliases: list[Any]) -> None:
 
 
 def _is_llm_consortiums(model: object) -> bool:
-    """Whether it is a consortium of llm-consortium, which was taken over: then ours answers to its name."""
+    """Whether it is a consortium of llm-consortium that was imported: then ours has its name."""
     return type(model).__module__.partition(".")[0] == "llm_consortium"
 
 

@@ -1,4 +1,4 @@
-"""What `llm -m <consortium> -o` takes: the fields of a request that llm has no way of its own for."""
+"""The options of `llm -m <consortium> -o`: the fields of a request that llm has no own way for."""
 
 import json
 from collections.abc import Sequence
@@ -11,11 +11,11 @@ from pydantic.fields import FieldInfo
 from consortium_mcp.records.request import ConsultRequest, bare_type, written_type
 
 NOT_OPTIONS = ("prompt", "consortium", "models", "count", "history", "output_schema")
-"""Fields that llm gives in its own way: the prompt, `-m`, the conversation and `--schema`."""
+"""Fields that llm provides itself: the prompt, `-m`, the conversation and `--schema`."""
 
 
 def _json(value: Any) -> Any:
-    """An object or list that was typed as JSON; anything else is left to the field's own type."""
+    """A typed JSON object or list; any other value is left to the field's own type."""
     try:
         return json.loads(value) if isinstance(value, str) else value
     except ValueError:
@@ -34,4 +34,4 @@ _FIELDS: dict[str, Any] = {
 }
 
 ConsortiumOptions = create_model("ConsortiumOptions", __base__=llm.Options, **_FIELDS)
-"""What can be set for one prompt; what is not set is as it was saved."""
+"""The options of one prompt; an option that is not set keeps its saved value."""

@@ -1,4 +1,4 @@
-"""What a saved consortium does with llm's prompt: it consults, and gives its answer to llm as it comes."""
+"""Answers llm's prompts to a saved consortium: consults it, and streams its answer to llm."""
 
 import sys
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -22,13 +22,13 @@ from consortium_mcp.settings import Settings
 from consortium_mcp.text.member_system import own_system_prompt
 
 WITHDRAWN = "[The partial answer above was discarded. Final answer:]"
-"""Said where pieces of an answer were shown that turned out not to be its beginning."""
+"""Shown after pieces of an answer that turned out not to be its beginning."""
 
 _KEPT = "The run is kept with every response that arrived: `consortium-mcp runs resume {}` continues it."
 
 
 def reply(name: str, prompt: llm.Prompt, response: llm.Response, settings: Settings | None) -> Iterator[str]:
-    """The answer in pieces, for a caller that waits in its thread; progress goes to stderr where that is a terminal."""
+    """The answer in pieces, for a synchronous caller; progress goes to stderr if that is a terminal."""
     answer, kept = _Answer(response), ""
     try:
         question, terms = _asked(name, prompt)
@@ -69,7 +69,7 @@ async def async_reply(
 
 
 def _said(error: ConsortiumError) -> str:
-    """The error in the words of who reads it: a person who types commands, or a program that uses llm."""
+    """The error in the words of its reader: a person who types commands, or a program that uses llm."""
     if click.get_current_context(silent=True) is None:
         return str(error)
     with speaking_at(Door.COMMANDS):
@@ -77,12 +77,12 @@ def _said(error: ConsortiumError) -> str:
 
 
 def _is_unread() -> bool:
-    """Whether this is a command that prints what llm gives it, and the reader of its stdout has left."""
+    """Whether a command prints the reply, and the reader of its stdout has left."""
     return click.get_current_context(silent=True) is not None and has_no_reader(sys.stdout)
 
 
 def list_problems(settings: Settings | None) -> Mapping[str, str | None]:
-    """Why each saved consortium cannot run now; None for one that can. Raises ConsortiumError."""
+    """Why each saved consortium cannot run now; None if it can. Raises ConsortiumError."""
     with ConsortiumService(settings) as service:
         return service.definitions.list_problems(load_catalogue(settings))
 
@@ -95,7 +95,7 @@ class _Answer:
         self._response = response
 
     def piece(self, event: Event) -> str:
-        """What an event adds to the text; empty when nothing."""
+        """The text that an event adds; empty for none."""
         if isinstance(event, AnswerPiece):
             self.shown += event.text
             return event.text
@@ -105,7 +105,7 @@ class _Answer:
         return ""
 
     def _rest(self, run: Run) -> str:
-        """What of the answer was not shown; what it lacks stands first where nothing was shown, and not beside JSON."""
+        """The part of the answer that was not shown; before a complete answer that is not JSON, also what it lacks."""
         answer = run.answer or ""
         if run.output_schema:
             return answer
@@ -115,7 +115,7 @@ class _Answer:
         return rest + "".join(f"\n\nIncomplete: {sentence}" for sentence in run.degraded)
 
     def _record(self, run: Run) -> None:
-        """Leave in llm's own record where the run is, its verdict without the text, and what all its calls used."""
+        """Store in llm's own record the run's URI, its verdict without the text, and its total usage."""
         selected = run.iterations[(run.selected_iteration or 1) - 1].verdict
         self._response.response_json = {
             "run_id": run.run_id,
@@ -136,7 +136,7 @@ class _Answer:
 
 
 def _asked(name: str, prompt: llm.Prompt) -> tuple[str, dict[str, Any]]:
-    """The question, and the terms as `consult` takes them. Raises ConsortiumError for what cannot be passed on."""
+    """The question, and the terms for `consult`. Raises ConsortiumError for a part that cannot be passed on."""
     said = [(message.role, _text(message)) for message in prompt.messages]
     if not said or said[-1][0] != "user":
         raise ConsortiumError(
@@ -146,18 +146,18 @@ def _asked(name: str, prompt: llm.Prompt) -> tuple[str, dict[str, Any]]:
     terms |= {"consortium": name, "history": _turns(said[:-1]), "output_schema": prompt.schema}
     earlier = [text for role, text in said if role == "system"]
     if system := prompt.system or terms.get("system_prompt") or "".join(earlier[-1:]):
-        # As a member of another consortium it is told what every member is; its own system prompt says more.
+        # As a member of another consortium it gets every member's system text; its own system prompt has more.
         terms["system_prompt"] = own_system_prompt(system)
     return said[-1][1], terms
 
 
 def _turns(said: list[tuple[str, str]]) -> list[Turn]:
-    """The conversation so far; a question without an answer, as one that failed, is part of it."""
+    """The conversation so far, including questions without an answer."""
     return [Turn(role="user" if role == "user" else "assistant", text=text) for role, text in said if role != "system"]
 
 
 def _text(message: llm.Message) -> str:
-    """What a message says. Raises ConsortiumError where it holds more than text; thoughts are left out."""
+    """The text of a message, without thinking. Raises ConsortiumError if it contains more than text."""
     if any(not isinstance(part, TextPart | ReasoningPart) for part in message.parts):
         raise ConsortiumError(
             "A consortium reads text only, but this conversation contains an attachment or a tool call. "

@@ -21,6 +21,13 @@ _REJECTED = re.compile(
 )
 """The words of a rejection, one of which stands near the name of the rejected parameter."""
 
+_IS_OF_THE_REQUEST = re.compile(
+    r"unsupported|not (be )?(support|recogni)|does ?n.t support|unrecogni|unexpected keyword|extra inputs|"
+    r"extra_forbidden|unknown (parameter|argument|field|option)",
+    re.IGNORECASE,
+)
+"""The words of a rejection that a provider reports as a fault of its server."""
+
 SYSTEM, SCHEMA, STREAM, USAGE, LONG_NAME = "system", "schema", "stream", "stream_options", "max_completion_tokens"
 """What can be rejected besides llm's options; LONG_NAME is the new name of `max_tokens`."""
 
@@ -56,7 +63,8 @@ def learn(entry: ModelEntry, spec: CallSpec, failure: Failure) -> None:
 
     If the error names no part and a schema was sent, the schema counts as rejected: providers use any words for that.
     """
-    name = _rejected_in(f"{failure.message} {failure.parameter or ''}", spec)
+    is_certain = failure.kind != "server" or _IS_OF_THE_REQUEST.search(failure.said or failure.message)
+    name = _rejected_in(f"{failure.message} {failure.said} {failure.parameter or ''}", spec) if is_certain else None
     if name is None and spec.output_schema is not None and _may_be_the_schema(failure):
         name = SCHEMA
     if name is None:
@@ -87,7 +95,15 @@ def adapted(entry: ModelEntry, spec: CallSpec) -> CallSpec:
 def note_of(entry: ModelEntry, spec: CallSpec) -> str | None:
     """What the answer lacks because the provider rejects a part of the request, in one sentence; None if nothing."""
     left_out = [name for name in adaptations_of(entry) if name in spec.options]
-    return f"Asked without {' and '.join(left_out)}, which its provider rejects." if left_out else None
+    if not left_out:
+        return None
+    remedies = "".join(f" {entry.default_remedy(name)}" for name in left_out if _is_default(entry, spec, name))
+    return f"Asked without {' and '.join(left_out)}, which its provider rejects.{remedies}"
+
+
+def _is_default(entry: ModelEntry, spec: CallSpec, name: str) -> bool:
+    """Whether an option of a call is the default that the user has set in llm."""
+    return name in entry.default_options and entry.options_for({}).get(name) == spec.options[name]
 
 
 def adapted_parameters(parameters: dict[str, Any]) -> dict[str, Any]:

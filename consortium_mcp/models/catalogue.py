@@ -135,9 +135,16 @@ class ModelEntry:
             wrong = error.errors()[0]
             name = ".".join(str(part) for part in wrong["loc"])
             known = ", ".join(sorted(self.model.Options.model_fields)) or "none"
+            is_default = name not in options and name in self.default_options
+            remedy = f" {self.default_remedy(name)}" if is_default else ""
             raise ModelUnavailableError(
                 f"{self.model_id} does not take the option {name!r} as given: {wrong['msg']}. Its options: {known}."
+                f"{remedy}"
             ) from error
+
+    def default_remedy(self, name: str) -> str:
+        """How an option is removed that `llm models options set` has set."""
+        return f"It is a default of llm: `llm models options clear {self.model_id} {name}` removes it."
 
 
 class ClientEntry(ModelEntry):

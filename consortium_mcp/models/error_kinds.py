@@ -2,7 +2,7 @@
 
 import re
 
-from consortium_mcp.models.provider_errors import codes_of, said_by, wait_in
+from consortium_mcp.models.provider_errors import codes_of, is_page, said_by, wait_in
 from consortium_mcp.records import ErrorKind
 
 _BY_STATUS: dict[int, ErrorKind] = {
@@ -10,6 +10,7 @@ _BY_STATUS: dict[int, ErrorKind] = {
     402: "billing",
     404: "model_unavailable",
     405: "invalid_request",
+    407: "network",
     408: "timeout",
     409: "server",
     410: "model_unavailable",
@@ -31,6 +32,9 @@ _BY_CODE: dict[str, ErrorKind] = {
     "billing_error": "billing",
     "billing_hard_limit_reached": "billing",
     "billing_not_active": "billing",
+    "exceeded_current_quota_error": "billing",
+    "arrearage": "billing",  # DashScope's
+    "1113": "billing",  # Zhipu's
     "invalid_api_key": "auth",
     "api_key_invalid": "auth",
     "authentication_error": "auth",
@@ -41,6 +45,8 @@ _BY_CODE: dict[str, ErrorKind] = {
     "model_not_found": "model_unavailable",
     "model_decommissioned": "model_unavailable",
     "model_terms_required": "model_unavailable",
+    "model_not_available": "model_unavailable",
+    "model_not_supported": "model_unavailable",
     "not_found_error": "model_unavailable",
     "context_length_exceeded": "context_length",
     "exceed_context_size_error": "context_length",
@@ -49,6 +55,9 @@ _BY_CODE: dict[str, ErrorKind] = {
     "content_filter": "content_filter",
     "content_policy_violation": "content_filter",
     "moderation_blocked": "content_filter",
+    "data_inspection_failed": "content_filter",
+    "1301": "content_filter",  # Zhipu's
+    "tool_use_failed": "invalid_reply",  # Groq's: the model called a tool, and none was offered
     "rate_limit_exceeded": "rate_limit",
     "rate_limit_error": "rate_limit",
     "too_many_requests": "rate_limit",
@@ -66,9 +75,11 @@ _BY_CODE: dict[str, ErrorKind] = {
 }
 
 _BY_WORDS: tuple[tuple[str, ErrorKind], ...] = (
+    (r"unexpected endpoint or method|invalid url", "invalid_request"),
     (
         r"credit balance|insufficient (credit|balance|fund|quota)|out of credit|billing|payment required|"
-        r"(requires|need) more credits|exceeded your.{0,30}credits|spend(ing)? limit",
+        r"(requires|need) more credits|exceeded your.{0,30}credits|spend(ing)? limit|have any credits|"
+        r"purchase credits|all available credits|requires a subscription",
         "billing",
     ),
     (
@@ -81,7 +92,7 @@ _BY_WORDS: tuple[tuple[str, ErrorKind], ...] = (
     ),
     (
         r"moderation|flagged|content (management )?(policy|filter)|content_filter|safety (system|filter|polic)|"
-        r"usage polic",
+        r"usage polic|inappropriate content|content exists risk",
         "content_filter",
     ),
     (
@@ -95,6 +106,7 @@ _BY_WORDS: tuple[tuple[str, ErrorKind], ...] = (
     ),
     (
         r"model.{0,120}(not (found|exist|available|supported)|does not exist|unknown|decommissioned|deprecated)|"
+        r"model.{0,60}(identifier is invalid|isn.t supported)|access to the model|model agreement|on-demand throughput|"
         r"(no such|unknown|invalid) model|not a valid model|try pulling it|no endpoints found|no allowed providers|"
         r"not found.{0,20}model",
         "model_unavailable",
@@ -133,6 +145,8 @@ def kind_of_status(status: int, error: BaseException, said: str) -> ErrorKind:
         return kind_said(error, said) or "invalid_reply"
     if status in _REQUESTS_FAULT and kind_said(error, said) == "server" and not _PASSING.search(said):
         return "invalid_request"  # "this response_format is unavailable"
+    if status == 403 and is_page(error):
+        return "invalid_request"
     if status == 429:  # about money, or passing
         return "billing" if kind_said(error, said) == "billing" else "rate_limit"
     return kind_said(error, said or said_by(error)) or _UNLESS_SAID.get(status, "invalid_request")

@@ -1,5 +1,6 @@
 """The kind of a call's failure: by status, then the provider's codes and words, then the exception's type."""
 
+import logging
 import math
 import re
 import ssl
@@ -10,11 +11,15 @@ from typing import Any
 from consortium_mcp._util.frozen_model import FrozenModel
 from consortium_mcp._util.lazy import llm
 from consortium_mcp.models.error_kinds import kind_of_status, kind_of_words, kind_said
+from consortium_mcp.models.error_words import OWN_FAULT, PYTHON, words_of
 from consortium_mcp.models.provider_errors import body_of, parameter_of, said_by, status_of, wait_in, wait_of
-from consortium_mcp.models.reply_faults import ReplyFault, broken_off, words_of
-from consortium_mcp.models.reply_reader import ReplyReader, is_broken
+from consortium_mcp.models.reply_faults import ReplyFault, broken_off
+from consortium_mcp.models.reply_reader import is_broken
+from consortium_mcp.models.watching import Reader
 from consortium_mcp.records import ErrorKind
 from consortium_mcp.text.masking import masked
+
+logger = logging.getLogger(__name__)
 
 # Finish reasons of OpenAI, Anthropic, Gemini, Bedrock, Cohere, watsonx and Zhipu with the same two meanings.
 _TRUNCATED = frozenset(
@@ -32,12 +37,8 @@ RETRIED: frozenset[ErrorKind] = frozenset({"rate_limit", "timeout", "network", "
 RETRIED_ONCE: frozenset[ErrorKind] = frozenset({"empty", "invalid_reply"})
 """Kinds of failures that a second attempt often repairs, and a third one seldom."""
 
-_PYTHON = re.compile(
-    r"object (is not|has no|does not)|has no attribute|NoneType|positional argument|keyword argument|Traceback|"
-    r"<class |unhashable|\bnot subscriptable|list index out of range|validation errors? for|must be str|codec can't|"
-    r"(?<!\w)\w+Error\b"
-)
-"""The wording of Python's own errors, which are useless for users."""
+_VALIDATION = re.compile(r"validation errors? for")
+"""The beginning of a pydantic error, raised if a plugin cannot read a reply."""
 
 _LONGEST_READ = 10_000
 """The number of characters of a provider's message that are read; far fewer are shown."""
@@ -64,6 +65,9 @@ class Failure(FrozenModel):
 
     retry_after_seconds: float | None = None
     """The wait that the provider asks for, in seconds; None if it states none."""
+
+    said: str = ""
+    """The provider's own words, also where they are not shown; empty if it has none."""
 
     parameter: str | None = None
     """The parameter that the provider's error names as its cause; None if it names none."""
@@ -95,14 +99,17 @@ def classify(error: BaseException, plugin: str = "llm", secrets: Collection[str]
     if wait:
         message = f"{message.rstrip('.')}. Try again in {math.ceil(wait)} seconds."
     parameter = next((name for one in chain if (name := parameter_of(one))), None)
-    return Failure(kind=kind, message=message, retry_after_seconds=wait, parameter=parameter)
+    said = masked((next((words for one in chain if (words := words_of(body_of(one)))), "")[:_LONGEST_READ]), *secrets)
+    if OWN_FAULT[1:] in message:
+        logger.warning("The provider's own program failed: %s", " ".join(said.split())[:500])
+    return Failure(kind=kind, message=message, retry_after_seconds=wait, said=said, parameter=parameter)
 
 
 def reply_failure(
     payload: Any,
     finish_reason: str | None,
     text: str,
-    reader: ReplyReader | None = None,
+    reader: Reader | None = None,
     thinking: str = "",
     tool: str | None = None,
 ) -> Failure | None:
@@ -132,7 +139,7 @@ def reply_failure(
     return _why_empty(reader, thinking, tool)
 
 
-def _why_empty(reader: ReplyReader | None, thinking: str, tool: str | None) -> Failure:
+def _why_empty(reader: Reader | None, thinking: str, tool: str | None) -> Failure:
     """The failure of a reply without text, by what it has instead."""
     if reader is not None and reader.refusal:
         refusal = masked(" ".join(reader.refusal[:_LONGEST_READ].split()))[:300]
@@ -275,7 +282,9 @@ def _sentence(chain: list[BaseException], kind: ErrorKind, plugin: str) -> str:
     if kind == "internal":
         return INTERNAL
     words = str(error).strip()
-    if isinstance(error, AttributeError | LookupError | TypeError) or _PYTHON.search(words):
+    if isinstance(error, AttributeError | LookupError | TypeError) or (
+        PYTHON.search(words) or "validation error" in words
+    ):
         return f"The plugin {plugin} cannot read the provider's reply. `llm install -U {plugin}` may repair it."
     if isinstance(error, ValueError) and type(error).__name__ == "JSONDecodeError":
         return "The provider's reply is not valid JSON."

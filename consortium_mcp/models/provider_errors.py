@@ -9,9 +9,11 @@ from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from consortium_mcp.models.reply_faults import words_of
+from consortium_mcp.models.error_words import plain, with_place, words_of
 
 _TITLE = re.compile(r"<title[^>]*>\s*([^<]{1,100})", re.IGNORECASE)
+
+_PAGE = re.compile(r"\s*<[!a-z]", re.IGNORECASE)
 
 _EXCERPT = 300
 """The number of characters shown of an error's body that is not JSON."""
@@ -35,7 +37,7 @@ _RESETS = (
 )
 """Headers with the time when a limit resets; most of them have a partner with the remaining quota."""
 
-_WAITS = ("retryDelay", "retry_after", "retry_after_seconds")
+_WAITS = ("retryDelay", "retry_after", "retry_after_seconds", "estimated_time")
 """The fields of an error's body with the requested wait: seconds, or a duration."""
 
 
@@ -79,20 +81,27 @@ def said_by(error: BaseException) -> str:
     words = words_of(body_of(error)) or _text_of(response)
     status = getattr(error, "status_code", None) or getattr(response, "status_code", None)
     if not isinstance(status, int):
-        return words or ""
+        return plain(words or "")
     if not words and response is None:
         words = _ITS_STATUS.sub("", str(error))
-    words = _without_markup(words) if words else getattr(response, "reason_phrase", None)
+    words = plain(_without_markup(words)) if words else getattr(response, "reason_phrase", None)
     said = f"Error code: {status} - {words}" if isinstance(words, str) and words else f"Error code: {status}"
+    if status == 403 and is_page(error):
+        return f"{said.rstrip('.')}. A web page answered: check the model's api_base and the network."
     is_of_provider = isinstance(body_of(error), dict | list)
-    return said if is_of_provider or status not in (404, 405) else f"{said.rstrip('.')}. Check the model's api_base."
+    return said if is_of_provider or status not in (404, 405) else with_place(said)
+
+
+def is_page(error: BaseException) -> bool:
+    """Whether an error's body is a web page, as of a firewall before the provider."""
+    return bool(_PAGE.match(_text_of(getattr(error, "response", None)) or ""))
 
 
 def wait_of(error: BaseException) -> float | None:
     """The seconds that a provider asks us to wait; None if it names none."""
     headers = getattr(getattr(error, "response", error), "headers", None)
     waits = [_of_headers(headers) if headers is not None else None]
-    parts = list(_parts(body_of(error)))
+    parts = [*_parts(body_of(error)), *_parts(_whole_body(error))]
     waits += [_waited(part[name]) for part in parts for name in _WAITS if name in part]
     if (found := next((wait for wait in waits if wait is not None), None)) is not None:
         return found
@@ -104,6 +113,16 @@ def wait_of(error: BaseException) -> float | None:
     told = [headers] if headers is not None else []
     told += [_lower(part["headers"]) for part in parts if isinstance(part.get("headers"), dict)]  # OpenRouter's
     return next((wait for one in told if (wait := _reset_of(one)) is not None), None)
+
+
+def _whole_body(error: BaseException) -> Any:
+    """The body as it came, of which the SDK keeps only `error`; None where that is all of it, or no JSON."""
+    if not isinstance(getattr(error, "body", None), str):
+        return None
+    try:
+        return json.loads(_text_of(getattr(error, "response", None)) or "")
+    except (ValueError, RecursionError):
+        return None
 
 
 def wait_in(words: str) -> float | None:
@@ -209,7 +228,7 @@ def _text_of(response: Any) -> str | None:
 
 def _without_markup(words: str) -> str:
     """The title of a web page; other texts are shortened."""
-    if words.lstrip().startswith("<"):
+    if _PAGE.match(words):
         title = _TITLE.search(words)
         return " ".join(title[1].split()) if title else "a web page"
     return " ".join(words.split())[:_EXCERPT]

@@ -7,7 +7,8 @@ class EventReader:
     """Reads server-sent events as they arrive; it never raises.
 
     See https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation.
-    It is more lenient in two points. Bytes that are no UTF-8 are replaced. The end of the stream ends an event.
+    It is more lenient in three points. Bytes that are no UTF-8 are replaced. The end of the stream ends an event.
+    A line `error: {…}`, as old llama.cpp servers write it, is data.
     """
 
     def __init__(self) -> None:
@@ -39,7 +40,7 @@ class EventReader:
         for ended_line in ended_lines:
             line = ended_line.rstrip(b"\r\n")
             name, _, value = line.partition(b":")
-            if name == b"data":
+            if name == b"data" or (name == b"error" and value.lstrip()[:1] == b"{"):
                 self._data.append(value.removeprefix(b" "))
                 self.waiting += len(value)
             elif not line and self._data:

@@ -1,18 +1,13 @@
 """Faults of replies with status 200: broken off, not a model's reply, or an error that the provider reports."""
 
-import json
 import re
 from typing import Any
+from urllib.parse import urlsplit
 
+from consortium_mcp.models.error_words import OWN_FAULT, plain, words_of
 from consortium_mcp.records import ErrorKind
 
 _TITLE = re.compile(rb"<title[^>]*>\s*([^<]{1,100})", re.IGNORECASE)
-
-_WORDS = (
-    *("message", "error", "detail", "msg", "error_description", "description", "title"),
-    *("errors", "base_resp", "status_msg"),  # from Cloudflare and MiniMax
-)
-"""The fields with an error's message, the most specific first."""
 
 _EXCERPT = 80
 """The number of characters shown of a reply that cannot be read."""
@@ -65,43 +60,30 @@ def reported(error: Any) -> ReplyFault:
     Args:
         error: the error in the reply: an object, a list of objects, or a text.
     """
-    words = words_of(error)
-    return ReplyFault(words or "The provider reported an error without a message.", body={"error": error})
+    words = plain(words_of(error) or "")
+    sentence = f"{words[:1].upper()}{words[1:]}" if words == OWN_FAULT else words
+    return ReplyFault(sentence or "The provider reported an error without a message.", body={"error": error})
 
 
 def redirected(address: str) -> ReplyFault:
-    """The provider redirects to another address; following it would replace the question by a GET request."""
+    """The provider redirects to another address; following it would lose the question, or lead nowhere."""
+    if not is_web_address(address):
+        sentence = f"The model's address redirects to {address[:200]}, which is no web address. Check its api_base."
+        return ReplyFault(sentence, "invalid_request")
     sentence = f"The model's address redirects to {address[:200]}. Name that address in api_base."
     return ReplyFault(sentence, "invalid_request")
 
 
-def words_of(error: Any) -> str | None:
-    """The message of an error, at any depth; None if it has none."""
-    if isinstance(error, str):
-        return _inside(error) or error.strip() or None
-    if isinstance(error, list):
-        return next((words for one in error[:10] if (words := words_of(one))), None)
-    if isinstance(error, dict):
-        where = error.get("loc")
-        if isinstance(where, list) and len(where) > 1 and isinstance(error.get("msg"), str):
-            return f"{where[-1]}: {error['msg']}"
-        said = next((words for name in _WORDS if (words := words_of(error.get(name)))), None)
-        metadata = error.get("metadata")
-        cause = words_of(metadata.get("raw")) if isinstance(metadata, dict) else None
-        if said and cause and cause not in said:  # from OpenRouter: the message of the provider behind it
-            return f"{said.rstrip('.')}: {cause}"
-        return said
-    return None
-
-
-def _inside(text: str) -> str | None:
-    """The message in an error that a gateway quotes as JSON; None if the text is not JSON."""
-    if not text.lstrip().startswith("{"):
-        return None
+def is_web_address(location: str) -> bool:
+    """Whether a redirect's location can be followed: an HTTP URL, or a path on the same server."""
     try:
-        return words_of(json.loads(text))
-    except (ValueError, RecursionError):
-        return None
+        parts = urlsplit(location)
+        port = parts.port
+    except ValueError:
+        return False
+    if parts.scheme or parts.netloc:
+        return parts.scheme in ("http", "https", "") and bool(parts.hostname) and port != 0
+    return bool(location) and ":" not in location.partition("/")[0]
 
 
 def _text(body: bytes) -> str:

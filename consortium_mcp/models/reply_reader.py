@@ -9,9 +9,10 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from consortium_mcp.models.error_words import words_of
 from consortium_mcp.models.reply_bounds import LONGEST_EVENT, MOST_BEFORE_REPLY, MOST_BYTES, MOST_OF_BODY, too_large
 from consortium_mcp.models.reply_events import EventReader
-from consortium_mcp.models.reply_faults import broken_off, not_a_reply, reported, words_of
+from consortium_mcp.models.reply_faults import broken_off, not_a_reply, reported
 from consortium_mcp.settings import MOST
 from consortium_mcp.text.templates import storable
 
@@ -51,7 +52,10 @@ _BROKEN = {
 }
 """Finish reasons for an incomplete reply, from OpenRouter, Gemini, DeepSeek, vLLM, Zhipu and Cohere."""
 
-_THINKING = ("reasoning_content", "reasoning", "thinking", "thinking_content")
+_SAID_OF_WHOLE = ("other", "unknown", "unspecified")
+"""Native finish reasons that OpenRouter also passes on for complete replies."""
+
+_THINKING = ("reasoning_content", "reasoning", "thinking", "thinking_content", "reasoning_text")
 """Fields with the thinking beside the content; the first existing one counts."""
 
 _BOM = b"\xef\xbb\xbf"
@@ -176,6 +180,10 @@ class ReplyReader:
         try:
             piece = _decode(data)
         except (ValueError, RecursionError):
+            if "\n" in data:  # events without an empty line between them
+                for line in data.split("\n"):
+                    yield from self._of_event(line)
+                return
             self._is_garbled |= not self.is_whole and bool(_PART_OF_REPLY.search(data))
             return
         yield from self._of_piece(piece)
@@ -359,7 +367,11 @@ def _error_in(piece: dict[str, Any]) -> Any:
 
 
 def _reason_in(choice: dict[str, Any]) -> str | None:
-    reason = choice.get("finish_reason")
+    reason, native = choice.get("finish_reason"), choice.get("native_finish_reason")
+    if isinstance(native, str) and is_broken(native) and native.lower() not in _SAID_OF_WHOLE:
+        return native  # OpenRouter may call it "stop"
+    if isinstance(reason, dict):  # SGLang's
+        reason = reason.get("type")
     return reason if isinstance(reason, str) and reason else None
 
 

@@ -1,1 +1,1 @@
-"""A run becomes text for people, in Markdown or HTML; nothing is loaded or saved here."""
+"""Turns a run into text for people, in Markdown or HTML; it loads and saves nothing."""

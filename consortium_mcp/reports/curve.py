@@ -1,4 +1,4 @@
-"""The calibration curve of a consortium as SVG: which confidence it showed, and how often that was true."""
+"""The calibration curve of a consortium as SVG: shown confidence against the share of right answers."""
 
 from xml.etree.ElementTree import Element, SubElement, tostring
 
@@ -8,14 +8,14 @@ from consortium_mcp.service.stats import Calibration
 from consortium_mcp.text.templates import plain
 
 SIZE = 240
-"""The sides of the square in which 0.0-1.0 is drawn, in pixels."""
+"""The side of the square that represents 0.0-1.0, in pixels."""
 
 MARGIN = 30
-"""The space around it, for the numbers at its sides."""
+"""The margin for the numbers at its sides."""
 
 
 def curve(calibration: Calibration) -> Markup:
-    """A circle for each band, the larger the more ratings it has; on the diagonal a confidence was right."""
+    """A circle for each band, larger with more ratings; on the diagonal, confidence equals the mean score."""
     sides = str(SIZE + 2 * MARGIN)
     box = {"viewBox": f"0 0 {sides} {sides}", "width": sides, "height": sides, "role": "img"}
     svg = Element("svg", box)
@@ -38,7 +38,7 @@ def curve(calibration: Calibration) -> Markup:
 
 
 def _points(calibration: Calibration) -> list[tuple[float, float, float, int]]:
-    """Each band: where it begins and ends, its mean score, its ratings."""
+    """Each band: its beginning, its end, its mean score, its number of ratings."""
     points = []
     for band in calibration.reliability:
         low, high = map(float, band.confidence.split("-"))
@@ -47,7 +47,7 @@ def _points(calibration: Calibration) -> list[tuple[float, float, float, int]]:
 
 
 def _place(confidence: float, true: float) -> tuple[str, str]:
-    """Where a point stands, in pixels from the left and from the top."""
+    """The position of a point, in pixels from the left and from the top."""
     return f"{MARGIN + confidence * SIZE:.1f}", f"{MARGIN + (1 - true) * SIZE:.1f}"
 
 

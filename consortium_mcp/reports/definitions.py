@@ -1,4 +1,4 @@
-"""Saved consortiums and models as lines: what is asked, how it is judged, what each costs and lacks."""
+"""Saved consortiums and models as lines: members, judging, prices and problems."""
 
 from collections.abc import Iterable
 
@@ -22,10 +22,10 @@ def definition_text(name: str, consortium: Consortium) -> str:
 
 
 def by_reason(lacking: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
-    """The models that cannot be used, by their reason.
+    """The unusable models by reason.
 
     Args:
-        lacking: a model's id and its reason each.
+        lacking: pairs of a model's id and its reason.
     """
     grouped: dict[str, list[str]] = {}
     for model_id, reason in lacking:

@@ -1,4 +1,4 @@
-"""Runs in the forms in which they are exported: JSON lines, Markdown, or one HTML page."""
+"""Exports runs as JSON lines, Markdown, or one HTML page."""
 
 from collections.abc import Callable, Iterable
 from typing import Literal, get_args
@@ -8,7 +8,7 @@ from consortium_mcp.reports.html import page
 from consortium_mcp.reports.markdown import transcript
 
 ExportFormat = Literal["jsonl", "md", "html"]
-"""What runs are exported as."""
+"""The formats of exported runs."""
 
 _WRITERS: dict[ExportFormat, Callable[[Iterable[Run]], Iterable[str]]] = {
     "jsonl": lambda runs: (f"{run.model_dump_json()}\n" for run in runs),
@@ -20,5 +20,5 @@ EXPORT_FORMATS: tuple[ExportFormat, ...] = get_args(ExportFormat)
 
 
 def exported(runs: Iterable[Run], form: ExportFormat) -> Iterable[str]:
-    """The runs in this form, piece by piece."""
+    """The runs in this format, in pieces."""
     return _WRITERS[form](runs)

@@ -30,27 +30,27 @@ _OWN_ANSWER = {
 }
 
 SHOWN_GROUPS = 5
-"""How many groups of votes are shown, the largest first."""
+"""The most groups of votes that are shown, the largest first."""
 
 DISSENT_LIMIT = 4_000
-"""Characters of the dissent in a short report."""
+"""The most characters of the dissent in a short report."""
 
 QUOTE_LIMIT = 500
-"""Characters of a text that is quoted on a line; the whole of it stands among the responses."""
+"""The most characters of a text quoted on a line; the responses contain the complete text."""
 
 
 def short_report(run: Run) -> str:
-    """The answer and what is known about it, for a model that will use it."""
+    """The answer and its facts, for a model that will use it."""
     trust = trust_line(run)
     lines = [*_incomplete(run), *([trust, ""] if trust else []), _answer(run), "", about_answer(run)]
     return "\n".join(lines)
 
 
 def answer_text(run: Run, between: str = "\n") -> str:
-    """The answer, or why there is none; what it lacks comes first.
+    """The answer, or why there is none, after the sentences about what it lacks.
 
     Args:
-        between: what ends each of these; Markdown takes only an empty line for an end.
+        between: the separator of these parts; Markdown needs an empty line.
     """
     return between.join([*_incomplete(run), _answer(run)])
 
@@ -66,7 +66,7 @@ def _answer(run: Run) -> str:
 
 
 def about_answer(run: Run) -> str:
-    """How far to trust the answer, who gave it, and where the rest is: a line each."""
+    """The trust in the answer, whose response it is, and where the rest is: one line each."""
     lines = []
     if run.answer is not None:
         lines.append(f"Confidence: {confidence_text(run)}")
@@ -87,14 +87,14 @@ def about_answer(run: Run) -> str:
 
 
 def _next_points(run: Run) -> Iterator[str]:
-    """What is open, where the threshold was not reached."""
+    """The open points, if the threshold was not reached."""
     verdict = selected_verdict(run)
     if verdict is not None and run.status != "converged" and verdict.refinement_areas:
         yield f"Open: {clip('; '.join(verdict.refinement_areas), DISSENT_LIMIT)}"
 
 
 def _counted(run: Run) -> Iterator[str]:
-    """How votes or a ranking came out."""
+    """The result of votes or a ranking."""
     verdict = selected_verdict(run)
     if verdict is None or not run.selected_iteration:
         return
@@ -112,7 +112,7 @@ def _group_text(group: Votes, labels: Mapping[str, str]) -> str:
 
 
 def _own_answer_text(run: Run) -> str | None:
-    """How the caller's own answer compares with the consortium's; None where there is none of either."""
+    """How the caller's own answer relates to the consortium's; None if either is missing."""
     own = next((member.response for member in run.consortium.members if member.model == OWN_ANSWER), None)
     if own is None or run.answer is None:
         return None
@@ -120,7 +120,7 @@ def _own_answer_text(run: Run) -> str | None:
 
 
 def chosen_label(run: Run) -> str | None:
-    """Whose response the answer is; None where it was written by the arbiter, or several gave it."""
+    """The instance whose response is the answer; None if the arbiter wrote it, or several gave it."""
     selected = run.iterations[run.selected_iteration - 1] if run.selected_iteration else None
     if selected is None or selected.verdict is None or selected.verdict.votes:
         return None
@@ -134,7 +134,7 @@ def selected_verdict(run: Run) -> Verdict | None:
 
 
 def confidence_text(run: Run) -> str:
-    """The confidence and what it means for this run, on one line."""
+    """The confidence and its meaning for this run, on one line."""
     limit = run.consortium.confidence_threshold
     stated, threshold = ("unknown", f"{limit:.2f}") if run.confidence is None else shown_beside(run.confidence, limit)
     method = judging_methods().get(run.consortium.judging_method)
@@ -158,7 +158,7 @@ def confidence_text(run: Run) -> str:
 
 
 def _by_what(consortium: Consortium, selected: Iteration | None) -> str:
-    """Which figures the threshold is for, where that is not the confidence alone."""
+    """The figures that the threshold applies to, if it is not the confidence alone."""
     if consortium.stop_on == "arbiter":
         return ""
     reason = why_unknown(selected) if selected else None
@@ -168,10 +168,10 @@ def _by_what(consortium: Consortium, selected: Iteration | None) -> str:
 
 
 def arbiter_text(consortium: Consortium, judged_by: str | None = None) -> str:
-    """The arbiter, and whether it judges responses of its own model: it may prefer them, anonymous as they are.
+    """The arbiter, and whether it judges responses of its own model, which it may prefer although they are anonymous.
 
     Args:
-        judged_by: the model that judged in its place; None means that none did.
+        judged_by: the model that judged in its place; None if the arbiter judged.
     """
     judge = judged_by or f"{consortium.arbiter}"
     asked = {name for member in consortium.members for name in alternatives(member.model)}
@@ -179,12 +179,12 @@ def arbiter_text(consortium: Consortium, judged_by: str | None = None) -> str:
 
 
 def responses_text(iteration: Iteration) -> str:
-    """Who answered in what time, and who did not, on one line."""
+    """The time of each response, and the instances without one, on one line."""
     return ", ".join(f"{response.label} {outcome_text(response)}" for response in iteration.responses)
 
 
 def outcome_text(response: MemberResponse) -> str:
-    """`1.2 s`, who answered where it was a backup, the kind of failure, or that it was late."""
+    """`1.2 s`, with the backup that answered, or the kind of failure, or `late`."""
     seconds = f"{response.duration_ms / 1000:.1f} s"
     if response.late:
         return f"late after {seconds}"
@@ -198,17 +198,17 @@ def outcome_text(response: MemberResponse) -> str:
 
 
 def usage_text(usage: Usage) -> str:
-    """Calls, tokens and cost on one line; what is unknown says so."""
+    """Calls, tokens and cost on one line, with unknown values marked."""
     cost = "unknown" if usage.cost_usd is None else f"${usage.cost_usd:.4f}"
     tokens = f"tokens in: {_count(usage.input_tokens)}, out: {_count(usage.output_tokens)}"
     return f"calls: {usage.calls}, {tokens}, cost: {cost}"
 
 
 def transcript(run: Run, rating: Rating | None = None) -> str:
-    """Everything that was said, as Markdown.
+    """The whole run as Markdown.
 
     Args:
-        rating: what a person said of the answer; None where that is not known or not to be shown.
+        rating: a person's rating of the answer; None if there is none, or if it is not shown.
     """
     known = "\n".join(f"- {on_line(fact)}" for fact in (*facts(run), *_rated(rating)))
     parts = [f"# Run {run.run_id}", known]
@@ -226,7 +226,7 @@ def _rated(rating: Rating | None) -> Iterator[str]:
 
 
 def facts(run: Run) -> Iterator[str]:
-    """What is known of a run beside what was said, a line each."""
+    """The facts about a run besides its texts, one line each."""
     yield f"status: {run.status}"
     yield f"opened: {run.created_utc}, ended: {run.ended_utc or 'not yet'}"
     if run.follow_up_to:
@@ -253,7 +253,7 @@ class Section(NamedTuple):
 
 
 def sections(run: Run) -> Iterator[Section]:
-    """Everything that was said, in the order in which it was."""
+    """All texts of the run, in order of time."""
     for turn in run.history:
         yield Section(2, f"Earlier: {turn.role}", turn.text)
     yield Section(2, "Prompt", run.prompt)

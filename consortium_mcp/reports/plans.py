@@ -1,4 +1,4 @@
-"""The plan of a consult as text: who would be asked, how often, and what that may cost."""
+"""The estimate of a consult as text: the calls, their number, and their possible cost."""
 
 import json
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from consortium_mcp.service.estimate import Estimate
 
 
 def plan_text(plan: Estimate) -> str:
-    """A plan in a few lines."""
+    """An estimate in a few lines."""
     who = ", ".join(
         f"{row.model}{options_text(row.options)} ({row.role}) {row.per_iteration}x per iteration" for row in plan.calls
     )
@@ -30,5 +30,5 @@ def plan_text(plan: Estimate) -> str:
 
 
 def options_text(options: Mapping[str, Any]) -> str:
-    """llm options as they are written after a model's name; empty without any."""
+    """llm options as written after a model's name; empty without any."""
     return f" {json.dumps(options, ensure_ascii=False)}" if options else ""

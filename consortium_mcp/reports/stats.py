@@ -1,4 +1,4 @@
-"""Statistics as text: how far confidences were right, and how each member did."""
+"""Statistics as text: the calibration of confidences, and the figures of each member."""
 
 from consortium_mcp._util.counts import counted
 from consortium_mcp.engine.trust import effective_votes
@@ -6,7 +6,7 @@ from consortium_mcp.service.stats import MemberStats, Reliability, Stats
 
 
 def stats_text(stats: Stats) -> str:
-    """Statistics as lines for a person."""
+    """Statistics as lines of text."""
     lines = ["Confidence, as shown and as rated:"]
     for one in stats.calibration:
         lines.append(f"  {one.consortium}, judged by {one.arbiter}: {one.rated} rated, Brier score {one.brier:.3f}")
@@ -21,7 +21,7 @@ def stats_text(stats: Stats) -> str:
 
 
 def _band_text(band: Reliability) -> str:
-    """A band of confidence and its ratings, with a bar as long as they are good."""
+    """A band of confidence and its ratings, with a bar for their mean score."""
     return f"confidence {band.confidence}: true {band.true:.2f} ({band.runs}) {'#' * round(band.true * 20)}".rstrip()
 
 
@@ -31,7 +31,7 @@ def _correlation_text(correlation: float) -> str:
 
 
 def _member_text(member: MemberStats) -> str:
-    """How one model did as a member, on one line."""
+    """The figures of one model as a member, on one line."""
     failed = "" if member.error_rate is None else f", {member.error_rate:.0%} failed"
     seconds = "duration unknown" if member.mean_duration_ms is None else f"{member.mean_duration_ms / 1000:.1f} s"
     cost = "cost unknown" if member.cost_usd is None else f"${member.cost_usd:.4f}"
@@ -45,6 +45,6 @@ def _member_text(member: MemberStats) -> str:
 
 
 def _wrong(member: MemberStats) -> str:
-    """How often a member was wrong in rated runs, and how often that cannot be told."""
+    """How often a member was wrong in rated runs, and how often that is unknown."""
     wrong = "wrong unknown" if member.wrong is None else f"wrong {member.wrong}"
     return f"{wrong} ({member.not_comparable} cannot be told)" if member.not_comparable else wrong

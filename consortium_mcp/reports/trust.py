@@ -1,4 +1,4 @@
-"""The trust line: how far to trust an answer and why, in one or two sentences."""
+"""The trust line: the trust in an answer and its reasons, in one or two sentences."""
 
 from collections.abc import Iterator
 
@@ -18,12 +18,12 @@ _BOUNDS: dict[Measurement, str] = {
 
 
 def trust_of(run: Run) -> Trust | None:
-    """The trust of the iteration whose synthesis is the answer; None when there is none."""
+    """The trust of the selected iteration; None if there is none."""
     return run.iterations[run.selected_iteration - 1].trust if run.selected_iteration else None
 
 
 def trust_line(run: Run) -> str | None:
-    """How far to trust a run's answer: the figure and what bounds it, then what was measured; None without one."""
+    """The trust line of a run: the figure and its bound, then the measurements; None without a trust."""
     trust = trust_of(run)
     if trust is None:
         return None
@@ -33,12 +33,12 @@ def trust_line(run: Run) -> str | None:
 
 
 def needs_check(trust: Trust) -> bool:
-    """Whether what was measured of the answer speaks against it."""
+    """Whether the measurements contradict the answer."""
     return trust.order_held is False or trust.tied or trust.same < trust.different
 
 
 def _contradict_each_other(trust: Trust, run: Run) -> bool:
-    """Whether most independent responses contradict each other, and none can be compared with the answer."""
+    """Whether most independent responses contradict each other, and none is comparable with the answer."""
     agreement = overall_agreement(run.iterations[0].measures)
     return trust.compared == 0 and agreement is not None and agreement < 0.5
 
@@ -104,7 +104,7 @@ def _agreement(trust: Trust, run: Run) -> str:
 
 
 def _among_themselves(run: Run) -> str:
-    """How far the independent responses agree with each other, where any two can be compared."""
+    """The agreement of the independent responses with each other, if any two are comparable."""
     measures = run.iterations[0].measures
     agreement = overall_agreement(measures)
     if agreement is None or measures is None:
@@ -114,5 +114,5 @@ def _among_themselves(run: Run) -> str:
 
 
 def _when(run: Run) -> str:
-    """When independent answers were given, where a later iteration gave the answer."""
+    """When independent answers were given, if a later iteration gave the answer."""
     return " in the first iteration" if (run.selected_iteration or 1) > 1 else ""

@@ -11,10 +11,15 @@ _TAGS = "think|thinking|thought|reasoning|scratchpad|seed:think|antthinking|inne
 _MARK = re.compile(
     r"(?<!`)(?:"  # a mark in a line of code is only quoted
     rf"(?P<tag></?(?:{_TAGS})\b[^<>]*>)"
-    r"|(?P<opens>\[THINK\]|◁think▷|<\|(?:start_thinking|begin_of_thought|thinking)\|>|<unused94>(?:thought)?"
+    r"|(?P<calls>to=[\w.:-]{1,100}\s{0,9}<\|channel\|>[^<>]{0,80}(?:<\|constrain\|>[^<>]{0,20})?<\|message\|>"
+    r"|<\|channel\|>\s{0,9}\w{1,20}\s{1,9}to=[^<>]{1,150}(?:<\|constrain\|>[^<>]{0,20})?<\|message\|>)"
+    r"|(?P<boxes><\|(?:begin|end)_of_box\|>)"
+    r"|(?P<opens>\[THINK\]|◁think▷|<\|(?:start_thinking|begin_of_thought|thinking|inner_prefix)\|>"
+    r"|<unused94>(?:thought)?"
     r"|<\|channel\|>\s*(?:analysis|commentary|thought|thinking)\b[^<>]{0,80}<\|message\|>|<\|channel>\s*thought\b)"
-    r"|(?P<closes>\[/THINK\]|◁/think▷|<\|(?:end_thinking|end_of_thought|/thinking)\|>|<unused95>|<channel\|>)"
-    r"|(?P<answers><\|channel\|>\s*final\b[^<>]{0,80}<\|message\|>"
+    r"|(?P<closes>\[/THINK\]|◁/think▷|<\|(?:end_thinking|end_of_thought|/thinking|inner_suffix)\|>|<unused95>"
+    r"|<channel\|>)"
+    r"|(?P<answers><\|channel\|>\s*final\b[^<>]{0,80}(?:<\|constrain\|>[^<>]{0,20})?<\|message\|>"
     r"|<\|(?:start_response|end_response|begin_of_solution|end_of_solution)\|>)"
     r"|(?P<ends><\|end\|>|<\|return\|>|<\|call\|>)(?:\s{0,9}<\|start\|>\s{0,9}assistant)?"
     r"|(?P<starts><\|start\|>\s{0,9}assistant)"
@@ -22,10 +27,12 @@ _MARK = re.compile(
     re.IGNORECASE,
 )
 
-_MAY_BE_MARKED = re.compile(r"[<◁]|\[/?think\]|assistantfinal", re.IGNORECASE)
+_MAY_BE_MARKED = re.compile(r"[<◁]|\[/?think\]|assistant(?:final|commentary to=)", re.IGNORECASE)
 """A part of every mark; a text without it need not be searched for each mark."""
 
-_HARMONY_WITHOUT_MARKS = re.compile(r"\s*analysis(?=\S)(?P<thinking>.*?)assistantfinal", re.DOTALL)
+_HARMONY_WITHOUT_MARKS = re.compile(
+    r"\s*analysis(?=\S)(?P<thinking>.*?)(?:assistantfinal|(?=assistantcommentary to=))", re.DOTALL
+)
 """The Harmony form of gpt-oss, if a server has removed its marks."""
 
 _CODE_BLOCK = re.compile(r"^```\w*\n(?:(?!```).*\n)*?```[ \t]*$", re.MULTILINE)
@@ -43,13 +50,28 @@ _END_MARKS = (
     "<eos>",
     "</s>",
     "<\uff5cend\u2581of\u2581sentence\uff5c>",
+    "<|END_OF_TURN_TOKEN|>",
+    "<|endofturn|>",
+    "<|stop|>",
+    "<|user|>",
+    "<|observation|>",
+    "<turn|>",
 )
 """End marks that servers leave after a reply."""
 
 _NEXT_TURN = re.compile(
     r"(?:<\|im_end\|>|<\|eot_id\|>|<end_of_turn>)\s{0,9}(?:<\|im_start\|>|<\|start_h|<start_of_turn>)"
+    r"|</s>\s{0,9}(?:<s>\s{0,9})?\[INST\]|<\uff5cend\u2581of\u2581sentence\uff5c>\s{0,9}<\uff5cUser\uff5c>"
+    r"|(?<![`\"' ])(?:<\|user\|>|<\uff5cUser\uff5c>)"
 )
 """The beginning of a turn that the model invented after its reply."""
+
+_OWN_TURN = re.compile(
+    r"\s*(?:<\|im_start\|>\s{0,9}assistant\b(?:<\|im_sep\|>)?"
+    r"|<\|(?:start_header_id|header_start|start_of_role)\|>\s{0,9}assistant\s{0,9}<\|\w{1,20}\|>"
+    r"|<start_of_turn>\s{0,9}model\b|<\|assistant\|>|<\uff5cAssistant\uff5c>)"
+)
+"""What a server leaves before the reply that its turn began with."""
 
 
 class Split(NamedTuple):
@@ -88,6 +110,11 @@ def split_thinking(text: str) -> Split:
             depth = max(0, depth - 1)
         elif mark["answers"]:
             depth = 0
+        elif mark["calls"]:  # of a tool: no thinking, and no answer
+            depth = 0
+            kept.append(mark[0])
+        elif mark["boxes"]:
+            continue
         elif mark["ends"]:
             if depth == 0:
                 kept.append(mark["ends"])
@@ -142,7 +169,9 @@ def is_json(reply: str) -> bool:
 
 
 def without_end_marks(text: str) -> str:
-    """The reply without its end marks, and without turns after them."""
+    """The reply without the marks of its turn's beginning and end, and without turns that follow them."""
+    if own := _OWN_TURN.match(text):
+        text = text[own.end() :]
     if following := _NEXT_TURN.search(text):
         text = text[: following.start()]
     text = text.strip()

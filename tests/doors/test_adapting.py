@@ -225,3 +225,48 @@ async def test_an_arbiter_is_asked_without_a_schema_whatever_words_reject_it(
     run = await consulted(service, "a")
 
     assert (run.answer, run.degraded, len(provider.requests_to("arbiter"))) == ("It is 42.", (), 2)
+
+
+@pytest.mark.parametrize(
+    "message",
+    ["Unsupported parameter: 'temperature'", "create() got an unexpected keyword argument 'temperature'"],
+    ids=["in words", "in Python's words"],
+)
+async def test_a_rejection_that_comes_as_a_fault_of_the_server_is_understood(
+    provider: Provider, service: ConsortiumService, message: str
+) -> None:
+    fault = Fault.refused("rejected", 500, "internal_error", message).without_sdk_retries()
+    provider.on("a", lambda request: fault if "temperature" in request.options else Reply("It is 42."))
+    provider.on("arbiter", verdict())
+
+    run = await consulted(service, 'a {"temperature": 0.5}')
+
+    assert run.degraded == ("a#1: Asked without temperature, which its provider rejects.",)
+    assert provider.count("a") == 2
+
+
+async def test_a_fault_of_the_server_that_only_has_the_words_of_an_option_removes_none(
+    provider: Provider, service: ConsortiumService
+) -> None:
+    fault = Fault.refused("failed", 500, None, "Unknown failure while the temperature was read").without_sdk_retries()
+    provider.on("a", [fault, Reply("It is 42.")])
+    provider.on("arbiter", verdict())
+
+    run = await consulted(service, 'a {"temperature": 0.5}')
+
+    assert (run.degraded, provider.requests_to("a")[1].options["temperature"]) == ((), 0.5)
+
+
+async def test_a_default_of_llm_that_is_rejected_is_named_with_the_command_that_removes_it(
+    provider: Provider, service: ConsortiumService, llm_home: Path
+) -> None:
+    (llm_home / "model_options.json").write_text(json.dumps({"a": {"temperature": "0.3"}}))
+    provider.on("a", rejecting(has("temperature"), "Unsupported parameter: 'temperature'"))
+    provider.on("arbiter", verdict())
+
+    run = await consulted(service, "a", "b")
+
+    assert run.degraded == (
+        "a#1: Asked without temperature, which its provider rejects. It is a default of llm: "
+        "`llm models options clear a temperature` removes it.",
+    )

@@ -36,7 +36,7 @@ def examined(*options: str) -> tuple[int, list[Line]]:
     """The exit status and the lines."""
     done = run_command("doctor", "--json", *options)
     assert "Traceback" not in done.stderr
-    return done.returncode, json.loads(done.stdout)
+    return done.returncode, json.loads(done.stdout)["checks"]
 
 
 def about(name: str, *options: str) -> list[Line]:

@@ -135,6 +135,17 @@ async def test_what_llm_models_options_set_says_holds_unless_an_option_is_named(
     assert run.iterations[0].responses[0].options == {"temperature": 0.3, "max_tokens": 60}
 
 
+async def test_a_default_of_llm_that_the_model_does_not_take_names_the_command_that_removes_it(
+    provider: Provider, service: ConsortiumService, llm_home: Path
+) -> None:
+    (llm_home / "model_options.json").write_text(json.dumps({"a": {"temperature": "hot"}}))
+
+    with pytest.raises(ModelUnavailableError, match=r"`llm models options clear a temperature` removes it\.$"):
+        await anyio.to_thread.run_sync(lambda: service.opener.open_run(asking("Why?", models=["a"])))
+
+    assert provider.count() == 0
+
+
 async def test_the_instances_of_one_member_have_different_seeds_the_same_in_each_iteration(
     provider: Provider, service: ConsortiumService
 ) -> None:

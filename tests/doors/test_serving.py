@@ -8,6 +8,7 @@ import socket
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,6 +21,7 @@ from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 
 from consortium_mcp.server import build_server
+from consortium_mcp.server.network.h11_with_timeout import MOST_LINE_ENDS
 from consortium_mcp.server.network.sockets import allowed_hosts
 from consortium_mcp.server.network.web_app import Readiness, web_app
 from consortium_mcp.service.runner import Runner
@@ -342,6 +344,65 @@ def test_a_client_that_leaves_in_the_middle_of_a_request_and_bytes_after_an_answ
 
     assert healthy == 200
     assert "Traceback" not in (tmp_path / "stderr").read_text()
+
+
+def test_a_request_behind_another_one_is_cut_when_it_does_not_arrive_in_time(tmp_path: Path) -> None:
+    with http_server(tmp_path / "stderr", CONSORTIUM_REQUEST_TIMEOUT_SECONDS="1") as (_, url), connect(url) as client:
+        host = urlsplit(url).netloc
+        client.sendall(f"GET /healthz HTTP/1.1\r\nHost: {host}\r\n\r\nPOST /mcp HTTP/1.1\r\nHost: ".encode())
+        answer = b""
+        while not answer.endswith(b"ok"):
+            answer += client.recv(1000)
+
+        assert is_cut(client)
+
+
+def in_chunks(body: bytes, size: int) -> bytes:
+    """A body in chunks of so many bytes."""
+    parts = (body[start : start + size] for start in range(0, len(body), size))
+    return b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in parts) + b"0\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "before", ["", "GET /healthz HTTP/1.1\r\nHost: {host}\r\n\r\n"], ids=["alone", "behind another"]
+)
+def test_a_body_in_very_many_chunks_is_cut_and_one_in_a_few_is_read(before: str, tmp_path: Path) -> None:
+    with http_server(tmp_path / "stderr") as (_, url):
+        host = urlsplit(url).netloc
+        headers = "".join(f"{name}: {value}\r\n" for name, value in {**JSON, "Host": host}.items())
+        head = f"{before.format(host=host)}POST /mcp HTTP/1.1\r\n{headers}Transfer-Encoding: chunked\r\n\r\n".encode()
+        answers = []
+        for body in (json.dumps(INITIALIZE).encode(), b" " * MOST_LINE_ENDS):
+            with connect(url) as client:
+                with suppress(ConnectionError):  # it may be cut before we are through
+                    client.sendall(head + in_chunks(body, 1))
+                answers.append(read_until(client, b"protocolVersion"))
+
+    answered_before = before.count("GET")
+    assert [answer.count(b"HTTP/1.1 ") for answer in answers] == [answered_before + 1, answered_before]
+
+
+def read_until(connection: socket.socket, end: bytes) -> bytes:
+    """What comes until there is a text in it, or the connection ends."""
+    heard = b""
+    with suppress(ConnectionResetError):
+        while end not in heard and (part := connection.recv(10_000)):
+            heard += part
+    return heard
+
+
+@pytest.mark.parametrize("path", ["/mcp", "/messages/?session_id=0"])
+def test_a_body_of_very_many_values_is_refused_before_it_is_parsed(path: str, tmp_path: Path) -> None:
+    with http_server(tmp_path / "stderr", "http,sse") as (_, url):
+        many = httpx2.post(at(url, path), content=b"[" + b"[]," * 10_000 + b"1]", headers=JSON)
+        wide = httpx2.post(at(url, path), content='{"a": 1}'.encode("utf-16"), headers=JSON)
+        text = {"jsonrpc": "2.0", "id": 1, "method": "ping", "params": {"_meta": {"x": '"[],{}:' * 20_000}}}
+        session = httpx2.post(at(url, "/mcp"), json=INITIALIZE, headers=JSON).headers["mcp-session-id"]
+        read = httpx2.post(at(url, "/mcp"), json=text, headers={**JSON, "mcp-session-id": session}).status_code
+
+    assert (many.status_code, many.text) == (400, "The body has more than 10000 values. Send less.")
+    assert (wide.status_code, wide.text) == (400, "The body is not JSON in UTF-8.")
+    assert read == 200
 
 
 def is_cut(connection: socket.socket) -> bool:

@@ -102,13 +102,14 @@ def test_a_list_says_of_each_consortium_what_differs_from_the_defaults() -> None
 
 def test_a_rating_is_shown_with_its_run() -> None:
     typed("consult", "Capital?", "-m", "a", "--arbiter", "arbiter")
-    (run,) = json.loads(typed("runs", "--json").stdout)
+    (run,) = json.loads(typed("runs", "--json").stdout)["runs"]
     typed("runs", "rate", run["run_id"], "--score", "0.5", "--note", "In part.")
 
-    (rated,) = json.loads(typed("runs", "--json").stdout)
+    (rated,) = json.loads(typed("runs", "--json").stdout)["runs"]
     shown = json.loads(typed("runs", "show", run["run_id"], "--json").stdout)
 
-    assert run["rating"] is None and rated["rating"] == shown["rating"] == {"score": 0.5, "note": "In part."}
+    rating = {"run_id": run["run_id"], "score": 0.5, "note": "In part."}
+    assert run["rating"] is None and rated["rating"] == shown["rating"] == rating
     assert " rated 0.5  Capital?" in typed("runs").stdout
     assert "- rated: 0.5, In part.\n" in typed("runs", "show", run["run_id"]).stdout
 

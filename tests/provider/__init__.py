@@ -1,4 +1,4 @@
-"""The models of the tests: an OpenAI-compatible endpoint on loopback that answers, fails and waits as it is told.
+"""The models of the tests: an OpenAI-compatible endpoint on loopback with scripted answers, failures and waits.
 
 It knows nothing of consortium_mcp; it is reached as any provider is, over HTTP, through llm's extra-openai-models.yaml.
 

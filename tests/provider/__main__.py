@@ -1,10 +1,9 @@
-"""Runs a command whose llm models are a provider's, each with a manner of its own.
+"""Runs a command whose llm models belong to a provider with scripted behaviour.
 
     python -m tests.provider --seconds 150 node tests/clients/all.mjs
 
-`member` and `arbiter` answer at once. `slow` answers what it is asked within `--seconds` of its first question when
-they are over. `unhurried` takes some seconds for each answer, `silent` never answers. `long` and `long-arbiter` answer
-1.7 MB.
+`member` and `arbiter` answer at once. `slow` answers the requests of the first `--seconds` when that time is over.
+`unhurried` takes some seconds for each answer, `silent` never answers. `long` and `long-arbiter` answer 1.7 MB.
 """
 
 import argparse
@@ -20,7 +19,7 @@ from pathlib import Path
 from tests.provider import Fault, Provider, Reply, Script, verdict
 
 LONG = " ".join(["word"] * 350_000)
-"""An answer of 1.7 MB: no more than 2,000,000 characters are kept of one."""
+"""An answer of 1.7 MB; at most 2,000,000 characters of an answer are kept."""
 
 SCRIPTS: dict[str, Script] = {
     "member": "Paris.",
@@ -31,11 +30,11 @@ SCRIPTS: dict[str, Script] = {
     "long": LONG,
     "long-arbiter": verdict(LONG),
 }
-"""What each model answers."""
+"""The script of each model."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; its exit status."""
+    """Run the command; returns its exit status."""
     parser = argparse.ArgumentParser(prog="python -m tests.provider", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--seconds", type=float, required=True, help="how long the first answers of `slow` take")
     parser.add_argument("command", nargs=argparse.REMAINDER, help="what to run, with LLM_USER_PATH set")

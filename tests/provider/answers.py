@@ -1,4 +1,4 @@
-"""What a scripted model is asked and what it gives: Request, Reply, Fault, and an arbiter's verdicts."""
+"""The requests and answers of a scripted model: Request, Reply, Fault, and an arbiter's verdicts."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Any, Literal
 
 @dataclass(frozen=True)
 class Request:
-    """One chat completion that a client asked for, as it arrived."""
+    """One received chat completion request."""
 
     number: int
-    """Its place among all requests of this provider, from 1."""
+    """Its number among all requests of this provider, from 1."""
     model_number: int
-    """Its place among the requests to this model, from 1."""
+    """Its number among the requests to this model, from 1."""
     model: str
     """The model's name, as sent."""
     messages: tuple[dict[str, Any], ...]
@@ -27,7 +27,7 @@ class Request:
     stream: bool
     """Whether the client asked for server-sent events."""
     response_format: dict[str, Any] | None
-    """The schema or JSON mode asked for; None when free text will do."""
+    """The requested schema or JSON mode; None for free text."""
     options: dict[str, Any]
     """Everything else in the body: temperature, max_tokens, stream_options…"""
     api_key: str | None
@@ -35,49 +35,49 @@ class Request:
     headers: Mapping[str, str]
     """All headers, names in lower case."""
     body: bytes
-    """The raw body: equal bodies are the same call made twice."""
+    """The raw body; repeated calls have equal bodies."""
 
 
 @dataclass(frozen=True)
 class Reply:
-    """A whole answer, with what a provider says about it."""
+    """A complete answer, with the provider's metadata."""
 
     text: str
-    """What the model says; "" is an empty answer."""
+    """The model's text; "" is an empty answer."""
     finish_reason: str | None = "stop"
-    """Why it stopped; None leaves it out, as a stream does that breaks off politely."""
+    """The finish reason; None leaves it out, as in a stream that breaks off cleanly."""
     input_tokens: int | None = None
-    """None: one for each word in the messages."""
+    """The tokens of the messages; None means one for each word."""
     output_tokens: int | None = None
-    """None: one for each word in the text."""
+    """The tokens of the text; None means one for each word."""
     reports_usage: bool = True
-    """False: no usage anywhere, as some compatible servers do."""
+    """Whether usage is reported; some compatible servers report none."""
     resolved_model: str | None = None
-    """The model named in the answer; None: the one that was asked."""
+    """The model named in the answer; None means the requested one."""
 
 
 @dataclass(frozen=True)
 class Fault:
-    """One way in which a provider fails, as data; `str()` gives its name, for test ids."""
+    """One kind of failure of a provider, as data; `str()` gives its name, for test ids."""
 
     name: str
-    """What fails, in a word or two."""
+    """The failure, in a word or two."""
     reply: Reply = Reply("one two three four five six seven eight nine ten")
-    """What is being answered while it fails, unless there is a body."""
+    """The reply during which it fails, unless there is a body."""
     body: bytes | None = None
-    """Sent instead of a completion, whatever was asked for; None: the reply is sent."""
+    """The body instead of a completion; None means that the reply is sent."""
     content_type: str = "application/json"
-    """The type that the body claims to be."""
+    """The declared type of the body."""
     status: int = 200
     """The HTTP status; a reply always has 200."""
     headers: tuple[tuple[str, str], ...] = ()
-    """Headers that come with the body."""
+    """The headers of the body."""
     ending: Literal["whole", "hang", "reset"] = "whole"
-    """What happens after `after_chunks`: all is sent, nothing more is sent, or the connection is reset."""
+    """What follows `after_chunks`: the whole rest, nothing, or a reset of the connection."""
     after_chunks: int = 0
-    """How many chunks of text are sent before a hang or reset; 0: not even a status line."""
+    """The number of text chunks before a hang or reset; 0: not even a status line."""
     seconds_per_byte: float = 0.0
-    """How long each byte takes, status line included."""
+    """The seconds for each byte, status line included."""
 
     def __str__(self) -> str:
         return self.name
@@ -97,26 +97,26 @@ class Fault:
 
     @staticmethod
     def rate_limit(retry_after: float | str | None = None) -> Fault:
-        """429 that can pass; Retry-After in seconds or as an HTTP date."""
+        """429 for a rate limit; Retry-After in seconds or as an HTTP date."""
         headers = {} if retry_after is None else {"retry_after": str(retry_after)}
         message = "Rate limit reached for requests. Please try again later."
         return Fault.refused("rate_limit", 429, "rate_limit_exceeded", message, "requests", **headers)
 
     @staticmethod
     def billing() -> Fault:
-        """429 that cannot pass: the account is out of money."""
+        """429 that stays: the account has no credit."""
         message = "You exceeded your current quota, please check your plan and billing details."
         return Fault.refused("billing", 429, "insufficient_quota", message, "insufficient_quota")
 
     @staticmethod
     def server_error(status: int = 500) -> Fault:
-        """500, 503 and their kin."""
+        """A server error, as 500 or 503."""
         message = "The server had an error while processing your request."
         return Fault.refused(f"server_error_{status}", status, None, message, "server_error")
 
     @staticmethod
     def wrong_key() -> Fault:
-        """401: the key is not one of theirs."""
+        """401: the key is unknown."""
         return Fault.refused("wrong_key", 401, "invalid_api_key", "Incorrect API key provided: key-of-*****ests.")
 
     @staticmethod
@@ -126,13 +126,13 @@ class Fault:
 
     @staticmethod
     def context_length() -> Fault:
-        """400: the messages are longer than the model can read."""
+        """400: the messages exceed the model's context."""
         message = "This model's maximum context length is 8192 tokens. However, your messages resulted in 9000 tokens."
         return Fault.refused("context_length", 400, "context_length_exceeded", message)
 
     @staticmethod
     def hang(after_chunks: int = 0) -> Fault:
-        """Takes the request and goes silent, at once or after some chunks, until a side closes."""
+        """Accepts the request and then stays silent, at once or after some chunks, until a side closes."""
         return Fault("hang", ending="hang", after_chunks=after_chunks)
 
     @staticmethod
@@ -142,12 +142,12 @@ class Fault:
 
     @staticmethod
     def slow(seconds_per_byte: float = 1.0) -> Fault:
-        """Sends a good answer byte by byte; a streamed chunk is about 200 bytes."""
+        """Sends a valid answer byte by byte; a streamed chunk is about 200 bytes."""
         return Fault("slow", seconds_per_byte=seconds_per_byte)
 
     @staticmethod
     def garbage(body: bytes = b"<html><body>It works!</body></html>", content_type: str = "text/html") -> Fault:
-        """200 with a body that is neither JSON nor server-sent events, as a captive proxy gives."""
+        """200 with a body that is neither JSON nor server-sent events, as from a captive portal."""
         return Fault("garbage", body=body, content_type=content_type)
 
     @staticmethod
@@ -157,23 +157,23 @@ class Fault:
 
     @staticmethod
     def error_in_stream(code: int | str = 502, message: str = "Provider disconnected") -> Fault:
-        """200 whose stream carries an error object, as OpenRouter does when it fails after the status went out."""
+        """200 whose stream contains an error object, as from OpenRouter when it fails after the status line."""
         event = b"data: " + to_json({"error": {"message": message, "code": code}}) + b"\n\n"
         return replace(Fault.garbage(event, "text/event-stream"), name="error_in_stream")
 
     @staticmethod
     def empty() -> Fault:
-        """A whole answer with no text in it."""
+        """A complete answer without text."""
         return Fault("empty", Reply("", output_tokens=0))
 
     @staticmethod
     def truncated(text: str = "This answer stops in the") -> Fault:
-        """A whole answer that ran into the token limit."""
+        """A complete answer that reached the token limit."""
         return Fault("truncated", Reply(text, finish_reason="length"))
 
     @staticmethod
     def content_filter(text: str = "") -> Fault:
-        """A whole answer that the provider's filter cut off."""
+        """A complete answer that the provider's filter cut."""
         return Fault("content_filter", Reply(text, finish_reason="content_filter"))
 
 
@@ -211,7 +211,7 @@ def tagged_verdict(
     needs_iteration: bool = False,
     refinement_areas: Sequence[str] = (),
 ) -> str:
-    """An arbiter's reply as tagged text, in the seed's tags."""
+    """An arbiter's reply as tagged text, in llm-consortium's tags."""
     areas = "".join(f"\n<area>{area}</area>" for area in refinement_areas)
     return (
         f"<synthesis_output>\n<synthesis>{synthesis}</synthesis>\n<confidence>{confidence}</confidence>\n"
@@ -222,5 +222,5 @@ def tagged_verdict(
 
 
 def to_json(value: object) -> bytes:
-    """Compact JSON, as it goes over the wire."""
+    """Compact JSON, as sent."""
     return json.dumps(value, separators=(",", ":")).encode()

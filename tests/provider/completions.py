@@ -1,4 +1,4 @@
-"""OpenAI's chat completions on the wire: reading a request, writing an answer, streamed or whole."""
+"""OpenAI's chat completions on the wire: parses a request, writes an answer, streamed or complete."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .answers import Fault, Reply, Request, to_json
 
 
 def read_request(call: http1.Call, number: int, model_numbers: Counter[str]) -> Request:
-    """Reads a call to /v1/chat/completions; counts it in `model_numbers`."""
+    """Parse a call to /v1/chat/completions; it is counted in `model_numbers`."""
     body = json.loads(call.body)
     model, messages = body.pop("model"), tuple(body.pop("messages"))
     model_numbers[model] += 1
@@ -42,7 +42,7 @@ def _text(message: Mapping[str, Any]) -> str:
 
 
 def pieces(request: Request, fault: Fault) -> list[bytes]:
-    """The answer on the wire: the first piece is what comes before any text, then one for each chunk of text."""
+    """The answer in pieces: the first one precedes the text, then one for each text chunk."""
     if fault.body is not None:
         return [http1.whole(fault.status, fault.content_type, fault.body, fault.headers)]
     if not request.stream:
@@ -61,7 +61,7 @@ def _completion(request: Request, reply: Reply) -> dict[str, Any]:
 
 
 def _events(request: Request, reply: Reply) -> list[bytes]:
-    """The server-sent events of a streamed answer: the role, the chunks of text, and all that ends it as one."""
+    """The server-sent events of a streamed answer: the role, the text chunks, and the end as one event."""
     envelope = _envelope(request, reply, "chat.completion.chunk")
 
     def event(delta: dict[str, str], finish_reason: str | None = None) -> bytes:
@@ -89,7 +89,7 @@ def _usage(request: Request, reply: Reply) -> dict[str, int]:
 
 
 def _chunks(text: str, most: int = 32) -> list[str]:
-    """The text word by word, or in `most` runs of words when there are more."""
+    """The text in words, or in `most` groups of words if there are more."""
     words = re.findall(r"\s*\S+|\s+", text)
     run = math.ceil(len(words) / most) or 1
     return ["".join(words[start : start + run]) for start in range(0, len(words), run)]

@@ -1,4 +1,4 @@
-"""HTTP/1.1, as much as clients of a chat API use; written by hand, because no server library can misbehave."""
+"""A minimal HTTP/1.1 server, written by hand, because no server library can misbehave on purpose."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Call(NamedTuple):
 
 
 async def read_call(reader: asyncio.StreamReader, first_byte: bytes) -> Call | None:
-    """The next call on a connection; None when the client has closed it."""
+    """The next call on a connection; None if the client has closed it."""
     try:
         head = (first_byte + await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
         request_line, *lines = head.strip().split("\r\n")
@@ -33,7 +33,7 @@ async def read_call(reader: asyncio.StreamReader, first_byte: bytes) -> Call | N
 
 
 async def next_byte(reader: asyncio.StreamReader) -> bytes:
-    """The first byte of the next call; b"" when the client leaves instead."""
+    """The first byte of the next call; b"" if the client leaves instead."""
     try:
         return await reader.read(1)
     except ConnectionError:
@@ -41,27 +41,27 @@ async def next_byte(reader: asyncio.StreamReader) -> bytes:
 
 
 def send_at_once(writer: asyncio.StreamWriter) -> None:
-    """Turns Nagle's algorithm off, which asyncio does only for sockets that name their protocol: 40 ms per answer."""
+    """Turn Nagle's algorithm off, which asyncio does only for sockets that name their protocol: 40 ms per answer."""
     connection: socket.socket = writer.get_extra_info("socket")
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 def reset(writer: asyncio.StreamWriter) -> None:
-    """Closes with RST instead of FIN: no lingering."""
+    """Close with RST instead of FIN: no lingering."""
     connection: socket.socket = writer.get_extra_info("socket")
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     writer.transport.abort()
 
 
 def head(status: int, *headers: tuple[str, str]) -> bytes:
-    """Status line and headers."""
-    reason = responses.get(status, "Unknown")  # 529 and its kin have no phrase
+    """The status line and the headers."""
+    reason = responses.get(status, "Unknown")  # 529 and similar statuses have no phrase
     lines = [f"HTTP/1.1 {status} {reason}", *(f"{name}: {value}" for name, value in headers)]
     return "\r\n".join([*lines, "", ""]).encode("latin-1")
 
 
 def whole(status: int, content_type: str, body: bytes, headers: Iterable[tuple[str, str]] = ()) -> bytes:
-    """A response with its length known."""
+    """A response with a known length."""
     length = ("content-length", str(len(body)))
     return head(status, ("content-type", content_type), length, *headers) + body
 

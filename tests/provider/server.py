@@ -1,4 +1,4 @@
-"""The Provider itself: its connections, its gates, and the count of what came and what became of it."""
+"""The Provider: its connections, its gates, and the counts of requests by result."""
 
 from __future__ import annotations
 
@@ -34,16 +34,16 @@ class Gate:
 
     @property
     def waiting(self) -> list[Request]:
-        """The requests that stand at the gate now, in order of arrival."""
+        """The requests that wait at the gate now, in order of arrival."""
         with self._provider._changed:
             return list(self._waiting)
 
     def open(self) -> None:
-        """Lets all that wait and all that come pass."""
+        """Let all waiting and future requests pass."""
         self._provider._call_soon(self._opened.set)
 
     def wait_for(self, n: int, timeout: float = 30) -> None:
-        """Returns when at least n requests wait at once."""
+        """Return when at least n requests wait at once."""
         try:
             self._provider.wait_until(lambda: len(self._waiting) >= n, timeout)
         except TimeoutError:
@@ -68,13 +68,13 @@ class Gate:
 
 
 class Provider:
-    """An OpenAI-compatible endpoint on a free port of loopback, in a thread of its own, for the length of a `with`.
+    """An OpenAI-compatible endpoint on a free loopback port, in its own thread, inside a `with`.
 
-    What a script raises is answered with 500 and raised again when the `with` ends, as is a call that we cannot read.
+    An exception in a script is answered with 500 and raised again when the `with` ends; so is an unreadable call.
 
     Args:
-        keep_alive: False ends each connection with its answer. llm never closes the client that it makes for a call,
-            so a kept connection stays open until the garbage collector finds it, with a ResourceWarning.
+        keep_alive: False ends each connection with its answer. llm never closes the client that it makes for a call, so
+            a kept connection stays open until the garbage collector finds it, with a ResourceWarning.
     """
 
     def __init__(self, *, keep_alive: bool = False) -> None:
@@ -82,7 +82,7 @@ class Provider:
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
         self._url = _base_url(self._listener)
         self._closed_port = socket.socket()
-        self._closed_port.bind(("127.0.0.1", 0))  # bound, never listening: a connection is refused, no one takes it
+        self._closed_port.bind(("127.0.0.1", 0))  # bound, never listening: the port stays reserved
         self._refusing_url = _base_url(self._closed_port)
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), name="tests-provider", daemon=True)
         self._started = threading.Event()
@@ -90,7 +90,7 @@ class Provider:
         self._stop: asyncio.Event
         self._connections: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
 
-        self._changed = threading.Condition()  # guards all that follows; notified at each change
+        self._changed = threading.Condition()  # guards all following fields; notified at each change
         self._scripts: dict[str, _Played] = {}
         self._gates: list[Gate] = []
         self._requests: list[Request] = []
@@ -115,11 +115,11 @@ class Provider:
 
     @property
     def url(self) -> str:
-        """The base URL that clients are given."""
+        """The base URL for clients."""
         return self._url
 
     def closed_port(self) -> str:
-        """A base URL where every connection is refused, for as long as the provider lives."""
+        """A base URL where every connection is refused, while the provider lives."""
         return self._refusing_url
 
     def write_llm_config(
@@ -131,11 +131,11 @@ class Provider:
         refused: Iterable[str] = (),
         can_stream: bool = True,
     ) -> Path:
-        """Makes the folder an LLM_USER_PATH whose models are ours, and returns it.
+        """Make the folder an LLM_USER_PATH with our models, and return it.
 
         Args:
-            schema: those that support schemas; they need not be named in `models` again.
-            refused: those behind the closed port; they need not be named in `models` again.
+            schema: the models that support schemas; they need not be in `models` too.
+            refused: the models behind the closed port; they need not be in `models` too.
         """
         with_schema, behind_closed_port = set(schema), set(refused)
         lines = [
@@ -155,17 +155,17 @@ class Provider:
         return folder
 
     def on(self, model: str, script: Script) -> None:
-        """Says how a model answers from now on.
+        """Set the script of a model from now on.
 
         Args:
             script: one answer for every call; a list, one for each call, the last repeating; or a function of the
-                request, called in the provider's thread when all gates are passed (it must not block).
+                request, called in the provider's thread after all gates (it must not block).
         """
         with self._changed:
             self._scripts[model] = _Played(script)
 
     def gate(self, *models: str) -> Gate:
-        """A closed gate before these models; before all, when none is named."""
+        """A closed gate before these models; before all if none is named."""
         gate = Gate(self, models)
         with self._changed:
             self._gates.append(gate)
@@ -182,48 +182,48 @@ class Provider:
             return [request for request in self._requests if model in (None, request.model)]
 
     def answered(self, model: str | None = None) -> list[Request]:
-        """The requests that got a whole answer, billable in the real world, in order of their last byte.
+        """The requests with a complete answer, billable in the real world, in order of their last byte.
 
-        Error statuses, garbage, resets and hangs are not among them; empty and truncated answers are. A client that
-        has read its answer finds it counted.
+        Error statuses, garbage, resets and hangs are not among them; empty and truncated answers are. When a client has
+        read its answer, it is counted.
         """
         with self._changed:
             return [request for request in self._answered if model in (None, request.model)]
 
     def count(self, model: str | None = None) -> int:
-        """How many requests came, whatever became of them."""
+        """The number of requests, whatever their result."""
         return len(self.requests_to(model))
 
     def finished(self, model: str | None = None) -> int:
-        """How many requests got a whole answer; see `answered`."""
+        """The number of requests with a complete answer; see `answered`."""
         return len(self.answered(model))
 
     @property
     def in_flight(self) -> int:
-        """How many requests have come and are neither answered nor given up."""
+        """The number of requests that are neither answered nor given up."""
         with self._changed:
             return len(self._open)
 
     @property
     def peak_in_flight(self) -> int:
-        """The most that were in flight at once."""
+        """The largest number of simultaneous requests."""
         with self._changed:
             return self._peak
 
     @property
     def connections(self) -> int:
-        """How many were opened by clients."""
+        """The number of connections that clients opened."""
         with self._changed:
             return self._connected
 
     @property
     def disconnects(self) -> int:
-        """How many requests the client gave up before their answer was whole."""
+        """The number of requests that the client gave up before their answer was complete."""
         with self._changed:
             return self._disconnects
 
     def wait_until(self, condition: Callable[[], bool], timeout: float = 30) -> None:
-        """Returns when a condition on this provider holds, e.g. `lambda: provider.disconnects == 1`."""
+        """Return when a condition on this provider holds, e.g. `lambda: provider.disconnects == 1`."""
         with self._changed:
             if not self._changed.wait_for(condition, timeout):
                 raise TimeoutError(f"the condition did not hold within {timeout} s")
@@ -262,14 +262,14 @@ class Provider:
                 first_byte = await self._respond(call, reader, writer)
                 if not self._keep_alive:
                     break
-        except Exception as error:  # whatever it is, the test that caused it hears of it
+        except Exception as error:  # any exception is reported to the test that caused it
             self._errors.append(error)
         finally:
             del self._connections[task]
             writer.close()
 
     async def _respond(self, call: http1.Call, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
-        """Answers one call, unless the client leaves first; returns what it has read of the next call."""
+        """Answer one call, unless the client leaves first; returns the bytes that were read of the next call."""
         if (call.method, call.path) == ("GET", "/v1/models"):
             writer.write(http1.whole(200, "application/json", self._models_list(), [self._connection_header]))
             return b""
@@ -302,7 +302,7 @@ class Provider:
         return request
 
     def _leave(self, request: Request, *, answered: bool = False, disconnected: bool = False) -> None:
-        """Counts how a request ended; the first word on it stands."""
+        """Count the result of a request; the first result counts."""
         with self._changed:
             if request.number in self._open:
                 self._open.remove(request.number)
@@ -321,7 +321,7 @@ class Provider:
         if fault.ending == "whole":
             await self._send(request, pieces, fault, writer)
             return
-        # A hang or reset after n chunks keeps at least the last piece back: the answer never becomes whole.
+        # A hang or reset after n chunks keeps at least the last piece back, so that the answer never becomes complete.
         writer.writelines(pieces[: min(fault.after_chunks + 1, len(pieces) - 1)] if fault.after_chunks else [])
         if fault.ending == "reset":
             self._leave(request)
@@ -338,7 +338,7 @@ class Provider:
             if number == len(pieces):
                 self._leave(request, answered=fault.body is None)
             writer.write(piece)
-            with suppress(ConnectionError):  # the client has left, which is noticed where it is watched
+            with suppress(ConnectionError):  # the client has left, which the watching code reports
                 await writer.drain()
 
     def _play(self, request: Request) -> Reply | Fault:
@@ -346,7 +346,7 @@ class Provider:
             script = self._scripts.setdefault(request.model, _Played(f"answer of {request.model}"))
             try:
                 answer = script.next(request)
-            except Exception as error:  # a test's own code may raise anything; its test hears of it
+            except Exception as error:  # a test's code may raise anything, which is reported to the test
                 self._errors.append(error)
                 answer = Fault.refused("script", 500, None, f"the script of {request.model} raised {error!r}")
         return Reply(answer) if isinstance(answer, str) else answer
@@ -363,7 +363,7 @@ class Provider:
 
 @dataclass
 class _Played:
-    """A model's script and how far it has been played."""
+    """A model's script and the position in it."""
 
     script: Script
     calls: int = 0
@@ -382,5 +382,5 @@ def _base_url(bound: socket.socket) -> str:
 
 
 async def _in_thread(wait: Callable[..., None], *arguments: object) -> None:
-    # With a limiter of its own: the code under test may be using all threads of the default one.
+    # With a limiter of its own, because the tested code may use all threads of the default one.
     await anyio.to_thread.run_sync(wait, *arguments, abandon_on_cancel=True, limiter=anyio.CapacityLimiter(1))

@@ -1,4 +1,4 @@
-"""Checks of the installation, each with its remedy; it repairs nothing, and calls a model only with `--live`."""
+"""Checks the installation and names repairs for problems; it changes nothing, and calls models only with `--live`."""
 
 from consortium_mcp.installation.doctor.check import Check
 from consortium_mcp.installation.doctor.examination import examine

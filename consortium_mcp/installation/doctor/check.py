@@ -1,4 +1,4 @@
-"""What doctor found of one thing, and what mends it."""
+"""The result of one check of the doctor, and its repair."""
 
 from typing import Literal
 
@@ -6,7 +6,7 @@ from consortium_mcp._util.frozen_model import FrozenModel
 
 
 class Check(FrozenModel):
-    """What was found of one thing."""
+    """The result of one check."""
 
     about: str
     """The thing."""

@@ -1,4 +1,4 @@
-"""Our entries in the configurations of MCP clients: whether each starts a server that lists its tools."""
+"""Checks our entries in the configurations of MCP clients: whether each starts a server that lists its tools."""
 
 import os
 import shutil
@@ -15,7 +15,7 @@ from consortium_mcp.text.masking import masked
 
 
 def check_client(host: Host) -> Iterator[Check]:
-    """What a client's configuration says of us; nothing where it has none."""
+    """The results for a client's configuration; none if it has no file or no entry of ours."""
     launches = installed_launches(host)
     if launches is not None and not launches:
         found = f"without an entry of ours; `consortium-mcp install {host.name}` adds it"
@@ -25,7 +25,7 @@ def check_client(host: Host) -> Iterator[Check]:
 
 
 def _entry(host: Host, title: str, launch: Launch) -> Check:
-    """Whether the client can start what an entry of ours names, and whether that answers."""
+    """Whether the client can start the command of our entry, and whether the server answers."""
     command = launch.command
     remedy = f"`consortium-mcp install {host.name} --name {title}` writes it again."
     entry = f"{title!r} in {host_file(host)}"

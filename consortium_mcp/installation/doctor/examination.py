@@ -1,4 +1,4 @@
-"""Every check in its order; what keeps one from being made is a finding, and keeps no other from being made."""
+"""Runs every check in order; an error in a check becomes its result, and does not stop the others."""
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
@@ -24,10 +24,10 @@ from consortium_mcp.installation.hosts.table import hosts
 
 
 def examine(*, live: bool = False) -> Iterator[Check]:
-    """Look at everything that a consult needs; what one thing keeps from being looked at is said of that one.
+    """Check everything that a consult needs; an error in one check is reported as its result.
 
     Args:
-        live: also call each hosted model that saved consortiums name, or the default does, once.
+        live: also call each hosted model of saved consortiums and of the default once.
     """
     said: set[str] = set()
     kept: list[str] = []
@@ -62,7 +62,7 @@ def _every_check(live: bool) -> Iterator[Check]:
 def _caught(
     about: str, look: Callable[[], Iterable[Check]], state: Literal["warning", "problem"] = "problem"
 ) -> Iterator[Check]:
-    """What was found; what keeps one from looking is a finding too."""
+    """The results of a check; an error in the check becomes a result too."""
     try:
         yield from look()
     except ConsortiumError as error:

@@ -1,4 +1,4 @@
-"""Python's packages, settings, database, the local model and llm's log: what the installation stands on."""
+"""Checks Python, packages, settings, the database, the embedded model and llm's log."""
 
 import importlib.metadata
 import os
@@ -19,12 +19,12 @@ PACKAGE = "consortium-mcp"
 
 
 def check_python() -> Check:
-    """Which Python it is; an older one than we need would not have come so far."""
+    """The Python version; an older one than required cannot run this code."""
     return Check(about="Python", state="ok", found=f"{platform.python_version()} ({sys.executable})")
 
 
 def check_packages() -> Iterator[Check]:
-    """Whether the packages that we need are here, in versions that do."""
+    """Whether the required packages are installed in supported versions."""
     try:
         wanted = [Requirement(text) for text in importlib.metadata.requires(PACKAGE) or []]
     except importlib.metadata.PackageNotFoundError:
@@ -50,7 +50,7 @@ def _package_problem(wanted: Requirement) -> str | None:
 
 
 def check_settings() -> Iterator[Check]:
-    """The variables of the environment that are ours."""
+    """Our environment variables."""
     load_settings()
     given = [name for name in sorted(os.environ) if name.startswith(PREFIX)]
     unknown = [name for name in given if name.removeprefix(PREFIX).lower() not in Settings.model_fields]
@@ -62,14 +62,14 @@ def check_settings() -> Iterator[Check]:
 
 
 def check_database() -> Iterator[Check]:
-    """Whether the database can be opened, read in full and written."""
+    """Whether the database can be opened, read completely and written."""
     with ConsortiumService() as service:
         store = service.store
         yield Check(about="Database", state="ok", found=f"{store.database.path}, {store.database.check()}")
 
 
 def check_local_model() -> Check:
-    """Whether the embedded model could be loaded."""
+    """Whether the embedded model can be loaded."""
     problem = local_model_problem(load_settings().local_model) or _import_problem()
     if problem:
         return Check(about="Local model", state="warning", found=problem)
@@ -77,7 +77,7 @@ def check_local_model() -> Check:
 
 
 def _import_problem() -> str | None:
-    """Why the engine cannot be loaded, tried in a process of its own, which it may take down; None when it can."""
+    """Why the engine cannot be loaded, tested in a process of its own, because it may crash; None if it can."""
     done = subprocess.run([sys.executable, "-c", "import xllamacpp"], capture_output=True, text=True)
     if done.returncode == 0:
         return None

@@ -1,4 +1,4 @@
-"""One tiny question to each hosted model that would be asked: whether it really answers."""
+"""Asks each hosted model that a consult would ask one tiny question, to see whether it answers."""
 
 from consortium_mcp.errors import ConsortiumError
 from consortium_mcp.installation.doctor.check import Check
@@ -12,7 +12,7 @@ from consortium_mcp.service.service import ConsortiumService
 
 
 async def call_models() -> list[Check]:
-    """Call every hosted model that would be asked, all at once."""
+    """Call every hosted model that a consult would ask, all at once."""
     with ConsortiumService() as service:
         entries = _hosted(service, load_catalogue())
         results = await ask_models(service, entries)
@@ -21,7 +21,7 @@ async def call_models() -> list[Check]:
 
 
 def _hosted(service: ConsortiumService, catalogue: Catalogue) -> list[ModelEntry]:
-    """The usable models, neither embedded nor consortiums themselves, that saved consortiums name, or the default."""
+    """The usable hosted models, without consortiums, that saved consortiums or the default name."""
     saved, _ = service.store.consortiums.list_all.sync()
     named: list[Consortium] = list(saved.values()) or [service.definitions.default(catalogue)[1]]
     allowed = service.settings.allowed_models
@@ -32,7 +32,7 @@ def _hosted(service: ConsortiumService, catalogue: Catalogue) -> list[ModelEntry
         try:
             entry = catalogue.usable(name, allowed)
         except ConsortiumError:
-            continue  # the consortium's own line says so
+            continue  # the consortium's own check reports it
         if entry.model_id != LOCAL_MODEL_ID:
             found[entry.model_id] = entry
     return list(found.values())

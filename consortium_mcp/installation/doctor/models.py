@@ -1,4 +1,4 @@
-"""Keys, models, and the consortiums that are made of them: who can be asked."""
+"""Checks keys, models and consortiums: which can be asked."""
 
 import os
 import stat
@@ -20,7 +20,7 @@ from consortium_mcp.settings import llm_user_path, load_settings
 
 
 def check_models() -> Iterator[Check]:
-    """The keys that are there, and how many models can be used with them."""
+    """The stored keys, and the number of models that can be used with them."""
     yield from _keys_file()
     allowed = load_settings().allowed_models
     catalogue = load_catalogue()
@@ -44,7 +44,7 @@ def check_models() -> Iterator[Check]:
 
 
 def _keys_file() -> Iterator[Check]:
-    """What is wrong with llm's file of keys; nothing when it is right, or not there."""
+    """The problems of llm's key file; none if it is correct or missing."""
     path = llm_user_path() / "keys.json"
     if not path.exists():
         return
@@ -71,7 +71,7 @@ def _keys(catalogue: Catalogue) -> Iterator[Check]:
 
 
 def _unused() -> Iterator[Check]:
-    """Keys, and a server that runs, of providers whose plugin is not here."""
+    """Keys and running servers of providers whose plugin is not installed."""
     states = find_providers()
     for provider in PROVIDERS:
         state = states[provider.name]
@@ -95,7 +95,7 @@ def _has_key(entry: ModelEntry) -> bool:
 
 
 def check_consortiums() -> Iterator[Check]:
-    """Which saved consortiums can run, and which models a consult without names asks."""
+    """Whether each saved consortium can run, and which models the default asks."""
     with ConsortiumService() as service:
         catalogue = load_catalogue()
         loaded, damaged = service.store.consortiums.list_all.sync()
@@ -118,7 +118,7 @@ def check_consortiums() -> Iterator[Check]:
 
 
 def check_additions() -> Iterator[Check]:
-    """The strategies and judging methods of other packages that had to be left out."""
+    """The strategies and judging methods of other packages that were left out as broken."""
     for registry in (strategies(), judging_methods()):
         for name, why in registry.broken.items():
             found = f"The {registry.noun} {name!r} of {why}."

@@ -1,4 +1,4 @@
-"""Certificates and proxies that the environment names, and whether the models' servers can be reached at all."""
+"""Checks certificates and proxies from the environment, and whether the models' servers can be reached."""
 
 from collections.abc import Iterator
 from urllib.parse import urlsplit
@@ -15,11 +15,11 @@ from consortium_mcp.models.reaching import (
 )
 
 REACH_SECONDS = 5
-"""How long a server may take to accept a connection."""
+"""The seconds in which a server must accept a connection."""
 
 
 def check_network() -> Iterator[Check]:
-    """What the environment says of certificates and proxies."""
+    """The certificates and proxies from the environment."""
     problems = [problem for problem in (certificates_problem(), proxy_problem()) if problem]
     for problem in problems:
         yield Check(about="Network", state="problem", found=problem)
@@ -30,7 +30,7 @@ def check_network() -> Iterator[Check]:
 
 
 async def reach_servers() -> list[Check]:
-    """Whether each server that a model's own address names accepts a connection; nothing is sent."""
+    """Whether each server in a model's own address accepts a connection; nothing is sent."""
     servers = sorted({server for entry in load_catalogue().entries if (server := _server_of(entry.model))})
     checks: dict[tuple[str, int], Check] = {}
 
@@ -56,7 +56,7 @@ async def _reached(host: str, port: int) -> Check:
 
 
 def _server_of(model: object) -> tuple[str, int] | None:
-    """Host and port of a model's own address; None where it has none that is one."""
+    """Host and port of a model's own address; None if it has no valid one."""
     address = getattr(model, "api_base", None)
     try:
         parts = urlsplit(address if isinstance(address, str) else "")

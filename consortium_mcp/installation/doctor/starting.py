@@ -1,4 +1,4 @@
-"""An entry started as its client starts it, until it has listed its tools."""
+"""Starts an entry as its client does, until the server has listed its tools."""
 
 import tempfile
 from collections.abc import Iterator
@@ -10,17 +10,17 @@ from mcp import Client, StdioServerParameters, stdio_client
 from consortium_mcp.installation.hosts.entries import Launch
 
 START_SECONDS = 60
-"""How long a start may take: uvx may have to install everything first."""
+"""The time limit for a start: uvx may first have to install everything."""
 
 
 def count_tools(launch: Launch) -> int | str:
-    """How many tools the server lists that an entry starts, or why it lists none, in a few words."""
+    """The number of tools that the entry's server lists, or why it lists none, in a few words."""
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as said:
         try:
             return anyio.run(_list_tools, launch, said)
         except TimeoutError:
             return f"it does not answer within {START_SECONDS} seconds"
-        except Exception as error:  # whatever a program does that is no server, and what the SDK makes of it
+        except Exception as error:  # errors of any program that is no server, and the SDK's errors about it
             said.seek(0)
             lines = said.read().strip().splitlines()
             return lines[-1] if lines else str(next(_causes(error)))
@@ -36,7 +36,7 @@ async def _list_tools(launch: Launch, said: TextIO) -> int:
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """The errors in a group of them."""
+    """The errors in an exception group."""
     if isinstance(error, BaseExceptionGroup):
         for one in error.exceptions:
             yield from _causes(one)

@@ -1,1 +1,1 @@
-"""A client's configuration file as text: one value in it is changed, and every other byte stays."""
+"""Changes one value in a client's configuration file; every other byte stays."""

@@ -1,4 +1,4 @@
-"""How each kind of configuration file is read and changed."""
+"""The formats of configuration files, each with functions to read and change it."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ FormatName = Literal["json", "jsonc", "toml", "yaml"]
 
 @dataclass(frozen=True)
 class Format:
-    """A kind of file; each function raises ValueError for a text that is not of this kind."""
+    """A file format; each function raises ValueError for a text in another format."""
 
     title: str
     """Its name for people."""
@@ -31,7 +31,7 @@ class Format:
 
 
 def file_format(name: FormatName) -> Format:
-    """The kind of that name; `json` allows no comments."""
+    """The format with that name; `json` allows no comments."""
     match name:
         case "toml":
             return Format("TOML", toml.read, toml.put, toml.remove, toml.dump)

@@ -1,4 +1,4 @@
-"""JSON, with or without comments, changed in place: comments, order and layout of the rest stay."""
+"""Changes JSON, with or without comments, in place: comments, order and layout of the rest stay."""
 
 import json
 import re
@@ -15,21 +15,21 @@ _TOKEN = re.compile(
 
 @dataclass
 class _Node:
-    """A value and where it stands in the text."""
+    """A value and its position in the text."""
 
     start: int
     end: int
     value: Any
     members: "list[_Member]" = field(default_factory=list)
     content_end: int = 0
-    """In an object: where its last member, comma or comment ends."""
+    """In an object: the end of its last member, comma or comment."""
 
     @property
     def is_object(self) -> bool:
         return isinstance(self.value, dict)
 
     def member(self, key: str) -> "_Member | None":
-        """The member of that name; the last one, as JSON's readers take it."""
+        """The member with that name; of several the last one, as JSON parsers do."""
         return next((one for one in reversed(self.members) if one.key == key), None)
 
 
@@ -41,7 +41,7 @@ class _Member:
     start: int
     node: _Node
     comma: int | None = None
-    """Where the comma after it stands; None for a last member without one."""
+    """The position of the comma after it; None for a last member without one."""
 
 
 class _Edit(NamedTuple):
@@ -51,7 +51,7 @@ class _Edit(NamedTuple):
 
 
 def read(text: str, comments: bool = True) -> dict[str, Any]:
-    """What the text says; an empty one is an empty object.
+    """The content of the text; an empty text is an empty object.
 
     Args:
         comments: whether comments and trailing commas are allowed.
@@ -60,17 +60,17 @@ def read(text: str, comments: bool = True) -> dict[str, Any]:
         ValueError: it is not JSON, or not an object.
     """
     try:
-        value = json.loads(text)  # much quicker, and most files are plain JSON
+        value = json.loads(text)  # much faster, and most files are plain JSON
     except (ValueError, RecursionError):
         value = None
     return value if isinstance(value, dict) else dict(_parsed(text, comments).value)
 
 
 def put(text: str, keys: Sequence[str], value: Any, comments: bool = True) -> str:
-    """The text with a value at a path of keys; objects on the path that are missing are added.
+    """The text with a value at a path of keys; missing objects on the path are added.
 
     Raises:
-        ValueError: it is not JSON, or a key on the path holds something else than an object.
+        ValueError: it is not JSON, or a key on the path has a value that is not an object.
     """
     text = text if text.strip() else "{}\n"
     edits: list[_Edit] = []
@@ -91,7 +91,7 @@ def remove(text: str, keys: Sequence[str], comments: bool = True) -> str:
 
 
 def dump(value: Mapping[str, Any]) -> str:
-    """A whole file that says this."""
+    """The text of a whole file with this content."""
     return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
 
 
@@ -110,8 +110,8 @@ class _Reader:
 
     def __init__(self, text: str, comments: bool) -> None:
         self.text, self.comments = text, comments
-        self.position = 0  # from where the next token is looked for
-        self.comment_end = 0  # where the last comment ended
+        self.position = 0  # the start of the search for the next token
+        self.comment_end = 0  # the end of the last comment
         self.kind = self.token = ""
         self.start = 0
         self.advance()
@@ -141,7 +141,7 @@ class _Reader:
         self.advance()
 
     def wrong(self, why: str, at: int | None = None) -> ValueError:
-        """The text is refused, with the place; what stands there may be a key, and is not said."""
+        """The error for an invalid text, with the position; the text there may be a key, and is not shown."""
         at = self.start if at is None else at
         line, column = self.text.count("\n", 0, at) + 1, at - self.text.rfind("\n", 0, at)
         return ValueError(f"line {line}, column {column}: {why}")
@@ -237,7 +237,7 @@ def _put(text: str, node: _Node, keys: Sequence[str], value: Any, edits: list[_E
 
 
 def _become(text: str, node: _Node, value: Any, edits: list[_Edit]) -> None:
-    """Change only what differs; an object that loses a member is written anew."""
+    """Change only differences; an object that loses a member is written anew."""
     if node.value == value:
         return
     if not (node.is_object and isinstance(value, dict)) or set(node.value) - set(value):
@@ -251,7 +251,7 @@ def _become(text: str, node: _Node, value: Any, edits: list[_Edit]) -> None:
 
 
 def _insertion(text: str, node: _Node, added: Mapping[str, Any]) -> list[_Edit]:
-    """The new members after all that is in the object."""
+    """Insert new members at the end of an object."""
     last = node.members[-1] if node.members else None
     if last is not None and "\n" not in text[node.start : node.end]:
         pairs = ", ".join(f"{json.dumps(key)}: {json.dumps(one, ensure_ascii=False)}" for key, one in added.items())
@@ -268,7 +268,7 @@ def _insertion(text: str, node: _Node, added: Mapping[str, Any]) -> list[_Edit]:
         if last.comma is None:
             edits.append(_Edit(last.node.end, last.node.end, ","))
         else:
-            block += ","  # as the file does it
+            block += ","  # as in the file
     closing = "" if "\n" in text[node.content_end : node.end] else newline + outer
     edits.append(_Edit(node.content_end, node.content_end, block + closing))
     return edits
@@ -308,7 +308,7 @@ def _indentation_at(text: str, position: int) -> str:
 
 
 def _unit(text: str) -> str:
-    """What the file indents by; two spaces where that cannot be seen."""
+    """The file's indentation unit; two spaces if it is unknown."""
     match = re.search(r"^([ \t]+)\"", text, re.MULTILINE)
     return match.group(1) if match else "  "
 

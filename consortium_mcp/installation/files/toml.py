@@ -1,4 +1,4 @@
-"""TOML, changed in place: comments and order of the rest stay."""
+"""Changes TOML in place: comments and order of the rest stay."""
 
 from collections.abc import Mapping, MutableMapping, Sequence
 from typing import Any
@@ -8,7 +8,7 @@ from tomlkit.exceptions import TOMLKitError
 
 
 def read(text: str) -> dict[str, Any]:
-    """What the text says.
+    """The content of the text.
 
     Raises:
         ValueError: it is not TOML.
@@ -17,10 +17,10 @@ def read(text: str) -> dict[str, Any]:
 
 
 def put(text: str, keys: Sequence[str], value: Any) -> str:
-    """The text with a value at a path of keys; tables on the path that are missing are added.
+    """The text with a value at a path of keys; missing tables on the path are added.
 
     Raises:
-        ValueError: it is not TOML, or a key on the path holds something else than a table.
+        ValueError: it is not TOML, or a key on the path has a value that is not a table.
     """
     file = _parsed(text)
     table: MutableMapping[str, Any] = file
@@ -50,12 +50,12 @@ def remove(text: str, keys: Sequence[str]) -> str:
 
 
 def dump(value: Mapping[str, Any]) -> str:
-    """A whole file that says this."""
+    """The text of a whole file with this content."""
     return tomlkit.dumps(value)
 
 
 def _become(table: MutableMapping[str, Any], key: str, value: Any) -> None:
-    """Change only what differs; a table that loses a value is written anew."""
+    """Change only differences; a table that loses a value is written anew."""
     known = table.get(key)
     if not isinstance(known, MutableMapping) or not isinstance(value, Mapping) or set(known) - set(value):
         table[key] = value

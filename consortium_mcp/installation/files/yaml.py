@@ -1,4 +1,4 @@
-"""YAML, changed in place by lines: comments, order and layout of the rest stay."""
+"""Changes YAML in place, line by line: comments, order and layout of the rest stay."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -8,7 +8,7 @@ import yaml
 
 
 class _Member(NamedTuple):
-    """A member of a mapping, with its line and the line after its last one, counted from 0."""
+    """A member of a mapping, with its line and the line after its end, counted from 0."""
 
     key: yaml.ScalarNode
     node: yaml.Node
@@ -17,7 +17,7 @@ class _Member(NamedTuple):
 
 
 def read(text: str) -> dict[str, Any]:
-    """What the text says; an empty one is an empty mapping.
+    """The content of the text; an empty text is an empty mapping.
 
     Raises:
         ValueError: it is not YAML, or not a mapping.
@@ -32,10 +32,10 @@ def read(text: str) -> dict[str, Any]:
 
 
 def put(text: str, keys: Sequence[str], value: Any) -> str:
-    """The text with a mapping at a path of two keys; the first one is added where it is missing.
+    """The text with a mapping at a path of two keys; the first key is added if it is missing.
 
     Raises:
-        ValueError: it is not YAML, or the first key holds something else than a mapping in lines.
+        ValueError: it is not YAML, or the value of the first key is not a block mapping.
     """
     read(text)
     table_key, name = keys
@@ -45,7 +45,7 @@ def put(text: str, keys: Sequence[str], value: Any) -> str:
         return _ended(text) + _block({table_key: {name: value}}, 0, text)
     if not _is_mapping(table.node):
         raise ValueError(f"{table_key!r} in it is not a mapping")
-    if not _members(table.node, text):  # nothing, or {}
+    if not _members(table.node, text):  # empty, or {}
         line = lines[table.first_line]
         comment = line[table.node.end_mark.column :].rstrip() if table.node.end_mark.line == table.first_line else ""
         head = f"{line[: table.key.end_mark.column]}:{comment.removeprefix(':')}{_newline(text)}"
@@ -87,7 +87,7 @@ def remove(text: str, keys: Sequence[str]) -> str:
 
 
 def dump(value: Mapping[str, Any]) -> str:
-    """A whole file that says this."""
+    """The text of a whole file with this content."""
     return _dumped(value)
 
 
@@ -115,7 +115,7 @@ def _refuse_one_line(table: _Member, key: str) -> None:
 
 
 def _end_line(key: yaml.Node, node: yaml.Node, text: str) -> int:
-    """The line after the last one of a value; blank lines and comments after it belong to what follows."""
+    """The line after the last one of a value; blank lines and comments after it belong to the next value."""
     if isinstance(node, yaml.CollectionNode) and not node.flow_style and node.value:
         last = node.value[-1]
         return _end_line(last[0], last[1], text) if isinstance(last, tuple) else _end_line(last, last, text)
@@ -130,7 +130,7 @@ def _block(value: Mapping[str, Any], column: int, text: str) -> str:
 
 
 def _dumped(value: Mapping[str, Any]) -> str:
-    plain = json.loads(json.dumps(value))  # no aliases for what is the same object
+    plain = json.loads(json.dumps(value))  # no aliases for repeated objects
     return str(yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=10_000, default_flow_style=False))
 
 

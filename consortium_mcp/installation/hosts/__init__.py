@@ -1,1 +1,1 @@
-"""The programs in which people work with MCP servers: where each keeps its servers, and how an entry looks there."""
+"""The known hosts of MCP servers: where each stores its servers, and the format of an entry."""

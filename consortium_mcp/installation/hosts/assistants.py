@@ -1,4 +1,4 @@
-"""Hosts that are programs with windows of their own, no editors."""
+"""Hosts that are desktop programs, except editors."""
 
 from consortium_mcp.installation.hosts.host import Host, LocalForm, RemoteForm
 
@@ -9,7 +9,7 @@ ASSISTANTS = (
         name="claude-desktop",
         title="Claude Desktop",
         paths=(f"{{programs}}/{_CLAUDE_FILE}",),
-        # Since February 2026 the installer for Windows is an MSIX package, which sees its own copy of the folder.
+        # Since February 2026 the installer for Windows is an MSIX package, which has its own copy of the folder.
         windows_paths=(
             f"{{LOCALAPPDATA:~/AppData/Local}}/Packages/Claude_*/LocalCache/Roaming/{_CLAUDE_FILE}",
             f"{{programs}}/{_CLAUDE_FILE}",

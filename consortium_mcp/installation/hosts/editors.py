@@ -1,4 +1,4 @@
-"""Hosts that are editors, or live inside one."""
+"""Hosts that are editors, or run inside one."""
 
 from consortium_mcp.installation.hosts.host import Host, LocalForm, RemoteForm
 
@@ -124,7 +124,7 @@ EDITORS = (
         local=LocalForm(
             arguments=None,
             variables="environment",
-            more={"type": "local", "enabled": True, "timeout": 60_000},  # milliseconds to list the tools
+            more={"type": "local", "enabled": True, "timeout": 60_000},  # milliseconds for listing the tools
         ),
         remote=RemoteForm(variable="{env:NAME}", more={"type": "remote", "enabled": True}),
         source="https://kilo.ai/docs/automate/mcp/using-in-kilo-code",

@@ -1,4 +1,4 @@
-"""A server as an entry of a host's file, and back."""
+"""Converts between a server and an entry in a host's file."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -33,7 +33,7 @@ class Launch:
 
 @dataclass(frozen=True)
 class Address:
-    """A server that runs elsewhere."""
+    """A server that is already running elsewhere."""
 
     url: str
     """The URL of the server."""
@@ -46,7 +46,7 @@ class Address:
 
 
 def local_entry(host: Host, name: str, launch: Launch) -> Entry:
-    """The entry by which a host starts a server."""
+    """The entry with which a host starts a server."""
     form = host.local
     entry = _filled(form.more, name, None)
     if form.arguments is None:
@@ -57,10 +57,10 @@ def local_entry(host: Host, name: str, launch: Launch) -> Entry:
 
 
 def remote_entry(host: Host, name: str, address: Address) -> Entry:
-    """The entry by which a host reaches a server by its URL.
+    """The entry with which a host connects to a server by its URL.
 
     Raises:
-        ConsortiumError: the host's file has no such entry.
+        ConsortiumError: the host supports no such entry.
     """
     form = host.remote
     if form is None:
@@ -75,12 +75,12 @@ def remote_entry(host: Host, name: str, address: Address) -> Entry:
 
 
 def reads_variables(host: Host) -> bool:
-    """Whether the host itself reads the variable with the token."""
+    """Whether the host reads the token's variable itself."""
     return host.remote is not None and (host.remote.variable or host.remote.token_variable) is not None
 
 
 def launch_in(host: Host, entry: Mapping[str, Any]) -> Launch | None:
-    """What the host starts for an entry; None for one that names no command, as one with a URL."""
+    """The command that the host starts for an entry; None for an entry without a command, as one with a URL."""
     form = host.local
     command = entry.get(form.command)
     if form.arguments is None and isinstance(command, list) and command:

@@ -1,4 +1,4 @@
-"""A host: what a row of the table of hosts says."""
+"""A host: the fields of a row in the table of hosts."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ from consortium_mcp.installation.files.formats import FormatName
 
 @dataclass(frozen=True)
 class LocalForm:
-    """How an entry says that the host starts the server."""
+    """The form of an entry for a server that the host starts."""
 
     command: str = "command"
     """The field with the program."""
@@ -27,7 +27,7 @@ class LocalForm:
 
 @dataclass(frozen=True)
 class RemoteForm:
-    """How an entry says that the host reaches a server by its URL."""
+    """The form of an entry for a server with a URL."""
 
     url: str = "url"
     """The field with the URL."""
@@ -47,7 +47,7 @@ class RemoteForm:
 
 @dataclass(frozen=True)
 class Host:
-    """Where one program keeps its servers, in which form, and what it can do."""
+    """The files of one host, the form of its entries, and its abilities."""
 
     name: str
     """The host's name for `install`."""

@@ -1,4 +1,4 @@
-"""How a host's own link or command adds our server, for the docs."""
+"""A host's own command or link that adds our server, for the docs."""
 
 import base64
 import json
@@ -10,12 +10,12 @@ from consortium_mcp.installation.hosts.host import Host
 
 
 def adding_command(host: Host, name: str, launch: Launch) -> str:
-    """The host's own command for it; empty where it has none."""
+    """The host's own command; empty if it has none."""
     return _filled(host.command_line, host, name, launch)
 
 
 def adding_link(host: Host, name: str, launch: Launch) -> str:
-    """The link for it; empty where the host has none."""
+    """The link; empty if the host has none."""
     return _filled(host.link, host, name, launch)
 
 

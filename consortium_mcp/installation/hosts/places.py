@@ -1,4 +1,4 @@
-"""Where a host's file is on this machine."""
+"""Finds a host's file on this machine."""
 
 import os
 import re
@@ -12,7 +12,7 @@ _PART = re.compile(r"\{(\w+)(?::([^}]*))?\}")
 
 
 def host_file(host: Host, project: Path | None = None) -> Path:
-    """The file of a host: the user's own, or that of a project's folder; it need not be there.
+    """The file of a host: the user's own, or that of a project's folder; it may be missing.
 
     Raises:
         ConsortiumError: the host has no file in a project.
@@ -30,10 +30,10 @@ def host_file(host: Host, project: Path | None = None) -> Path:
 
 
 def _place(pattern: str) -> Path | None:
-    """A path with its folders filled in; None for one with a `*` that matches no folder.
+    """A path with its folders filled in; None if a `*` matches no folder.
 
-    `~` is the home, `{programs}` is where programs with windows keep a user's files, and `{NAME:folder}` is the folder
-    of the environment variable NAME, or else the folder after the colon.
+    `~` is the home folder, `{programs}` is the folder for desktop programs' data, and `{NAME:folder}` is the folder of
+    the environment variable NAME, or else the folder after the colon.
     """
     path = Path(_PART.sub(_folder, pattern)).expanduser()
     if "*" not in str(path):

@@ -7,5 +7,5 @@ from consortium_mcp.installation.hosts.terminals import TERMINALS
 
 
 def hosts() -> dict[str, Host]:
-    """Every host that we know, by its name."""
+    """Every known host, by name."""
     return {host.name: host for host in (*ASSISTANTS, *EDITORS, *TERMINALS)}

@@ -95,7 +95,7 @@ TERMINALS = (
         local=LocalForm(
             arguments=None,
             variables="environment",
-            more={"type": "local", "enabled": True, "timeout": 60_000},  # milliseconds to list the tools; else 5,000
+            more={"type": "local", "enabled": True, "timeout": 60_000},  # ms to list the tools; default 5,000
         ),
         remote=RemoteForm(variable="{env:NAME}", more={"type": "remote", "enabled": True}),
         source="https://opencode.ai/docs/mcp-servers/",

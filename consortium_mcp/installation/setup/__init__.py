@@ -1,1 +1,1 @@
-"""The steps to a first consortium: what is there, whose plugin is missing, which models answer; it asks no person."""
+"""The steps of `setup`: find providers, missing plugins and models that answer; they ask the user nothing."""

@@ -1,4 +1,4 @@
-"""Which models a first consortium is made of, and whether each answers."""
+"""Chooses the models of a first consortium, and checks whether each answers."""
 
 from collections.abc import Collection, Sequence
 from fnmatch import fnmatchcase
@@ -16,17 +16,17 @@ from consortium_mcp.service.definitions import DEFAULT_INSTANCES
 from consortium_mcp.service.service import ConsortiumService
 
 _LLM_ITSELF = "llm"
-"""What brings the models of a provider without a plugin of its own."""
+"""The package for the models of a provider without a plugin of its own."""
 
 
 def first_model(catalogue: Catalogue, provider: Provider, allowed: Collection[str] = ()) -> ModelEntry | None:
-    """The model of a provider for a first consortium: the newest that it is known for, else its first usable one.
+    """The model of a provider for a first consortium: the newest known one, else its first usable one.
 
     Args:
         allowed: patterns of ids that may be used; none means all.
 
     Returns:
-        None where none of its models can be used.
+        None if none of its models can be used.
     """
     if provider.is_embedded:
         entries = [entry for entry in catalogue.entries if entry.model_id == LOCAL_MODEL_ID]
@@ -41,7 +41,7 @@ def first_model(catalogue: Catalogue, provider: Provider, allowed: Collection[st
 
 
 def ask_each(models: Sequence[str]) -> dict[str, CallResult]:
-    """Ask each model one tiny question, all at once; the results by the names as given.
+    """Ask each model one tiny question, all at once; the results by the given names.
 
     Raises:
         ModelUnavailableError: a model is unknown or cannot be used.
@@ -58,10 +58,10 @@ def ask_each(models: Sequence[str]) -> dict[str, CallResult]:
 
 
 def first_consortium(models: Sequence[str], arbiter: str | None = None) -> Consortium:
-    """A consortium of these models; a model that is alone answers three times.
+    """A consortium of these models; a single model gets three instances.
 
     Args:
-        arbiter: who judges; None means the first of them.
+        arbiter: the model that judges; None means the first of the models.
     """
     count = DEFAULT_INSTANCES if len(models) == 1 else 1
     return define(members=[{"model": model, "count": count} for model in models], arbiter=arbiter or models[0])

@@ -1,4 +1,4 @@
-"""What each provider has on this machine: a key, a plugin, or a server that runs."""
+"""Finds each provider's key, plugin, or running server on this machine."""
 
 import json
 import os
@@ -14,14 +14,14 @@ from consortium_mcp.models.providers import PROVIDERS, Provider
 from consortium_mcp.settings import llm_user_path
 
 OLLAMA_PORT = 11434
-"""Where Ollama listens unless OLLAMA_HOST says otherwise."""
+"""Ollama's port if OLLAMA_HOST names no other."""
 
 CONNECT_SECONDS = 0.5
-"""How long Ollama may take to accept a connection."""
+"""The seconds in which Ollama must accept a connection."""
 
 
 class ProviderState(FrozenModel):
-    """What one provider has here."""
+    """The state of one provider on this machine."""
 
     name: str
     """The provider, as `--provider` takes it."""
@@ -37,18 +37,18 @@ class ProviderState(FrozenModel):
 
     @property
     def is_ready(self) -> bool:
-        """Whether it can be asked as soon as its package is there."""
+        """Whether it can be asked once its package is installed."""
         return self.key is not None or self.runs
 
 
 def find_providers() -> dict[str, ProviderState]:
-    """What every provider has here, by its name; nothing is sent to any. Raises ConsortiumError for unreadable keys."""
+    """The state of every provider, by name; nothing is sent to any. Raises ConsortiumError for unreadable keys."""
     stored, here = stored_keys(), plugins_here()
     return {one.name: _state(one, stored, here) for one in PROVIDERS}
 
 
 def stored_keys() -> dict[str, str]:
-    """llm's stored keys by name. Raises ConsortiumError where the file cannot be read."""
+    """llm's stored keys by name. Raises ConsortiumError if the file cannot be read."""
     path = llm_user_path() / "keys.json"
     try:
         read = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
@@ -79,7 +79,7 @@ def ollama_runs() -> bool:
 
 
 def _ollama_address(named: str) -> tuple[str, int]:
-    """Host and port of `OLLAMA_HOST`, which has both, one, or neither, with or without a scheme."""
+    """Host and port of `OLLAMA_HOST`, which contains both, one, or neither, with or without a scheme."""
     try:
         parts = urlsplit(named if "://" in named else f"http://{named}")
         host, port = parts.hostname or "127.0.0.1", parts.port or OLLAMA_PORT

@@ -26,7 +26,6 @@ from consortium_mcp.server.network.reopening import Reopening, not_ready
 from consortium_mcp.server.network.sockets import allow_files, allowed_hosts, listening, urls
 from consortium_mcp.server.network.tokens import Verifier, verifier_of
 from consortium_mcp.server.network.web_app import Readiness, web_app
-from consortium_mcp.server.resources.listeners import Listeners
 from consortium_mcp.server.shutdown import end_soon
 from consortium_mcp.service.runner import Runner
 from consortium_mcp.service.service import ConsortiumService
@@ -88,7 +87,7 @@ async def _serve_reopening(
     """Serve without a database until it can be opened; returns the service, or None after a signal."""
     reopening = Reopening(settings)
     before, admission = _middleware(settings, verifier)
-    front = Front(SchemaChoices(list, settings), Listeners(), [*before, reopening], settings)
+    front = Front(SchemaChoices(list, settings), None, [*before, reopening], settings)
     admission.tools = front.server.tool_names()
     web = _web(web_app(front.server, settings, not_ready, allowed_hosts(settings, listener), verifier), settings)
 

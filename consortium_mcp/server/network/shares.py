@@ -58,10 +58,21 @@ class Shares:
                 self._note(caller, dict(message.get("headers", [])).get(_SESSION))
             await send(message)
 
+        headers = dict(scope["headers"])
+
+        async def receive_and_count() -> Message:
+            message = await receive()
+            self._pause(caller, len(message.get("body", b"")))
+            return message
+
         self._requests[caller] += 1
         try:
-            await anyio.sleep(self._pause(caller, dict(scope["headers"])))
-            await self._app(scope, receive, send_and_note)
+            if b"content-length" in headers:
+                await anyio.sleep(self._pause(caller, int(headers[b"content-length"])))
+                await self._app(scope, receive, send_and_note)
+            else:  # its body comes in chunks, if at all
+                await anyio.sleep(self._pause(caller, 0))
+                await self._app(scope, receive_and_count, send_and_note)
         finally:
             self._requests[caller] -= 1
             if not self._requests[caller]:
@@ -75,10 +86,9 @@ class Shares:
             return self._refused(caller, "sessions", self._most_sessions)
         return None
 
-    def _pause(self, caller: str, headers: dict[bytes, bytes]) -> float:
-        """The seconds to wait before reading a request's body; 0 for callers that send little."""
-        length = headers.get(b"content-length", b"0")
-        size, now = int(length) if length.isdigit() else 0, time.monotonic()
+    def _pause(self, caller: str, size: int) -> float:
+        """After how many seconds the caller's bodies, with so many bytes more, keep to the pace; 0 if they do now."""
+        now = time.monotonic()
         before, then = self._sent.get(caller, (0.0, now))
         counts = max(0.0, before - (now - then) * BYTES_PER_SECOND) + size
         self._sent[caller] = counts, now

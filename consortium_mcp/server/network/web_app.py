@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
 from typing import Any
 
 import anyio
@@ -13,10 +12,10 @@ from mcp.server.transport_security import TransportSecurityMiddleware, Transport
 from pydantic import AnyHttpUrl
 from starlette.applications import Starlette
 from starlette.middleware.authentication import AuthenticationMiddleware
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from consortium_mcp._util.timing import DEFAULT_TIMING, Timing
 from consortium_mcp.errors import ConsortiumError, StoreUnusableError
@@ -24,6 +23,7 @@ from consortium_mcp.models.catalogue import load_catalogue
 from consortium_mcp.server.base.mcp_server import StrictServer
 from consortium_mcp.server.base.sdk_private import open_sessions
 from consortium_mcp.server.network.admission import AuditedVerifier
+from consortium_mcp.server.network.bodies import WholeBodies
 from consortium_mcp.server.network.shares import Shares
 from consortium_mcp.server.network.token_watch import WhileKnown
 from consortium_mcp.server.network.tokens import Verifier
@@ -55,7 +55,9 @@ def web_app(
         hosts: the exact Host headers that are accepted.
         verifier: identifies the caller of a token; None requires no token.
     """
-    routed = Shares(_Whole(Starlette(routes=_mcp_routes(server, settings))), settings, lambda: open_sessions(server))
+    routed = Shares(
+        WholeBodies(Starlette(routes=_mcp_routes(server, settings))), settings, lambda: open_sessions(server)
+    )
     guarded = _guarded(routed, settings, verifier, timing.token_check)
     asked = _HostCheck(guarded, hosts)
     routes = [Route("/healthz", _health), Route("/readyz", ready), *_metadata_routes(settings)]
@@ -130,31 +132,6 @@ class Readiness:
 async def _health(request: Request) -> Response:
     """200, because the process responds."""
     return PlainTextResponse("ok")
-
-
-class _Whole:
-    """Drops a request whose client leaves in the middle of it; the SDK would handle it and log a traceback.
-
-    A client that requests missed events gets a new stream, because nothing is kept for the SDK to replay.
-    """
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        is_whole = scope["method"] != "POST"
-        kept = [(name, value) for name, value in scope["headers"] if name != b"last-event-id"]
-
-        async def receive_or_leave() -> Message:
-            nonlocal is_whole
-            message = await receive()
-            if message["type"] == "http.disconnect" and not is_whole:
-                raise ClientDisconnect
-            is_whole = is_whole or not message.get("more_body", False)
-            return message
-
-        with suppress(ClientDisconnect):
-            await self._app({**scope, "headers": kept}, receive_or_leave, send)
 
 
 class _HostCheck:
