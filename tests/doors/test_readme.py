@@ -275,12 +275,12 @@ def test_help_says_something_of_a_command_and_of_each_option(words: str) -> None
 
 
 def test_every_command_that_prints_data_prints_json_too() -> None:
-    """The others print a script, or what they are told to export; a server prints nothing."""
+    """The others print a script, or what they are told to export, or serve."""
     leaves = {words for words, command in commands().items() if not isinstance(command, click.Group)}
     with_json = {words for words in leaves if any(option.name == "as_json" for option in commands()[words].params)}
 
     without = {words.removeprefix("consortium-mcp ") for words in leaves - with_json}
-    assert without == {"serve", "completion", "runs export"}
+    assert without == {"serve", "web", "completion", "runs export"}
     assert any(option.name == "as_json" for option in commands()["consortium-mcp runs"].params)
 
 

@@ -24,6 +24,7 @@ NAMES: dict[str, tuple[str, ...]] = {
     "ranking": ("ranking", "rank", "ranked", "order", "ranked_responses"),
     "confidence": ("confidence", "confidence_score", "confidence_level", "certainty", "score"),
     "completeness": ("completeness", "completeness_score"),
+    "response_groups": ("response_groups",),
     "agreeing_responses": ("agreeing_responses",),
     "contradicting_responses": ("contradicting_responses",),
     "analysis": ("analysis", "reasoning", "rationale", "explanation", "reasons"),

@@ -96,7 +96,7 @@ async def _serve_reopening(
         await _finish_answers(web)
 
     async with anyio.create_task_group() as group:
-        group.start_soon(_end_on_signal, None, web)
+        group.start_soon(end_on_signal, None, web)
         group.start_soon(end_when_opened)
         await web.serve(sockets=[listener.dup()])  # it closes what it is given
         group.cancel_scope.cancel()
@@ -110,9 +110,9 @@ def _middleware(settings: Settings, verifier: Verifier | None) -> tuple[list[Ser
     return [HiddenPaths(folders), admission], admission
 
 
-def _web(app: object, settings: Settings) -> "_Server":
+def _web(app: object, settings: Settings) -> "WebServer":
     logging.getLogger("uvicorn.error").disabled = False
-    return _Server(_config(app, settings))
+    return WebServer(server_config(app, settings))
 
 
 async def _serve(service: ConsortiumService, listener: socket.socket, verifier: Verifier | None) -> None:
@@ -126,14 +126,14 @@ async def _serve(service: ConsortiumService, listener: socket.socket, verifier: 
         ready, hosts = Readiness(runner).answer, allowed_hosts(settings, listener)
         web = _web(web_app(server, settings, ready, hosts, verifier, service.timing), settings)
         async with anyio.create_task_group() as group:
-            group.start_soon(_end_on_signal, runner, web)
+            group.start_soon(end_on_signal, runner, web)
             if verifier is not None and hasattr(signal, "SIGHUP"):  # not on Windows
                 group.start_soon(_reload_on_hangup, verifier)
             await web.serve(sockets=[listener])
             group.cancel_scope.cancel()
 
 
-def _config(app: object, settings: Settings) -> PromptConfig:
+def server_config(app: object, settings: Settings) -> PromptConfig:
     return PromptConfig(
         app,
         settings.request_timeout_seconds,
@@ -149,7 +149,7 @@ def _config(app: object, settings: Settings) -> PromptConfig:
     )
 
 
-class _Server(uvicorn.Server):
+class WebServer(uvicorn.Server):
     """A uvicorn server without signal handling, which would end the process before runs are closed."""
 
     @contextmanager
@@ -166,7 +166,7 @@ async def _finish_answers(web: uvicorn.Server) -> None:
     web.force_exit = True
 
 
-async def _end_on_signal(runner: Runner | None, web: uvicorn.Server) -> None:
+async def end_on_signal(runner: Runner | None, web: uvicorn.Server) -> None:
     """On a signal: let runs finish within the grace period, release the others, finish open answers, then end.
 
     Args:
