@@ -132,10 +132,16 @@ def _llm_of_its_own(way: str) -> Iterator[None]:
         yield
 
 
-def write_config(url: str, models: Sequence[str], responses: Sequence[str] = ()) -> None:
+def write_config(url: str, models: Sequence[str], responses: Sequence[str] = (), streams: bool = True) -> None:
     """Name models behind an address in llm's configuration; some are asked by OpenAI's Responses API."""
     lines = [
-        {"model_id": model, "model_name": model, "api_base": url, "responses": model in responses}
+        {
+            "model_id": model,
+            "model_name": model,
+            "api_base": url,
+            "responses": model in responses,
+            "can_stream": streams,
+        }
         for model in (*models, *responses)
     ]
     folder = Path(os.environ["LLM_USER_PATH"])

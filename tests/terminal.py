@@ -40,6 +40,11 @@ class Terminal:
         """What stands on it now."""
         return self._tmux("capture-pane", "-p", "-J")
 
+    @property
+    def styled_screen(self) -> str:
+        """What stands on it now, with the escapes of its colours."""
+        return self._tmux("capture-pane", "-p", "-e")
+
     def wait_until(self, condition: Callable[[str], bool], timeout: float = 60) -> str:
         """The screen, once it is so."""
         ends = time.monotonic() + timeout

@@ -32,6 +32,7 @@ _COMMANDS = {
     "remove": ("consortiums:remove", "Remove the saved consortium NAME; its runs stay."),
     "runs": ("runs:runs", "List past consultations, newest first."),
     "stats": ("stats:stats", "Show how often confidences were right, and how the members did."),
+    "web": ("web:web", "Show runs, questions and statistics in a browser."),
     "models": ("models:models", "List the usable models, and what the others need first."),
     "strategies": ("strategies:strategies", "List strategies, judging methods and roles."),
     "local-model": ("local_model:local_model", "The embedded model, without key or network."),

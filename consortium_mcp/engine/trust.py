@@ -8,6 +8,7 @@ from consortium_mcp._util.counts import counted
 from consortium_mcp.engine.meaning import by_grouping, side_of
 from consortium_mcp.engine.measures import answering, mean_stated
 from consortium_mcp.records import (
+    CallId,
     Iteration,
     MemberResponse,
     RatedLevel,
@@ -233,7 +234,18 @@ def _of_groups(answer: str, groups: Sequence[Votes], first: Iteration) -> _Count
     """The count from votes or ballots that the judging method has counted."""
     same = [response_id for group in groups if group.answer == answer for response_id in group.response_ids]
     cast = sum(len(group.response_ids) for group in groups)
-    return _Count(len(same), cast - len(same), mean_stated(one for one in first.responses if one.response_id in same))
+    stated = mean_stated(one for one in first.responses if one.response_id in same)
+    return _Count(len(same), cast - len(same), stated, _grouped(first, same[:1]))
+
+
+def _grouped(first: Iteration, winner: Sequence[str]) -> int:
+    """How many responses only the arbiter's groups compare with the one that won."""
+    if first.measures is None or not first.measures.groups or not winner:
+        return 0
+    grouped = {response_id for group in first.measures.groups for response_id in group}
+    answers = {one.response_id: final_answer(one.text or "") for one in first.responses if one.response_id in grouped}
+    won = answers.get(CallId(winner[0]))
+    return sum(compare_answers(won, one) == NOT_COMPARABLE for one in answers.values()) if won else 0
 
 
 def _compared(chosen: str | None, answer: Answer, response: MemberResponse) -> Comparison:

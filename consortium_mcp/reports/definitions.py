@@ -14,6 +14,7 @@ def definition_text(name: str, consortium: Consortium) -> str:
     method = judging_methods().get(consortium.judging_method)
     arbiter = consortium.arbiter or f"{consortium.members[0].model} (the first member)"
     by = f" by {arbiter}" if method is None or method.needs_arbiter else ""
+    by = f", answers grouped by {arbiter}" if method and method.groups_answers(consortium) else by
     return (
         f"{name}{described}: {', '.join(map(str, consortium.members))}; strategy {consortium.strategy}; "
         f"{consortium.judging_method}{by}; stops at {_STOPS_AT[consortium.stop_on]} "

@@ -338,6 +338,11 @@ def _measure_lines(iteration: Iteration, measures: Measures) -> Iterator[str]:
     yield from (f"- {what}: {figure:.2f}" for what, figure in figures if figure is not None)
     if 0 < measures.compared < measures.pairs:
         yield f"- of {measures.pairs} pairs, {measures.compared} can be compared"
+    labels: dict[str, str] = {response.response_id: response.label for response in iteration.responses}
+    for group in measures.groups:
+        yield f"- the same answer, as the arbiter says: {', '.join(labels.get(one, one) for one in group)}"
+    if measures.not_grouped:
+        yield f"- answers not grouped: {measures.not_grouped}"
     if reason := why_unknown(iteration):
         yield f"- agreement: unknown, because {reason}"
     if measures.order_held is not None:

@@ -198,7 +198,7 @@ async def test_a_token_of_an_oauth_issuer_is_verified_by_its_keys(
 
 
 @pytest.mark.parametrize("failure", [jwt.PyJWKClientConnectionError("timed out"), ValueError("no JSON")])
-async def test_an_oauth_issuer_that_hangs_holds_up_nobody_else_and_is_left_alone_for_a_while(
+async def test_an_oauth_issuer_that_hangs_delays_no_other_caller_and_is_not_asked_for_a_while(
     failure: Exception, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     tokens = IssuedTokens(

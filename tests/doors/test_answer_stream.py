@@ -112,7 +112,7 @@ async def test_B21_a_synchronous_arbiter_streams_too(provider: Provider, monkeyp
     assert "".join(pieces) == run.answer == LONG
 
 
-async def test_a_long_reply_is_read_in_proportion_to_its_length_and_only_where_somebody_reads_along(
+async def test_a_long_reply_is_parsed_in_linear_time_and_only_with_a_listener(
     provider: Provider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: list[int] = []

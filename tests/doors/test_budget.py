@@ -187,7 +187,7 @@ async def test_what_was_reserved_is_given_back_when_the_use_is_known(
     assert service.store.journal.load_spending.sync(day_scope())[:2] == (4, 50)
 
 
-async def test_what_was_reserved_stays_spent_where_nobody_knows_the_use(
+async def test_a_reservation_stays_spent_if_the_usage_is_unknown(
     provider: Provider, service: ConsortiumService
 ) -> None:
     provider.on("a", Reply("Blue.", reports_usage=False))
@@ -504,7 +504,7 @@ async def outcome(service: ConsortiumService, run: Run) -> tuple[Run, str]:
 
 
 @pytest.mark.parametrize("seed", range(12))
-async def test_limits_hold_and_a_replay_of_the_journal_asks_nobody_and_says_the_same(
+async def test_limits_hold_and_a_replay_of_the_journal_asks_no_model_and_gives_the_same_answer(
     provider: Provider, service: ConsortiumService, seed: int
 ) -> None:
     dice = random.Random(seed)

@@ -220,9 +220,7 @@ async def test_a_client_that_unsubscribed_hears_of_the_resource_no_more(runner: 
     assert ResourceUpdated(uris[1]) not in heard
 
 
-async def test_the_database_is_not_looked_at_while_nobody_listens(
-    runner: Runner, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_the_database_is_not_polled_without_listeners(runner: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
     looks: list[int] = []
     store = runner.service.store
     look = store.markers.data_version.sync
@@ -278,7 +276,7 @@ async def test_a_connection_that_closed_is_forgotten(service: ConsortiumService)
     assert waited.cancelled_caught
 
 
-async def test_a_caller_who_left_while_a_run_was_under_way_keeps_nobody_looking_often(
+async def test_a_caller_who_left_during_a_run_does_not_cause_frequent_polls(
     service: ConsortiumService, provider: Provider
 ) -> None:
     announced = changes.Changes(service.store, Listeners())

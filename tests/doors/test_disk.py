@@ -388,7 +388,7 @@ async def under_way(service: ConsortiumService, **arguments: Any) -> AsyncIterat
         yield came_to
 
 
-def test_a_lock_that_nobody_gives_up_is_found_before_anything_is_asked(
+def test_a_lock_that_is_never_released_is_found_before_any_model_call(
     impatient: None, models: Provider, path: Path, service: ConsortiumService
 ) -> None:
     with held(path), pytest.raises(StoreUnusableError, match=r"another process has held it for 0.1 seconds: end that"):
@@ -555,7 +555,7 @@ async def test_an_answer_is_not_lost_because_its_receipt_cannot_be_noted(
     assert (run.answer, run.degraded) == ("Paris", ())
 
 
-async def test_a_budget_on_an_unwritable_journal_from_the_first_call_on_asks_nobody(
+async def test_a_budget_with_an_unwritable_journal_from_the_first_call_on_asks_no_model(
     impatient: None, models: Provider, path: Path, service: ConsortiumService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begin = service.store.journal.begin_attempt.sync

@@ -236,7 +236,7 @@ async def test_a_client_reads_first_that_another_judged_and_who_answered(provide
     assert [one["answered_by"] for one in structured(result)["responses"]] == ["b", None]
 
 
-async def test_a_client_reads_an_error_when_nobody_answers(provider: Provider, tmp_path: Path) -> None:
+async def test_a_client_reads_an_error_when_no_member_answers(provider: Provider, tmp_path: Path) -> None:
     provider.on("a", Fault.rate_limit(3600))
 
     async with connected("auto", tmp_path / "stderr") as client:
@@ -379,7 +379,7 @@ async def test_a_model_that_failed_as_the_arbiters_backup_is_not_asked_again_as_
     assert (run.answer, provider.count("a")) == ("judged by b", 2)
 
 
-async def test_when_nobody_can_judge_the_response_that_the_others_agree_with_most_is_the_answer(
+async def test_without_a_judge_the_response_that_the_others_agree_with_most_is_the_answer(
     provider: Provider, service: ConsortiumService
 ) -> None:
     down = Fault.context_length()

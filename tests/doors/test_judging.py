@@ -368,7 +368,7 @@ async def test_a_ballot_that_cannot_be_read_is_not_counted(ballot: object) -> No
     assert found and found.synthesis == "a" and "from 2 ballots" in found.analysis
 
 
-async def test_a_partial_ballot_ranks_whom_it_names() -> None:
+async def test_a_partial_ballot_ranks_only_the_responses_that_it_names() -> None:
     call = peers(lambda spec: ranked(spec.prompt)[:1])
     found = (await judged("peer_rank", three("a", "b", "c"), call)).verdict
     assert found and found.ranking == ("i1/m1", "i1/m2", "i1/m3")
@@ -479,7 +479,7 @@ async def test_a_vote_without_any_answer_is_no_verdict() -> None:
     assert (iteration.verdict, iteration.arbiter_error) == (None, "no response holds an answer that could be counted")
 
 
-def test_votes_are_grouped_with_whoever_cast_them() -> None:
+def test_groups_of_votes_name_the_responses_that_cast_them() -> None:
     groups = count_votes(votes_cast([("m1", "Rome"), ("m2", "Oslo"), ("m3", "Oslo"), ("m4", "")]))
     assert [(group.answer, group.response_ids) for group in groups] == [("Oslo", ("m2", "m3")), ("Rome", ("m1",))]
 
@@ -581,7 +581,7 @@ async def test_in_a_debate_everybody_sees_its_own_response_and_the_others_withou
     assert prompt.count("green") == 1 and "#1" not in prompt and "synthesis 1" not in prompt
 
 
-async def test_in_a_debate_nobody_sees_the_others_before_having_given_a_response() -> None:
+async def test_in_a_debate_no_instance_sees_the_others_before_its_own_response() -> None:
     call = await debated({"a": "red", "b": "green"}, {"a": "red", "b": "green", "c": "blue"}, {"c": "blue"})
     assert [call.question(f"i{number}/m3").prompt for number in (1, 2)] == ["Why is the sky blue?"] * 2
     assert list(quoted_in(call.question("i3/m3").prompt).values()) == ["blue", "red", "green"]
@@ -602,7 +602,7 @@ async def test_in_a_debate_a_failed_response_is_not_shown() -> None:
     assert "It is down" not in call.question("i2/m1").prompt
 
 
-async def test_a_debate_with_nobody_to_debate_asks_the_prompt_again() -> None:
+async def test_a_debate_of_one_instance_asks_the_prompt_again() -> None:
     call = await debated({"a": "red"}, {})
     assert call.question("i2/m1").prompt == "Why is the sky blue?"
 
@@ -659,7 +659,7 @@ async def test_one_that_failed_is_not_ranked_and_asked_again() -> None:
     assert asked[1] == ["i2/m1 a#1", "i2/m2 c#1", "i2/m3 d#1"]
 
 
-async def test_nobody_leaves_after_an_iteration_without_a_ranking() -> None:
+async def test_no_instance_leaves_after_an_iteration_without_a_ranking() -> None:
     asked = await eliminated(lambda text: 0, *ABCD, failing=["i1/m1", "i1/m2", "i1/m3", "i1/m4"])
     assert asked[0] == ["i1/m1 a#1", "i1/m2 b#1", "i1/m3 c#1", "i1/m4 d#1"]
 
@@ -939,7 +939,7 @@ def test_an_embedding_model_that_cannot_be_called_is_named_before_anything_is_pa
     assert json.loads(run_command("show", "panel", "--json").stdout)["definition"]["embedding_model"] == name
 
 
-def test_a_limit_in_dollars_is_not_promised_where_embeddings_cost_what_nobody_knows(animals: Provider) -> None:
+def test_a_limit_in_dollars_is_refused_if_the_cost_of_embeddings_is_unknown(animals: Provider) -> None:
     options = ["--judging-method", "vote", "--embedding-model", "meaning", "--max-cost", "1"]
 
     done = run_command("consult", "?", "-m", "a", "-m", "b", *options)
@@ -948,7 +948,7 @@ def test_a_limit_in_dollars_is_not_promised_where_embeddings_cost_what_nobody_kn
     assert animals.count() == 0
 
 
-def test_nobody_is_left_out_of_a_vote_whose_groups_can_still_become_one() -> None:
+def test_no_response_is_left_out_of_a_vote_whose_groups_can_still_be_joined() -> None:
     results = [CallResult(text="Answer: 7")] * 3
     by_wording, by_meaning = (
         new_run(consortium=panel(judging_method="vote", embedding_model=name)) for name in (None, "x")

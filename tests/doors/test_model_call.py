@@ -413,7 +413,7 @@ async def test_half_a_character_does_not_lose_the_run(provider: Provider) -> Non
     )
 
 
-async def test_models_that_many_runs_share_are_given_one_client_whoever_comes_first(provider: Provider) -> None:
+async def test_models_that_many_runs_share_get_one_client_from_the_first_run(provider: Provider) -> None:
     clients, together = KeptClients(), threading.Barrier(8)
     entry = load_catalogue().usable("a")
 
@@ -564,7 +564,7 @@ async def test_what_a_plugin_raises_ends_neither_the_process_nor_the_run(
 
 
 @pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt(), StopIteration(), LookupError()], ids=repr)
-async def test_what_is_raised_in_a_thread_is_an_error_for_whoever_waits(error: BaseException) -> None:
+async def test_an_exception_in_a_thread_is_an_error_for_its_caller(error: BaseException) -> None:
     def work() -> None:
         raise error
 
@@ -572,7 +572,7 @@ async def test_what_is_raised_in_a_thread_is_an_error_for_whoever_waits(error: B
         await in_thread(work)
 
 
-async def test_what_nobody_foresaw_in_one_call_costs_its_own_response_and_no_other(
+async def test_an_unexpected_error_in_one_call_affects_no_other_response(
     provider: Provider, service: ConsortiumService, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     settle = service.store.journal.settle_attempt.sync

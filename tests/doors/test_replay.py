@@ -222,7 +222,7 @@ async def test_a_model_or_an_instance_can_be_left_out(
     assert all(kept[one.response_id] == one.text for one in again.iterations[1].responses)
 
 
-async def test_a_lower_threshold_ends_a_replay_earlier_and_a_higher_one_asks_nobody_for_more(
+async def test_a_lower_threshold_ends_a_replay_earlier_and_a_higher_one_asks_no_member(
     provider: Provider, service: ConsortiumService
 ) -> None:
     run = await consulted(service, "a", "b", confidence_threshold=0.5)

@@ -85,7 +85,7 @@ async def test_every_resource_of_the_contract_is_there(client: Client) -> None:
     ]
 
 
-async def test_everything_that_is_listed_says_what_it_is_and_for_whom(client: Client, run: Run) -> None:
+async def test_every_listed_resource_has_a_description_and_an_audience(client: Client, run: Run) -> None:
     templates = (await client.list_resource_templates()).resource_templates
 
     everything: list[Resource | ResourceTemplate] = [*await listed(client), *templates]
@@ -204,7 +204,7 @@ async def test_pages_show_every_consortium_and_then_every_run_newest_first(
     assert everything == ["consortiums", "models", "stats", "runs", *names, *runs]
 
 
-async def test_a_run_that_is_opened_while_somebody_pages_moves_nothing(
+async def test_a_run_that_is_opened_during_paging_moves_no_entry(
     client: Client, service: ConsortiumService, run: Run
 ) -> None:
     copy_run(service.store, run.run_id, PAGE + 1)

@@ -364,7 +364,7 @@ def test_a_run_whose_process_died_just_now_is_gone_on_with_when_that_would_have_
     assert (status, out) == (0, "Paris\n")
 
 
-def test_cancelling_ends_a_run_that_nobody_works_on_at_once_and_says_what_has_ended_already(
+def test_cancelling_ends_an_interrupted_run_at_once_and_says_if_it_has_already_ended(
     provider: Provider, interrupted: str
 ) -> None:
     said = [ended(start("runs", "cancel", interrupted)) for _ in range(2)]
@@ -487,7 +487,7 @@ async def test_a_process_that_lost_its_lease_overwrites_nothing(
     assert without_usage(service.store.runs.load.sync(record.run_id)) == without_usage(record)
 
 
-async def test_a_process_that_lost_its_lease_asks_nobody_any_more(
+async def test_a_process_that_lost_its_lease_asks_no_further_model(
     provider: Provider, path: Path, service: ConsortiumService
 ) -> None:
     provider.on("arbiter", verdict("Paris"))
@@ -534,7 +534,7 @@ def started_and_held(provider: Provider, path: Path) -> tuple["subprocess.Popen[
     return process, run_of(path, "Capital?"), gate.open
 
 
-def test_a_run_that_another_process_cancels_asks_nobody_any_more(provider: Provider, path: Path) -> None:
+def test_a_run_that_another_process_cancels_asks_no_further_model(provider: Provider, path: Path) -> None:
     process, run_id, let_answer = started_and_held(provider, path)
     cancelled = ran("runs", "cancel", run_id)
     let_answer()
@@ -572,9 +572,7 @@ async def test_calls_in_flight_are_cut_when_the_lease_is_looked_at(
     assert service.store.runs.load.sync(run.run_id).status == "cancelled"
 
 
-def test_a_run_whose_process_died_before_it_heard_of_its_cancellation_asks_nobody(
-    provider: Provider, path: Path
-) -> None:
+def test_a_run_whose_process_died_before_its_cancellation_arrived_asks_no_model(provider: Provider, path: Path) -> None:
     process, run_id, let_answer = started_and_held(provider, path)
     ran("runs", "cancel", run_id)
     process.kill()
@@ -737,7 +735,7 @@ def test_the_same_call_joins_an_interrupted_run_and_goes_on_with_it(provider: Pr
     assert provider.count() == len(MEMBERS) + 1
 
 
-async def test_the_same_call_joins_a_run_whose_answer_nobody_has_received(
+async def test_the_same_call_joins_a_run_whose_answer_no_caller_has_received(
     provider: Provider, interrupted: str, service: ConsortiumService
 ) -> None:
     await performed(service, interrupted)

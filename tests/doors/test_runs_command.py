@@ -279,7 +279,7 @@ def test_prune_says_without_removing_which_runs_it_would(history: Store) -> None
     assert len(ids(history)) == 10
 
 
-def test_prune_that_can_ask_nobody_removes_nothing_and_says_what_to_do(history: Store) -> None:
+def test_prune_without_a_terminal_removes_nothing_and_says_what_to_do(history: Store) -> None:
     command = f"{sys.executable} -m consortium_mcp runs prune --keep 8 <&-"
     done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=60)
 
@@ -339,7 +339,7 @@ def test_prune_leaves_nothing_of_a_run_and_everything_of_the_others(
     assert service.store.database.read("SELECT calls, tokens FROM spending WHERE scope LIKE 'day:%'") == spent
 
 
-def test_prune_leaves_a_run_that_somebody_works_on(history: Store) -> None:
+def test_prune_keeps_a_run_that_a_process_works_on(history: Store) -> None:
     history.runs.open.sync(new_run(run_id="01dayA"), "somebody")
     history.runs.open.sync(new_run(run_id="01dayB"), "killed")
     history.database.write(lambda c: c.execute("UPDATE runs SET lease_until = 0 WHERE run_id = '01dayB'") and None)

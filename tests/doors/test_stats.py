@@ -217,7 +217,7 @@ def test_a_choice_counts_only_where_it_became_the_answer() -> None:
     assert found["model1"].chosen == 1
 
 
-def test_late_responses_and_replays_count_for_nobody() -> None:
+def test_late_responses_and_replays_count_for_no_member() -> None:
     run = member_run("x", "Answer: 7", "Answer: 8", answer="7", chosen=1)
     late = response(3, "Answer: 9", late=True)
     judged = run.iterations[0].model_copy(update={"responses": (*run.iterations[0].responses, late)})

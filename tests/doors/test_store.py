@@ -762,7 +762,7 @@ def test_B15_three_processes_lose_nothing(path: Path) -> None:
     assert (ended, tables_of(path)) == ([("", "", 0)] * 3, ("ok", 60, 240))
 
 
-def test_B16_one_thread_writes_whoever_asks(store: Store) -> None:
+def test_B16_one_thread_writes_for_all_callers(store: Store) -> None:
     writers: set[int] = set()
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda _: store.database.write(lambda c: writers.add(threading.get_ident())), range(64)))

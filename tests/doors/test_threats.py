@@ -252,7 +252,7 @@ def test_a_client_is_asked_and_answers_for_its_own_callers_runs_alone() -> None:
     assert (of_bob, of_ann, call.result) == ([], [call], None)
 
 
-async def test_a_providers_error_that_repeats_the_key_reaches_nobody(provider: Provider, url: str) -> None:
+async def test_a_key_in_a_providers_error_reaches_no_client(provider: Provider, url: str) -> None:
     provider.on("a", Fault.refused("repeats", 401, "invalid_api_key", f"Incorrect API key provided: {API_KEY}"))
     async with http_client(url, "auto", ANN) as client:
         result = await client.call_tool("consult_consortium", ONE)

@@ -38,7 +38,7 @@ def test_progress_names_all_when_there_are_three() -> None:
     assert message(0, ("a#1", "a#2", "b#1")).endswith("waiting for a#1, a#2, b#1")
 
 
-def test_progress_with_all_responses_waits_for_nobody() -> None:
+def test_progress_with_all_responses_waits_for_no_instance() -> None:
     assert message(3) == "3 of 3 responses"
 
 

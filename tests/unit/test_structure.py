@@ -12,28 +12,31 @@ from tests.paths import ROOT
 
 PACKAGE = ROOT / "consortium_mcp"
 
-FOUNDATION = {"_util", "errors", "settings", "text", "records"}
+FOUNDATION = {"_util", "settings", "text", "records"}
+
+FILES = {"errors": "settings"}
+"""Files at the root that stand under the rule of another one: neither is a room."""
 
 RULES: dict[str, set[str]] = {
     "_util": set(),
-    "errors": set(),
-    "settings": {"_util", "errors"},
+    "settings": {"_util"},
     "text": {"_util", "settings"},
-    "records": {"_util", "errors", "settings", "text"},
+    "records": {"_util", "settings", "text"},
     "models.local": set(),
     "models": FOUNDATION | {"models.local"},
-    "store": {"_util", "errors", "records"},
-    "engine": {"_util", "errors", "text", "records", "models"},
+    "store": {"_util", "settings", "records"},
+    "engine": {"_util", "settings", "text", "records", "models"},
     "service": FOUNDATION | {"models", "models.local", "store", "engine"},
     "reports": {"_util", "text", "records", "engine", "service"},
     "installation": FOUNDATION | {"models", "models.local", "engine", "service"},
-    "api": {"errors", "settings", "records", "models", "store", "service", "reports"},
-    "server.base": {"_util", "errors", "settings", "text", "models", "engine"},
+    "api": {"settings", "records", "models", "store", "service", "reports"},
+    "server.base": {"_util", "settings", "text", "models", "engine"},
     "server.tools": FOUNDATION | {"models", "engine", "service", "reports", "server.base"},
     "server.resources": FOUNDATION | {"store", "service", "reports", "server.base", "server.tools"},
-    "server.network": {"_util", "errors", "settings", "models", "service", "server.base", "server"},
-    "server": {"_util", "errors", "settings", "store", "service"}
-    | {"server.base", "server.tools", "server.resources", "server.network"},
+    "server.network": {"_util", "settings", "models", "service", "server.base", "server"},
+    "server.web": FOUNDATION | {"models", "service", "reports", "server.network"},
+    "server": {"_util", "settings", "store", "service"}
+    | {"server.base", "server.tools", "server.resources", "server.network", "server.web"},
     "cli": FOUNDATION | {"models", "models.local", "store", "engine", "service", "reports", "installation", "server"},
     "llm_plugin": FOUNDATION | {"models", "models.local", "store", "service", "reports", "api", "cli"},
 }
@@ -56,6 +59,7 @@ DOORSTEP = {"", "__main__"}
 
 def room_of(name: str) -> str:
     """The folder of RULES in which a module stands."""
+    name = FILES.get(name, name)
     return max((room for room in RULES if f"{name}.".startswith(f"{room}.")), key=len, default="")
 
 

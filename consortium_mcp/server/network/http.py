@@ -70,16 +70,16 @@ async def _serve(service: ConsortiumService, listener: socket.socket, verifier: 
         server = build_server(runner, hidden, admission)
         admission.tools = server.tool_names()
         app = web_app(server, runner, allowed_hosts(settings, listener), verifier)
-        web = _Server(_config(app, settings))
+        web = WebServer(server_config(app, settings))
         async with anyio.create_task_group() as group:
-            group.start_soon(_end_on_signal, runner, web)
+            group.start_soon(end_on_signal, runner, web)
             if verifier is not None and hasattr(signal, "SIGHUP"):  # not on Windows
                 group.start_soon(_reload_on_hangup, verifier)
             await web.serve(sockets=[listener])
             group.cancel_scope.cancel()
 
 
-def _config(app: object, settings: Settings) -> PromptConfig:
+def server_config(app: object, settings: Settings) -> PromptConfig:
     return PromptConfig(
         app,
         settings.request_timeout_seconds,
@@ -95,7 +95,7 @@ def _config(app: object, settings: Settings) -> PromptConfig:
     )
 
 
-class _Server(uvicorn.Server):
+class WebServer(uvicorn.Server):
     """A uvicorn server without signal handling, which would end the process before runs are closed."""
 
     @contextmanager
@@ -104,7 +104,7 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def _end_on_signal(runner: Runner, web: uvicorn.Server) -> None:
+async def end_on_signal(runner: Runner, web: uvicorn.Server) -> None:
     """On a signal: let runs finish within the grace period, release the others, finish open answers, then end."""
     hurry = anyio.Event()
 

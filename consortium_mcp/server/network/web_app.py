@@ -33,7 +33,7 @@ READY_SECONDS = 5
 """The seconds for which an answer of `/readyz` is reused, so that frequent requests cost nothing."""
 
 _UNCHECKED = TransportSecuritySettings(enable_dns_rebinding_protection=False)
-"""For the SDK's apps: `_HostCheck` has already checked, and the SDK's check logs a traceback for each refusal."""
+"""For the SDK's apps: `HostCheck` has already checked, and the SDK's check logs a traceback for each refusal."""
 
 
 def web_app(server: StrictServer, runner: Runner, hosts: Sequence[str], verifier: Verifier | None) -> Starlette:
@@ -48,7 +48,7 @@ def web_app(server: StrictServer, runner: Runner, hosts: Sequence[str], verifier
         WholeBodies(Starlette(routes=_mcp_routes(server, settings))), settings, lambda: open_sessions(server)
     )
     guarded = _guarded(routed, settings, verifier, runner.service.timing.token_check)
-    asked = _HostCheck(guarded, hosts)
+    asked = HostCheck(guarded, hosts)
     routes = [Route("/healthz", _health), Route("/readyz", Readiness(runner).answer), *_metadata_routes(settings)]
     lifespan = (lambda _: server.session_manager.run()) if "http" in settings.transport else None
     return Starlette(routes=[*routes, Mount("", app=asked)], lifespan=lifespan)
@@ -123,7 +123,7 @@ async def _health(request: Request) -> Response:
     return PlainTextResponse("ok")
 
 
-class _HostCheck:
+class HostCheck:
     """Refuses foreign Host headers, and requests from foreign web pages, by their Origin header."""
 
     def __init__(self, app: ASGIApp, hosts: Sequence[str]) -> None:
