@@ -23,7 +23,7 @@ from mcp.client.streamable_http import streamable_http_client
 from consortium_mcp.server import build_server
 from consortium_mcp.server.network.h11_with_timeout import MOST_LINE_ENDS
 from consortium_mcp.server.network.sockets import allowed_hosts
-from consortium_mcp.server.network.web_app import web_app
+from consortium_mcp.server.network.web_app import Readiness, web_app
 from consortium_mcp.service.runner import Runner
 from consortium_mcp.service.service import ConsortiumService
 from consortium_mcp.settings import load_settings
@@ -112,7 +112,9 @@ async def test_on_port_80_clients_that_leave_the_port_out_of_the_host_header_are
     with OnPort80() as listener:
         hosts = allowed_hosts(load_settings(None, host="192.0.2.1", port=80), listener)
     async with Runner(service) as runner:
-        transport = httpx2.ASGITransport(web_app(build_server(runner), runner, hosts, None))
+        transport = httpx2.ASGITransport(
+            web_app(build_server(runner), service.settings, Readiness(runner).answer, hosts, None)
+        )
         async with httpx2.AsyncClient(transport=transport) as client:
             statuses = [
                 (await client.get(f"http://{host}/no-such-path")).status_code

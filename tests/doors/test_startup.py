@@ -140,9 +140,10 @@ def test_a_database_that_breaks_after_the_first_answer_is_an_error_that_says_so(
         for file in tmp_path.glob("broken.db*"):
             file.unlink()
         database.mkdir()
-        error = server.error(server.call("list_runs"))
+        refused = server.answer(server.call("list_runs"))
 
-    assert "broken.db" in error["message"] and "CONSORTIUM_DATABASE" in error["message"]
+    (block,) = refused["content"]
+    assert refused["isError"] and "broken.db" in block["text"] and "CONSORTIUM_DATABASE" in block["text"]
 
 
 @pytest.mark.parametrize("mode", ["auto", "legacy"])

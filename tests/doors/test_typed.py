@@ -1,6 +1,7 @@
 """The command line as people type it: common forms are read, and a mistake gives one sentence."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -152,3 +153,45 @@ def test_a_prompt_that_begins_with_a_dash_stands_after_two(provider: Provider) -
     done = typed("consult", "-m", "a", "--arbiter", "arbiter", "--", "-1 or 1?")
 
     assert done.stdout == "Paris\n" and provider.requests_to("a")[0].prompt == "-1 or 1?"
+
+
+def options(command: click.Command = main, path: str = "") -> Iterator[tuple[str, click.Option]]:
+    """Every option of every command."""
+    yield from ((path, one) for one in command.params if isinstance(one, click.Option))
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            below = command.get_command(context, name)
+            assert below is not None
+            yield from options(below, f"{path} {name}")
+
+
+def test_the_help_of_every_option_shows_its_default() -> None:
+    silent = [
+        (path, one.opts[0])
+        for path, one in options()
+        if (default := one.to_info_dict()["default"]) not in (None, False, (), [])
+        and f"[{'yes' if default is True else default}]" not in (one.help or "")
+    ]
+
+    assert silent == []
+
+
+def test_the_help_of_serve_shows_types_and_defaults() -> None:
+    shown = " ".join(typed("serve", "--help").stdout.split())
+
+    for part in (
+        "--max-concurrent-calls INTEGER ",
+        "[CONSORTIUM_MAX_CONCURRENT_CALLS; default: 64]",
+        "--wait-seconds NUMBER ",
+        "--database FILE ",
+        "--llm-log [on|off] ",
+        "--log-level [DEBUG|INFO|WARNING|ERROR] ",
+        "[CONSORTIUM_LOG_LEVEL; default: WARNING]",
+        "--transport LIST ",
+        "[CONSORTIUM_TRANSPORT; default: stdio]",
+        "[CONSORTIUM_SHARED; default: no]",
+        "--token TEXT ",
+        "[CONSORTIUM_MAX_CALLS]",
+    ):
+        assert part in shown
