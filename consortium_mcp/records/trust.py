@@ -56,13 +56,13 @@ class Trust(FrozenModel):
     """The number of instances with another answer; a response that is not comparable counts in neither number."""
 
     by_arbiter: int = 0
-    """How many of both numbers only the arbiter could compare with the answer; a rule compared the others."""
+    """The number of these responses that only the arbiter could compare; a rule compared the others."""
 
     declined: int = 0
-    """How many declined to answer then; they count in neither."""
+    """The number of instances that declined to answer in the first iteration; they count in neither."""
 
     found_later: int | None = None
-    """In which later iteration members first gave this answer, which no one had shown them; else None."""
+    """The later iteration in which members first found this answer themselves; None if there is none."""
 
     stated_by_members: float | None = None
     """The mean confidence of the members that gave this answer, 0.0-1.0; None if none states one."""

@@ -168,18 +168,18 @@ def budget_problems(
             "Raise it, or ask fewer instances."
         )
     if budget.max_tokens is not None and used_tokens >= budget.max_tokens:
-        problems.append(f"max_tokens={budget.max_tokens} ({whose}) is used up; come back after 00:00 UTC, or raise it.")
+        problems.append(f"max_tokens={budget.max_tokens} ({whose}) is used up; try again after 00:00 UTC, or raise it.")
     if budget.max_cost_usd is not None:
         if used_usd >= budget.max_cost_usd:
             spent = f"max_cost_usd={budget.max_cost_usd:.2f} ({whose}) is used up"
-            problems.append(f"{spent}; come back after 00:00 UTC, or raise it.")
+            problems.append(f"{spent}; try again after 00:00 UTC, or raise it.")
         unknown = [one.model_id for backups in models.values() for one in backups if price_usd(one, 1, 1) is None]
         if consortium.embedding_model:
             unknown.append(consortium.embedding_model)
         if unknown:
             problems.append(
-                f"max_cost_usd ({whose}) cannot be held: the price of {', '.join(dict.fromkeys(unknown))} is unknown. "
-                "Limit max_calls instead."
+                f"max_cost_usd ({whose}) cannot be enforced: the price of {', '.join(dict.fromkeys(unknown))} is "
+                "unknown. Limit max_calls instead."
             )
     return problems
 
@@ -191,7 +191,7 @@ def nested_problems(budget: Budget, models: Models) -> list[str]:
         return []
     names = ", ".join(dict.fromkeys(nested))
     return [
-        f"max_calls (the run's budget) cannot be held: what the consortium {names} asks inside counts in runs of its "
+        f"max_calls (the run's budget) cannot be enforced: calls inside the consortium {names} count in runs of their "
         "own. Limit the day's calls (CONSORTIUM_MAX_CALLS), or ask its members directly."
     ]
 

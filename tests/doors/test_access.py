@@ -625,7 +625,7 @@ async def test_a_callers_budget_for_the_day_stops_that_caller_alone(
             refused = await ann.call_tool("consult_consortium", ONE)
             other = await bob.call_tool("consult_consortium", ONE)
 
-    assert "max_cost_usd=0.50 (your budget for the day) is used up; come back after 00:00 UTC" in said(refused)
+    assert "max_cost_usd=0.50 (your budget for the day) is used up; try again after 00:00 UTC" in said(refused)
     assert "used up" not in said(other)
 
 
@@ -794,7 +794,7 @@ def test_a_caller_saves_as_many_consortiums_as_it_may(open_service: Callable[...
         for name in ("one", "two"):
             service.definitions.save(name, define(members=[{"model": "a"}]), catalogue, overwrite=False)
         service.definitions.save("two", define(members=[{"model": "b"}]), catalogue, overwrite=True)
-        with pytest.raises(BusyError, match="You have saved 2 consortiums, as many as one caller may"):
+        with pytest.raises(BusyError, match="You have saved 2 consortiums, which is the limit"):
             service.definitions.save("three", define(members=[{"model": "a"}]), catalogue, overwrite=False)
     with calling("bob"):
         service.definitions.save("three", define(members=[{"model": "a"}]), catalogue, overwrite=False)
