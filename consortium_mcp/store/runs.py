@@ -85,8 +85,8 @@ class RunCapacity:
         saved = "SELECT count(*) FROM runs WHERE caller = ?"
         if self.saved_of_caller and connection.execute(saved, [caller]).fetchone()[0] >= self.saved_of_caller:
             raise BusyError(
-                f"You have {counted(self.saved_of_caller, 'saved run')}, which is the limit. Ask the operator of this server to "
-                "prune old runs.",
+                f"You have {counted(self.saved_of_caller, 'saved run')}, which is the limit. "
+                "Ask the operator of this server to prune old runs.",
                 limit="max_saved_runs_per_caller",
             )
 
