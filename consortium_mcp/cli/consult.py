@@ -50,7 +50,10 @@ class _Consult(click.Command):
 @click.option("--dry-run", is_flag=True, help="Show what the consult would do and cost, without any call.")
 @output_option("Also write the whole run to this file, as JSON.")
 @click.option(
-    "--stdin/--no-stdin", "read_stdin", default=True, help="Read stdin when it is piped; its text comes before PROMPT."
+    "--stdin/--no-stdin",
+    "read_stdin",
+    default=True,
+    help="Read stdin when it is piped; its text comes before PROMPT. [yes]",
 )
 @click.option("--raw", is_flag=True, help="Print the arbiter's unchanged reply.")
 @json_option(RunOutput, EstimateOutput)

@@ -2,6 +2,7 @@
 
 import difflib
 import importlib
+import os
 import re
 import sys
 from typing import TYPE_CHECKING, Any
@@ -15,9 +16,11 @@ from consortium_mcp.text.templates import storable
 
 if TYPE_CHECKING:
     import consortium_mcp._util.output as output
+    import consortium_mcp.cli.completion as completion
     import consortium_mcp.cli.logs as logs
 else:
     output = LazyModule("consortium_mcp._util.output")
+    completion = LazyModule("consortium_mcp.cli.completion")
     logs = LazyModule("consortium_mcp.cli.logs")
 
 _COMMANDS = {
@@ -29,6 +32,7 @@ _COMMANDS = {
     "remove": ("consortiums:remove", "Remove the saved consortium NAME; its runs stay."),
     "runs": ("runs:runs", "List past consultations, newest first."),
     "stats": ("stats:stats", "Show how often confidences were right, and how the members did."),
+    "web": ("web:web", "Show runs, questions and statistics in a browser."),
     "models": ("models:models", "List the usable models, and what the others need first."),
     "strategies": ("strategies:strategies", "List strategies, judging methods and roles."),
     "local-model": ("local_model:local_model", "The embedded model, without key or network."),
@@ -82,6 +86,8 @@ class CommandGroup(click.Group):
     def main(self, *args: Any, **more: Any) -> Any:
         """Run the program; an unwritable stdout is reported in one sentence, also for the output of `--help`."""
         output.print_utf8()
+        if "_CONSORTIUM_MCP_COMPLETE" in os.environ:
+            completion.register_shells()
         try:
             return super().main(*args, **more)
         except OSError as error:

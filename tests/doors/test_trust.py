@@ -1,4 +1,4 @@
-"""Trust through the doors: what ratings teach, what is said when saved and planned, and the curve of `stats`."""
+"""Trust through the doors: the effect of ratings, the notes when saving and planning, and the curve of `stats`."""
 
 import json
 import re
