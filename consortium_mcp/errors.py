@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from enum import Enum
+from typing import ClassVar
 
 
 class Door(Enum):
@@ -112,6 +113,9 @@ def words_for(step: NextStep, **about: str) -> str:
 class ConsortiumError(Exception):
     """An error that the caller can understand and repair; its text is complete."""
 
+    kind: ClassVar[str] = "failed"
+    """The kind of the failure, for programs."""
+
     def __init__(self, message: str, next_step: NextStep | None = None, **about: str) -> None:
         """What happened, and the next step if its words differ between doors.
 
@@ -123,26 +127,43 @@ class ConsortiumError(Exception):
         self.next_step = next_step
         self.about = about
 
+    @property
+    def message(self) -> str:
+        """What happened."""
+        return str(self.args[0]) if self.args else ""
+
+    @property
+    def advice(self) -> str | None:
+        """What to do next, in the words of the current door; None if the message says it."""
+        return words_for(self.next_step, **self.about) if self.next_step else None
+
     def __str__(self) -> str:
         """What happened and what to do next, in the words of the current door."""
-        message = str(self.args[0]) if self.args else ""
-        return f"{message} {words_for(self.next_step, **self.about)}" if self.next_step else message
+        return " ".join(part for part in (self.message, self.advice) if part is not None)
 
 
 class InvalidConsortiumError(ConsortiumError):
     """A definition breaks a rule: a count below 1, a threshold above 100, a consortium inside itself."""
 
+    kind = "invalid"
+
 
 class NotFoundError(ConsortiumError):
     """Nothing is stored with that name or id."""
+
+    kind = "not_found"
 
 
 class ModelUnavailableError(ConsortiumError):
     """A model cannot be called now: unknown, without a key, or of a broken plugin."""
 
+    kind = "model_unavailable"
+
 
 class BusyError(ConsortiumError):
     """Too much work at once, or a caller's share is used up; the message says when to try again."""
+
+    kind = "busy"
 
     def __init__(self, message: str, next_step: NextStep | None = None, *, limit: str | None = None) -> None:
         """What happened, and the next step if its words differ between doors.
@@ -157,6 +178,8 @@ class BusyError(ConsortiumError):
 class RunFailedError(ConsortiumError):
     """A run ended without an answer; its record is kept under `run_id`."""
 
+    kind = "run_failed"
+
     def __init__(self, message: str, run_id: str) -> None:
         super().__init__(message, NextStep.READ_RUN, run_id=run_id)
         self.run_id = run_id
@@ -165,6 +188,16 @@ class RunFailedError(ConsortiumError):
 class StoreUnusableError(ConsortiumError):
     """The database cannot be opened, read or written."""
 
+    kind = "store_unusable"
+
 
 class ReadTooLongError(StoreUnusableError):
     """A read of the database exceeded its time limit."""
+
+    kind = "read_too_long"
+
+
+class OutputError(ConsortiumError):
+    """A result cannot be printed or written: the reader closed the pipe, the disk is full, a file is not writable."""
+
+    kind = "output"

@@ -47,7 +47,8 @@ def _urls(packages: str, url: str) -> str:
 def _absolute(readme: str, name: str, tag: str) -> str:
     """The README as an index shows it: a link or a picture of the checkout is one of the tagged repository."""
     files, pictures = f"https://github.com/{name}/blob/{tag}/", f"https://raw.githubusercontent.com/{name}/{tag}/"
-    linked = re.sub(r"\]\((?!https://|#)", f"]({files}", readme)
+    released = re.sub(r"<!-- checkout: .*?<!-- /checkout -->\n\n", "", readme, flags=re.DOTALL)
+    linked = re.sub(r"\]\((?!https://|#)", f"]({files}", released)
     return re.sub(r'\b(src|srcset)="(?!https://)', rf'\1="{pictures}', linked)
 
 

@@ -5,6 +5,7 @@ import sys
 
 STEPS = (
     "tests.doors.test_snapshots",
+    "tests.json_schemas",
     "tests.doors.test_readme",
     "tests.doors.test_texts_sent",
     "tests.unit.test_sentences",

@@ -43,7 +43,7 @@ def host_buttons() -> str:
 def host_one_click() -> str:
     """The links for the README, on one line."""
     links = {host.title: adding_link(host, "consortium", _BY_NAME) for host in hosts().values()}
-    return "One click: " + " · ".join(f"[{title}]({link})" for title, link in links.items() if "https:" in link[:6])
+    return " · ".join(f"[{title}]({link})" for title, link in links.items() if "https:" in link[:6])
 
 
 def _row(host: Host) -> str:

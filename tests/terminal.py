@@ -5,8 +5,10 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+
+OURS = (sys.executable, "-m", "consortium_mcp")
 
 
 class Terminal:
@@ -14,12 +16,15 @@ class Terminal:
 
     Args:
         folder: an empty one, for tmux's socket and what the command leaves.
+        program: what is started with the arguments.
     """
 
-    def __init__(self, folder: Path, *arguments: str, columns: int = 100, lines: int = 40) -> None:
+    def __init__(
+        self, folder: Path, *arguments: str, columns: int = 100, lines: int = 40, program: Sequence[str] = OURS
+    ) -> None:
         self._socket = str(folder / "tmux")
         self._exit_status = folder / "exit-status"
-        command = f"{shlex.join([sys.executable, '-m', 'consortium_mcp', *arguments])}; echo $? > {self._exit_status}"
+        command = f"{shlex.join([*program, *arguments])}; echo $? > {self._exit_status}"
         # What follows keeps the screen there to be read when the command has ended.
         self._start = ["new-session", "-d", "-x", str(columns), "-y", str(lines), f"{command}; exec sleep 600"]
 
@@ -35,6 +40,11 @@ class Terminal:
         """What stands on it now."""
         return self._tmux("capture-pane", "-p", "-J")
 
+    @property
+    def styled_screen(self) -> str:
+        """What stands on it now, with the escapes of its colours."""
+        return self._tmux("capture-pane", "-p", "-e")
+
     def wait_until(self, condition: Callable[[str], bool], timeout: float = 60) -> str:
         """The screen, once it is so."""
         ends = time.monotonic() + timeout
@@ -43,10 +53,18 @@ class Terminal:
             time.sleep(0.1)  # tmux has no event for what a program draws
         return screen
 
+    def wait_for(self, text: str) -> str:
+        """The screen, once it has this text."""
+        return self.wait_until(lambda screen: text in screen)
+
     def wait_for_exit(self) -> int:
         """The command's exit status, once it has ended."""
         self.wait_until(lambda _: self._exit_status.exists() and self._exit_status.read_text() != "")
         return int(self._exit_status.read_text())
+
+    def type(self, text: str) -> None:
+        """Type a text as it stands."""
+        self._tmux("send-keys", "-l", "--", text)
 
     def press(self, *keys: str) -> None:
         """Press keys, as tmux names them: `C-c`, `y`, `Enter`."""

@@ -1,10 +1,20 @@
 """`completion`: the shell's script, and completions of saved names, runs, models, strategies, judging methods."""
 
+import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
+from typing import Any
 
 import click
-from click.shell_completion import CompletionItem, get_completion_class
+from click.shell_completion import (
+    BashComplete,
+    CompletionItem,
+    FishComplete,
+    add_completion_class,
+    get_completion_class,
+    split_arg_string,
+)
 
 from consortium_mcp.engine.judging import judging_methods
 from consortium_mcp.engine.strategies import strategies
@@ -13,6 +23,9 @@ from consortium_mcp.models.catalogue import load_catalogue
 from consortium_mcp.settings import load_settings
 from consortium_mcp.store import Store
 from consortium_mcp.text.templates import plain
+
+COMPLETE_VARIABLE = "_CONSORTIUM_MCP_COMPLETE"
+"""The variable by which a shell's script asks for completions."""
 
 NEWEST = 20
 """The number of newest runs among the completions."""
@@ -30,11 +43,88 @@ def completion(shell: str) -> None:
         "zsh": 'eval "$(consortium-mcp completion zsh)" in ~/.zshrc',
         "fish": "consortium-mcp completion fish > ~/.config/fish/completions/consortium-mcp.fish",
     }
+    register_shells()
     kind = get_completion_class(shell)
     assert kind is not None
-    script = kind(click.Command("consortium-mcp"), {}, "consortium-mcp", "_CONSORTIUM_MCP_COMPLETE").source()
-    script = script.replace("COMPREPLY+=($value)", """COMPREPLY+=("$(printf '%q' "$value")")""")  # blanks in names
+    script = kind(click.Command("consortium-mcp"), {}, "consortium-mcp", COMPLETE_VARIABLE).source()
     click.echo(f"# {how[shell]}\n{script}")
+
+
+class _Bash(BashComplete):
+    """Completion for bash, which does not quote what it inserts, and also splits words at `:` and `=`."""
+
+    source_template = """\
+%(complete_func)s() {
+    local type value
+    COMPREPLY=()
+    while IFS=',' read -r type value; do
+        case $type in
+            dir) compopt -o dirnames ;;
+            file) compopt -o default ;;
+            plain) COMPREPLY+=("$value") ;;
+        esac
+    done < <(env COMP_LINE="${COMP_LINE:0:COMP_POINT}" COMP_CURRENT="${COMP_WORDS[COMP_CWORD]}" \\
+        %(complete_var)s=bash_complete "$1")
+}
+complete -o nosort -F %(complete_func)s %(prog_name)s
+"""
+
+    def get_completion_args(self) -> tuple[list[str], str]:
+        """The words before the cursor, and the one at the cursor."""
+        words = _words(os.environ["COMP_LINE"])
+        return words[1:-1], words[-1]
+
+    def format_completion(self, item: CompletionItem[Any]) -> str:
+        """What replaces the part of the word that bash sees, written so that bash reads it as one word."""
+        typed = _last_word(os.environ["COMP_LINE"])
+        current = os.environ["COMP_CURRENT"].strip("".join(_BREAKS))
+        kept = _words(typed.removesuffix(current))[-1] if typed.endswith(current) else ""
+        value = str(item.value)
+        kept = kept if value.startswith(kept) else kept.partition("=")[2]  # of `--model=llama3:` only `llama3:` is
+        quote = current[:1] if current[:1] in ("'", '"') else ""
+        return f"{item.type},{_quoted(value.removeprefix(kept), quote)}"
+
+
+class _Fish(FishComplete):
+    """Completion for fish; click's own script cuts a name at a comma."""
+
+    source_template = FishComplete.source_template.replace('string split ","', 'string split -m 1 ","')
+
+
+_BREAKS = ("=", ":", "@", ">", "<", "|", "&", ";", "(")
+"""Where bash splits words besides blanks, as COMP_WORDBREAKS has it."""
+
+_CURSOR = "\0"
+"""A mark at the cursor, so that an empty word there is a word too."""
+
+_WORD = re.compile(r"""(?:[^\s\\'"]|\\(?:.|\Z)|'[^']*(?:'|\Z)|"(?:\\.|[^"\\])*(?:"|\\?\Z))+""", re.DOTALL)
+"""A word of a command line as it is typed; its last quote may be open."""
+
+
+def register_shells() -> None:
+    """Let click use our scripts."""
+    add_completion_class(_Bash)
+    add_completion_class(_Fish)
+
+
+def _words(line: str) -> list[str]:
+    """The words of a command line up to the cursor, without their quotes; the last one is the one at the cursor."""
+    words = split_arg_string(line + _CURSOR)
+    return [*words[:-1], words[-1].replace(_CURSOR, "")]
+
+
+def _last_word(line: str) -> str:
+    """The word at the cursor as it is typed, with its quotes."""
+    return next((found[0] for found in _WORD.finditer(line) if found.end() == len(line)), "")
+
+
+def _quoted(text: str, quote: str) -> str:
+    """A text as bash reads it: inside an open quote, or with backslashes."""
+    if quote == "'":
+        return text.replace("'", "'\\''")
+    if quote == '"':
+        return re.sub(r'([\\"$`])', r"\\\1", text)
+    return re.sub(r"""([\s\\'"$`!#&;|<>()\[\]{}*?~^])""", r"\\\1", text)
 
 
 def complete_consortiums(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:

@@ -1,13 +1,14 @@
 """`save`, `list`, `show`, `remove`: saved consortiums."""
 
-import json
 import shlex
 from typing import Any
 
 import click
 
+from consortium_mcp._util.frozen_model import FrozenModel
 from consortium_mcp.cli.completion import complete_consortiums
-from consortium_mcp.cli.options import check_typed, json_option, read_typed, request_options
+from consortium_mcp.cli.json_output import JsonOutput, json_option, print_json
+from consortium_mcp.cli.options import check_typed, read_typed, request_options
 from consortium_mcp.cli.screen import say
 from consortium_mcp.engine.trust import why_unreachable
 from consortium_mcp.models.catalogue import load_catalogue
@@ -17,10 +18,44 @@ from consortium_mcp.records.rules import Rules
 from consortium_mcp.service.service import ConsortiumService
 
 
+class SavedEntry(FrozenModel):
+    """A saved consortium."""
+
+    name: str
+    """The name of the consortium."""
+
+    problem: str | None
+    """Why it cannot run now; None if it can."""
+
+    definition: Consortium | None
+    """Its members, arbiter and rules; None if the saved row is damaged."""
+
+
+class SavedOutput(SavedEntry, JsonOutput):
+    """A saved consortium."""
+
+
+class SavedListOutput(JsonOutput):
+    """All saved consortiums."""
+
+    consortiums: tuple[SavedEntry, ...]
+    """The saved consortiums by name."""
+
+
+class RemovedOutput(JsonOutput):
+    """A saved consortium that was removed."""
+
+    name: str
+    """The name of the consortium."""
+
+    definition: Consortium | None
+    """What was removed; None if the saved row was damaged."""
+
+
 @click.command()
 @click.argument("name")
 @request_options(DefinitionRequest)
-@json_option
+@json_option(SavedOutput)
 def save(name: str, given: dict[str, Any], as_json: bool) -> None:
     """Save a consortium as NAME. It replaces a saved one of that name."""
     request = read_typed(DefinitionRequest, given)
@@ -34,7 +69,7 @@ def save(name: str, given: dict[str, Any], as_json: bool) -> None:
         service.definitions.save(name, consortium, catalogue, overwrite=True)
         problem = service.definitions.problem(name, consortium, catalogue)
     if as_json:
-        click.echo(json.dumps({"name": name, "problem": problem, "definition": consortium.saved_form()}, indent=1))
+        print_json(SavedOutput(name=name, problem=problem, definition=consortium))
     else:
         done = "Replaced" if replaces else "Saved"
         click.echo(
@@ -48,7 +83,7 @@ def save(name: str, given: dict[str, Any], as_json: bool) -> None:
 
 @click.command(name="list")
 @click.option("--long", "in_full", is_flag=True, help="Show every rule, also those at their defaults.")
-@json_option
+@json_option(SavedListOutput)
 def list_command(in_full: bool, as_json: bool) -> None:
     """List saved consortiums, a line each: who is asked, which rules differ from the defaults, and what is missing."""
     with ConsortiumService() as service:
@@ -56,15 +91,10 @@ def list_command(in_full: bool, as_json: bool) -> None:
         loaded, _ = service.store.consortiums.list_all.sync()
         problems = service.definitions.list_problems(catalogue)
     if as_json:
-        listed = [
-            {
-                "name": name,
-                "problem": problems[name],
-                "definition": loaded[name].saved_form() if name in loaded else None,
-            }
-            for name in sorted(problems)
-        ]
-        click.echo(json.dumps(listed, indent=1))
+        listed = (
+            SavedEntry(name=name, problem=problems[name], definition=loaded.get(name)) for name in sorted(problems)
+        )
+        print_json(SavedListOutput(consortiums=tuple(listed)))
         return
     for name in sorted(problems):
         consortium, problem = loaded.get(name), problems[name]
@@ -75,27 +105,27 @@ def list_command(in_full: bool, as_json: bool) -> None:
 
 @click.command()
 @click.argument("name", shell_complete=complete_consortiums)
-@json_option
+@json_option(SavedOutput)
 def show(name: str, as_json: bool) -> None:
     """Show the saved consortium NAME."""
     with ConsortiumService() as service:
         consortium = service.store.consortiums.load.sync(name)
         problem = service.definitions.problem(name, consortium, load_catalogue())
     if as_json:
-        click.echo(json.dumps(consortium.saved_form(), indent=1))
+        print_json(SavedOutput(name=name, problem=problem, definition=consortium))
     else:
         say(_description(name, consortium, problem))
 
 
 @click.command()
 @click.argument("name", shell_complete=complete_consortiums)
-@json_option
+@json_option(RemovedOutput)
 def remove(name: str, as_json: bool) -> None:
     """Remove the saved consortium NAME; its runs stay."""
     with ConsortiumService() as service:
         removed = service.store.consortiums.delete.sync(name)
     if as_json:
-        click.echo(json.dumps({"name": name, "definition": removed.saved_form() if removed else None}, indent=1))
+        print_json(RemovedOutput(name=name, definition=removed))
     else:
         click.echo(f"Removed {name}.")
 

@@ -12,16 +12,22 @@ import click
 
 from consortium_mcp._util.iterating import LOOK_SECONDS, UnreadError
 from consortium_mcp._util.output import has_no_reader
+from consortium_mcp.cli.json_output import JsonOutput, RunOutput, json_option, print_json, run_output
 from consortium_mcp.cli.live import LiveTable, live_table
-from consortium_mcp.cli.options import STDOUT, check_typed, json_option, output_option, read_typed, request_options
+from consortium_mcp.cli.options import STDOUT, check_typed, output_option, read_typed, request_options
 from consortium_mcp.cli.screen import print_run, say, told_where_kept, write_file
-from consortium_mcp.errors import ConsortiumError
+from consortium_mcp.errors import ConsortiumError, NextStep, OutputError
 from consortium_mcp.records import Run
 from consortium_mcp.records.request import ConsultRequest
 from consortium_mcp.reports.plans import plan_text
 from consortium_mcp.service.answers import answered
+from consortium_mcp.service.estimate import Estimate
 from consortium_mcp.service.runner import Runner
 from consortium_mcp.service.service import ConsortiumService
+
+
+class EstimateOutput(Estimate, JsonOutput):
+    """What the consult would do and cost."""
 
 
 class _Consult(click.Command):
@@ -44,10 +50,13 @@ class _Consult(click.Command):
 @click.option("--dry-run", is_flag=True, help="Show what the consult would do and cost, without any call.")
 @output_option("Also write the whole run to this file, as JSON.")
 @click.option(
-    "--stdin/--no-stdin", "read_stdin", default=True, help="Read stdin when it is piped; its text comes before PROMPT."
+    "--stdin/--no-stdin",
+    "read_stdin",
+    default=True,
+    help="Read stdin when it is piped; its text comes before PROMPT. [yes]",
 )
 @click.option("--raw", is_flag=True, help="Print the arbiter's unchanged reply.")
-@json_option
+@json_option(RunOutput, EstimateOutput)
 def consult(
     prompt: str | None,
     given: dict[str, Any],
@@ -69,16 +78,22 @@ def consult(
         service.catalogue.use(lambda catalogue: check_typed(service.definitions, catalogue, request))
         if dry_run:
             plan = service.opener.plan(request)
-            say(plan.model_dump_json(indent=1) if as_json else plan_text(plan))
+            if as_json:
+                print_json(EstimateOutput.model_construct(**dict(plan)))
+            else:
+                say(plan_text(plan))
             return
         opened = service.opener.open_run(request, join=True)
         run = work_on(service, opened.run_id)
     try:  # a program gets the whole run, even without an answer
         with told_where_kept(run.run_id):
-            print_run(run if as_json else answered(run), raw=raw, as_json=as_json)
+            if as_json:
+                print_json(run_output(run))
+            else:
+                print_run(answered(run), raw=raw)
     finally:
         if output is not None:
-            write_file(output, [run.model_dump_json(indent=1), "\n"])
+            write_file(output, [run_output(run).model_dump_json(indent=1), "\n"])
     answered(run)
 
 
@@ -88,13 +103,13 @@ def work_on(service: ConsortiumService, run_id: str) -> Run:
     Ctrl-C, SIGTERM and a stdout without a reader interrupt it. Raises ConsortiumError for the last, KeyboardInterrupt
     for the others.
     """
-    kept = f"The run is kept with every response that arrived: `consortium-mcp runs resume {run_id}` continues it."
+    kept, step = "The run is kept with every response that arrived.", NextStep.CONTINUE_RUN
     try:
         return anyio.run(_follow, service, run_id)
     except UnreadError as unread:
-        raise ConsortiumError(f"The reader of stdout closed the pipe. {kept}") from unread
+        raise OutputError(f"The reader of stdout closed the pipe. {kept}", step, run_id=run_id) from unread
     except KeyboardInterrupt as interrupt:
-        raise KeyboardInterrupt(kept) from interrupt
+        raise KeyboardInterrupt(ConsortiumError(kept, step, run_id=run_id)) from interrupt
 
 
 async def _follow(service: ConsortiumService, run_id: str) -> Run:

@@ -1,6 +1,5 @@
 """`demo`: one consult through a real client and server, on the embedded model."""
 
-import json
 import os
 import shlex
 import sys
@@ -13,11 +12,12 @@ from mcp.shared.exceptions import MCPError
 from mcp_types import CallToolResult
 from rich.console import Console
 
+from consortium_mcp.cli.json_output import RunOutput, json_option, print_json, run_output
 from consortium_mcp.cli.local_model import show_fetch
-from consortium_mcp.cli.options import json_option
 from consortium_mcp.cli.screen import say
 from consortium_mcp.errors import ConsortiumError
 from consortium_mcp.models.local import LOCAL_MODEL_ID, chosen_weights
+from consortium_mcp.service.service import ConsortiumService
 from consortium_mcp.text.figures import figure_text
 
 QUESTION = "What is the capital of France?"
@@ -28,7 +28,7 @@ SERVER = ["-m", "consortium_mcp", "serve", "--transport", "stdio"]
 
 @click.command()
 @click.argument("prompt", default=QUESTION)
-@json_option
+@json_option(RunOutput)
 def demo(prompt: str, as_json: bool) -> None:
     """Consult the embedded model once, as a client would.
 
@@ -46,7 +46,11 @@ def demo(prompt: str, as_json: bool) -> None:
     answer: dict[str, Any] = result.structured_content or {}
     if result.is_error or not answer:
         raise ConsortiumError(getattr(result.content[0], "text", "The server gave no answer."))
-    say(json.dumps(answer, indent=1) if as_json else _shown(prompt, answer))
+    if as_json:
+        with ConsortiumService() as service:
+            print_json(run_output(service.store.runs.load.sync(answer["run_id"])))
+    else:
+        say(_shown(prompt, answer))
 
 
 async def _consult(prompt: str) -> CallToolResult:

@@ -1,22 +1,28 @@
 """`doctor`: checks the installation and says how to repair problems."""
 
-import json
 import sys
 
 import click
 
-from consortium_mcp.cli.options import json_option
+from consortium_mcp.cli.json_output import JsonOutput, json_option, print_json
 from consortium_mcp.cli.screen import say
 from consortium_mcp.installation.doctor import Check, examine
 
 _COLOURS = {"ok": "green", "warning": "yellow", "problem": "red"}
 
 
+class DoctorOutput(JsonOutput):
+    """What the checks of the installation found."""
+
+    checks: tuple[Check, ...]
+    """The checks in their order."""
+
+
 @click.command()
 @click.option(
     "--live", is_flag=True, help="Also call each hosted model of the saved consortiums once; this costs a little."
 )
-@json_option
+@json_option(DoctorOutput)
 def doctor(live: bool, as_json: bool) -> None:
     """Check the installation, and say how to repair each problem.
 
@@ -29,7 +35,7 @@ def doctor(live: bool, as_json: bool) -> None:
         if not as_json:
             _print(check)
     if as_json:
-        click.echo(json.dumps([check.model_dump() for check in checks], indent=1))
+        print_json(DoctorOutput(checks=tuple(checks)))
     sys.exit(1 if any(check.state == "problem" for check in checks) else 0)
 
 

@@ -2,6 +2,7 @@
 
 import difflib
 import importlib
+import os
 import re
 import sys
 from typing import TYPE_CHECKING, Any
@@ -9,14 +10,17 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from consortium_mcp._util.lazy import LazyModule
-from consortium_mcp.errors import ConsortiumError, Door, speaking_at
-from consortium_mcp.text.templates import plain, storable
+from consortium_mcp.cli.failures import asks_for_json, refused_output, told
+from consortium_mcp.errors import Door, speaking_at
+from consortium_mcp.text.templates import storable
 
 if TYPE_CHECKING:
     import consortium_mcp._util.output as output
+    import consortium_mcp.cli.completion as completion
     import consortium_mcp.cli.logs as logs
 else:
     output = LazyModule("consortium_mcp._util.output")
+    completion = LazyModule("consortium_mcp.cli.completion")
     logs = LazyModule("consortium_mcp.cli.logs")
 
 _COMMANDS = {
@@ -28,6 +32,7 @@ _COMMANDS = {
     "remove": ("consortiums:remove", "Remove the saved consortium NAME; its runs stay."),
     "runs": ("runs:runs", "List past consultations, newest first."),
     "stats": ("stats:stats", "Show how often confidences were right, and how the members did."),
+    "web": ("web:web", "Show runs, questions and statistics in a browser."),
     "models": ("models:models", "List the usable models, and what the others need first."),
     "strategies": ("strategies:strategies", "List strategies, judging methods and roles."),
     "local-model": ("local_model:local_model", "The embedded model, without key or network."),
@@ -42,6 +47,9 @@ _COMMANDS = {
 
 _UNREAD = re.compile(r"[\udc80-\udcff]+")
 """Bytes of the command line that Python could not decode (PEP 383)."""
+
+_AS_JSON = "consortium_mcp.as_json"
+"""Where a click context keeps whether `--json` was given."""
 
 _HELP = {"help_option_names": ["-h", "--help"]}
 """The options that request help."""
@@ -78,42 +86,29 @@ class CommandGroup(click.Group):
     def main(self, *args: Any, **more: Any) -> Any:
         """Run the program; an unwritable stdout is reported in one sentence, also for the output of `--help`."""
         output.print_utf8()
+        if "_CONSORTIUM_MCP_COMPLETE" in os.environ:
+            completion.register_shells()
         try:
             return super().main(*args, **more)
         except OSError as error:
-            _refuse_output(error).show()
+            refused_output(error).show()
             sys.exit(1)
 
     def make_context(self, info_name: str | None, args: list[str], *more: Any, **named: Any) -> click.Context:
         """Parse the command line; under `llm`, this is our first code to run."""
         output.print_utf8()
-        return super().make_context(info_name, [_in_utf8(word) for word in args], *more, **named)
+        words = [_in_utf8(word) for word in args]
+        as_json = asks_for_json(words)  # before it is parsed, which can fail
+        with told(as_json):
+            ctx = super().make_context(info_name, words, *more, **named)
+        ctx.meta[_AS_JSON] = as_json
+        return ctx
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command: exit status 1 for a failure, 130 for an interruption."""
+        """Run the command; a failure becomes a sentence, or JSON."""
         logs.configure_logging()
-        with speaking_at(Door.COMMANDS):
-            return self._invoke(ctx)
-
-    def _invoke(self, ctx: click.Context) -> Any:
-        try:
+        with speaking_at(Door.COMMANDS), told(ctx.meta[_AS_JSON]):
             return super().invoke(ctx)
-        except ConsortiumError as error:
-            raise click.ClickException(_shown(plain(str(error)))) from error
-        except click.UsageError as error:
-            if (message := error.format_message()) == _shown(message):
-                raise
-            raise click.UsageError(_shown(message), error.ctx) from error
-        except OSError as error:
-            raise _refuse_output(error) from error
-        except click.Abort as abort:
-            if not isinstance(abort.__context__, KeyboardInterrupt):  # a question was answered with no, or not at all
-                raise
-            click.echo("\nInterrupted.", err=True)
-            sys.exit(130)
-        except KeyboardInterrupt as interrupt:
-            click.echo(" ".join(("Interrupted.", *interrupt.args)), err=True)
-            sys.exit(130)
 
 
 class DefaultToConsult(CommandGroup):
@@ -155,26 +150,11 @@ def llm_group() -> None:
     """
 
 
-_LONG_WORD = re.compile(r"\S{300,}")
-
-
-def _shown(message: str) -> str:
-    """An error message for a screen; a very long word that was given as a name is cut."""
-    return _LONG_WORD.sub(lambda word: f"{word[0][:100]}…", message)
-
-
 def _in_utf8(word: str) -> str:
     """A word of the command line in UTF-8, even if the locale could not decode it."""
     return storable(
         _UNREAD.sub(lambda part: part[0].encode("ascii", "surrogateescape").decode("utf-8", "replace"), word)
     )
-
-
-def _refuse_output(error: OSError) -> click.ClickException:
-    """The error for an unwritable stdout; any other error is raised again."""
-    if (why := output.why_unwritable(error)) is None:
-        raise error
-    return click.ClickException(why)
 
 
 def _refuse_slip(ctx: click.Context, word: str) -> None:

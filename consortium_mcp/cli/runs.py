@@ -1,23 +1,24 @@
 """`runs`: the history of runs."""
 
-import json
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 import click
 from click.core import ParameterSource
+from pydantic import Field
 
 from consortium_mcp._util.counts import counted
 from consortium_mcp.cli.completion import complete_consortiums, complete_runs
 from consortium_mcp.cli.consult import work_on
-from consortium_mcp.cli.options import COUNT, STDOUT, field_option, json_option, output_option
+from consortium_mcp.cli.json_output import JsonOutput, RunOutput, json_option, print_json, run_output
+from consortium_mcp.cli.options import COUNT, STDOUT, field_option, output_option
 from consortium_mcp.cli.screen import is_terminal, print_run, say, told_where_kept, write_file
 from consortium_mcp.cli.value_types import Number
 from consortium_mcp.errors import ConsortiumError
-from consortium_mcp.records import LONGEST_NOTE, Rating, Status
+from consortium_mcp.records import LONGEST_NOTE, Iteration, Rating, Run, Status
 from consortium_mcp.records.request import ConsultRequest
 from consortium_mcp.reports.export import EXPORT_FORMATS, ExportFormat, exported
 from consortium_mcp.reports.markdown import transcript
@@ -33,12 +34,70 @@ MOST_DAYS = 36_500
 run_argument = click.argument("run_id", metavar="RUN", shell_complete=complete_runs)
 
 
+class ListedRun(Run):
+    """A run without its iterations."""
+
+    iterations: tuple[Iteration, ...] = Field(default=(), exclude=True)
+    """They are not read for a list."""
+
+    rating: Rating | None
+    """What a person said of the answer; None if it is not rated."""
+
+
+class RunListOutput(JsonOutput):
+    """Past consultations."""
+
+    runs: tuple[ListedRun, ...]
+    """The runs, newest first."""
+
+
+class RatedRunOutput(RunOutput):
+    """The whole run, with its rating."""
+
+    rating: Rating | None
+    """What a person said of the answer; None if it is not rated."""
+
+
+class PrunedOutput(JsonOutput):
+    """The runs that were removed."""
+
+    removed: tuple[str, ...]
+    """The ids of the runs."""
+
+    bytes_given_back: int
+    """The disk space that is free again, in bytes."""
+
+
+class PrunableOutput(JsonOutput):
+    """The runs that would be removed."""
+
+    would_remove: tuple[str, ...]
+    """The ids of the runs."""
+
+
+class RatingOutput(Rating, JsonOutput):
+    """The rating as it is kept."""
+
+
+class CancelledOutput(JsonOutput):
+    """How the run stands after the request to stop it."""
+
+    run_id: str
+    """The run."""
+
+    status: Status
+    """The status of the run."""
+
+    held_until: str | None
+    """Until when another process still holds the run, ISO 8601 in UTC; None if no process holds it."""
+
+
 @click.group(invoke_without_command=True)
 @click.option("--query", help='Words and "phrases"; the prompt or the answer must contain all of them.')
 @click.option("--consortium", help="Only runs of this saved consortium.", shell_complete=complete_consortiums)
 @click.option("--status", type=click.Choice(get_args(Status)), help="Only runs with this status.")
 @click.option("--limit", type=COUNT, default=20, help="The largest number of runs. [20]")
-@json_option
+@json_option(RunListOutput)
 @click.pass_context
 def runs(
     ctx: click.Context, query: str | None, consortium: str | None, status: Status | None, limit: int, as_json: bool
@@ -61,8 +120,8 @@ def runs(
         found = service.store.runs.find.sync(query, consortium, status, limit)
         ratings = service.store.ratings.find.sync([run.run_id for run in found])
     if as_json:
-        listed = [_with_rating(run.model_dump(mode="json", exclude={"iterations"}), ratings) for run in found]
-        click.echo(json.dumps(listed, indent=1))
+        listed = (ListedRun.model_construct(**dict(run), rating=ratings.get(run.run_id)) for run in found)
+        print_json(RunListOutput(runs=tuple(listed)))
         return
     for run in found:
         confidence = "" if run.confidence is None else f" ({run.confidence:.2f})"
@@ -79,27 +138,21 @@ def runs(
 
 @runs.command()
 @run_argument
-@json_option
+@json_option(RatedRunOutput)
 def show(run_id: str, as_json: bool) -> None:
     """Show the transcript of RUN: every question, response and verdict."""
     with ConsortiumService() as service:
         run = service.store.runs.load.sync(find_run_id(service.store, run_id))
         ratings = service.store.ratings.find.sync([run.run_id])
     if as_json:
-        click.echo(json.dumps(_with_rating(run.model_dump(mode="json"), ratings), indent=1))
+        print_json(RatedRunOutput.model_construct(**dict(run), rating=ratings.get(run.run_id)))
     else:
         say(transcript(run, ratings.get(run.run_id)))
 
 
-def _with_rating(run: dict[str, Any], ratings: Mapping[str, Rating]) -> dict[str, Any]:
-    """A run as JSON, with its rating as an additional field; null without one."""
-    rating = ratings.get(run["run_id"])
-    return run | {"rating": rating.model_dump(mode="json", exclude={"run_id"}) if rating else None}
-
-
 @runs.command()
 @run_argument
-@json_option
+@json_option(RunOutput)
 def resume(run_id: str, as_json: bool) -> None:
     """Continue the interrupted RUN. Calls that were paid for are not repeated.
 
@@ -116,8 +169,17 @@ def resume(run_id: str, as_json: bool) -> None:
                     err=True,
                 )
             run = work_on(service, run_id)
-    with told_where_kept(run_id):
-        print_run(answered(run), as_json=as_json)
+    _print_answered(run, as_json)
+
+
+def _print_answered(run: Run, as_json: bool) -> None:
+    """Print a run that has ended; raises RunFailedError where it has no answer."""
+    with told_where_kept(run.run_id):
+        if as_json:
+            print_json(run_output(run))
+        else:
+            print_run(answered(run))
+    answered(run)
 
 
 @runs.command()
@@ -151,7 +213,7 @@ def export(run_ids: tuple[str, ...], form: ExportFormat, output: Path | None) ->
 @click.option("--keep", metavar="N", type=click.IntRange(0, MOST), help="Keep the newest N runs.")
 @click.option("--yes", is_flag=True, help="Do not ask; without it, the command asks first.")
 @click.option("--dry-run", is_flag=True, help="Only list the runs that would be removed.")
-@json_option
+@json_option(PrunedOutput, PrunableOutput)
 def prune(older_than: float | None, keep: int | None, yes: bool, dry_run: bool, as_json: bool) -> None:
     """Remove old runs with all their texts, and free their disk space.
 
@@ -177,7 +239,7 @@ def prune(older_than: float | None, keep: int | None, yes: bool, dry_run: bool, 
                 progress.update(len(step))
         freed = store.pruning.give_back_space() if removed else 0
     if as_json:
-        click.echo(json.dumps({"removed": removed, "bytes_given_back": freed}, indent=1))
+        print_json(PrunedOutput(removed=tuple(removed), bytes_given_back=freed))
     else:
         click.echo(f"Removed {counted(len(removed), 'run')}; gave back {freed:,} bytes.")
 
@@ -185,7 +247,7 @@ def prune(older_than: float | None, keep: int | None, yes: bool, dry_run: bool, 
 def _print_prunable(chosen: Mapping[str, str], as_json: bool) -> None:
     """List the runs that would be removed, each with its opening time."""
     if as_json:
-        click.echo(json.dumps({"would_remove": list(chosen)}, indent=1))
+        print_json(PrunableOutput(would_remove=tuple(chosen)))
         return
     for run_id, opened in chosen.items():
         click.echo(f"{run_id}  {opened[:16]}")
@@ -203,6 +265,7 @@ def _confirm_pruning(chosen: Mapping[str, str]) -> None:
     except click.Abort as abort:
         if isinstance(abort.__context__, KeyboardInterrupt):
             raise
+        click.echo(err=True)  # the question stands on this line
         raise ConsortiumError("Removing runs needs a confirmation, and stdin has none. Give --yes.") from abort
     if not is_wanted:
         raise ConsortiumError("Nothing is removed.")
@@ -214,7 +277,7 @@ def _confirm_pruning(chosen: Mapping[str, str]) -> None:
 @click.option("--wrong", is_flag=True, help="The answer was wrong.")
 @click.option("--score", type=Number(0, 1), help="How right the answer was, 0-1.")
 @click.option("--note", help="The reason for the rating, in words.")
-@json_option
+@json_option(RatingOutput)
 def rate(run_id: str, correct: bool, wrong: bool, score: float | None, note: str | None, as_json: bool) -> None:
     """Rate the answer of RUN; `stats` and later confidences use the ratings."""
     if correct + wrong + (score is not None) != 1:
@@ -229,7 +292,10 @@ def rate(run_id: str, correct: bool, wrong: bool, score: float | None, note: str
         require_answer(service.store.runs.load.sync(run_id), "to rate")
         rating = Rating(run_id=run_id, score=score, note=note)
         service.store.ratings.save.sync(rating)
-    say(rating.model_dump_json(indent=1) if as_json else f"Rated {run_id}: {score:g}.")
+    if as_json:
+        print_json(RatingOutput.model_construct(**dict(rating)))
+    else:
+        click.echo(f"Rated {run_id}: {score:g}.")
 
 
 @runs.command()
@@ -238,7 +304,7 @@ def rate(run_id: str, correct: bool, wrong: bool, score: float | None, note: str
 @field_option("judging_method", ConsultRequest, "Another judging method; see `strategies`.")
 @click.option("--without", multiple=True, help="A model or an instance whose responses are left out.")
 @field_option("confidence_threshold", ConsultRequest, "Another confidence threshold.")
-@json_option
+@json_option(RunOutput)
 def replay(
     run_id: str,
     arbiter: str | None,
@@ -258,13 +324,12 @@ def replay(
             confidence_threshold=confidence_threshold,
         )
         run = work_on(service, opened.run_id)
-    with told_where_kept(run.run_id):
-        print_run(answered(run), as_json=as_json)
+    _print_answered(run, as_json)
 
 
 @runs.command()
 @run_argument
-@json_option
+@json_option(CancelledOutput)
 def cancel(run_id: str, as_json: bool) -> None:
     """Stop RUN, whichever process works on it."""
     with ConsortiumService() as service:
@@ -276,7 +341,7 @@ def cancel(run_id: str, as_json: bool) -> None:
         status = store.progress.load.sync(run_id).status
     if as_json:
         held = None if until is None else until.isoformat()
-        click.echo(json.dumps({"run_id": run_id, "status": status, "held_until": held}, indent=1))
+        print_json(CancelledOutput(run_id=run_id, status=status, held_until=held))
     elif before not in ("running", "interrupted"):
         click.echo(f"{run_id} had already ended ({before}).")
     elif until is None:

@@ -14,7 +14,7 @@ from rich.markdown import Markdown
 
 from consortium_mcp._util.output import why_unwritable
 from consortium_mcp._util.private_files import create_private
-from consortium_mcp.errors import ConsortiumError
+from consortium_mcp.errors import NextStep, OutputError
 from consortium_mcp.records import Run
 from consortium_mcp.reports.markdown import about_answer, answer_text, usage_text
 from consortium_mcp.reports.trust import trust_line
@@ -31,11 +31,8 @@ def is_terminal(stream: TextIO | None) -> bool:
     return stream is not None and stream.isatty()
 
 
-def print_run(run: Run, *, raw: bool = False, as_json: bool = False) -> None:
+def print_run(run: Run, *, raw: bool = False) -> None:
     """Print the answer on stdout, and everything about it on stderr."""
-    if as_json:
-        say(run.model_dump_json(indent=1))
-        return
     selected = run.iterations[(run.selected_iteration or 1) - 1]
     if raw and selected.raw_verdict:
         say(selected.raw_verdict)
@@ -51,18 +48,18 @@ def print_run(run: Run, *, raw: bool = False, as_json: bool = False) -> None:
 def told_where_kept(run_id: str) -> Iterator[None]:
     """Wraps code that prints a run: if stdout cannot be written, the error names the stored run.
 
-    Raises ConsortiumError.
+    Raises OutputError.
     """
     try:
         yield
     except OSError as error:
         if (why := why_unwritable(error)) is None:
             raise
-        raise ConsortiumError(f"{why} The run is kept: `consortium-mcp runs show {run_id}` reads it.") from error
+        raise OutputError(f"{why} The run is kept.", NextStep.READ_RUN, run_id=run_id) from error
 
 
 def write_file(path: Path, pieces: Iterable[str]) -> None:
-    """Write the result to a file. Raises ConsortiumError.
+    """Write the result to a file. Raises OutputError.
 
     The file is opened, and so emptied, only when all parts are loaded, because loading may fail. It is written in place
     and not replaced, because it may be a pipe, a device or a link. A new file is readable by its owner only.
@@ -75,4 +72,4 @@ def write_file(path: Path, pieces: Iterable[str]) -> None:
             with path.open("w", encoding="utf-8") as file:
                 shutil.copyfileobj(gathered, file)
     except OSError as error:
-        raise ConsortiumError(f"{str(path)!r} cannot be written: {error.strerror or error}.") from error
+        raise OutputError(f"{str(path)!r} cannot be written: {error.strerror or error}.") from error

@@ -3,6 +3,8 @@
 import gc
 import logging
 import sys
+from pathlib import Path
+from typing import Literal, get_args, get_origin
 
 import click
 from pydantic import ValidationError
@@ -16,10 +18,38 @@ def settings_flags(command: click.Command) -> click.Command:
     """Add a flag for each setting, equivalent to its environment variable."""
     for name, field in Settings.model_fields.items():
         flag = f"--{name.replace('_', '-')}"
-        help_text = f"{field.description} [CONSORTIUM_{name.upper()}]"
-        switch = f"{flag}/--no-{flag.removeprefix('--')}" if field.annotation is bool else flag
-        command.params.append(click.Option([switch, name], help=help_text, default=None, callback=_checked))
+        default = _as_typed(field.default)
+        known = f"; default: {default}" if default else ""
+        help_text = f"{field.description} [CONSORTIUM_{name.upper()}{known}]"
+        is_switch = field.annotation is bool
+        switch, metavar = (f"{flag}/--no-{flag[2:]}", None) if is_switch else (flag, _metavar(field.annotation))
+        command.params.append(
+            click.Option([switch, name], help=help_text, default=None, metavar=metavar, callback=_checked)
+        )
     return command
+
+
+_METAVARS: dict[object, str] = {int: "INTEGER", float: "NUMBER", Path: "FILE"}
+
+
+def _metavar(annotation: object) -> str:
+    """The type of a setting for `--help`, as in `INTEGER`, `[on|off]`, or `LIST` for names separated by commas."""
+    if get_origin(annotation) is tuple:
+        return "LIST"
+    is_optional = type(None) in get_args(annotation)
+    kind = next(one for one in get_args(annotation) if one is not type(None)) if is_optional else annotation
+    if get_origin(kind) is Literal:
+        return f"[{'|'.join(get_args(kind))}]"
+    return _METAVARS.get(kind, "TEXT")
+
+
+def _as_typed(default: object) -> str:
+    """A default as its flag takes it; empty for None and for no names."""
+    if isinstance(default, tuple):
+        return ",".join(default)
+    if isinstance(default, bool):
+        return "yes" if default else "no"
+    return "" if default is None else str(default)
 
 
 def _checked(_: click.Context, param: click.Parameter, value: str | bool | None) -> str | bool | None:

@@ -1,6 +1,5 @@
 """`setup`: creates a working saved consortium step by step; every question has a flag."""
 
-import json
 import os
 import shlex
 import subprocess
@@ -13,8 +12,8 @@ import click
 import llm.cli
 
 from consortium_mcp.cli.install import NOT_SEEN
+from consortium_mcp.cli.json_output import JsonOutput, json_option, print_json
 from consortium_mcp.cli.local_model import show_fetch
-from consortium_mcp.cli.options import json_option
 from consortium_mcp.cli.screen import is_terminal, say
 from consortium_mcp.errors import ConsortiumError
 from consortium_mcp.installation.client_configs import Wanted, install
@@ -75,6 +74,19 @@ class Answers:
         return False
 
 
+class SetupOutput(JsonOutput):
+    """What was set up."""
+
+    models: tuple[str, ...]
+    """The llm model ids that answered."""
+
+    saved: str | None
+    """The name of the saved consortium; None if one of that name was not replaced."""
+
+    files: tuple[str, ...]
+    """The configurations of MCP clients that have an entry now."""
+
+
 @click.command()
 @click.option(
     "--provider",
@@ -100,7 +112,7 @@ class Answers:
     metavar="CLIENT",
     help="An MCP client that gets an entry; repeat the option for more. [asked]",
 )
-@json_option
+@json_option(SetupOutput)
 def setup(as_json: bool, **answers: Any) -> None:
     """Set up keys, plugins, a first consortium and MCP clients.
 
@@ -123,7 +135,7 @@ def setup(as_json: bool, **answers: Any) -> None:
     saved = _save(given, answering)
     files = [_put_entry(client) for client in _clients(given)]
     if as_json:
-        click.echo(json.dumps({"models": answering, "saved": saved, "files": files}, indent=1))
+        print_json(SetupOutput(models=tuple(answering), saved=saved, files=tuple(files)))
     elif saved:
         click.echo(f"Ready. Ask it with: consortium-mcp consult --consortium {given.name} 'your question'")
 

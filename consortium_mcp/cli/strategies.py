@@ -1,19 +1,34 @@
 """`strategies`: strategies, judging methods, presets and roles."""
 
-import json
 from collections.abc import Mapping
 
 import click
 
-from consortium_mcp.cli.options import json_option
+from consortium_mcp.cli.json_output import JsonOutput, json_option, print_json
 from consortium_mcp.engine.judging import judging_methods
 from consortium_mcp.engine.strategies import strategies as known_strategies
 from consortium_mcp.records.presets import PRESETS
 from consortium_mcp.records.roles import ROLES
 
 
+class StrategiesOutput(JsonOutput):
+    """What a consortium's rules can name, each with what it does."""
+
+    strategies: dict[str, str]
+    """Who is asked what in each iteration."""
+
+    judging_methods: dict[str, str]
+    """How responses become a verdict."""
+
+    presets: dict[str, str]
+    """Rules that work together, under one name."""
+
+    roles: dict[str, str]
+    """The text that a member of the role gets."""
+
+
 @click.command()
-@json_option
+@json_option(StrategiesOutput)
 def strategies(as_json: bool) -> None:
     """List strategies, judging methods, presets and roles, each with what it does."""
     listed: dict[str, Mapping[str, str]] = {
@@ -23,7 +38,7 @@ def strategies(as_json: bool) -> None:
         "roles": ROLES,
     }
     if as_json:
-        click.echo(json.dumps(listed, indent=1))
+        print_json(StrategiesOutput.model_validate(listed))
         return
     for kind, sentences in listed.items():
         click.echo(kind.replace("_", " ").capitalize())

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from functools import partial
 
 from consortium_mcp.engine.adaptive import AskThese, PriceOf, agreed, ask_adaptively, is_adaptive
-from consortium_mcp.engine.judging import JudgingMethod, ReadsSchema, judging_methods, shown_order
+from consortium_mcp.engine.judging import JudgingMethod, ReadsSchema, judging_methods, shown_order, with_groups
 from consortium_mcp.engine.measures import (
     agreement_for_threshold,
     all_decline,
@@ -77,6 +77,8 @@ async def iterations(
                     await save_asked(iteration)
                 await prepare_comparing()
                 shared = agreed(run, iteration) if is_adaptive(run) else None
+                if shared is None and method.groups_answers(run.consortium):
+                    iteration = await with_groups(run, iteration, call, reads_schema)
                 iteration = measured(shared or await method.judge(run, iteration, call, reads_schema))
                 iteration = with_trust(run, iteration, await record() if record else TrackRecord())
         run = run.model_copy(update={"iterations": (*run.iterations, iteration)})

@@ -8,6 +8,7 @@ from consortium_mcp._util.counts import counted
 from consortium_mcp.engine.meaning import by_grouping, side_of
 from consortium_mcp.engine.measures import answering, mean_stated
 from consortium_mcp.records import (
+    CallId,
     Iteration,
     MemberResponse,
     RatedLevel,
@@ -77,7 +78,8 @@ def with_trust(run: Run, iteration: Iteration, record: TrackRecord) -> Iteration
     if record.correlation is not None and trust.compared:
         votes = effective_votes(trust.compared, record.correlation)
         trust = trust.model_copy(update={"independent_votes": votes})
-    return iteration.model_copy(update={"trust": _rated(_bounded(trust), record)})
+    trust = _rated(_bounded(trust), record, calibrates=run.consortium.stop_on == "ratings")
+    return iteration.model_copy(update={"trust": trust})
 
 
 def earned(votes: float, cast: float) -> float:
@@ -92,7 +94,7 @@ def earned(votes: float, cast: float) -> float:
 def why_unreachable(consortium: Consortium) -> str | None:
     """Why no agreement of so few instances can reach the threshold; None if it can, or if only agreement counts."""
     count, threshold = consortium.instance_count, consortium.confidence_threshold
-    if consortium.stop_on == "agreement" or earned(count, count) >= threshold:
+    if consortium.stop_on in ("agreement", "ratings") or earned(count, count) >= threshold:
         return None
     most, limit = shown_beside(earned(count, count), threshold)
     instances = counted(count, "agreeing instance")
@@ -233,7 +235,18 @@ def _of_groups(answer: str, groups: Sequence[Votes], first: Iteration) -> _Count
     """The count from votes or ballots that the judging method has counted."""
     same = [response_id for group in groups if group.answer == answer for response_id in group.response_ids]
     cast = sum(len(group.response_ids) for group in groups)
-    return _Count(len(same), cast - len(same), mean_stated(one for one in first.responses if one.response_id in same))
+    stated = mean_stated(one for one in first.responses if one.response_id in same)
+    return _Count(len(same), cast - len(same), stated, _grouped(first, same[:1]))
+
+
+def _grouped(first: Iteration, winner: Sequence[str]) -> int:
+    """How many responses only the arbiter's groups compare with the one that won."""
+    if first.measures is None or not first.measures.groups or not winner:
+        return 0
+    grouped = {response_id for group in first.measures.groups for response_id in group}
+    answers = {one.response_id: final_answer(one.text or "") for one in first.responses if one.response_id in grouped}
+    won = answers.get(CallId(winner[0]))
+    return sum(compare_answers(won, one) == NOT_COMPARABLE for one in answers.values()) if won else 0
 
 
 def _compared(chosen: str | None, answer: Answer, response: MemberResponse) -> Comparison:
@@ -319,20 +332,27 @@ def band_of(confidence: float) -> str:
     return f"{low:.1f}-{min(high, 1.0):.1f}"
 
 
-def _rated(trust: Trust, record: TrackRecord) -> Trust:
-    """The trust with the ratings of earlier answers in the same band, if there are any; enough of them bound it too."""
+def _rated(trust: Trust, record: TrackRecord, *, calibrates: bool) -> Trust:
+    """The trust with the ratings of earlier answers in the same band, if there are any; enough of them bound it too.
+
+    Args:
+        calibrates: whether enough ratings replace the figure, also by a higher one; too few leave a reason.
+    """
     level, figure = trust.before_ratings, trust.confidence
     if level is None or figure is None:
         return trust
     band = band_of(level)
     scores = [score for confidence, score in record.scores if band_of(confidence) == band]
+    if calibrates and len(scores) < ENOUGH_RATINGS:
+        few = f"of the {ENOUGH_RATINGS} rated answers that it takes at this level, there are {len(scores)}"
+        trust = trust.model_copy(update={"not_calibrated": few})
     if not scores:
         return trust
     mean = (sum(scores) + PRIOR_RATINGS * figure) / (len(scores) + PRIOR_RATINGS)
     right = sum(score >= 0.5 for score in scores)
     rated = RatedLevel(level=band, rated=len(scores), right=right, confidence=mean)
     trust = trust.model_copy(update={"rated": rated})
-    if len(scores) < ENOUGH_RATINGS or mean >= figure:
+    if len(scores) < ENOUGH_RATINGS or (mean >= figure and not calibrates):
         return trust
     reason = f"Of {len(scores)} rated answers at this level, {right} were right."
     return trust.model_copy(update={"confidence": mean, "bound": "ratings", "bounded_by": reason})

@@ -24,8 +24,7 @@ from consortium_mcp.models.credentials import credentials_of
 from consortium_mcp.models.failures import Failure, classify, find_finish_reason, find_model, reply_failure
 from consortium_mcp.models.reply_bounds import MOST_CHARACTERS, too_large
 from consortium_mcp.models.reply_faults import broken_off
-from consortium_mcp.models.reply_reader import ReplyReader
-from consortium_mcp.models.watching import Watch, watching
+from consortium_mcp.models.watching import Reader, Watch, watching
 from consortium_mcp.records import CallResult, CallSpec, ErrorKind, now_utc
 from consortium_mcp.records.outer_call import give_sign_of_life
 from consortium_mcp.settings import MOST, Settings
@@ -300,7 +299,7 @@ def _with_remedy(failure: Failure, entry: ModelEntry) -> Failure:
 def _as_result(
     spec: CallSpec,
     collected: _Collected,
-    reader: ReplyReader | None,
+    reader: Reader | None,
     failure: Failure | None,
     began: str,
     duration_ms: int,
@@ -310,7 +309,7 @@ def _as_result(
     response = collected.response
     payload = getattr(response, "response_json", None)
     finish_reason = _text_or_none(find_finish_reason(payload) or (reader and reader.finish_reason), secrets)
-    if failure is None and payload is None and _tells_its_end(response):
+    if failure is None and payload is None and finish_reason is None and _tells_its_end(response):
         failure = Failure(kind="broken_off", message=str(broken_off(len(collected.text))))
     thinking, text = _said(spec, collected, reader)
     tool = collected.tool
@@ -340,7 +339,7 @@ def _tells_its_end(response: Any) -> bool:
     return any(one.__name__ in _KEEPING_WHOLE for one in classes)
 
 
-def _said(spec: CallSpec, collected: _Collected, reader: ReplyReader | None) -> Split:
+def _said(spec: CallSpec, collected: _Collected, reader: Reader | None) -> Split:
     """The reply and its thinking, which was a separate field or a part of the text."""
     beside = "".join(collected.thoughts) or (reader.thinking if reader else "")
     text = storable(collected.text)

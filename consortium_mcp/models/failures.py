@@ -14,7 +14,8 @@ from consortium_mcp.models.error_kinds import kind_of_status, kind_of_words, kin
 from consortium_mcp.models.error_words import OWN_FAULT, PYTHON, words_of
 from consortium_mcp.models.provider_errors import body_of, parameter_of, said_by, status_of, wait_in, wait_of
 from consortium_mcp.models.reply_faults import ReplyFault, broken_off
-from consortium_mcp.models.reply_reader import ReplyReader, is_broken
+from consortium_mcp.models.reply_reader import is_broken
+from consortium_mcp.models.watching import Reader
 from consortium_mcp.records import ErrorKind
 from consortium_mcp.text.masking import masked
 
@@ -108,7 +109,7 @@ def reply_failure(
     payload: Any,
     finish_reason: str | None,
     text: str,
-    reader: ReplyReader | None = None,
+    reader: Reader | None = None,
     thinking: str = "",
     tool: str | None = None,
 ) -> Failure | None:
@@ -138,7 +139,7 @@ def reply_failure(
     return _why_empty(reader, thinking, tool)
 
 
-def _why_empty(reader: ReplyReader | None, thinking: str, tool: str | None) -> Failure:
+def _why_empty(reader: Reader | None, thinking: str, tool: str | None) -> Failure:
     """The failure of a reply without text, by what it has instead."""
     if reader is not None and reader.refusal:
         refusal = masked(" ".join(reader.refusal[:_LONGEST_READ].split()))[:300]

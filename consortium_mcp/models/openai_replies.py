@@ -15,7 +15,8 @@ from consortium_mcp.models.reply_bounds import (
 )
 from consortium_mcp.models.reply_faults import is_web_address, redirected
 from consortium_mcp.models.reply_reader import ReplyPart, ReplyReader
-from consortium_mcp.models.watching import new_reader
+from consortium_mcp.models.responses_reader import ResponsesReader
+from consortium_mcp.models.watching import new_reader, new_responses_reader
 
 REDIRECTS = (301, 302, 303)
 """Redirect statuses that clients follow with GET, without the question."""
@@ -46,11 +47,14 @@ def read(response: Any) -> None:
     headers.pop("content-length", None)
     # A response of our own reads the original stream once; some streams do not end a second time.
     arriving = httpx2.Response(response.status_code, headers=headers, stream=response.stream, request=request)
-    if not is_reply or not request.url.path.endswith("/chat/completions"):
+    if not is_reply or not request.url.path.endswith(("/chat/completions", "/responses")):
         response.stream = _bounded(arriving, decoder, is_error=not is_reply)
         return
     refuse_media(headers)
     streams = bool(json.loads(request.content).get("stream"))
+    if request.url.path.endswith("/responses"):
+        response.stream = _bounded(arriving, decoder, is_error=False, reader=new_responses_reader(streams))
+        return
     response.stream = _stream_of(arriving, decoder, new_reader(), streams)
     headers["content-type"] = "text/event-stream" if streams else "application/json"
 
@@ -64,8 +68,12 @@ def check_redirect(status: int, headers: Any, asked: str) -> None:
         raise redirected(location)
 
 
-def _bounded(arriving: Any, decoder: Decoder, is_error: bool) -> Any:
-    """The stream of a body in its own form; an error's body is cut at the limit."""
+def _bounded(arriving: Any, decoder: Decoder, is_error: bool, reader: ResponsesReader | None = None) -> Any:
+    """The stream of a body in its own form; an error's body is cut at the limit.
+
+    Args:
+        reader: also reads the body; None for a body that only the client reads.
+    """
 
     class BoundedStream(httpx2.SyncByteStream, httpx2.AsyncByteStream):
         _left = MOST_OF_ERROR if is_error else MOST_BYTES
@@ -75,6 +83,8 @@ def _bounded(arriving: Any, decoder: Decoder, is_error: bool) -> Any:
                 yield from self._pieces(chunk)
                 if self._left <= 0:
                     return
+            if reader is not None:
+                reader.end()
 
         async def __aiter__(self) -> AsyncIterator[bytes]:
             async for chunk in arriving.aiter_raw():
@@ -82,13 +92,17 @@ def _bounded(arriving: Any, decoder: Decoder, is_error: bool) -> Any:
                     yield piece
                 if self._left <= 0:
                     return
+            if reader is not None:
+                reader.end()
 
         def _pieces(self, chunk: bytes) -> Iterator[bytes]:
             for piece in decoder.feed(chunk):
                 self._left -= len(piece)
                 if self._left <= 0 and not is_error:
                     raise too_large(MOST_BYTES)
-                yield piece
+                yield piece  # first, so that the text before an error is kept
+                if reader is not None:
+                    reader.feed(piece)
                 if self._left <= 0:
                     return
 

@@ -176,8 +176,8 @@ class CallSpec(FrozenModel):
 
     @property
     def is_spare(self) -> bool:
-        """Whether the run is complete without it: the second verdict in reversed order."""
-        return self.call_id.what.startswith("arbiter/reversed")
+        """Whether the run is complete without it: the second verdict in reversed order, or the grouping of answers."""
+        return self.call_id.what.startswith(("arbiter/reversed", "grouping"))
 
     @property
     def asks_member(self) -> bool:

@@ -50,7 +50,7 @@ class Who(FrozenModel):
         return define(members=[member.model_dump() for member in members])
 
     preset: PresetName | None = None
-    """Preset of rules; a rule that is given wins over it."""
+    """Preset of rules; given rules win."""
 
     @property
     def preset_rules(self) -> dict[str, Any]:

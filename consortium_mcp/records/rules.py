@@ -15,7 +15,7 @@ MAX_BACKUPS = 16
 
 MAX_INSTANCES = 256
 
-StopOn = Literal["arbiter", "agreement", "both"]
+StopOn = Literal["arbiter", "agreement", "both", "ratings"]
 """The figures that can end a run."""
 
 
@@ -44,10 +44,10 @@ class Rules(FrozenModel):
     """
 
     arbiter: str | None = None
-    """Model that judges, or "model|backup"; default: the first member's model."""
+    """Model that judges, or "model|backup"; default: the first member's."""
 
     system_prompt: str | None = None
-    """System prompt for the members; default: a built-in one."""
+    """Members' system prompt; default: a built-in one."""
 
     confidence_threshold: Annotated[float, Field(ge=0, le=100), AfterValidator(_fraction)] = 0.8
     """Confidence that ends the run: 0-1, or a percentage above 1."""
@@ -68,31 +68,34 @@ class Rules(FrozenModel):
     """Figures that must reach the threshold."""
 
     check_order: bool = True
-    """Near the threshold, judge a second time in reversed order."""
+    """Near the threshold, judge again in reversed order."""
 
     embedding_model: str | None = Field(default=None, min_length=1)
-    """llm embedding model; vote compares meanings with it."""
+    """llm embedding model by which vote compares meanings."""
+
+    group_answers: bool = False
+    """vote, peer_rank: the arbiter groups what rules cannot compare."""
 
     quorum: int | None = Field(default=None, ge=1, le=MAX_INSTANCES)
-    """Quorum: responses before silence counts; default: more than half."""
+    """Responses before silence counts; default: more than half."""
 
     patience_seconds: float | None = Field(default=None, gt=0, le=MOST_SECONDS)
-    """Silence that drops a member after the quorum; default: by its model's history."""
+    """Silence that drops a member after the quorum; default: its model's history."""
 
     min_responses: int | None = Field(default=None, ge=1, le=MAX_INSTANCES)
     """Fewest responses for a full answer; default: all."""
 
     on_partial: OnPartial = "answer"
-    """With fewer responses: answer and say so, or fail."""
+    """With fewer: answer and say so, or fail."""
 
     choices: Sequence[str] | None = Field(default=None, min_length=2, max_length=26)
-    """Options of the judging method choose."""
+    """Options of choose."""
 
     ask: Asking = "all"
-    """Ask all members at once, or the cheapest first and more on disagreement."""
+    """Ask all at once, or the cheapest first and more on disagreement."""
 
     llm_options: dict[str, Any] | None = None
-    """llm options of all members and the arbiter; a member's own options win."""
+    """llm options of members and arbiter; a member's own win."""
 
     def given_rules(self) -> dict[str, Any]:
         """The rules that were given explicitly, without defaults."""

@@ -52,13 +52,13 @@ class Budget(FrozenModel):
     """What may be spent; None means no limit."""
 
     max_calls: int | None = Field(default=None, ge=1, le=MOST)
-    """The limit of model calls; each attempt counts."""
+    """Limit of model calls; each attempt counts."""
 
     max_tokens: int | None = Field(default=None, ge=1, le=MOST)
-    """The limit of tokens, questions and replies together."""
+    """Limit of tokens, questions and replies together."""
 
     max_cost_usd: float | None = Field(default=None, gt=0, le=MOST)
-    """The limit of US dollars."""
+    """Limit of US dollars."""
 
 
 class Parent(FrozenModel):

@@ -20,13 +20,13 @@ class ConsultTerms(TypedDict, total=False):
     """Instances of each model without a count."""
 
     preset: Literal["self_consistency", "panel", "vote", "choose", "review"] | None
-    """Preset of rules; a rule that is given wins over it."""
+    """Preset of rules; given rules win."""
 
     arbiter: str | None
-    """Model that judges, or "model|backup"; default: the first member's model."""
+    """Model that judges, or "model|backup"; default: the first member's."""
 
     system_prompt: str | None
-    """System prompt for the members; default: a built-in one."""
+    """Members' system prompt; default: a built-in one."""
 
     confidence_threshold: float | None
     """Confidence that ends the run: 0-1, or a percentage above 1."""
@@ -43,44 +43,47 @@ class ConsultTerms(TypedDict, total=False):
     judging_method: str | None
     """How responses become a verdict."""
 
-    stop_on: Literal["arbiter", "agreement", "both"] | None
+    stop_on: Literal["arbiter", "agreement", "both", "ratings"] | None
     """Figures that must reach the threshold."""
 
     check_order: bool | None
-    """Near the threshold, judge a second time in reversed order."""
+    """Near the threshold, judge again in reversed order."""
 
     embedding_model: str | None
-    """llm embedding model; vote compares meanings with it."""
+    """llm embedding model by which vote compares meanings."""
+
+    group_answers: bool | None
+    """vote, peer_rank: the arbiter groups what rules cannot compare."""
 
     quorum: int | None
-    """Quorum: responses before silence counts; default: more than half."""
+    """Responses before silence counts; default: more than half."""
 
     patience_seconds: float | None
-    """Silence that drops a member after the quorum; default: by its model's history."""
+    """Silence that drops a member after the quorum; default: its model's history."""
 
     min_responses: int | None
     """Fewest responses for a full answer; default: all."""
 
     on_partial: Literal["answer", "fail"] | None
-    """With fewer responses: answer and say so, or fail."""
+    """With fewer: answer and say so, or fail."""
 
     choices: Sequence[str] | None
-    """Options of the judging method choose."""
+    """Options of choose."""
 
     ask: Literal["all", "adaptive"] | None
-    """Ask all members at once, or the cheapest first and more on disagreement."""
+    """Ask all at once, or the cheapest first and more on disagreement."""
 
     llm_options: dict[str, Any] | None
-    """llm options of all members and the arbiter; a member's own options win."""
+    """llm options of members and arbiter; a member's own win."""
 
     max_calls: int | None
-    """The limit of model calls; each attempt counts."""
+    """Limit of model calls; each attempt counts."""
 
     max_tokens: int | None
-    """The limit of tokens, questions and replies together."""
+    """Limit of tokens, questions and replies together."""
 
     max_cost_usd: float | None
-    """The limit of US dollars."""
+    """Limit of US dollars."""
 
     follow_up_to: str | None
     """Run id: continue its conversation, with its consortium unless one is named."""
@@ -102,7 +105,7 @@ class FurtherRules(TypedDict, total=False):
     """What `create_consortium` takes beside llm-consortium's parameters."""
 
     preset: Literal["self_consistency", "panel", "vote", "choose", "review"] | None
-    """Preset of rules; a rule that is given wins over it."""
+    """Preset of rules; given rules win."""
 
     strategy: str | None
     """Who is asked what in each iteration."""
@@ -110,35 +113,38 @@ class FurtherRules(TypedDict, total=False):
     judging_method: str | None
     """How responses become a verdict."""
 
-    stop_on: Literal["arbiter", "agreement", "both"] | None
+    stop_on: Literal["arbiter", "agreement", "both", "ratings"] | None
     """Figures that must reach the threshold."""
 
     check_order: bool | None
-    """Near the threshold, judge a second time in reversed order."""
+    """Near the threshold, judge again in reversed order."""
 
     embedding_model: str | None
-    """llm embedding model; vote compares meanings with it."""
+    """llm embedding model by which vote compares meanings."""
+
+    group_answers: bool | None
+    """vote, peer_rank: the arbiter groups what rules cannot compare."""
 
     quorum: int | None
-    """Quorum: responses before silence counts; default: more than half."""
+    """Responses before silence counts; default: more than half."""
 
     patience_seconds: float | None
-    """Silence that drops a member after the quorum; default: by its model's history."""
+    """Silence that drops a member after the quorum; default: its model's history."""
 
     min_responses: int | None
     """Fewest responses for a full answer; default: all."""
 
     on_partial: Literal["answer", "fail"] | None
-    """With fewer responses: answer and say so, or fail."""
+    """With fewer: answer and say so, or fail."""
 
     choices: Sequence[str] | None
-    """Options of the judging method choose."""
+    """Options of choose."""
 
     ask: Literal["all", "adaptive"] | None
-    """Ask all members at once, or the cheapest first and more on disagreement."""
+    """Ask all at once, or the cheapest first and more on disagreement."""
 
     llm_options: dict[str, Any] | None
-    """llm options of all members and the arbiter; a member's own options win."""
+    """llm options of members and arbiter; a member's own win."""
 
     description: str | None
     """Purpose of the consortium."""

@@ -5,7 +5,12 @@ from collections.abc import Iterable
 from consortium_mcp.engine.judging import judging_methods
 from consortium_mcp.records.consortium import Consortium
 
-_STOPS_AT = {"arbiter": "confidence", "agreement": "agreement", "both": "confidence and agreement"}
+_STOPS_AT = {
+    "arbiter": "confidence",
+    "agreement": "agreement",
+    "both": "confidence and agreement",
+    "ratings": "calibrated confidence",
+}
 
 
 def definition_text(name: str, consortium: Consortium) -> str:
@@ -14,6 +19,7 @@ def definition_text(name: str, consortium: Consortium) -> str:
     method = judging_methods().get(consortium.judging_method)
     arbiter = consortium.arbiter or f"{consortium.members[0].model} (the first member)"
     by = f" by {arbiter}" if method is None or method.needs_arbiter else ""
+    by = f", answers grouped by {arbiter}" if method and method.groups_answers(consortium) else by
     return (
         f"{name}{described}: {', '.join(map(str, consortium.members))}; strategy {consortium.strategy}; "
         f"{consortium.judging_method}{by}; stops at {_STOPS_AT[consortium.stop_on]} "

@@ -1,6 +1,7 @@
 """Pages of runs and statistics: one HTML file that loads nothing, and the parts that the web pages share."""
 
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from functools import cache
 
 from markupsafe import Markup
@@ -8,7 +9,9 @@ from markupsafe import Markup
 from consortium_mcp._util.lazy import jinja2
 from consortium_mcp.records import Iteration, Run
 from consortium_mcp.reports.curve import curve
+from consortium_mcp.reports.definitions import definition_text
 from consortium_mcp.reports.markdown import confidence_text, facts, outcome_text, selected_verdict
+from consortium_mcp.reports.plans import plan_text
 from consortium_mcp.reports.said import said
 from consortium_mcp.reports.stats import stats_text
 from consortium_mcp.reports.trust import trust_line, trust_of
@@ -29,9 +32,18 @@ def stats_page(stats: Stats) -> str:
 
 @cache
 def _pages() -> "jinja2.Environment":
-    """The templates of this folder; each text in them is escaped, and what hides in it is left out."""
+    return templates()
+
+
+def templates(*folders: "jinja2.BaseLoader") -> "jinja2.Environment":
+    """The templates of this folder, and of others that use them; each text is escaped, and shows all that it has.
+
+    Args:
+        folders: where templates are searched first.
+    """
+    own = jinja2.PackageLoader("consortium_mcp.reports", "pages")
     made = jinja2.Environment(
-        loader=jinja2.PackageLoader("consortium_mcp.reports", "pages"),
+        loader=jinja2.ChoiceLoader([*folders, own]),
         autoescape=True,
         finalize=_shown,
         trim_blocks=True,
@@ -41,12 +53,15 @@ def _pages() -> "jinja2.Environment":
     made.filters.update(
         confidence=confidence_text,
         curve=curve,
+        definition_text=definition_text,
         facts=facts,
         figure=figure_text,
         label_in=_label,
         on_line=_on_line,
         outcome=outcome_text,
+        plan_text=plan_text,
         said=said,
+        seconds_since=_seconds_since,
         selected_verdict=selected_verdict,
         stats_text=stats_text,
         trust=trust_of,
@@ -64,6 +79,11 @@ def _on_line(text: str, longest: int) -> str:
     """The text on one line, cut at its length limit."""
     line = " ".join(plain(text).split())
     return line if len(line) <= longest else f"{line[:longest]} …"
+
+
+def _seconds_since(utc: str) -> int:
+    """The whole seconds since a time, ISO 8601 in UTC."""
+    return max(0, int((datetime.now(UTC) - datetime.fromisoformat(utc)).total_seconds()))
 
 
 def _label(response_id: str, iteration: Iteration) -> str:

@@ -161,6 +161,9 @@ def _by_what(consortium: Consortium, selected: Iteration | None) -> str:
     """The figures that the threshold applies to, if it is not the confidence alone."""
     if consortium.stop_on == "arbiter":
         return ""
+    if consortium.stop_on == "ratings":
+        why = selected.trust.not_calibrated if selected and selected.trust else None
+        return f" by the bounded confidence, because {why}" if why else " by the ratings"
     reason = why_unknown(selected) if selected else None
     agreement = agreement_text(selected.measures) if selected else "unknown"
     measured = f"the agreement, {agreement}" + (f", because {reason}" if reason else "")
@@ -338,6 +341,11 @@ def _measure_lines(iteration: Iteration, measures: Measures) -> Iterator[str]:
     yield from (f"- {what}: {figure:.2f}" for what, figure in figures if figure is not None)
     if 0 < measures.compared < measures.pairs:
         yield f"- of {measures.pairs} pairs, {measures.compared} can be compared"
+    labels: dict[str, str] = {response.response_id: response.label for response in iteration.responses}
+    for group in measures.groups:
+        yield f"- the same answer, as the arbiter says: {', '.join(labels.get(one, one) for one in group)}"
+    if measures.not_grouped:
+        yield f"- answers not grouped: {measures.not_grouped}"
     if reason := why_unknown(iteration):
         yield f"- agreement: unknown, because {reason}"
     if measures.order_held is not None:

@@ -4,14 +4,12 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from consortium_mcp.service.estimate import Estimate
+from consortium_mcp.service.estimate import Estimate, PlannedCalls
 
 
 def plan_text(plan: Estimate) -> str:
     """An estimate in a few lines."""
-    who = ", ".join(
-        f"{row.model}{options_text(row.options)} ({row.role}) {row.per_iteration}x per iteration" for row in plan.calls
-    )
+    who = ", ".join(map(_planned_text, plan.calls))
     cost = "unknown" if plan.cost_usd is None else f"${plan.cost_usd[0]:.4f} to ${plan.cost_usd[1]:.4f}"
     lines = [
         f"Would ask: {who}.",
@@ -32,3 +30,9 @@ def plan_text(plan: Estimate) -> str:
 def options_text(options: Mapping[str, Any]) -> str:
     """llm options as written after a model's name; empty without any."""
     return f" {json.dumps(options, ensure_ascii=False)}" if options else ""
+
+
+def _planned_text(row: PlannedCalls) -> str:
+    """The calls to one model."""
+    most = "at most " if row.role == "grouping" else ""
+    return f"{row.model}{options_text(row.options)} ({row.role}) {most}{row.per_iteration}x per iteration"

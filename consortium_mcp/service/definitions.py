@@ -320,6 +320,8 @@ def check_rules(consortium: Consortium) -> None:
         )
     if method.needs_choices and not consortium.choices:
         raise InvalidConsortiumError(f"The judging method {method.name!r} needs choices: name two or more.")
+    if consortium.group_answers and consortium.embedding_model:
+        raise InvalidConsortiumError("group_answers and embedding_model both compare meanings. Give one of them.")
     for model in [member.model for member in consortium.members] + [consortium.arbiter or ""]:
         if len(alternatives(model)) > 1 + MAX_BACKUPS:
             raise InvalidConsortiumError(f"{model[:40]!r} has more than {MAX_BACKUPS} backups. Name fewer.")
@@ -340,7 +342,8 @@ def _options_by_model(consortium: Consortium) -> Iterator[tuple[str, dict[str, J
     for member in consortium.members:
         if member.response is None:
             yield from ((model, consortium.options_of(member)) for model in alternatives(member.model))
-    if judging_methods().find(consortium.judging_method).needs_arbiter:
+    method = judging_methods().find(consortium.judging_method)
+    if method.needs_arbiter or method.groups_answers(consortium):
         arbiter = with_arbiter(consortium).arbiter or ""
         yield from ((model, consortium.options_of(None)) for model in alternatives(arbiter))
 

@@ -36,6 +36,8 @@ def refuse_without_effect(consortium: Consortium, given: Mapping[str, Any], *, h
 def _without_effect(name: str, consortium: Consortium, has_own_answer: bool) -> tuple[str, str] | None:
     """Where a rule has no effect, and what would give it one; None where it has an effect."""
     method = judging_methods().find(consortium.judging_method)
+    if name == "arbiter" and method.groups_answers(consortium):
+        return None
     readers = [one.name for one in judging_methods().values() if one.reads and name in one.reads]
     if readers and method.reads is not None and name not in method.reads:
         return f"with the judging method {method.name!r}", f"give judging_method {_either(readers)}"

@@ -38,13 +38,15 @@ class PlannedCalls(FrozenModel):
     """The llm model id."""
 
     role: str
-    """`member`, `consortium` (a member that is a consortium), `arbiter`, or `peer` (a member that ranks the others)."""
+    """`member`, `consortium` (a member that is a consortium), `arbiter`, `peer` (a member that ranks the others), or
+    `grouping` (the arbiter groups answers, where rules cannot).
+    """
 
     options: dict[str, JsonValue] = {}
     """The llm options of the calls, with llm's own defaults, without each instance's seed."""
 
     per_iteration: int
-    """The number of calls in each iteration."""
+    """The number of calls in each iteration; of the role `grouping`, the most."""
 
     input_tokens: int
     """The estimated tokens of one question in the first iteration, if the responses in it are short."""
@@ -99,14 +101,14 @@ def make_estimate(
     least, most = consortium.min_iterations, consortium.iteration_limit
     first = _asked_first(consortium, models)
     rows = _rows(prompt, consortium, models, TYPICAL_OUTPUT_TOKENS)
-    cheap = [_usage(models, row, TYPICAL_OUTPUT_TOKENS) for row in rows]
+    cheap = [_usage(models, row, TYPICAL_OUTPUT_TOKENS) for row in rows if row.role != "grouping"]
     further = _most_asked(consortium) - 1
     dear = [
         _usage(models, row, ASSUMED_OUTPUT_TOKENS, max, further if row.role == "arbiter" else 0)
         for row in _rows(prompt, consortium, models, ASSUMED_OUTPUT_TOKENS)
     ]
     low, high = [usd for _, usd in cheap if usd is not None], [usd for _, usd in dear if usd is not None]
-    cost = (sum(low) * least, sum(high) * most) if len(low) == len(rows) else None
+    cost = (sum(low) * least, sum(high) * most) if len(high) == len(rows) else None
     calls = calls_per_iteration(consortium)
     tokens = sum(tokens for tokens, _ in cheap) * least
     min_calls = calls * least
@@ -120,7 +122,7 @@ def make_estimate(
         calls=tuple(rows),
         asked_first=first,
         min_calls=min_calls,
-        max_calls=(calls + further) * most,
+        max_calls=(calls + further + any(row.role == "grouping" for row in rows)) * most,
         tokens=(tokens, sum(tokens for tokens, _ in dear) * most),
         cost_usd=cost,
         unreachable=why_unreachable(consortium),
@@ -222,6 +224,9 @@ def _rows(prompt: str, consortium: Consortium, models: Models, response_tokens: 
     elif method.calls(len(asked)):
         options = json.dumps(consortium.llm_options or {})
         rows += [_row(models, model, "peer", count, heard, options) for model, count in models_asked.items()]
+    if method.groups_answers(consortium):
+        options = json.dumps(consortium.options_of(None))
+        rows.append(_row(models, consortium.arbiter or "", "grouping", 1, heard, options))
     return rows
 
 

@@ -7,8 +7,8 @@ _BLANKS = re.compile(r"(?:\s+|//[^\n]*|/\*.*?(?:\*/|\Z)|#[^\n]*)+", re.DOTALL)
 _QUOTES = {'"': '"”', "'": "'’", "“": '”"', "”": '”"', "‘": "’'", "’": "’'", "„": '“”"', "«": "»"}
 """The closing quotes for each opening quote."""
 
-_QUOTED_KEY = re.compile(r"""["'“”‘’„«]\s{0,9}([\w $.-]{1,80}?)\s{0,9}["'“”‘’»]\s{0,99}[:=]""")
-_BARE_KEY = re.compile(r"([A-Za-z_][\w-]{0,79})\s{0,99}:")
+_QUOTED_KEY = re.compile(r"""["'“”‘’„«]\s{0,9}([\w $.-]{1,80}?)\s{0,9}["'“”‘’»]\s{0,99}[:=：]""")
+_BARE_KEY = re.compile(r"([A-Za-z_][\w-]{0,79})\s{0,99}[:：]")
 _LITERAL = re.compile(r"[^,}\]\n]{1,400}")
 _ITEM = re.compile(r"[\[{\d-]|(?:true|false|null|None|True|False)\b")
 _NUMBER = re.compile(r"-?(?:0|[1-9]\d{0,300})(?:\.\d{1,300})?(?:[eE][+-]?\d{1,9})?")
@@ -60,7 +60,7 @@ class _Parser:
         ends: dict[str, int] = {}
         self.at += 1
         while True:
-            self._skip(",;")
+            self._skip(",;，")
             if self._is_at_end():
                 self._cut("")
                 return fields, ends
@@ -110,7 +110,7 @@ class _Parser:
         items: list[Any] = []
         self.at += 1
         while True:
-            self._skip(",")
+            self._skip(",，")
             if self._is_at_end():
                 self._cut("")
                 return items
@@ -183,7 +183,7 @@ class _Parser:
             return True
         if following == closing:
             return closing == "]" or self._follows_object(after + 1)
-        if following in ",;":
+        if following in ",;，":
             blanks = _BLANKS.match(self.text, after + 1)
             after = blanks.end() if blanks else after + 1
             if self.text[after : after + 1] in ("", "}", "]"):
@@ -197,7 +197,7 @@ class _Parser:
     def _follows_object(self, at: int) -> bool:
         """Whether an object can end before this position: a word, sign or quotation mark would continue a string."""
         following = self.text[at : at + 1]
-        return not following or following.isspace() or following in ",}]`<\\"
+        return not following or following.isspace() or following in ",，}]`<\\"
 
     def _is_bare_key(self, at: int) -> bool:
         found = _BARE_KEY.match(self.text, at)

@@ -1,4 +1,4 @@
-"""Who may ask, whose runs are whose, how much each caller may, and what never leaves the server."""
+"""Access over the network: callers, ownership of runs, limits per caller, and data that never leave the server."""
 
 import hashlib
 import json
@@ -86,7 +86,7 @@ UNKNOWN: list[dict[str, str]] = [
     {"Authorization": f"Bearer {ANN} "[:-2]},
     {"Authorization": f"Bearer {hashlib.sha256(ANN.encode()).hexdigest()}"},
 ]
-"""What shows no token that the server knows."""
+"""Requests without a token that the server knows."""
 
 
 def test_without_a_known_token_every_door_is_closed(url: str) -> None:
@@ -198,7 +198,7 @@ async def test_a_token_of_an_oauth_issuer_is_verified_by_its_keys(
 
 
 @pytest.mark.parametrize("failure", [jwt.PyJWKClientConnectionError("timed out"), ValueError("no JSON")])
-async def test_an_oauth_issuer_that_hangs_holds_up_nobody_else_and_is_left_alone_for_a_while(
+async def test_an_oauth_issuer_that_hangs_delays_no_other_caller_and_is_not_asked_for_a_while(
     failure: Exception, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     tokens = IssuedTokens(
@@ -396,7 +396,7 @@ def uris(run_id: str) -> list[str]:
 
 
 async def refusal(client: Client, uri: str) -> str:
-    """What reading a resource fails with."""
+    """The error of reading a resource."""
     with pytest.raises(MCPError) as raised:
         await client.read_resource(uri)
     return str(raised.value)
@@ -490,7 +490,7 @@ async def test_what_one_caller_began_to_read_is_found_at_no_offset_by_another(
             run_id = (await consulted(service, model, prompt=f"What {name} asks")).run_id
 
     async def read_by_bob(*, after_ann: bool) -> dict[str, str]:
-        """What Bob reads of each resource behind its first character."""
+        """The content of each resource, with its first character removed, as Bob reads it."""
         async with Runner(service) as runner, Client(build_server(runner)) as client:
             templates = [one.uri_template for one in (await client.list_resource_templates()).resource_templates]
             names = {"name": "panel", "run_id": run_id, "iteration": "1", "response_id": "i1-m1"}

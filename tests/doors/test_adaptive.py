@@ -120,7 +120,7 @@ async def test_the_next_iteration_asks_all(provider: Provider, service: Consorti
     assert [len(one.responses) for one in run.iterations] == [3, 3]
 
 
-async def test_a_resumed_run_asks_nobody_who_was_not_needed(provider: Provider, service: ConsortiumService) -> None:
+async def test_a_resumed_run_asks_no_member_that_was_not_needed(provider: Provider, service: ConsortiumService) -> None:
     for model in "abc":
         provider.on(model, "Answer: 42")
     run = await asked(service, "a", "b", "c")

@@ -1,4 +1,4 @@
-"""Money: limits hold over all in flight, unknown prices stay unknown, a plan costs nothing, a replay pays nothing."""
+"""Money: limits include calls in flight, unknown prices stay unknown, a plan costs nothing, a replay pays nothing."""
 
 import json
 import os
@@ -60,7 +60,7 @@ def entry(model: str) -> ModelEntry:
 
 
 def drafts(request: Request) -> Answer:
-    """An arbiter that is never satisfied and always says something new."""
+    """An arbiter that always asks for another iteration, with a new answer each time."""
     return verdict(f"draft {request.model_number}", confidence=0.1 + request.model_number / 100)
 
 
@@ -187,7 +187,7 @@ async def test_what_was_reserved_is_given_back_when_the_use_is_known(
     assert service.store.journal.load_spending.sync(day_scope())[:2] == (4, 50)
 
 
-async def test_what_was_reserved_stays_spent_where_nobody_knows_the_use(
+async def test_a_reservation_stays_spent_if_the_usage_is_unknown(
     provider: Provider, service: ConsortiumService
 ) -> None:
     provider.on("a", Reply("Blue.", reports_usage=False))
@@ -497,14 +497,14 @@ def chance(seed: int, name: str) -> Callable[[Request], Answer]:
 
 
 async def outcome(service: ConsortiumService, run: Run) -> tuple[Run, str]:
-    """The run when it has ended, and what of it a replay must repeat."""
+    """The ended run, and the part of it that a replay must repeat."""
     ended = await performed(service, run.run_id)
     same = ended.model_dump_json(exclude={"ended_utc", "deadline_utc"})
     return ended, same
 
 
 @pytest.mark.parametrize("seed", range(12))
-async def test_limits_hold_and_a_replay_of_the_journal_asks_nobody_and_says_the_same(
+async def test_limits_hold_and_a_replay_of_the_journal_asks_no_model_and_gives_the_same_answer(
     provider: Provider, service: ConsortiumService, seed: int
 ) -> None:
     dice = random.Random(seed)

@@ -1,4 +1,4 @@
-"""Which models there are, under which names, and one clear sentence for whatever keeps one from being called."""
+"""The models and their names, and one clear sentence for each reason why one cannot be called."""
 
 import json
 import subprocess
@@ -360,7 +360,7 @@ def test_a_plugin_that_cannot_be_imported_is_named_and_hides_no_other(provider: 
     ]
 
 
-def test_consults_that_come_together_share_a_catalogue_and_nobody_is_refused_by_an_old_one(provider: Provider) -> None:
+def test_simultaneous_consults_share_a_catalogue_and_an_old_one_refuses_none(provider: Provider) -> None:
     recent = RecentCatalogue()
     first = recent.use(lambda catalogue: catalogue)
     again = recent.use(lambda catalogue: catalogue)

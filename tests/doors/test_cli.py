@@ -1,4 +1,4 @@
-"""The real command in a process of its own: what stands on stdout, on stderr, and in the exit status."""
+"""The real command in a process of its own: its stdout, its stderr, and its exit status."""
 
 import json
 import os
@@ -110,7 +110,7 @@ def test_a_run_without_an_answer_is_there_for_a_program_all_the_same(provider: P
     done = run_command("consult", "?", "-m", "a", "--json", "--output", str(tmp_path / "run.json"))
     run = json.loads(done.stdout)
 
-    assert done.returncode == 1 and done.stderr.startswith("Error: No member gave a response")
+    assert done.returncode == 1 and '"message":"No member gave a response' in done.stderr
     assert (run["status"], run["iterations"][0]["responses"][0]["error_kind"]) == ("failed", "auth")
     assert json.loads((tmp_path / "run.json").read_text()) == run
 
@@ -221,13 +221,14 @@ def test_B33_without_any_model_the_four_ways_to_one_are_named(tmp_path: Path, mo
 def test_saved_consortiums_are_listed_shown_and_removed(provider: Provider) -> None:
     saved = run_command("save", "panel", "-m", "a:2", "-m", "b", "--arbiter", "arbiter", "--confidence-threshold", "90")
     listed = run_command("list")
-    shown = json.loads(run_command("show", "panel", "--json").stdout)
+    shown = json.loads(run_command("show", "panel", "--json").stdout)["definition"]
     removed = run_command("remove", "panel")
 
     assert saved.returncode == removed.returncode == 0
     assert listed.stdout == "panel: a:2, b:1; arbiter arbiter; confidence threshold 0.9\n"
-    assert shown["models"] == {"a": 2, "b": 1} and shown["confidence_threshold"] == 0.9
-    assert json.loads(run_command("list", "--json").stdout) == []
+    assert [(one["model"], one["count"]) for one in shown["members"]] == [("a", 2), ("b", 1)]
+    assert shown["confidence_threshold"] == 0.9
+    assert json.loads(run_command("list", "--json").stdout)["consortiums"] == []
 
 
 def test_saving_says_what_was_replaced_and_how_to_ask_it_and_the_description_is_shown(provider: Provider) -> None:
@@ -414,7 +415,7 @@ def test_a_wrong_setting_names_the_variable(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_models_lists_usable_ones_first(provider: Provider) -> None:
-    listed = json.loads(run_command("models", "--json").stdout)
+    listed = json.loads(run_command("models", "--json").stdout)["models"]
 
     problems = [one["problem"] is not None for one in listed]
     assert problems == sorted(problems)
@@ -473,7 +474,7 @@ def test_models_says_where_none_matches() -> None:
 def test_runs_lists_and_shows_what_was_asked(provider: Provider) -> None:
     provider.on("arbiter", verdict("Paris"))
     run_command("consult", "Capital of France?", "-m", "a", "--arbiter", "arbiter")
-    run_id = json.loads(run_command("runs", "--json").stdout)[0]["run_id"]
+    run_id = json.loads(run_command("runs", "--json").stdout)["runs"][0]["run_id"]
 
     assert "### a#1" in run_command("runs", "show", run_id).stdout
 
@@ -494,5 +495,5 @@ def test_keys_that_cannot_be_read_are_one_sentence_for_each_model_that_needs_one
     listed = run_command("models", "--json")
     asked = run_command("consult", "?", "-m", "a")
 
-    assert "keys.json cannot be read" in json.loads(listed.stdout)[-1]["problem"]
+    assert "keys.json cannot be read" in json.loads(listed.stdout)["models"][-1]["problem"]
     assert (asked.returncode, asked.stderr.count("\n")) == (1, 1) and "correct the file" in asked.stderr

@@ -1,4 +1,4 @@
-"""Asking the person before something is overwritten or a lot is spent, in either protocol era."""
+"""Asking the user before an overwrite or an expensive consult, in either protocol era."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -49,7 +49,7 @@ def priced(provider: Provider, monkeypatch: pytest.MonkeyPatch) -> Provider:
 
 
 class Person:
-    """Whoever sits before the client: answers every question in the same way, and remembers them."""
+    """The user of a client, who gives every question the same answer, and remembers the questions."""
 
     def __init__(self, action: Literal["accept", "decline", "cancel"], **content: bool) -> None:
         self.asked: list[str] = []
@@ -65,7 +65,7 @@ class Person:
 async def with_person(
     mode: str, service: ConsortiumService, person: Person | None, **options: Any
 ) -> AsyncIterator[Client]:
-    """A client whose user is asked; None for one that can ask nobody."""
+    """A client whose user is asked; None for a client that cannot ask its user."""
     async with in_process(mode, service, elicitation_callback=person, **options) as client:
         yield client
 
@@ -118,7 +118,7 @@ async def test_a_person_that_does_not_agree_keeps_the_consortium(
     assert saved_model(taken) == "a"
 
 
-async def test_where_nobody_can_be_asked_the_refusal_names_overwrite(mode: str, taken: ConsortiumService) -> None:
+async def test_a_refusal_without_a_user_to_ask_names_overwrite(mode: str, taken: ConsortiumService) -> None:
     async with with_person(mode, taken, None) as client:
         result = await client.call_tool("save_consortium", TAKEN)
 
@@ -127,7 +127,7 @@ async def test_where_nobody_can_be_asked_the_refusal_names_overwrite(mode: str, 
 
 
 @pytest.mark.parametrize("arguments", [{**TAKEN, "overwrite": True}, {**TAKEN, "name": "free"}])
-async def test_nobody_is_asked_where_there_is_nothing_to_decide(
+async def test_the_user_is_not_asked_without_a_decision_to_make(
     mode: str, arguments: dict[str, Any], taken: ConsortiumService
 ) -> None:
     person = Person("decline")
@@ -137,7 +137,7 @@ async def test_nobody_is_asked_where_there_is_nothing_to_decide(
     assert person.asked == []
 
 
-async def test_nobody_is_asked_where_a_callers_own_only_stands_before_the_servers(taken: ConsortiumService) -> None:
+async def test_the_user_is_not_asked_if_the_callers_own_only_hides_the_servers(taken: ConsortiumService) -> None:
     person = Person("decline")
     with calling("ann"):
         async with with_person("auto", taken, person) as client:
@@ -172,7 +172,7 @@ async def test_a_person_that_does_not_agree_spends_nothing(
     assert priced.count() == 0
 
 
-async def test_where_nobody_can_be_asked_the_refusal_holds_the_plan(
+async def test_a_refusal_without_a_user_to_ask_contains_the_plan(
     mode: str, priced: Provider, open_service: Callable[..., ConsortiumService]
 ) -> None:
     async with with_person(mode, open_service(confirm_cost_usd=0.0001), None) as client:
@@ -192,7 +192,7 @@ async def test_where_nobody_can_be_asked_the_refusal_holds_the_plan(
     ],
     ids=["off", "cheap", "bounded", "dry run"],
 )
-async def test_nobody_is_asked_about_a_consult_that_stays_below(
+async def test_the_user_is_not_asked_about_a_consult_below_the_limit(
     limit: float | None, arguments: dict[str, Any], priced: Provider, open_service: Callable[..., ConsortiumService]
 ) -> None:
     person = Person("decline")

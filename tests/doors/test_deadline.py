@@ -1,4 +1,4 @@
-"""Time: nobody is held up by a hung member, a late response joins the next iteration, a deadline gives an answer."""
+"""Time: a hung member delays no other, a late response joins the next iteration, a deadline gives an answer."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -21,13 +21,13 @@ OpenService = Callable[..., ConsortiumService]
 HOUR = 3600.0
 
 QUICK: dict[str, Any] = {"patience_seconds": 0.3}
-"""Once there is a quorum, a silent member is waited for so long."""
+"""A short limit of silence after the quorum."""
 
 
 # quorum and patience
 
 
-async def test_B23_a_hung_member_holds_up_nobody_and_the_answer_says_who_is_missing(
+async def test_B23_a_hung_member_delays_no_other_and_the_answer_names_it(
     provider: Provider, open_service: OpenService
 ) -> None:
     service = open_service(call_timeout_seconds=HOUR, deadline_seconds=HOUR)
@@ -43,7 +43,7 @@ async def test_B23_a_hung_member_holds_up_nobody_and_the_answer_says_who_is_miss
     assert shown["c#1"].state == "late" and (shown["c#1"].duration_ms or 0) > 0
 
 
-async def test_a_call_that_nobody_needs_any_more_is_cut_when_the_run_ends(
+async def test_a_call_that_is_no_longer_needed_is_cut_when_the_run_ends(
     provider: Provider, open_service: OpenService
 ) -> None:
     service = open_service(call_timeout_seconds=HOUR, deadline_seconds=HOUR)
@@ -127,7 +127,7 @@ async def test_B23_at_the_deadline_an_arbiter_that_hangs_is_not_waited_for(
     assert (provider.count("arbiter"), provider.count("a")) == (1, 1)
 
 
-async def test_the_status_is_deadline_also_where_nobody_could_stand_in(
+async def test_the_status_is_deadline_also_without_a_possible_stand_in(
     provider: Provider, service: ConsortiumService
 ) -> None:
     provider.on("a", member("Blue.", judging=Fault.hang()))

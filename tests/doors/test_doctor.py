@@ -1,4 +1,4 @@
-"""`doctor`: what works and what does not, in a line each, with the remedy."""
+"""`doctor`: the state of each part in a line, with the repair."""
 
 import json
 import os
@@ -36,7 +36,7 @@ def examined(*options: str) -> tuple[int, list[Line]]:
     """The exit status and the lines."""
     done = run_command("doctor", "--json", *options)
     assert "Traceback" not in done.stderr
-    return done.returncode, json.loads(done.stdout)
+    return done.returncode, json.loads(done.stdout)["checks"]
 
 
 def about(name: str, *options: str) -> list[Line]:

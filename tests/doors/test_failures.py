@@ -1,4 +1,4 @@
-"""Every way in which a provider fails has its kind, found over real HTTP, and no message shows a key."""
+"""Every failure of a provider has its kind, over real HTTP, and no message shows a key."""
 
 import json
 from collections.abc import Callable
@@ -81,7 +81,7 @@ async def test_a_connection_that_breaks_is_network(provider: Provider) -> None:
     assert (await ask()).error_kind == "network"
 
 
-async def test_a_port_that_nobody_listens_on_is_network(provider: Provider, llm_home: Path) -> None:
+async def test_a_port_without_a_listener_is_network(provider: Provider, llm_home: Path) -> None:
     provider.write_llm_config(llm_home, ["a"], refused=["gone"])
 
     assert (await ask("gone")).error_kind == "network"

@@ -1,4 +1,4 @@
-"""Every fault of a provider, over real HTTP, as a member and as the arbiter: what is read, stored and counted."""
+"""Every fault of a provider, over real HTTP, as a member and as the arbiter: the message, the record and the counts."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -24,17 +24,17 @@ SHORT = 1.5
 
 @dataclass(frozen=True)
 class Row:
-    """One fault and what is to come of it."""
+    """One fault and its expected result."""
 
     name: str
     fault: Fault | None
-    """What the model does; None: nobody listens where it should be."""
+    """The model's fault; None means that its port has no listener."""
     kind: ErrorKind
-    """The kind that is stored, of the call and of each attempt."""
+    """The stored kind, of the call and of each attempt."""
     attempts: int
-    """How often it is tried."""
+    """The number of attempts."""
     reads: str
-    """What the caller reads of it."""
+    """The message that the caller reads."""
     call_timeout: float | None = None
     """A setting of this row; None means the default."""
 
@@ -77,7 +77,7 @@ by_fault = pytest.mark.parametrize("row", FAULTS, ids=str)
 
 @pytest.fixture
 def waits() -> list[float]:
-    """How long each further attempt was waited for, in seconds."""
+    """The wait before each further attempt, in seconds."""
     return []
 
 
@@ -236,7 +236,7 @@ async def test_a_client_reads_first_that_another_judged_and_who_answered(provide
     assert [one["answered_by"] for one in structured(result)["responses"]] == ["b", None]
 
 
-async def test_a_client_reads_an_error_when_nobody_answers(provider: Provider, tmp_path: Path) -> None:
+async def test_a_client_reads_an_error_when_no_member_answers(provider: Provider, tmp_path: Path) -> None:
     provider.on("a", Fault.rate_limit(3600))
 
     async with connected("auto", tmp_path / "stderr") as client:
@@ -379,7 +379,7 @@ async def test_a_model_that_failed_as_the_arbiters_backup_is_not_asked_again_as_
     assert (run.answer, provider.count("a")) == ("judged by b", 2)
 
 
-async def test_when_nobody_can_judge_the_response_that_the_others_agree_with_most_is_the_answer(
+async def test_without_a_judge_the_response_that_the_others_agree_with_most_is_the_answer(
     provider: Provider, service: ConsortiumService
 ) -> None:
     down = Fault.context_length()

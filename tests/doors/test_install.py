@@ -1,4 +1,4 @@
-"""`install`: which command starts the server, what an entry keeps, and what is refused."""
+"""`install`: the command that starts the server, the kept parts of an entry, and refusals."""
 
 import json
 import os
@@ -216,7 +216,7 @@ def test_a_file_with_something_else_in_the_place_stays(client: str, text: str) -
 
 @pytest.mark.parametrize("client", ["codex", "vscode", "goose"])
 def test_an_entry_that_is_only_printed_is_json_where_that_is_wanted(client: str) -> None:
-    printed = json.loads(run(client, "--print", "--json", "--name", "panel").stdout)
+    printed = json.loads(run(client, "--print", "--json", "--name", "panel").stdout)["table"]
 
     assert set(printed) == {hosts()[client].table[0]} and "args" in next(iter(printed.values()))["panel"]
 

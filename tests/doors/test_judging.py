@@ -1,4 +1,4 @@
-"""Every strategy with every judging method: what each asks, how it decides, and what does not make sense together."""
+"""Every strategy with every judging method: its questions, its decisions, and the combinations that are refused."""
 
 import json
 import re
@@ -37,7 +37,7 @@ pytestmark = pytest.mark.anyio
 OURS = ("refine", "debate", "eliminate"), ("synthesize", "pick", "rank", "peer_rank", "vote", "choose", "review")
 SENSELESS = [("eliminate", method) for method in ("synthesize", "pick", "vote", "choose", "review")]
 OF_PRESETS = ("choose", "review")
-"""Methods that need questions of their own: tests/doors/test_presets.py has them."""
+"""Methods with their own questions, tested in tests/doors/test_presets.py."""
 
 SENSIBLE = [
     (strategy, method)
@@ -69,7 +69,7 @@ async def judged(
     reads_schema: bool = True,
     **fields: Any,
 ) -> Iteration:
-    """The first iteration of a run, with what a judging method makes of these responses."""
+    """The first iteration of a run with these responses, judged by a method."""
     run = new_run(**fields)
     order = shown_order(run.shuffle_seed, 1, responses)
     iteration = Iteration(number=1, responses=tuple(responses), shown_order=order)
@@ -316,7 +316,7 @@ def test_borda_is_the_mean_place_over_the_ballots_that_name_a_candidate(
 
 
 def peers(order: Callable[[CallSpec], object]) -> ScriptedCalls:
-    """Members that rank the others as they are told."""
+    """Members that rank the others in this order."""
     return ScriptedCalls(lambda spec: json.dumps({"ranking": order(spec)}))
 
 
@@ -368,7 +368,7 @@ async def test_a_ballot_that_cannot_be_read_is_not_counted(ballot: object) -> No
     assert found and found.synthesis == "a" and "from 2 ballots" in found.analysis
 
 
-async def test_a_partial_ballot_ranks_whom_it_names() -> None:
+async def test_a_partial_ballot_ranks_only_the_responses_that_it_names() -> None:
     call = peers(lambda spec: ranked(spec.prompt)[:1])
     found = (await judged("peer_rank", three("a", "b", "c"), call)).verdict
     assert found and found.ranking == ("i1/m1", "i1/m2", "i1/m3")
@@ -479,7 +479,7 @@ async def test_a_vote_without_any_answer_is_no_verdict() -> None:
     assert (iteration.verdict, iteration.arbiter_error) == (None, "no response holds an answer that could be counted")
 
 
-def test_votes_are_grouped_with_whoever_cast_them() -> None:
+def test_groups_of_votes_name_the_responses_that_cast_them() -> None:
     groups = count_votes(votes_cast([("m1", "Rome"), ("m2", "Oslo"), ("m3", "Oslo"), ("m4", "")]))
     assert [(group.answer, group.response_ids) for group in groups] == [("Oslo", ("m2", "m3")), ("Rome", ("m1",))]
 
@@ -557,7 +557,7 @@ async def test_what_was_heard_before_a_crash_is_heard_again_though_the_vote_was_
 
 
 async def debated(*scripts: dict[str, str], members: str = "abc") -> ScriptedCalls:
-    """Every question of a debate in which, in each iteration, the models say these words or fail."""
+    """Every question of a debate in which, in each iteration, the models give these responses or fail."""
 
     def script(spec: CallSpec) -> CallResult | str:
         if "arbiter" in spec.call_id:
@@ -581,7 +581,7 @@ async def test_in_a_debate_everybody_sees_its_own_response_and_the_others_withou
     assert prompt.count("green") == 1 and "#1" not in prompt and "synthesis 1" not in prompt
 
 
-async def test_in_a_debate_nobody_sees_the_others_before_having_given_a_response() -> None:
+async def test_in_a_debate_no_instance_sees_the_others_before_its_own_response() -> None:
     call = await debated({"a": "red", "b": "green"}, {"a": "red", "b": "green", "c": "blue"}, {"c": "blue"})
     assert [call.question(f"i{number}/m3").prompt for number in (1, 2)] == ["Why is the sky blue?"] * 2
     assert list(quoted_in(call.question("i3/m3").prompt).values()) == ["blue", "red", "green"]
@@ -602,7 +602,7 @@ async def test_in_a_debate_a_failed_response_is_not_shown() -> None:
     assert "It is down" not in call.question("i2/m1").prompt
 
 
-async def test_a_debate_with_nobody_to_debate_asks_the_prompt_again() -> None:
+async def test_a_debate_of_one_instance_asks_the_prompt_again() -> None:
     call = await debated({"a": "red"}, {})
     assert call.question("i2/m1").prompt == "Why is the sky blue?"
 
@@ -626,7 +626,7 @@ async def test_a_budget_is_held_against_those_who_are_still_asked(
 async def eliminated(
     better: Callable[[str], Any], *members: dict[str, Any], failing: Sequence[str] = ()
 ) -> list[list[str]]:
-    """Who was asked in each of five iterations, as `call id label`, when the arbiter prefers texts as it is told."""
+    """The instances asked in each of five iterations, as `call id label`, with an arbiter that prefers these texts."""
 
     def script(spec: CallSpec) -> CallResult | str:
         if "arbiter" in spec.call_id:
@@ -659,7 +659,7 @@ async def test_one_that_failed_is_not_ranked_and_asked_again() -> None:
     assert asked[1] == ["i2/m1 a#1", "i2/m2 c#1", "i2/m3 d#1"]
 
 
-async def test_nobody_leaves_after_an_iteration_without_a_ranking() -> None:
+async def test_no_instance_leaves_after_an_iteration_without_a_ranking() -> None:
     asked = await eliminated(lambda text: 0, *ABCD, failing=["i1/m1", "i1/m2", "i1/m3", "i1/m4"])
     assert asked[0] == ["i1/m1 a#1", "i1/m2 b#1", "i1/m3 c#1", "i1/m4 d#1"]
 
@@ -668,7 +668,7 @@ async def test_nobody_leaves_after_an_iteration_without_a_ranking() -> None:
 
 
 async def stopped(stop_on: str, confidence: float, *texts: str) -> Run:
-    """The run after its last iteration, the arbiter this sure of itself and the members saying this."""
+    """The run after its last iteration, with this confidence of the arbiter and these responses."""
 
     def script(spec: CallSpec) -> str:
         if "arbiter" in spec.call_id:
@@ -741,7 +741,7 @@ def test_agreement_is_the_share_of_comparable_pairs_with_the_same_answer(
 
 
 async def order_checked(confidence: float, again: str, **rules: Any) -> tuple[bool | None, ScriptedCalls]:
-    """Whether the verdict held in reversed order, and what was asked."""
+    """Whether the verdict held in reversed order, and the calls."""
     first = verdict_text("It is blue, because of scattering.", confidence)
     call = ScriptedCalls(arbiter=first, arbiter_reversed=again)
     run = await last_state(new_run(consortium=panel("a", "b", "c", max_iterations=1, **rules)), call)
@@ -871,7 +871,7 @@ def register_embedding_models(register):
 
 @pytest.fixture
 def animals(provider: Provider, plugin_folder: Path) -> Provider:
-    """Two members that mean the same in other words, and two that say something else in the same words."""
+    """Two members with the same meaning in different words, and two with another meaning in similar words."""
     install_plugin(plugin_folder, "meaning_plugin", MEANING)
     for model, answer in zip("abcd", ("a domestic cat", "the house feline", "a large dog", "a large dog"), strict=True):
         provider.on(model, f"Answer: {answer}")
@@ -936,10 +936,10 @@ def test_an_embedding_model_that_cannot_be_called_is_named_before_anything_is_pa
 
     assert f"Error: {why}" in done.stderr and done.returncode == 1 and animals.count() == 0
     assert f"It cannot run yet: {why}" in saved.stderr and f"embedding model {name}" in run_command("list").stdout
-    assert json.loads(run_command("show", "panel", "--json").stdout)["embedding_model"] == name
+    assert json.loads(run_command("show", "panel", "--json").stdout)["definition"]["embedding_model"] == name
 
 
-def test_a_limit_in_dollars_is_not_promised_where_embeddings_cost_what_nobody_knows(animals: Provider) -> None:
+def test_a_limit_in_dollars_is_refused_if_the_cost_of_embeddings_is_unknown(animals: Provider) -> None:
     options = ["--judging-method", "vote", "--embedding-model", "meaning", "--max-cost", "1"]
 
     done = run_command("consult", "?", "-m", "a", "-m", "b", *options)
@@ -948,7 +948,7 @@ def test_a_limit_in_dollars_is_not_promised_where_embeddings_cost_what_nobody_kn
     assert animals.count() == 0
 
 
-def test_nobody_is_left_out_of_a_vote_whose_groups_can_still_become_one() -> None:
+def test_no_response_is_left_out_of_a_vote_whose_groups_can_still_be_joined() -> None:
     results = [CallResult(text="Answer: 7")] * 3
     by_wording, by_meaning = (
         new_run(consortium=panel(judging_method="vote", embedding_model=name)) for name in (None, "x")
@@ -1044,7 +1044,7 @@ def loud(plugin_folder: Path) -> None:
 
 @pytest.fixture
 def broken(plugin_folder: Path) -> None:
-    """A package is installed of which nothing can be used."""
+    """A package without any usable item is installed."""
     install_plugin(plugin_folder, "broken_plugin", BROKEN_PLUGIN, BROKEN)
 
 

@@ -112,7 +112,7 @@ def test_a_log_line_and_its_traceback_are_masked(secrets: tuple[str, ...]) -> No
     assert line.startswith("with …") and line.endswith("ValueError: … was refused")
 
 
-def test_what_somebody_wrote_begins_no_line_of_the_log_and_moves_no_cursor() -> None:
+def test_foreign_text_begins_no_line_of_the_log_and_moves_no_cursor() -> None:
     forged = '\x1b[2J\n2026-11-25 consortium_mcp.audit INFO {"caller": "ann"}'
     try:
         raise ValueError(forged)
@@ -155,7 +155,7 @@ def test_other_commands_of_llm_keep_their_logging() -> None:
 
 
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
-async def test_a_provider_that_repeats_its_keys_tells_them_to_nobody(
+async def test_keys_that_a_provider_repeats_are_masked(
     mode: str, provider: Provider, secrets: tuple[str, ...], tmp_path: Path
 ) -> None:
     for model, status in (("a", 401), ("b", 400), ("arbiter", 403)):
@@ -178,7 +178,7 @@ async def test_a_provider_that_repeats_its_keys_tells_them_to_nobody(
     assert [secret for secret in secrets for text in shown if secret in text] == []
 
 
-async def test_a_provider_that_repeats_the_headers_of_a_model_tells_them_to_nobody(
+async def test_headers_of_a_model_that_a_provider_repeats_are_masked(
     provider: Provider, llm_home: Path, service: ConsortiumService
 ) -> None:
     sent = {"X-Gateway": "the-word-of-the-gateway", "Authorization": f"Basic {base64.b64encode(PAIR).decode()}"}
@@ -211,7 +211,7 @@ async def test_a_failure_inside_the_server_is_a_sentence_without_its_words(
     assert said(result) == "save_consortium failed inside the server; the log on stderr says why."
 
 
-async def test_an_embedding_model_that_repeats_a_key_tells_it_to_nobody(
+async def test_a_key_that_an_embedding_model_repeats_is_masked(
     secrets: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Service(EmbeddingModel):
@@ -225,7 +225,7 @@ async def test_an_embedding_model_that_repeats_a_key_tells_it_to_nobody(
         await embed("meaning", ["one", "two"])
 
 
-def test_an_extension_that_repeats_a_key_tells_it_to_nobody(
+def test_a_key_that_an_extension_repeats_is_masked(
     secrets: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "leaky.py").write_text(f"raise RuntimeError({STORED!r})")

@@ -1,4 +1,4 @@
-"""One call to one model over real HTTP: what is sent, what is recorded, how many go out at once, and how it is cut."""
+"""One call to one model over real HTTP: the request, the record, the limits of simultaneous calls, and cancellation."""
 
 import asyncio
 import threading
@@ -227,7 +227,7 @@ async def test_a_model_that_is_only_synchronous_is_called_in_a_thread(add_model:
 
 
 class ObservedModel(SyncModel):
-    """Says when it has given its first chunk, waits before the second, and says when nobody wants more."""
+    """Reports its first chunk, waits before the second, and reports when no caller wants more."""
 
     def __init__(self, model_id: str = "observed") -> None:
         super().__init__(model_id)
@@ -413,7 +413,7 @@ async def test_half_a_character_does_not_lose_the_run(provider: Provider) -> Non
     )
 
 
-async def test_models_that_many_runs_share_are_given_one_client_whoever_comes_first(provider: Provider) -> None:
+async def test_models_that_many_runs_share_get_one_client_from_the_first_run(provider: Provider) -> None:
     clients, together = KeptClients(), threading.Barrier(8)
     entry = load_catalogue().usable("a")
 
@@ -432,7 +432,7 @@ async def test_models_that_many_runs_share_are_given_one_client_whoever_comes_fi
 
 
 class Odd(llm.Model):
-    """A model whose plugin does something odd before it answers."""
+    """A model whose plugin misbehaves before it answers."""
 
     model_id = "odd"
 
@@ -564,7 +564,7 @@ async def test_what_a_plugin_raises_ends_neither_the_process_nor_the_run(
 
 
 @pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt(), StopIteration(), LookupError()], ids=repr)
-async def test_what_is_raised_in_a_thread_is_an_error_for_whoever_waits(error: BaseException) -> None:
+async def test_an_exception_in_a_thread_is_an_error_for_its_caller(error: BaseException) -> None:
     def work() -> None:
         raise error
 
@@ -572,7 +572,7 @@ async def test_what_is_raised_in_a_thread_is_an_error_for_whoever_waits(error: B
         await in_thread(work)
 
 
-async def test_what_nobody_foresaw_in_one_call_costs_its_own_response_and_no_other(
+async def test_an_unexpected_error_in_one_call_affects_no_other_response(
     provider: Provider, service: ConsortiumService, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     settle = service.store.journal.settle_attempt.sync

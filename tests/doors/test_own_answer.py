@@ -1,4 +1,4 @@
-"""The caller's own answer, judged beside the members' as anonymously as any, through a connected client."""
+"""The caller's own answer, judged anonymously beside the members', through a connected client."""
 
 import json
 from collections.abc import AsyncIterator
@@ -28,9 +28,7 @@ async def client(provider: Provider, service: ConsortiumService) -> AsyncIterato
         yield client
 
 
-async def test_the_arbiter_reads_it_among_the_others_and_nobody_is_paid_for_it(
-    client: Client, provider: Provider
-) -> None:
+async def test_the_arbiter_reads_it_among_the_others_and_it_costs_nothing(client: Client, provider: Provider) -> None:
     provider.on("arbiter", verdict("Everybody", confidence=0.9))
     result = structured(await client.call_tool("consult_consortium", THREE))
     question = provider.requests_to("arbiter")[0].prompt

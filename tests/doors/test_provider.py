@@ -155,7 +155,7 @@ def test_gate_lets_other_models_pass(provider: Provider) -> None:
     assert ask("model-b") == "answer of model-b"
 
 
-def test_gate_that_nobody_reaches_says_how_many_came(provider: Provider) -> None:
+def test_a_gate_without_enough_requests_says_how_many_came(provider: Provider) -> None:
     with pytest.raises(TimeoutError, match="0 of 2 requests"):
         provider.gate("model-a").wait_for(2, timeout=0.01)
 

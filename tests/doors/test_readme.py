@@ -1,4 +1,4 @@
-"""The docs say what is so: parts are generated, examples run, links lead. `make generate` writes them."""
+"""The docs are correct: parts are generated, examples run, links have targets. `make generate` writes the parts."""
 
 import ast
 import json
@@ -29,9 +29,11 @@ from consortium_mcp.service.service import ConsortiumService
 from consortium_mcp.settings import Settings
 from tests.doors.test_cli import run_command
 from tests.hosts_page import host_buttons, host_one_click, host_table
+from tests.json_schemas import json_table
 from tests.paths import ROOT, TESTS
 from tests.plugins import install_plugin
 from tests.provider import Fault, Provider, verdict
+from tests.questions_page import comparison, limit_table, provider_table
 from tests.unit.test_structure import MODULES, ORDER, PACKAGE, RULES
 
 DOCS = ROOT / "docs"
@@ -45,8 +47,12 @@ PARTS = {
     "commands": DOCS / "commands.md",
     "settings": DOCS / "settings.md",
     "one-click": README,
+    "json": DOCS / "json.md",
     "hosts": DOCS / "hosts.md",
     "host-links": DOCS / "hosts.md",
+    "limits": DOCS / "questions.md",
+    "providers": DOCS / "questions.md",
+    "comparison": DOCS / "questions.md",
     "rooms": DOCS / "architecture.md",
     "tree": DOCS / "architecture.md",
 }
@@ -63,11 +69,14 @@ BENCHMARKS = [ROOT / "benchmarks" / "README.md", ROOT / "benchmarks" / "quality"
 
 PROGRAMS = {"consortium-mcp": ("-m", "consortium_mcp"), "llm": ("-m", "llm")}
 
-SET_UP = ("make ", "python3 -m venv ", ".venv/bin/", "llm install ", "git ", "pre-commit ")
-"""How lines begin that set up a machine: the demo's and the local model's own tests run what they do."""
+SET_UP = (
+    *("make ", "python3 -m venv ", ".venv/bin/", "llm install ", "git ", "pre-commit ", "pip install ", "export "),
+    *("consortium-mcp setup", "consortium-mcp demo"),
+)
+"""How lines begin that set up a machine: the tests of `setup`, the demo and the local model run what they do."""
 
 RUN_ELSEWHERE = {"serving.md", "performance.md"}
-"""Pages whose commands start servers and profilers; the tests of serving have the former."""
+"""Pages whose commands start servers and profilers; the tests of serving run the former."""
 
 EXAMPLES = [page for page in PAGES if page.name not in RUN_ELSEWHERE and "\n$ " in page.read_text()]
 
@@ -106,7 +115,7 @@ def _type_text(schema: dict[str, Any]) -> str:
 
 
 def _bounds(name: str) -> str:
-    """Between what a field of a request must be; empty where there is no limit, or it is no such field."""
+    """The limits of a field of a request; empty without limits, or if it is no such field."""
     field = ConsultRequest.model_fields.get(name)
     limits = {
         kind: getattr(one, kind)
@@ -212,8 +221,12 @@ def generated(database: Path) -> dict[str, str]:
         "commands": _commands(),
         "settings": _settings(),
         "one-click": host_one_click(),
+        "json": json_table(),
         "hosts": host_table(),
         "host-links": host_buttons(),
+        "limits": limit_table(),
+        "providers": provider_table(),
+        "comparison": comparison(),
         "rooms": _rooms(),
         "tree": _tree(),
     }
@@ -262,12 +275,12 @@ def test_help_says_something_of_a_command_and_of_each_option(words: str) -> None
 
 
 def test_every_command_that_prints_data_prints_json_too() -> None:
-    """The others print a script, or what they are told to export; a server prints nothing."""
+    """The others print a script, or what they are told to export, or serve."""
     leaves = {words for words, command in commands().items() if not isinstance(command, click.Group)}
     with_json = {words for words in leaves if any(option.name == "as_json" for option in commands()[words].params)}
 
     without = {words.removeprefix("consortium-mcp ") for words in leaves - with_json}
-    assert without == {"serve", "completion", "runs export"}
+    assert without == {"serve", "web", "completion", "runs export"}
     assert any(option.name == "as_json" for option in commands()["consortium-mcp runs"].params)
 
 
@@ -291,10 +304,10 @@ def extras(plugin_folder: Path) -> None:
 @pytest.mark.usefixtures("extras")
 @pytest.mark.parametrize("page", EXAMPLES, ids=lambda page: page.name)
 def test_the_examples_for_the_shell_run(page: Path, provider: Provider, llm_home: Path) -> None:
-    provider.write_llm_config(llm_home, ["gpt-5", "claude-opus-5"], schema=["gemini-pro"])
+    provider.write_llm_config(llm_home, ["gpt-5", "claude-opus-5", "mistral-large"], schema=["gemini-pro"])
     provider.on("gemini-pro", verdict("Only if the request is idempotent", confidence=0.86))
-    if page != README:  # whose first consult saves it
-        run_command("save", "panel", "-m", "gpt-5:2", "-m", "claude-opus-5", "--arbiter", "gemini-pro")
+    saved = "default" if page == README else "panel"  # the README's `setup` saves the former, and it saves the latter
+    run_command("save", saved, "-m", "gpt-5:2", "-m", "claude-opus-5", "--arbiter", "gemini-pro")
     lines = [line.removeprefix("$ ") for line in page.read_text().splitlines() if line.startswith("$ ")]
 
     for line in (line for line in lines if not line.startswith(SET_UP)):
@@ -330,6 +343,25 @@ def test_a_partial_answer_says_what_the_docs_show(provider: Provider, llm_home: 
     assert done.stdout == shown
 
 
+def test_a_dry_run_says_what_the_docs_show(provider: Provider, llm_home: Path) -> None:
+    (shown,) = _blocks(DOCS / "questions.md", "text")
+    provider.write_llm_config(llm_home, ["gpt-5", "claude-opus-5"], schema=["gemini-pro"])
+
+    members = ["-m", "gpt-5:2", "-m", "claude-opus-5", "--arbiter", "gemini-pro"]
+    done = run_command("consult", "--dry-run", "Is it safe to retry a POST?", *members)
+
+    assert done.stdout.startswith(shown) and provider.requests == []
+
+
+def test_the_code_names_no_server_that_it_could_send_texts_to() -> None:
+    """The tables of hosts name pages that document them, and links that a person follows."""
+    sources = [path for path in PACKAGE.rglob("*.py") if "hosts" not in path.parts]
+    named = {name for path in sources for name in re.findall(r"https?://([\w.-]+\.[a-z]+)", path.read_text())}
+
+    pages = {"www.w3.org", "sqlite.org", "html.spec.whatwg.org", "pypi.org"}
+    assert named - {"consult.example.com"} == pages
+
+
 def test_the_kinds_of_error_in_the_docs_are_those_of_the_code() -> None:
     rows = re.findall(r"^\| `(\w+)` \| [^|]+ \| (yes|once|no) \|$", (DOCS / "reliability.md").read_text(), re.MULTILINE)
 
@@ -348,8 +380,8 @@ def test_the_python_example_runs(local_weights: Path) -> None:
 
 
 def _links(page: Path) -> Iterator[str]:
-    """Where the links of a page lead, code left out."""
-    text = re.sub(r"```.*?```|`[^`\n]*`", "", page.read_text(), flags=re.DOTALL)
+    """Where the links of a page lead, code and pictures left out."""
+    text = re.sub(r"```.*?```|`[^`\n]*`|!\[[^]]*\]\([^)]*\)", "", page.read_text(), flags=re.DOTALL)
     yield from re.findall(r"\]\(([^)\s]+)\)", text)
 
 
@@ -373,6 +405,14 @@ def test_every_link_leads_somewhere(page: Path) -> None:
             broken.append(link)
 
     assert broken == []
+
+
+def test_every_picture_is_there() -> None:
+    of_readme = re.findall(r'\bsrc(?:set)?="([^"]+)"', README.read_text())
+    of_site = re.findall(r"!\[[^]]*\]\(([^)#]+)", (DOCS / "index.md").read_text())
+
+    shown = [*(ROOT / path for path in of_readme), *(DOCS / path for path in of_site)]
+    assert len(shown) == 4 and [path for path in shown if not path.exists()] == []
 
 
 def test_every_page_is_reached_from_the_readme_and_stands_in_the_sites_contents() -> None:

@@ -1,4 +1,4 @@
-"""One request: every door offers every field, under one name, and what is given there reaches the run."""
+"""One request: every door offers every field, with one name, and its value reaches the run."""
 
 import inspect
 import json
@@ -45,7 +45,7 @@ GIVEN: dict[str, Any] = {
     "choices": ["Paris", "Rome"],
     "llm_options": {"stop": "END"},
 }
-"""A value of each rule that is not its default; an embedding model has to be installed to be of use."""
+"""A value of each rule that is not its default; others are not for the judging method choose."""
 
 OF_AN_ARBITER: dict[str, Any] = {"judging_method": "pick", "arbiter": "plain-arbiter", "check_order": False}
 """The same of the rules that only a method with an arbiter reads."""
@@ -72,7 +72,7 @@ OWN_WAY = {
     "count": "create_consortium calls it default_count, as llm-consortium did; llm's model is a whole consortium",
     "output_schema": "llm gives it as --schema",
 }
-"""Fields that a door takes in a way of its own."""
+"""Fields that a door offers in its own way."""
 
 CONSULTING: dict[str, tuple[Callable[[], set[str]], set[str]]] = {
     "consult_consortium": (lambda: tool("consult_consortium"), {"history"}),
@@ -80,7 +80,7 @@ CONSULTING: dict[str, tuple[Callable[[], set[str]], set[str]]] = {
     "consult()": (lambda: {*inspect.signature(consult).parameters, *inspect.get_annotations(Terms)}, set()),
     "llm -m panel -o": (lambda: set(ConsortiumModel("panel", Registered(None)).Options.model_fields), set(OWN_WAY)),
 }
-"""How a consult's fields are found at each door, and which of them it takes in a way of its own."""
+"""How the fields of a consult are found at each door, and which of them it offers in its own way."""
 
 DEFINING: dict[str, tuple[Callable[[], set[str]], set[str]]] = {
     "save_consortium": (lambda: tool("save_consortium"), set()),
@@ -169,7 +169,7 @@ async def test_every_rule_and_term_that_is_given_at_a_door_reaches_the_run(
     provider: Provider,
     service: ConsortiumService,
 ) -> None:
-    assert {*GIVEN, *OF_AN_ARBITER} == set(Rules.model_fields) - {"embedding_model"}
+    assert {*GIVEN, *OF_AN_ARBITER, "group_answers"} == set(Rules.model_fields) - {"embedding_model"}
     save()
     for model in ("a", "b"):
         provider.on(model, "Answer: Paris")
@@ -181,6 +181,17 @@ async def test_every_rule_and_term_that_is_given_at_a_door_reaches_the_run(
     assert {name: getattr(run.consortium, name) for name in given} == given
     assert (run.budget.max_calls, run.budget.max_tokens, run.deadline_seconds) == (50, 90_000, 77)
     assert run.consortium.members[-1].response == "Rome"
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_answers_can_be_grouped_at_each_door(
+    way: Callable[[ConsortiumService, dict[str, Any]], Awaitable[None]], provider: Provider, service: ConsortiumService
+) -> None:
+    save()
+
+    await way(service, {"judging_method": "vote", "group_answers": True, "arbiter": "b", "max_iterations": 1})
+
+    assert (newest(service).consortium.group_answers, newest(service).consortium.arbiter) == (True, "b")
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -1,4 +1,4 @@
-"""Resources, their lists and their pieces, read by connected clients of both protocol eras."""
+"""Resources, their lists and their chunks, read by connected clients of both protocol eras."""
 
 import json
 from collections.abc import AsyncIterator, Callable
@@ -85,7 +85,7 @@ async def test_every_resource_of_the_contract_is_there(client: Client) -> None:
     ]
 
 
-async def test_everything_that_is_listed_says_what_it_is_and_for_whom(client: Client, run: Run) -> None:
+async def test_every_listed_resource_has_a_description_and_an_audience(client: Client, run: Run) -> None:
     templates = (await client.list_resource_templates()).resource_templates
 
     everything: list[Resource | ResourceTemplate] = [*await listed(client), *templates]
@@ -204,7 +204,7 @@ async def test_pages_show_every_consortium_and_then_every_run_newest_first(
     assert everything == ["consortiums", "models", "stats", "runs", *names, *runs]
 
 
-async def test_a_run_that_is_opened_while_somebody_pages_moves_nothing(
+async def test_a_run_that_is_opened_during_paging_moves_no_entry(
     client: Client, service: ConsortiumService, run: Run
 ) -> None:
     copy_run(service.store, run.run_id, PAGE + 1)
@@ -248,7 +248,7 @@ LONG = "0123456789" * 190_000
 
 
 async def pieces(client: Client, uri: str) -> tuple[list[str], list[str]]:
-    """Each piece of a resource and the note before it, following the URI that the note before gives."""
+    """Each chunk of a resource and the note before it, following the URI in the previous note."""
     texts, notes = list[str](), list[str]()
     while True:
         contents = (await client.read_resource(uri)).contents

@@ -1,4 +1,4 @@
-"""`runs` as a user meets it: found again, exported, and pruned."""
+"""`runs` as a user sees it: searched, exported, and pruned."""
 
 import json
 import re
@@ -41,12 +41,12 @@ def consult_all(provider: Provider, *prompts: str) -> list[str]:
     provider.on("arbiter", verdict("Paris"))
     for prompt in prompts:
         assert run_command("consult", prompt, "-m", "a", "--arbiter", "arbiter").returncode == 0
-    return [run["run_id"] for run in reversed(json.loads(run_command("runs", "--json").stdout))]
+    return [run["run_id"] for run in reversed(json.loads(run_command("runs", "--json").stdout)["runs"])]
 
 
 def listed(*options: str) -> list[str]:
     """The run ids that `runs` lists."""
-    return [run["run_id"] for run in json.loads(run_command("runs", *options, "--json").stdout)]
+    return [run["run_id"] for run in json.loads(run_command("runs", *options, "--json").stdout)["runs"]]
 
 
 def test_runs_are_found_by_words_consortium_status_and_number(provider: Provider) -> None:
@@ -74,7 +74,7 @@ def test_a_follow_up_goes_on_with_the_conversation(provider: Provider) -> None:
 def test_the_list_as_json_says_nothing_of_iterations_that_it_does_not_read(provider: Provider) -> None:
     run_command("consult", "?", "-m", "a", "--arbiter", "arbiter")
 
-    (listed,) = json.loads(run_command("runs", "--json").stdout)
+    (listed,) = json.loads(run_command("runs", "--json").stdout)["runs"]
     assert "iterations" not in listed and listed["usage"]["calls"] > 0
 
 
@@ -147,7 +147,7 @@ def test_an_export_can_go_into_a_link_or_a_device(provider: Provider, tmp_path: 
 
 
 class Parsed(HTMLParser):
-    """A page as a browser would take it apart."""
+    """A page as a browser parses it."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -176,7 +176,7 @@ class Parsed(HTMLParser):
 
 
 def run_saying(text: str) -> Run:
-    """A run in which everybody says the same."""
+    """A run in which every model gives the same text."""
     judged = Iteration(
         number=1,
         responses=(response(1, text), response(2, None, error=text)),
@@ -235,7 +235,7 @@ def history(service: ConsortiumService) -> Iterator[Store]:
 
 
 def ids(store: Store) -> list[str]:
-    """The runs that are there, newest first."""
+    """The stored runs, newest first."""
     return [run.run_id for run in store.runs.find.sync(limit=None)]
 
 
@@ -279,7 +279,7 @@ def test_prune_says_without_removing_which_runs_it_would(history: Store) -> None
     assert len(ids(history)) == 10
 
 
-def test_prune_that_can_ask_nobody_removes_nothing_and_says_what_to_do(history: Store) -> None:
+def test_prune_without_a_terminal_removes_nothing_and_says_what_to_do(history: Store) -> None:
     command = f"{sys.executable} -m consortium_mcp runs prune --keep 8 <&-"
     done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=60)
 
@@ -339,7 +339,7 @@ def test_prune_leaves_nothing_of_a_run_and_everything_of_the_others(
     assert service.store.database.read("SELECT calls, tokens FROM spending WHERE scope LIKE 'day:%'") == spent
 
 
-def test_prune_leaves_a_run_that_somebody_works_on(history: Store) -> None:
+def test_prune_keeps_a_run_that_a_process_works_on(history: Store) -> None:
     history.runs.open.sync(new_run(run_id="01dayA"), "somebody")
     history.runs.open.sync(new_run(run_id="01dayB"), "killed")
     history.database.write(lambda c: c.execute("UPDATE runs SET lease_until = 0 WHERE run_id = '01dayB'") and None)

@@ -89,7 +89,7 @@ async def test_the_consortium_of_a_prompt_is_completed(client: Client, service: 
     assert found.completion.values == ["panel"]
 
 
-async def test_what_nobody_knows_is_completed_with_nothing(client: Client, run: Run) -> None:
+async def test_an_unknown_reference_has_no_completions(client: Client, run: Run) -> None:
     prompt = await client.complete(PromptReference(name="nope"), {"name": "x", "value": ""})
 
     assert prompt.completion.values == []

@@ -1,4 +1,4 @@
-"""Ratings and what is learned from them: the rate tool and command, the reliability table, and how members did."""
+"""Ratings and their use: the tool and the command that rate, the reliability table, and the figures of members."""
 
 import json
 from collections.abc import AsyncIterator
@@ -196,7 +196,7 @@ def test_chosen_alone_and_wrong_are_as_counted_by_hand() -> None:
     runs = [
         member_run("right", "Answer: 7", "Answer: 7", "Answer: 8", answer="7", chosen=1),  # model3 alone and wrong
         member_run("wrong", "Answer: 7", "Answer: 8", "Answer: 8", answer="8", chosen=2),  # model2, 3 wrong; 1 alone
-        member_run("unrated", "Answer: 1", "Answer: 2", "Answer: 3", answer="1", chosen=1),  # nobody alone
+        member_run("unrated", "Answer: 1", "Answer: 2", "Answer: 3", answer="1", chosen=1),  # none alone
         member_run("failed", None, "Answer: 7", "Answer: 7", answer="7", chosen=2),
         member_run("two", "Answer: 7", "Answer: 8", answer="7"),  # two cannot be alone
     ]
@@ -217,7 +217,7 @@ def test_a_choice_counts_only_where_it_became_the_answer() -> None:
     assert found["model1"].chosen == 1
 
 
-def test_late_responses_and_replays_count_for_nobody() -> None:
+def test_late_responses_and_replays_count_for_no_member() -> None:
     run = member_run("x", "Answer: 7", "Answer: 8", answer="7", chosen=1)
     late = response(3, "Answer: 9", late=True)
     judged = run.iterations[0].model_copy(update={"responses": (*run.iterations[0].responses, late)})
@@ -272,7 +272,7 @@ async def test_the_resource_and_the_command_tell_the_same(
     printed = json.loads(command("stats", "--json")[1])
     text = command("stats")[1]
 
-    assert printed == resource
+    assert printed == {"schema_version": 1} | resource
     (calibration,) = resource["calibration"]
     assert (calibration["arbiter"], calibration["rated"], calibration["brier"]) == ("arbiter", 1, pytest.approx(0.81))
     assert calibration["reliability"] == [{"confidence": "0.9-1.0", "runs": 1, "true": 0.0}]

@@ -1,4 +1,4 @@
-"""The database: one file for its owner, one writer, a journal of calls; and what it says when it cannot be used."""
+"""The database: one file for its owner, one writer, a journal of calls, and its error messages."""
 
 import gc
 import json
@@ -762,7 +762,7 @@ def test_B15_three_processes_lose_nothing(path: Path) -> None:
     assert (ended, tables_of(path)) == ([("", "", 0)] * 3, ("ok", 60, 240))
 
 
-def test_B16_one_thread_writes_whoever_asks(store: Store) -> None:
+def test_B16_one_thread_writes_for_all_callers(store: Store) -> None:
     writers: set[int] = set()
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda _: store.database.write(lambda c: writers.add(threading.get_ident())), range(64)))
@@ -801,7 +801,7 @@ def test_closing_finishes_what_was_submitted(path: Path) -> None:
 
 @pytest.fixture
 def held_writer(tmp_path: Path) -> Iterator[Callable[..., list[BaseException | None]]]:
-    """Submits jobs that all stand in one batch, and returns what each of them raised."""
+    """Submits jobs that share one batch, and returns each one's exception."""
     path = tmp_path / "batch.db"
     writer = Writer(lambda: sqlite3.connect(path, isolation_level=None), "test-writer")
     writer.write(lambda c: c.execute("CREATE TABLE notes (text UNIQUE)") and None)

@@ -1,4 +1,4 @@
-"""Consortiums that llm-consortium saved are there at the first opening, and its files stay as they were."""
+"""Consortiums that llm-consortium saved are imported at the first opening, and its files stay unchanged."""
 
 import json
 import sqlite3
@@ -224,10 +224,10 @@ def test_a_file_without_their_table_is_no_problem(llm_home: Path, store: Store, 
 
 def test_what_the_real_seed_saved_is_there_and_can_run(provider: Provider, llm_home: Path) -> None:
     unpack("seed", llm_home)
-    listed = json.loads(command("list", "--json").stdout)
+    listed = json.loads(command("list", "--json").stdout)["consortiums"]
     found = {one["name"]: one["definition"] for one in listed}
 
-    assert {name: row["models"] for name, row in found.items()} == {
+    assert {name: {member["model"]: member["count"] for member in row["members"]} for name, row in found.items()} == {
         "counted": {"a": 2, "b": 1},
         "itself": {"itself": 1, "b": 1},
         "my-consortium": {"claude-3-opus-20240229": 1, "gpt-4": 1},
@@ -259,7 +259,7 @@ def test_what_the_real_later_release_saved_is_there_and_says_why_it_cannot_run(
     provider: Provider, llm_home: Path
 ) -> None:
     unpack("later", llm_home)
-    listed = json.loads(command("list", "--json").stdout)
+    listed = json.loads(command("list", "--json").stdout)["consortiums"]
     found = {one["name"]: one["definition"] for one in listed}
 
     assert {name: (row["strategy"], row["judging_method"]) for name, row in found.items()} == {

@@ -1,4 +1,4 @@
-"""Sessions in a real terminal: what stands on the screen while a consult runs, when it ends, and after Ctrl-C."""
+"""Sessions in a real terminal: the screen during a consult, at its end, and after Ctrl-C."""
 
 import re
 import shutil
@@ -108,7 +108,7 @@ def test_ctrl_c_exits_130_and_says_how_the_run_is_resumed(
     (run,) = service.store.runs.find.sync()
     assert run.status == "interrupted"
     said = " ".join(terminal.screen.split())
-    assert "Interrupted. The run is kept with every response that arrived: " in said
+    assert "Interrupted. The run is kept with every response that arrived. " in said
     assert f"`consortium-mcp runs resume {run.run_id}` continues it" in said
     assert "Traceback" not in said
 

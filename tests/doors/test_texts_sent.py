@@ -1,4 +1,4 @@
-"""Every text that goes over the wire to a model, in one page of the docs; `python -m tests.doors.test_texts_sent`."""
+"""Every text that is sent to a model, on one page of the docs; `python -m tests.doors.test_texts_sent`."""
 
 import json
 import os
@@ -33,6 +33,11 @@ PAIRS = [("refine", method) for method in METHODS] + [("debate", method) for met
 PAIRS += [("eliminate", "rank"), ("eliminate", "peer_rank"), ("refine", "choose"), ("refine", "review")]
 
 RESPONSE = "A response.\nAnswer: 4\nConfidence: 70%"
+PROSE = (
+    "The sum of both, since neither of the two is left out where the one is added to the other, as the text says it."
+)
+"""A response that no rule can compare with the other one."""
+
 VERDICT = {
     "synthesis": "An answer.",
     "best": 1,
@@ -40,6 +45,8 @@ VERDICT = {
     "dissent": "What a response holds against it.",
     "refinement_areas": ["An open point."],
 }
+
+GROUPED = {"judging_method": "vote", "group_answers": True}
 
 INTRODUCTION = """# Texts for models
 
@@ -60,7 +67,7 @@ class Texts:
     rows: list[tuple[str, ...]] = field(default_factory=list)
 
     def link(self, requests: list[Request], mark: str) -> str:
-        """Links to the texts of some requests; those that are new get the next numbers."""
+        """Links to the texts of some requests; new texts get the next numbers."""
         texts = sorted({self.text_of(request, mark) for request in requests})
         numbers = [self.seen.setdefault(text, len(self.seen) + 1) for text in texts]
         return ", ".join(f"[{number}](#text-{number})" for number in numbers) or "none"
@@ -80,11 +87,11 @@ def without_random(text: str, mark: str) -> str:
 
 
 def script(provider: Provider, home: Path) -> None:
-    """Members and arbiters that say always the same; the name of each says whether it reads schemas."""
-    names = [f"{form}-{who}" for form in FORMS for who in ("a", "b", "c", "arbiter", "silent")]
+    """Members and arbiters with constant replies; the name of each says whether it supports schemas."""
+    names = [f"{form}-{who}" for form in FORMS for who in ("a", "b", "c", "arbiter", "silent", "prose")]
     provider.write_llm_config(home, names, schema=[name for name in names if name.startswith("schema")])
     for name in names:
-        provider.on(name, member(RESPONSE, "It is 4." if "silent" in name else judged))
+        provider.on(name, member(PROSE if "prose" in name else RESPONSE, "It is 4." if "silent" in name else judged))
 
 
 def judged(request: Request) -> str:
@@ -111,6 +118,12 @@ async def page(provider: Provider, service: ConsortiumService) -> str:
         "answer by a schema": {"output_schema": {"type": "object", "properties": {"sum": {"type": "integer"}}}},
         "verdict that cannot be read": {"arbiter": "schema-silent"},
         "the same, asked for tags": {"arbiter": "tags-silent"},
+        "answers to be grouped": {"models": ["schema-a", "schema-prose"], **GROUPED},
+        "answers to be grouped, asked for tags": {
+            "models": ["schema-a", "schema-prose"],
+            "arbiter": "tags-arbiter",
+            **GROUPED,
+        },
     }
     for name, arguments in more.items():
         await add(texts, provider, service, "schema", name, **arguments)

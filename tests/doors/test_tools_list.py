@@ -1,4 +1,4 @@
-"""What tools/list says: short, complete, and about what can be chosen now."""
+"""The content of tools/list: short, complete, and with the current choices."""
 
 import json
 import threading
@@ -215,7 +215,7 @@ async def test_a_list_that_came_before_the_models_were_known_is_announced_again(
 
 
 @pytest.mark.parametrize("was_listed", [False, True])
-async def test_models_that_become_known_are_announced_where_somebody_was_shown_a_list_without_them(
+async def test_models_that_become_known_are_announced_to_clients_that_saw_a_list_without_them(
     was_listed: bool, provider: Provider
 ) -> None:
     menu = SchemaChoices(list, Settings())
@@ -225,7 +225,7 @@ async def test_models_that_become_known_are_announced_where_somebody_was_shown_a
     assert [await menu.look_up(), await menu.look_up()] == [was_listed, False]
 
 
-async def test_a_file_of_llm_that_nobody_can_read_costs_the_names_of_the_models_and_ends_nothing(
+async def test_an_unreadable_file_of_llm_removes_the_names_of_models_and_ends_nothing(
     provider: Provider, service: ConsortiumService, llm_home: Path, listed_first: threading.Event
 ) -> None:
     (llm_home / "default_model.txt").write_bytes(b"\xff")

@@ -1,6 +1,7 @@
-"""What is typed on the command line: forms that people use are read, and a mistake is one sentence about it."""
+"""The command line as people type it: common forms are read, and a mistake gives one sentence."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from tests.provider import Provider, verdict
 
 
 def typed(*words: str) -> Result:
-    """What a command does in this process."""
+    """The result of a command in this process."""
     return CliRunner().invoke(main, list(words))
 
 
@@ -72,7 +73,7 @@ MISTAKES: list[tuple[list[str], str]] = [
     (["save", "x", "-m", "a", "--min-responses", "2"], "--min-responses is 2; at most 1 instance can answer."),
     (["consult", "?", "-m", "a:0"], "The count in 'a:0' is 0; "),
 ]
-"""A command, and what is said of it as wrong usage."""
+"""A command, and the sentence about its wrong usage."""
 
 
 @pytest.mark.parametrize(("words", "said"), MISTAKES, ids=[" ".join(words)[:60] for words, _ in MISTAKES])
@@ -102,13 +103,14 @@ def test_a_list_says_of_each_consortium_what_differs_from_the_defaults() -> None
 
 def test_a_rating_is_shown_with_its_run() -> None:
     typed("consult", "Capital?", "-m", "a", "--arbiter", "arbiter")
-    (run,) = json.loads(typed("runs", "--json").stdout)
+    (run,) = json.loads(typed("runs", "--json").stdout)["runs"]
     typed("runs", "rate", run["run_id"], "--score", "0.5", "--note", "In part.")
 
-    (rated,) = json.loads(typed("runs", "--json").stdout)
+    (rated,) = json.loads(typed("runs", "--json").stdout)["runs"]
     shown = json.loads(typed("runs", "show", run["run_id"], "--json").stdout)
 
-    assert run["rating"] is None and rated["rating"] == shown["rating"] == {"score": 0.5, "note": "In part."}
+    rating = {"run_id": run["run_id"], "score": 0.5, "note": "In part."}
+    assert run["rating"] is None and rated["rating"] == shown["rating"] == rating
     assert " rated 0.5  Capital?" in typed("runs").stdout
     assert "- rated: 0.5, In part.\n" in typed("runs", "show", run["run_id"]).stdout
 
@@ -151,3 +153,45 @@ def test_a_prompt_that_begins_with_a_dash_stands_after_two(provider: Provider) -
     done = typed("consult", "-m", "a", "--arbiter", "arbiter", "--", "-1 or 1?")
 
     assert done.stdout == "Paris\n" and provider.requests_to("a")[0].prompt == "-1 or 1?"
+
+
+def options(command: click.Command = main, path: str = "") -> Iterator[tuple[str, click.Option]]:
+    """Every option of every command."""
+    yield from ((path, one) for one in command.params if isinstance(one, click.Option))
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            below = command.get_command(context, name)
+            assert below is not None
+            yield from options(below, f"{path} {name}")
+
+
+def test_the_help_of_every_option_shows_its_default() -> None:
+    silent = [
+        (path, one.opts[0])
+        for path, one in options()
+        if (default := one.to_info_dict()["default"]) not in (None, False, (), [])
+        and f"[{'yes' if default is True else default}]" not in (one.help or "")
+    ]
+
+    assert silent == []
+
+
+def test_the_help_of_serve_shows_types_and_defaults() -> None:
+    shown = " ".join(typed("serve", "--help").stdout.split())
+
+    for part in (
+        "--max-concurrent-calls INTEGER ",
+        "[CONSORTIUM_MAX_CONCURRENT_CALLS; default: 64]",
+        "--wait-seconds NUMBER ",
+        "--database FILE ",
+        "--llm-log [on|off] ",
+        "--log-level [DEBUG|INFO|WARNING|ERROR] ",
+        "[CONSORTIUM_LOG_LEVEL; default: WARNING]",
+        "--transport LIST ",
+        "[CONSORTIUM_TRANSPORT; default: stdio]",
+        "[CONSORTIUM_SHARED; default: no]",
+        "--token TEXT ",
+        "[CONSORTIUM_MAX_CALLS]",
+    ):
+        assert part in shown

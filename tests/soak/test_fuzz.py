@@ -16,7 +16,7 @@ EXAMPLES = {"tools": 40, "searches": 40, "uris": 60, "takeovers": 25}
 
 
 @pytest.mark.parametrize("name", TARGETS)
-def test_no_random_input_raises_what_nobody_handles(name: str, tmp_path: Path) -> None:
+def test_no_random_input_raises_an_unhandled_error(name: str, tmp_path: Path) -> None:
     fuzz(name, tmp_path, EXAMPLES.get(name, 300), 20)
 
 

@@ -131,7 +131,7 @@ def test_what_was_spent_is_what_the_attempts_used(crowd: Crowd) -> None:
     assert others == [used_tokens] * 2
 
 
-def test_nobody_met_a_lock_or_any_other_error(crowd: Crowd) -> None:
+def test_no_process_met_a_lock_or_any_other_error(crowd: Crowd) -> None:
     said = [line for line in crowd.stderr.splitlines() if "lock" in line or "rror" in line or "Traceback" in line]
 
     assert (said, set(crowd.statuses)) == ([], {0})

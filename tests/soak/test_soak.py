@@ -10,7 +10,7 @@ SECONDS, CLIENTS, THINK_SECONDS = 60, 20, 8
 
 
 @pytest.mark.timeout(600)
-async def test_under_load_nothing_is_lost_memory_is_flat_and_no_error_comes_that_nobody_injected(
+async def test_under_load_nothing_is_lost_memory_is_flat_and_only_injected_errors_occur(
     llm_home: Path,
 ) -> None:
     seen = await soak(SECONDS, CLIENTS, llm_home, THINK_SECONDS)

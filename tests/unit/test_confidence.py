@@ -1,4 +1,4 @@
-"""Confidence is read from whatever form models state it in, and refused with the reason where it means nothing."""
+"""Confidence is read from any form in which models state it, or refused with a reason."""
 
 import json
 import math
@@ -28,7 +28,7 @@ def test_a_tag_of_confidence_at_the_end_is_no_part_of_an_answer(text: str, left:
 
 
 JUDGED = (Path(__file__).parents[1] / "cases" / "confidence.jsonl").read_text().splitlines()
-"""Phrasings, and the value that a person reads in each; null where none can be read."""
+"""Phrasings, and the value that a person reads in each; null if there is none."""
 
 PIECES = st.sampled_from(
     ["<confidence>", "</confidence>", "<think>", "</think>", "Confidence: ", "confidence is ", "\n", " ", "0.9", "85"]

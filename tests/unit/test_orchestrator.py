@@ -1,4 +1,4 @@
-"""The loop, what each iteration asks, when it stops, and which iteration's synthesis is the answer."""
+"""The loop: the questions of each iteration, its end, and the iteration that gives the answer."""
 
 import re
 from collections.abc import Sequence
@@ -40,7 +40,7 @@ def said(synthesis: str, confidence: object, **fields: Any) -> str:
 
 
 async def ended_run(*replies: Reply, run: Run | None = None, **rules: Any) -> tuple[Run, ScriptedCalls]:
-    """The closed run in which the arbiter gives these replies, one for each iteration, and all that was asked."""
+    """The closed run in which the arbiter gives these replies, one for each iteration, and all calls."""
     call = ScriptedCalls(verdicts(*replies))
     return closed(await last_state(run or new_run(consortium=panel(**rules)), call)), call
 
@@ -322,7 +322,7 @@ async def test_no_model_that_has_failed_as_the_arbiter_stands_in_for_it_and_the_
     assert call.question("i1/arbiter/standin").model == "b|c" and run.iterations[0].judged_by == "c"
 
 
-async def test_B7_when_nobody_can_judge_the_response_that_the_others_agree_with_most_is_the_answer() -> None:
+async def test_B7_without_a_judge_the_response_that_the_others_agree_with_most_is_the_answer() -> None:
     down = failed("server", "Down.")
     call = ScriptedCalls(m1="it is blue", m2="it is green", m3="it is blue indeed", arbiter=down, arbiter_standin=down)
     run = closed(await last_state(new_run(consortium=panel("a", "b", "c")), call))
@@ -330,7 +330,7 @@ async def test_B7_when_nobody_can_judge_the_response_that_the_others_agree_with_
     assert "gave no verdict (Down." in run.degraded[0] and "this is the response of a#1, which" in run.degraded[0]
 
 
-async def test_where_nobody_can_judge_agreement_is_of_answers_and_not_of_words() -> None:
+async def test_without_a_judge_agreement_is_of_answers_and_not_of_words() -> None:
     down = failed("server", "Down.")
     texts = {"m1": "I add the two numbers. Answer: 41", "m2": "I add the two numbers. Answer: 40"}
     call = ScriptedCalls(**texts, m3="x = 42", m4="It is 42", arbiter=down, arbiter_standin=down)

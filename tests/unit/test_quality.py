@@ -1,4 +1,4 @@
-"""Judging is worth what it must be on simulated members; the report says predicted and measured side by side."""
+"""Judging has its predicted quality on simulated members; the report shows predicted and measured figures."""
 
 import random
 from collections.abc import Callable
@@ -107,7 +107,7 @@ async def test_independent_members_reach_the_predicted_accuracy(method: str) -> 
 
 
 @pytest.mark.parametrize("method", ["vote", "peer_rank", "synthesize"])
-async def test_with_fully_correlated_errors_nobody_is_right_more_often_than_a_single_member(method: str) -> None:
+async def test_with_fully_correlated_errors_no_method_is_right_more_often_than_a_single_member(method: str) -> None:
     results = await measured(Simulation(correlation=1.0, seed=SEED), method, QUESTIONS // 2)
 
     assert [result.side.predicted for result in results] == [pytest.approx(0.7)] * len(results)

@@ -24,6 +24,7 @@ NAMES: dict[str, tuple[str, ...]] = {
     "ranking": ("ranking", "rank", "ranked", "order", "ranked_responses"),
     "confidence": ("confidence", "confidence_score", "confidence_level", "certainty", "score"),
     "completeness": ("completeness", "completeness_score"),
+    "response_groups": ("response_groups",),
     "agreeing_responses": ("agreeing_responses",),
     "contradicting_responses": ("contradicting_responses",),
     "analysis": ("analysis", "reasoning", "rationale", "explanation", "reasons"),
@@ -49,7 +50,8 @@ _BULLET = re.compile(r"^\s*(?:[-*•]|\d{1,3}[.)])\s+")
 # A value ends at the next opening tag, so that a thousand unclosed tags are read in linear time.
 _AREA = re.compile(r"<area>((?:(?!<area>).)*?)</area>", re.IGNORECASE | re.DOTALL)
 _NOTHING = re.compile(
-    r"(?:(?:there (?:is|was|are) )?(?:no(?:ne|thing)?|n/?a|nil|null|not applicable|keine?r?|aucune?|ning[uú]no|nessuno)"
+    r"(?:(?:there (?:is|was|are) )?"
+    r"(?:no(?:ne|thing)?|n/?a|nil|null|false|not applicable|keine?r?|aucune?|ning[uú]no|nessuno)"
     r"(?: (?:real |notable |significant |substantive |further |major |remaining )?"
     r"(?:dissent|disagreements?|objections?|differences?|contradictions?|conflicts?)(?: (?:found|noted|remains?))?)?"
     r"|all (?:the )?(?:responses|models|members) agree|empty)",
@@ -99,14 +101,14 @@ def _parsed(text: str) -> object:
 
 
 def _named(value: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields by their canonical names; if a field appears under two names, the name listed first wins."""
+    """The fields by their canonical names; of two names for a field, the one listed first wins, unless it is null."""
     fields: dict[str, Any] = {}
     ranks: dict[str, int] = {}
     for label, one in value.items():
         field = name_of(label)
         if field is None:
             continue
-        rank = NAMES[field].index(_plain_name(label))
+        rank = len(NAMES[field]) if one is None else NAMES[field].index(_plain_name(label))
         if rank <= ranks.get(field, len(NAMES[field])):
             fields[field], ranks[field] = _alone(one), rank
     return fields

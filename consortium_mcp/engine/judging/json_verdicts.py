@@ -11,8 +11,8 @@ from consortium_mcp.text.lenient_json import Parsed, parse_object
 
 _MOST_REPAIRS = 20  # the number of objects, from the end, that the lenient reader tries
 _FIELD_NAMES = "|".join(name.replace("_", "[_ ]") for names in NAMES.values() for name in names)
-_LIKELY = re.compile(rf"\{{(?:\s|//[^\n]*|/\*[^*]*\*/)*[\"'“”‘„]?(?:{_FIELD_NAMES})[\"'“”’]?\s*:", re.IGNORECASE)
-_FURTHER_VERDICT = re.compile(r"[\"'“](?:synthesis|confidence|best|ranking)[\"'”]\s*:", re.IGNORECASE)
+_LIKELY = re.compile(rf"\{{(?:\s|//[^\n]*|/\*[^*]*\*/)*[\"'“”‘„«]?(?:{_FIELD_NAMES})[\"'“”’»]?\s*[:：]", re.IGNORECASE)
+_FURTHER_VERDICT = re.compile(r"[\"'“«](?:synthesis|confidence|best|ranking)[\"'”»]\s*[:：]", re.IGNORECASE)
 _ESCAPED = re.compile(r'\\(["\\/nt])')
 _ESCAPED_OBJECT = re.compile(r'\{\s*(?:\\n\s*)*\\"')
 _PLAIN = {"n": "\n", "t": "\t"}

@@ -14,7 +14,8 @@ _LABEL = re.compile(
     r"^[ \t]{0,8}(?:[^\w\s#*|`_\"'<>\[{(-]{1,3}[ \t]{1,4})?"
     r"(?P<lead>#{1,6}[ \t]{0,4}|[-*•][ \t]{1,4}|\d{1,2}[.)][ \t]{1,4}|(?P<row>\|)[ \t]{0,4})?"
     rf"(?P<strong>\*\*|__|[\"'`])?(?P<name>{_ANY_NAME})[ \t]{{0,4}}(?P<colon>[:=])?(?:\*\*|__|[\"'`])?"
-    r"[ \t]{0,4}(?P<later>:|(?(row)\|))?(?P<rest>[^\n]*)$",
+    r"[ \t]{0,4}(?P<later>:|(?(row)\|))?(?P<rest>[^\n]*)"
+    r"(?P<underline>\n[ \t]{0,3}(?:={3,}|-{3,})[ \t]*)?$",
     re.IGNORECASE | re.MULTILINE,
 )
 _OF_CONFIDENCE = {name.partition("_")[0] for name in NAMES["confidence"]}
@@ -56,6 +57,7 @@ def labelled_verdicts(reply: str, main: str) -> list[Candidate]:
 def _is_label(found: re.Match[str]) -> bool:
     """Whether a line is a label and not a sentence: it has a colon, or it is a heading or bold text."""
     alone = not found["rest"].strip() and ("#" in (found["lead"] or "") or found["strong"] in ("**", "__"))
+    alone = alone or (not found["rest"].strip() and bool(found["underline"]))
     return bool(found["colon"] or found["later"] or alone)
 
 

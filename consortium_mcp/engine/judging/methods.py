@@ -16,6 +16,7 @@ from consortium_mcp.engine.judging.vote import is_decided, judge_by_vote
 from consortium_mcp.engine.members import CallModel
 from consortium_mcp.engine.registry import Registry, load_registry
 from consortium_mcp.records import CallResult, CallSpec, Iteration, Run
+from consortium_mcp.records.consortium import Consortium
 
 ENTRY_POINTS = "consortium_mcp.judging_methods"
 """The group of entry points in which another package lists its JudgingMethod objects."""
@@ -70,6 +71,10 @@ class JudgingMethod:
     beginning: Callable[[str], str] | None = None
     """Reads the answer so far from the arbiter's unfinished reply; None if that is not possible."""
 
+    def groups_answers(self, consortium: Consortium) -> bool:
+        """Whether the arbiter may be asked to group the answers of a consortium with this method."""
+        return consortium.group_answers and (self.reads is None or "group_answers" in self.reads)
+
 
 _ARBITER = frozenset({"arbiter", "check_order"})
 """The rules that the methods read that ask an arbiter."""
@@ -114,7 +119,7 @@ _OWN = (
         "The members rank each other's anonymous responses, and Borda counts decide; no arbiter is asked.",
         judge_by_peers,
         needs_arbiter=False,
-        reads=frozenset(),
+        reads=frozenset({"group_answers"}),
         calls=lambda instances: instances,
         ranks=True,
         min_instances=3,
@@ -124,7 +129,7 @@ _OWN = (
         "The most frequent final answer wins; no arbiter is asked, and waiting ends when the result is certain.",
         judge_by_vote,
         needs_arbiter=False,
-        reads=frozenset({"embedding_model"}),
+        reads=frozenset({"embedding_model", "group_answers"}),
         calls=lambda instances: 0,
         decided=is_decided,
     ),

@@ -25,7 +25,7 @@ ECHO_CHARACTERS = 2_000
 SHORTEST_FENCE = 6
 """The number of characters of the fence token by which its echo is recognised."""
 
-FORMS = ("verdict", "pick", "rank", "ballot", "review")
+FORMS = ("verdict", "pick", "rank", "ballot", "review", "grouping")
 """The templates that ask for a verdict, without `_tags`."""
 
 
@@ -98,7 +98,7 @@ def _forms() -> tuple[str, ...]:
 @cache
 def _threes_of_instructions() -> frozenset[tuple[str, ...]]:
     """Each group of three consecutive words in our instructions to arbiters."""
-    names = ["arbiter", *(f"{form}_{kind}" for form in FORMS for kind in ("tags", "json"))]
+    names = ["arbiter", "grouping", *(f"{form}_{kind}" for form in FORMS for kind in ("tags", "json"))]
     return frozenset().union(
         *(_threes(load_template(name, short).template) for name in names for short in (False, True))
     )

@@ -88,6 +88,37 @@ def _options(run: Run, model: str) -> dict[str, JsonValue]:
     return rules.options_of(None) if model == rules.arbiter else dict(rules.llm_options or {})
 
 
+def grouping_question(
+    run: Run, iteration: Iteration, shown: Sequence[int], schema: dict[str, Any] | None, model: str
+) -> CallSpec:
+    """The call that asks which responses give the same answer.
+
+    Args:
+        shown: the places of the responses, in the order in which they are shown.
+        schema: what the reply must follow; None asks for tags.
+    """
+    short = run.gets_short_texts(model)
+    limit = limit_of(short)
+    call_id = CallId.of(iteration.number, "grouping")
+    mark = verdict_mark(run, call_id)
+    quoted = [*_conversation(run, limit), fenced("prompt", run.prompt, run), *_responses(run, iteration, shown, limit)]
+    return CallSpec(
+        call_id=call_id,
+        iteration=iteration.number,
+        label=f"{model} (grouping)",
+        model=model,
+        prompt=fill(
+            "grouping",
+            short,
+            mark=run.fence_token,
+            quoted="\n".join(text for text in quoted if text),
+            form=_form("grouping", schema is not None, short, mark),
+        ),
+        options=_options(run, model),
+        output_schema=schema and _marked(schema, mark),
+    )
+
+
 def repair(run: Run, asked: CallSpec, form: str, reply: str, problem: str) -> CallSpec:
     """The call that asks the same model for its verdict again, in the correct form."""
     mark = verdict_mark(run, asked.call_id)

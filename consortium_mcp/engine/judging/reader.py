@@ -16,7 +16,7 @@ _INVISIBLE = "\ufeff\u200b\u200c\u200d\u2060 \t\r\n"
 _LOOKS_LIKE_FORM = re.compile(
     r"\A\s*(?:```\w*\s*)?(?:\{|\[\s*[\[{]|<(?:\?xml|verdict|synthesis_output)\b)"
     r"|</?(?:synthesis_output|synthesis|verdict\s+mark|needs_iteration|refinement_areas)\b"
-    r"|[\"'“]\\?(?:synthesis|needs_iteration|refinement_areas)\\?[\"'”]\s*:"
+    r"|[\"'“«]\\?(?:synthesis|needs_iteration|refinement_areas)\\?[\"'”»]\s*[:：]"
     r"|&lt;/?(?:synthesis|verdict)",
     re.IGNORECASE,
 )
@@ -25,7 +25,7 @@ _LOOKS_LIKE_FORM = re.compile(
 _IMITATES_FORM = re.compile(
     r"<\s*/?\s*(?:synthesis_output|synthesis|verdict|best|ranking|needs_iteration)\b"
     r"|&lt;\s*/?\s*(?:synthesis_output|synthesis|verdict|best|ranking)\b"
-    r"|[\"'“]\\?(?:synthesis|best|ranking|needs_iteration)\\?[\"'”]\s*:"
+    r"|[\"'“«]\\?(?:synthesis|best|ranking|needs_iteration)\\?[\"'”»]\s*[:：]"
     r"|^\W{0,8}(?:synthesis|ranking)\W{0,4}(?:[:|]|$)",
     re.IGNORECASE | re.MULTILINE,
 )

@@ -5,11 +5,12 @@ from itertools import combinations
 
 from consortium_mcp._util.counts import counted
 from consortium_mcp.engine.judging.asking import ReadsSchema
+from consortium_mcp.engine.meaning import by_grouping
 from consortium_mcp.engine.members import CallModel
 from consortium_mcp.engine.trust import earned
 from consortium_mcp.errors import ModelUnavailableError
 from consortium_mcp.models.embeddings import cosine, embed
-from consortium_mcp.records import CallResult, Iteration, MemberResponse, Run, Verdict, Votes
+from consortium_mcp.records import CallResult, Iteration, Measures, MemberResponse, Run, Verdict, Votes
 from consortium_mcp.text.answers import SAME, Answer, compare_answers, final_answer, may_mean_the_same
 from consortium_mcp.text.confidence_line import without_confidence
 from consortium_mcp.text.refusals import is_refusal
@@ -32,6 +33,7 @@ async def judge_by_vote(run: Run, iteration: Iteration, call: CallModel, reads_s
     groups = count_votes(answers)
     if not groups:
         return iteration.model_copy(update={"arbiter_error": "no response holds an answer that could be counted"})
+    groups = _joined_by_arbiter(groups, iteration.measures)
     groups, problem = await _joined_by_meaning(groups, answers, run.consortium.embedding_model)
     chosen = next(one for one in usable if one.response_id == groups[0].response_ids[0])
     verdict = Verdict(
@@ -39,7 +41,7 @@ async def judge_by_vote(run: Run, iteration: Iteration, call: CallModel, reads_s
         confidence=len(groups[0].response_ids) / len(iteration.responses),
         analysis=_analysis(groups, iteration.responses),
         dissent=_dissent(groups),
-        problem=problem,
+        problem=problem or (iteration.measures.not_grouped if iteration.measures else None),
         chosen=chosen.response_id,
         votes=tuple(groups),
     )
@@ -101,6 +103,26 @@ def _dissent(groups: Sequence[Votes]) -> str:
     return "; ".join(f"{votes} for {answer!r}{' (a tie)' if votes == largest else ''}" for votes, answer in others)
 
 
+def _joined_by_arbiter(groups: Sequence[Votes], measures: Measures | None) -> list[Votes]:
+    """The groups, with those as one that the arbiter says to mean the same; the largest first."""
+    joined: list[Votes] = []
+    for group in groups:
+        place = next(
+            (at for at, known in enumerate(joined) if _are_joined(measures, known, group)),
+            None,
+        )
+        if place is None:
+            joined.append(group)
+        else:
+            ids = (*joined[place].response_ids, *group.response_ids)
+            joined[place] = joined[place].model_copy(update={"response_ids": ids})
+    return sorted(joined, key=lambda group: -len(group.response_ids))
+
+
+def _are_joined(measures: Measures | None, one: Votes, other: Votes) -> bool:
+    return by_grouping(measures, one.response_ids, other.response_ids) == SAME
+
+
 async def _joined_by_meaning(
     groups: list[Votes], answers: Mapping[str, Answer], embedding_model: str | None
 ) -> tuple[list[Votes], str | None]:
@@ -140,7 +162,8 @@ def margin(groups: Sequence[Votes]) -> int:
 def is_decided(run: Run, results: Collection[CallResult], asked: int) -> bool:
     """Whether the missing votes can change neither the winner nor whether it reaches the threshold."""
     out = asked - len(results)
-    if out >= len(results) or run.consortium.embedding_model:  # groups can still be joined by their meaning
+    by_meaning = run.consortium.embedding_model or run.consortium.group_answers
+    if out >= len(results) or by_meaning:  # by their meaning groups can still become one
         return False
     groups = count_votes(votes_cast([(str(place), one.text or "") for place, one in enumerate(results) if one.ok]))
     if not groups:

@@ -18,12 +18,19 @@ if TYPE_CHECKING:
     from consortium_mcp.models.local.engine import local_model_problem
     from consortium_mcp.models.local.errors import LocalModelError
     from consortium_mcp.models.local.model import register_local_model
-    from consortium_mcp.models.local.weights import WeightsProgress, chosen_weights, fetch_weights, weights_status
+    from consortium_mcp.models.local.weights import (
+        WeightsProgress,
+        WeightsStatus,
+        chosen_weights,
+        fetch_weights,
+        weights_status,
+    )
 
 __all__ = [
     "LOCAL_MODEL_ID",
     "LocalModelError",
     "WeightsProgress",
+    "WeightsStatus",
     "chosen_weights",
     "fetch_weights",
     "local_model_problem",
@@ -37,6 +44,7 @@ LOCAL_MODEL_ID = "consortium-local"
 _HOMES = {
     "LocalModelError": "errors",
     "WeightsProgress": "weights",
+    "WeightsStatus": "weights",
     "chosen_weights": "weights",
     "fetch_weights": "weights",
     "local_model_problem": "engine",
