@@ -43,7 +43,7 @@ class ConsultTerms(TypedDict, total=False):
     judging_method: str | None
     """How responses become a verdict."""
 
-    stop_on: Literal["arbiter", "agreement", "both"] | None
+    stop_on: Literal["arbiter", "agreement", "both", "ratings"] | None
     """Figures that must reach the threshold."""
 
     check_order: bool | None
@@ -113,7 +113,7 @@ class FurtherRules(TypedDict, total=False):
     judging_method: str | None
     """How responses become a verdict."""
 
-    stop_on: Literal["arbiter", "agreement", "both"] | None
+    stop_on: Literal["arbiter", "agreement", "both", "ratings"] | None
     """Figures that must reach the threshold."""
 
     check_order: bool | None

@@ -161,6 +161,9 @@ def _by_what(consortium: Consortium, selected: Iteration | None) -> str:
     """The figures that the threshold applies to, if it is not the confidence alone."""
     if consortium.stop_on == "arbiter":
         return ""
+    if consortium.stop_on == "ratings":
+        why = selected.trust.not_calibrated if selected and selected.trust else None
+        return f" by the bounded confidence, because {why}" if why else " by the ratings"
     reason = why_unknown(selected) if selected else None
     agreement = agreement_text(selected.measures) if selected else "unknown"
     measured = f"the agreement, {agreement}" + (f", because {reason}" if reason else "")

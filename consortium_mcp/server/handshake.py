@@ -48,7 +48,7 @@ class Front:
     def __init__(
         self,
         menu: SchemaChoices,
-        listeners: Listeners,
+        listeners: Listeners | None,
         middleware: Sequence[ServerMiddleware[Any]],
         settings: Settings,
         lifespan: Callable[[Any], AbstractAsyncContextManager[None]] | None = None,
@@ -56,7 +56,7 @@ class Front:
         self.behind: list[ServerMiddleware[Any]] = []
         """The innermost middleware, which `app.attach_tools` adds."""
         self.menu = menu
-        self.listeners = listeners
+        self.listeners = listeners or Listeners()
         self.server = StrictServer(
             "consortium-mcp",
             menu=menu,
@@ -72,10 +72,10 @@ class Front:
             version=importlib.metadata.version("consortium-mcp"),
             log_level=settings.log_level,
             lifespan=lifespan,
-            subscriptions=listeners,
-            middleware=[*middleware, Bounds(settings.max_prompt_chars), self._pass, listeners],
+            subscriptions=self.listeners,
+            middleware=[*middleware, Bounds(settings.max_prompt_chars), self._pass, self.listeners],
         )
-        listeners.serve(self.server)
+        self.listeners.serve(self.server)
         self.completions = Completions(self.server)
 
     async def _pass(self, ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:

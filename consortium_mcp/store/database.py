@@ -48,7 +48,8 @@ READ_SECONDS = 20.0
 _READS_PER_CALLER = 2
 """The number of simultaneous reads of one caller, so that readers remain for others."""
 
-_BUSY_MS = 30_000
+_BUSY_SECONDS = 30.0
+"""The longest wait for another process's lock."""
 
 _creating = threading.Lock()
 """Held while a file is created; see `_create_private`."""
@@ -57,18 +58,26 @@ _creating = threading.Lock()
 class DatabaseFile:
     """One open database; safe to use from several threads, and with other processes on the same file."""
 
-    def __init__(self, path: Path, shared: bool = False, read_seconds: float = READ_SECONDS) -> None:
+    def __init__(
+        self,
+        path: Path,
+        shared: bool = False,
+        read_seconds: float = READ_SECONDS,
+        busy_seconds: float | None = None,
+    ) -> None:
         """Open the file; create it if it is missing (readable by its owner only), and migrate its schema.
 
         Args:
             shared: whether callers see each other's runs and consortiums.
             read_seconds: the time limit of a reading statement.
+            busy_seconds: how long is waited for the lock of another process; None means 30.
 
         Raises:
             StoreUnusableError: it cannot be opened, is not a database, or was written by a newer release.
         """
         self.path = path
         self.shared = shared
+        self._busy_seconds = _BUSY_SECONDS if busy_seconds is None else busy_seconds
         self._reading = anyio.CapacityLimiter(READERS)
         self._turns: WeakValueDictionary[str | None, anyio.CapacityLimiter] = WeakValueDictionary()
         self._read_all = Readers(self.connect, read_seconds, READERS)
@@ -77,7 +86,7 @@ class DatabaseFile:
         try:
             _create_private(path)
             self._place = FilePlace(path)
-            self._read_all.keep(_connect_up_to_date(path))
+            self._read_all.keep(_connect_up_to_date(path, self._busy_seconds))
         except (OSError, sqlite3.Error) as error:
             raise StoreUnusableError(why_unusable(path, error)) from error
         self._writer = Writer(self.connect, "consortium-store", partial(_bring_to_disk, path), self._place.require)
@@ -148,9 +157,9 @@ class DatabaseFile:
     def connect(self) -> sqlite3.Connection:
         """A connection that waits for other processes' locks. Raises StoreUnusableError if the file has gone."""
         self._place.require()
-        connection = _open(self.path)
+        connection = _open(self.path, self._busy_seconds)
         try:
-            _set_up(connection)
+            _set_up(connection, self._busy_seconds)
         except BaseException:
             connection.close()
             raise
@@ -218,16 +227,16 @@ def _create_private(path: Path) -> None:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
 
-def _connect_up_to_date(path: Path) -> sqlite3.Connection:
+def _connect_up_to_date(path: Path, busy_seconds: float) -> sqlite3.Connection:
     """A connection to a database with our schema; if several processes open a new file, one creates it."""
-    connection = _open(path)
+    connection = _open(path, busy_seconds)
     try:
         newest = _newest_schema(connection)
         if newest != NEWEST_SCHEMA:
             _refuse_others(sqlite_utils.Database(connection), path)
         if connection.execute("PRAGMA page_count").fetchone()[0] == 0:
             connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # an older one must be written anew
-        _set_up(connection)
+        _set_up(connection, busy_seconds)
         if newest != NEWEST_SCHEMA:
             _migrate(connection)
     except BaseException:
@@ -268,10 +277,10 @@ def _bring_to_disk(path: Path) -> None:
         os.close(wal)
 
 
-def _open(path: Path) -> sqlite3.Connection:
+def _open(path: Path, busy_seconds: float) -> sqlite3.Connection:
     """A connection to an existing file; SQLite would create one that others can read."""
     uri = f"{path.absolute().as_uri()}?mode=rw"
-    connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=_BUSY_MS / 1000)
+    connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=busy_seconds)
     connection.row_factory = sqlite3.Row
     return connection
 
@@ -281,18 +290,18 @@ def lease_of(lease_until: float | None, owner: str | None) -> float:
     return 0.0 if lease_until is None or has_ended(owner) else lease_until
 
 
-def _set_up(connection: sqlite3.Connection) -> None:
+def _set_up(connection: sqlite3.Connection, busy_seconds: float) -> None:
     connection.create_function("lease_of", 2, lease_of)
-    _use_wal(connection)
+    _use_wal(connection, busy_seconds)
     # A commit is in the kernel and survives the end of this process; `_bring_to_disk` makes it survive a
     # power failure. With FULL each commit would wait for the disk: 4 ms on a common one, some eight times per consult.
     connection.execute("PRAGMA synchronous = NORMAL")
     connection.execute("PRAGMA foreign_keys = ON")
 
 
-def _use_wal(connection: sqlite3.Connection) -> None:
+def _use_wal(connection: sqlite3.Connection, busy_seconds: float) -> None:
     """Switch to WAL mode. SQLite does not wait for another process that does the same, so we do."""
-    ends = time.monotonic() + _BUSY_MS / 1000
+    ends = time.monotonic() + busy_seconds
     while True:
         try:
             connection.execute("PRAGMA journal_mode = WAL")
@@ -341,7 +350,7 @@ def why_unusable(path: Path, error: Exception) -> str:
     elif "readonly" in text or "unable to open" in text:
         remedy = _NOT_WRITABLE
     elif "locked" in text:
-        remedy = f"another process has held it for {_BUSY_MS / 1000:g} seconds: end that process or try again"
+        remedy = "another process has held it for too long: end that process or try again"
     else:
         remedy = "name another file with CONSORTIUM_DATABASE"
     return f"The database {path} cannot be used ({text}); {remedy}."

@@ -1,4 +1,4 @@
-"""Who may ask, whose runs are whose, how much each caller may, and what never leaves the server."""
+"""Access over the network: callers, ownership of runs, limits per caller, and data that never leave the server."""
 
 import hashlib
 import json
@@ -86,7 +86,7 @@ UNKNOWN: list[dict[str, str]] = [
     {"Authorization": f"Bearer {ANN} "[:-2]},
     {"Authorization": f"Bearer {hashlib.sha256(ANN.encode()).hexdigest()}"},
 ]
-"""What shows no token that the server knows."""
+"""Requests without a token that the server knows."""
 
 
 def test_without_a_known_token_every_door_is_closed(url: str) -> None:
@@ -396,7 +396,7 @@ def uris(run_id: str) -> list[str]:
 
 
 async def refusal(client: Client, uri: str) -> str:
-    """What reading a resource fails with."""
+    """The error of reading a resource."""
     with pytest.raises(MCPError) as raised:
         await client.read_resource(uri)
     return str(raised.value)
@@ -490,7 +490,7 @@ async def test_what_one_caller_began_to_read_is_found_at_no_offset_by_another(
             run_id = (await consulted(service, model, prompt=f"What {name} asks")).run_id
 
     async def read_by_bob(*, after_ann: bool) -> dict[str, str]:
-        """What Bob reads of each resource behind its first character."""
+        """The content of each resource, with its first character removed, as Bob reads it."""
         async with Runner(service) as runner, Client(build_server(runner)) as client:
             templates = [one.uri_template for one in (await client.list_resource_templates()).resource_templates]
             names = {"name": "panel", "run_id": run_id, "iteration": "1", "response_id": "i1-m1"}
@@ -798,6 +798,30 @@ def test_a_caller_saves_as_many_consortiums_as_it_may(open_service: Callable[...
             service.definitions.save("three", define(members=[{"model": "a"}]), catalogue, overwrite=False)
     with calling("bob"):
         service.definitions.save("three", define(members=[{"model": "a"}]), catalogue, overwrite=False)
+
+
+async def test_a_limit_of_what_a_caller_has_saved_is_in_the_audit(
+    provider: Provider, token_file: Path, tmp_path: Path
+) -> None:
+    provider.on("arbiter", verdict("yes"))
+    limits = ("--max-saved-runs-per-caller", "2", "--max-consortiums-per-caller", "1", "--max-runs-per-caller", "1")
+    with http_server(tmp_path / "stderr", "http", *limits, CONSORTIUM_TOKEN_FILE=str(token_file)) as (_, url):
+        async with ann_and_bob(url) as (ann, bob):
+            for name in ("one", "two"):
+                saved = await ann.call_tool("save_consortium", {"name": name, "models": ["a"], "arbiter": "arbiter"})
+            for number in range(3):
+                refused = await ann.call_tool("consult_consortium", {**ONE, "prompt": f"Question {number}?"})
+            of_bob = structured(await bob.call_tool("consult_consortium", {**ONE, "prompt": "Question 1?"}))
+            tried = await ann.call_tool("consult_consortium", {**ONE, "prompt": "Question 4?"})
+    limited = [line for line in audited(tmp_path) if "limit" in line]
+
+    assert said(saved) == "You have saved 1 consortium, as many as one caller may. Remove one."
+    assert "You have 2 saved runs, which is the limit." in said(refused) and said(tried) == said(refused)
+    assert of_bob["status"] == "converged"
+    assert [(line["caller"], line["tool"], line["outcome"], line["limit"]) for line in limited] == [
+        ("ann", "save_consortium", "refused", "max_consortiums_per_caller"),
+        *[("ann", "consult_consortium", "refused", "max_saved_runs_per_caller")] * 2,
+    ]
 
 
 def test_a_member_has_a_bounded_number_of_backups(service: ConsortiumService) -> None:

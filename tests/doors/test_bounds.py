@@ -1,4 +1,4 @@
-"""What one caller asks holds up no other: every text is bounded before anything reads it."""
+"""One caller's request delays no other: every text is checked against its limit before it is used."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""The real local model through the real server: what a newcomer sees first."""
+"""The real embedded model behind the real server, as a new user first sees it."""
 
 import json
 import os

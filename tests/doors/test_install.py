@@ -1,4 +1,4 @@
-"""`install`: which command starts the server, what an entry keeps, and what is refused."""
+"""`install`: the command that starts the server, the kept parts of an entry, and refusals."""
 
 import json
 import os

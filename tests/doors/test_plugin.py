@@ -37,19 +37,19 @@ def save(name: str = "panel", *models: str, **rules: object) -> None:
 
 
 def write_row(name: str, config: str) -> None:
-    """Write a row as nobody should."""
+    """Write an invalid row."""
     with closing(sqlite3.connect(load_settings().database_path)) as connection, connection:
         connection.execute("INSERT INTO consortium_configs VALUES (?, ?, '', NULL)", [name, config])
     connection.close()
 
 
 def texts(request: Request) -> list[str]:
-    """What a request's messages say, the system prompt left out."""
+    """The texts of a request's messages, without the system prompt."""
     return [message["content"] for message in request.messages if message["role"] != "system"]
 
 
 def logged() -> list[dict[str, Any]]:
-    """What `llm logs` has of consortiums, oldest first."""
+    """The entries of consortiums in `llm logs`, oldest first."""
     rows: list[dict[str, Any]] = json.loads(run_llm("logs", "--json", "-n", "0", "-m", "panel").stdout)
     return sorted(rows, key=lambda row: str(row["id"]))
 
@@ -362,7 +362,7 @@ def test_consortiums_of_llm_consortium_are_models_before_our_database_exists(
 
 
 def unusable(how: str) -> sqlite3.Connection | None:
-    """Make our database unusable; what is returned must be kept as long as it is to be so."""
+    """Make our database unusable, as long as the returned object is kept."""
     path = load_settings().database_path
     if how == "no database":
         path.write_bytes(b"no database, whatever its name says" * 100)

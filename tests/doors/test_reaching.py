@@ -1,4 +1,4 @@
-"""What keeps every model from working is named before any call, with the remedy."""
+"""Problems that affect every model are named before any call, with the repair."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Serving over the network: what is reached where, how the server ends, and what slow, big and many requests do."""
+"""Serving over the network: the endpoints, the end of the server, and slow, large and many requests."""
 
 import http.client
 import json
@@ -23,7 +23,7 @@ from mcp.client.streamable_http import streamable_http_client
 from consortium_mcp.server import build_server
 from consortium_mcp.server.network.h11_with_timeout import MOST_LINE_ENDS
 from consortium_mcp.server.network.sockets import allowed_hosts
-from consortium_mcp.server.network.web_app import web_app
+from consortium_mcp.server.network.web_app import Readiness, web_app
 from consortium_mcp.service.runner import Runner
 from consortium_mcp.service.service import ConsortiumService
 from consortium_mcp.settings import load_settings
@@ -112,7 +112,9 @@ async def test_on_port_80_clients_that_leave_the_port_out_of_the_host_header_are
     with OnPort80() as listener:
         hosts = allowed_hosts(load_settings(None, host="192.0.2.1", port=80), listener)
     async with Runner(service) as runner:
-        transport = httpx2.ASGITransport(web_app(build_server(runner), runner, hosts, None))
+        transport = httpx2.ASGITransport(
+            web_app(build_server(runner), service.settings, Readiness(runner).answer, hosts, None)
+        )
         async with httpx2.AsyncClient(transport=transport) as client:
             statuses = [
                 (await client.get(f"http://{host}/no-such-path")).status_code
@@ -404,7 +406,7 @@ def test_a_body_of_very_many_values_is_refused_before_it_is_parsed(path: str, tm
 
 
 def is_cut(connection: socket.socket) -> bool:
-    """Whether the server ends the connection without an answer, however long we wait for one."""
+    """Whether the server closes the connection without an answer."""
     try:
         return connection.recv(1000) == b""
     except ConnectionResetError:
@@ -553,7 +555,7 @@ def test_what_would_be_open_or_half_set_up_does_not_start(
 
 
 def until(condition: Callable[[], bool], seconds: float = 60) -> None:
-    """Return when the condition holds; fail when it does not come to hold."""
+    """Return when the condition holds; fail if it does not in time."""
     ends = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < ends, "it did not come to hold"

@@ -1,4 +1,4 @@
-"""`setup`: from a key to a consortium that answers, by flags and by questions."""
+"""`setup`: from a key to a working consortium, by flags and by questions."""
 
 import json
 import socket

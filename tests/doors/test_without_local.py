@@ -1,4 +1,4 @@
-"""Without the extra `[local]`, all else works, and each door says how to install it: `make test-without-local`."""
+"""Without the extra `[local]` all else works, and each door says how to install it: `make test-without-local`."""
 
 import pytest
 

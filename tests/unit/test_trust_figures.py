@@ -13,7 +13,7 @@ from tests.scripted import new_run, panel, response
 def trusted(
     stated: float | None, *texts: str | None, answer: str = "Answer: 4", record: TrackRecord | None = None
 ) -> Trust:
-    """The trust in an answer that members gave these responses to; None is a failure."""
+    """The trust in an answer with these responses of members; None is a failure."""
     responses = tuple(response(place, text) for place, text in enumerate(texts, start=1))
     iteration = Iteration(number=1, responses=responses, verdict=Verdict(synthesis=answer, confidence=stated))
     found = with_trust(new_run(), iteration, record or TrackRecord()).trust

@@ -41,7 +41,8 @@ class SchemaChoices:
             list_saved: returns the current saved names; called in a thread.
             settings: give the models, and which of them callers may use.
         """
-        self._list_saved = list_saved
+        self.list_saved = list_saved
+        """Returns the current saved names."""
         self._settings = settings
         self._models: list[str] = []
         self._rules: dict[str, Schema] = {}
@@ -76,7 +77,7 @@ class SchemaChoices:
 
     def _saved_names(self) -> Sequence[str]:
         with suppress(ConsortiumError):  # the tools that need the store report its error
-            return self._list_saved()
+            return self.list_saved()
         return ()
 
     def _find(self) -> tuple[list[str], dict[str, Schema]]:

@@ -1,7 +1,7 @@
 """The web application: `/mcp`, `/sse`, `/healthz` and `/readyz`, behind the checks of host and token."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import anyio
@@ -17,6 +17,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from consortium_mcp._util.timing import DEFAULT_TIMING, Timing
 from consortium_mcp.errors import ConsortiumError, StoreUnusableError
 from consortium_mcp.models.catalogue import load_catalogue
 from consortium_mcp.server.base.mcp_server import StrictServer
@@ -32,24 +33,34 @@ from consortium_mcp.settings import Settings
 READY_SECONDS = 5
 """The seconds for which an answer of `/readyz` is reused, so that frequent requests cost nothing."""
 
+Endpoint = Callable[[Request], Awaitable[Response]]
+"""Answers the requests for one path."""
+
 _UNCHECKED = TransportSecuritySettings(enable_dns_rebinding_protection=False)
 """For the SDK's apps: `HostCheck` has already checked, and the SDK's check logs a traceback for each refusal."""
 
 
-def web_app(server: StrictServer, runner: Runner, hosts: Sequence[str], verifier: Verifier | None) -> Starlette:
+def web_app(
+    server: StrictServer,
+    settings: Settings,
+    ready: Endpoint,
+    hosts: Sequence[str],
+    verifier: Verifier | None,
+    timing: Timing = DEFAULT_TIMING,
+) -> Starlette:
     """The web application.
 
     Args:
+        ready: answers `/readyz`.
         hosts: the exact Host headers that are accepted.
         verifier: identifies the caller of a token; None requires no token.
     """
-    settings = runner.service.settings
     routed = Shares(
         WholeBodies(Starlette(routes=_mcp_routes(server, settings))), settings, lambda: open_sessions(server)
     )
-    guarded = _guarded(routed, settings, verifier, runner.service.timing.token_check)
+    guarded = _guarded(routed, settings, verifier, timing.token_check)
     asked = HostCheck(guarded, hosts)
-    routes = [Route("/healthz", _health), Route("/readyz", Readiness(runner).answer), *_metadata_routes(settings)]
+    routes = [Route("/healthz", _health), Route("/readyz", ready), *_metadata_routes(settings)]
     lifespan = (lambda _: server.session_manager.run()) if "http" in settings.transport else None
     return Starlette(routes=[*routes, Mount("", app=asked)], lifespan=lifespan)
 
