@@ -168,6 +168,9 @@ class Settings(FrozenModel):
     max_consortiums_per_caller: int = Field(default=200, ge=1, le=MOST_AT_ONCE)
     """How many consortiums one caller of a server may have saved."""
 
+    max_saved_runs_per_caller: int | None = Field(default=100_000, ge=1, le=MOST)
+    """How many runs of one caller the database may hold; None means no limit."""
+
     request_timeout_seconds: float = Field(default=30, gt=0, le=MOST_SECONDS)
     """How long a client may take to send one HTTP request."""
 

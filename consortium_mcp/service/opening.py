@@ -234,7 +234,11 @@ class RunOpener:
         if outer_call():
             return None
         limits = self.settings
-        return RunCapacity(limits.max_concurrent_runs + limits.max_waiting_runs, limits.max_runs_per_caller)
+        return RunCapacity(
+            limits.max_concurrent_runs + limits.max_waiting_runs,
+            limits.max_runs_per_caller,
+            limits.max_saved_runs_per_caller,
+        )
 
 
 def from_now(seconds: float) -> str:

@@ -56,13 +56,16 @@ def no_such_run(database: DatabaseFile, run_id: str) -> NotFoundError:
 
 @dataclass(frozen=True)
 class RunCapacity:
-    """The limits of simultaneous runs; nested runs do not count."""
+    """The limits of runs; nested runs do not count as simultaneous ones."""
 
     of_process: int
     """The most runs that one process may hold, waiting runs included."""
 
     of_caller: int | None
     """The most runs that one caller may have, over all processes; None means no limit."""
+
+    saved_of_caller: int | None = None
+    """The most runs of one caller in the database, nested runs included; None means no limit."""
 
     def check(self, connection: sqlite3.Connection, owner: str, caller: str | None) -> None:
         """Raise BusyError if there is no room for one more run."""
@@ -73,10 +76,21 @@ class RunCapacity:
         now = time.time()
         if connection.execute(sql.format("owner"), [now, owner]).fetchone()[0] >= self.of_process:
             raise BusyError(f"This server is busy with {counted(self.of_process, 'run')}; try again in a minute.")
-        if self.of_caller is None or caller is None:
+        if caller is None:
             return
-        if connection.execute(sql.format("caller"), [now, caller]).fetchone()[0] >= self.of_caller:
-            raise BusyError(f"You have {self.of_caller} active runs, which is the limit.", NextStep.FREE_PLACE)
+        if self.of_caller and connection.execute(sql.format("caller"), [now, caller]).fetchone()[0] >= self.of_caller:
+            raise BusyError(
+                f"You have {self.of_caller} active runs, which is the limit.",
+                NextStep.FREE_PLACE,
+                limit="max_runs_per_caller",
+            )
+        saved = "SELECT count(*) FROM runs WHERE caller = ?"
+        if self.saved_of_caller and connection.execute(saved, [caller]).fetchone()[0] >= self.saved_of_caller:
+            raise BusyError(
+                f"You have {counted(self.saved_of_caller, 'saved run')}, which is the limit. "
+                "Ask the operator of this server to prune old runs.",
+                limit="max_saved_runs_per_caller",
+            )
 
 
 class Runs(Part):
