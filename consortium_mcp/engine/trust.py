@@ -78,7 +78,8 @@ def with_trust(run: Run, iteration: Iteration, record: TrackRecord) -> Iteration
     if record.correlation is not None and trust.compared:
         votes = effective_votes(trust.compared, record.correlation)
         trust = trust.model_copy(update={"independent_votes": votes})
-    return iteration.model_copy(update={"trust": _rated(_bounded(trust), record)})
+    trust = _rated(_bounded(trust), record, calibrates=run.consortium.stop_on == "ratings")
+    return iteration.model_copy(update={"trust": trust})
 
 
 def earned(votes: float, cast: float) -> float:
@@ -93,7 +94,7 @@ def earned(votes: float, cast: float) -> float:
 def why_unreachable(consortium: Consortium) -> str | None:
     """Why no agreement of so few instances can reach the threshold; None if it can, or if only agreement counts."""
     count, threshold = consortium.instance_count, consortium.confidence_threshold
-    if consortium.stop_on == "agreement" or earned(count, count) >= threshold:
+    if consortium.stop_on in ("agreement", "ratings") or earned(count, count) >= threshold:
         return None
     most, limit = shown_beside(earned(count, count), threshold)
     instances = counted(count, "agreeing instance")
@@ -331,20 +332,27 @@ def band_of(confidence: float) -> str:
     return f"{low:.1f}-{min(high, 1.0):.1f}"
 
 
-def _rated(trust: Trust, record: TrackRecord) -> Trust:
-    """The trust with the ratings of earlier answers in the same band, if there are any; enough of them bound it too."""
+def _rated(trust: Trust, record: TrackRecord, *, calibrates: bool) -> Trust:
+    """The trust with the ratings of earlier answers in the same band, if there are any; enough of them bound it too.
+
+    Args:
+        calibrates: whether enough ratings replace the figure, also by a higher one; too few leave a reason.
+    """
     level, figure = trust.before_ratings, trust.confidence
     if level is None or figure is None:
         return trust
     band = band_of(level)
     scores = [score for confidence, score in record.scores if band_of(confidence) == band]
+    if calibrates and len(scores) < ENOUGH_RATINGS:
+        few = f"of the {ENOUGH_RATINGS} rated answers that it takes at this level, there are {len(scores)}"
+        trust = trust.model_copy(update={"not_calibrated": few})
     if not scores:
         return trust
     mean = (sum(scores) + PRIOR_RATINGS * figure) / (len(scores) + PRIOR_RATINGS)
     right = sum(score >= 0.5 for score in scores)
     rated = RatedLevel(level=band, rated=len(scores), right=right, confidence=mean)
     trust = trust.model_copy(update={"rated": rated})
-    if len(scores) < ENOUGH_RATINGS or mean >= figure:
+    if len(scores) < ENOUGH_RATINGS or (mean >= figure and not calibrates):
         return trust
     reason = f"Of {len(scores)} rated answers at this level, {right} were right."
     return trust.model_copy(update={"confidence": mean, "bound": "ratings", "bounded_by": reason})

@@ -85,6 +85,9 @@ class Trust(FrozenModel):
     rated: RatedLevel | None = None
     """The ratings of answers in this band; None if none is rated."""
 
+    not_calibrated: str | None = None
+    """Why the threshold is for the bounded figure and not for the ratings, as a clause; None if that is as asked."""
+
     @property
     def compared(self) -> int:
         """The number of independent answers that are comparable with this one."""
