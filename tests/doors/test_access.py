@@ -800,6 +800,30 @@ def test_a_caller_saves_as_many_consortiums_as_it_may(open_service: Callable[...
         service.definitions.save("three", define(members=[{"model": "a"}]), catalogue, overwrite=False)
 
 
+async def test_a_limit_of_what_a_caller_has_saved_is_in_the_audit(
+    provider: Provider, token_file: Path, tmp_path: Path
+) -> None:
+    provider.on("arbiter", verdict("yes"))
+    limits = ("--max-saved-runs-per-caller", "2", "--max-consortiums-per-caller", "1", "--max-runs-per-caller", "1")
+    with http_server(tmp_path / "stderr", "http", *limits, CONSORTIUM_TOKEN_FILE=str(token_file)) as (_, url):
+        async with ann_and_bob(url) as (ann, bob):
+            for name in ("one", "two"):
+                saved = await ann.call_tool("save_consortium", {"name": name, "models": ["a"], "arbiter": "arbiter"})
+            for number in range(3):
+                refused = await ann.call_tool("consult_consortium", {**ONE, "prompt": f"Question {number}?"})
+            of_bob = structured(await bob.call_tool("consult_consortium", {**ONE, "prompt": "Question 1?"}))
+            tried = await ann.call_tool("consult_consortium", {**ONE, "prompt": "Question 4?"})
+    limited = [line for line in audited(tmp_path) if "limit" in line]
+
+    assert said(saved) == "You have saved 1 consortium, as many as one caller may. Remove one."
+    assert "You have 2 saved runs, which is the limit." in said(refused) and said(tried) == said(refused)
+    assert of_bob["status"] == "converged"
+    assert [(line["caller"], line["tool"], line["outcome"], line["limit"]) for line in limited] == [
+        ("ann", "save_consortium", "refused", "max_consortiums_per_caller"),
+        *[("ann", "consult_consortium", "refused", "max_saved_runs_per_caller")] * 2,
+    ]
+
+
 def test_a_member_has_a_bounded_number_of_backups(service: ConsortiumService) -> None:
     with pytest.raises(InvalidConsortiumError, match="more than 16 backups"):
         service.opener.plan(asking("?", models=["|".join("a" * 18)], arbiter="a"))
