@@ -72,6 +72,11 @@ class ModelEntry:
         return bool(self.model.supports_schema) and not self.is_consortium
 
     @property
+    def attachment_types(self) -> frozenset[str]:
+        """The media types of the files that it takes; empty for a model that takes text alone."""
+        return frozenset(getattr(self.async_model or self.sync_model, "attachment_types", None) or ())
+
+    @property
     def is_consortium(self) -> bool:
         """Whether it is a saved consortium; its id is the consortium's name."""
         return bool(getattr(self.async_model or self.sync_model, "is_consortium", False))

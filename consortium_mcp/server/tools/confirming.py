@@ -48,13 +48,19 @@ def overwriting(runner: Runner) -> Callable[..., Awaitable[Elicit[Confirmation] 
     return confirm_overwriting
 
 
-def spending(runner: Runner) -> Callable[..., Awaitable[Elicit[Confirmation] | None]]:
-    """The question whether a consult may cost its estimate; raises if the user cannot be asked."""
+def spending(
+    runner: Runner, with_files: Callable[..., Awaitable[ConsultRequest]]
+) -> Callable[..., Awaitable[Elicit[Confirmation] | None]]:
+    """The question whether a consult may cost its estimate; raises if the user cannot be asked.
+
+    Args:
+        with_files: the resolver of the request with its attachments read.
+    """
     service = runner.service
 
     async def confirm_spending(
         ctx: Context[Any, Any],
-        request: Annotated[ConsultRequest, Resolve(gather_consult)],
+        request: Annotated[ConsultRequest, Resolve(with_files)],
         dry_run: bool,
     ) -> Elicit[Confirmation] | None:
         limit, own_limit = service.settings.confirm_cost_usd, request.max_cost_usd
