@@ -87,9 +87,9 @@ def _hole(part: ast.expr) -> str:
 
 
 def _is_prose(text: str) -> bool:
-    """Whether a text is prose, and no pattern, no SQL, no markup."""
+    """Whether a text is prose, and no pattern, no SQL, no markup, no shell script."""
     if len(text.split()) < 3 or re.search(
-        r"\(\?|\\[swd]|\b(SELECT|INSERT|UPDATE|DELETE|CREATE|ORDER BY|WHERE)\b", text
+        r"\(\?|\\[swd]|%\(\w+\)s|\b(SELECT|INSERT|UPDATE|DELETE|CREATE|ORDER BY|WHERE)\b", text
     ):
         return False
     return bool(re.search(r"[a-z]{2,} [a-z]{2,}", text))

@@ -82,6 +82,9 @@ class Estimate(FrozenModel):
     unreachable: str | None = None
     """Why no agreement of the members can reach the threshold; None if it can."""
 
+    notes: tuple[str, ...] = ()
+    """What the figures leave out, and which attachments which model does not take, a sentence each."""
+
     problems: tuple[str, ...]
     """The problems that would stop the consult; empty if it can run."""
 
@@ -91,12 +94,14 @@ def make_estimate(
     consortium: Consortium,
     models: Models,
     problems: Sequence[str],
+    notes: Sequence[str] = (),
 ) -> Estimate:
     """The estimate of a consult.
 
     Args:
         models: the models to be called with their backups; empty if one of them cannot be called.
         problems: the reasons why the consult cannot run, one sentence each.
+        notes: what the figures leave out, and which model does not take which attachment, one sentence each.
     """
     least, most = consortium.min_iterations, consortium.iteration_limit
     first = _asked_first(consortium, models)
@@ -126,6 +131,7 @@ def make_estimate(
         tokens=(tokens, sum(tokens for tokens, _ in dear) * most),
         cost_usd=cost,
         unreachable=why_unreachable(consortium),
+        notes=tuple(notes),
         problems=tuple(problems),
     )
 
@@ -168,18 +174,18 @@ def budget_problems(
             "Raise it, or ask fewer instances."
         )
     if budget.max_tokens is not None and used_tokens >= budget.max_tokens:
-        problems.append(f"max_tokens={budget.max_tokens} ({whose}) is used up; try again after 00:00 UTC, or raise it.")
+        problems.append(f"max_tokens={budget.max_tokens} ({whose}) is used up; come back after 00:00 UTC, or raise it.")
     if budget.max_cost_usd is not None:
         if used_usd >= budget.max_cost_usd:
             spent = f"max_cost_usd={budget.max_cost_usd:.2f} ({whose}) is used up"
-            problems.append(f"{spent}; try again after 00:00 UTC, or raise it.")
+            problems.append(f"{spent}; come back after 00:00 UTC, or raise it.")
         unknown = [one.model_id for backups in models.values() for one in backups if price_usd(one, 1, 1) is None]
         if consortium.embedding_model:
             unknown.append(consortium.embedding_model)
         if unknown:
             problems.append(
                 f"max_cost_usd ({whose}) cannot be enforced: the price of {', '.join(dict.fromkeys(unknown))} is "
-                "unknown. Limit max_calls instead."
+                "unknown. Limit max_calls instead, or give prices (CONSORTIUM_PRICES)."
             )
     return problems
 
@@ -191,7 +197,7 @@ def nested_problems(budget: Budget, models: Models) -> list[str]:
         return []
     names = ", ".join(dict.fromkeys(nested))
     return [
-        f"max_calls (the run's budget) cannot be enforced: calls inside the consortium {names} count in runs of their "
+        f"max_calls (the run's budget) cannot be held: what the consortium {names} asks inside counts in runs of its "
         "own. Limit the day's calls (CONSORTIUM_MAX_CALLS), or ask its members directly."
     ]
 

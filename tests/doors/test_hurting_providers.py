@@ -77,7 +77,7 @@ TOO_MUCH: dict[str, tuple[Fault, str]] = {
     ),
     "an encoding that was not asked for": (
         Fault("br", body=b"\x0b\x02\x80", headers=(("content-encoding", "br"),)),
-        "an encoding that was not asked for",
+        "an encoding that was not requested",
     ),
     "no gzip": (Fault("broken", body=BODY, headers=(("content-encoding", "gzip"),)), "cannot be decompressed"),
 }
