@@ -1,4 +1,4 @@
-"""What tests share: an llm of their own, models behind real HTTP, a store in a temporary folder."""
+"""Common fixtures: an own llm folder, models behind real HTTP, a store in a temporary folder."""
 
 import importlib.util
 import os
@@ -25,8 +25,8 @@ from tests.seed_defects import pytest_terminal_summary as pytest_terminal_summar
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as in a job that a shell runs in the background
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # else no command that a test starts could be interrupted
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as in a background job of a shell
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # otherwise no command could be interrupted
 
 hypothesis.settings.register_profile("same", derandomize=True, deadline=None)
 hypothesis.settings.register_profile("random", deadline=None)
@@ -38,11 +38,11 @@ FOLDERS = ("unit", "doors", "clients", "soak")
 HAS_LOCAL_EXTRA = importlib.util.find_spec("xllamacpp") is not None
 
 MODELS = ("a", "b", "c", "d", "e", "arbiter", "plain-arbiter", "llama3:8b", "vendor/model:free")
-"""Models that every test's llm knows; `arbiter` supports schemas, `plain-arbiter` and the members do not."""
+"""The models of every test's llm; `arbiter` supports schemas, `plain-arbiter` and the members do not."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark each test with its folder, skip what needs an extra that is missing, and begin with what takes minutes."""
+    """Mark each test with its folder, skip tests whose extra is missing, and sort the slow ones first."""
     for item in items:
         if item.path.parent.name in FOLDERS:
             item.add_marker(item.path.parent.name)
@@ -78,7 +78,7 @@ def anyio_backend() -> str:
 
 @pytest.fixture(autouse=True)
 def llm_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """llm's user folder, for this test alone; no key and no setting of ours comes from outside."""
+    """llm's user folder for this test only; no key and no setting of ours comes from outside."""
     for name in list(os.environ):
         if name.startswith("CONSORTIUM_") or name.endswith("_API_KEY"):
             monkeypatch.delenv(name)
@@ -91,7 +91,7 @@ def llm_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def cold_start(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Commands and servers that this test starts import everything first, as with users; their pids are their own."""
+    """Commands and servers of this test import everything first, as for users, and their pids are their own."""
     monkeypatch.setattr(ready, "is_used", False)
 
 

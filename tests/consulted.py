@@ -1,4 +1,4 @@
-"""What tests of faults, time and money share: a run worked on in this process, and what its journal says."""
+"""Common parts of tests of faults, time and money: a run that is worked on in this process, and its journal."""
 
 import re
 import sqlite3
@@ -24,7 +24,7 @@ _CONVERSATION = re.compile(
 
 
 async def consulted(service: ConsortiumService, *models: str, prompt: str = "Why?", **arguments: Any) -> Run:
-    """The run of a consult when it has ended, answered or not; `arbiter` judges where one is asked and not named."""
+    """The ended run of a consult, with or without an answer; by default `arbiter` judges if one is needed."""
     asked = asking(prompt, models=list(models) or None, **arguments)
     if asked.arbiter is None:
         asked = asked.model_copy(update=arbiter_for(asked.preset_rules.get("judging_method", asked.judging_method)))
@@ -53,7 +53,7 @@ def attempts(service: ConsortiumService, run: Run, call_id: str) -> list[sqlite3
 
 
 def kinds(service: ConsortiumService, run: Run, call_id: str) -> list[str | None]:
-    """How each attempt of a call failed; None for one that did not."""
+    """The error kind of each attempt of a call; None for a successful one."""
     return [row["error_kind"] for row in attempts(service, run, call_id)]
 
 
@@ -66,13 +66,13 @@ def stored_kind(service: ConsortiumService, run: Run, call_id: str) -> str | Non
 
 
 def interrupt(service: ConsortiumService, run: Run) -> None:
-    """Leave an ended run as a killed process would: open, with its lease passed."""
+    """Make an ended run look like one of a killed process: open, with an expired lease."""
     sql = "UPDATE runs SET status = 'running', owner = 'killed', lease_until = 0, ended_utc = NULL WHERE run_id = ?"
     service.store.database.write(lambda connection: connection.execute(sql, [run.run_id]) and None)
 
 
 WITHOUT_WAITS = Timing(first_retry=0.0, retry_jitter=0.0)
-"""Further attempts follow at once, unless the provider says otherwise."""
+"""Further attempts follow at once, unless the provider names a wait."""
 
 
 def is_judging(request: Request) -> bool:
@@ -81,19 +81,19 @@ def is_judging(request: Request) -> bool:
 
 
 def own_system(request: Request) -> str | None:
-    """What a member's system text says beside our own sentences."""
+    """A member's system text without our own sentences."""
     return own_system_prompt(request.system)
 
 
 def said_before(request: Request) -> list[str]:
-    """What both sides said before the prompt: in messages, or fenced in the question to an arbiter."""
+    """The turns before the prompt: in messages, or fenced in the question to an arbiter."""
     if fenced := _CONVERSATION.search(request.prompt):
         return [turn.partition(": ")[2] for turn in fenced["turns"].split("\n\n")]
     return [message["content"] for message in request.messages if message["role"] != "system"][:-1]
 
 
 def member(answer: Play, judging: Play | None = None) -> Callable[[Request], Answer]:
-    """A script that answers as a member, and otherwise when it judges."""
+    """A script that answers as a member with `answer`, and as a judge with `judging`."""
     verdict_of = verdict("judged by a member") if judging is None else judging
 
     def play(request: Request) -> Answer:

@@ -1,4 +1,4 @@
-"""A long history in a moment: one run's rows, copied under other ids by SQL."""
+"""Makes a long history quickly: SQL copies one run's rows under other ids."""
 
 import sqlite3
 

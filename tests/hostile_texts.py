@@ -1,4 +1,4 @@
-"""Texts that try to be taken for something else, or to break their reader: the data of tests/unit/test_hostile.py."""
+"""Texts that imitate something else or try to break their reader: the data of tests/unit/test_hostile.py."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""The real server in this process, and the SDK's client connected to it: for many small questions to it."""
+"""The real server in this process with the SDK's client, for many small requests."""
 
 import json
 from collections.abc import AsyncIterator

@@ -18,7 +18,7 @@ def shared_folder() -> Iterator[Path]:
 
 @contextmanager
 def read_only(folder: Path) -> Iterator[None]:
-    """Takes away the right to write there; permissions do not bind root, so root becomes somebody else meanwhile."""
+    """Remove the write permission there; root is not bound by permissions, so it becomes another user meanwhile."""
     was_root = os.geteuid() == 0
     folder.chmod(0o555)
     if was_root:

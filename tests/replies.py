@@ -1,4 +1,4 @@
-"""The battery of replies: each is sent byte for byte, and what a run makes of it is compared with what it should be.
+"""The battery of replies: each is sent byte for byte, and its result in a run is compared with the expected one.
 
 `python -m tests.replies` prints both as a table.
 """
@@ -29,7 +29,7 @@ WAYS = {"direct": "1", "by the SDK": "0"}
 
 
 IN_ONE_RUN = 200
-"""How many replies one run asks for; it may ask for 256."""
+"""The number of replies in one run; a run may ask 256."""
 
 
 async def _no_pause(seconds: float) -> None:
@@ -37,12 +37,12 @@ async def _no_pause(seconds: float) -> None:
 
 
 AT_ONCE = Timing(pause=_no_pause)
-"""Attempts follow at once, however long the provider asks us to wait."""
+"""Attempts follow at once, even if the provider names a wait."""
 
 
 @dataclass(frozen=True)
 class Made:
-    """What a run makes of a reply, or should make of it."""
+    """The actual or expected result of a reply in a run."""
 
     text: str | None
     thinking: str | None
@@ -54,7 +54,7 @@ class Made:
 
 @dataclass(frozen=True)
 class Case:
-    """A reply, and what should become of it; written by hand, before it was run."""
+    """A reply and its expected result, written by hand before it was run."""
 
     name: str
     response: bytes
@@ -149,7 +149,7 @@ def write_config(url: str, models: Sequence[str], responses: Sequence[str] = (),
 
 
 def main() -> None:
-    """Print the table of both ways; the exit status is 1 where a reply came out otherwise than it should."""
+    """Print the table of both ways; the exit status is 1 if a result differs from the expected one."""
     battery, wrong = cases(), 0
     for way in WAYS:
         made = made_of(battery, way)

@@ -1,4 +1,4 @@
-"""What tests of the pure parts share: a run to begin with, and calls whose results are scripted."""
+"""Common parts of tests of the pure parts: a new run, and calls with scripted results."""
 
 import json
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -49,14 +49,14 @@ def panel(*models: str, **rules: object) -> Consortium:
 
 
 def response(place: int, text: str | None = "an answer", **fields: object) -> MemberResponse:
-    """What the instance at a place (from 1) gave; without text, a failure."""
+    """The response of the instance at a place (from 1); without text, a failure."""
     failure = {} if text else {"error_kind": "timeout", "error": "No full reply within 5 seconds."}
     names = {"response_id": f"i1/m{place}", "label": f"model{place}#1", "model": f"model{place}"}
     return MemberResponse.model_validate({"text": text, **failure, **names, **fields})
 
 
 def failed(kind: str = "server", error: str = "It is down.") -> CallResult:
-    """The result of a call that gave nothing."""
+    """The result of a failed call."""
     return CallResult.model_validate({"error_kind": kind, "error": error})
 
 
@@ -82,7 +82,7 @@ class ScriptedCalls:
 
     @property
     def ids(self) -> list[str]:
-        """Whom it was asked, in order."""
+        """The labels of the asked instances, in order."""
         return [spec.call_id for spec in self.asked]
 
     def question(self, call_id: str) -> CallSpec:
@@ -130,6 +130,6 @@ async def judged_iteration(
 
 
 def read_verdict(reply: str, responses: Sequence[MemberResponse] = ()) -> Verdict | None:
-    """What is read of a reply to the question for a synthesis of these responses."""
+    """The verdict in a reply to the question for a synthesis of these responses."""
     origin = Origin(said=tuple(unquoted(one.text or "") for one in responses))
     return synthesize.read_verdict(reply, Iteration(number=1, responses=tuple(responses)), origin)

@@ -1,4 +1,4 @@
-"""What tests know of llm-consortium: its definition class, a row of it, and databases that its releases wrote."""
+"""Data of llm-consortium: its definition class, a row of it, and databases that its releases wrote."""
 
 import gzip
 from pathlib import Path
@@ -27,7 +27,7 @@ SEED_CONSORTIUM = Consortium(
     min_iterations=2,
     arbiter="arbiter",
 )
-"""What that row is here."""
+"""The consortium of that row here."""
 
 
 class SeedConfig(BaseModel):

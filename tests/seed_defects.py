@@ -47,7 +47,7 @@ DEFECTS = {
     38: "`llm consortium` runs by default",
     39: "a consortium that cannot run is listed with its reason",
 }
-"""What is right instead, in a few words."""
+"""The correct behaviour, in a few words."""
 
 
 def numbers(test: str) -> list[int]:

@@ -1,4 +1,4 @@
-"""Every sentence that users, agents and readers of schemas meet, read from the package's source."""
+"""Every sentence for users, agents and readers of schemas, extracted from the package's source."""
 
 import ast
 import re
@@ -12,7 +12,7 @@ DOORS = ("cli", "server/tools", "server/resources")
 _NEW_LINE = re.compile(r"(?<![:>\n-])\n(?=[A-Za-z`])(?!\w+:)")
 
 WORD_LISTS = "text/answers/"
-"""A folder that shows no sentences: its strings are words that are looked for."""
+"""A folder without shown sentences: its strings are words to search for."""
 
 _END = re.compile(r"(?<=[.!?])\s+|\n\s*\n")
 
@@ -77,7 +77,7 @@ def _texts(name: str, tree: ast.Module) -> list[str]:
 
 
 def _filled(node: ast.JoinedStr) -> str:
-    """An f-string with what is filled in named by its expression."""
+    """An f-string whose values are replaced by their expressions."""
     parts = (str(one.value) if isinstance(one, ast.Constant) else _hole(one) for one in node.values)
     return "".join(parts)
 
@@ -87,9 +87,9 @@ def _hole(part: ast.expr) -> str:
 
 
 def _is_prose(text: str) -> bool:
-    """Whether a text is read by people, and is no pattern, no SQL, no markup."""
+    """Whether a text is prose, and no pattern, no SQL, no markup, no shell script."""
     if len(text.split()) < 3 or re.search(
-        r"\(\?|\\[swd]|\b(SELECT|INSERT|UPDATE|DELETE|CREATE|ORDER BY|WHERE)\b", text
+        r"\(\?|\\[swd]|%\(\w+\)s|\b(SELECT|INSERT|UPDATE|DELETE|CREATE|ORDER BY|WHERE)\b", text
     ):
         return False
     return bool(re.search(r"[a-z]{2,} [a-z]{2,}", text))

@@ -30,7 +30,7 @@ INITIALIZE = {
     "params": {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "tests", "version": "1"}},
 }
 JSON = {"Content-Type": "application/json", "Accept": "application/json, text/event-stream"}
-"""What clients say of what they send and accept."""
+"""The client's Content-Type and Accept headers."""
 
 _FULL_PIPE = 60_000
 """Bytes; Linux gives a pipe 65,536."""
@@ -78,7 +78,7 @@ async def read(client: Client, uri: str) -> str:
 
 
 class StdioServer:
-    """`python -m consortium_mcp` on pipes, spoken to line by line: for what the SDK's client does not let a test do."""
+    """`python -m consortium_mcp` on pipes, controlled line by line, for tests that the SDK's client does not allow."""
 
     def __init__(self, errlog: Path, *arguments: str, **environment: str) -> None:
         """Start it and shake hands (revision 2025-11-25)."""
@@ -93,7 +93,7 @@ class StdioServer:
             )
         self._last_id = 0
         self.heard: list[str] = []
-        """The methods of the notifications that came by now."""
+        """The methods of the notifications that have arrived."""
         client = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "tests", "version": "1"}}
         self.answer(self.request("initialize", **client))
         self.notify("notifications/initialized")
@@ -121,7 +121,7 @@ class StdioServer:
         return self.request("tools/call", name=tool, arguments=arguments)
 
     def answer(self, request_id: int) -> dict[str, Any]:
-        """Wait for the result of a request; what comes before it is passed over."""
+        """Wait for the result of a request; messages before it are skipped."""
         return dict(self._wait(lambda message: message.get("id") == request_id)["result"])
 
     def error(self, request_id: int) -> dict[str, Any]:
@@ -144,12 +144,12 @@ class StdioServer:
         raise EOFError("the server ended without saying what is waited for")
 
     def close_stdin(self) -> None:
-        """What a client does when it leaves."""
+        """Close stdin, as a client does when it leaves."""
         assert self.process.stdin is not None
         self.process.stdin.close()
 
     def close_stdout(self) -> None:
-        """What a client does that reads no further."""
+        """Close stdout, as a client does that stops reading."""
         assert self.process.stdout is not None
         self.process.stdout.close()
 
@@ -188,7 +188,7 @@ def http_server(
 
 
 def _announced(process: subprocess.Popen[str], errlog: Path) -> str:
-    """The first URL that the server says it is reached by; "" when it ends before."""
+    """The first URL that the server announces; "" if it ends before."""
     while process.poll() is None:
         if found := re.search(r"^Serving on (\S+?)[; ]", errlog.read_text(), re.MULTILINE):
             return found[1]
@@ -204,7 +204,7 @@ def resident_mb(pid: int) -> float:
 
 @asynccontextmanager
 async def http_client(url: str, mode: str, token: str | None = None) -> AsyncIterator[Client]:
-    """A client of a server over Streamable HTTP, or over SSE where the URL says so; None shows no token."""
+    """A client of a server over Streamable HTTP, or over SSE by the URL; None sends no token."""
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     async with AsyncExitStack() as stack:
         if url.endswith("/sse"):

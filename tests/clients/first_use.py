@@ -1,4 +1,4 @@
-"""The first two minutes of a user, for real: `python -m tests.clients.first_use` after `make dist`.
+"""The first steps of a user, with real parts: `python -m tests.clients.first_use` after `make dist`.
 
 In a home with nothing but Python: the wheel is installed, `setup` gets two llm plugins and writes Cursor's entry, and a
 client starts that entry and consults. The three vendors are servers on this machine; their plugins are real.
@@ -35,7 +35,7 @@ def timed(step: str) -> Iterator[None]:
 
 
 async def consult(entry: dict[str, Any], environment: dict[str, str]) -> dict[str, Any]:
-    """Start the server exactly as an entry says, and ask it."""
+    """Start the server exactly as the entry does, and make a consult."""
     command = StdioServerParameters(
         command=entry["command"], args=entry.get("args", []), env={**environment, **entry.get("env", {})}
     )

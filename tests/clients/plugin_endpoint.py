@@ -1,4 +1,4 @@
-"""The servers that stand for providers, in a thread of their own, and how llm's plugins reach them."""
+"""The servers that replace providers, in their own thread, and the redirection of llm's plugins to them."""
 
 import asyncio
 import importlib
@@ -15,11 +15,11 @@ Answer = Sequence[bytes] | int
 """The pieces of a stream, or the status of an error."""
 
 LOST = b""
-"""A piece at which the connection is lost."""
+"""A piece that stands for a lost connection."""
 
 
 class Endpoint:
-    """One provider: it answers every question with the same pieces or error, until it is told otherwise."""
+    """One provider, which answers every question with the same pieces or error until it is changed."""
 
     def __init__(self, shapes: Shapes) -> None:
         self.shapes = shapes
@@ -30,7 +30,7 @@ class Endpoint:
         self.asked: list[dict[str, Any]] = []
         """The questions."""
         self.heard: threading.Event | None = None
-        """Awaited, for a second, after the first piece: only who reads a stream as it comes can set it."""
+        """Awaited, for a second, after the first piece: only a reader that processes the stream at once can set it."""
         self.url = ""
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -59,7 +59,7 @@ class Endpoint:
             writer.close()
 
     async def _stream(self, writer: asyncio.StreamWriter, pieces: Sequence[bytes]) -> bool:
-        """Send the pieces; False when the connection is to be lost."""
+        """Send the pieces; False if the connection is to be lost."""
         kind = self.shapes.content_type
         writer.write(f"HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nTransfer-Encoding: chunked\r\n\r\n".encode())
         for place, piece in enumerate(pieces):
@@ -108,7 +108,7 @@ def serving(*handlers: Serve) -> Iterator[list[str]]:
 
 @contextmanager
 def hosts_at(urls: dict[str, str]) -> Iterator[None]:
-    """Requests of httpx and httpx2 for these hosts go to these addresses instead."""
+    """Redirect requests of httpx and httpx2 for these hosts to these addresses."""
     with ExitStack() as stack:
         for client in map(importlib.import_module, ("httpx", "httpx2")):
             for transport, name in (
@@ -121,7 +121,7 @@ def hosts_at(urls: dict[str, str]) -> Iterator[None]:
 
 
 def _moved(send: Any, urls: dict[str, str]) -> Any:
-    """What sends a request to its address in `urls`, where its host has one."""
+    """A send function that redirects a request if `urls` has an address for its host."""
 
     def send_there(transport: Any, request: Any) -> Any:
         if url := urls.get(request.url.host):
@@ -133,7 +133,7 @@ def _moved(send: Any, urls: dict[str, str]) -> Any:
 
 @contextmanager
 def api_base_at(url: str, *classes: type) -> Iterator[None]:
-    """Models of these classes, which are built with a fixed address, have another one."""
+    """Give models of these classes, which have a fixed address, another one."""
 
     def moved(build: Any) -> Any:
         def build_there(model: Any, *arguments: Any, **named: Any) -> None:

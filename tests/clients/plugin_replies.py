@@ -1,4 +1,4 @@
-"""What the providers behind llm's plugins send: whole replies and errors, by hand after their API documentation."""
+"""Replies and errors of the providers behind llm's plugins, written by hand after their API documentation."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -8,7 +8,7 @@ from typing import Any
 Json = dict[str, Any]
 
 INPUT_TOKENS, OUTPUT_TOKENS = 11, 7
-"""What every whole reply says of its tokens."""
+"""The token counts of every complete reply."""
 
 TOOL = "look_up"
 """The tool that a reply without text calls."""
@@ -16,13 +16,13 @@ TOOL = "look_up"
 
 @dataclass(frozen=True)
 class Shapes:
-    """The forms in which one provider replies."""
+    """The forms of one provider's replies."""
 
     text: Callable[[Sequence[str]], list[bytes]]
-    """The pieces of a stream; the last one ends the reply, and the others are one text each, or what begins it."""
+    """The pieces of a stream: an optional beginning, then one for each text, and the end."""
 
     tool: Callable[[str], list[bytes]]
-    """The pieces of a stream that calls a tool with these arguments, a JSON object, and says nothing."""
+    """The pieces of a stream that calls a tool with these arguments, a JSON object, and has no text."""
 
     rate_limit: Any
     """The body of an error 429."""
@@ -37,7 +37,7 @@ class Shapes:
     """Of a stream."""
 
     own: dict[str, Json] = field(default_factory=dict)
-    """Bodies of what the plugin asks beside replies, by path."""
+    """The bodies of the plugin's other requests, by path."""
 
 
 def _named_event(body: Json) -> bytes:

@@ -39,36 +39,36 @@ from tests.scripted import asking
 PAGE = ROOT / "docs" / "plugins.md"
 
 TEXTS = ("The capital is ", "Paris.\n\n", "Answer: Paris")
-"""A whole reply, in pieces."""
+"""A complete reply, in pieces."""
 
 
 @dataclass(frozen=True)
 class Plugin:
-    """One plugin, and how it is brought to ask this machine."""
+    """One plugin, and its redirection to this machine."""
 
     name: str
     """On PyPI."""
 
     model: str
-    """The one of its models that is asked."""
+    """The model that is asked."""
 
     shapes: replies.Shapes
-    """What its provider sends."""
+    """The replies of its provider."""
 
     address: str
     """How its address was changed, for the table."""
 
     variable: str | None = None
-    """The environment variable that names an address; None where there is none."""
+    """The environment variable with an address; None if there is none."""
 
     host: str | None = None
-    """The host that its own HTTP client asks; None where the address is changed otherwise."""
+    """The host that its own HTTP client calls; None if the address is changed in another way."""
 
     classes: tuple[str, ...] = ()
     """Its model classes of OpenAI's kind, whose `api_base` is changed."""
 
     api_path: str = ""
-    """What follows the host in its address."""
+    """The path after the host in its address."""
 
 
 _API_BASE = "`api_base` of its models"
@@ -114,7 +114,7 @@ LISTS = {
     "groq_models.json": {"models": [{"id": "llama-recorded"}]},
     "mistral_models.json": {"data": [{"id": "mistral-small-latest"}]},
 }
-"""What plugins keep of their providers' lists of models, in llm's folder."""
+"""The plugins' cached lists of models, in llm's folder."""
 
 KEYS = {name: "sk-recorded" for name in ("anthropic", "gemini", "mistral", "openrouter", "groq", "deepseek")}
 
@@ -126,7 +126,7 @@ FAULTS = {
     "wrong key": "the provider's error for a wrong key",
     "tool": "a tool is called, and nothing is said",
 }
-"""What is tried of each provider, and how the table calls it."""
+"""The faults of each provider, with their names in the table."""
 
 EXPECTED = {
     "rate limit": "rate_limit",
@@ -138,39 +138,39 @@ EXPECTED = {
 """The kind of each fault."""
 
 UNLIKE = {("llm-groq", "broken off"): None, ("llm-groq", "tool"): "empty"}
-"""Where a plugin keeps from us what would tell; None is a reply that counts as whole."""
+"""Kinds that differ because a plugin hides the cause; None is a reply that counts as complete."""
 
 HIDING_TOOLS = ("llm-groq",)
-"""Plugins that do not show that their models call a tool."""
+"""Plugins that do not report their models' tool calls."""
 
 SCHEMA_NAMES = ("output_config", "response_format", "format", "text", "generationConfig")
-"""Where requests carry a schema."""
+"""The places of a schema in requests."""
 
 
 @dataclass
 class Seen:
-    """What was seen of one plugin."""
+    """The results for one plugin."""
 
     entry: ModelEntry
     """The model that was asked."""
 
     whole: CallResult
-    """What became of a whole reply."""
+    """The result of a complete reply."""
 
     streams: bool
     """Whether a piece was read before the next one was sent."""
 
     connections: int
-    """How many three calls in a row took."""
+    """The number of connections of three consecutive calls."""
 
     schema: bool = False
     """Whether the request for a verdict carried a schema."""
 
     reads_tool: bool = False
-    """Whether a verdict that its model gives as a tool's arguments is read."""
+    """Whether a verdict in a tool's arguments is read."""
 
     failures: dict[str, tuple[MemberResponse, int]] = field(default_factory=dict)
-    """By the name of a fault: what became of it in a run, and how often the provider was asked."""
+    """By the name of a fault: the response in a run, and the number of requests."""
 
 
 @contextmanager
@@ -201,7 +201,7 @@ def _installed(endpoints: dict[str, Endpoint], member: RawEndpoint) -> Iterator[
 
 
 def _faults(shapes: replies.Shapes) -> dict[str, tuple[Answer, object]]:
-    """What is tried of each provider: the pieces or status, and the body of an error."""
+    """The answer of a provider for each fault: the pieces or status, and the body of an error."""
     begun = shapes.text(TEXTS)[:2]
     return {
         "rate limit": (429, shapes.rate_limit),
@@ -219,7 +219,7 @@ async def _call(entry: ModelEntry, heard: threading.Event) -> CallResult:
 
 
 async def _whole(entry: ModelEntry, endpoint: Endpoint) -> tuple[CallResult, bool]:
-    """What becomes of a whole reply, and whether its first piece was read before the next one was sent."""
+    """The result of a complete reply, and whether its first piece was read before the next one was sent."""
     endpoint.answer, heard = endpoint.shapes.text(TEXTS), threading.Event()
     endpoint.connections = 0
     results, clients = [], KeptClients()
@@ -234,7 +234,7 @@ async def _whole(entry: ModelEntry, endpoint: Endpoint) -> tuple[CallResult, boo
 
 
 class _Waited(threading.Event):
-    """An event of another one, which remembers whether it was set in time."""
+    """An event that remembers whether it was set in time."""
 
     def __init__(self, heard: threading.Event) -> None:
         super().__init__()
@@ -266,7 +266,7 @@ async def _try_all(endpoints: dict[str, Endpoint]) -> dict[str, Seen]:
 
 
 async def _asks_with_schema(service: ConsortiumService, plugin: Plugin, endpoint: Endpoint) -> bool:
-    """Whether its model is asked for a verdict with a schema; the run must end with its verdict."""
+    """Whether its model is asked for a verdict with a schema; the run must end with that verdict."""
     endpoint.answer = endpoint.shapes.text([verdict("It is 42.")])
     endpoint.asked.clear()
     run = await _consulted(service, ["whole"], plugin.model)
@@ -275,7 +275,7 @@ async def _asks_with_schema(service: ConsortiumService, plugin: Plugin, endpoint
 
 
 async def _reads_tool(service: ConsortiumService, plugin: Plugin, endpoint: Endpoint) -> bool:
-    """Whether its model's verdict is read where it stands in a tool's arguments; the run must have an answer anyway."""
+    """Whether its model's verdict is read from a tool's arguments; the run must have an answer in any case."""
     endpoint.answer = endpoint.shapes.tool(verdict("It is 42."))
     run = await _consulted(service, ["whole"], plugin.model)
     is_read = run.answer == "It is 42."
@@ -286,7 +286,7 @@ async def _reads_tool(service: ConsortiumService, plugin: Plugin, endpoint: Endp
 async def _try_fault(
     service: ConsortiumService, fault: str, endpoints: dict[str, Endpoint], seen: dict[str, Seen]
 ) -> None:
-    """One run in which every provider has the fault, beside a member of ours, which must be enough for an answer."""
+    """One run in which every provider has the fault, beside a member of ours, which must suffice for an answer."""
     for endpoint in endpoints.values():
         endpoint.answer, endpoint.body = _faults(endpoint.shapes)[fault]
         endpoint.asked.clear()
@@ -302,7 +302,7 @@ async def _try_fault(
 
 
 _PYTHON = re.compile(r"NoneType|object (is|has)|Traceback|Error\(|\{|<class")
-"""What no sentence for a user may have."""
+"""Words that no sentence for a user may contain."""
 
 
 async def _consulted(service: ConsortiumService, models: list[str], arbiter: str) -> Run:
@@ -312,7 +312,7 @@ async def _consulted(service: ConsortiumService, models: list[str], arbiter: str
 
 
 def _with_a_tool() -> str:
-    """What llm's command says when a tool is asked of a saved consortium that has plugins as members."""
+    """The message of llm's command when a tool is requested from a saved consortium with plugins as members."""
     consortium = define(members=[{"model": "whole"}, {"model": PLUGINS[0].model}], arbiter="arbiter", max_iterations=1)
     with ConsortiumService(load_settings(None)) as service:
         service.store.consortiums.save.sync("panel", consortium)
@@ -353,7 +353,7 @@ def table(seen: dict[str, Seen]) -> str:
 
 
 def main() -> None:
-    """Try every plugin, and write the tables; an assertion fails where a consult breaks or a kind is another one."""
+    """Try every plugin, and write the tables; an assertion fails if a consult breaks or a kind differs."""
     endpoints = {one.name: Endpoint(one.shapes) for one in PLUGINS}
     with _installed(endpoints, RawEndpoint(GOOD)):
         seen = asyncio.run(_try_all(endpoints))

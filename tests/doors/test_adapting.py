@@ -1,4 +1,4 @@
-"""What a provider rejects of a request is left out or renamed: once asked again, said, and remembered."""
+"""Parts of a request that a provider rejects are omitted or renamed: asked once more, reported, and remembered."""
 
 import json
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""An agent that has only tools, and of an error only its words: it gets there in at most two further calls."""
+"""An agent with tools only, which learns from errors: it succeeds after at most two further calls."""
 
 import difflib
 import re
@@ -26,7 +26,7 @@ class Call(NamedTuple):
 ASK = {"prompt": "Capital?", "max_iterations": 1, "wait_seconds": 60}
 PANEL = {**ASK, "consortium": "panel"}
 RUN, FAILED = "{run}", "{failed}"
-"""Stand for the ids of a run with an answer, and of one without."""
+"""Placeholders for the ids of a run with an answer, and of one without."""
 
 TASKS: Mapping[str, Call] = {
     "a consult of a saved consortium": Call("consult_consortium", PANEL),
@@ -83,16 +83,16 @@ TASKS: Mapping[str, Call] = {
 
 
 class Agent:
-    """Corrects a call by the words of its error, with what any agent knows: a question, and words that are alike."""
+    """Corrects a call by the words of its error, with general knowledge: a question, and similar words."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
         self.calls = 0
         self.heard: list[str] = []
-        """What each call said, in order."""
+        """The result of each call, in order."""
 
     async def reaches(self, call: Call, further: int = 2) -> bool:
-        """Whether the call, corrected, gets there in at most so many further calls."""
+        """Whether the call, corrected, succeeds within this number of further calls."""
         while (text := await self._said(call)) is None:
             if self.calls > further:
                 return False
@@ -167,7 +167,7 @@ class Agent:
 
 
 def replaced(arguments: Mapping[str, Any], wrong: str, right: str) -> dict[str, Any]:
-    """The arguments with another value where the wrong one stands, alone or in a list."""
+    """The arguments with the wrong value replaced, alone or in a list."""
 
     def corrected(value: Any) -> Any:
         return [corrected(one) for one in value] if isinstance(value, list) else right if value == wrong else value
@@ -176,7 +176,7 @@ def replaced(arguments: Mapping[str, Any], wrong: str, right: str) -> dict[str, 
 
 
 def nearest(wrong: str, there: Sequence[str]) -> str:
-    """What is most like a word of those that there are; else the first."""
+    """The available word that is most similar to the wrong one; else the first."""
     return next(iter(difflib.get_close_matches(wrong, there, n=1, cutoff=0.3)), there[0])
 
 
@@ -187,7 +187,7 @@ def _no_model_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def prepared(provider: Provider, service: ConsortiumService) -> dict[str, str]:
-    """What the ids in the tasks stand for, the consortiums that they name being there."""
+    """The values of the placeholders in the tasks, after saving the consortiums that they name."""
     provider.on("arbiter", verdict("Paris", confidence=0.9))
     provider.on("e", Fault.wrong_key())
     run, failed = await consulted(service, "a"), await consulted(service, "e")

@@ -1,4 +1,4 @@
-"""The answer as it comes: what is shown while the arbiter writes, and that nothing else is."""
+"""The streamed answer: what is shown while the arbiter writes, and that nothing else is."""
 
 import os
 import subprocess
@@ -41,7 +41,7 @@ async def told(prompt: str = "?", **terms: Any) -> tuple[list[str], Run]:
 
 
 def begins_only_with(reply: str) -> None:
-    """Assert that whatever is shown of a reply's beginnings is the beginning of what is read in the end."""
+    """Assert that everything shown of a reply's beginnings is the beginning of the final text."""
     final = read_verdict(reply)
     shown = ""
     for end in range(len(reply) + 1):

@@ -1,4 +1,4 @@
-"""Nothing on the event loop blocks: whoever waits for a file, a lock or a sleep there holds up every other run."""
+"""No code blocks the event loop, because a wait for a file, a lock or a sleep would delay every other run."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +17,7 @@ ASK = {"models": ["a", "b"], "arbiter": "arbiter"}
 
 @contextmanager
 def blocking_is_an_error() -> Iterator[None]:
-    """What blocks on an event loop raises there, but for the file of keys, which llm itself reads for each call."""
+    """Blocking calls on an event loop raise, except for the key file, which llm itself reads for each call."""
     with blockbuster_ctx() as watched:
         for function in watched.functions.values():
             function.can_block_in("llm/__init__.py", {"get_key", "load_keys", "user_dir"})

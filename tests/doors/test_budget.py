@@ -1,4 +1,4 @@
-"""Money: limits hold over all in flight, unknown prices stay unknown, a plan costs nothing, a replay pays nothing."""
+"""Money: limits include calls in flight, unknown prices stay unknown, a plan costs nothing, a replay pays nothing."""
 
 import json
 import os
@@ -60,7 +60,7 @@ def entry(model: str) -> ModelEntry:
 
 
 def drafts(request: Request) -> Answer:
-    """An arbiter that is never satisfied and always says something new."""
+    """An arbiter that always asks for another iteration, with a new answer each time."""
     return verdict(f"draft {request.model_number}", confidence=0.1 + request.model_number / 100)
 
 
@@ -497,7 +497,7 @@ def chance(seed: int, name: str) -> Callable[[Request], Answer]:
 
 
 async def outcome(service: ConsortiumService, run: Run) -> tuple[Run, str]:
-    """The run when it has ended, and what of it a replay must repeat."""
+    """The ended run, and the part of it that a replay must repeat."""
     ended = await performed(service, run.run_id)
     same = ended.model_dump_json(exclude={"ended_utc", "deadline_utc"})
     return ended, same

@@ -1,4 +1,4 @@
-"""Who stops a run and who does not: users, impatient clients, broken connections, signals; and how a process ends."""
+"""What stops a run and what does not: users, client timeouts, broken connections, signals; and the end of a process."""
 
 import http.client
 import json
@@ -32,11 +32,11 @@ from tests.server_process import StdioServer, connected, http_server, said, stru
 from tests.store_methods import replace_method
 
 CONSULT = {"prompt": "?", "models": ["a", "b"], "arbiter": "arbiter", "max_iterations": 3}
-"""Three iterations of two members and the arbiter, if nobody stops it."""
+"""Three iterations of two members and the arbiter, if nothing stops it."""
 
 
 class Held:
-    """A consult whose members answer until an iteration in which they hang; what was asked until then is counted."""
+    """A consult whose members hang in one iteration; the requests up to then are counted."""
 
     def __init__(self, provider: Provider, iteration: int) -> None:
         self._provider, self._iteration = provider, iteration
@@ -50,19 +50,19 @@ class Held:
         self._provider.wait_until(lambda: self._provider.count() == self.calls)
 
     def assert_stopped(self) -> None:
-        """Nothing more was asked, and what was in flight is cut."""
+        """No further request was made, and the requests in flight are cut."""
         self._provider.wait_until(lambda: self._provider.disconnects == 2)
         assert self._provider.count() == self.calls
 
 
 def the_run(service: ConsortiumService) -> Run:
-    """The one run that there is, as a later process reads it."""
+    """The only run, as a later process reads it."""
     (run,) = service.store.runs.find.sync()
     return service.store.runs.load.sync(run.run_id)
 
 
 def assert_stopped(run: Run, iteration: int, status: str = "interrupted") -> None:
-    """It can be resumed, unless it was cancelled, and everything that arrived before is in it."""
+    """It can be resumed, unless it was cancelled, and it contains everything that arrived before."""
     assert (run.status, run.answer) == (status, None)
     assert [len(one.responses) for one in run.iterations if one.verdict] == [2] * (iteration - 1)
 
@@ -285,7 +285,7 @@ async def ends(client: Client, run_id: str) -> dict[str, Any]:
 
 
 async def consult_until(client: Client, stop: Callable[[], Any], **arguments: Any) -> None:
-    """Begin a consult as a user, and take the request back when `stop` (called in a thread) returns."""
+    """Begin a consult as a user, and cancel the request when `stop` (called in a thread) returns."""
     async with anyio.create_task_group() as group:
         group.start_soon(client.call_tool, "consult_consortium", {**CONSULT, **arguments})
         await anyio.to_thread.run_sync(stop)
@@ -609,7 +609,7 @@ async def test_only_a_run_of_another_process_is_looked_at_while_nothing_happens(
         replace_method(monkeypatch, service.store.progress, "load", counted)
 
     async def looks_of(runner: Runner) -> list[int]:
-        """How often the run had been looked at when each of the first ten lines about it came."""
+        """The number of reads of the run when each of the first ten lines about it arrived."""
         found: list[int] = []
         async with aclosing(runner.follow(run.run_id, 60)) as lines:
             async for _ in lines:

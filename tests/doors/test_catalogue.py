@@ -1,4 +1,4 @@
-"""Which models there are, under which names, and one clear sentence for whatever keeps one from being called."""
+"""The models and their names, and one clear sentence for each reason why one cannot be called."""
 
 import json
 import subprocess

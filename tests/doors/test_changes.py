@@ -1,4 +1,4 @@
-"""Changes are announced to connected clients of both eras, whichever process wrote them."""
+"""Changes by any process are announced to connected clients of both eras."""
 
 import json
 import os
@@ -50,14 +50,14 @@ PAIR = Consortium(members=(Member(model="a"),), arbiter="arbiter")
 
 
 class Ear:
-    """A connected client and what it hears."""
+    """A connected client and the events that it receives."""
 
     def __init__(self, client: Client, heard: MemoryObjectReceiveStream[ServerEvent]) -> None:
         self.client = client
         self._heard = heard
 
     async def wait_for(self, event: ServerEvent) -> list[ServerEvent]:
-        """Return when it is heard, with what came before it."""
+        """Return when the event has arrived, with the events before it."""
         before: list[ServerEvent] = []
         with anyio.fail_after(30):
             async for one in self._heard:
@@ -69,7 +69,7 @@ class Ear:
 
 @asynccontextmanager
 async def ear(server: Any, mode: str, *uris: str) -> AsyncIterator[Ear]:
-    """A client that hears of lists and of these resources, in the way of its era.
+    """A client that is told of lists and of these resources, in the way of its era.
 
     Args:
         server: in this process, a transport to one, or its URL.

@@ -1,4 +1,4 @@
-"""The real command in a process of its own: what stands on stdout, on stderr, and in the exit status."""
+"""The real command in a process of its own: its stdout, its stderr, and its exit status."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""A reader that leaves and a full disk: no command outlives its output, and what was paid for is kept."""
+"""A reader that leaves and a full disk: a command ends with its output, and paid responses are kept."""
 
 import os
 import signal
@@ -29,7 +29,7 @@ def panel(provider: Provider) -> None:
 
 
 def begun(command: tuple[str, ...], stdout: int = subprocess.PIPE) -> subprocess.Popen[bytes]:
-    """The command as a process that runs; Python is started anew, because its end is what is looked at."""
+    """The command as a running process; a new Python is started, because its end is tested."""
     started = [sys.executable, "-m", *command]
     return subprocess.Popen(
         started, stdin=subprocess.DEVNULL, stdout=stdout, stderr=subprocess.PIPE, env=dict(os.environ)
@@ -45,7 +45,7 @@ def end_of(process: subprocess.Popen[bytes]) -> tuple[int, str]:
 
 
 def kept(service: ConsortiumService) -> tuple[str, list[str | None]]:
-    """How the one run stands, and what of its members' responses is kept."""
+    """The status of the only run, and its stored responses of members."""
     (run,) = service.store.runs.find.sync()
     calls = service.store.runs.load.sync(run.run_id).iterations
     return run.status, [response.text for one in calls for response in one.responses]

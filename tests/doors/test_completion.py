@@ -1,4 +1,4 @@
-"""What the shell offers, through the script that `completion` prints, in a real bash."""
+"""The completions of the shell, by the script that `completion` prints, in a real bash."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""Asking the person before something is overwritten or a lot is spent, in either protocol era."""
+"""Asking the user before an overwrite or an expensive consult, in either protocol era."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -49,7 +49,7 @@ def priced(provider: Provider, monkeypatch: pytest.MonkeyPatch) -> Provider:
 
 
 class Person:
-    """Whoever sits before the client: answers every question in the same way, and remembers them."""
+    """The user of a client, who gives every question the same answer, and remembers the questions."""
 
     def __init__(self, action: Literal["accept", "decline", "cancel"], **content: bool) -> None:
         self.asked: list[str] = []
@@ -65,7 +65,7 @@ class Person:
 async def with_person(
     mode: str, service: ConsortiumService, person: Person | None, **options: Any
 ) -> AsyncIterator[Client]:
-    """A client whose user is asked; None for one that can ask nobody."""
+    """A client whose user is asked; None for a client that cannot ask its user."""
     async with in_process(mode, service, elicitation_callback=person, **options) as client:
         yield client
 

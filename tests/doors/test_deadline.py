@@ -1,4 +1,4 @@
-"""Time: nobody is held up by a hung member, a late response joins the next iteration, a deadline gives an answer."""
+"""Time: a hung member delays no other, a late response joins the next iteration, a deadline gives an answer."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -21,7 +21,7 @@ OpenService = Callable[..., ConsortiumService]
 HOUR = 3600.0
 
 QUICK: dict[str, Any] = {"patience_seconds": 0.3}
-"""Once there is a quorum, a silent member is waited for so long."""
+"""A short limit of silence after the quorum."""
 
 
 # quorum and patience

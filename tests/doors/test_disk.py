@@ -1,4 +1,4 @@
-"""The disk fails: found before the first paid call where that is possible; else the answer comes, and says so."""
+"""Disk failures: found before the first paid call if possible; otherwise the answer arrives with a note."""
 
 import ctypes
 import os
@@ -42,7 +42,7 @@ DEFINITION: dict[str, Any] = {"models": ["a", "b"], "arbiter": "arbiter"}
 
 @pytest.fixture
 def models(provider: Provider) -> Provider:
-    """A provider whose arbiter says Paris, at a length for which a full disk has no room."""
+    """A provider whose arbiter answers Paris, with more text than fits on a full disk."""
     provider.on("arbiter", verdict("Paris", confidence=0.9, analysis=LONG))
     return provider
 
@@ -104,7 +104,7 @@ BROKEN: dict[Callable[[Path], None], str] = {
     another_programs: "nothing was changed. Name another file with CONSORTIUM_DATABASE.",
     another_programs_with_migrations: "nothing was changed. Name another file with CONSORTIUM_DATABASE.",
 }
-"""Files that cannot be our database, and how the sentence on each ends."""
+"""Files that cannot be our database, and the end of the sentence about each."""
 
 
 @pytest.mark.parametrize("make", BROKEN, ids=[make.__name__ for make in BROKEN])
@@ -233,7 +233,7 @@ class SmallDisk:
             self._limit(resource.RLIM_INFINITY)
 
     def close(self) -> None:
-        """Let it vanish, whoever still uses it."""
+        """Remove it, even if it is in use."""
         self.free()
         if self._is_mounted:
             self._libc.umount2(os.fsencode(self._folder), MNT_DETACH)
@@ -352,7 +352,7 @@ async def test_the_api_returns_an_answer_that_is_not_saved_as_degraded(models: P
     ]
 
 
-# somebody else holds the file
+# another process locks the file
 
 
 @pytest.fixture
@@ -363,7 +363,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @contextmanager
 def held(path: Path) -> Iterator[None]:
-    """Another connection has the right to write, and does not let go of it."""
+    """Another connection holds the write lock."""
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute("BEGIN IMMEDIATE")
         yield
@@ -372,7 +372,7 @@ def held(path: Path) -> Iterator[None]:
 
 @asynccontextmanager
 async def under_way(service: ConsortiumService, **arguments: Any) -> AsyncIterator[list[Run | Exception]]:
-    """A run is worked on; what it came to stands in the list after the block."""
+    """A run is worked on; its result is in the list after the block."""
     run = service.opener.open_run(asking("Capital?", **DEFINITION, **arguments))
     came_to: list[Run | Exception] = []
 

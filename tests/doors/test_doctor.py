@@ -1,4 +1,4 @@
-"""`doctor`: what works and what does not, in a line each, with the remedy."""
+"""`doctor`: the state of each part in a line, with the repair."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Every command, whatever its output is: UTF-8 whatever the locale, and one sentence where it takes nothing."""
+"""Every command with every output: UTF-8 in any locale, and one sentence if the output cannot be written."""
 
 import io
 import sys

@@ -1,4 +1,4 @@
-"""Every way in which a provider fails has its kind, found over real HTTP, and no message shows a key."""
+"""Every failure of a provider has its kind, over real HTTP, and no message shows a key."""
 
 import json
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Every fault of a provider, over real HTTP, as a member and as the arbiter: what is read, stored and counted."""
+"""Every fault of a provider, over real HTTP, as a member and as the arbiter: the message, the record and the counts."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -24,17 +24,17 @@ SHORT = 1.5
 
 @dataclass(frozen=True)
 class Row:
-    """One fault and what is to come of it."""
+    """One fault and its expected result."""
 
     name: str
     fault: Fault | None
-    """What the model does; None: nobody listens where it should be."""
+    """The model's fault; None means that its port has no listener."""
     kind: ErrorKind
-    """The kind that is stored, of the call and of each attempt."""
+    """The stored kind, of the call and of each attempt."""
     attempts: int
-    """How often it is tried."""
+    """The number of attempts."""
     reads: str
-    """What the caller reads of it."""
+    """The message that the caller reads."""
     call_timeout: float | None = None
     """A setting of this row; None means the default."""
 
@@ -77,7 +77,7 @@ by_fault = pytest.mark.parametrize("row", FAULTS, ids=str)
 
 @pytest.fixture
 def waits() -> list[float]:
-    """How long each further attempt was waited for, in seconds."""
+    """The wait before each further attempt, in seconds."""
     return []
 
 

@@ -1,4 +1,4 @@
-"""Settings that are given hold wherever the consult reaches, and nothing of them is written to the environment."""
+"""Given settings apply to the whole consult, and none of them is written to the environment."""
 
 import os
 from collections.abc import Callable

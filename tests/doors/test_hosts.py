@@ -1,4 +1,4 @@
-"""Every row of the table of hosts: its files, its entries, and what is left after `uninstall`."""
+"""Every row of the table of hosts: its files, its entries, and the files after `uninstall`."""
 
 import json
 import re
@@ -28,7 +28,7 @@ BEARER = {"Authorization": "Bearer sk-team"}
 
 
 class Row(NamedTuple):
-    """What a host is to get, worked out by hand from its documents."""
+    """The expected files of a host, derived by hand from its documents."""
 
     place: str
     project: str | None
@@ -225,7 +225,7 @@ WRITTEN = {
         "extensions:\r\n    memory:\r\n        args: ['a', \"b\"]\r\n",
     ],
 }
-"""Files as these programs and their users write them; TABLE stands for the table of servers."""
+"""Files as these programs and their users write them; TABLE is the table of servers."""
 
 BROKEN = {"json": "{\n  // a comment\n}", "jsonc": '{"a": [1,}', "toml": "= what", "yaml": "a: [1\n"}
 

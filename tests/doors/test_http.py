@@ -1,4 +1,4 @@
-"""Who may speak to the server over HTTP: programs of this machine, and no page in a browser."""
+"""Access over HTTP: programs on this machine, but no page in a browser."""
 
 import http.client
 import json

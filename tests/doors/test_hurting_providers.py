@@ -1,4 +1,4 @@
-"""A provider that sends too much, compressed or not, or the question elsewhere: one sentence, and no memory for it."""
+"""A provider that sends too much, or redirects the question: one sentence, and no memory is used for it."""
 
 import gzip
 import threading

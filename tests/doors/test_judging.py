@@ -1,4 +1,4 @@
-"""Every strategy with every judging method: what each asks, how it decides, and what does not make sense together."""
+"""Every strategy with every judging method: its questions, its decisions, and the combinations that are refused."""
 
 import json
 import re
@@ -37,7 +37,7 @@ pytestmark = pytest.mark.anyio
 OURS = ("refine", "debate", "eliminate"), ("synthesize", "pick", "rank", "peer_rank", "vote", "choose", "review")
 SENSELESS = [("eliminate", method) for method in ("synthesize", "pick", "vote", "choose", "review")]
 OF_PRESETS = ("choose", "review")
-"""Methods that need questions of their own: tests/doors/test_presets.py has them."""
+"""Methods with their own questions, tested in tests/doors/test_presets.py."""
 
 SENSIBLE = [
     (strategy, method)
@@ -69,7 +69,7 @@ async def judged(
     reads_schema: bool = True,
     **fields: Any,
 ) -> Iteration:
-    """The first iteration of a run, with what a judging method makes of these responses."""
+    """The first iteration of a run with these responses, judged by a method."""
     run = new_run(**fields)
     order = shown_order(run.shuffle_seed, 1, responses)
     iteration = Iteration(number=1, responses=tuple(responses), shown_order=order)
@@ -316,7 +316,7 @@ def test_borda_is_the_mean_place_over_the_ballots_that_name_a_candidate(
 
 
 def peers(order: Callable[[CallSpec], object]) -> ScriptedCalls:
-    """Members that rank the others as they are told."""
+    """Members that rank the others in this order."""
     return ScriptedCalls(lambda spec: json.dumps({"ranking": order(spec)}))
 
 
@@ -557,7 +557,7 @@ async def test_what_was_heard_before_a_crash_is_heard_again_though_the_vote_was_
 
 
 async def debated(*scripts: dict[str, str], members: str = "abc") -> ScriptedCalls:
-    """Every question of a debate in which, in each iteration, the models say these words or fail."""
+    """Every question of a debate in which, in each iteration, the models give these responses or fail."""
 
     def script(spec: CallSpec) -> CallResult | str:
         if "arbiter" in spec.call_id:
@@ -626,7 +626,7 @@ async def test_a_budget_is_held_against_those_who_are_still_asked(
 async def eliminated(
     better: Callable[[str], Any], *members: dict[str, Any], failing: Sequence[str] = ()
 ) -> list[list[str]]:
-    """Who was asked in each of five iterations, as `call id label`, when the arbiter prefers texts as it is told."""
+    """The instances asked in each of five iterations, as `call id label`, with an arbiter that prefers these texts."""
 
     def script(spec: CallSpec) -> CallResult | str:
         if "arbiter" in spec.call_id:
@@ -668,7 +668,7 @@ async def test_no_instance_leaves_after_an_iteration_without_a_ranking() -> None
 
 
 async def stopped(stop_on: str, confidence: float, *texts: str) -> Run:
-    """The run after its last iteration, the arbiter this sure of itself and the members saying this."""
+    """The run after its last iteration, with this confidence of the arbiter and these responses."""
 
     def script(spec: CallSpec) -> str:
         if "arbiter" in spec.call_id:
@@ -741,7 +741,7 @@ def test_agreement_is_the_share_of_comparable_pairs_with_the_same_answer(
 
 
 async def order_checked(confidence: float, again: str, **rules: Any) -> tuple[bool | None, ScriptedCalls]:
-    """Whether the verdict held in reversed order, and what was asked."""
+    """Whether the verdict held in reversed order, and the calls."""
     first = verdict_text("It is blue, because of scattering.", confidence)
     call = ScriptedCalls(arbiter=first, arbiter_reversed=again)
     run = await last_state(new_run(consortium=panel("a", "b", "c", max_iterations=1, **rules)), call)
@@ -871,7 +871,7 @@ def register_embedding_models(register):
 
 @pytest.fixture
 def animals(provider: Provider, plugin_folder: Path) -> Provider:
-    """Two members that mean the same in other words, and two that say something else in the same words."""
+    """Two members with the same meaning in different words, and two with another meaning in similar words."""
     install_plugin(plugin_folder, "meaning_plugin", MEANING)
     for model, answer in zip("abcd", ("a domestic cat", "the house feline", "a large dog", "a large dog"), strict=True):
         provider.on(model, f"Answer: {answer}")
@@ -1044,7 +1044,7 @@ def loud(plugin_folder: Path) -> None:
 
 @pytest.fixture
 def broken(plugin_folder: Path) -> None:
-    """A package is installed of which nothing can be used."""
+    """A package without any usable item is installed."""
     install_plugin(plugin_folder, "broken_plugin", BROKEN_PLUGIN, BROKEN)
 
 

@@ -1,4 +1,4 @@
-"""What tools return fits into a client's context, whatever was answered, and shows no character that hides."""
+"""Results of tools fit into a client's context, and show no hidden character."""
 
 import random
 import re

@@ -1,4 +1,4 @@
-"""Every call is in our store and in llm's own log, as `llm logs` reads it; that log never costs us a run."""
+"""Every call is in our store and in llm's own log, as `llm logs` reads it; a failure of that log affects no run."""
 
 import json
 import os
@@ -71,7 +71,7 @@ def calls_in(path: Path) -> int:
 
 @pytest.fixture
 def locked_log(llm_home: Path) -> sqlite3.Connection:
-    """llm's log, held by somebody else until the connection is closed; our own database is there already."""
+    """llm's log, locked until the connection is closed; our own database exists already."""
     Store(llm_home / "consortium.db").close()
     connection = sqlite3.connect(llm_home / "logs.db", isolation_level=None)
     connection.execute("CREATE TABLE mine (id)")

@@ -1,4 +1,4 @@
-"""Answers that no rule can compare: the arbiter says which agree, and what it says is checked, counted and shown."""
+"""Answers that no rule can compare: the arbiter's statement about them is checked, counted and shown."""
 
 import json
 import re

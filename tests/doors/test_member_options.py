@@ -1,4 +1,4 @@
-"""llm options of each member and of the arbiter: one syntax at every door, checked first, sent, and kept."""
+"""llm options of each member and of the arbiter: one syntax at every door, checked first, sent, and stored."""
 
 import json
 from pathlib import Path

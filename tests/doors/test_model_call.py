@@ -1,4 +1,4 @@
-"""One call to one model over real HTTP: what is sent, what is recorded, how many go out at once, and how it is cut."""
+"""One call to one model over real HTTP: the request, the record, the limits of simultaneous calls, and cancellation."""
 
 import asyncio
 import threading
@@ -227,7 +227,7 @@ async def test_a_model_that_is_only_synchronous_is_called_in_a_thread(add_model:
 
 
 class ObservedModel(SyncModel):
-    """Says when it has given its first chunk, waits before the second, and says when nobody wants more."""
+    """Reports its first chunk, waits before the second, and reports when no caller wants more."""
 
     def __init__(self, model_id: str = "observed") -> None:
         super().__init__(model_id)
@@ -432,7 +432,7 @@ async def test_models_that_many_runs_share_get_one_client_from_the_first_run(pro
 
 
 class Odd(llm.Model):
-    """A model whose plugin does something odd before it answers."""
+    """A model whose plugin misbehaves before it answers."""
 
     model_id = "odd"
 

@@ -1,4 +1,4 @@
-"""The database is deleted, moved or replaced while it is in use: no door says that something was saved."""
+"""The database is deleted, moved or replaced while it is in use: no door reports a successful save."""
 
 import os
 import shutil

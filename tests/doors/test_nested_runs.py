@@ -1,4 +1,4 @@
-"""A consortium that is a member of another one: its run belongs to the call that asks it, and is paid once."""
+"""A consortium that is a member of another one: its run belongs to the outer call, and is paid for once."""
 
 import hashlib
 import json
@@ -31,7 +31,7 @@ from tests.server_process import http_client, http_server, structured
 
 OUTER: dict[str, Any] = {"consortium": "outer", "prompt": "Capital?"}
 EACH_ONCE = {"a": 1, "b": 1, "c": 1, "arbiter": 1, "plain-arbiter": 1}
-"""How often each model is asked by one consult."""
+"""The number of calls to each model in one consult."""
 
 TOKEN = "ann's token, which is long"
 
@@ -81,7 +81,7 @@ def stored(service: ConsortiumService) -> set[str]:
 
 
 def killed(provider: Provider, service: ConsortiumService, held: str, done: set[str]) -> None:
-    """A consult whose process was killed while one model had not answered and the others' answers were stored."""
+    """A consult whose process was killed while one model had not answered and the others' responses were stored."""
     gate = provider.gate(held)
     process = start("consult", "Capital?", "--consortium", "outer")
     gate.wait_for(1)
@@ -93,7 +93,7 @@ def killed(provider: Provider, service: ConsortiumService, held: str, done: set[
 
 
 MOMENTS = [("c", {"a", "b"}), ("arbiter", {"a", "b", "c"}), ("plain-arbiter", {"a", "b", "c", "arbiter", "inner"})]
-"""Which model has not answered, and whose answers are stored, when the process is killed."""
+"""The model without an answer, and the stored responses, when the process is killed."""
 
 
 @pytest.mark.parametrize(("held", "done"), MOMENTS, ids=[held for held, _ in MOMENTS])

@@ -1,4 +1,4 @@
-"""What a result says for the next step, through a connected client."""
+"""The next steps in results, through a connected client."""
 
 from collections.abc import AsyncIterator
 

@@ -1,4 +1,4 @@
-"""The same mistake at every door: each says what to do next in terms of its own."""
+"""The same mistake at every door: each error names the next step in the door's own terms."""
 
 import sqlite3
 from collections.abc import Mapping

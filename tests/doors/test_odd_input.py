@@ -1,4 +1,4 @@
-"""Every command with every odd input, given or piped in: one sentence, the right exit status, no traceback."""
+"""Every command with every odd input, as an argument or on stdin: one sentence, the right exit status, no traceback."""
 
 import io
 import os
@@ -26,7 +26,7 @@ TEXTS: dict[str, str] = {
     "NUL": "a\0b",
     "dashes": "---",
 }
-"""What is given instead of a name, a run or a prompt."""
+"""The texts that replace a name, a run or a prompt."""
 
 TAKES_TEXT: dict[str, list[str]] = {
     "consult": ["consult", "-m", "a", "--arbiter", "arbiter", "--", "TEXT"],
@@ -66,7 +66,7 @@ def said(line: list[str], stdin: Any = None) -> tuple[int, str, str]:
 
 
 def is_one_sentence(status: int, stderr: str) -> bool:
-    """Whether a failure is said on the last line alone, below the usage where that was wrong."""
+    """Whether a failure is one sentence on the last line, below the usage after wrong usage."""
     lines = stderr.strip().splitlines()
     above = lines[:-1]
     return lines[-1].startswith("Error: ") and len(lines[-1]) < 1_000 and (status == 2 or not above)

@@ -1,4 +1,4 @@
-"""The caller's own answer, judged beside the members' as anonymously as any, through a connected client."""
+"""The caller's own answer, judged anonymously beside the members', through a connected client."""
 
 import json
 from collections.abc import AsyncIterator

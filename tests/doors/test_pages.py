@@ -1,4 +1,4 @@
-"""Pages in a real browser: what they show, what they fetch, and what assistive technology finds in them."""
+"""Pages in a real browser: their content, their requests, and their accessibility."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""Patience: who is still sending is heard, who is silent for too long is not waited for, and the run says so."""
+"""Patience: a member that sends is waited for, one that is silent for too long is not, and the run says so."""
 
 from collections.abc import Callable
 from typing import Any
@@ -27,13 +27,13 @@ HOUR = 3600.0
 
 
 async def asked_by_tool(service: ConsortiumService, **arguments: Any) -> dict[str, Any]:
-    """What the tool returns of a consult when it has ended."""
+    """The tool's result of a consult when it has ended."""
     async with in_process("auto", service) as client:
         asked = {"prompt": "Why?", "arbiter": "arbiter", "wait_seconds": 60, **arguments}
         return structured(await client.call_tool("consult_consortium", asked))
 
 
-# who is alive
+# who is sending
 
 
 async def test_a_member_that_goes_on_sending_is_heard_however_long_after_the_quick_ones(
@@ -138,7 +138,7 @@ async def test_the_last_who_may_still_answer_decides_how_long_all_are_waited_for
 
 
 def allowed(first_pieces: list[int], **rules: Any) -> float:
-    """How long a call may be silent that has just begun, of a model whose replies began so late."""
+    """The limit of silence of a call that has just begun, for a model with these times to the first piece."""
     run = new_run(consortium=panel("a", **rules))
     measured = Patience(run, {CallId("i1/m1"): LiveCall()}, DEFAULT_TIMING)
     measured._first_pieces = {"a": first_pieces}

@@ -13,6 +13,7 @@ from typing import Any
 
 import llm
 import pytest
+from llm.parts import ToolCallPart
 
 from consortium_mcp.records.consortium import define
 from consortium_mcp.settings import load_settings
@@ -37,19 +38,19 @@ def save(name: str = "panel", *models: str, **rules: object) -> None:
 
 
 def write_row(name: str, config: str) -> None:
-    """Write a row as nobody should."""
+    """Write an invalid row."""
     with closing(sqlite3.connect(load_settings().database_path)) as connection, connection:
         connection.execute("INSERT INTO consortium_configs VALUES (?, ?, '', NULL)", [name, config])
     connection.close()
 
 
 def texts(request: Request) -> list[str]:
-    """What a request's messages say, the system prompt left out."""
+    """The texts of a request's messages, without the system prompt."""
     return [message["content"] for message in request.messages if message["role"] != "system"]
 
 
 def logged() -> list[dict[str, Any]]:
-    """What `llm logs` has of consortiums, oldest first."""
+    """The entries of consortiums in `llm logs`, oldest first."""
     rows: list[dict[str, Any]] = json.loads(run_llm("logs", "--json", "-n", "0", "-m", "panel").stdout)
     return sorted(rows, key=lambda row: str(row["id"]))
 
@@ -243,12 +244,12 @@ def test_chat_keeps_the_conversation(provider: Provider) -> None:
     assert texts(provider.requests_to("a")[1]) == ["Capital?", "Paris", "Second city?"]
 
 
-def test_a_conversation_with_an_attachment_is_refused_before_anything_is_paid(provider: Provider) -> None:
+def test_a_conversation_with_a_tool_call_is_refused_before_anything_is_paid(provider: Provider) -> None:
     save()
-    picture = llm.Attachment(type="image/png", content=b"\x89PNG")
-    earlier = [llm.user("What is this?", picture), llm.assistant("A cat."), llm.user("Which one?")]
+    call = ToolCallPart(name="look", arguments={}, tool_call_id="1")
+    earlier = [llm.user("What is this?"), llm.assistant(call), llm.user("Which one?")]
 
-    with pytest.raises(llm.ModelError, match="reads text only"):
+    with pytest.raises(llm.ModelError, match="this conversation contains a tool call"):
         llm.get_model("panel").prompt(messages=earlier).text()
 
     assert provider.count() == 0
@@ -362,7 +363,7 @@ def test_consortiums_of_llm_consortium_are_models_before_our_database_exists(
 
 
 def unusable(how: str) -> sqlite3.Connection | None:
-    """Make our database unusable; what is returned must be kept as long as it is to be so."""
+    """Make our database unusable, as long as the returned object is kept."""
     path = load_settings().database_path
     if how == "no database":
         path.write_bytes(b"no database, whatever its name says" * 100)

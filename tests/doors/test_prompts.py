@@ -1,4 +1,4 @@
-"""The prompts as slash commands, and what a client is told that asks for what there is not, in either protocol era."""
+"""The prompts as slash commands, and the error for a missing one, in either protocol era."""
 
 from collections.abc import AsyncIterator
 

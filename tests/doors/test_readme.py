@@ -1,4 +1,4 @@
-"""The docs say what is so: parts are generated, examples run, links lead. `make generate` writes them."""
+"""The docs are correct: parts are generated, examples run, links have targets. `make generate` writes the parts."""
 
 import ast
 import json
@@ -76,7 +76,7 @@ SET_UP = (
 """How lines begin that set up a machine: the tests of `setup`, the demo and the local model run what they do."""
 
 RUN_ELSEWHERE = {"serving.md", "performance.md"}
-"""Pages whose commands start servers and profilers; the tests of serving have the former."""
+"""Pages whose commands start servers and profilers; the tests of serving run the former."""
 
 EXAMPLES = [page for page in PAGES if page.name not in RUN_ELSEWHERE and "\n$ " in page.read_text()]
 
@@ -115,7 +115,7 @@ def _type_text(schema: dict[str, Any]) -> str:
 
 
 def _bounds(name: str) -> str:
-    """Between what a field of a request must be; empty where there is no limit, or it is no such field."""
+    """The limits of a field of a request; empty without limits, or if it is no such field."""
     field = ConsultRequest.model_fields.get(name)
     limits = {
         kind: getattr(one, kind)

@@ -1,4 +1,4 @@
-"""Processes that begin ready do what cold ones do, so that what tests see of them is what users see."""
+"""Commands in ready processes behave as in cold ones, so that tests see the same as users."""
 
 import signal
 import subprocess

@@ -1,4 +1,4 @@
-"""Replay judges what was said again: the same verdict from the same reply, under other rules, and asks no member."""
+"""Replay judges stored responses again: the same reply gives the same verdict, under other rules, without members."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -37,7 +37,7 @@ def timing() -> Timing:
 
 @pytest.fixture(autouse=True)
 def honest_arbiters(provider: Provider) -> None:
-    """Arbiters whose verdict depends on nothing but the question, and gets surer with each iteration."""
+    """Arbiters whose verdict depends only on the question, with a higher confidence in each iteration."""
     provider.on("arbiter", lambda request: judgement(request, "arbiter"))
     provider.on("plain-arbiter", lambda request: judgement(request, "plain-arbiter"))
 
@@ -62,7 +62,7 @@ def asked_of_members(provider: Provider) -> int:
 
 
 def outcome(run: Run) -> dict[str, Any]:
-    """Everything of a run that its replay must repeat."""
+    """The part of a run that its replay must repeat."""
     judged = [one.model_dump(exclude={"responses"}) for one in run.iterations]
     heard = [[(one.response_id, one.label, one.text, one.late) for one in each.responses] for each in run.iterations]
     fields = {"status", "answer", "confidence", "dissent", "degraded", "selected_iteration"}
@@ -86,7 +86,7 @@ def script_repeating(provider: Provider) -> None:
 
 
 def script_nothing(provider: Provider) -> None:
-    """Everybody answers."""
+    """All models answer."""
 
 
 CASES: dict[str, tuple[Callable[[Provider], None], dict[str, Any]]] = {

@@ -1,4 +1,4 @@
-"""Replies as providers, gateways and small models send them: each comes out right, or as one true sentence."""
+"""Replies as providers, gateways and small models send them: each is read correctly, or gives one correct sentence."""
 
 import asyncio
 import json
@@ -23,12 +23,12 @@ from tests.replies import AT_ONCE, GOOD, WAYS, Made, RawEndpoint, cases, made_of
 BATTERY = {case.name: case for case in cases()}
 
 PYTHON = re.compile(r"\w+Error\b|NoneType|object (is|has)|attribute|Traceback|<class|list index")
-"""What only Python says."""
+"""Words that occur only in Python's own errors."""
 
 
 @pytest.fixture(scope="module")
 def made() -> dict[str, dict[str, Made]]:
-    """What became of every reply, in both ways."""
+    """The result of every reply, in both ways."""
     return {way: made_of(list(BATTERY.values()), way) for way in WAYS}
 
 

@@ -1,4 +1,4 @@
-"""One request: every door offers every field, under one name, and what is given there reaches the run."""
+"""One request: every door offers every field, with one name, and its value reaches the run."""
 
 import inspect
 import json
@@ -71,8 +71,9 @@ OWN_WAY = {
     "models": "as before",
     "count": "create_consortium calls it default_count, as llm-consortium did; llm's model is a whole consortium",
     "output_schema": "llm gives it as --schema",
+    "attachments": "llm gives them as -a and --at",
 }
-"""Fields that a door takes in a way of its own."""
+"""Fields that a door offers in its own way."""
 
 CONSULTING: dict[str, tuple[Callable[[], set[str]], set[str]]] = {
     "consult_consortium": (lambda: tool("consult_consortium"), {"history"}),
@@ -80,7 +81,7 @@ CONSULTING: dict[str, tuple[Callable[[], set[str]], set[str]]] = {
     "consult()": (lambda: {*inspect.signature(consult).parameters, *inspect.get_annotations(Terms)}, set()),
     "llm -m panel -o": (lambda: set(ConsortiumModel("panel", Registered(None)).Options.model_fields), set(OWN_WAY)),
 }
-"""How a consult's fields are found at each door, and which of them it takes in a way of its own."""
+"""How the fields of a consult are found at each door, and which of them it offers in its own way."""
 
 DEFINING: dict[str, tuple[Callable[[], set[str]], set[str]]] = {
     "save_consortium": (lambda: tool("save_consortium"), set()),

@@ -1,4 +1,4 @@
-"""Resources, their lists and their pieces, read by connected clients of both protocol eras."""
+"""Resources, their lists and their chunks, read by connected clients of both protocol eras."""
 
 import json
 from collections.abc import AsyncIterator, Callable
@@ -248,7 +248,7 @@ LONG = "0123456789" * 190_000
 
 
 async def pieces(client: Client, uri: str) -> tuple[list[str], list[str]]:
-    """Each piece of a resource and the note before it, following the URI that the note before gives."""
+    """Each chunk of a resource and the note before it, following the URI in the previous note."""
     texts, notes = list[str](), list[str]()
     while True:
         contents = (await client.read_resource(uri)).contents

@@ -1,4 +1,4 @@
-"""Runs that were killed go on where they stood: nothing finished is asked twice, and one process has each run."""
+"""Killed runs are resumed from their stored state: no finished call is repeated, and one process has each run."""
 
 import json
 import random
@@ -40,12 +40,12 @@ ITERATIONS = 3
 CALLS = (len(MEMBERS) + 1) * ITERATIONS
 
 MOMENTS = [(event, number) for event in ("asked", "answered", "stored") for number in range(1, CALLS + 1)]
-"""When a process can be killed: as a request arrives, as the last byte of an answer is sent, as an answer is stored."""
+"""When a process is killed: as a request arrives, as the last byte of an answer is sent, as an answer is stored."""
 
 KILLED = sorted(random.Random(20).sample(MOMENTS, 20), key=MOMENTS.index)
 
 WAYS = ("resume", "resume", "resume", "get_run", "auto")
-"""How runs are gone on with, in turn: `runs resume`, a server's get_run, a server with CONSORTIUM_RESUME=auto."""
+"""The ways to resume a run, in turn: `runs resume`, a server's get_run, a server with CONSORTIUM_RESUME=auto."""
 
 ONCE: dict[str, Any] = {"max_iterations": 1, "arbiter": "arbiter"}
 
@@ -82,7 +82,7 @@ def rows(path: Path, sql: str, *values: object) -> list[sqlite3.Row]:
 
 
 def let_time_pass(path: Path, run_id: str | None = None) -> None:
-    """Let the leases of killed processes end: written into the file, because nobody waits 30 s for a test."""
+    """Let the leases of killed processes expire, by a write to the file instead of a wait of 30 s."""
     which = "run_id = ?" if run_id else "?1 IS NULL"
     rows(path, f"UPDATE runs SET lease_until = 1 WHERE status = 'running' AND {which}", run_id)
 
@@ -97,16 +97,16 @@ def run_of(path: Path, prompt: str) -> str:
 
 @dataclass(frozen=True)
 class Story:
-    """One run that was killed and gone on with."""
+    """One run that was killed and resumed."""
 
     done_before: dict[str, str]
     """The text of each call whose answer was stored when the process was killed."""
 
     asked_before: list[tuple[str, Request]]
-    """What the provider had been asked by then, with the call's id."""
+    """The provider's requests up to then, with the call's id."""
 
     asked_after: list[tuple[str, Request]]
-    """What it was asked after that."""
+    """The provider's requests after that."""
 
     questions: dict[str, str]
     """The prompt of each call in the journal, at the end."""
@@ -116,7 +116,7 @@ class Story:
 
 
 def iteration_of(request: Request) -> int:
-    """Which iteration a question belongs to: members read the last synthesis, the arbiter what they said."""
+    """The iteration of a question: members read the last synthesis, the arbiter the members' responses."""
     said_before = re.findall(r"synthesis (\d)", request.prompt)
     if request.model == "arbiter":
         return max(map(int, re.findall(r"says in iteration (\d)", request.prompt)))
@@ -129,7 +129,7 @@ def call_id(request: Request) -> str:
 
 
 def answer(request: Request) -> str:
-    """The same to the same question, whenever it is asked."""
+    """The answer, which depends only on the question."""
     number = iteration_of(request)
     if request.model in MEMBERS:
         return f"{request.model} says in iteration {number}"
@@ -141,7 +141,7 @@ def prompt_of(moment: tuple[str, int]) -> str:
 
 
 class Killing:
-    """Starts runs, kills them at their moments, and goes on with them."""
+    """Starts runs, kills them at their moments, and resumes them."""
 
     def __init__(self, provider: Provider, folder: Path) -> None:
         self.provider = provider
@@ -211,7 +211,7 @@ class Killing:
 
 @pytest.fixture(scope="module")
 def stories(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[tuple[str, int], Story]]:
-    """Each killed run, and under ("never", 0) one that was left alone."""
+    """Each killed run, and under ("never", 0) one that was not killed."""
     folder = tmp_path_factory.mktemp("killed")
     with pytest.MonkeyPatch.context() as environment, Provider() as provider:
         environment.setenv("LLM_USER_PATH", str(provider.write_llm_config(folder / "llm", MEMBERS, schema=["arbiter"])))
@@ -406,7 +406,7 @@ async def test_two_runners_in_one_process_that_resume_a_run_make_each_call_once(
     open_service: Callable[..., ConsortiumService],
 ) -> None:
     one_service, other_service = open_service(), open_service()
-    one_service.timing = other_service.timing = Timing(heartbeat=0.05)  # how soon the one hears of the other's end
+    one_service.timing = other_service.timing = Timing(heartbeat=0.05)  # how soon one process knows of the other's end
     gate = provider.gate(*MEMBERS)
     answers: list[str | None] = []
 
@@ -431,9 +431,9 @@ async def test_two_runners_in_one_process_that_resume_a_run_make_each_call_once(
 
 @asynccontextmanager
 async def stopped(provider: Provider, path: Path, *held: str) -> AsyncIterator["subprocess.Popen[str]"]:
-    """A process that sleeps, as a laptop does, while its requests to some models are answered; then it wakes up.
+    """A process that is suspended, as on a laptop, while its requests to some models are answered; then it continues.
 
-    Its lease passes meanwhile. Within the block, the gate before those models is open.
+    Its lease expires meanwhile. Within the block, the gate before those models is open.
     """
     gate = provider.gate(*held)
     process = start(*consult_command("Capital?", "--max-iterations", "1"))
@@ -471,7 +471,7 @@ async def test_a_client_is_told_why_a_run_cannot_go_on_and_it_goes_on_when_it_ca
 
 
 def without_usage(run: Run) -> Run:
-    """The run but for what it used, to which a process that lost its lease adds what its own requests used."""
+    """The run without its usage, to which a process that lost its lease adds its own requests."""
     return run.model_copy(update={"usage": Usage()})
 
 
@@ -527,7 +527,7 @@ async def test_what_a_process_without_its_lease_was_answered_first_is_used(
 
 
 def started_and_held(provider: Provider, path: Path) -> tuple["subprocess.Popen[str]", str, Callable[[], None]]:
-    """A process whose members are asked and do not answer yet, its run's id, and what lets them."""
+    """A process whose members are asked and do not answer yet, its run's id, and a function that lets them answer."""
     gate = provider.gate(*MEMBERS)
     process = start(*consult_command("Capital?"))
     gate.wait_for(len(MEMBERS))
@@ -661,7 +661,7 @@ async def test_get_run_goes_on_with_an_interrupted_run_and_says_that_it_runs(
 
 @pytest.fixture(scope="module")
 def ended_name() -> str:
-    """What a process of this machine was called that has ended."""
+    """The name of an ended process of this machine."""
     naming = "from consortium_mcp._util.processes import own_name; print(own_name())"
     return subprocess.run([sys.executable, "-c", naming], capture_output=True, text=True, check=True).stdout.strip()
 
@@ -715,7 +715,7 @@ async def test_a_server_goes_on_with_all_interrupted_runs_and_with_those_that_ar
 
 
 def opened_again(service: ConsortiumService, **changes: Any) -> str:
-    """The id of the run that the call of `interrupted` gets when it is made again."""
+    """The id of the run for a repetition of the call of `interrupted`."""
     arguments = {"prompt": "Capital?", "models": list(MEMBERS), **ONCE, **changes}
     return service.opener.open_run(asking(**arguments), join=True).run_id
 

@@ -1,4 +1,4 @@
-"""`runs` as a user meets it: found again, exported, and pruned."""
+"""`runs` as a user sees it: searched, exported, and pruned."""
 
 import json
 import re
@@ -147,7 +147,7 @@ def test_an_export_can_go_into_a_link_or_a_device(provider: Provider, tmp_path: 
 
 
 class Parsed(HTMLParser):
-    """A page as a browser would take it apart."""
+    """A page as a browser parses it."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -176,7 +176,7 @@ class Parsed(HTMLParser):
 
 
 def run_saying(text: str) -> Run:
-    """A run in which everybody says the same."""
+    """A run in which every model gives the same text."""
     judged = Iteration(
         number=1,
         responses=(response(1, text), response(2, None, error=text)),
@@ -235,7 +235,7 @@ def history(service: ConsortiumService) -> Iterator[Store]:
 
 
 def ids(store: Store) -> list[str]:
-    """The runs that are there, newest first."""
+    """The stored runs, newest first."""
     return [run.run_id for run in store.runs.find.sync(limit=None)]
 
 

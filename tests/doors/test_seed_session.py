@@ -1,4 +1,4 @@
-"""The session of llm-consortium's README (0.3.2), command for command, typed into a shell where this is installed."""
+"""The session in llm-consortium's README (0.3.2), command for command, in a shell where this package is installed."""
 
 import json
 import os
@@ -21,7 +21,7 @@ MODELS = (
     "gpt-4o",
     "o3-mini",
 )
-"""Whom that README names; here they are the provider's."""
+"""The models of that README, which here belong to the provider."""
 
 SAVE = """
 llm consortium save my-consortium \\
@@ -61,14 +61,14 @@ consortium = create_consortium(
 result = consult_sync("Your prompt here", consortium=consortium)
 print(f"Synthesized Response: {result.answer}")
 """
-"""Its orchestrator is a consortium here, and its result a run."""
+"""The README's Python code, adapted: its orchestrator is a consortium here, and its result a run."""
 
 AGI = "What are the key considerations for AGI safety?"
 
 
 @pytest.fixture(autouse=True)
 def desk(llm_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder in which it is typed; `gpt-4o` is llm's default model."""
+    """The current folder of the session; `gpt-4o` is llm's default model."""
     monkeypatch.chdir(tmp_path)
     (llm_home / "default_model.txt").write_text("gpt-4o")
     return tmp_path
@@ -84,7 +84,7 @@ def models(provider: Provider, llm_home: Path) -> Provider:
 
 
 def typed(command: str) -> str:
-    """What a command prints; it ends well and says nothing of a failure."""
+    """The output of a successful command."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(
         command,

@@ -1,4 +1,4 @@
-"""Arguments as real clients send them, through a connected client: what is meant is done."""
+"""Arguments as real clients send them, through a connected client, are understood."""
 
 from collections.abc import Callable, Iterator
 from typing import Any

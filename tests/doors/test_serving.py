@@ -1,4 +1,4 @@
-"""Serving over the network: what is reached where, how the server ends, and what slow, big and many requests do."""
+"""Serving over the network: the endpoints, the end of the server, and slow, large and many requests."""
 
 import http.client
 import json
@@ -406,7 +406,7 @@ def test_a_body_of_very_many_values_is_refused_before_it_is_parsed(path: str, tm
 
 
 def is_cut(connection: socket.socket) -> bool:
-    """Whether the server ends the connection without an answer, however long we wait for one."""
+    """Whether the server closes the connection without an answer."""
     try:
         return connection.recv(1000) == b""
     except ConnectionResetError:
@@ -555,7 +555,7 @@ def test_what_would_be_open_or_half_set_up_does_not_start(
 
 
 def until(condition: Callable[[], bool], seconds: float = 60) -> None:
-    """Return when the condition holds; fail when it does not come to hold."""
+    """Return when the condition holds; fail if it does not in time."""
     ends = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < ends, "it did not come to hold"

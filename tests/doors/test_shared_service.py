@@ -1,4 +1,4 @@
-"""Consults of one process and settings have one set of limits, and in an event loop one service with its clients."""
+"""Consults of one process and settings share one set of limits, and in an event loop one service with its clients."""
 
 import asyncio
 import os
@@ -183,7 +183,7 @@ SCRIPTS = {
 
 
 def said_by(script: str, provider: Provider, *options: str) -> str:
-    """What an interpreter says on stderr that runs a script to its end."""
+    """The stderr of an interpreter that runs a script to its end."""
     provider.on("c", Fault.wrong_key())
     home = provider.write_llm_config(Path(os.environ["LLM_USER_PATH"]), ["a", "c"], schema=["arbiter"])
     (home / "logs-off").touch()  # a slow disk would be told of

@@ -1,4 +1,4 @@
-"""llm-consortium and this in one llm: `llm consortium` and the saved consortiums are ours."""
+"""llm-consortium and this package in one llm: `llm consortium` and the saved consortiums are ours."""
 
 import subprocess
 import sys

@@ -47,7 +47,7 @@ async def definitions(home: Path) -> dict[str, str]:
 
 
 async def tools_file() -> str:
-    """What the file that tools/list is answered from must hold."""
+    """The required content of the file from which tools/list is answered."""
     with ConsortiumService(load_settings()) as service:
         return json.dumps(await build_server(Runner(service)).describe_tools(), indent=1, ensure_ascii=False) + "\n"
 

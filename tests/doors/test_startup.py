@@ -1,4 +1,4 @@
-"""What the process does before, between and after the protocol's messages."""
+"""The work of the process before, between and after the protocol's messages."""
 
 import os
 import subprocess
@@ -48,7 +48,7 @@ HELD = {
     *("consortium_mcp.engine.loop", "consortium_mcp.service.service", "consortium_mcp.server.app"),
     *("consortium_mcp.server.tools", "consortium_mcp.server.network.http"),
 }
-"""What no first answer needs, and the SDK does not import by itself (as it does uvicorn, starlette, httpx2, rich)."""
+"""Modules that no first answer needs, and that the SDK does not import itself (as uvicorn, starlette, httpx2, rich)."""
 
 GATE = """
 import importlib.abc, sys, time, os
@@ -60,7 +60,7 @@ class Gate(importlib.abc.MetaPathFinder):
         return None
 sys.meta_path.insert(0, Gate())
 """
-"""Who imports one of them waits until there is a file."""
+"""An import of one of them waits until a file exists."""
 
 
 @pytest.mark.parametrize("mode", ["auto", "legacy"])

@@ -1,4 +1,4 @@
-"""Ratings and what is learned from them: the rate tool and command, the reliability table, and how members did."""
+"""Ratings and their use: the tool and the command that rate, the reliability table, and the figures of members."""
 
 import json
 from collections.abc import AsyncIterator
@@ -196,7 +196,7 @@ def test_chosen_alone_and_wrong_are_as_counted_by_hand() -> None:
     runs = [
         member_run("right", "Answer: 7", "Answer: 7", "Answer: 8", answer="7", chosen=1),  # model3 alone and wrong
         member_run("wrong", "Answer: 7", "Answer: 8", "Answer: 8", answer="8", chosen=2),  # model2, 3 wrong; 1 alone
-        member_run("unrated", "Answer: 1", "Answer: 2", "Answer: 3", answer="1", chosen=1),  # nobody alone
+        member_run("unrated", "Answer: 1", "Answer: 2", "Answer: 3", answer="1", chosen=1),  # none alone
         member_run("failed", None, "Answer: 7", "Answer: 7", answer="7", chosen=2),
         member_run("two", "Answer: 7", "Answer: 8", answer="7"),  # two cannot be alone
     ]

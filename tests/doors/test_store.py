@@ -1,4 +1,4 @@
-"""The database: one file for its owner, one writer, a journal of calls; and what it says when it cannot be used."""
+"""The database: one file for its owner, one writer, a journal of calls, and its error messages."""
 
 import gc
 import json
@@ -801,7 +801,7 @@ def test_closing_finishes_what_was_submitted(path: Path) -> None:
 
 @pytest.fixture
 def held_writer(tmp_path: Path) -> Iterator[Callable[..., list[BaseException | None]]]:
-    """Submits jobs that all stand in one batch, and returns what each of them raised."""
+    """Submits jobs that share one batch, and returns each one's exception."""
     path = tmp_path / "batch.db"
     writer = Writer(lambda: sqlite3.connect(path, isolation_level=None), "test-writer")
     writer.write(lambda c: c.execute("CREATE TABLE notes (text UNIQUE)") and None)

@@ -1,4 +1,4 @@
-"""Who waits for the store: a task takes no thread to write, and the disk gets what was written soon after."""
+"""Waiting for the store: a write needs no thread, and is soon on the disk."""
 
 import os
 import sqlite3
@@ -18,7 +18,7 @@ from tests.store_methods import replace_method
 
 
 def found_after_a_power_cut(path: Path, synced: int, copy: Path) -> list[str]:
-    """What a reader would find that has of the log beside the file only so many bytes."""
+    """The rows that a reader finds if only this many bytes of the log are on the disk."""
     copy.write_bytes(path.read_bytes())
     copy.with_name(f"{copy.name}-wal").write_bytes(path.with_name(f"{path.name}-wal").read_bytes()[:synced])
     with closing(sqlite3.connect(copy)) as connection:

@@ -1,4 +1,4 @@
-"""Streamed replies that are read without the SDK: the same as it reads them, over connections that are kept."""
+"""Streamed replies without the SDK: the same results as with it, over kept connections."""
 
 import asyncio
 import json

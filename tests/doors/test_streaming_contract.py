@@ -56,7 +56,7 @@ ANSWERS: dict[str, Answer] = {
     "broken off before it began": Fault.reset_mid_stream(after_chunks=0),
     "broken off": Fault.reset_mid_stream(),
 }
-"""What a provider may send, right and wrong, and the SDK alone tells rightly."""
+"""Valid and invalid answers of a provider that the SDK alone reports correctly."""
 
 BROKEN: dict[str, Answer] = {
     "error in stream": Fault.error_in_stream(),
@@ -70,17 +70,17 @@ BROKEN: dict[str, Answer] = {
     "no stream": Fault.garbage(b'{"choices": []}', "application/json"),
     "strange pieces": Fault.garbage(b'data: {"object": "x"}\n\ndata: [1]\n\ndata: [DONE]\n\n', "text/event-stream"),
 }
-"""Replies that the SDK alone tells wrongly, or in Python's words."""
+"""Replies that the SDK alone reports wrongly, or in Python's words."""
 
 OF_EACH_ANSWER = {"id", "created"}
 """What is new in each answer."""
 
 OF_THE_CARRIER = {"date", "content-length", "transfer-encoding"}
-"""Headers that say how a reply was carried; direct streaming leaves them out of an error's response."""
+"""Headers about the transport of a reply; direct streaming omits them in an error's response."""
 
 
 async def said_by(entry: ModelEntry, question: dict[str, Any]) -> dict[str, Any]:
-    """Everything that llm and its caller learn of a call."""
+    """Everything that llm and its caller learn from a call."""
     response: Any = entry.async_model.prompt("why?", **question)  # type: ignore[union-attr]
     pieces: list[str] = []
     failure = None
@@ -133,7 +133,7 @@ class Way:
             clients.use_in(self.entry)
 
     async def aclose(self) -> None:
-        """Close what llm would leave open."""
+        """Close the clients that llm would leave open."""
         for client in self._built:
             await client.close()
         if self.clients is not None:

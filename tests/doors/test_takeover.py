@@ -1,4 +1,4 @@
-"""Consortiums that llm-consortium saved are there at the first opening, and its files stay as they were."""
+"""Consortiums that llm-consortium saved are imported at the first opening, and its files stay unchanged."""
 
 import json
 import sqlite3

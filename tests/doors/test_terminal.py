@@ -1,4 +1,4 @@
-"""Sessions in a real terminal: what stands on the screen while a consult runs, when it ends, and after Ctrl-C."""
+"""Sessions in a real terminal: the screen during a consult, at its end, and after Ctrl-C."""
 
 import re
 import shutil

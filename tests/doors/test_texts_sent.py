@@ -1,4 +1,4 @@
-"""Every text that goes over the wire to a model, in one page of the docs; `python -m tests.doors.test_texts_sent`."""
+"""Every text that is sent to a model, on one page of the docs; `python -m tests.doors.test_texts_sent`."""
 
 import json
 import os
@@ -67,7 +67,7 @@ class Texts:
     rows: list[tuple[str, ...]] = field(default_factory=list)
 
     def link(self, requests: list[Request], mark: str) -> str:
-        """Links to the texts of some requests; those that are new get the next numbers."""
+        """Links to the texts of some requests; new texts get the next numbers."""
         texts = sorted({self.text_of(request, mark) for request in requests})
         numbers = [self.seen.setdefault(text, len(self.seen) + 1) for text in texts]
         return ", ".join(f"[{number}](#text-{number})" for number in numbers) or "none"
@@ -87,7 +87,7 @@ def without_random(text: str, mark: str) -> str:
 
 
 def script(provider: Provider, home: Path) -> None:
-    """Members and arbiters that say always the same; the name of each says whether it reads schemas."""
+    """Members and arbiters with constant replies; the name of each says whether it supports schemas."""
     names = [f"{form}-{who}" for form in FORMS for who in ("a", "b", "c", "arbiter", "silent", "prose")]
     provider.write_llm_config(home, names, schema=[name for name in names if name.startswith("schema")])
     for name in names:

@@ -1,4 +1,4 @@
-"""What hostile callers try, field by field; and the threat table of docs/serving.md names tests that exist."""
+"""Attacks by hostile callers, field by field; and the threat table of docs/serving.md names existing tests."""
 
 import ast
 import json
@@ -114,7 +114,7 @@ def text_fields(schema: dict[str, Any]) -> list[str]:
 
 
 def needed(tool: str, run_id: str) -> dict[str, Any]:
-    """What a call of the tool cannot be without."""
+    """The required arguments of a tool."""
     arguments: dict[str, dict[str, Any]] = {
         "consult_consortium": {"prompt": "?"},
         "get_run": {"run_id": run_id},
@@ -127,7 +127,7 @@ def needed(tool: str, run_id: str) -> dict[str, Any]:
 
 
 def cheap(tool: str) -> dict[str, Any]:
-    """What keeps a consult from asking anybody."""
+    """The arguments with which a consult makes no model call."""
     return {"dry_run": True} if tool == "consult_consortium" else {}
 
 
@@ -230,7 +230,7 @@ async def test_a_forged_state_neither_reads_nor_answers_anothers_run(
 
 
 async def forge(client: Client, state: str) -> str:
-    """What comes of a request that claims to go on with a state which its client was never given."""
+    """The result of a request that claims to continue with a state that its client never got."""
     try:
         result = await client.session.call_tool("consult_consortium", {"prompt": "?"}, request_state=state)
     except MCPError as error:

@@ -1,4 +1,4 @@
-"""What tools/list says: short, complete, and about what can be chosen now."""
+"""The content of tools/list: short, complete, and with the current choices."""
 
 import json
 import threading

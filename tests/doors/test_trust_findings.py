@@ -1,4 +1,4 @@
-"""The thirteen findings of what was said of an answer and was not so; `python -m tests.doors.test_trust_findings`."""
+"""The thirteen findings of false statements about an answer; `python -m tests.doors.test_trust_findings`."""
 
 import json
 import re
@@ -36,7 +36,7 @@ FINDINGS = {
     12: "remarks for the arbiter stay in the answer",
     13: "the slowest member is dropped",
 }
-"""What each finding is about."""
+"""The subject of each finding."""
 
 NAMED = re.compile(r"test_finding_(\d+)_")
 
@@ -553,7 +553,7 @@ async def test_prose_that_cannot_be_compared_with_the_answer_is_not_counted_as_w
 
 
 class _Outcomes:
-    """Counts what became of each finding's tests."""
+    """Counts the results of each finding's tests."""
 
     def __init__(self) -> None:
         self.passed: Counter[int] = Counter()

@@ -1,4 +1,4 @@
-"""What is typed on the command line: forms that people use are read, and a mistake is one sentence about it."""
+"""The command line as people type it: common forms are read, and a mistake gives one sentence."""
 
 import json
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from tests.provider import Provider, verdict
 
 
 def typed(*words: str) -> Result:
-    """What a command does in this process."""
+    """The result of a command in this process."""
     return CliRunner().invoke(main, list(words))
 
 
@@ -73,7 +73,7 @@ MISTAKES: list[tuple[list[str], str]] = [
     (["save", "x", "-m", "a", "--min-responses", "2"], "--min-responses is 2; at most 1 instance can answer."),
     (["consult", "?", "-m", "a:0"], "The count in 'a:0' is 0; "),
 ]
-"""A command, and what is said of it as wrong usage."""
+"""A command, and the sentence about its wrong usage."""
 
 
 @pytest.mark.parametrize(("words", "said"), MISTAKES, ids=[" ".join(words)[:60] for words, _ in MISTAKES])

@@ -1,4 +1,4 @@
-"""Asks for a process that is ready, stands in for it as long as it runs, and ends as it ends.
+"""Requests a ready process, stands in for it while it runs, and ends with its status.
 
 Python runs this file without `site` and knows nothing of its package, so that it begins in no time.
 """
@@ -12,7 +12,7 @@ PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """Signals that reach the process; others are not passed on."""
 
 MOST_BYTES = 1_000_000
-"""Of a command with its environment."""
+"""The most bytes of a command with its environment."""
 
 
 def main(path: str, *arguments: str) -> None:

@@ -1,4 +1,4 @@
-"""The server of processes that are ready: it imports once, and forks for each command that it is asked for.
+"""The server of ready processes: it imports once, and forks for each requested command.
 
 It ends when its stdin does, so it does not outlive the tests.
 """
@@ -23,11 +23,11 @@ import consortium_mcp
 from tests.ready.launcher import MOST_BYTES, PASSED_ON
 
 BEGINS_OTHERWISE = ("PYTHON", "LC_", "LANG", "LLM_LOAD_PLUGINS")
-"""How the environment's variables begin that Python or llm look at when they begin."""
+"""The prefixes of environment variables that Python or llm read at their start."""
 
 
 class Command(NamedTuple):
-    """What is to be run: arguments of `python`, where, with which environment, and which signals it ignores."""
+    """A requested command: arguments of `python`, folder, environment, and ignored signals."""
 
     arguments: list[str]
     folder: str
@@ -36,7 +36,7 @@ class Command(NamedTuple):
 
 
 def import_all() -> None:
-    """Import what commands import sooner or later; importing does no work."""
+    """Import everything that commands import; importing does no work."""
     importlib.import_module("llm.cli")  # loads llm's plugins
     for module in pkgutil.walk_packages(consortium_mcp.__path__, "consortium_mcp."):
         if not module.name.endswith("__main__"):
@@ -44,10 +44,10 @@ def import_all() -> None:
 
 
 def serve(listener: socket.socket) -> Command | None:
-    """Fork for each who asks.
+    """Fork for each request.
 
     Returns:
-        In a process that was forked for a command: what it is. None in the server, when it is to end.
+        In a forked process: its command. None in the server, when it should end.
     """
     while True:
         readable, _, _ = select.select([listener.fileno(), 0], [], [])
@@ -61,7 +61,7 @@ def serve(listener: socket.socket) -> Command | None:
 
 
 def attend(asking: socket.socket) -> Command:
-    """Fork the command, tell its pid and how it ended; it ends when whoever asked does. Returns in the command only."""
+    """Fork the command, report its pid and its exit status; it ends with its requester. Returns only in the command."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     message, files, _, _ = socket.recv_fds(asking, MOST_BYTES, 3)
     pid = os.fork()
@@ -72,7 +72,7 @@ def attend(asking: socket.socket) -> Command:
             os.close(file)
         return Command(*ast.literal_eval(message.decode()))
     for file in (0, 1, 2, *files):
-        os.close(file)  # else nobody who waits for their end would see it
+        os.close(file)  # otherwise no process that waits for their end would see it
     try:
         asking.send(str(pid).encode())
         readable, _, _ = select.select([asking.fileno(), os.pidfd_open(pid)], [], [])
@@ -84,7 +84,7 @@ def attend(asking: socket.socket) -> Command:
 
 
 def become(command: Command) -> NoReturn:
-    """Be the command, on the files 0, 1 and 2, as if Python had begun with it, and end."""
+    """Become the command, on the files 0, 1 and 2, as a newly started Python, and end."""
     os.chdir(command.folder)
     for one in PASSED_ON:
         begins = signal.default_int_handler if one == signal.SIGINT else signal.SIG_DFL
@@ -111,7 +111,7 @@ def become(command: Command) -> NoReturn:
 
 
 def end(status: object) -> NoReturn:
-    """End as Python does, but without taking apart what was imported: memory shared with the server would be copied."""
+    """End as Python does, but without freeing imports: memory shared with the server would be copied."""
     if not isinstance(status, int):
         print(status, file=sys.stderr)
         status = 1
@@ -123,7 +123,7 @@ def end(status: object) -> NoReturn:
 
 
 def begins_otherwise(environment: dict[str, str]) -> bool:
-    """Whether Python or llm would begin otherwise in this environment than they did in this one."""
+    """Whether Python or llm would start differently in this environment than in the current one."""
     return _looked_at(os.environ) != _looked_at(environment)
 
 
@@ -135,8 +135,8 @@ def main() -> None:
     """Serve on the listening socket of that number; in a forked process, be the command."""
     import_all()
     gc.freeze()  # what is there by now is not looked at, and stays shared
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for whoever runs the tests
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for those who attend
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that runs the tests
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # no process waits for these children
     if command := serve(socket.socket(fileno=int(sys.argv[1]))):
         become(command)
 

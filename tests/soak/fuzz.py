@@ -1,4 +1,4 @@
-"""Random input for what reads from outside: `python -m tests.soak.fuzz tools --seconds 600`; without a name, each.
+"""Random input for parsers of foreign data: `python -m tests.soak.fuzz tools --seconds 600`; without a name, all.
 
 What fails is printed by Hypothesis with its smallest example, and kept in the corpus: it is tried first the next time.
 Requests over real HTTP are drawn by `tests/bad_requests.py`, and sent by `test_threats.py`.
@@ -46,7 +46,7 @@ TEXTS = st.one_of(
         max_size=30,
     ).map("".join),
 )
-"""What people, models and attackers write."""
+"""Characters and phrases of people, models and attackers."""
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | TEXTS,
@@ -66,7 +66,7 @@ Check = Callable[..., None]
 
 @contextmanager
 def _client(folder: Path) -> Iterator[Callable[[str, Any], Any]]:
-    """Calls a tool, or reads a resource (`read`), of a server in this process; gives a refusal as it came."""
+    """Calls a tool, or reads a resource (`read`), of a server in this process; returns a refusal unchanged."""
     service = ConsortiumService(load_settings(None, database=str(folder / "fuzz.db")))
     with start_blocking_portal() as portal, portal.wrap_async_context_manager(in_process("auto", service)) as client:
 
@@ -83,7 +83,7 @@ def _client(folder: Path) -> Iterator[Callable[[str, Any], Any]]:
 
 
 def _is_handled(result: Any) -> None:
-    """Say what the server did not foresee; a refusal has a reason, and another code than that of an inner fault."""
+    """Fail for an unexpected error of the server: a refusal has a reason and no internal error code."""
     if isinstance(result, MCPError):
         assert result.error.code != INTERNAL_ERROR, result
     elif isinstance(result, CallToolResult):
@@ -123,7 +123,7 @@ def searches(folder: Path) -> Iterator[Check]:
 
 @contextmanager
 def uris(folder: Path) -> Iterator[Check]:
-    """URIs of resources: what is not there is refused by the protocol, and nothing else is raised."""
+    """URIs of resources: a missing one is refused by the protocol, and nothing else is raised."""
     with _client(folder) as call:
 
         @given(st.sampled_from(TEMPLATES), TEXTS, TEXTS, TEXTS)
@@ -135,7 +135,7 @@ def uris(folder: Path) -> Iterator[Check]:
 
 @contextmanager
 def transcripts(folder: Path) -> Iterator[Check]:
-    """Foreign texts under our headings and on our lines, as a real reader of Markdown finds them."""
+    """Foreign texts under our headings and on our lines, parsed by a real Markdown parser."""
     markdown = MarkdownIt("commonmark", {"html": True}).enable("table")
 
     @given(TEXTS, TEXTS)
@@ -175,7 +175,7 @@ def rows(folder: Path) -> Iterator[Check]:
 
 @contextmanager
 def takeovers(folder: Path) -> Iterator[Check]:
-    """Files of llm-consortium, whole or damaged: what can be read is taken over, and nothing is raised."""
+    """Files of llm-consortium, complete or damaged: readable rows are imported, and nothing is raised."""
     store, path = Store(folder / "taken.db"), folder / "logs.db"
 
     @given(
@@ -213,11 +213,11 @@ TARGETS: dict[str, Callable[[Path], Any]] = {
 
 
 def fuzz(name: str, folder: Path, examples: int, number: int, corpus: Path | None = None) -> None:
-    """Try some examples of a target; raises what the first one raises that fails.
+    """Try some examples of a target; raises the first failure.
 
     Args:
-        number: which examples.
-        corpus: where failures are kept; None keeps none.
+        number: selects the examples.
+        corpus: where failures are stored; None stores none.
     """
     database = DirectoryBasedExampleDatabase(corpus / name) if corpus else None
     with TARGETS[name](folder) as check:

@@ -1,4 +1,4 @@
-"""Answers are found in responses, read as what they are, and compared: the same, different, or not comparable."""
+"""Answers are found in responses, parsed, and compared: the same, different, or not comparable."""
 
 import json
 from pathlib import Path
@@ -17,7 +17,7 @@ JUDGED = [json.loads(line) for line in (CASES / "answers.jsonl").read_text().spl
 """Pairs of responses, and whether a person calls their answers the same."""
 
 MORE = [json.loads(line) for line in (CASES / "more_answers.jsonl").read_text().splitlines()]
-"""Further ones, some of which only a person can tell."""
+"""Further pairs, some of which only a person can judge."""
 
 PIECES = st.sampled_from(
     [

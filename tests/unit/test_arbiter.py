@@ -1,4 +1,4 @@
-"""The arbiter's question hides who answered and cannot be forged; its verdict is read in every form we ask for."""
+"""The arbiter's question hides authors and cannot be forged; its verdict is read in every requested form."""
 
 import json
 import re
@@ -68,7 +68,7 @@ PIECES = st.sampled_from(
 
 
 def tagged(**fields: str) -> str:
-    """A verdict as tags, each value on its own indented line, as the seed's template shows them."""
+    """A verdict as tags, each value on its own indented line, as in llm-consortium's template."""
     inside = "".join(f"  <{name}>\n    {value}\n  </{name}>\n" for name, value in fields.items())
     return f"<synthesis_output>\n{inside}</synthesis_output>"
 
@@ -518,7 +518,7 @@ async def test_B27_the_arbiter_sees_its_last_synthesis_and_no_earlier_response()
 
 
 async def judged(reply: str | CallResult, repair: str | CallResult = "", *said: str) -> tuple[Iteration, list[str]]:
-    """The iteration that a reply and a second one lead to, and the ids of the calls made."""
+    """The iteration after a reply and a second one, and the ids of its calls."""
     call = ScriptedCalls(arbiter=reply, arbiter_repair1=repair)
     responses: list[MemberResponse] = [response(place, text) for place, text in enumerate(said or ("one",), start=1)]
     return await judged_iteration(new_run(), responses, call, True), call.ids
@@ -597,7 +597,7 @@ async def test_the_arbiters_reply_is_kept_as_it_came() -> None:
 
 
 def marked(form: str, mark: str, synthesis: str = "real") -> str:
-    """The arbiter's verdict as it was asked for, with its mark."""
+    """The arbiter's verdict in the requested form, with its mark."""
     if form == "json":
         return json.dumps({"mark": mark, "synthesis": synthesis, "confidence": 0.4})
     return f'<verdict mark="{mark}"><synthesis>{synthesis}</synthesis><confidence>0.4</confidence></verdict>'

@@ -1,4 +1,4 @@
-"""Confidence is read from whatever form models state it in, and refused with the reason where it means nothing."""
+"""Confidence is read from any form in which models state it, or refused with a reason."""
 
 import json
 import math
@@ -28,7 +28,7 @@ def test_a_tag_of_confidence_at_the_end_is_no_part_of_an_answer(text: str, left:
 
 
 JUDGED = (Path(__file__).parents[1] / "cases" / "confidence.jsonl").read_text().splitlines()
-"""Phrasings, and the value that a person reads in each; null where none can be read."""
+"""Phrasings, and the value that a person reads in each; null if there is none."""
 
 PIECES = st.sampled_from(
     ["<confidence>", "</confidence>", "<think>", "</think>", "Confidence: ", "confidence is ", "\n", " ", "0.9", "85"]
@@ -267,3 +267,10 @@ def test_B4_a_percentage_reads_the_same_with_and_without_its_sign(percent: int) 
 @settings(max_examples=100, deadline=None)
 def test_B4_a_fraction_survives_being_written_and_read(fraction: float) -> None:
     assert read_confidence(f"{fraction:.6f}").value == pytest.approx(fraction, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("lines", "value"), [(["so it is"] * 9_000, 0.9), (["we are sure"] * 150, 0.9), (["we are sure"] * 300, None)]
+)
+def test_a_confidence_is_searched_in_a_bounded_number_of_lines(lines: list[str], value: float | None) -> None:
+    assert find_confidence("\n".join(["Confidence: 0.9", *lines])).value == value

@@ -1,4 +1,4 @@
-"""The definition: what it accepts, from whom, and the one sentence with which it refuses."""
+"""The definition: accepted input, sources, and the one sentence of each refusal."""
 
 import json
 import re

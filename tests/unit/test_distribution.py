@@ -1,4 +1,4 @@
-"""What catalogues and hosts read of us: valid by their own schemas, generated from one place, and of one version."""
+"""The files for catalogues and hosts: valid by their schemas, generated from one place, and of one version."""
 
 import json
 import re
@@ -32,7 +32,7 @@ def read(path: str) -> dict[str, Any]:
 
 
 def check(manifest: dict[str, Any], schema: str) -> None:
-    """Raise where a manifest is not what its schema asks for."""
+    """Raise if a manifest violates its schema."""
     jsonschema.validate(manifest, json.loads((SCHEMAS / schema).read_text(encoding="utf-8")))
 
 
@@ -44,7 +44,7 @@ def test_every_file_is_as_generated() -> None:
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """A copy of what a release changes."""
+    """A copy of the files that a release changes."""
     for file in ("pyproject.toml", "README.md", "consortium_mcp/server/tools.json"):
         (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / file, tmp_path / file)

@@ -1,4 +1,4 @@
-"""A verdict that repeats our instructions is none: very small models copy what they were told."""
+"""A verdict that repeats our instructions is none: very small models copy instructions."""
 
 import pytest
 

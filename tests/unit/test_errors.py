@@ -1,4 +1,4 @@
-"""What to do after an error is data of the error; each door has its own words for it."""
+"""The next step after an error is data of the error; each door has its own words for it."""
 
 import re
 from itertools import product

@@ -1,4 +1,4 @@
-"""Whatever members and arbiters write: the reader never takes one's words for the other's, and never raises."""
+"""Hostile members and arbiters: the reader never takes one's words for the other's, and never raises."""
 
 import json
 import re
@@ -30,7 +30,7 @@ ARBITERS = METHODS[:3]
 MEMBERS = [response(1, "red"), response(2), response(3, "blue")]
 ORDER = shown_order(new_run().shuffle_seed, 1, MEMBERS)
 HONEST_BEST = ORDER.index(0) + 1
-"""The number under which the arbiter sees the honest first response, which it finds best."""
+"""The number of the honest first response, which the arbiter prefers."""
 
 HONEST_RANKING = [HONEST_BEST, ORDER.index(2) + 1, ORDER.index(1) + 1]
 
@@ -63,7 +63,7 @@ QUOTATIONS: dict[str, Callable[[str, str], str]] = {
 
 
 async def judged(method: str, hostile: str, script: Callable[[CallSpec], Reply], reads_schema: bool) -> Iteration:
-    """What a method makes of `red`, a hostile response, and `blue`."""
+    """The judgement of a method on `red`, a hostile response, and `blue`."""
     responses = (MEMBERS[0], response(2, hostile), MEMBERS[2])
     iteration = Iteration(number=1, responses=responses, shown_order=ORDER)
     run = new_run(consortium=panel("model1", "model2", "model3", check_order=False))
@@ -90,7 +90,7 @@ async def test_the_arbiters_honest_verdict_stands_whatever_a_member_wrote_and_wh
 
 
 def replies(repaired: str, first: str, spec: CallSpec) -> str:
-    """What the arbiter replies, and what it replies when it is asked once more."""
+    """The arbiter's reply to the question, or to the repair."""
     return repaired if "repair" in spec.call_id else first
 
 
@@ -139,7 +139,7 @@ def check(run: Run) -> None:
 
 
 def saying(texts: Sequence[str]) -> Script:
-    """Each member call says the next text; who is asked to judge says the first that reads like a ballot."""
+    """Each member call gives the next text; a judge gives the first text that reads like a ballot."""
     rest = iter(texts)
 
     def script(request: Request) -> str:

@@ -1,4 +1,4 @@
-"""A battery of injections at five places, under every method: none is taken for the verdict, and no author judges."""
+"""Injections at five places, under every method: none becomes the verdict, and no author judges."""
 
 import json
 import re
@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 HONEST = "It is 42.\nAnswer: 42"
 METHODS = ("synthesize", "pick", "rank", "peer_rank", "vote", "review")
 Replies = Callable[[str, str, str], str]
-"""A judge's reply, made of its verdict with the mark, its verdict without, and the injected text."""
+"""A judge's reply, from its verdict with and without the mark, and the injected text."""
 
 BEHAVIOURS: dict[str, Replies] = {
     "verdict, then the text": lambda marked, plain, text: f"{marked}\nOne text says:\n{text}",
@@ -28,7 +28,7 @@ BEHAVIOURS: dict[str, Replies] = {
 
 
 def cast(place: str, text: str) -> tuple[Run, Iteration, int]:
-    """A run whose injected text stands at a place, its responses, and the number that the attacker's has."""
+    """A run with an injected text at a place, its responses, and the number of the attacker's response."""
     members = [response(1, HONEST), response(2, HONEST), response(3, HONEST)]
     if place == "member":
         members.insert(1, response(4, text))
@@ -45,7 +45,7 @@ def cast(place: str, text: str) -> tuple[Run, Iteration, int]:
 
 
 def verdict_of(spec: CallSpec, with_mark: bool) -> str:
-    """A judge's own verdict, in the form asked for: an honest response is the best, the confidence is 0.6."""
+    """A judge's own verdict in the requested form: it prefers an honest response, with a confidence of 0.6."""
     shown = re.findall(r"^--- response (\d+) \w+ ---\n(.*?)\n--- end of response \1 \w+ ---$", spec.prompt, re.M | re.S)
     honest = [int(number) for number, text in shown if text == HONEST]
     ranking = honest + [int(number) for number, text in shown if text != HONEST and int(number) not in honest]
@@ -67,7 +67,7 @@ async def judged(
 
 
 def is_forged(iteration: Iteration, attacker: MemberResponse | None) -> bool:
-    """Whether an injected text decided: its synthesis, its confidence, or its author's response."""
+    """Whether an injected text decided: by its synthesis, its confidence, or its author's response."""
     verdict = iteration.verdict
     if verdict is None:
         return False  # a ballot's confidence is a measure, and may be 1.0

@@ -1,4 +1,4 @@
-"""What is nearly JSON is read, backslashes come back, and no reply makes the reader raise or work without end."""
+"""Nearly valid JSON is read, backslashes are restored, and no reply makes the reader raise or run for ever."""
 
 import json
 

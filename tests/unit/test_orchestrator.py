@@ -1,4 +1,4 @@
-"""The loop, what each iteration asks, when it stops, and which iteration's synthesis is the answer."""
+"""The loop: the questions of each iteration, its end, and the iteration that gives the answer."""
 
 import re
 from collections.abc import Sequence
@@ -40,7 +40,7 @@ def said(synthesis: str, confidence: object, **fields: Any) -> str:
 
 
 async def ended_run(*replies: Reply, run: Run | None = None, **rules: Any) -> tuple[Run, ScriptedCalls]:
-    """The closed run in which the arbiter gives these replies, one for each iteration, and all that was asked."""
+    """The closed run in which the arbiter gives these replies, one for each iteration, and all calls."""
     call = ScriptedCalls(verdicts(*replies))
     return closed(await last_state(run or new_run(consortium=panel(**rules)), call)), call
 

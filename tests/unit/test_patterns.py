@@ -1,4 +1,4 @@
-"""Every regular expression of the package, on the worst texts: none takes a time that grows with the text's square."""
+"""Every regular expression of the package on its worst texts: none takes quadratic time."""
 
 import ast
 import gc
@@ -19,7 +19,7 @@ from consortium_mcp.text.masking import masked
 from consortium_mcp.text.templates import plain
 
 CHARACTERS = 6_000
-"""Of each text. What reads it once takes a few milliseconds, what reads it anew from each character fifty and more."""
+"""The characters of each text: a linear pattern takes some milliseconds, a quadratic one fifty and more."""
 
 MOST_CPU_SECONDS = 0.03
 
@@ -28,19 +28,19 @@ UNITS = (
     *("a ", "1,", "1.", "$1", "a-", "\n ", "<a", "a: ", "1 s ", "a, ", "\r\n", "```\n", '"a\\', "<think>", "<b>"),
     *("not ", "answer: ", "confidence ", "the answer is ", "sk-", "Bearer ", "http://a@", "eyJ.", "a=", "a@b", "/*"),
 )
-"""What the texts repeat: single characters, what opens and is never closed, and words of our patterns."""
+"""The repeated parts: single characters, unclosed openings, and words of our patterns."""
 
 END = "\n!x"
-"""What keeps a repetition from reaching the end of its text or of its line."""
+"""An end that prevents a match at the end of the text or line."""
 
 METHODS = {name: name for name in ("match", "fullmatch", "search", "finditer")} | dict.fromkeys(
     ("sub", "split", "findall"), "finditer"
 )
-"""How a pattern reads, by the name of its method."""
+"""The methods that apply a pattern, by name."""
 
 
 class TooLong(Exception):
-    """The time is over."""
+    """The time limit was exceeded."""
 
 
 def modules() -> Iterator[Any]:
@@ -51,7 +51,7 @@ def modules() -> Iterator[Any]:
 
 
 def patterns() -> dict[tuple[str | bytes, int], set[str]]:
-    """Each pattern by its flags, with the ways in which the package reads with it; in any place where that is open."""
+    """Each pattern by its flags, with the methods that the package uses; any position if that is open."""
     found: dict[tuple[str | bytes, int], set[str]] = defaultdict(set)
     for module in modules():
         tree = ast.parse(Path(module.__file__).read_text())
@@ -86,7 +86,7 @@ def compiled_in(value: Any) -> Iterator[re.Pattern[Any]]:
 
 @contextmanager
 def processor_time(seconds: float) -> Iterator[None]:
-    """Raise TooLong in what takes longer; other processes of the machine do not count."""
+    """Raise TooLong if the block takes longer; other processes of the machine do not count."""
 
     def end(*_: object) -> None:
         raise TooLong
@@ -103,7 +103,7 @@ def processor_time(seconds: float) -> Iterator[None]:
 
 
 def is_quick(pattern: re.Pattern[Any], method: str, text: str) -> bool:
-    """Whether the pattern takes no more processor time than it may, at the second time at the latest."""
+    """Whether the pattern stays within its processor time, at the second attempt at the latest."""
     given = text.encode() if isinstance(pattern.pattern, bytes) else text
     for _ in range(2):  # the first time may have been too long for another reason
         with suppress(TooLong), processor_time(MOST_CPU_SECONDS):

@@ -1,4 +1,4 @@
-"""How an installation gets a plugin: each kind of installation has its own command."""
+"""The command that adds a plugin, for each kind of installation."""
 
 import os
 import re
@@ -23,7 +23,7 @@ def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def said(prefix: Path | str, *packages: str) -> str:
-    """What is said of an installation."""
+    """The sentence about an installation."""
     return str(package_command(packages or ["llm-x"], str(prefix)))
 
 

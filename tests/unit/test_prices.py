@@ -1,4 +1,4 @@
-"""What a call costs: from the lists where the provider is on one, else unknown."""
+"""The cost of a call: from the price lists if the provider is in one, else unknown."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from consortium_mcp.models.catalogue import ModelEntry
 
 
 def served_at(api_base: str | None) -> ModelEntry:
-    """A model that OpenAI lists, at somebody's own address or at OpenAI's."""
+    """A model that OpenAI lists, at another address or at OpenAI's."""
     model: Any = Chat("mine", model_name="gpt-4o-mini", api_base=api_base)
     return ModelEntry("mine", (), "llm.default_plugins.openai_models", model, None)
 

@@ -1,4 +1,4 @@
-"""A process that has ended is known as such where it ran, and nowhere else."""
+"""The end of a process is known on its own machine, and on no other."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""Judging is worth what it must be on simulated members; the report says predicted and measured side by side."""
+"""Judging has its predicted quality on simulated members; the report shows predicted and measured figures."""
 
 import random
 from collections.abc import Callable

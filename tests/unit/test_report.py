@@ -1,4 +1,4 @@
-"""A run as text: what is missing comes first, how far to trust it comes last, and the transcript leaves nothing out."""
+"""A run as text: missing parts first, trust last, and a complete transcript."""
 
 import unicodedata
 from html.parser import HTMLParser
@@ -267,7 +267,7 @@ BEGUN = ["so:\n```python\nx = 1", "~~~~\n", "- 1\n  ```", "<!-- no", "so\n\n<pre
 
 
 def run_that_says(text: str) -> Run:
-    """A run in which everything that a model or a caller can say is this text."""
+    """A run in which every text of a model or a caller is this one."""
     verdict = Verdict(synthesis=text, dissent=text, claims=(Claim(claim=text, quote_for=text),), problem=text)
     responses = (response(1, text), response(2, "no"))
     said = Iteration(number=1, responses=responses, verdict=verdict)
@@ -299,27 +299,27 @@ def test_no_text_is_more_than_markdown_in_a_page() -> None:
 
 
 def tags_of(html: str) -> "Tags":
-    """What a browser finds in a page."""
+    """The elements of a page, as a browser parses it."""
     tags = Tags()
     tags.feed(html)
     return tags
 
 
 FOLDED = {"details", "summary"}
-"""What a long question stands in."""
+"""The element that contains a long question."""
 
 MARKDOWN_TAGS = set("p strong em code pre ul ol li blockquote hr br table thead tbody tr th td".split())
-"""What a foreign text can become."""
+"""The elements that a foreign text can become."""
 
 
 class Tags(HTMLParser):
-    """The tags and the texts of a page, as a browser finds them."""
+    """The tags and the texts of a page, as a browser parses it."""
 
     def __init__(self) -> None:
         super().__init__()
         self.seen: list[str] = []
         self.outside: list[str] = []
-        """The tags that are ours: those outside of foreign texts, and what a long question is folded into."""
+        """Our own tags: those outside foreign texts, and around a long question."""
         self.texts: list[str] = []
         self._depth = 0
 
@@ -368,7 +368,7 @@ def test_the_transcript_of_a_run_under_way_can_be_read() -> None:
 
 
 def section(text: str, heading: str) -> str:
-    """What stands under a heading of a transcript."""
+    """The text below a heading of a transcript."""
     return text.partition(f"{heading}\n\n")[2].partition("\n\n#")[0]
 
 

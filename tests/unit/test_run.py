@@ -1,4 +1,4 @@
-"""The record: what a reader sees of a run under way, and what a response is."""
+"""The record: a run under way as its reader sees it, and the properties of a response."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -13,7 +13,7 @@ from tests.scripted import new_run, response
 
 
 def message(answered: int = 0, waiting_for: tuple[str, ...] = (), judge: bool = False, **fields: Any) -> str:
-    """The line for a run that is under way: so many instances have answered, these are awaited."""
+    """The line for a run under way with this number of responses, waiting for these instances."""
     there = [{"label": f"x#{place}", "asks_member": True, "state": "answered"} for place in range(answered)]
     awaited = [{"label": label, "asks_member": True, "state": "thinking"} for label in waiting_for]
     judging = [{"label": "x (arbiter)", "asks_member": False, "state": "thinking"}] if judge else []

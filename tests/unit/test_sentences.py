@@ -1,4 +1,4 @@
-"""What users and agents read: all of it in one snapshot, in sentences of at most 20 words."""
+"""The texts for users and agents: all in one snapshot, in sentences of at most 20 words."""
 
 import difflib
 import re
@@ -10,7 +10,7 @@ from tests.sentences import sentences, words
 SNAPSHOT = TESTS / "snapshots" / "sentences.txt"
 
 PRIVATE = re.compile(r"\b(nobody|whoever|foresaw|foreseen|does not do|do not do)\b", re.IGNORECASE)
-"""Words of our own for what the field has a term for."""
+"""Words of our own that have a standard term."""
 
 MOST_WORDS = 20
 

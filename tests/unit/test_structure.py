@@ -1,4 +1,4 @@
-"""The order of the folders: each imports only what its rule names, and no import runs in a circle."""
+"""The order of the folders: each imports only what its rule allows, and no import is circular."""
 
 import ast
 import subprocess
@@ -40,7 +40,7 @@ RULES: dict[str, set[str]] = {
     "cli": FOUNDATION | {"models", "models.local", "store", "engine", "service", "reports", "installation", "server"},
     "llm_plugin": FOUNDATION | {"models", "models.local", "store", "service", "reports", "api", "cli"},
 }
-"""What each folder, or file beside them, may import; from the ground up."""
+"""The allowed imports of each folder, or file beside them; from the ground up."""
 
 ALLOWED_LOCAL_IMPORTS = {("models.local.engine", "xllamacpp")}
 """Imports inside a function: the embedded model's engine is an optional extra."""
@@ -54,7 +54,7 @@ def name_of(path: Path) -> str:
 
 MODULES = {name_of(path): ast.parse(path.read_text()) for path in sorted(PACKAGE.rglob("*.py"))}
 DOORSTEP = {"", "__main__"}
-"""The package itself, which offers the names of all, and its command."""
+"""The package itself, which exports all names, and its command."""
 
 
 def room_of(name: str) -> str:
@@ -71,7 +71,7 @@ OFFERING = {"server", "store", "records", "models.local"}
 
 
 def imports_of(name: str) -> set[str]:
-    """The modules of ours that a module imports, wherever in it."""
+    """The modules of ours that a module imports, anywhere in it."""
     found: set[str] = set()
     for node in ast.walk(MODULES[name]):
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("consortium_mcp"):
@@ -83,7 +83,7 @@ def imports_of(name: str) -> set[str]:
 
 
 def reached_from(name: str) -> set[str]:
-    """Every module of ours that a module imports, directly or not."""
+    """Every module of ours that a module imports, directly or indirectly."""
     reached: set[str] = set()
     waiting = [name]
     while waiting:

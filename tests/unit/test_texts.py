@@ -1,4 +1,4 @@
-"""The texts that we send: filled by name, and whatever people and models write in them survives."""
+"""The texts for models: filled by name; the texts of people and models in them stay unchanged."""
 
 import re
 from collections.abc import Iterator
@@ -29,7 +29,7 @@ HOSTILE = "{prompt} {0} {} {{x}} $prompt ${mark} $$ $1 %s %(x)s \\1 \\g<0> {synt
 
 @pytest.fixture
 def a_template(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Puts another package's folder in the place of ours; a test writes `templates/mine.txt` there."""
+    """Replaces our folder by another package's; a test writes `templates/mine.txt` there."""
     folder = tmp_path_factory.mktemp("package")
     (folder / "templates").mkdir()
     monkeypatch.setattr(resources, "files", lambda _: folder)

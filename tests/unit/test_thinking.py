@@ -1,4 +1,4 @@
-"""Thinking blocks leave the reply; what is not thinking stays."""
+"""Thinking blocks are removed from the reply; everything else stays."""
 
 import pytest
 from hypothesis import given, settings

@@ -1,4 +1,4 @@
-"""A hundred arbiters' replies as models write them, with and without a schema: what was expected before it was read.
+"""A hundred arbiters' replies as models write them, with and without a schema, with the results expected beforehand.
 
 `python -m tests.unit.test_verdict_cases` prints the table.
 """
@@ -27,7 +27,7 @@ BLOB = re.compile(r"[\"'“]?(?:synthesis|confidence)[\"'”]?\s*:|</?(?:synthes
 
 
 class Outcome(NamedTuple):
-    """What came of a reply."""
+    """The result of a reply."""
 
     synthesis: str | None
     confidence: float | None
@@ -37,7 +37,7 @@ class Outcome(NamedTuple):
 
 
 async def outcome(case: dict[str, Any], reads_schema: bool) -> Outcome:
-    """What an arbiter's reply comes to, after three members gave the same answer."""
+    """The result of an arbiter's reply, after three members gave the same answer."""
 
     def script(spec: CallSpec) -> str:
         if spec.call_id.endswith("repair1"):
@@ -57,7 +57,7 @@ async def outcome(case: dict[str, Any], reads_schema: bool) -> Outcome:
 
 
 def expected(case: dict[str, Any]) -> Outcome:
-    """What was written down of a case."""
+    """The expected result of a case."""
     return Outcome(case["synthesis"], case["confidence"], case["calls"], case.get("dissent", ""), case.get("problem"))
 
 
