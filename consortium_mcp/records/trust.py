@@ -55,6 +55,12 @@ class Trust(FrozenModel):
     different: int = 0
     """The number of instances with another answer; a response that is not comparable counts in neither number."""
 
+    same_by: tuple[str, ...] = ()
+    """The models of the instances that gave this answer; empty in runs of older releases."""
+
+    different_by: tuple[str, ...] = ()
+    """The models of the instances with another answer; empty in runs of older releases."""
+
     by_arbiter: int = 0
     """How many of both numbers only the arbiter could compare with the answer; a rule compared the others."""
 
@@ -94,6 +100,19 @@ class Trust(FrozenModel):
         return self.same + self.different
 
 
+class PairRecord(FrozenModel):
+    """How two models err together."""
+
+    models: tuple[str, str]
+    """The two models, in alphabetical order; one model twice stands for two of its instances."""
+
+    runs: int
+    """The number of rated runs in which both gave an answer that could be compared."""
+
+    correlation: float
+    """The correlation of their errors, from 0.0 (independent) to 1.0."""
+
+
 class TrackRecord(FrozenModel):
     """The evidence from the rated runs of a consortium for its next answer."""
 
@@ -102,3 +121,6 @@ class TrackRecord(FrozenModel):
 
     correlation: float | None = None
     """The correlation of the members' errors, from 0.0 (independent) to 1.0; None if too few runs are rated."""
+
+    pairs: tuple[PairRecord, ...] = ()
+    """The pairs of models whose correlation is known, from all rated runs of the database."""

@@ -15,7 +15,9 @@ from consortium_mcp.records import (
     Usage,
     now_utc,
 )
+from consortium_mcp.store.attachments import dump_attachments, keep_attachments
 from consortium_mcp.store.database import DatabaseFile, insert
+from consortium_mcp.store.journal import dump_turns
 from consortium_mcp.store.leases import LEASE_SECONDS, end_nested, is_held
 from consortium_mcp.store.part import Part, reads, writes
 from consortium_mcp.store.rows import iteration_of, responses_so_far, run_of
@@ -123,7 +125,8 @@ class Runs(Part):
             "run_id": run.run_id,
             "status": run.status,
             "prompt": run.prompt,
-            "history": json.dumps([turn.model_dump() for turn in run.history], ensure_ascii=False),
+            "history": dump_turns(run.history),
+            "attachments": dump_attachments(run.attachments),
             "consortium_name": run.consortium_name,
             "consortium": run.consortium.model_dump_json(),
             "shuffle_seed": run.shuffle_seed,
@@ -156,6 +159,7 @@ class Runs(Part):
             if room:
                 room.check(connection, owner, run.caller)
             insert(connection, "runs", row)
+            keep_attachments(connection, run)
             return None
 
         return self.database.write(open_or_join)
@@ -218,6 +222,7 @@ class Runs(Part):
             "measures": iteration.measures.model_dump_json() if iteration.measures else None,
             "trust": iteration.trust.model_dump_json() if iteration.trust else None,
             "arbiter_error": iteration.arbiter_error,
+            "arbiter_unseen": iteration.arbiter_unseen,
             "raw_verdict": iteration.raw_verdict,
         }
 
