@@ -8,9 +8,10 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from functools import cached_property
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -22,7 +23,7 @@ from consortium_mcp.models.default_options import load_default_options
 from consortium_mcp.models.plugin_packages import plugin_sentence
 from consortium_mcp.models.reaching import address_problem, key_problem
 from consortium_mcp.records.consortium import CLIENT
-from consortium_mcp.settings import Settings, using
+from consortium_mcp.settings import Settings, current_settings, using
 from consortium_mcp.text.masking import masked
 
 if TYPE_CHECKING:
@@ -54,6 +55,9 @@ class ModelEntry:
 
     async_model: "AsyncModel | None"
     """llm's asynchronous model; None if the plugin has only a synchronous one."""
+
+    price_file: Path | None = None
+    """The file with prices of the user's own; None means the public lists alone."""
 
     @property
     def model(self) -> "Model | AsyncModel":
@@ -293,6 +297,8 @@ def _load_catalogue() -> Catalogue:
         except Exception as error:  # an exception of a plugin is not our failure
             broken[plugin] = masked(f"{type(error).__name__}: {error}")
             logger.warning("The llm plugin %s is broken: %s", plugin, broken[plugin])
+    if prices := current_settings().prices:
+        found = [replace(one, price_file=prices) for one in found]
     return Catalogue(tuple(found), broken, llm.get_default_model())
 
 

@@ -185,7 +185,7 @@ def budget_problems(
         if unknown:
             problems.append(
                 f"max_cost_usd ({whose}) cannot be held: the price of {', '.join(dict.fromkeys(unknown))} is unknown. "
-                "Limit max_calls instead."
+                "Limit max_calls instead, or give prices (CONSORTIUM_PRICES)."
             )
     return problems
 
