@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from consortium_mcp.records import (
         AnswerPiece,
         Ask,
+        Attachment,
+        AttachmentFile,
         Ballots,
         Budget,
         CallId,
@@ -65,6 +67,8 @@ if TYPE_CHECKING:
 __all__ = [
     "AnswerPiece",
     "Ask",
+    "Attachment",
+    "AttachmentFile",
     "Ballots",
     "Budget",
     "BusyError",
@@ -150,6 +154,8 @@ _HOMES = {  # imported when one of their names is first used, because every `llm
     "records": (
         "AnswerPiece",
         "Ask",
+        "Attachment",
+        "AttachmentFile",
         "Ballots",
         "Budget",
         "CallId",

@@ -18,6 +18,8 @@ from consortium_mcp.records.request import ConsultRequest, DefinitionRequest, re
 from consortium_mcp.records.terms import ConsultTerms, FurtherRules
 from consortium_mcp.reports.export import ExportFormat, exported
 from consortium_mcp.service.answers import answered
+from consortium_mcp.service.attachments.access import access_of_user
+from consortium_mcp.service.attachments.reading import with_files_read
 from consortium_mcp.service.definitions import defined
 from consortium_mcp.service.runner import Runner
 from consortium_mcp.service.sharing import shared_service
@@ -160,7 +162,9 @@ def export(
     """
     with _history(settings) as store:
         chosen = store.outlines.list_ids.sync() if run_ids is None else run_ids
-        return "".join(exported(map(store.runs.load.sync, chosen), format))
+        return "".join(
+            exported((store.attachments.with_contents.sync(store.runs.load.sync(one)) for one in chosen), format)
+        )
 
 
 def _history(settings: Settings | None) -> closing[Store]:
@@ -187,6 +191,8 @@ async def _consult(
     on_text: Callable[[str], None] | None = None,
 ) -> Run:
     async with shared_service(settings) as service:
+        access = access_of_user(service.settings)
+        request = await anyio.to_thread.run_sync(with_files_read, request, access)
         opened = await anyio.to_thread.run_sync(service.opener.open_run, request)
         tell(Progress(run_id=opened.run_id, status="running", iteration=0, calls_done=0))
         async with Runner(service, keep_clients=True) as runner:

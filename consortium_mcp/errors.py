@@ -165,6 +165,15 @@ class BusyError(ConsortiumError):
 
     kind = "busy"
 
+    def __init__(self, message: str, next_step: NextStep | None = None, *, limit: str | None = None) -> None:
+        """What happened, and the next step if its words differ between doors.
+
+        Args:
+            limit: the setting of the caller's limit that is reached; None if it is no caller's limit.
+        """
+        super().__init__(message, next_step)
+        self.limit = limit
+
 
 class RunFailedError(ConsortiumError):
     """A run ended without an answer; its record is kept under `run_id`."""
@@ -186,6 +195,7 @@ class ReadTooLongError(StoreUnusableError):
     """A read of the database exceeded its time limit."""
 
     kind = "read_too_long"
+    limit = "read_timeout_seconds"
 
 
 class OutputError(ConsortiumError):

@@ -64,11 +64,23 @@ class Settings(FrozenModel):
     confirm_cost_usd: float | None = Field(default=None, ge=0, le=MOST)
     """The client's user confirms a consult that may cost more, or has an unknown price; None means never."""
 
+    prices: Path | None = None
+    """A JSON file with prices of your own, in the form of genai-prices; they win over its lists; None means no file."""
+
     direct_streaming: bool = True
     """Whether streamed replies of OpenAI-based models bypass the OpenAI SDK to save time; `0` uses the SDK alone."""
 
     max_prompt_chars: int = Field(default=200_000, ge=1, le=MOST)
     """The longest prompt, system prompt, own answer or description, in characters."""
+
+    roots: tuple[Path, ...] = ()
+    """Folders, or single files, that callers on stdio may attach, where their client names none; empty means none."""
+
+    attachment_urls: Literal["public", "any", "none"] = "public"
+    """Which URLs are fetched for callers of a server: http(s) at public addresses, at any address, or none."""
+
+    max_attachment_bytes: int = Field(default=20_000_000, ge=1, le=MOST)
+    """How large all attachments of one consult may be together, in bytes."""
 
     resume: Literal["auto", "manual"] | None = None
     """`auto` resumes interrupted runs at the server's start, `manual` only on request; None means `manual` on stdio,
@@ -92,6 +104,9 @@ class Settings(FrozenModel):
 
     read_only: bool = False
     """Whether only tools that read are served: nothing is asked, continued, saved or removed."""
+
+    web_pages: bool = False
+    """Whether `/app` serves the pages for a browser; a person logs in there with the token of a caller."""
 
     output_schemas: bool = True
     """Whether tools are listed with output schemas; `0` leaves them out, for clients that cannot read them."""
@@ -159,6 +174,9 @@ class Settings(FrozenModel):
     max_consortiums_per_caller: int = Field(default=200, ge=1, le=MOST_AT_ONCE)
     """How many consortiums one caller of a server may have saved."""
 
+    max_saved_runs_per_caller: int | None = Field(default=100_000, ge=1, le=MOST)
+    """How many runs of one caller the database may hold; None means no limit."""
+
     request_timeout_seconds: float = Field(default=30, gt=0, le=MOST_SECONDS)
     """How long a client may take to send one HTTP request."""
 
@@ -168,7 +186,7 @@ class Settings(FrozenModel):
     grace_seconds: float = Field(default=8, ge=0, le=MOST_SECONDS)
     """How long runs may continue after an http or sse server receives a stop signal; unfinished runs can be resumed."""
 
-    @field_validator("allowed_models", "tools", "transport", "allowed_hosts", "trusted_proxies", mode="before")
+    @field_validator("allowed_models", "roots", "tools", "transport", "allowed_hosts", "trusted_proxies", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value

@@ -15,6 +15,7 @@ __all__ = [
     "llm",
     "llm_migrations",
     "llm_plugins",
+    "llm_utils",
     "markdown_it",
     "openai",
 ]
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
     import llm
     import llm.migrations as llm_migrations
     import llm.plugins as llm_plugins
+    import llm.utils as llm_utils
     import markdown_it
     import openai
 else:
@@ -66,5 +68,6 @@ else:
     llm = LazyModule("llm")
     llm_migrations = LazyModule("llm.migrations")
     llm_plugins = LazyModule("llm.plugins")
+    llm_utils = LazyModule("llm.utils")
     markdown_it = LazyModule("markdown_it")
     openai = LazyModule("openai")

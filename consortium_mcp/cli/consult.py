@@ -17,10 +17,12 @@ from consortium_mcp.cli.live import LiveTable, live_table
 from consortium_mcp.cli.options import STDOUT, check_typed, output_option, read_typed, request_options
 from consortium_mcp.cli.screen import print_run, say, told_where_kept, write_file
 from consortium_mcp.errors import ConsortiumError, NextStep, OutputError
-from consortium_mcp.records import Run
+from consortium_mcp.records import AttachmentFile, Run
 from consortium_mcp.records.request import ConsultRequest
 from consortium_mcp.reports.plans import plan_text
 from consortium_mcp.service.answers import answered
+from consortium_mcp.service.attachments.access import FileAccess, access_of_user
+from consortium_mcp.service.attachments.reading import file_of, read_attachment, with_files_read
 from consortium_mcp.service.estimate import Estimate
 from consortium_mcp.service.runner import Runner
 from consortium_mcp.service.service import ConsortiumService
@@ -47,6 +49,15 @@ class _Consult(click.Command):
 @click.command(cls=_Consult)
 @click.argument("prompt", required=False)
 @request_options(ConsultRequest)
+@click.option(
+    "--at",
+    "--attachment-type",
+    "typed_attachments",
+    metavar="FILE TYPE",
+    type=(str, str),
+    multiple=True,
+    help="An attachment with its media type.",
+)
 @click.option("--dry-run", is_flag=True, help="Show what the consult would do and cost, without any call.")
 @output_option("Also write the whole run to this file, as JSON.")
 @click.option(
@@ -60,6 +71,7 @@ class _Consult(click.Command):
 def consult(
     prompt: str | None,
     given: dict[str, Any],
+    typed_attachments: tuple[tuple[str, str], ...],
     output: Path | None,
     read_stdin: bool,
     raw: bool,
@@ -73,8 +85,14 @@ def consult(
     """
     if output == STDOUT:
         as_json, output = True, None
-    request = read_typed(ConsultRequest, {"prompt": _with_stdin(prompt, read_stdin), **given})
+    untyped = given.pop("attachments", ())
+    is_attached = STDIN in (*untyped, *(path for path, _ in typed_attachments))
+    request = read_typed(ConsultRequest, {"prompt": _with_stdin(prompt, read_stdin and not is_attached), **given})
     with ConsortiumService() as service:
+        access = access_of_user(service.settings)
+        attached = [*((one, None) for one in untyped), *typed_attachments]
+        files = [_attachment(path, kind, access, place) for place, (path, kind) in enumerate(attached, start=1)]
+        request = with_files_read(request.model_copy(update={"attachments": files}), access)
         service.catalogue.use(lambda catalogue: check_typed(service.definitions, catalogue, request))
         if dry_run:
             plan = service.opener.plan(request)
@@ -148,6 +166,19 @@ async def _end_without_reader(scope: anyio.CancelScope) -> None:
     while not has_no_reader(sys.stdout):  # noqa: ASYNC110 - no event tells of it
         await anyio.sleep(LOOK_SECONDS)
     scope.cancel()
+
+
+STDIN = "-"
+"""What an attachment is given for stdin."""
+
+
+def _attachment(path: str, kind: str | None, access: FileAccess, place: int) -> AttachmentFile:
+    """The attachment at a path, a URL, or on stdin. Raises ConsortiumError."""
+    if path != STDIN:
+        return read_attachment(path, access, type=kind, place=place)
+    if sys.stdin is None or sys.stdin.isatty():
+        raise click.UsageError("The attachment '-' is stdin, and nothing is piped in.")
+    return file_of(sys.stdin.buffer.read(access.most_bytes + 1), type=kind, place=place)
 
 
 def _with_stdin(prompt: str | None, read_stdin: bool) -> str:

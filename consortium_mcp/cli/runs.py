@@ -197,7 +197,7 @@ def export(run_ids: tuple[str, ...], form: ExportFormat, output: Path | None) ->
         store = service.store
         named = [find_run_id(store, run_id) for run_id in run_ids]
         chosen = dict.fromkeys(named or store.outlines.list_ids.sync())
-        pieces = exported((store.runs.load.sync(run_id) for run_id in chosen), form)
+        pieces = exported((store.attachments.with_contents.sync(store.runs.load.sync(one)) for one in chosen), form)
         if output in (None, STDOUT):
             for piece in pieces:
                 say(piece, nl=False)

@@ -127,6 +127,8 @@ def setup(as_json: bool, **answers: Any) -> None:
         _get_plugins(given, chosen, missing, as_json)
         chosen = {name: state for name, state in chosen.items() if state.package is None}
     models = list(dict.fromkeys([*_first_models(chosen), *given.models]))
+    if missing and not models:
+        raise ConsortiumError(f"Without {', '.join(missing)}, there is no model to ask. Add --plugins.")
     answering = _answering(models, given.arbiter)
     if not answering:
         raise ConsortiumError(
@@ -204,13 +206,15 @@ def _store_key(name: str, key: str) -> None:
 def _get_plugins(given: Answers, chosen: Mapping[str, ProviderState], missing: list[str], as_json: bool) -> None:
     """Install missing plugins and continue in a new process that has them; or print the command that installs them."""
     command = package_command(missing)
-    if not given.agree(f"Missing: {', '.join(missing)}. Get it now?", given.install_plugins, "--plugins"):
+    if not given.agree(f"Missing: {', '.join(missing)}. Install now?", given.install_plugins, "--plugins"):
         say(f"Without {', '.join(missing)}: {command}.", err=True)
         return
     rest = ["setup", *_flags(given, chosen, as_json)]
     if command.changes_this:
         say(f"Running {shlex.join(command.words)}", err=True)
-        if subprocess.run(command.words, stdout=2).returncode:  # stdout is for the result
+        done = subprocess.run(command.words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        if done.returncode:
+            say(done.stdout, err=True)
             raise ConsortiumError(f"The plugins could not be installed. The command was {command}.")
         sys.exit(subprocess.run([sys.executable, "-m", "consortium_mcp", *rest]).returncode)
     if command.words[0] != "uvx":

@@ -115,7 +115,7 @@ def mean_stated(responses: Iterable[MemberResponse]) -> float | None:
 
 def reaches_threshold(consortium: Consortium, confidence: float | None, agreement: float | None) -> bool:
     """Whether the measure of the stopping rule has reached the threshold; False if it is unknown."""
-    figures = {"arbiter": [confidence], "agreement": [agreement], "both": [confidence, agreement]}[consortium.stop_on]
+    figures = {"agreement": [agreement], "both": [confidence, agreement]}.get(consortium.stop_on, [confidence])
     return all(figure is not None and figure >= consortium.confidence_threshold for figure in figures)
 
 

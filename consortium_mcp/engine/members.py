@@ -111,6 +111,7 @@ def _spec(run: Run, number: int, place: int, ask: Ask) -> CallSpec:
         prompt=ask.prompt,
         system=ask.system,
         history=run.history,
+        attachments=run.attachments,
         options=ask.options,
         seed=ask.seed,
         response=ask.response,

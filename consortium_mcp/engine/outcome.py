@@ -26,6 +26,7 @@ def closed(run: Run) -> Run:
                 *_stopped(run),
                 *_stood_in(run, best),
                 *_missing(run, best.responses),
+                *_unseen_by_arbiter(run, best),
                 *_unread(run, best.verdict),
                 *_lost_after(run, best),
             ),
@@ -154,7 +155,27 @@ def _missing(run: Run, responses: Sequence[MemberResponse]) -> list[str]:
         sentences.append(f"Broken off, kept in part and not judged: {', '.join(broken_off)}.")
     if cut:
         sentences.append(f"Cut at their length limit: {', '.join(cut)}.")
+    sentences += _unseen(responses)
     return [*sentences, *(f"{response.label}: {response.note}" for response in responses if response.note)]
+
+
+def _unseen(responses: Sequence[MemberResponse]) -> list[str]:
+    """Who answered without which attachments."""
+    without: dict[str, list[str]] = {}
+    for response in responses:
+        if response.ok and response.unseen:
+            without.setdefault(response.unseen, []).append(response.label)
+    return [
+        f"Answered without {unseen}, which the model does not take: {', '.join(who)}."
+        for unseen, who in without.items()
+    ]
+
+
+def _unseen_by_arbiter(run: Run, selected: Iteration) -> list[str]:
+    if not selected.arbiter_unseen:
+        return []
+    judge = selected.judged_by or run.consortium.arbiter
+    return [f"Judged without {selected.arbiter_unseen}, which the model does not take: {judge}."]
 
 
 def _unread(run: Run, verdict: Verdict) -> list[str]:

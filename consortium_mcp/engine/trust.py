@@ -1,12 +1,13 @@
 """The trust in an answer: the stated confidence, bounded by the measurements."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple
 
 from consortium_mcp._util.counts import counted
 from consortium_mcp.engine.meaning import by_grouping, side_of
 from consortium_mcp.engine.measures import answering, mean_stated
+from consortium_mcp.engine.track_record import correlation_among
 from consortium_mcp.records import (
     CallId,
     Iteration,
@@ -75,10 +76,12 @@ def with_trust(run: Run, iteration: Iteration, record: TrackRecord) -> Iteration
         trust = trust.model_copy(update={"found_later": _found_later(run, iteration)})
     alone = _bounded(trust)  # from this run alone: ratings are found by this figure
     trust = trust.model_copy(update={"before_ratings": alone.confidence})
-    if record.correlation is not None and trust.compared:
-        votes = effective_votes(trust.compared, record.correlation)
+    correlation = correlation_among(record, (*trust.same_by, *trust.different_by))
+    if correlation is not None and trust.compared:
+        votes = effective_votes(trust.compared, correlation)
         trust = trust.model_copy(update={"independent_votes": votes})
-    return iteration.model_copy(update={"trust": _rated(_bounded(trust), record)})
+    trust = _rated(_bounded(trust), record, calibrates=run.consortium.stop_on == "ratings")
+    return iteration.model_copy(update={"trust": trust})
 
 
 def earned(votes: float, cast: float) -> float:
@@ -93,7 +96,7 @@ def earned(votes: float, cast: float) -> float:
 def why_unreachable(consortium: Consortium) -> str | None:
     """Why no agreement of so few instances can reach the threshold; None if it can, or if only agreement counts."""
     count, threshold = consortium.instance_count, consortium.confidence_threshold
-    if consortium.stop_on == "agreement" or earned(count, count) >= threshold:
+    if consortium.stop_on in ("agreement", "ratings") or earned(count, count) >= threshold:
         return None
     most, limit = shown_beside(earned(count, count), threshold)
     instances = counted(count, "agreeing instance")
@@ -160,6 +163,12 @@ class _Count(NamedTuple):
     by_arbiter: int = 0
     """The number of these responses that only the arbiter can compare with the answer."""
 
+    same_by: tuple[str, ...] = ()
+    """The models of the responses with the answer."""
+
+    different_by: tuple[str, ...] = ()
+    """The models of the responses with another answer."""
+
 
 def _counted(verdict: Verdict, first: Iteration, given: Sequence[MemberResponse], number: int) -> _Count:
     """The count for the verdict's answer.
@@ -185,7 +194,8 @@ def _counted(verdict: Verdict, first: Iteration, given: Sequence[MemberResponse]
         return _Count(0, 0)  # its own text is no evidence of agreement
     same = [response_id for response_id, compared in found.items() if compared == "same"]
     stated = mean_stated(one for one in first.responses if one.response_id in same)
-    return _Count(len(same), sizes["different"], stated, by_arbiter)
+    different = [response_id for response_id, compared in found.items() if compared == "different"]
+    return _Count(len(same), sizes["different"], stated, by_arbiter, _models(first, same), _models(first, different))
 
 
 def _judge_of_first(verdict: Verdict, first: Iteration, answer: Answer, number: int) -> Verdict | None:
@@ -235,7 +245,14 @@ def _of_groups(answer: str, groups: Sequence[Votes], first: Iteration) -> _Count
     same = [response_id for group in groups if group.answer == answer for response_id in group.response_ids]
     cast = sum(len(group.response_ids) for group in groups)
     stated = mean_stated(one for one in first.responses if one.response_id in same)
-    return _Count(len(same), cast - len(same), stated, _grouped(first, same[:1]))
+    different = [one for group in groups if group.answer != answer for one in group.response_ids]
+    by_arbiter = _grouped(first, same[:1])
+    return _Count(len(same), cast - len(same), stated, by_arbiter, _models(first, same), _models(first, different))
+
+
+def _models(first: Iteration, response_ids: Collection[str]) -> tuple[str, ...]:
+    """The models of some responses of the first iteration."""
+    return tuple(one.model for one in first.responses if one.response_id in response_ids)
 
 
 def _grouped(first: Iteration, winner: Sequence[str]) -> int:
@@ -331,20 +348,27 @@ def band_of(confidence: float) -> str:
     return f"{low:.1f}-{min(high, 1.0):.1f}"
 
 
-def _rated(trust: Trust, record: TrackRecord) -> Trust:
-    """The trust with the ratings of earlier answers in the same band, if there are any; enough of them bound it too."""
+def _rated(trust: Trust, record: TrackRecord, *, calibrates: bool) -> Trust:
+    """The trust with the ratings of earlier answers in the same band, if there are any; enough of them bound it too.
+
+    Args:
+        calibrates: whether enough ratings replace the figure, also by a higher one; too few leave a reason.
+    """
     level, figure = trust.before_ratings, trust.confidence
     if level is None or figure is None:
         return trust
     band = band_of(level)
     scores = [score for confidence, score in record.scores if band_of(confidence) == band]
+    if calibrates and len(scores) < ENOUGH_RATINGS:
+        few = f"of the {ENOUGH_RATINGS} rated answers that it takes at this level, there are {len(scores)}"
+        trust = trust.model_copy(update={"not_calibrated": few})
     if not scores:
         return trust
     mean = (sum(scores) + PRIOR_RATINGS * figure) / (len(scores) + PRIOR_RATINGS)
     right = sum(score >= 0.5 for score in scores)
     rated = RatedLevel(level=band, rated=len(scores), right=right, confidence=mean)
     trust = trust.model_copy(update={"rated": rated})
-    if len(scores) < ENOUGH_RATINGS or mean >= figure:
+    if len(scores) < ENOUGH_RATINGS or (mean >= figure and not calibrates):
         return trust
     reason = f"Of {len(scores)} rated answers at this level, {right} were right."
     return trust.model_copy(update={"confidence": mean, "bound": "ratings", "bounded_by": reason})

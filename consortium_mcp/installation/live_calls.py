@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import anyio
 
+from consortium_mcp.errors import ModelUnavailableError
 from consortium_mcp.models.calling import make_call
 from consortium_mcp.models.catalogue import ModelEntry
 from consortium_mcp.records import CallId, CallResult, CallSpec
@@ -27,8 +28,12 @@ async def ask_models(service: ConsortiumService, entries: Sequence[ModelEntry]) 
     results: dict[str, CallResult] = {}
 
     async def ask(entry: ModelEntry) -> None:
-        service.clients.use_in(entry)
         model = entry.model_id
+        try:
+            service.clients.use_in(entry)
+        except ModelUnavailableError as error:  # of certificates or proxies, which keep all servers from being reached
+            results[model] = CallResult(error_kind="network", error=str(error))
+            return
         spec = CallSpec(call_id=CallId.of_member(1, 1), iteration=1, label=model, model=model, prompt=_PROMPT)
         results[model] = await make_call(entry, spec, service.limits, LIVE_SECONDS, service.llm_log.write)
 

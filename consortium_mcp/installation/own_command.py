@@ -87,14 +87,23 @@ def _require(packages: Sequence[str], command: CommandKind | None) -> None:
     missing = [package for package in packages if not _is_installed(package)]
     if missing:
         other = "" if command else " Or add `--command uvx`."
-        raise ConsortiumError(f"{', '.join(missing)} is not in this installation: {package_command(missing)}.{other}")
+        raise ConsortiumError(f"Not in this installation: {', '.join(missing)}. {package_command(missing)}.{other}")
 
 
 def _is_installed(package: str) -> bool:
+    """Whether a package is here, with what its extras need."""
     try:
-        return distribution(Requirement(package).name) is not None
+        wanted = Requirement(package)
+        found = distribution(wanted.name)
     except (PackageNotFoundError, InvalidRequirement):
         return False
+    needed = [Requirement(line) for line in found.requires or ()]
+    return all(
+        _is_installed(one.name)
+        for extra in wanted.extras
+        for one in needed
+        if one.marker is not None and one.marker.evaluate({"extra": extra}) and not one.marker.evaluate({"extra": ""})
+    )
 
 
 def _this_installation() -> Launch:

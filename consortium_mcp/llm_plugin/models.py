@@ -48,6 +48,13 @@ class _LazyOptions:
         return llm_options.ConsortiumOptions
 
 
+class _LazyAttachmentTypes:
+    """The media types that any member takes; the answer says which member was not shown which file."""
+
+    def __get__(self, model: "_Consortium | None", kind: type) -> set[str]:
+        return set(llm_replies.attachment_types(model.model_id, model._saved.settings)) if model else set()
+
+
 class _Consortium:
     """The common part of both model classes."""
 
@@ -69,6 +76,7 @@ class ConsortiumModel(_Consortium, llm.Model):
     """A saved consortium as a synchronous llm model."""
 
     Options = _LazyOptions()  # type: ignore[assignment]  # a class, as soon as it is read
+    attachment_types = _LazyAttachmentTypes()
 
     def execute(
         self, prompt: llm.Prompt, stream: bool, response: llm.Response, conversation: llm.Conversation | None
@@ -81,6 +89,7 @@ class AsyncConsortiumModel(_Consortium, llm.AsyncModel):
     """A saved consortium as an asynchronous llm model."""
 
     Options = _LazyOptions()  # type: ignore[assignment]  # as above
+    attachment_types = _LazyAttachmentTypes()
 
     async def execute(
         self,

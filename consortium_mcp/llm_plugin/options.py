@@ -10,8 +10,8 @@ from pydantic.fields import FieldInfo
 
 from consortium_mcp.records.request import ConsultRequest, bare_type, written_type
 
-NOT_OPTIONS = ("prompt", "consortium", "models", "count", "history", "output_schema")
-"""Fields that llm provides itself: the prompt, `-m`, the conversation and `--schema`."""
+NOT_OPTIONS = ("prompt", "consortium", "models", "count", "history", "attachments", "output_schema")
+"""Fields that llm provides itself: the prompt, `-m`, `-a`, the conversation and `--schema`."""
 
 
 def _json(value: Any) -> Any:

@@ -7,18 +7,21 @@ from typing import Any
 
 import click
 import llm
-from llm.parts import ReasoningPart, TextPart
+from llm.parts import AttachmentPart, ReasoningPart, TextPart
 
 from consortium_mcp._util.iterating import UnreadError, iterate
 from consortium_mcp._util.output import has_no_reader
 from consortium_mcp.api import Event, consult_events
 from consortium_mcp.errors import ConsortiumError, Door, speaking_at
 from consortium_mcp.models.catalogue import load_catalogue
-from consortium_mcp.records import AnswerPiece, Progress, Run, Turn
+from consortium_mcp.records import AnswerPiece, AttachmentFile, Progress, Run, Turn
+from consortium_mcp.records.consortium import alternatives
 from consortium_mcp.reports.markdown import about_answer, answer_text
 from consortium_mcp.reports.trust import trust_of
+from consortium_mcp.service.attachments.access import FileAccess, access_of_user
+from consortium_mcp.service.attachments.reading import file_of, read_attachment
 from consortium_mcp.service.service import ConsortiumService
-from consortium_mcp.settings import Settings
+from consortium_mcp.settings import Settings, current_settings
 from consortium_mcp.text.member_system import own_system_prompt
 
 WITHDRAWN = "[The partial answer above was discarded. Final answer:]"
@@ -31,7 +34,7 @@ def reply(name: str, prompt: llm.Prompt, response: llm.Response, settings: Setti
     """The answer in pieces, for a synchronous caller; progress goes to stderr if that is a terminal."""
     answer, kept = _Answer(response), ""
     try:
-        question, terms = _asked(name, prompt)
+        question, terms = _asked(name, prompt, settings)
         consulted = iterate(lambda: consult_events(question, settings=settings, **terms), _is_unread)
         with closing(consulted) as events:
             for event in events:
@@ -59,7 +62,7 @@ async def async_reply(
     """The answer in pieces."""
     answer = _Answer(response)
     try:
-        question, terms = _asked(name, prompt)
+        question, terms = _asked(name, prompt, settings)
         async with aclosing(consult_events(question, settings=settings, **terms)) as events:
             async for event in events:
                 if piece := answer.piece(event):
@@ -135,32 +138,63 @@ class _Answer:
         )
 
 
-def _asked(name: str, prompt: llm.Prompt) -> tuple[str, dict[str, Any]]:
-    """The question, and the terms for `consult`. Raises ConsortiumError for a part that cannot be passed on."""
-    said = [(message.role, _text(message)) for message in prompt.messages]
-    if not said or said[-1][0] != "user":
+def attachment_types(name: str, settings: Settings | None) -> frozenset[str]:
+    """The media types that any member of a saved consortium takes; none where that cannot be found out."""
+    try:
+        with ConsortiumService(settings) as service:
+            catalogue = load_catalogue(settings)
+            members = service.store.consortiums.load.sync(name).members
+            found = [catalogue.find(model) for member in members for model in alternatives(member.model)]
+            return frozenset(one for entry in found if entry is not None for one in entry.attachment_types)
+    except ConsortiumError:
+        return frozenset()
+
+
+def _asked(name: str, prompt: llm.Prompt, settings: Settings | None) -> tuple[str, dict[str, Any]]:
+    """The question, and the terms as `consult` takes them. Raises ConsortiumError for what cannot be passed on."""
+    messages = prompt.messages
+    if not messages or messages[-1].role != "user":
         raise ConsortiumError(
             "The conversation does not end with a user's message. A consortium answers only such a message."
         )
+    access = access_of_user(settings or current_settings())
     terms = prompt.options.model_dump(exclude_none=True)
-    terms |= {"consortium": name, "history": _turns(said[:-1]), "output_schema": prompt.schema}
-    earlier = [text for role, text in said if role == "system"]
+    turns = [_turn(message, access) for message in messages if message.role != "system"]
+    terms |= {"consortium": name, "history": turns[:-1], "output_schema": prompt.schema}
+    if turns[-1].attachments:
+        terms["attachments"] = turns[-1].attachments
+    earlier = [_text(message) for message in messages if message.role == "system"]
     if system := prompt.system or terms.get("system_prompt") or "".join(earlier[-1:]):
         # As a member of another consortium it gets every member's system text; its own system prompt has more.
         terms["system_prompt"] = own_system_prompt(system)
-    return said[-1][1], terms
+    return turns[-1].text, terms
 
 
-def _turns(said: list[tuple[str, str]]) -> list[Turn]:
-    """The conversation so far, including questions without an answer."""
-    return [Turn(role="user" if role == "user" else "assistant", text=text) for role, text in said if role != "system"]
+def _turn(message: llm.Message, access: FileAccess) -> Turn:
+    """A turn of the conversation; a question without an answer, as one that failed, is one of them.
+
+    Raises ConsortiumError where it holds more than text and attachments, or where one of these cannot be read.
+    """
+    attached = [part.attachment for part in message.parts if isinstance(part, AttachmentPart) and part.attachment]
+    return Turn(
+        role="user" if message.role == "user" else "assistant",
+        text=_text(message),
+        attachments=tuple(_file(one, access, place) for place, one in enumerate(attached, start=1)),
+    )
+
+
+def _file(attachment: llm.Attachment, access: FileAccess, place: int) -> AttachmentFile:
+    """What llm attaches, with its content. Raises ConsortiumError."""
+    if attachment.content:
+        return file_of(attachment.content, type=attachment.type, place=place)
+    return read_attachment(attachment.path or attachment.url or "", access, type=attachment.type, place=place)
 
 
 def _text(message: llm.Message) -> str:
-    """The text of a message, without thinking. Raises ConsortiumError if it contains more than text."""
-    if any(not isinstance(part, TextPart | ReasoningPart) for part in message.parts):
+    """What a message says; thoughts are left out. Raises ConsortiumError where it holds a tool's call or result."""
+    if any(not isinstance(part, TextPart | ReasoningPart | AttachmentPart) for part in message.parts):
         raise ConsortiumError(
-            "A consortium reads text only, but this conversation contains an attachment or a tool call. "
+            "A consortium reads texts and attachments, but this conversation contains a tool call. "
             "Start a new conversation, or ask a single model."
         )
     return "".join(part.text for part in message.parts if isinstance(part, TextPart))

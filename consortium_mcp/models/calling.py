@@ -19,13 +19,14 @@ from consortium_mcp._util.lazy import llm
 from consortium_mcp._util.places import Places
 from consortium_mcp._util.threads import in_thread
 from consortium_mcp.models.adapting import STREAM, adaptations_of, adapted, learn, note_of
+from consortium_mcp.models.attaching import as_llm_attachments
 from consortium_mcp.models.catalogue import ModelEntry, package_of
 from consortium_mcp.models.credentials import credentials_of
 from consortium_mcp.models.failures import Failure, classify, find_finish_reason, find_model, reply_failure
 from consortium_mcp.models.reply_bounds import MOST_CHARACTERS, too_large
 from consortium_mcp.models.reply_faults import broken_off
 from consortium_mcp.models.watching import Reader, Watch, watching
-from consortium_mcp.records import CallResult, CallSpec, ErrorKind, now_utc
+from consortium_mcp.records import CallResult, CallSpec, ErrorKind, Turn, now_utc
 from consortium_mcp.records.outer_call import give_sign_of_life
 from consortium_mcp.settings import MOST, Settings
 from consortium_mcp.text.masking import masked, without_secrets
@@ -280,11 +281,18 @@ def _arguments(entry: ModelEntry, spec: CallSpec) -> dict[str, Any]:
     }
     if spec.output_schema is not None:
         arguments["schema"] = spec.output_schema
+    if spec.attachments:
+        arguments["attachments"] = as_llm_attachments(spec.attachments)
     if spec.history:
         system = [llm.system(spec.system)] if spec.system else []
-        turns = [llm.user(turn.text) if turn.role == "user" else llm.assistant(turn.text) for turn in spec.history]
-        arguments["messages"] = [*system, *turns]
+        arguments["messages"] = [*system, *map(_message, spec.history)]
     return arguments
+
+
+def _message(turn: Turn) -> Any:
+    """An earlier turn as llm's message."""
+    said = llm.user if turn.role == "user" else llm.assistant
+    return said(turn.text, *as_llm_attachments(turn.attachments))
 
 
 def _with_remedy(failure: Failure, entry: ModelEntry) -> Failure:

@@ -7,9 +7,10 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from functools import cached_property
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -22,7 +23,7 @@ from consortium_mcp.models.llm_files import READER, load_aliases, models_file_fa
 from consortium_mcp.models.plugin_packages import plugin_sentence
 from consortium_mcp.models.reaching import address_problem, key_problem
 from consortium_mcp.records.consortium import CLIENT
-from consortium_mcp.settings import Settings, using
+from consortium_mcp.settings import Settings, current_settings, using
 from consortium_mcp.text.masking import masked
 
 if TYPE_CHECKING:
@@ -55,6 +56,9 @@ class ModelEntry:
     async_model: "AsyncModel | None"
     """llm's asynchronous model; None if the plugin has only a synchronous one."""
 
+    price_file: Path | None = None
+    """The file with prices of the user's own; None means the public lists alone."""
+
     @property
     def model(self) -> "Model | AsyncModel":
         """The model that we call: the asynchronous one if it exists."""
@@ -66,6 +70,11 @@ class ModelEntry:
     def supports_schema(self) -> bool:
         """Whether the model supports JSON schemas; for a consortium that depends on its arbiter."""
         return bool(self.model.supports_schema) and not self.is_consortium
+
+    @property
+    def attachment_types(self) -> frozenset[str]:
+        """The media types of the files that it takes; empty for a model that takes text alone."""
+        return frozenset(getattr(self.async_model or self.sync_model, "attachment_types", None) or ())
 
     @property
     def is_consortium(self) -> bool:
@@ -299,6 +308,8 @@ def _load_catalogue() -> Catalogue:
                 continue
             broken[plugin] = masked(f"{type(error).__name__}: {error}")
             logger.warning("The llm plugin %s is broken: %s", plugin, broken[plugin])
+    if prices := current_settings().prices:
+        found = [replace(one, price_file=prices) for one in found]
     return Catalogue(tuple(found), broken, broken_file, llm.get_default_model())
 
 

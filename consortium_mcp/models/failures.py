@@ -13,6 +13,7 @@ from consortium_mcp._util.lazy import llm
 from consortium_mcp.models.error_kinds import kind_of_status, kind_of_words, kind_said
 from consortium_mcp.models.error_words import OWN_FAULT, PYTHON, words_of
 from consortium_mcp.models.provider_errors import body_of, parameter_of, said_by, status_of, wait_in, wait_of
+from consortium_mcp.models.reaching import proxy_named_in
 from consortium_mcp.models.reply_faults import ReplyFault, broken_off
 from consortium_mcp.models.reply_reader import is_broken
 from consortium_mcp.models.watching import Reader
@@ -92,6 +93,8 @@ def classify(error: BaseException, plugin: str = "llm", secrets: Collection[str]
     kinds = [kind for kind in map(_kind, chain) if kind]
     # An unreadable reply may have been an error's body, which has more information.
     kind = next((kind for kind in kinds if kind != "invalid_reply"), kinds[0] if kinds else _unknown(error))
+    if any(map(_is_unreachable, chain)):  # the OpenAI SDK reports it as a timeout
+        kind = "network"
     wait = next((wait for one in hidden if (wait := wait_of(one)) is not None), None)
     if wait is None and isinstance(error, llm.ModelError):
         wait = wait_in(str(error))
@@ -272,7 +275,9 @@ def _sentence(chain: list[BaseException], kind: ErrorKind, plugin: str) -> str:
     if unreachable := next(filter(_is_unreachable, chain), None):
         said = str(unreachable)
         if "<" not in said:  # aiohttp shows the beginning of a reply as a Python object
-            return f"Connection error: {said}." if said else "Connection error."
+            sentence = f"Connection error: {said}." if said else "Connection error."
+            proxy = proxy_named_in(said)
+            return f"{sentence} {proxy} names that proxy: correct it, or unset it." if proxy else sentence
         return _CLOSED_EARLY
     if type(error).__name__ == "RemoteProtocolError":  # from httpx, not handled by a plugin
         return _CLOSED_EARLY

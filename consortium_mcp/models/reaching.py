@@ -4,6 +4,7 @@ Nothing is sent.
 """
 
 import os
+import ssl
 import unicodedata
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -28,7 +29,9 @@ def key_problem(name: str, key: str) -> str | None:
     """
     wrong = next((char for char in key if not "!" <= char <= "~"), None)
     if wrong is None:
-        return None
+        is_quoted = len(key) > 1 and key[0] == key[-1] and key[0] in "\"'`"
+        again = f"Set it again with `llm keys set {name}`, without them."
+        return f"The key {name!r} stands in quotation marks. {again}" if is_quoted else None
     return f"The key {name!r} has {_named(wrong)} in it. Set it again with `llm keys set {name}`."
 
 
@@ -36,7 +39,13 @@ def address_problem(model_id: str, address: object) -> str | None:
     """Why a model's address is invalid, and what to do; None if it is valid, or the model has none of its own."""
     if not isinstance(address, str) or not address:
         return None
-    parts = urlsplit(address)
+    try:
+        parts = urlsplit(address)
+        is_valid = parts.port != 0 and not any(map(str.isspace, address))
+    except ValueError:
+        is_valid = False
+    if not is_valid:
+        return f"The address {address!r} of {model_id} is no valid URL. Correct its api_base."
     if parts.scheme in ("http", "https") and parts.hostname:
         return None
     return f"The address {address!r} of {model_id} has no http:// or https://, or no host. Correct its api_base."
@@ -44,7 +53,7 @@ def address_problem(model_id: str, address: object) -> str | None:
 
 def certificates_problem() -> str | None:
     """Why our clients can trust no server, and what to do; None if they can."""
-    return next(_missing(_CERTIFICATES), None)
+    return next(_missing(_CERTIFICATES), None) or _unreadable(os.environ.get("SSL_CERT_FILE"))
 
 
 def plugin_certificates_problem() -> str | None:
@@ -57,8 +66,12 @@ def proxy_problem() -> str | None:
     for scheme, proxy in sorted(getproxies().items()):
         if scheme == "no":
             continue
-        parts = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
-        if parts.scheme not in _PROXY_SCHEMES or not parts.hostname:
+        try:
+            parts = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
+            is_address = parts.scheme in _PROXY_SCHEMES and bool(parts.hostname) and parts.port != 0
+        except ValueError:
+            is_address = False
+        if not is_address:
             return f"{_variable(scheme)} is no address of a proxy. Correct it, or unset it."
         if parts.scheme.startswith("socks") and find_spec("socksio") is None:
             install = "`pip install 'consortium-mcp[socks]'` installs it"
@@ -69,6 +82,26 @@ def proxy_problem() -> str | None:
 def proxies() -> list[str]:
     """The variables that name a proxy."""
     return sorted(_variable(scheme) for scheme in getproxies() if scheme != "no")
+
+
+def proxy_named_in(words: str) -> str | None:
+    """The variable whose proxy an error names by host and port; None if it names none."""
+    for scheme, proxy in sorted(getproxies().items()):
+        server = proxy.rpartition("//")[2].rpartition("@")[2].rstrip("/")
+        if scheme != "no" and ":" in server and f" {server} " in words:
+            return _variable(scheme)
+    return None
+
+
+def _unreadable(path: str | None) -> str | None:
+    """The problem of a file without certificates; None without a file, or if it can be loaded."""
+    if not path:
+        return None
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=path)
+    except (ssl.SSLError, OSError):
+        return f"SSL_CERT_FILE names {path}, from which no certificates can be read. Correct it, or unset it."
+    return None
 
 
 def _missing(variables: tuple[str, ...]) -> Iterator[str]:

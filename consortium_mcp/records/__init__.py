@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from consortium_mcp._util.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from consortium_mcp.records.attachment import Attachment, AttachmentFile
     from consortium_mcp.records.call import Ask, CallId, CallResult, CallSpec, ErrorKind, Turn, now_utc
     from consortium_mcp.records.iteration import Iteration, Measures
     from consortium_mcp.records.progress import AnswerPiece, CallProgress, Progress
@@ -17,6 +18,8 @@ __all__ = [
     "LONGEST_NOTE",
     "AnswerPiece",
     "Ask",
+    "Attachment",
+    "AttachmentFile",
     "Ballots",
     "Budget",
     "CallId",
@@ -46,6 +49,10 @@ __all__ = [
 ]
 
 _HOMES = {  # imported when one of their names is first used: uris and roles are needed before the first record
+    "attachment": (
+        "Attachment",
+        "AttachmentFile",
+    ),
     "call": (
         "Ask",
         "CallId",

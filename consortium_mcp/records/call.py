@@ -8,6 +8,7 @@ from pydantic import GetCoreSchemaHandler, JsonValue
 from pydantic_core import CoreSchema, core_schema
 
 from consortium_mcp._util.frozen_model import FrozenModel
+from consortium_mcp.records.attachment import Attachment
 from consortium_mcp.records.consortium import alternatives
 
 ErrorKind = Literal[
@@ -107,6 +108,9 @@ class Turn(FrozenModel):
     text: str
     """The text of the turn."""
 
+    attachments: tuple[Attachment, ...] = ()
+    """The files that came with the turn."""
+
 
 class Ask(FrozenModel):
     """One question to one instance."""
@@ -162,6 +166,12 @@ class CallSpec(FrozenModel):
     history: tuple[Turn, ...] = ()
     """Earlier turns of the conversation, oldest first."""
 
+    attachments: tuple[Attachment, ...] = ()
+    """The files that are sent with the prompt."""
+
+    unseen: str | None = None
+    """The files that are not sent, because the model does not take them, in words; None if there is none."""
+
     options: dict[str, JsonValue] = {}
     """llm options for this call."""
 
@@ -202,6 +212,9 @@ class CallResult(FrozenModel):
 
     note: str | None = None
     """The change that the question needed for this model, in one sentence; None if it needed none."""
+
+    unseen: str | None = None
+    """The attachments that the model does not take, by name and type; None if it got all."""
 
     finish_reason: str | None = None
     """The provider's finish reason; None if it gave none."""

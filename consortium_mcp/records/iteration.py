@@ -55,6 +55,9 @@ class Iteration(FrozenModel):
     arbiter_error: str | None = None
     """Why the arbiter gave no verdict, or what it did not see, in one sentence; None if nothing was missing."""
 
+    arbiter_unseen: str | None = None
+    """The attachments that the arbiter's model does not take, by name and type; None if it got all."""
+
     raw_verdict: str | None = None
     """The arbiter's unchanged reply; None if there was none."""
 

@@ -12,12 +12,16 @@ from pydantic.fields import FieldInfo
 
 from consortium_mcp._util.frozen_model import FrozenModel
 from consortium_mcp.errors import InvalidConsortiumError
+from consortium_mcp.records.attachment import AttachmentFile
 from consortium_mcp.records.call import Turn
 from consortium_mcp.records.consortium import Consortium, define, parse_members
 from consortium_mcp.records.presets import PRESETS, PresetName
 from consortium_mcp.records.rules import MAX_INSTANCES, Rules
 from consortium_mcp.records.run import Budget
 from consortium_mcp.settings import MOST_SECONDS
+
+MAX_ATTACHMENTS = 50
+"""How many files a question may have."""
 
 
 class Question(FrozenModel):
@@ -91,6 +95,9 @@ class DefinitionRequest(Rules, Who):
 class ConsultRequest(Budget, Rules, Who, Question):
     """The fields of a consult."""
 
+    attachments: Sequence[str] | Sequence[str | AttachmentFile] = Field(default=(), max_length=MAX_ATTACHMENTS)
+    """Files for the members: path, URL or data: URI each."""
+
     follow_up_to: str | None = None
     """Run id: continue its conversation, with its consortium unless one is named."""
 
@@ -101,10 +108,10 @@ class ConsultRequest(Budget, Rules, Who, Question):
     """Earlier turns of the conversation, oldest first."""
 
     output_schema: dict[str, Any] | None = None
-    """JSON schema that the answer must follow."""
+    """JSON schema of the answer."""
 
     deadline_seconds: float | None = Field(default=None, gt=0, le=MOST_SECONDS)
-    """Seconds that the whole run may take; default 600 unless set otherwise."""
+    """Seconds for the whole run; default 600 unless set otherwise."""
 
     @property
     def budget(self) -> Budget:
@@ -119,6 +126,7 @@ _TAKES = {
     "models": 'it takes a list of one or more, as in ["gpt-5:2", "claude-opus-5"]',
     "count": f"it takes a whole number from 1 to {MAX_INSTANCES}",
     "confidence_threshold": "it must be between 0 and 1, or a percentage up to 100",
+    "attachments": f"it takes a list of at most {MAX_ATTACHMENTS} paths, URLs, data: URIs or AttachmentFile objects",
     "history": 'it takes a list of turns, as in [Turn(role="user", text="…")]',
     "deadline_seconds": f"give a number above 0 and at most {MOST_SECONDS}",
 }
@@ -144,6 +152,10 @@ def read_request(kind: type[Request], fields: Mapping[str, Any]) -> Request:
     raise InvalidConsortiumError(f"{name} is {repr(fields[name])[:80]}: {rule}.")
 
 
+_ONLY_IN_PYTHON = (NoneType, Consortium, Sequence[str | AttachmentFile])
+"""Types that a Python caller alone gives for a field."""
+
+
 def written_type(field: FieldInfo) -> Any:
     """The type that a caller gives for a field, with its limits; a consortium is given by name."""
     kind = bare_type(field)
@@ -152,7 +164,7 @@ def written_type(field: FieldInfo) -> Any:
 
 def bare_type(field: FieldInfo) -> Any:
     """The same type without its limits."""
-    arms = [arm for arm in _arms(field.annotation) if arm not in (NoneType, Consortium)]
+    arms = [arm for arm in _arms(field.annotation) if arm not in _ONLY_IN_PYTHON]
     return Union[tuple(arms)]  # noqa: UP007 - the arms are known only at run time
 
 

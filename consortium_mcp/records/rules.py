@@ -15,7 +15,7 @@ MAX_BACKUPS = 16
 
 MAX_INSTANCES = 256
 
-StopOn = Literal["arbiter", "agreement", "both"]
+StopOn = Literal["arbiter", "agreement", "both", "ratings"]
 """The figures that can end a run."""
 
 

@@ -5,6 +5,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from consortium_mcp._util.frozen_model import FrozenModel
+from consortium_mcp.records.attachment import Attachment
 from consortium_mcp.records.call import CallId, Turn
 from consortium_mcp.records.consortium import Consortium
 from consortium_mcp.records.iteration import Iteration
@@ -85,6 +86,9 @@ class Run(FrozenModel):
 
     history: tuple[Turn, ...] = ()
     """Earlier turns of the conversation that the prompt continues, oldest first."""
+
+    attachments: tuple[Attachment, ...] = ()
+    """The files that came with the prompt."""
 
     consortium_name: str | None = None
     """The saved consortium that was consulted; None for one given inline."""

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, Literal, TypedDict
 
+from consortium_mcp.records.attachment import AttachmentFile
 from consortium_mcp.records.call import Turn
 from consortium_mcp.records.consortium import Consortium
 
@@ -43,7 +44,7 @@ class ConsultTerms(TypedDict, total=False):
     judging_method: str | None
     """How responses become a verdict."""
 
-    stop_on: Literal["arbiter", "agreement", "both"] | None
+    stop_on: Literal["arbiter", "agreement", "both", "ratings"] | None
     """Figures that must reach the threshold."""
 
     check_order: bool | None
@@ -85,6 +86,9 @@ class ConsultTerms(TypedDict, total=False):
     max_cost_usd: float | None
     """Limit of US dollars."""
 
+    attachments: Sequence[str] | Sequence[str | AttachmentFile] | None
+    """Files for the members: path, URL or data: URI each."""
+
     follow_up_to: str | None
     """Run id: continue its conversation, with its consortium unless one is named."""
 
@@ -95,10 +99,10 @@ class ConsultTerms(TypedDict, total=False):
     """Earlier turns of the conversation, oldest first."""
 
     output_schema: dict[str, Any] | None
-    """JSON schema that the answer must follow."""
+    """JSON schema of the answer."""
 
     deadline_seconds: float | None
-    """Seconds that the whole run may take; default 600 unless set otherwise."""
+    """Seconds for the whole run; default 600 unless set otherwise."""
 
 
 class FurtherRules(TypedDict, total=False):
@@ -113,7 +117,7 @@ class FurtherRules(TypedDict, total=False):
     judging_method: str | None
     """How responses become a verdict."""
 
-    stop_on: Literal["arbiter", "agreement", "both"] | None
+    stop_on: Literal["arbiter", "agreement", "both", "ratings"] | None
     """Figures that must reach the threshold."""
 
     check_order: bool | None

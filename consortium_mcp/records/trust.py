@@ -55,6 +55,12 @@ class Trust(FrozenModel):
     different: int = 0
     """The number of instances with another answer; a response that is not comparable counts in neither number."""
 
+    same_by: tuple[str, ...] = ()
+    """The models of the instances that gave this answer; empty in runs of older releases."""
+
+    different_by: tuple[str, ...] = ()
+    """The models of the instances with another answer; empty in runs of older releases."""
+
     by_arbiter: int = 0
     """How many of both numbers only the arbiter could compare with the answer; a rule compared the others."""
 
@@ -85,10 +91,26 @@ class Trust(FrozenModel):
     rated: RatedLevel | None = None
     """The ratings of answers in this band; None if none is rated."""
 
+    not_calibrated: str | None = None
+    """Why the threshold is for the bounded figure and not for the ratings, as a clause; None if that is as asked."""
+
     @property
     def compared(self) -> int:
         """The number of independent answers that are comparable with this one."""
         return self.same + self.different
+
+
+class PairRecord(FrozenModel):
+    """How two models err together."""
+
+    models: tuple[str, str]
+    """The two models, in alphabetical order; one model twice stands for two of its instances."""
+
+    runs: int
+    """The number of rated runs in which both gave an answer that could be compared."""
+
+    correlation: float
+    """The correlation of their errors, from 0.0 (independent) to 1.0."""
 
 
 class TrackRecord(FrozenModel):
@@ -99,3 +121,6 @@ class TrackRecord(FrozenModel):
 
     correlation: float | None = None
     """The correlation of the members' errors, from 0.0 (independent) to 1.0; None if too few runs are rated."""
+
+    pairs: tuple[PairRecord, ...] = ()
+    """The pairs of models whose correlation is known, from all rated runs of the database."""

@@ -5,7 +5,12 @@ from collections.abc import Iterable
 from consortium_mcp.engine.judging import judging_methods
 from consortium_mcp.records.consortium import Consortium
 
-_STOPS_AT = {"arbiter": "confidence", "agreement": "agreement", "both": "confidence and agreement"}
+_STOPS_AT = {
+    "arbiter": "confidence",
+    "agreement": "agreement",
+    "both": "confidence and agreement",
+    "ratings": "calibrated confidence",
+}
 
 
 def definition_text(name: str, consortium: Consortium) -> str:

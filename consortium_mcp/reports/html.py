@@ -1,5 +1,6 @@
 """Pages of runs and statistics: one HTML file that loads nothing, and the parts that the web pages share."""
 
+import base64
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from functools import cache
@@ -7,7 +8,8 @@ from functools import cache
 from markupsafe import Markup
 
 from consortium_mcp._util.lazy import jinja2
-from consortium_mcp.records import Iteration, Run
+from consortium_mcp.records import Attachment, AttachmentFile, Iteration, Run
+from consortium_mcp.records.attachment import described
 from consortium_mcp.reports.curve import curve
 from consortium_mcp.reports.definitions import definition_text
 from consortium_mcp.reports.markdown import confidence_text, facts, outcome_text, selected_verdict
@@ -18,6 +20,9 @@ from consortium_mcp.reports.trust import trust_line, trust_of
 from consortium_mcp.service.stats import Stats
 from consortium_mcp.text.figures import figure_text
 from consortium_mcp.text.templates import plain
+
+_PICTURES = ("image/png", "image/jpeg", "image/gif", "image/webp")
+"""Types of attachments that a page shows; every other one is only named."""
 
 
 def page(runs: Iterable[Run]) -> str:
@@ -53,12 +58,14 @@ def templates(*folders: "jinja2.BaseLoader") -> "jinja2.Environment":
     made.filters.update(
         confidence=confidence_text,
         curve=curve,
+        described=described,
         definition_text=definition_text,
         facts=facts,
         figure=figure_text,
         label_in=_label,
         on_line=_on_line,
         outcome=outcome_text,
+        picture=_picture,
         plan_text=plan_text,
         said=said,
         seconds_since=_seconds_since,
@@ -73,6 +80,13 @@ def templates(*folders: "jinja2.BaseLoader") -> "jinja2.Environment":
 def _shown(value: object) -> object:
     """A value of a template as it is written: a text without what hides in it; markup is ours."""
     return plain(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def _picture(attachment: Attachment) -> str | None:
+    """The picture as a data: URI; None for another kind of file, and without its content."""
+    if not isinstance(attachment, AttachmentFile) or attachment.type not in _PICTURES:
+        return None
+    return f"data:{attachment.type};base64,{base64.b64encode(attachment.content).decode()}"
 
 
 def _on_line(text: str, longest: int) -> str:

@@ -14,7 +14,19 @@ from consortium_mcp.engine.measures import (
     why_unknown,
 )
 from consortium_mcp.engine.trust import is_bounded_for_good
-from consortium_mcp.records import Claim, Iteration, Measures, MemberResponse, Rating, Run, Usage, Verdict, Votes
+from consortium_mcp.records import (
+    Attachment,
+    Claim,
+    Iteration,
+    Measures,
+    MemberResponse,
+    Rating,
+    Run,
+    Usage,
+    Verdict,
+    Votes,
+)
+from consortium_mcp.records.attachment import described
 from consortium_mcp.records.consortium import OWN_ANSWER, Consortium, alternatives
 from consortium_mcp.reports.foreign_text import on_line, under_heading
 from consortium_mcp.reports.plans import options_text
@@ -161,6 +173,9 @@ def _by_what(consortium: Consortium, selected: Iteration | None) -> str:
     """The figures that the threshold applies to, if it is not the confidence alone."""
     if consortium.stop_on == "arbiter":
         return ""
+    if consortium.stop_on == "ratings":
+        why = selected.trust.not_calibrated if selected and selected.trust else None
+        return f" by the bounded confidence, because {why}" if why else " by the ratings"
     reason = why_unknown(selected) if selected else None
     agreement = agreement_text(selected.measures) if selected else "unknown"
     measured = f"the agreement, {agreement}" + (f", because {reason}" if reason else "")
@@ -256,7 +271,9 @@ def sections(run: Run) -> Iterator[Section]:
     """All texts of the run, in order of time."""
     for turn in run.history:
         yield Section(2, f"Earlier: {turn.role}", turn.text)
+        yield from _files(turn.attachments)
     yield Section(2, "Prompt", run.prompt)
+    yield from _files(run.attachments)
     for iteration in run.iterations:
         yield from _iteration_sections(iteration)
     if run.answer is not None:
@@ -267,11 +284,20 @@ def sections(run: Run) -> Iterator[Section]:
         yield Section(2, "No answer", run.error)
 
 
+def _files(attachments: Sequence[Attachment]) -> Iterator[Section]:
+    """The files that came with a prompt."""
+    if attachments:
+        lines = (f"- {described(one)}, SHA-256 {one.sha256}" for one in attachments)
+        yield Section(3, "Attachments", "\n".join(lines))
+
+
 def _iteration_sections(iteration: Iteration) -> Iterator[Section]:
     yield Section(2, f"Iteration {iteration.number}", "")
     for response in iteration.responses:
         heading = f"{response.label}{options_text(response.options)} ({outcome_text(response)})"
         yield Section(3, heading, response.text or response.error or "no text")
+        if response.text and response.unseen:
+            yield Section(4, "Not shown to it", response.unseen)
         if response.text and response.late:
             yield Section(4, "Not judged", "It was late: the iteration had continued without it.")
         if response.text and response.error:
@@ -293,6 +319,7 @@ def _verdict_sections(iteration: Iteration, verdict: Verdict) -> Iterator[Sectio
     yield Section(3, f"Verdict (confidence {figure_text(verdict.confidence)}{complete})", verdict.synthesis)
     labels: dict[str, str] = {response.response_id: response.label for response in iteration.responses}
     parts = (
+        ("Not shown to the arbiter", iteration.arbiter_unseen),
         ("Chosen", f"The response of {labels[verdict.chosen]}." if verdict.chosen in labels else ""),
         ("Analysis", verdict.analysis),
         ("Votes", "\n".join(_vote_lines(verdict.votes, labels))),

@@ -20,6 +20,7 @@ def plan_text(plan: Estimate) -> str:
             if row.role == "consortium"
         ),
         *([f"Note: {plan.unreachable}"] if plan.unreachable else []),
+        *(f"Note: {note}" for note in plan.notes),
         *(f"It cannot run: {problem}" for problem in plan.problems),
     ]
     if plan.asked_first:

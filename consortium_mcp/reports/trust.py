@@ -50,7 +50,9 @@ def _figure(trust: Trust, run: Run) -> str:
     how = "counted" if verdict and (verdict.votes or verdict.ballots) else "stated"
     if trust.stated is None or trust.bound is None:
         return f"{trust.confidence:.2f}, as {how}{_complete(trust)}"
-    return f"{trust.confidence:.2f}, bounded by {_BOUNDS[trust.bound]}, {how} as {trust.stated:.2f}{_complete(trust)}"
+    is_raised = trust.bound == "ratings" and trust.confidence > (trust.before_ratings or 0.0)
+    verb = "raised" if is_raised else "bounded"
+    return f"{trust.confidence:.2f}, {verb} by {_BOUNDS[trust.bound]}, {how} as {trust.stated:.2f}{_complete(trust)}"
 
 
 def _complete(trust: Trust) -> str:

@@ -57,6 +57,7 @@ class Front:
         """The innermost middleware, which `app.attach_tools` adds."""
         self.menu = menu
         self.listeners = listeners or Listeners()
+        bounds = Bounds(settings.max_prompt_chars, settings.max_attachment_bytes)
         self.server = StrictServer(
             "consortium-mcp",
             menu=menu,
@@ -73,7 +74,7 @@ class Front:
             log_level=settings.log_level,
             lifespan=lifespan,
             subscriptions=self.listeners,
-            middleware=[*middleware, Bounds(settings.max_prompt_chars), self._pass, self.listeners],
+            middleware=[*middleware, bounds, self._pass, self.listeners],
         )
         self.listeners.serve(self.server)
         self.completions = Completions(self.server)

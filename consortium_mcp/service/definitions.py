@@ -180,7 +180,10 @@ class Definitions:
         """Raise BusyError if the caller has saved as many consortiums as it may; replacing its own is allowed."""
         most, own = self.settings.max_consortiums_per_caller, self.store.consortiums.list_own_names.sync()
         if current_caller() is not None and name not in own and len(own) >= most:
-            raise BusyError(f"You have saved {len(own)} consortiums, as many as one caller may. Remove one.")
+            raise BusyError(
+                f"You have saved {counted(len(own), 'consortium')}, as many as one caller may. Remove one.",
+                limit="max_consortiums_per_caller",
+            )
 
     def long_texts(self, texts: Mapping[str, str | None]) -> list[str]:
         """The names of the texts that have more characters than allowed; empty if none has."""

@@ -82,6 +82,9 @@ class Estimate(FrozenModel):
     unreachable: str | None = None
     """Why no agreement of the members can reach the threshold; None if it can."""
 
+    notes: tuple[str, ...] = ()
+    """What the figures leave out, and which attachments which model does not take, a sentence each."""
+
     problems: tuple[str, ...]
     """The problems that would stop the consult; empty if it can run."""
 
@@ -91,12 +94,14 @@ def make_estimate(
     consortium: Consortium,
     models: Models,
     problems: Sequence[str],
+    notes: Sequence[str] = (),
 ) -> Estimate:
     """The estimate of a consult.
 
     Args:
         models: the models to be called with their backups; empty if one of them cannot be called.
         problems: the reasons why the consult cannot run, one sentence each.
+        notes: what the figures leave out, and which model does not take which attachment, one sentence each.
     """
     least, most = consortium.min_iterations, consortium.iteration_limit
     first = _asked_first(consortium, models)
@@ -126,6 +131,7 @@ def make_estimate(
         tokens=(tokens, sum(tokens for tokens, _ in dear) * most),
         cost_usd=cost,
         unreachable=why_unreachable(consortium),
+        notes=tuple(notes),
         problems=tuple(problems),
     )
 
@@ -179,7 +185,7 @@ def budget_problems(
         if unknown:
             problems.append(
                 f"max_cost_usd ({whose}) cannot be held: the price of {', '.join(dict.fromkeys(unknown))} is unknown. "
-                "Limit max_calls instead."
+                "Limit max_calls instead, or give prices (CONSORTIUM_PRICES)."
             )
     return problems
 

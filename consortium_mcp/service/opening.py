@@ -17,11 +17,12 @@ from consortium_mcp.errors import BusyError, InvalidConsortiumError
 from consortium_mcp.models.catalogue import Catalogue, Models, RecentCatalogue, load_catalogue
 from consortium_mcp.models.openai_clients import KeptClients
 from consortium_mcp.models.prices import price_usd
-from consortium_mcp.records import Budget, Run, Turn, now_utc
+from consortium_mcp.records import AttachmentFile, Budget, Run, Turn, now_utc
 from consortium_mcp.records.consortium import Consortium, with_own_answer, without_own_answer
 from consortium_mcp.records.outer_call import outer_call
 from consortium_mcp.records.request import ConsultRequest
 from consortium_mcp.service.answers import require_answer
+from consortium_mcp.service.attachments.checking import attachment_problems, not_counted, unseen_by_whom
 from consortium_mcp.service.definitions import Definitions, check_schema_use, client_problems, with_arbiter
 from consortium_mcp.service.estimate import Estimate, budget_problems, make_estimate, nested_problems
 from consortium_mcp.service.live_run import LiveRun, LiveRuns
@@ -78,8 +79,11 @@ class RunOpener:
         problems += self._long_texts(request)
         problems += nested_problems(request.budget, models) + budget_problems(consortium, request.budget, models)
         problems += self._problems_today(consortium, models)
+        files = _files(request)
+        problems += attachment_problems(files, consortium, models, catalogue)
+        notes = [*unseen_by_whom(files, consortium, models), *filter(None, [not_counted(files)])]
         said = [turn.text for turn in _conversation(request, earlier)]
-        return make_estimate("".join([*said, request.prompt]), consortium, models, problems)
+        return make_estimate("".join([*said, request.prompt]), consortium, models, problems, notes)
 
     def open_run(self, request: ConsultRequest, *, join: bool = False, has_client: bool = False) -> Run:
         """The run of a request, checked and stored before any paid call.
@@ -103,9 +107,14 @@ class RunOpener:
         earlier = self._earlier(request)
         history = _conversation(request, earlier)
 
+        files = _files(request)
+
         def resolve(catalogue: Catalogue) -> tuple[str | None, Consortium, Models]:
             name, consortium = self._consortium(catalogue, earlier, request)
-            return name, consortium, self.definitions.check(name, consortium, catalogue)
+            models = self.definitions.check(name, consortium, catalogue)
+            if problems := attachment_problems(files, consortium, models, catalogue):
+                raise InvalidConsortiumError(" ".join(problems))
+            return name, consortium, models
 
         name, consortium, models = self.catalogue.use(resolve)
         problems = client_problems(consortium, has_client) + nested_problems(request.budget, models)
@@ -121,6 +130,7 @@ class RunOpener:
             status="running",
             prompt=storable(request.prompt),
             history=history,
+            attachments=files,
             output_schema=request.output_schema,
             follow_up_to=earlier.run_id if earlier else None,
             parent=outer.parent if outer else None,
@@ -224,7 +234,11 @@ class RunOpener:
         if outer_call():
             return None
         limits = self.settings
-        return RunCapacity(limits.max_concurrent_runs + limits.max_waiting_runs, limits.max_runs_per_caller)
+        return RunCapacity(
+            limits.max_concurrent_runs + limits.max_waiting_runs,
+            limits.max_runs_per_caller,
+            limits.max_saved_runs_per_caller,
+        )
 
 
 def from_now(seconds: float) -> str:
@@ -235,13 +249,23 @@ def _conversation(request: ConsultRequest, earlier: Run | None) -> tuple[Turn, .
     """The conversation before the prompt, including the run that is followed up."""
     if earlier is None:
         return tuple(request.history)
-    said = [Turn(role="user", text=earlier.prompt), Turn(role="assistant", text=earlier.answer or "")]
+    asked = Turn(role="user", text=earlier.prompt, attachments=earlier.attachments)
+    said = [asked, Turn(role="assistant", text=earlier.answer or "")]
     return (*request.history, *earlier.history, *said)
+
+
+def _files(request: ConsultRequest) -> tuple[AttachmentFile, ...]:
+    """The files of a request, which its door has read; what may be read depends on the door."""
+    files = tuple(one for one in request.attachments if isinstance(one, AttachmentFile))
+    if len(files) < len(request.attachments):
+        raise InvalidConsortiumError("Attachments were not read. Give their contents.")
+    return files
 
 
 def _fingerprint(request: ConsultRequest, history: Sequence[Turn], consortium: Consortium) -> str:
     """The fingerprint of a request: equal requests have the same caller, prompt, members and rules."""
-    turns = [turn.model_dump() for turn in history]
+    turns = [turn.model_dump(exclude_defaults=True) for turn in history]
     rules = [consortium.model_dump(mode="json"), request.budget.model_dump(), request.output_schema]
+    rules += [one.model_dump() for one in _files(request)]
     asked = [current_caller(), request.prompt, turns, *rules]
     return hashlib.sha256(json.dumps(asked, sort_keys=True).encode("utf-8", "surrogatepass")).hexdigest()

@@ -15,6 +15,7 @@ from consortium_mcp._util.timing import Timing
 from consortium_mcp.engine.judging import judging_methods
 from consortium_mcp.errors import StoreUnusableError
 from consortium_mcp.models.adapting import adaptations_of
+from consortium_mcp.models.attaching import fitted
 from consortium_mcp.models.calling import ChunkSink, ConcurrencyLimits, ResponseSink, make_call
 from consortium_mcp.models.catalogue import ModelEntry, Models
 from consortium_mcp.models.failures import INTERNAL
@@ -175,7 +176,7 @@ class RunCalls:
         if left <= 0:
             self._live.note_stopped(spec, "deadline")
             return _not_asked("timeout", "Not asked: the run has reached its deadline.")
-        spec = spec.model_copy(update={"options": entry.options_for(spec.options, spec.seed)})
+        spec = fitted(entry, spec).model_copy(update={"options": entry.options_for(spec.options, spec.seed)})
         began = time.monotonic()
         deadline = CallDeadline(began + min(left, self._timeout_seconds), over=began + left)
         attempt = partial(self._attempt, entry, spec, deadline, is_backup=is_backup)
@@ -206,8 +207,8 @@ class RunCalls:
             if result.error_kind == "timeout":
                 self._live.note_stopped(spec, "deadline")
             return Outcome(result, was_asked=False)
-        if is_backup:
-            result = result.model_copy(update={"answered_by": entry.model_id})
+        by = {"answered_by": entry.model_id} if is_backup else {}
+        result = result.model_copy(update={"unseen": spec.unseen, **by})
         result = await self._ledger.settle(entry, spec, begun.attempt, result)
         self._live.tell()
         was_adapted = not result.ok and adaptations_of(entry) != known  # a request that was rejected is not sent again

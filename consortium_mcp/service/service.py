@@ -34,7 +34,7 @@ from consortium_mcp.service.run_calls import ModelDoor, RunCalls, seconds_until
 from consortium_mcp.service.spending import typical_price
 from consortium_mcp.service.track_record import TrackRecordReading
 from consortium_mcp.settings import Settings, current_settings, llm_user_path, using
-from consortium_mcp.store import Store
+from consortium_mcp.store import Store, lacks_contents
 from consortium_mcp.store.llm_consortium_import import take_over
 from consortium_mcp.text.masking import masked
 
@@ -158,6 +158,7 @@ class ConsortiumService:
     async def _iterate(self, live: LiveRun, run: Run, group: anyio.abc.TaskGroup) -> None:
         """Make a run's iterations, repeat those of before a crash from stored results, and close the run."""
         models = live.models = live.models or await self._found_models(run)
+        run = await self.store.attachments.with_contents(run) if lacks_contents(run) else run
         ledger = Ledger(live, self.store, self.settings, self.owner)
         door = ModelDoor(self.limits, self.sampling_queue, self.llm_log.write, self.owner, self.timing)
         calls = RunCalls(live, models, ledger, door, self.settings.call_timeout_seconds, group)

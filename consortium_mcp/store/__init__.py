@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from consortium_mcp._util.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from consortium_mcp.store.attachments import lacks_contents
     from consortium_mcp.store.journal import (
         AlreadyPaid,
         AttemptStarted,
@@ -30,6 +31,7 @@ __all__ = [
     "Store",
     "caller_scope",
     "day_scope",
+    "lacks_contents",
     "run_scope",
 ]
 
@@ -44,6 +46,7 @@ _HOMES = {  # imported when one of their names is first used: at its start, a se
         "day_scope",
         "run_scope",
     ),
+    "attachments": ("lacks_contents",),
     "leases": ("LEASE_SECONDS",),
     "runs": ("RunCapacity",),
     "store": ("Store",),

@@ -36,7 +36,7 @@ else:
 
 T = TypeVar("T")
 
-NEWEST_SCHEMA = "m013_trust"
+NEWEST_SCHEMA = "m014_attachments"
 """The name of the last migration: a file that has it is opened without importing the migrations."""
 
 READERS = 4

@@ -331,4 +331,4 @@ def _question(spec: CallSpec) -> dict[str, Any]:
 
 def dump_turns(turns: tuple[Turn, ...]) -> str:
     """Turns as JSON."""
-    return json.dumps([turn.model_dump() for turn in turns], ensure_ascii=False)
+    return json.dumps([turn.model_dump(exclude_defaults=True) for turn in turns], ensure_ascii=False)

@@ -311,3 +311,37 @@ def m013_trust(db: Database) -> None:
     db.execute(
         "ALTER TABLE iterations ADD COLUMN trust TEXT"  # JSON: the measurements and the bounded confidence
     )
+
+
+@migrations(name="m014_attachments")
+def m014_attachments(db: Database) -> None:
+    """The files that came with questions: each content once, however many runs have it, and gone with the last one."""
+    db.execute("ALTER TABLE runs ADD COLUMN attachments TEXT NOT NULL DEFAULT '[]'")  # JSON: hash, type, name, size
+    db.execute("ALTER TABLE calls ADD COLUMN unseen TEXT")  # names and types of files that its model does not take
+    db.execute("ALTER TABLE iterations ADD COLUMN arbiter_unseen TEXT")  # the same of the arbiter
+    db.execute(
+        """
+        CREATE TABLE attachments (
+            sha256 TEXT PRIMARY KEY,    -- of the content, in hex
+            content BLOB NOT NULL       -- the bytes of the file
+        )
+        """
+    )
+    db.execute(
+        """
+        CREATE TABLE run_attachments (
+            run_id TEXT NOT NULL REFERENCES runs (run_id) ON DELETE CASCADE,
+            sha256 TEXT NOT NULL REFERENCES attachments (sha256),
+            PRIMARY KEY (run_id, sha256)
+        )
+        """
+    )
+    db.execute("CREATE INDEX run_attachments_by_content ON run_attachments (sha256)")
+    db.execute(
+        """
+        CREATE TRIGGER run_attachments_ad AFTER DELETE ON run_attachments BEGIN
+            DELETE FROM attachments WHERE sha256 = old.sha256
+            AND NOT EXISTS (SELECT 1 FROM run_attachments WHERE run_attachments.sha256 = old.sha256);
+        END
+        """
+    )

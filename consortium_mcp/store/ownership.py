@@ -11,6 +11,10 @@ CREATE TEMP VIEW iterations AS SELECT * FROM main.iterations AS one
     WHERE EXISTS (SELECT 1 FROM temp.runs WHERE run_id = one.run_id);
 CREATE TEMP VIEW attempts AS SELECT * FROM main.attempts AS one
     WHERE EXISTS (SELECT 1 FROM temp.runs WHERE run_id = one.run_id);
+CREATE TEMP VIEW run_attachments AS SELECT * FROM main.run_attachments AS one
+    WHERE EXISTS (SELECT 1 FROM temp.runs WHERE run_id = one.run_id);
+CREATE TEMP VIEW attachments AS SELECT * FROM main.attachments AS one
+    WHERE EXISTS (SELECT 1 FROM temp.run_attachments WHERE sha256 = one.sha256);
 CREATE TEMP VIEW ratings AS SELECT * FROM main.ratings WHERE caller = caller_name();
 CREATE TEMP VIEW consortium_configs AS
     SELECT name, config, created_at, taken_from FROM main.consortium_configs

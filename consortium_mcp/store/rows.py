@@ -6,6 +6,7 @@ import time
 from datetime import datetime
 
 from consortium_mcp.records import (
+    Attachment,
     Budget,
     CallId,
     CallResult,
@@ -34,6 +35,7 @@ def run_of(row: sqlite3.Row, iterations: tuple[Iteration, ...], usage: Usage) ->
         status="interrupted" if interrupted else row["status"],
         prompt=row["prompt"],
         history=tuple(Turn(**turn) for turn in json.loads(row["history"])),
+        attachments=tuple(Attachment(**one) for one in json.loads(row["attachments"])),
         consortium_name=row["consortium_name"],
         consortium=Consortium.model_validate_json(row["consortium"]),
         shuffle_seed=row["shuffle_seed"],
@@ -104,6 +106,7 @@ def iteration_of(row: sqlite3.Row, calls: dict[str, sqlite3.Row], ended_utc: str
         measures=Measures.model_validate_json(row["measures"]) if row["measures"] else None,
         trust=Trust.model_validate_json(row["trust"]) if row["trust"] else None,
         arbiter_error=row["arbiter_error"],
+        arbiter_unseen=row["arbiter_unseen"],
         raw_verdict=row["raw_verdict"],
     )
 

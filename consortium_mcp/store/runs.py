@@ -15,7 +15,9 @@ from consortium_mcp.records import (
     Usage,
     now_utc,
 )
+from consortium_mcp.store.attachments import dump_attachments, keep_attachments
 from consortium_mcp.store.database import DatabaseFile, insert
+from consortium_mcp.store.journal import dump_turns
 from consortium_mcp.store.leases import LEASE_SECONDS, end_nested, is_held
 from consortium_mcp.store.part import Part, reads, writes
 from consortium_mcp.store.rows import iteration_of, responses_so_far, run_of
@@ -54,13 +56,16 @@ def no_such_run(database: DatabaseFile, run_id: str) -> NotFoundError:
 
 @dataclass(frozen=True)
 class RunCapacity:
-    """The limits of simultaneous runs; nested runs do not count."""
+    """The limits of runs; nested runs do not count as simultaneous ones."""
 
     of_process: int
     """The most runs that one process may hold, waiting runs included."""
 
     of_caller: int | None
     """The most runs that one caller may have, over all processes; None means no limit."""
+
+    saved_of_caller: int | None = None
+    """The most runs of one caller in the database, nested runs included; None means no limit."""
 
     def check(self, connection: sqlite3.Connection, owner: str, caller: str | None) -> None:
         """Raise BusyError if there is no room for one more run."""
@@ -71,10 +76,21 @@ class RunCapacity:
         now = time.time()
         if connection.execute(sql.format("owner"), [now, owner]).fetchone()[0] >= self.of_process:
             raise BusyError(f"This server is busy with {counted(self.of_process, 'run')}; try again in a minute.")
-        if self.of_caller is None or caller is None:
+        if caller is None:
             return
-        if connection.execute(sql.format("caller"), [now, caller]).fetchone()[0] >= self.of_caller:
-            raise BusyError(f"You have {self.of_caller} active runs, which is the limit.", NextStep.FREE_PLACE)
+        if self.of_caller and connection.execute(sql.format("caller"), [now, caller]).fetchone()[0] >= self.of_caller:
+            raise BusyError(
+                f"You have {self.of_caller} active runs, which is the limit.",
+                NextStep.FREE_PLACE,
+                limit="max_runs_per_caller",
+            )
+        saved = "SELECT count(*) FROM runs WHERE caller = ?"
+        if self.saved_of_caller and connection.execute(saved, [caller]).fetchone()[0] >= self.saved_of_caller:
+            raise BusyError(
+                f"You have {counted(self.saved_of_caller, 'saved run')}, which is the limit. "
+                "Ask the operator of this server to prune old runs.",
+                limit="max_saved_runs_per_caller",
+            )
 
 
 class Runs(Part):
@@ -109,7 +125,8 @@ class Runs(Part):
             "run_id": run.run_id,
             "status": run.status,
             "prompt": run.prompt,
-            "history": json.dumps([turn.model_dump() for turn in run.history], ensure_ascii=False),
+            "history": dump_turns(run.history),
+            "attachments": dump_attachments(run.attachments),
             "consortium_name": run.consortium_name,
             "consortium": run.consortium.model_dump_json(),
             "shuffle_seed": run.shuffle_seed,
@@ -142,6 +159,7 @@ class Runs(Part):
             if room:
                 room.check(connection, owner, run.caller)
             insert(connection, "runs", row)
+            keep_attachments(connection, run)
             return None
 
         return self.database.write(open_or_join)
@@ -204,6 +222,7 @@ class Runs(Part):
             "measures": iteration.measures.model_dump_json() if iteration.measures else None,
             "trust": iteration.trust.model_dump_json() if iteration.trust else None,
             "arbiter_error": iteration.arbiter_error,
+            "arbiter_unseen": iteration.arbiter_unseen,
             "raw_verdict": iteration.raw_verdict,
         }
 

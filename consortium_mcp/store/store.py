@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from consortium_mcp.store.attachments import StoredAttachments
 from consortium_mcp.store.change_markers import Markers
 from consortium_mcp.store.consortiums import SavedConsortiums
 from consortium_mcp.store.database import READ_SECONDS, DatabaseFile
@@ -25,6 +26,7 @@ class Store:
         """Open the file as `DatabaseFile` does. Raises StoreUnusableError."""
         self.database = database = DatabaseFile(path, shared, read_seconds)
         self.runs = Runs(database)
+        self.attachments = StoredAttachments(database)
         self.outlines = Outlines(database)
         self.progress = RunProgress(database)
         self.journal = Journal(database)

@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from itertools import islice
 
 from consortium_mcp._util.frozen_model import FrozenModel
 from consortium_mcp.text.thinking import strip_thinking
@@ -75,6 +76,31 @@ _BESIDE = re.compile(
 _BETWEEN = re.compile(rf"(?:between|from)\s+({_FIGURE}\s*{_PERCENT}?)\s*(?:and|to)\s+(?={_FIGURE})", re.IGNORECASE)
 _SCALE_END = re.compile(r"(?:out of|to|/|[-–])\s*(\d{1,6})\b", re.IGNORECASE)
 _MARKUP = re.compile(r"\\text\s?\{([^{}]{0,80})\}|\\([%,;! ])|[*$`]|(?<!\w)_+|_+(?!\w)")
+_HINTS = (
+    *("confidence", "certain", "konfidenz", "zuversicht", "sicherheit", "vertrauen", "confian", "pewność", "الثقة"),
+    *(
+        "fiducia",
+        "vertrouwen",
+        "уверенность",
+        "probability",
+        "likelihood",
+        "置信",
+        "信心",
+        "確信",
+        "自信",
+        "신뢰",
+        "확신",
+    ),
+    *("sure", "confident", "chance"),
+)
+"""A line that states a confidence has one of these."""
+
+_LAST_LINES = 10_000
+"""The number of lines in which a confidence is searched: a reply is read in the event loop."""
+
+_MOST_LINES = 200
+"""The number of lines with a hint that are read."""
+
 _LINE_END = 400  # the characters of a line in which a confidence is searched
 _SHORTEST = 11  # a whole number from here on can only be a percentage; 2 to 10 may also be out of ten
 
@@ -128,7 +154,7 @@ def find_confidence(reply: str) -> Confidence:
     reply = _HEADING.sub(r"\1: ", strip_thinking(reply))
     if tags := _TAG.findall(reply):
         return read_confidence(tags[-1])
-    for line in reversed(reply.splitlines()):
+    for line in _hinted(reply):
         plain = _MARKUP.sub(r"\1\2", unicodedata.normalize("NFKC", " ".join(line.split())[-_LINE_END:]))
         if stated := _LINE.search(plain):
             return read_confidence(stated["stated"], _scale_of(stated["scale"]))
@@ -137,6 +163,17 @@ def find_confidence(reply: str) -> Confidence:
         ):
             return read_confidence(stated["stated"])
     return Confidence(value=None, problem="no confidence is stated")
+
+
+def _hinted(reply: str) -> list[str]:
+    """The last lines that may state a confidence, last first."""
+    folded = reply.lower()
+    hints = [hint for hint in _HINTS if hint in folded or not reply.isascii()]  # full-width letters are letters, too
+    if not hints:
+        return []
+    last = islice(reversed(reply.splitlines()), _LAST_LINES)
+    lines = ((line, unicodedata.normalize("NFKC", line[-_LINE_END:]).lower()) for line in last)
+    return list(islice((line for line, plain in lines if any(hint in plain for hint in hints)), _MOST_LINES))
 
 
 def _in_words(text: str) -> Confidence | None:

@@ -1,6 +1,7 @@
 """One caller's request delays no other: every text is checked against its limit before it is used."""
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -20,8 +21,14 @@ LONGEST = 200_000
 """Characters of a prompt, unless set otherwise."""
 
 
+ATTACHED = 3_000
+"""Bytes of attachments, as set here: 4,000 characters in base64."""
+
+
 def longest(field: str) -> int:
     """How many characters a field may have."""
+    if field == "attachments":
+        return LISTED + ATTACHED * 4 // 3
     return LONGEST if field in LONG else LISTED if field in LISTS else SHORT
 
 
@@ -33,9 +40,11 @@ def filled(schema: dict[str, Any], characters: int) -> Any:
     return {"x": "x" * characters} if '"object"' in kinds else "x" * characters
 
 
-async def test_every_text_of_every_tool_is_bounded(provider: Provider, service: ConsortiumService) -> None:
+async def test_every_text_of_every_tool_is_bounded(
+    provider: Provider, open_service: Callable[..., ConsortiumService]
+) -> None:
     refused, fields = set(), set()
-    async with in_process("auto", service) as client:
+    async with in_process("auto", open_service(max_attachment_bytes=ATTACHED)) as client:
         for tool in (await client.list_tools()).tools:
             for field in text_fields(tool.input_schema) + fields_of_objects(tool.input_schema):
                 value = filled(tool.input_schema["properties"][field], longest(field) + 1)

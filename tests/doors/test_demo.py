@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
+from consortium_mcp.cli import main
 from tests.paths import ROOT
 from tests.server_process import connected, structured
 
@@ -72,3 +74,15 @@ async def test_the_example_configuration_for_claude_desktop_starts_the_server(tm
 
     async with connected("auto", tmp_path / "stderr", command=str(command), **entry.get("env", {})) as client:
         assert "consult_consortium" in [tool.name for tool in (await client.list_tools()).tools]
+
+
+def test_without_llama_the_demo_fetches_nothing_and_says_how_to_install_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setitem(sys.modules, "xllamacpp", None)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+    done = CliRunner().invoke(main, ["demo"])
+
+    assert done.exit_code == 1 and done.stderr.startswith("Error: The embedded model needs llama.cpp: `")
+    assert done.stderr.endswith("'consortium-mcp[local]'` installs it.\n") and not (tmp_path / "cache").exists()

@@ -5,6 +5,7 @@ import os
 import stat
 import sys
 import tomllib
+from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any
 
@@ -152,8 +153,21 @@ def test_an_environment_that_uvx_made_gives_its_plugins_to_the_entry(monkeypatch
 def test_a_package_that_this_installation_lacks_is_refused_with_the_remedy() -> None:
     done = run("cursor", "--command", "this", "--with", "llm-not-there", "--with", "click")
 
-    assert done.exit_code == 1 and "llm-not-there is not in this installation: `" in done.stderr
+    assert done.exit_code == 1 and "Not in this installation: llm-not-there. `" in done.stderr
     assert "install llm-not-there`" in done.stderr and "click" not in done.stderr
+
+
+def test_an_extra_whose_package_is_missing_is_refused_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    def without_llama(name: str) -> Distribution:
+        if name == "xllamacpp":
+            raise PackageNotFoundError(name)
+        return distribution(name)
+
+    monkeypatch.setattr(own_command, "distribution", without_llama)
+
+    done = run("cursor", "--command", "this", "--with", "consortium-mcp[local]", "--with", "llm")
+
+    assert done.exit_code == 1 and "Not in this installation: consortium-mcp[local]. `" in done.stderr
 
 
 CODEX = """\

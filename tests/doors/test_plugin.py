@@ -13,6 +13,7 @@ from typing import Any
 
 import llm
 import pytest
+from llm.parts import ToolCallPart
 
 from consortium_mcp.records.consortium import define
 from consortium_mcp.settings import load_settings
@@ -243,12 +244,12 @@ def test_chat_keeps_the_conversation(provider: Provider) -> None:
     assert texts(provider.requests_to("a")[1]) == ["Capital?", "Paris", "Second city?"]
 
 
-def test_a_conversation_with_an_attachment_is_refused_before_anything_is_paid(provider: Provider) -> None:
+def test_a_conversation_with_a_tool_call_is_refused_before_anything_is_paid(provider: Provider) -> None:
     save()
-    picture = llm.Attachment(type="image/png", content=b"\x89PNG")
-    earlier = [llm.user("What is this?", picture), llm.assistant("A cat."), llm.user("Which one?")]
+    call = ToolCallPart(name="look", arguments={}, tool_call_id="1")
+    earlier = [llm.user("What is this?"), llm.assistant(call), llm.user("Which one?")]
 
-    with pytest.raises(llm.ModelError, match="reads text only"):
+    with pytest.raises(llm.ModelError, match="this conversation contains a tool call"):
         llm.get_model("panel").prompt(messages=earlier).text()
 
     assert provider.count() == 0

@@ -9,7 +9,7 @@ import pytest
 
 from consortium_mcp.models.reaching import address_problem, key_problem, proxy_problem
 from tests.doors.test_cli import run_command
-from tests.doors.test_doctor import about
+from tests.doors.test_doctor import about, examined
 from tests.provider import API_KEY, API_KEY_NAME, Provider
 
 
@@ -27,6 +27,29 @@ from tests.provider import API_KEY, API_KEY_NAME, Provider
 )
 def test_a_key_that_cannot_be_sent_is_named_and_not_shown(key: str, named: str) -> None:
     assert key_problem("openai", key) == f"The key 'openai' has {named} in it. Set it again with `llm keys set openai`."
+
+
+@pytest.mark.parametrize("key", ['"sk-abc"', "'sk-abc'", "`sk-abc`"])
+def test_a_key_in_quotation_marks_is_named(key: str) -> None:
+    problem = key_problem("openai", key)
+
+    assert problem == (
+        "The key 'openai' stands in quotation marks. Set it again with `llm keys set openai`, without them."
+    )
+
+
+@pytest.mark.parametrize(
+    "address", ["http://[bad/v1", "http://host:99999/v1", "http://host:port/v1", " http://host/v1"]
+)
+def test_an_address_that_is_no_url_is_named(address: str) -> None:
+    assert address_problem("x", address) == f"The address {address!r} of x is no valid URL. Correct its api_base."
+
+
+@pytest.mark.parametrize("proxy", ["http://127.0.0.1:99999", "http://127.0.0.1:port", "http://[bad", "http://"])
+def test_a_proxy_that_is_no_url_is_named(monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", proxy)
+
+    assert proxy_problem() == "HTTPS_PROXY is no address of a proxy. Correct it, or unset it."
 
 
 @pytest.mark.parametrize("key", ["sk-proj-abc_DEF.0/9+=", "DUMMY_KEY", ""])
@@ -74,6 +97,50 @@ def test_what_the_environment_names_wrongly_is_said_by_a_consult_and_by_doctor(
 
     assert sentence in done.stderr and "Traceback" not in done.stderr and provider.count() == 0
     assert line["state"] == "problem" and sentence in line["found"]
+
+
+@pytest.mark.parametrize("name", ["SSL_CERT_FILE", "HTTPS_PROXY"])
+def test_doctor_says_live_why_no_server_can_be_reached(
+    provider: Provider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    (tmp_path / "none.pem").write_text("no certificate")
+    run_command("save", "default", "-m", "a", "--arbiter", "arbiter")
+    values = {
+        "SSL_CERT_FILE": (str(tmp_path / "none.pem"), "from which no certificates can be read"),
+        "HTTPS_PROXY": ("socks5://127.0.0.1:9", "which needs a further package"),
+    }
+    value, sentence = values[name]
+    monkeypatch.setenv(name, value)
+
+    status, lines = examined("--live")
+    consult = run_command("consult", "Why?", "-m", "a", "--arbiter", "arbiter")
+
+    (network,) = (line for line in lines if line["about"] == "Network")
+    live = [line for line in lines if line["about"].startswith("Live")]
+    assert (status, network["state"]) == (1, "problem") and sentence in network["found"]
+    assert {line["about"] for line in live} == {"Live: a"} and sentence in live[0]["found"]
+    assert sentence in consult.stderr and "Traceback" not in consult.stderr and provider.count() == 0
+
+
+def test_a_proxy_that_refuses_is_named_with_its_variable(provider: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_PROXY", provider.closed_port().removesuffix("/v1"))
+    monkeypatch.delenv("NO_PROXY")
+
+    done = run_command("consult", "Why?", "-m", "a", "--arbiter", "arbiter")
+
+    assert "a#1: network, Connection error: Cannot connect to host" in done.stderr
+    assert "HTTP_PROXY names that proxy: correct it, or unset it" in done.stderr and provider.count() == 0
+
+
+def test_a_server_that_needs_no_proxy_is_reached_without_it(
+    provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", provider.closed_port().removesuffix("/v1"))
+    monkeypatch.setenv("NO_PROXY", " localhost , 127.0.0.1 ")
+
+    done = run_command("consult", "Why?", "-m", "a", "--arbiter", "arbiter")
+
+    assert done.returncode == 0 and provider.count("a") >= 1
 
 
 def test_certificates_that_only_plugins_read_are_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:

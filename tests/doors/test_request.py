@@ -71,6 +71,7 @@ OWN_WAY = {
     "models": "as before",
     "count": "create_consortium calls it default_count, as llm-consortium did; llm's model is a whole consortium",
     "output_schema": "llm gives it as --schema",
+    "attachments": "llm gives them as -a and --at",
 }
 """Fields that a door offers in its own way."""
 

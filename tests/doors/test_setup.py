@@ -131,6 +131,7 @@ def test_a_key_of_the_environment_is_stored_for_clients_only_when_asked(
     assert json.loads(keys.read_text())["anthropic"] == "sk-ant" and stat.S_IMODE(keys.stat().st_mode) == 0o600
     assert "Without llm-anthropic: `" in second.stderr and "install llm-anthropic` installs it." in second.stderr
     assert "sk-ant" not in first.output + second.output
+    assert second.stderr.endswith("Error: Without llm-anthropic, there is no model to ask. Add --plugins.\n")
 
 
 def test_a_provider_without_a_key_is_refused_with_the_remedy() -> None:

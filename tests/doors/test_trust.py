@@ -72,6 +72,67 @@ async def test_many_wrong_answers_bound_the_next_one_and_members_that_err_togeth
     assert "the 2 compared answers count as 1.3 independent votes" in short_report(run)
 
 
+async def test_how_two_models_err_together_is_known_from_any_consortium(
+    provider: Provider, service: ConsortiumService
+) -> None:
+    await rated_runs(service, provider, right=8, wrong=2)
+
+    run = await consulted(service, "a", "b", prompt="What is next?", max_iterations=1, confidence_threshold=0.5)
+
+    trust = trust_of(run)
+    # another consortium by its threshold: phi = 1, shrunk by 10 of 20 runs, so 2 votes count as 2 / 1.5
+    assert trust and trust.rated is None and trust.independent_votes == pytest.approx(4 / 3)
+    assert "the 2 compared answers count as 1.3 independent votes" in short_report(run)
+    text = CliRunner().invoke(main, ["stats"]).output
+    assert "a and b: errors are correlated with 0.50 (10 runs)" in text
+
+
+@pytest.mark.parametrize(
+    ("right", "rules", "confidence", "status", "says"),
+    [
+        # one answer alone earns 0.75; (20 + 4 * 0.75) / 24 = 0.9583
+        (20, {"stop_on": "ratings"}, 23 / 24, "converged", "0.96, by arbiter in iteration 1 of 1; the threshold of"),
+        (20, {"stop_on": "arbiter"}, 0.75, "exhausted", "Trust: 0.75, bounded by the agreement"),
+        (
+            3,
+            {"stop_on": "ratings"},
+            0.75,
+            "exhausted",
+            "because of the 10 rated answers that it takes at this level, there are 3",
+        ),
+        (
+            0,
+            {"stop_on": "ratings"},
+            0.75,
+            "exhausted",
+            "because of the 10 rated answers that it takes at this level, there are 0",
+        ),
+    ],
+    ids=["many", "not asked for", "few", "none"],
+)
+async def test_a_threshold_can_be_for_what_ratings_say(
+    right: int,
+    rules: dict[str, Any],
+    confidence: float,
+    status: str,
+    says: str,
+    provider: Provider,
+    service: ConsortiumService,
+) -> None:
+    provider.on("a", "Answer: 4")
+    provider.on("arbiter", verdict("Answer: 4", confidence=0.99))
+    given = {"max_iterations": 1, "confidence_threshold": 0.9, "check_order": False, **rules}
+    for number in range(right):
+        run = await consulted(service, "a", prompt=f"What is {number}?", **given)
+        service.store.ratings.save.sync(Rating(run_id=run.run_id, score=1.0))
+
+    run = await consulted(service, "a", prompt="What is next?", **given)
+
+    assert run.confidence == pytest.approx(confidence) and str(run.status) == status
+    assert says in short_report(run)
+    assert ("raised by the ratings, stated as 0.99" in short_report(run)) == (confidence > 0.9)
+
+
 async def test_a_threshold_that_cannot_be_reached_is_said_when_saved_and_planned(
     client: Client, provider: Provider
 ) -> None:

@@ -129,15 +129,17 @@ class Provider:
         *,
         schema: Iterable[str] = (),
         refused: Iterable[str] = (),
+        vision: Iterable[str] = (),
         can_stream: bool = True,
     ) -> Path:
         """Make the folder an LLM_USER_PATH with our models, and return it.
 
-        Args:
-            schema: the models that support schemas; they need not be in `models` too.
-            refused: the models behind the closed port; they need not be in `models` too.
+            Args:
+                        schema: the models that support schemas; they need not be in `models` too.
+                vision: the models that take pictures and PDFs; they need not be in `models` too.
+        refused: the models behind the closed port; they need not be in `models` too.
         """
-        with_schema, behind_closed_port = set(schema), set(refused)
+        with_schema, behind_closed_port, seeing = set(schema), set(refused), set(vision)
         lines = [
             {
                 "model_id": model,
@@ -146,8 +148,9 @@ class Provider:
                 "api_key_name": API_KEY_NAME,
                 "can_stream": can_stream,
                 "supports_schema": model in with_schema,
+                "vision": model in seeing,
             }
-            for model in dict.fromkeys([*models, *schema, *refused])
+            for model in dict.fromkeys([*models, *schema, *refused, *vision])
         ]
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "extra-openai-models.yaml").write_text(json.dumps(lines, indent=2))  # JSON is YAML

@@ -267,3 +267,10 @@ def test_B4_a_percentage_reads_the_same_with_and_without_its_sign(percent: int) 
 @settings(max_examples=100, deadline=None)
 def test_B4_a_fraction_survives_being_written_and_read(fraction: float) -> None:
     assert read_confidence(f"{fraction:.6f}").value == pytest.approx(fraction, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("lines", "value"), [(["so it is"] * 9_000, 0.9), (["we are sure"] * 150, 0.9), (["we are sure"] * 300, None)]
+)
+def test_a_confidence_is_searched_in_a_bounded_number_of_lines(lines: list[str], value: float | None) -> None:
+    assert find_confidence("\n".join(["Confidence: 0.9", *lines])).value == value

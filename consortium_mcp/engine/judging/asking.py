@@ -77,7 +77,8 @@ async def _verdict_of(
 
     asked, result, lacks = await asked_in_full_or_shortened(call, iteration, role, build)
     if not result.ok:
-        return iteration.model_copy(update={"arbiter_error": result.error, "raw_verdict": result.text})
+        failure = {"arbiter_error": result.error, "raw_verdict": result.text, "arbiter_unseen": result.unseen}
+        return iteration.model_copy(update=failure)
     reply = result.text or ""
     verdict = _read(form, result, iteration, origin_of(run, iteration, asked.call_id))
     refused = refuses(verdict.synthesis if verdict and not verdict.chosen else reply, iteration)
@@ -88,6 +89,7 @@ async def _verdict_of(
     judged = {
         "verdict": verdict,
         "judged_by": result.answered_by,
+        "arbiter_unseen": result.unseen,
         "arbiter_error": lacks if verdict else _why_none(reply, refused),
         "raw_verdict": reply,
     }

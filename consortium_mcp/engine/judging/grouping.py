@@ -101,7 +101,7 @@ def _compared(answers: Mapping[str, Answer], one: str, other: str) -> str:
 def _is_needed(run: Run, groups: Sequence[Votes], pairs: Sequence[_Pair]) -> bool:
     """Whether groups can change the result: of a vote that stops on confidence, its winner or the winner's votes."""
     rules = run.consortium
-    if not pairs or rules.stop_on != "arbiter" or rules.judging_method != "vote":
+    if not pairs or rules.stop_on in ("agreement", "both") or rules.judging_method != "vote":
         return bool(pairs)
     sizes = [len(group.response_ids) for group in groups]
     most = list(sizes)

@@ -2,13 +2,14 @@
 
 import hashlib
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from pydantic import JsonValue
 
 from consortium_mcp.engine.quoting import cut_to, fenced, limit_of, unmarked
 from consortium_mcp.records import CallId, CallSpec, Iteration, MemberResponse, Run
+from consortium_mcp.records.attachment import described
 from consortium_mcp.records.consortium import Member, alternatives, instances
 from consortium_mcp.records.roles import role_text
 from consortium_mcp.text.figures import figure_text
@@ -77,6 +78,7 @@ def question(
             quoted="\n".join(text for text in _quoted(run, iteration, shown, short, limit) if text),
             form=_form(form, schema is not None, short, mark),
         ),
+        attachments=run.attachments,
         options=_options(run, call["model"]),
         output_schema=schema and (_decision_first(schema) if short else _marked(schema, mark)),
     )
@@ -132,7 +134,7 @@ def repair(run: Run, asked: CallSpec, form: str, reply: str, problem: str) -> Ca
         quoted="\n".join([fenced("prompt", run.prompt, run), fenced("verdict", reply, run)]),
         form=_form(form, asked.output_schema is not None, short, mark),
     )
-    return asked.model_copy(update={"call_id": asked.call_id.then("repair1"), "prompt": prompt})
+    return asked.model_copy(update={"call_id": asked.call_id.then("repair1"), "prompt": prompt, "attachments": ()})
 
 
 def _quoted(run: Run, iteration: Iteration, shown: Sequence[int], short: bool, limit: int) -> list[str]:
@@ -140,6 +142,7 @@ def _quoted(run: Run, iteration: Iteration, shown: Sequence[int], short: bool, l
     return [
         *_conversation(run, limit),
         fenced("prompt", run.prompt, run),
+        fenced("files of the prompt", "\n".join(_files(run, iteration, shown)), run),
         *_instructions(run, iteration, shown, short),
         *_responses(run, iteration, shown, limit),
         *_earlier(run, limit),
@@ -184,6 +187,14 @@ def _instructions(run: Run, iteration: Iteration, shown: Sequence[int], short: b
         said = [member.system_prompt, member.role and role_text(member.role)] if member else []
         texts.append(fenced(f"what response {name} was told", "\n\n".join(filter(None, said)), run))
     return texts
+
+
+def _files(run: Run, iteration: Iteration, shown: Sequence[int]) -> Iterator[str]:
+    """The files that came with the prompt, and which response was written without which of them, a line each."""
+    yield from (f"- {described(one)}" for one in run.attachments)
+    for name, place in enumerate(shown, start=1):
+        if unseen := iteration.responses[place].unseen:
+            yield f"Response {name} was written without {unseen}."
 
 
 def _told(run: Run, iteration: Iteration) -> dict[str, Member]:

@@ -14,6 +14,7 @@ from consortium_mcp.installation.setup.finding import find_providers, stored_key
 from consortium_mcp.models.catalogue import Catalogue, ModelEntry, load_catalogue, package_of
 from consortium_mcp.models.llm_files import object_fault
 from consortium_mcp.models.plugin_packages import package_command
+from consortium_mcp.models.price_file import load_price_file
 from consortium_mcp.models.providers import PROVIDERS
 from consortium_mcp.models.reaching import key_problem
 from consortium_mcp.service.service import ConsortiumService
@@ -34,6 +35,7 @@ def check_models() -> Iterator[Check]:
         update = f"Update it with `llm install -U {package}`, or remove it with `llm uninstall {package}`."
         yield Check(about="Models", state="warning", found=f"The llm plugin {plugin} is broken: {why}", remedy=update)
     yield from _keys(catalogue)
+    yield from _prices()
     yield from _unused()
     usable = catalogue.usable_ids(allowed)
     if usable:
@@ -46,6 +48,20 @@ def check_models() -> Iterator[Check]:
             "`consortium-mcp models` says what each model needs."
         )
         yield Check(about="Models", state="problem", found="No model can be used.", remedy=mend)
+
+
+def _prices() -> Iterator[Check]:
+    """Whether the file with prices of the user's own can be used; nothing without one."""
+    path = load_settings().prices
+    if path is None:
+        return
+    try:
+        providers = load_price_file(path)
+    except ConsortiumError as error:
+        yield Check(about="Prices", state="problem", found=str(error))
+        return
+    models = sum(len(provider.models) for provider in providers)
+    yield Check(about="Prices", state="ok", found=f"{path} has prices of {counted(models, 'model')}")
 
 
 def _keys_file() -> Iterator[Check]:

@@ -41,6 +41,8 @@ def _read(value: Any, schema: Schema) -> Any:
 
 def _texts(value: Any) -> Any:
     """A list of texts."""
+    if isinstance(value, str) and value.startswith("data:"):  # it has a comma
+        return [value]
     if isinstance(value, str):
         parsed = _json(value, list)
         value = parsed if isinstance(parsed, list) else [part.strip() for part in _LIST_ITEM.findall(value)]
@@ -52,13 +54,28 @@ def _texts(value: Any) -> Any:
 
 
 def _member(item: Mapping[str, Any]) -> Any:
-    """`{"model": "m", "count": 2, "role": "skeptic"}` as one text in our syntax."""
+    """`{"model": "m", "count": 2, "role": "skeptic"}`, or an object that is a file, as one text in our syntax."""
+    if "model" not in item:
+        return _attached(item) or item
     if not isinstance(item.get("model"), str) or item.keys() - {"model", "count", "role", "options"}:
         return item
     count = f":{item['count']}" if item.get("count") is not None else ""
     options = f" {json.dumps(item['options'])}" if item.get("options") else ""
     role = f" as {item['role']}" if item.get("role") else ""
     return f"{item['model']}{count}{options}{role}"
+
+
+def _attached(item: Mapping[str, Any]) -> str | None:
+    """`{"data": "aGk=", "mimeType": "image/png"}`, or `{"uri": "…"}`, as the text that means it; None for no file."""
+    resource = item.get("resource")
+    item = resource if isinstance(resource, dict) else item
+    data = item.get("data") or item.get("blob")
+    kinds = (item.get(name) for name in ("mimeType", "mime_type", "media_type", "type"))
+    kind = next((one for one in kinds if isinstance(one, str) and "/" in one), None)
+    if isinstance(data, str) and kind:
+        return data if data.startswith("data:") else f"data:{kind};base64,{data}"
+    places = (item.get(name) for name in ("uri", "url", "path"))
+    return next((one for one in places if isinstance(one, str)), None)
 
 
 def _json(text: str, kind: type) -> Any:

@@ -27,13 +27,15 @@ DEEPEST = 100
 class Bounds:
     """Middleware that refuses a request with a text above its limit, before the text is used."""
 
-    def __init__(self, longest: int) -> None:
-        """Use this limit.
+    def __init__(self, longest: int, most_attached: int) -> None:
+        """Use these limits.
 
         Args:
             longest: the most characters of a prompt.
+            most_attached: the most bytes of all attachments; base64 has a third more characters.
         """
         self._longest = longest
+        self._attached = LISTED + most_attached * 4 // 3
 
     async def __call__(self, ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
         """Pass on a request if all its texts are within their limits."""
@@ -49,12 +51,14 @@ class Bounds:
         """Why a field is refused; None if it is not."""
         what = name[:40].replace("_", " ")
         limit = self._longest if name in LONG else LISTED if name in LISTS else SHORT
+        limit = self._attached if name == "attachments" else limit
         length = _length(value, limit)
         if length is None:
             return f"The {what} is nested more than {DEEPEST} deep. Flatten it."
         if length <= limit:
             return None
         setting = " (CONSORTIUM_MAX_PROMPT_CHARS)" if name in LONG else ""
+        setting = " (CONSORTIUM_MAX_ATTACHMENT_BYTES)" if name == "attachments" else setting
         return f"The {what} has {length} characters; {limit} are allowed{setting}. Shorten it."
 
 

@@ -25,6 +25,9 @@ from consortium_mcp.text.templates import plain
 _COMMAND = re.compile(r"[`'](?:consortium-mcp|llm|pip) ")
 """The form of a command in a sentence."""
 
+LIMIT = "consortium-mcp/limit"
+"""The name in a result's `_meta` of the limit that refused the call."""
+
 
 class InputNeeded(Exception):
     """The request needs answers from the client, which sends the request again with them."""
@@ -106,7 +109,7 @@ class StrictServer(MCPServer[Any]):
             if isinstance(error.__cause__, InputNeeded):
                 return error.__cause__.result
             if isinstance(error.__cause__, ConsortiumError | ToolError):
-                return failed_call(str(error.__cause__))
+                return failed_call(str(error.__cause__), getattr(error.__cause__, "limit", None))
             if isinstance(error, UnexpectedToolError):  # the SDK has logged its cause
                 raise UnexpectedToolError(f"{name} failed inside the server; the log on stderr says why.") from error
             raise
@@ -133,12 +136,17 @@ def _quoted(given: str) -> str:
     return repr(plain(given[:200])[:80])
 
 
-def failed_call(sentence: str) -> CallToolResult:
-    """A failed call as one text for the model, which cannot run the commands that repair an installation."""
+def failed_call(sentence: str, limit: str | None = None) -> CallToolResult:
+    """A failed call as one text for the model, which cannot run the commands that repair an installation.
+
+    Args:
+        limit: the setting of the caller's limit that is reached, for the audit; None for another failure.
+    """
     if _COMMAND.search(sentence):
         sentence += " Commands are for the user to run."
     sentence = shortened(plain(masked(sentence)), TEXT_TOKENS)
-    return CallToolResult(content=[TextContent(type="text", text=sentence)], is_error=True)
+    meta = {LIMIT: limit} if limit else None
+    return CallToolResult(content=[TextContent(type="text", text=sentence)], is_error=True, _meta=meta)
 
 
 def _suggestion(given: str, known: list[str]) -> str:

@@ -19,6 +19,7 @@ from mcp_types import INVALID_REQUEST, CallToolResult, TextContent
 from pydantic import BaseModel
 
 from consortium_mcp._util.caller import calling
+from consortium_mcp.server.base.mcp_server import LIMIT
 
 AUDIT = "consortium_mcp.audit"
 """The logger of the audit: names, runs and costs, never texts from outside."""
@@ -70,9 +71,11 @@ class Admission:
         try:
             if wait := self._seconds_to_wait(ctx, caller):
                 outcome = "refused"
-                return CallToolResult(content=[TextContent(type="text", text=self._refusal(wait))], is_error=True)
+                sentence = TextContent(type="text", text=self._refusal(wait))
+                result = CallToolResult(content=[sentence], is_error=True, _meta={LIMIT: "max_requests_per_caller"})
+                return result
             result = await call_next(ctx)
-            outcome = _outcome(_as_dict(result))
+            outcome = "refused" if _limit(_as_dict(result)) else _outcome(_as_dict(result))
             return result
         except anyio.get_cancelled_exc_class():
             outcome = "left"
@@ -91,6 +94,7 @@ class Admission:
             "run": run_id if _RUN_ID.fullmatch(run_id) else None,
             "outcome": outcome,
             "cost_usd": _dict_in(content, "usage").get("cost_usd"),
+            **({"limit": limit} if (limit := _limit(result)) else {}),
         }
 
     def _seconds_to_wait(self, ctx: ServerRequestContext[Any, Any], caller: str | None) -> int:
@@ -147,6 +151,12 @@ def _outcome(result: dict[str, Any]) -> str:
     if status := _dict_in(result, "structuredContent").get("status"):
         return str(status)
     return "error" if result.get("isError") else "ok"
+
+
+def _limit(result: dict[str, Any]) -> str | None:
+    """The setting of the caller's limit that refused the call; None if none did."""
+    limit: str | None = _dict_in(result, "_meta").get(LIMIT)
+    return limit
 
 
 def _as_dict(result: HandlerResult) -> dict[str, Any]:

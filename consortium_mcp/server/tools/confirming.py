@@ -48,13 +48,19 @@ def overwriting(runner: Runner) -> Callable[..., Awaitable[Elicit[Confirmation] 
     return confirm_overwriting
 
 
-def spending(runner: Runner) -> Callable[..., Awaitable[Elicit[Confirmation] | None]]:
-    """The question whether a consult may cost its estimate; raises if the user cannot be asked."""
+def spending(
+    runner: Runner, with_files: Callable[..., Awaitable[ConsultRequest]]
+) -> Callable[..., Awaitable[Elicit[Confirmation] | None]]:
+    """The question whether a consult may cost its estimate; raises if the user cannot be asked.
+
+    Args:
+        with_files: the resolver of the request with its attachments read.
+    """
     service = runner.service
 
     async def confirm_spending(
         ctx: Context[Any, Any],
-        request: Annotated[ConsultRequest, Resolve(gather_consult)],
+        request: Annotated[ConsultRequest, Resolve(with_files)],
         dry_run: bool,
     ) -> Elicit[Confirmation] | None:
         limit, own_limit = service.settings.confirm_cost_usd, request.max_cost_usd
@@ -101,7 +107,10 @@ def _can_ask(ctx: Context[Any, Any]) -> bool:
 def _ways_on(plan: Estimate, limit: float) -> str:
     """The possible next steps of a caller whose user cannot be asked."""
     if plan.cost_usd is None:
-        return f"Give max_calls={plan.max_calls} once the user has agreed to so many calls."
+        return (
+            f"Give max_calls={plan.max_calls} once the user has agreed to so many calls. "
+            "Or the user gives prices with CONSORTIUM_PRICES."
+        )
     return f"Ask fewer instances, give max_cost_usd of at most {limit:g}, or raise CONSORTIUM_CONFIRM_COST_USD."
 
 

@@ -12,8 +12,9 @@ from pydantic import Field
 from consortium_mcp.records import Progress, Run, now_utc
 from consortium_mcp.records.request import ConsultRequest
 from consortium_mcp.server.base.mcp_server import StrictServer
+from consortium_mcp.server.tools.attaching import gather_with_files
 from consortium_mcp.server.tools.cancellation import Cancellations
-from consortium_mcp.server.tools.confirming import CONSULTED, Outcome, gather_consult, spending, was_asked
+from consortium_mcp.server.tools.confirming import CONSULTED, Outcome, spending, was_asked
 from consortium_mcp.server.tools.parameters import RunId, Wait, hints, takes
 from consortium_mcp.server.tools.results import ConsultResult, consult_result, plan_result
 from consortium_mcp.server.tools.sampling import lends_its_model, lent_model, take_answers
@@ -30,13 +31,14 @@ def add_consulting(server: StrictServer, runner: Runner, cancellations: Cancella
 
 def _add_consult(server: StrictServer, runner: Runner, cancellations: Cancellations) -> None:
     service = runner.service
+    with_files = gather_with_files(runner)
 
     @server.tool(title="Consult a consortium", annotations=hints("Consult a consortium", world=True))
     @takes(ConsultRequest, required=CONSULTED)
     async def consult_consortium(
         ctx: Context[Any, Any],
-        request: Annotated[ConsultRequest, Resolve(gather_consult)],
-        confirmed: Annotated[Outcome, Resolve(spending(runner))],
+        request: Annotated[ConsultRequest, Resolve(with_files)],
+        confirmed: Annotated[Outcome, Resolve(spending(runner, with_files))],
         wait_seconds: Wait = None,
         dry_run: Annotated[bool, Field(description="Only report the plan and its cost; ask no model.")] = False,
     ) -> Annotated[CallToolResult, ConsultResult]:

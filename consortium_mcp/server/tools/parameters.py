@@ -22,12 +22,10 @@ Wait = Annotated[
     Field(
         ge=0,
         le=600,
-        description="Seconds to wait for the answer before returning status running. Default 45 unless set otherwise.",
+        description="Seconds to wait before returning status running. Default 45 unless set otherwise.",
     ),
 ]
-RunId = Annotated[
-    str, Field(description="From consult_consortium or list_runs; its first characters or its URI also work.")
-]
+RunId = Annotated[str, Field(description="Run id, its first characters, or its URI.")]
 
 
 def takes(kind: type[Request], required: Collection[str]) -> Callable[[Tool], Tool]:
@@ -77,7 +75,7 @@ def _parameters(kind: type[Request], required: Collection[str]) -> list[inspect.
 
 def _annotation(field: FieldInfo, is_required: bool) -> Any:
     """The type of a field with its sentence; an optional field accepts null, and its sentence explains it."""
-    known = "" if field.is_required() or field.default is None else f" Default {str(field.default).lower()}."
+    known = "" if field.is_required() or field.default in (None, ()) else f" Default {str(field.default).lower()}."
     kind = written_type(field)
     return Annotated[kind if is_required else kind | None, Field(description=f"{field.description}{known}")]
 
