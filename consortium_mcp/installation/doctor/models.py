@@ -40,7 +40,7 @@ def check_models() -> Iterator[Check]:
     usable = catalogue.usable_ids(allowed)
     if usable:
         every = counted(sum(not entry.is_consortium for entry in catalogue.entries), "model")
-        found = f"{len(usable)} of {every} lack nothing that can be seen here; `doctor --live` asks those that are used"
+        found = f"{len(usable)} of {every} have all that can be checked here; `doctor --live` calls the used ones"
         yield Check(about="Models", state="ok", found=found)
     elif not catalogue.broken_file:
         mend = (
