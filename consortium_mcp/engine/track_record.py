@@ -1,18 +1,82 @@
 """Computes a consortium's track record: how often it was right in each band, and how its members' errors correlate."""
 
+import math
+from collections import Counter, defaultdict
 from collections.abc import Sequence
+from itertools import combinations
 
 from consortium_mcp.records import TrackRecord, Trust
+from consortium_mcp.records.trust import PairRecord
 
 ENOUGH_RUNS = 10
 """The number of rated runs, with at least two compared answers each, that a correlation needs."""
 
 
-def track_record(rated: Sequence[tuple[Trust, float]]) -> TrackRecord:
-    """The track record from the trust of rated answers and their scores, 0.0-1.0."""
+Rated = tuple[Trust, float]
+"""The trust in a rated answer, and its score, 0.0-1.0."""
+
+
+def track_record(rated: Sequence[Rated], everywhere: Sequence[Rated] | None = None) -> TrackRecord:
+    """The track record from the rated answers of a consortium.
+
+    Args:
+        everywhere: the rated answers of all consortiums, for the pairs of models; None means the same ones.
+    """
     scores = [(trust.before_ratings, score) for trust, score in rated if trust.before_ratings is not None]
     errors = [_errors(trust, score) for trust, score in rated if trust.compared > 1]
-    return TrackRecord(scores=tuple(scores), correlation=error_correlation(errors))
+    pairs = pair_records(rated if everywhere is None else everywhere)
+    return TrackRecord(scores=tuple(scores), correlation=error_correlation(errors), pairs=pairs)
+
+
+def pair_records(rated: Sequence[Rated]) -> tuple[PairRecord, ...]:
+    """How each two models err together, the phi coefficient of their errors; pairs without one are left out.
+
+    A pair has one from `ENOUGH_RUNS` runs on, if each of the two was sometimes wrong and sometimes not. With few runs
+    it is shrunk towards 0.
+    """
+    found: dict[tuple[str, str], list[list[tuple[bool, bool]]]] = defaultdict(list)
+    for trust, score in rated:
+        is_right = score >= 0.5
+        gave = sorted(
+            [*((one, not is_right) for one in trust.same_by), *((one, is_right) for one in trust.different_by)]
+        )
+        of_run: dict[tuple[str, str], list[tuple[bool, bool]]] = defaultdict(list)
+        for (one, is_wrong), (other, is_other_wrong) in combinations(gave, 2):
+            of_run[one, other].append((is_wrong, is_other_wrong))
+            if one == other:
+                of_run[one, other].append((is_other_wrong, is_wrong))
+        for pair, errors in of_run.items():
+            found[pair].append(errors)
+    known = {pair: (len(runs), _phi([one for run in runs for one in run])) for pair, runs in sorted(found.items())}
+    return tuple(
+        PairRecord(models=pair, runs=runs, correlation=min(1.0, max(0.0, phi)) * runs / (runs + ENOUGH_RUNS))
+        for pair, (runs, phi) in known.items()
+        if runs >= ENOUGH_RUNS and phi is not None
+    )
+
+
+def correlation_among(record: TrackRecord, models: Sequence[str]) -> float | None:
+    """The mean correlation of the errors of these models, two by two; None if it is unknown for any pair.
+
+    A pair without a record of its own has the correlation of the consortium.
+    """
+    of_pair = {pair.models: pair.correlation for pair in record.pairs}
+    pairs = Counter((min(pair), max(pair)) for pair in combinations(models, 2))
+    known = [(of_pair.get(pair, record.correlation), count) for pair, count in pairs.items()]
+    weighted = [correlation * count for correlation, count in known if correlation is not None]
+    if not pairs or len(weighted) < len(known):
+        return record.correlation
+    return sum(weighted) / pairs.total()
+
+
+def _phi(errors: Sequence[tuple[bool, bool]]) -> float | None:
+    """The correlation of two columns of errors; None if one of them never changes."""
+    count = len(errors)
+    one, other = (sum(column) / count for column in zip(*errors, strict=True))
+    if not 0 < one < 1 or not 0 < other < 1:
+        return None
+    both = sum(first and second for first, second in errors) / count
+    return float((both - one * other) / math.sqrt(one * (1 - one) * other * (1 - other)))
 
 
 def error_correlation(errors: Sequence[tuple[int, int]]) -> float | None:

@@ -1,12 +1,13 @@
 """The trust in an answer: the stated confidence, bounded by the measurements."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple
 
 from consortium_mcp._util.counts import counted
 from consortium_mcp.engine.meaning import by_grouping, side_of
 from consortium_mcp.engine.measures import answering, mean_stated
+from consortium_mcp.engine.track_record import correlation_among
 from consortium_mcp.records import (
     CallId,
     Iteration,
@@ -75,8 +76,9 @@ def with_trust(run: Run, iteration: Iteration, record: TrackRecord) -> Iteration
         trust = trust.model_copy(update={"found_later": _found_later(run, iteration)})
     alone = _bounded(trust)  # from this run alone: ratings are found by this figure
     trust = trust.model_copy(update={"before_ratings": alone.confidence})
-    if record.correlation is not None and trust.compared:
-        votes = effective_votes(trust.compared, record.correlation)
+    correlation = correlation_among(record, (*trust.same_by, *trust.different_by))
+    if correlation is not None and trust.compared:
+        votes = effective_votes(trust.compared, correlation)
         trust = trust.model_copy(update={"independent_votes": votes})
     trust = _rated(_bounded(trust), record, calibrates=run.consortium.stop_on == "ratings")
     return iteration.model_copy(update={"trust": trust})
@@ -161,6 +163,12 @@ class _Count(NamedTuple):
     by_arbiter: int = 0
     """The number of these responses that only the arbiter can compare with the answer."""
 
+    same_by: tuple[str, ...] = ()
+    """The models of the responses with the answer."""
+
+    different_by: tuple[str, ...] = ()
+    """The models of the responses with another answer."""
+
 
 def _counted(verdict: Verdict, first: Iteration, given: Sequence[MemberResponse], number: int) -> _Count:
     """The count for the verdict's answer.
@@ -186,7 +194,8 @@ def _counted(verdict: Verdict, first: Iteration, given: Sequence[MemberResponse]
         return _Count(0, 0)  # its own text is no evidence of agreement
     same = [response_id for response_id, compared in found.items() if compared == "same"]
     stated = mean_stated(one for one in first.responses if one.response_id in same)
-    return _Count(len(same), sizes["different"], stated, by_arbiter)
+    different = [response_id for response_id, compared in found.items() if compared == "different"]
+    return _Count(len(same), sizes["different"], stated, by_arbiter, _models(first, same), _models(first, different))
 
 
 def _judge_of_first(verdict: Verdict, first: Iteration, answer: Answer, number: int) -> Verdict | None:
@@ -236,7 +245,14 @@ def _of_groups(answer: str, groups: Sequence[Votes], first: Iteration) -> _Count
     same = [response_id for group in groups if group.answer == answer for response_id in group.response_ids]
     cast = sum(len(group.response_ids) for group in groups)
     stated = mean_stated(one for one in first.responses if one.response_id in same)
-    return _Count(len(same), cast - len(same), stated, _grouped(first, same[:1]))
+    different = [one for group in groups if group.answer != answer for one in group.response_ids]
+    by_arbiter = _grouped(first, same[:1])
+    return _Count(len(same), cast - len(same), stated, by_arbiter, _models(first, same), _models(first, different))
+
+
+def _models(first: Iteration, response_ids: Collection[str]) -> tuple[str, ...]:
+    """The models of some responses of the first iteration."""
+    return tuple(one.model for one in first.responses if one.response_id in response_ids)
 
 
 def _grouped(first: Iteration, winner: Sequence[str]) -> int:

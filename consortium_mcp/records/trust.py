@@ -55,14 +55,20 @@ class Trust(FrozenModel):
     different: int = 0
     """The number of instances with another answer; a response that is not comparable counts in neither number."""
 
+    same_by: tuple[str, ...] = ()
+    """The models of the instances that gave this answer; empty in runs of older releases."""
+
+    different_by: tuple[str, ...] = ()
+    """The models of the instances with another answer; empty in runs of older releases."""
+
     by_arbiter: int = 0
-    """How many of both numbers only the arbiter could compare with the answer; a rule compared the others."""
+    """The number of these responses that only the arbiter could compare; a rule compared the others."""
 
     declined: int = 0
-    """How many declined to answer then; they count in neither."""
+    """The number of instances that declined to answer in the first iteration; they count in neither."""
 
     found_later: int | None = None
-    """In which later iteration members first gave this answer, which no one had shown them; else None."""
+    """The later iteration in which members first found this answer themselves; None if there is none."""
 
     stated_by_members: float | None = None
     """The mean confidence of the members that gave this answer, 0.0-1.0; None if none states one."""
@@ -86,12 +92,25 @@ class Trust(FrozenModel):
     """The ratings of answers in this band; None if none is rated."""
 
     not_calibrated: str | None = None
-    """Why the threshold is for the bounded figure and not for the ratings, as a clause; None if that is as asked."""
+    """Why the threshold applies to the bounded figure instead of the ratings, as a clause; None if it does not."""
 
     @property
     def compared(self) -> int:
         """The number of independent answers that are comparable with this one."""
         return self.same + self.different
+
+
+class PairRecord(FrozenModel):
+    """How two models err together."""
+
+    models: tuple[str, str]
+    """The two models, in alphabetical order; one model twice stands for two of its instances."""
+
+    runs: int
+    """The number of rated runs in which both gave an answer that could be compared."""
+
+    correlation: float
+    """The correlation of their errors, from 0.0 (independent) to 1.0."""
 
 
 class TrackRecord(FrozenModel):
@@ -102,3 +121,6 @@ class TrackRecord(FrozenModel):
 
     correlation: float | None = None
     """The correlation of the members' errors, from 0.0 (independent) to 1.0; None if too few runs are rated."""
+
+    pairs: tuple[PairRecord, ...] = ()
+    """The pairs of models whose correlation is known, from all rated runs of the database."""

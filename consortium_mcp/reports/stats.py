@@ -2,6 +2,7 @@
 
 from consortium_mcp._util.counts import counted
 from consortium_mcp.engine.trust import effective_votes
+from consortium_mcp.records.trust import PairRecord
 from consortium_mcp.service.stats import MemberStats, Reliability, Stats
 
 
@@ -17,7 +18,16 @@ def stats_text(stats: Stats) -> str:
         lines.append("  no run is rated yet; `consortium-mcp runs rate RUN --correct` or --wrong rates one")
     lines.append("Members:")
     lines += [f"  {_member_text(member)}" for member in stats.members]
+    if stats.pairs:
+        lines.append("Pairs of models:")
+        lines += [f"  {_pair_text(pair)}" for pair in stats.pairs]
     return "\n".join(lines)
+
+
+def _pair_text(pair: PairRecord) -> str:
+    """How two models err together, on one line."""
+    one, other = pair.models
+    return f"{one} and {other}: errors are correlated with {pair.correlation:.2f} ({counted(pair.runs, 'run')})"
 
 
 def _band_text(band: Reliability) -> str:
@@ -47,4 +57,4 @@ def _member_text(member: MemberStats) -> str:
 def _wrong(member: MemberStats) -> str:
     """How often a member was wrong in rated runs, and how often that is unknown."""
     wrong = "wrong unknown" if member.wrong is None else f"wrong {member.wrong}"
-    return f"{wrong} ({member.not_comparable} cannot be told)" if member.not_comparable else wrong
+    return f"{wrong} ({member.not_comparable} not comparable)" if member.not_comparable else wrong

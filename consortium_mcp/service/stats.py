@@ -6,9 +6,10 @@ from collections.abc import Iterable, Sequence
 from consortium_mcp._util.frozen_model import FrozenModel
 from consortium_mcp.engine.judging import judging_methods
 from consortium_mcp.engine.outcome import was_decided
-from consortium_mcp.engine.track_record import track_record
+from consortium_mcp.engine.track_record import pair_records, track_record
 from consortium_mcp.engine.trust import BANDS, band_of
 from consortium_mcp.records import Iteration, MemberResponse, Rating, Run, Trust
+from consortium_mcp.records.trust import PairRecord
 from consortium_mcp.store import Store
 from consortium_mcp.text.answers import DIFFERENT, NOT_COMPARABLE, SAME, compare, compare_answers, final_answer
 
@@ -85,7 +86,7 @@ class MemberStats(FrozenModel):
     """
 
     not_comparable: int
-    """In rated runs: how often right or wrong cannot be told; they are not in `wrong`."""
+    """In rated runs: how often right or wrong is unknown; these are not in `wrong`."""
 
 
 class Stats(FrozenModel):
@@ -96,6 +97,9 @@ class Stats(FrozenModel):
 
     members: tuple[MemberStats, ...]
     """The figures of each model, most asked first."""
+
+    pairs: tuple[PairRecord, ...] = ()
+    """How each two models err together, in rated runs; pairs with too few are left out."""
 
 
 def load_stats(store: Store, limit: int = 1000) -> Stats:
@@ -114,10 +118,12 @@ def make_stats(runs: Iterable[Run], ratings: Iterable[Rating]) -> Stats:
     for run in runs:
         if run.run_id in scores and run.confidence is not None:
             rated[_name(run), _judge(run)].append(run)
+    trusts = [(trust, scores[run.run_id]) for run in runs if _is_rated(run, scores) and (trust := _trust(run))]
     calibration = [_calibration(names, given, scores) for names, given in rated.items()]
     return Stats(
         calibration=tuple(sorted(calibration, key=lambda one: -one.rated)),
         members=tuple(sorted(_members(runs, scores), key=lambda one: -one.responses)),
+        pairs=pair_records(trusts),
     )
 
 
@@ -151,6 +157,11 @@ def _calibration(names: tuple[str, str], runs: Sequence[Run], scores: dict[str, 
         reliability=tuple(table),
         correlation=track_record(trusts).correlation,
     )
+
+
+def _is_rated(run: Run, scores: dict[str, float]) -> bool:
+    """Whether a run is rated, and no replay of another one's responses."""
+    return run.run_id in scores and not run.replay_of
 
 
 def _trust(run: Run) -> Trust | None:

@@ -44,5 +44,7 @@ async def load_track_record(store: Store, run: Run) -> TrackRecord:
     The same consortium has the same saved name, or the same inline definition.
     """
     with suppress(StoreUnusableError, ValidationError):  # a damaged row affects this record only, not the run
-        return track_record(await store.ratings.list_trust(run.consortium_name, run.consortium))
+        own = await store.ratings.list_trust(run.consortium_name, run.consortium)
+        several = run.consortium.instance_count > 1
+        return track_record(own, await store.ratings.list_trust_everywhere() if several else ())
     return TrackRecord()

@@ -37,6 +37,22 @@ class Ratings(Part):
         return [Rating(**dict(row)) for row in rows]
 
     @reads
+    def list_trust_everywhere(self, limit: int = 500) -> list[tuple[Trust, float]]:
+        """The trust in the answers that were rated last, of any consortium, with their scores; replays are left out.
+
+        Args:
+            limit: the number of newest ratings that are read.
+        """
+        sql = (
+            "SELECT iterations.trust, newest.score FROM "
+            "(SELECT run_id, score FROM ratings ORDER BY datetime_utc DESC LIMIT ?) AS newest "
+            "CROSS JOIN runs ON runs.run_id = newest.run_id "  # in this order, that of the index
+            "CROSS JOIN iterations ON iterations.run_id = runs.run_id AND iterations.number = runs.selected_iteration "
+            "WHERE iterations.trust IS NOT NULL AND runs.replay_of IS NULL"
+        )
+        return [(Trust.model_validate_json(row["trust"]), row["score"]) for row in self.database.read(sql, [limit])]
+
+    @reads
     def list_trust(self, name: str | None, consortium: Consortium, limit: int = 500) -> list[tuple[Trust, float]]:
         """The trust in each rated answer of a consortium, and its score, the newest first; replays are left out.
 

@@ -3,9 +3,10 @@
 import pytest
 
 from consortium_mcp.engine.measures import agreement_for_threshold, agreement_text
-from consortium_mcp.engine.track_record import error_correlation, track_record
+from consortium_mcp.engine.track_record import correlation_among, error_correlation, pair_records, track_record
 from consortium_mcp.engine.trust import earned, effective_votes, why_unreachable, with_trust
 from consortium_mcp.records import Iteration, Measures, TrackRecord, Trust, Verdict
+from consortium_mcp.records.trust import PairRecord
 from consortium_mcp.text.figures import shown_beside
 from tests.scripted import new_run, panel, response
 
@@ -137,6 +138,40 @@ def test_a_track_record_is_made_of_scores_and_errors() -> None:
     record = track_record([(right, 1.0)] * 7 + [(wrong, 0.0)] * 3)
 
     assert record.scores == ((0.8, 1.0),) * 7 + ((0.9, 0.0),) * 3 and record.correlation == pytest.approx(0.5)
+
+
+def test_the_correlation_of_each_pair_of_models_is_as_worked_out_by_hand() -> None:
+    """Of 20 right answers, a and b both missed the first 5, and c missed 5 others; a:2 errs alike.
+
+    pa = pb = pc = 1/4. Of a and b, both are wrong in 1/4, so phi = (1/4 - 1/16) / (3/16) = 1, shrunk by 20/30. Of a and
+    c, both are wrong in 0, so phi is below 0, and counts as 0.
+    """
+    missed = {"a": range(5), "b": range(5), "c": range(5, 10)}
+    rated = []
+    for number in range(20):
+        wrong = [model for model, numbers in missed.items() if number in numbers]
+        right = [model for model in "abc" if model not in wrong]
+        trust = Trust(same=len(right), different=len(wrong), same_by=tuple(right), different_by=tuple(wrong))
+        rated.append((trust, 1.0))
+
+    record = track_record(rated)
+
+    pairs = {pair.models: (pair.runs, pair.correlation) for pair in record.pairs}
+    assert pairs == {("a", "b"): (20, pytest.approx(2 / 3)), ("a", "c"): (20, 0.0), ("b", "c"): (20, 0.0)}
+    assert correlation_among(record, ["b", "a"]) == pytest.approx(2 / 3)
+    assert correlation_among(record, ["a", "b", "c"]) == pytest.approx(2 / 9)
+    assert pair_records(rated[:9]) == ()
+
+
+def test_a_pair_without_a_record_has_the_correlation_of_its_consortium() -> None:
+    pair = PairRecord(models=("a", "b"), runs=10, correlation=0.4)
+
+    known, unknown = TrackRecord(correlation=0.1, pairs=(pair,)), TrackRecord(pairs=(pair,))
+
+    # (0.4 + 0.1 + 0.1) / 3, and of a, b, b: (0.4 + 0.4 + 0.1) / 3
+    assert correlation_among(known, ["a", "b", "c"]) == pytest.approx(0.2)
+    assert correlation_among(known, ["a", "b", "b"]) == pytest.approx(0.3)
+    assert correlation_among(unknown, ["a", "b", "c"]) is None and correlation_among(unknown, ["b", "a"]) == 0.4
 
 
 @pytest.mark.parametrize(
