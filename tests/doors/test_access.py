@@ -757,7 +757,7 @@ async def test_a_callers_budget_for_the_day_stops_that_caller_alone(
             refused = await ann.call_tool("consult_consortium", ONE)
             other = await bob.call_tool("consult_consortium", ONE)
 
-    assert "max_cost_usd=0.50 (your budget for the day) is used up; come back after 00:00 UTC" in said(refused)
+    assert "max_cost_usd=0.50 (your budget for the day) is used up; try again after 00:00 UTC" in said(refused)
     assert "used up" not in said(other)
 
 
@@ -927,7 +927,7 @@ def test_a_caller_saves_as_many_consortiums_as_it_may(open_service: Callable[...
         for name in ("one", "two"):
             service.definitions.save(name, define(members=[{"model": "a"}]), catalogue, overwrite=False)
         service.definitions.save("two", define(members=[{"model": "b"}]), catalogue, overwrite=True)
-        with pytest.raises(BusyError, match="You have saved 2 consortiums, as many as one caller may"):
+        with pytest.raises(BusyError, match="You have saved 2 consortiums, which is the limit"):
             service.definitions.save("three", define(members=[{"model": "a"}]), catalogue, overwrite=False)
     with calling("bob"):
         service.definitions.save("three", define(members=[{"model": "a"}]), catalogue, overwrite=False)
@@ -948,7 +948,7 @@ async def test_a_limit_of_what_a_caller_has_saved_is_in_the_audit(
             tried = await ann.call_tool("consult_consortium", {**ONE, "prompt": "Question 4?"})
     limited = [line for line in audited(tmp_path) if "limit" in line]
 
-    assert said(saved) == "You have saved 1 consortium, as many as one caller may. Remove one."
+    assert said(saved) == "You have saved 1 consortium, which is the limit. Remove one."
     assert "You have 2 saved runs, which is the limit." in said(refused) and said(tried) == said(refused)
     assert of_bob["status"] == "converged"
     assert [(line["caller"], line["tool"], line["outcome"], line["limit"]) for line in limited] == [
