@@ -65,7 +65,7 @@ class Settings(FrozenModel):
     """The client's user confirms a consult that may cost more, or has an unknown price; None means never."""
 
     prices: Path | None = None
-    """A JSON file with prices of your own, in the form of genai-prices; they win over its lists; None means no file."""
+    """A JSON file of your own prices, in the form of genai-prices, whose lists it overrides; None means none."""
 
     direct_streaming: bool = True
     """Whether streamed replies of OpenAI-based models bypass the OpenAI SDK to save time; `0` uses the SDK alone."""

@@ -35,6 +35,9 @@ JOIN_MINUTES = 60
 """The minutes after its opening in which the same request can join a run."""
 
 
+USAGE_RUNS = 20
+"""The number of earlier runs from which the likely usage is estimated."""
+
 OPENED_AT_ONCE = 4
 """The number of runs that are opened at the same time, each in a thread; others wait for some milliseconds."""
 
@@ -83,7 +86,8 @@ class RunOpener:
         problems += attachment_problems(files, consortium, models, catalogue)
         notes = [*unseen_by_whom(files, consortium, models), *filter(None, [not_counted(files)])]
         said = [turn.text for turn in _conversation(request, earlier)]
-        return make_estimate("".join([*said, request.prompt]), consortium, models, problems, notes)
+        usage = self.store.outlines.list_usage.sync(consortium, USAGE_RUNS)
+        return make_estimate("".join([*said, request.prompt]), consortium, models, problems, notes, usage)
 
     def open_run(self, request: ConsultRequest, *, join: bool = False, has_client: bool = False) -> Run:
         """The run of a request, checked and stored before any paid call.
