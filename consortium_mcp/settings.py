@@ -105,6 +105,9 @@ class Settings(FrozenModel):
     read_only: bool = False
     """Whether only tools that read are served: nothing is asked, continued, saved or removed."""
 
+    web_pages: bool = False
+    """Whether `/app` serves the pages for a browser; a person logs in there with the token of a caller."""
+
     output_schemas: bool = True
     """Whether tools are listed with output schemas; `0` leaves them out, for clients that cannot read them."""
 

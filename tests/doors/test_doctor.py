@@ -233,6 +233,15 @@ def test_a_clients_entry_is_checked_down_to_its_command(provider: Provider, home
     assert found["Claude Desktop"]["state"] == "warning"
 
 
+def test_an_entry_with_the_url_of_a_teams_server_is_ours(provider: Provider, home: Path) -> None:
+    run_command("install", "cursor", "--url", "https://team.example/mcp", "--token-variable", "TEAM_TOKEN")
+
+    (found,) = about("Cursor")
+
+    assert found["state"] == "ok"
+    assert found["found"] == "'consortium' reaches https://team.example/mcp; that server was not asked"
+
+
 def test_an_entry_that_starts_no_server_is_a_problem_with_what_it_said(provider: Provider, home: Path) -> None:
     program = home / "consortium-mcp"
     program.write_text("#!/bin/sh\necho 'the module mcp is missing' >&2\nexit 1\n")

@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Iterator
 
 from consortium_mcp._util.counts import counted
-from consortium_mcp.installation.client_configs import installed_launches
+from consortium_mcp.installation.client_configs import SERVER_NAME, installed_launches, installed_url
 from consortium_mcp.installation.doctor.check import Check
 from consortium_mcp.installation.doctor.starting import count_tools
 from consortium_mcp.installation.hosts.entries import Launch
@@ -17,7 +17,10 @@ from consortium_mcp.text.masking import masked
 def check_client(host: Host) -> Iterator[Check]:
     """The results for a client's configuration; none if it has no file or no entry of ours."""
     launches = installed_launches(host)
-    if launches is not None and not launches:
+    if url := installed_url(host):
+        found = f"{SERVER_NAME!r} reaches {masked(url)}; that server was not asked"
+        yield Check(about=host.title, state="ok", found=found)
+    elif launches is not None and not launches:
         found = f"without an entry of ours; `consortium-mcp install {host.name}` adds it"
         yield Check(about=host.title, state="ok", found=found)
     for title, launch in (launches or {}).items():
