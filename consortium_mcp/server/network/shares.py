@@ -117,5 +117,5 @@ class Shares:
             limit = _LIMITS[what]
             line = {"caller": caller, "tool": None, "run": None, "outcome": "refused", "cost_usd": None, "limit": limit}
             audit.info(json.dumps(line))
-        sentence = f"You have {most} {what} open, as many as one caller may have. Close some, or try again later."
+        sentence = f"You have {most} {what} open, which is the limit. Close some, or try again later."
         return PlainTextResponse(sentence, 429, {"Retry-After": "1"})
