@@ -260,7 +260,7 @@ def _conversation(request: ConsultRequest, earlier: Run | None) -> tuple[Turn, .
 
 
 def _files(request: ConsultRequest) -> tuple[AttachmentFile, ...]:
-    """The files of a request, which its door has read; what may be read depends on the door."""
+    """The files of a request, which its door has read within its access."""
     files = tuple(one for one in request.attachments if isinstance(one, AttachmentFile))
     if len(files) < len(request.attachments):
         raise InvalidConsortiumError("Attachments were not read. Give their contents.")
