@@ -65,7 +65,7 @@ class Settings(FrozenModel):
     """The client's user confirms a consult that may cost more, or has an unknown price; None means never."""
 
     prices: Path | None = None
-    """A JSON file with prices of your own, in the form of genai-prices; they win over its lists; None means no file."""
+    """A JSON file with your own prices, in the form of genai-prices, whose lists they override; None means no file."""
 
     direct_streaming: bool = True
     """Whether streamed replies of OpenAI-based models bypass the OpenAI SDK to save time; `0` uses the SDK alone."""
@@ -148,7 +148,7 @@ class Settings(FrozenModel):
     """Whether callers see each other's runs and saved consortiums."""
 
     max_runs_per_caller: int | None = Field(default=None, ge=1, le=MOST_AT_ONCE)
-    """How many active runs one caller may have; None means no limit."""
+    """How many active runs one caller may have; None means half of max_concurrent_runs plus max_waiting_runs."""
 
     max_requests_per_caller: int | None = Field(default=None, ge=1, le=MOST_AT_ONCE)
     """How many requests one caller may make in a minute; None means no limit."""

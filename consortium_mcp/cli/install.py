@@ -169,7 +169,7 @@ def uninstall(client: str, in_project: bool, name: str, as_json: bool) -> None:
         click.echo(f"{done.path} has no entry {name!r}; nothing was changed.")
     else:
         state = "The file is what it was before." if done.restored else "The rest of the file is unchanged."
-        click.echo(f"Took {name!r} out of {done.path}. {state}")
+        click.echo(f"Removed {name!r} from {done.path}. {state}")
 
 
 def _checked(**wanted: Any) -> Wanted:

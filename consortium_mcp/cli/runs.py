@@ -38,10 +38,10 @@ class ListedRun(Run):
     """A run without its iterations."""
 
     iterations: tuple[Iteration, ...] = Field(default=(), exclude=True)
-    """They are not read for a list."""
+    """The iterations; a list of runs does not include them."""
 
     rating: Rating | None
-    """What a person said of the answer; None if it is not rated."""
+    """A person's rating of the answer; None if it is not rated."""
 
 
 class RunListOutput(JsonOutput):
@@ -55,7 +55,7 @@ class RatedRunOutput(RunOutput):
     """The whole run, with its rating."""
 
     rating: Rating | None
-    """What a person said of the answer; None if it is not rated."""
+    """A person's rating of the answer; None if it is not rated."""
 
 
 class PrunedOutput(JsonOutput):
@@ -173,7 +173,7 @@ def resume(run_id: str, as_json: bool) -> None:
 
 
 def _print_answered(run: Run, as_json: bool) -> None:
-    """Print a run that has ended; raises RunFailedError where it has no answer."""
+    """Print a run that has ended; raises RunFailedError if it has no answer."""
     with told_where_kept(run.run_id):
         if as_json:
             print_json(run_output(run))
@@ -241,7 +241,7 @@ def prune(older_than: float | None, keep: int | None, yes: bool, dry_run: bool, 
     if as_json:
         print_json(PrunedOutput(removed=tuple(removed), bytes_given_back=freed))
     else:
-        click.echo(f"Removed {counted(len(removed), 'run')}; gave back {freed:,} bytes.")
+        click.echo(f"Removed {counted(len(removed), 'run')}; freed {freed:,} bytes.")
 
 
 def _print_prunable(chosen: Mapping[str, str], as_json: bool) -> None:
@@ -265,7 +265,7 @@ def _confirm_pruning(chosen: Mapping[str, str]) -> None:
     except click.Abort as abort:
         if isinstance(abort.__context__, KeyboardInterrupt):
             raise
-        click.echo(err=True)  # the question stands on this line
+        click.echo(err=True)  # the question is on this line
         raise ConsortiumError("Removing runs needs a confirmation, and stdin has none. Give --yes.") from abort
     if not is_wanted:
         raise ConsortiumError("Nothing is removed.")

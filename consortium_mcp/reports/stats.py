@@ -25,7 +25,7 @@ def stats_text(stats: Stats) -> str:
 
 
 def _pair_text(pair: PairRecord) -> str:
-    """How two models err together, on one line."""
+    """The correlation of two models' errors, on one line."""
     one, other = pair.models
     return f"{one} and {other}: errors are correlated with {pair.correlation:.2f} ({counted(pair.runs, 'run')})"
 
@@ -57,4 +57,4 @@ def _member_text(member: MemberStats) -> str:
 def _wrong(member: MemberStats) -> str:
     """How often a member was wrong in rated runs, and how often that is unknown."""
     wrong = "wrong unknown" if member.wrong is None else f"wrong {member.wrong}"
-    return f"{wrong} ({member.not_comparable} cannot be told)" if member.not_comparable else wrong
+    return f"{wrong} ({member.not_comparable} not comparable)" if member.not_comparable else wrong

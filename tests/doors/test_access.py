@@ -713,6 +713,25 @@ async def test_too_many_requests_are_told_when_to_come_back(
     assert limited and set(limited) == {("ann", "refused", "max_requests_per_caller")}
 
 
+async def test_one_caller_that_fills_its_queue_leaves_room_for_another(
+    provider: Provider, token_file: Path, tmp_path: Path
+) -> None:
+    provider.on("arbiter", verdict("yes"))
+    gate = provider.gate("a")
+    limits = ("--max-concurrent-runs", "4", "--max-waiting-runs", "6")
+    with http_server(tmp_path / "stderr", "http", *limits, CONSORTIUM_TOKEN_FILE=str(token_file)) as (_, url):
+        async with ann_and_bob(url) as (ann, bob):
+            for number in range(6):
+                asked = {**ONE, "prompt": f"Question {number}?", "wait_seconds": 0}
+                refused = await ann.call_tool("consult_consortium", asked)
+            of_bob = {"prompt": "?", "models": ["b"], "arbiter": "arbiter", "max_iterations": 1, "wait_seconds": 300}
+            answered = structured(await bob.call_tool("consult_consortium", of_bob))
+            gate.open()
+
+    assert said(refused).startswith("You have 5 active runs, which is the limit.")
+    assert answered["status"] == "converged"  # while every place that Ann may have is hers
+
+
 async def test_a_read_that_is_stopped_names_its_limit_for_the_audit(
     service: ConsortiumService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -738,7 +757,7 @@ async def test_a_callers_budget_for_the_day_stops_that_caller_alone(
             refused = await ann.call_tool("consult_consortium", ONE)
             other = await bob.call_tool("consult_consortium", ONE)
 
-    assert "max_cost_usd=0.50 (your budget for the day) is used up; come back after 00:00 UTC" in said(refused)
+    assert "max_cost_usd=0.50 (your budget for the day) is used up; try again after 00:00 UTC" in said(refused)
     assert "used up" not in said(other)
 
 
@@ -908,7 +927,7 @@ def test_a_caller_saves_as_many_consortiums_as_it_may(open_service: Callable[...
         for name in ("one", "two"):
             service.definitions.save(name, define(members=[{"model": "a"}]), catalogue, overwrite=False)
         service.definitions.save("two", define(members=[{"model": "b"}]), catalogue, overwrite=True)
-        with pytest.raises(BusyError, match="You have saved 2 consortiums, as many as one caller may"):
+        with pytest.raises(BusyError, match="You have saved 2 consortiums, which is the limit"):
             service.definitions.save("three", define(members=[{"model": "a"}]), catalogue, overwrite=False)
     with calling("bob"):
         service.definitions.save("three", define(members=[{"model": "a"}]), catalogue, overwrite=False)
@@ -929,7 +948,7 @@ async def test_a_limit_of_what_a_caller_has_saved_is_in_the_audit(
             tried = await ann.call_tool("consult_consortium", {**ONE, "prompt": "Question 4?"})
     limited = [line for line in audited(tmp_path) if "limit" in line]
 
-    assert said(saved) == "You have saved 1 consortium, as many as one caller may. Remove one."
+    assert said(saved) == "You have saved 1 consortium, which is the limit. Remove one."
     assert "You have 2 saved runs, which is the limit." in said(refused) and said(tried) == said(refused)
     assert of_bob["status"] == "converged"
     assert [(line["caller"], line["tool"], line["outcome"], line["limit"]) for line in limited] == [

@@ -32,7 +32,7 @@ async def judge_by_vote(run: Run, iteration: Iteration, call: CallModel, reads_s
     answers = votes_cast([(one.response_id, one.text or "") for one in usable])
     groups = count_votes(answers)
     if not groups:
-        return iteration.model_copy(update={"arbiter_error": "no response holds an answer that could be counted"})
+        return iteration.model_copy(update={"arbiter_error": "no response contains an answer that can be counted"})
     groups = _joined_by_arbiter(groups, iteration.measures)
     groups, problem = await _joined_by_meaning(groups, answers, run.consortium.embedding_model)
     chosen = next(one for one in usable if one.response_id == groups[0].response_ids[0])
@@ -104,7 +104,7 @@ def _dissent(groups: Sequence[Votes]) -> str:
 
 
 def _joined_by_arbiter(groups: Sequence[Votes], measures: Measures | None) -> list[Votes]:
-    """The groups, with those as one that the arbiter says to mean the same; the largest first."""
+    """The groups, joined if the arbiter says that they have the same meaning; the largest first."""
     joined: list[Votes] = []
     for group in groups:
         place = next(
@@ -163,7 +163,7 @@ def is_decided(run: Run, results: Collection[CallResult], asked: int) -> bool:
     """Whether the missing votes can change neither the winner nor whether it reaches the threshold."""
     out = asked - len(results)
     by_meaning = run.consortium.embedding_model or run.consortium.group_answers
-    if out >= len(results) or by_meaning:  # by their meaning groups can still become one
+    if out >= len(results) or by_meaning:  # groups can still be joined by their meaning
         return False
     groups = count_votes(votes_cast([(str(place), one.text or "") for place, one in enumerate(results) if one.ok]))
     if not groups:

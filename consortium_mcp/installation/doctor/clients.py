@@ -21,7 +21,7 @@ def check_client(host: Host) -> Iterator[Check]:
         found = f"{SERVER_NAME!r} reaches {masked(url)}; that server was not asked"
         yield Check(about=host.title, state="ok", found=found)
     elif launches is not None and not launches:
-        found = f"without an entry of ours; `consortium-mcp install {host.name}` adds it"
+        found = f"no entry of consortium-mcp; `consortium-mcp install {host.name}` adds it"
         yield Check(about=host.title, state="ok", found=found)
     for title, launch in (launches or {}).items():
         yield _entry(host, title, launch)
@@ -33,7 +33,7 @@ def _entry(host: Host, title: str, launch: Launch) -> Check:
     remedy = f"`consortium-mcp install {host.name} --name {title}` writes it again."
     entry = f"{title!r} in {host_file(host)}"
     if shutil.which(command) is None:
-        found = f"{entry}: its command {command!r} is not there."
+        found = f"{entry}: its command {command!r} does not exist."
         return Check(about=host.title, state="problem", found=found, remedy=remedy)
     if not os.path.isabs(command):
         found = (
