@@ -148,7 +148,7 @@ class Settings(FrozenModel):
     """Whether callers see each other's runs and saved consortiums."""
 
     max_runs_per_caller: int | None = Field(default=None, ge=1, le=MOST_AT_ONCE)
-    """How many active runs one caller may have; None means no limit."""
+    """How many active runs one caller may have; None means half of max_concurrent_runs plus max_waiting_runs."""
 
     max_requests_per_caller: int | None = Field(default=None, ge=1, le=MOST_AT_ONCE)
     """How many requests one caller may make in a minute; None means no limit."""

@@ -49,7 +49,7 @@ _UNREAD = re.compile(r"[\udc80-\udcff]+")
 """Bytes of the command line that Python could not decode (PEP 383)."""
 
 _AS_JSON = "consortium_mcp.as_json"
-"""Where a click context keeps whether `--json` was given."""
+"""The key of a click context under which `--json` is noted."""
 
 _HELP = {"help_option_names": ["-h", "--help"]}
 """The options that request help."""
@@ -105,7 +105,7 @@ class CommandGroup(click.Group):
         return ctx
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; a failure becomes a sentence, or JSON."""
+        """Run the command; a failure is reported as a sentence, or as JSON."""
         logs.configure_logging()
         with speaking_at(Door.COMMANDS), told(ctx.meta[_AS_JSON]):
             return super().invoke(ctx)

@@ -35,6 +35,9 @@ JOIN_MINUTES = 60
 """The minutes after its opening in which the same request can join a run."""
 
 
+USAGE_RUNS = 20
+"""The number of earlier runs from which the likely usage is estimated."""
+
 OPENED_AT_ONCE = 4
 """The number of runs that are opened at the same time, each in a thread; others wait for some milliseconds."""
 
@@ -84,7 +87,8 @@ class RunOpener:
         problems += attachment_problems(files, consortium, models, catalogue)
         notes = [*unseen_by_whom(files, consortium, models), *filter(None, [not_counted(files)])]
         said = [turn.text for turn in _conversation(request, earlier)]
-        return make_estimate("".join([*said, request.prompt]), consortium, models, problems, notes)
+        usage = self.store.outlines.list_usage.sync(consortium, USAGE_RUNS)
+        return make_estimate("".join([*said, request.prompt]), consortium, models, problems, notes, usage)
 
     def open_run(self, request: ConsultRequest, *, join: bool = False, has_client: bool = False) -> Run:
         """The run of a request, checked and stored before any paid call.
@@ -236,9 +240,10 @@ class RunOpener:
         if outer_call():
             return None
         limits = self.settings
+        of_process = limits.max_concurrent_runs + limits.max_waiting_runs
         return RunCapacity(
-            limits.max_concurrent_runs + limits.max_waiting_runs,
-            limits.max_runs_per_caller,
+            of_process,
+            limits.max_runs_per_caller or max(1, of_process // 2),
             limits.max_saved_runs_per_caller,
         )
 
@@ -257,7 +262,7 @@ def _conversation(request: ConsultRequest, earlier: Run | None) -> tuple[Turn, .
 
 
 def _files(request: ConsultRequest) -> tuple[AttachmentFile, ...]:
-    """The files of a request, which its door has read; what may be read depends on the door."""
+    """The files of a request, which its door has read within its access."""
     files = tuple(one for one in request.attachments if isinstance(one, AttachmentFile))
     if len(files) < len(request.attachments):
         raise InvalidConsortiumError("Attachments were not read. Give their contents.")

@@ -713,6 +713,25 @@ async def test_too_many_requests_are_told_when_to_come_back(
     assert limited and set(limited) == {("ann", "refused", "max_requests_per_caller")}
 
 
+async def test_one_caller_that_fills_its_queue_leaves_room_for_another(
+    provider: Provider, token_file: Path, tmp_path: Path
+) -> None:
+    provider.on("arbiter", verdict("yes"))
+    gate = provider.gate("a")
+    limits = ("--max-concurrent-runs", "4", "--max-waiting-runs", "6")
+    with http_server(tmp_path / "stderr", "http", *limits, CONSORTIUM_TOKEN_FILE=str(token_file)) as (_, url):
+        async with ann_and_bob(url) as (ann, bob):
+            for number in range(6):
+                asked = {**ONE, "prompt": f"Question {number}?", "wait_seconds": 0}
+                refused = await ann.call_tool("consult_consortium", asked)
+            of_bob = {"prompt": "?", "models": ["b"], "arbiter": "arbiter", "max_iterations": 1, "wait_seconds": 300}
+            answered = structured(await bob.call_tool("consult_consortium", of_bob))
+            gate.open()
+
+    assert said(refused).startswith("You have 5 active runs, which is the limit.")
+    assert answered["status"] == "converged"  # while every place that Ann may have is hers
+
+
 async def test_a_read_that_is_stopped_names_its_limit_for_the_audit(
     service: ConsortiumService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
