@@ -128,12 +128,13 @@ ALL = (*REQUESTS, STREAMS, SLOW_BODIES)
 
 
 def main() -> None:
-    """Attack, then print the statuses as JSON."""
+    """Print a line when all is imported, attack, then print the statuses as JSON."""
     parser = argparse.ArgumentParser()
     parser.add_argument("url")
     parser.add_argument("seconds", type=float)
     parser.add_argument("names", nargs="*")
     given = parser.parse_args()
+    print("ready", flush=True)  # the imports are no attack
     print(json.dumps(anyio.run(attack, given.url, given.seconds, given.names or ALL)))
 
 
