@@ -20,7 +20,7 @@ WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 export PYTEST_DEBUG_TEMPROOT := $(shell df --output=avail -B1G /dev/shm 2>/dev/null | awk 'NR == 2 && $$1 >= 4 {print "/dev/shm"}')
 
 .PHONY: demo dist test test-quick fuzz test-without-local test-oldest test-clients test-browser test-plugins test-replies coverage generate check docs format bench bench-compare bench-startup bench-consulting bench-history \
-	bench-local-model bench-waiting bench-ending bench-quality bench-attack bench-soak clean
+	bench-local-model bench-waiting bench-ending bench-quality bench-quality-local bench-attack bench-soak clean
 
 demo: $(INSTALLED)
 	$(BIN)/consortium-mcp demo
@@ -121,6 +121,10 @@ bench-history: $(INSTALLED)
 bench-quality: $(INSTALLED)
 	$(BIN)/python -m benchmarks.quality
 	$(BIN)/python -m benchmarks.quality.trust
+
+# The report with the embedded model: it ends after nine minutes, with the consults that were made until then.
+bench-quality-local: $(INSTALLED)
+	$(BIN)/python -m benchmarks.quality --local --minutes 9
 
 bench-attack: $(INSTALLED)
 	$(BIN)/python -m benchmarks.attack

@@ -195,6 +195,7 @@ class ReadTooLongError(StoreUnusableError):
     """A read of the database exceeded its time limit."""
 
     kind = "read_too_long"
+    limit = "read_timeout_seconds"
 
 
 class OutputError(ConsortiumError):

@@ -64,6 +64,9 @@ class Settings(FrozenModel):
     confirm_cost_usd: float | None = Field(default=None, ge=0, le=MOST)
     """The client's user confirms a consult that may cost more, or has an unknown price; None means never."""
 
+    prices: Path | None = None
+    """A JSON file with your own prices, in the form of genai-prices, whose lists they override; None means no file."""
+
     direct_streaming: bool = True
     """Whether streamed replies of OpenAI-based models bypass the OpenAI SDK to save time; `0` uses the SDK alone."""
 
@@ -101,6 +104,9 @@ class Settings(FrozenModel):
 
     read_only: bool = False
     """Whether only tools that read are served: nothing is asked, continued, saved or removed."""
+
+    web_pages: bool = False
+    """Whether `/app` serves the pages for a browser; a person logs in there with the token of a caller."""
 
     output_schemas: bool = True
     """Whether tools are listed with output schemas; `0` leaves them out, for clients that cannot read them."""
@@ -142,7 +148,7 @@ class Settings(FrozenModel):
     """Whether callers see each other's runs and saved consortiums."""
 
     max_runs_per_caller: int | None = Field(default=None, ge=1, le=MOST_AT_ONCE)
-    """How many active runs one caller may have; None means no limit."""
+    """How many active runs one caller may have; None means half of max_concurrent_runs plus max_waiting_runs."""
 
     max_requests_per_caller: int | None = Field(default=None, ge=1, le=MOST_AT_ONCE)
     """How many requests one caller may make in a minute; None means no limit."""

@@ -43,6 +43,7 @@ _FRACTION = click.FloatRange(0, 1)
 @click.option(
     "--alternatives", default=1, show_default=True, type=click.IntRange(1, WRONG_ANSWERS), help="Among wrong answers."
 )
+@click.option("--minutes", type=click.FloatRange(0, min_open=True), help="Ask for at most so long.")
 @click.option("--reliability", default=0.8, show_default=True, type=_FRACTION, help="Of simulated judges.")
 def main(
     kind: str | None,
@@ -55,6 +56,7 @@ def main(
     accuracy: float,
     correlations: Sequence[float],
     alternatives: int,
+    minutes: float | None,
     reliability: float,
 ) -> None:
     """Ask questions with known answers, and print who was right how often, at what cost, and how well calibrated."""
@@ -64,7 +66,8 @@ def main(
         if kind == "local" or consortiums or models:
             sides = local_sides(methods or comparable_methods()) if kind == "local" else []
             sides += named_sides(models, _saved(consortiums), methods)
-            _real(sides, make_questions(count or LOCAL_QUESTIONS, seed))
+            ends = None if minutes is None else began + 60 * minutes
+            _real(sides, make_questions(count or LOCAL_QUESTIONS, seed), ends)
         else:
             for correlation in correlations or (0.0, 0.5, 1.0):
                 simulation = Simulation(
@@ -110,23 +113,34 @@ def _simulated(simulation: Simulation, methods: Sequence[str], questions: Sequen
         _report(service, sides, questions)
 
 
-def _real(sides: Sequence[Side], questions: Sequence[Question]) -> None:
+def _real(sides: Sequence[Side], questions: Sequence[Question], ends: float | None) -> None:
     calls = sum(calls_per_iteration(side.consortium) for side in sides) * len(questions)
     click.echo(f"# {len(questions)} questions for {len(sides)} sides: {calls} calls or more\n")
     with temporary_consultancy(own_llm_folder=False) as service:
-        _report(service, sides, questions)
+        _report(service, sides, questions, ends)
 
 
-def _report(service: ConsortiumService, sides: Sequence[Side], questions: Sequence[Question]) -> None:
+def _report(
+    service: ConsortiumService, sides: Sequence[Side], questions: Sequence[Question], ends: float | None = None
+) -> None:
     check(service, sides)
-    results = anyio.run(_evaluated, service, sides, questions)
+    results = anyio.run(_evaluated, service, sides, questions, ends)
+    asked = sum(len(result.answers) for result in results)
+    if asked < len(sides) * len(questions):
+        click.echo(f"The time was over after {asked} of {len(sides) * len(questions)} consults.\n")
     click.echo(f"{quality_table(results)}\n\n{calibration_table(results)}\n")
 
 
-async def _evaluated(service: ConsortiumService, sides: Sequence[Side], questions: Sequence[Question]) -> list[Result]:
+async def _evaluated(
+    service: ConsortiumService, sides: Sequence[Side], questions: Sequence[Question], ends: float | None
+) -> list[Result]:
+    left = None if ends is None else lambda: ends - time.monotonic()
     results = []
     for side in sides:
-        results.append(await evaluate(service, side, questions, AT_ONCE))
+        result = await evaluate(service, side, questions, AT_ONCE, left)
+        if not result.answers:
+            continue
+        results.append(result)
         click.echo(f"{side.name}: {results[-1].accuracy:.3f} in {results[-1].seconds:.1f} s", err=True)
     return results
 

@@ -3,7 +3,7 @@
 import os
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -118,21 +118,33 @@ def check(service: ConsortiumService, sides: Sequence[Side]) -> None:
         service.definitions.check(None, side.consortium, catalogue)
 
 
-async def evaluate(service: ConsortiumService, side: Side, questions: Sequence[Question], at_once: int) -> Result:
-    """Ask a side every question, with a limit on simultaneous consults."""
+async def evaluate(
+    service: ConsortiumService,
+    side: Side,
+    questions: Sequence[Question],
+    at_once: int,
+    seconds_left: Callable[[], float] | None = None,
+) -> Result:
+    """Ask a side every question, with a limit on simultaneous consults.
+
+    Args:
+        seconds_left: tells how long may still be asked; questions without time are left out. None asks all.
+    """
     answers: dict[str, Answered] = {}
     turns = anyio.CapacityLimiter(at_once)
     began = time.monotonic()
 
     async def ask(question: Question) -> None:
         async with turns:
-            answers[question.prompt] = _answered(question, await _consulted(service, side, question))
+            left = None if seconds_left is None else seconds_left()
+            if left is None or left > 0:
+                answers[question.prompt] = _answered(question, await _consulted(service, side, question, left))
 
     async with anyio.create_task_group() as group:
         for question in questions:
             group.start_soon(ask, question)
     await service.clients.aclose()
-    in_order = tuple(answers[question.prompt] for question in questions)
+    in_order = tuple(answers[question.prompt] for question in questions if question.prompt in answers)
     return Result(side=side, answers=in_order, seconds=time.monotonic() - began)
 
 
@@ -153,8 +165,8 @@ def _llm_folder(folder: str, own: bool) -> Iterator[None]:
             os.environ["LLM_USER_PATH"] = before
 
 
-async def _consulted(service: ConsortiumService, side: Side, question: Question) -> Run:
-    request = ConsultRequest(prompt=question.prompt, consortium=side.consortium)
+async def _consulted(service: ConsortiumService, side: Side, question: Question, seconds: float | None) -> Run:
+    request = ConsultRequest(prompt=question.prompt, consortium=side.consortium, deadline_seconds=seconds)
     opened = await anyio.to_thread.run_sync(service.opener.open_run, request)
     try:
         await service.perform(opened.run_id)

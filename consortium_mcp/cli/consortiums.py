@@ -49,7 +49,7 @@ class RemovedOutput(JsonOutput):
     """The name of the consortium."""
 
     definition: Consortium | None
-    """What was removed; None if the saved row was damaged."""
+    """The removed definition; None if the saved row was damaged."""
 
 
 @click.command()

@@ -9,6 +9,7 @@ import click
 
 from consortium_mcp.cli.json_output import JsonOutput, json_option, print_json
 from consortium_mcp.installation.client_configs import (
+    SERVER_NAME,
     Installed,
     Uninstalled,
     Wanted,
@@ -84,7 +85,7 @@ def _url(ctx: click.Context, param: click.Parameter, url: str | None) -> str | N
 
 _client_argument = click.argument("client", type=click.Choice(list(hosts())), metavar="CLIENT")
 _name_option = click.option(
-    "--name", default="consortium", callback=_name, help="What the client calls the server. [consortium]"
+    "--name", default=SERVER_NAME, callback=_name, help="What the client calls the server. [consortium]"
 )
 _project_option = click.option(
     "--project", "in_project", is_flag=True, help="Use the client's file in this folder, not the user's own."
@@ -168,7 +169,7 @@ def uninstall(client: str, in_project: bool, name: str, as_json: bool) -> None:
         click.echo(f"{done.path} has no entry {name!r}; nothing was changed.")
     else:
         state = "The file is what it was before." if done.restored else "The rest of the file is unchanged."
-        click.echo(f"Took {name!r} out of {done.path}. {state}")
+        click.echo(f"Removed {name!r} from {done.path}. {state}")
 
 
 def _checked(**wanted: Any) -> Wanted:

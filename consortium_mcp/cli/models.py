@@ -61,6 +61,8 @@ def models(query: str | None, as_json: bool) -> None:
             say(line)
     if query and not found:
         click.echo(f"No model's id or alias contains {query!r}.", err=True)
+    if catalogue.broken_file:
+        say(catalogue.broken_file, err=True)
     for plugin, why in catalogue.broken_plugins.items():
         say(f"The llm plugin {plugin} is broken: {why}", err=True)
 

@@ -38,10 +38,10 @@ class ListedRun(Run):
     """A run without its iterations."""
 
     iterations: tuple[Iteration, ...] = Field(default=(), exclude=True)
-    """They are not read for a list."""
+    """The iterations; a list of runs does not include them."""
 
     rating: Rating | None
-    """What a person said of the answer; None if it is not rated."""
+    """A person's rating of the answer; None if it is not rated."""
 
 
 class RunListOutput(JsonOutput):
@@ -55,7 +55,7 @@ class RatedRunOutput(RunOutput):
     """The whole run, with its rating."""
 
     rating: Rating | None
-    """What a person said of the answer; None if it is not rated."""
+    """A person's rating of the answer; None if it is not rated."""
 
 
 class PrunedOutput(JsonOutput):
@@ -241,7 +241,7 @@ def prune(older_than: float | None, keep: int | None, yes: bool, dry_run: bool, 
     if as_json:
         print_json(PrunedOutput(removed=tuple(removed), bytes_given_back=freed))
     else:
-        click.echo(f"Removed {counted(len(removed), 'run')}; gave back {freed:,} bytes.")
+        click.echo(f"Removed {counted(len(removed), 'run')}; freed {freed:,} bytes.")
 
 
 def _print_prunable(chosen: Mapping[str, str], as_json: bool) -> None:

@@ -218,7 +218,7 @@ def _get_plugins(given: Answers, chosen: Mapping[str, ProviderState], missing: l
             raise ConsortiumError(f"The plugins could not be installed. The command was {command}.")
         sys.exit(subprocess.run([sys.executable, "-m", "consortium_mcp", *rest]).returncode)
     if command.words[0] != "uvx":
-        raise ConsortiumError(f"This installation does not change while it runs. {command}.")
+        raise ConsortiumError(f"This installation cannot be changed while it runs. {command}.")
     sys.exit(subprocess.run([*own_launch(missing, "uvx").words, *rest]).returncode)
 
 

@@ -34,6 +34,9 @@ from consortium_mcp.installation.kept_files import (
 )
 from consortium_mcp.installation.own_command import CommandKind, own_launch
 
+SERVER_NAME = "consortium"
+"""What clients call the server unless its user chose a name."""
+
 
 @dataclass(frozen=True)
 class Wanted:
@@ -181,6 +184,26 @@ def installed_launches(host: Host, project: Path | None = None) -> dict[str, Lau
     Raises:
         ConsortiumError: it cannot be read.
     """
+    servers = _servers(host, project)
+    if servers is None:
+        return None
+    found = {name: launch_in(host, entry) for name, entry in servers.items()}
+    return {name: launch for name, launch in found.items() if launch is not None and is_ours(launch)}
+
+
+def installed_url(host: Host, name: str = SERVER_NAME) -> str | None:
+    """The URL of the entry with this name in the host's file; None if it has no such entry.
+
+    Raises:
+        ConsortiumError: it cannot be read.
+    """
+    entry = (_servers(host, None) or {}).get(name, {})
+    url = entry.get(host.remote.url) if host.remote is not None else None
+    return url if isinstance(url, str) else None
+
+
+def _servers(host: Host, project: Path | None) -> dict[str, Mapping[str, Any]] | None:
+    """The entries in the host's file, by name; None if there is no such file."""
     path = host_file(host, project)
     if not os.path.exists(path):
         return None
@@ -188,8 +211,7 @@ def installed_launches(host: Host, project: Path | None = None) -> dict[str, Lau
         servers = _at(file_format(host.file).read(without_mark(read_text(path))), host.table)
     except (OSError, ValueError) as error:
         raise ConsortiumError(f"{path} cannot be read ({error}).") from error
-    found = {name: launch_in(host, entry) for name, entry in _table(servers).items() if isinstance(entry, Mapping)}
-    return {name: launch for name, launch in found.items() if launch is not None and is_ours(launch)}
+    return {name: entry for name, entry in _table(servers).items() if isinstance(entry, Mapping)}
 
 
 def is_ours(launch: Launch) -> bool:

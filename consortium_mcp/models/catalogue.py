@@ -3,14 +3,14 @@
 import difflib
 import importlib.metadata
 import inspect
-import json
 import logging
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from functools import cached_property
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -19,10 +19,11 @@ from pydantic import JsonValue, ValidationError
 from consortium_mcp._util.lazy import llm, llm_plugins
 from consortium_mcp.errors import ConsortiumError, ModelUnavailableError, NextStep
 from consortium_mcp.models.default_options import load_default_options
+from consortium_mcp.models.llm_files import READER, load_aliases, models_file_fault, object_fault
 from consortium_mcp.models.plugin_packages import plugin_sentence
 from consortium_mcp.models.reaching import address_problem, key_problem
 from consortium_mcp.records.consortium import CLIENT
-from consortium_mcp.settings import Settings, using
+from consortium_mcp.settings import Settings, current_settings, using
 from consortium_mcp.text.masking import masked
 
 if TYPE_CHECKING:
@@ -54,6 +55,9 @@ class ModelEntry:
 
     async_model: "AsyncModel | None"
     """llm's asynchronous model; None if the plugin has only a synchronous one."""
+
+    price_file: Path | None = None
+    """The file with prices of the user's own; None means the public lists alone."""
 
     @property
     def model(self) -> "Model | AsyncModel":
@@ -104,8 +108,10 @@ class ModelEntry:
             key = self.model.get_key()
         except llm.NeedsKeyException as error:
             return f"{self.model_id} ({self.plugin}): {error}."
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            return f"llm's keys in {llm.user_dir() / 'keys.json'} cannot be read ({error}); correct the file."
+        except (ValueError, OSError, AttributeError):  # of llm's own reading
+            if fault := object_fault(llm.user_dir() / "keys.json"):
+                return fault
+            raise
         name = getattr(self.model, "needs_key", None) or self.model_id
         return key_problem(str(name), key) if isinstance(key, str) else None
 
@@ -194,6 +200,9 @@ class Catalogue:
     broken_plugins: dict[str, str] = field(default_factory=dict)
     """The reason for each plugin that cannot be used, by the plugin's name."""
 
+    broken_file: str | None = None
+    """The fault of llm's file of further models, none of which is here then; None if it has none."""
+
     default_model: str = ""
     """The model that llm uses if none is named."""
 
@@ -256,12 +265,14 @@ class Catalogue:
         message = f"llm knows no model {name!r}."
         if close := difflib.get_close_matches(name, self._by_name, n=3, cutoff=0.6):
             message += f" Did you mean {' or '.join(repr(one) for one in close)}?"
-        elif not self.broken_plugins:
+        elif not self.broken_plugins and not self.broken_file:
             message += plugin_sentence(name)
+        if self.broken_file:
+            message += f" {self.broken_file}"
         if self.broken_plugins:
             broken = "; ".join(f"{plugin}: {why}" for plugin, why in self.broken_plugins.items())
             message += f" These llm plugins are broken ({broken}): update them, or remove them with `llm uninstall`."
-        return ModelUnavailableError(message, None if self.broken_plugins else NextStep.LIST_MODELS)
+        return ModelUnavailableError(message, None if self.broken_plugins or self.broken_file else NextStep.LIST_MODELS)
 
     @cached_property
     def _by_name(self) -> dict[str, ModelEntry]:
@@ -284,16 +295,22 @@ def load_catalogue(settings: Settings | None = None) -> Catalogue:
 def _load_catalogue() -> Catalogue:
     broken = _load_plugins()
     found: list[ModelEntry] = []
-    extra_aliases = _configured_aliases()
+    extra_aliases = load_aliases()
     registered: list[Any] = []
+    broken_file: str | None = None
     for implementation in reversed(llm_plugins.pm.hook.register_models.get_hookimpls()):
         plugin = str(implementation.plugin_name)
         try:
             _ask_plugin(implementation.function, _collector(plugin, found, extra_aliases, registered), registered)
         except Exception as error:  # an exception of a plugin is not our failure
+            if plugin == READER and (fault := models_file_fault()):
+                broken_file = fault
+                continue
             broken[plugin] = masked(f"{type(error).__name__}: {error}")
             logger.warning("The llm plugin %s is broken: %s", plugin, broken[plugin])
-    return Catalogue(tuple(found), broken, llm.get_default_model())
+    if prices := current_settings().prices:
+        found = [replace(one, price_file=prices) for one in found]
+    return Catalogue(tuple(found), broken, broken_file, llm.get_default_model())
 
 
 class RecentCatalogue:
@@ -381,19 +398,3 @@ def _collector(
         found.append(ModelEntry(model_id, names, plugin, model, async_model))
 
     return register
-
-
-def _configured_aliases() -> dict[str, list[str]]:
-    """The user's own aliases by model id, from llm's `aliases.json`."""
-    path = llm.user_dir() / "aliases.json"
-    aliases: dict[str, list[str]] = {}
-    if path.exists():
-        try:
-            configured = dict[str, str](json.loads(path.read_text()))
-        except (ValueError, TypeError) as error:
-            raise ModelUnavailableError(
-                f"llm's aliases in {path} cannot be read ({error}); correct the file."
-            ) from error
-        for alias, model_id in configured.items():
-            aliases.setdefault(model_id, []).append(alias)
-    return aliases

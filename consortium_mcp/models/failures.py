@@ -41,6 +41,9 @@ RETRIED_ONCE: frozenset[ErrorKind] = frozenset({"empty", "invalid_reply"})
 _VALIDATION = re.compile(r"validation errors? for")
 """The beginning of a pydantic error, raised if a plugin cannot read a reply."""
 
+_UNTRUSTED = re.compile(r"certificate verify failed: ([^()\[\]]{1,200}?) ?(?:\(_ssl|$)")
+"""The reason in Python's error for a certificate; aiohttp and httpx quote it in errors of their own."""
+
 _LONGEST_READ = 10_000
 """The number of characters of a provider's message that are read; far fewer are shown."""
 
@@ -93,6 +96,8 @@ def classify(error: BaseException, plugin: str = "llm", secrets: Collection[str]
     kinds = [kind for kind in map(_kind, chain) if kind]
     # An unreadable reply may have been an error's body, which has more information.
     kind = next((kind for kind in kinds if kind != "invalid_reply"), kinds[0] if kinds else _unknown(error))
+    if any(map(_is_no_http, chain)):
+        return Failure(kind="network", message="Connection error.")
     if any(map(_is_unreachable, chain)):  # the OpenAI SDK reports it as a timeout
         kind = "network"
     wait = next((wait for one in hidden if (wait := wait_of(one)) is not None), None)
@@ -201,6 +206,11 @@ def _chain(error: BaseException, suppressed: bool = False) -> Iterator[BaseExcep
         seen = seen.__cause__ or (None if seen.__suppress_context__ and not suppressed else seen.__context__)
 
 
+def _is_no_http(error: BaseException) -> bool:
+    """Whether it is aiohttp's error for a reply that is not HTTP, to which aiohttp itself gives the status 400."""
+    return any(one.__name__ == "ClientResponseError" for one in type(error).__mro__)
+
+
 def _is_unreachable(error: BaseException) -> bool:
     """Whether it is aiohttp's error for a failed connection, which the OpenAI SDK reports as a timeout."""
     names = {one.__name__ for one in type(error).__mro__}
@@ -269,8 +279,9 @@ def _sentence(chain: list[BaseException], kind: ErrorKind, plugin: str) -> str:
     error = chain[0]
     if isinstance(error, ReplyFault):
         return str(error)
-    if untrusted := next((one for one in chain if isinstance(one, ssl.SSLCertVerificationError)), None):
-        why = untrusted.verify_message
+    if why := next(
+        (found[1] for one in _chain(error, suppressed=True) if (found := _UNTRUSTED.search(str(one)))), None
+    ):
         return f"Connection error: the server's certificate is not trusted ({why}). SSL_CERT_FILE can name another one."
     if unreachable := next(filter(_is_unreachable, chain), None):
         said = str(unreachable)

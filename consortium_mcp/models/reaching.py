@@ -72,7 +72,7 @@ def proxy_problem() -> str | None:
         except ValueError:
             is_address = False
         if not is_address:
-            return f"{_variable(scheme)} is no address of a proxy. Correct it, or unset it."
+            return f"{_variable(scheme)} is not the address of a proxy. Correct it, or unset it."
         if parts.scheme.startswith("socks") and find_spec("socksio") is None:
             install = "`pip install 'consortium-mcp[socks]'` installs it"
             return f"{_variable(scheme)} names a SOCKS proxy, which needs a further package: {install}."

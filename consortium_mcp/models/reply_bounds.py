@@ -50,7 +50,7 @@ class Decoder:
             yield chunk
             return
         if self._inflating is None:
-            raise ReplyFault("The provider's reply has an encoding that was not asked for.", "invalid_reply")
+            raise ReplyFault("The provider's reply has an encoding that was not requested.", "invalid_reply")
         while chunk:
             try:
                 piece = self._inflating.decompress(chunk, _PIECE)
@@ -63,14 +63,14 @@ class Decoder:
 
 def too_large(limit: int, unit: str = "bytes") -> ReplyFault:
     """The fault of a reply that exceeds a limit."""
-    return ReplyFault(f"The provider's reply has more than {limit:,} {unit} and was not read on.", "invalid_reply")
+    return ReplyFault(f"The provider's reply has more than {limit:,} {unit}; the rest was not read.", "invalid_reply")
 
 
 def refuse_media(headers: Mapping[str, str]) -> None:
     """Raise ReplyFault if the headers of a reply say that it is an image, audio, a file or the like."""
     kind = headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind.startswith(_MEDIA):
-        raise ReplyFault(f"The provider sent {kind[:60]} and no model's reply. Check api_base.", "invalid_reply")
+        raise ReplyFault(f"The provider sent {kind[:60]} instead of a model's reply. Check api_base.", "invalid_reply")
 
 
 def leaves_its_server(asked: str, location: str) -> bool:

@@ -49,7 +49,7 @@ def not_a_reply(body: bytes, garbled: bool = False) -> ReplyFault:
         title = _TITLE.search(body)
         named = f" ({' '.join(_text(title[1]).split())})" if title else ""
         advice = "Check the model's address (api_base), and whether the network asks for a login"
-        return ReplyFault(f"The provider sent a web page{named} and no model's reply. {advice}.", "invalid_reply")
+        return ReplyFault(f"The provider sent a web page{named} instead of a model's reply. {advice}.", "invalid_reply")
     excerpt = " ".join(_text(body).split())[:_EXCERPT]
     return ReplyFault(f"The provider's reply is not in the form of a model's reply: {excerpt}", "invalid_reply")
 

@@ -16,10 +16,10 @@ class Measures(FrozenModel):
     """The share of pairs of different models with the same answer, 0.0-1.0; None if no pair can be compared."""
 
     pairs: int = 0
-    """How many pairs of responses the agreement is of: across models where there are several, else within one."""
+    """The pairs of responses behind the agreement: across models if there are several, else within one."""
 
     compared: int = 0
-    """How many of these pairs can be compared."""
+    """The number of these pairs that can be compared."""
 
     stated_confidence: float | None = None
     """The mean confidence that members stated in their responses, 0.0-1.0; None if none was stated."""

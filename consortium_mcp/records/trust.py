@@ -62,13 +62,13 @@ class Trust(FrozenModel):
     """The models of the instances with another answer; empty in runs of older releases."""
 
     by_arbiter: int = 0
-    """How many of both numbers only the arbiter could compare with the answer; a rule compared the others."""
+    """The number of these responses that only the arbiter could compare; a rule compared the others."""
 
     declined: int = 0
-    """How many declined to answer then; they count in neither."""
+    """The number of instances that declined to answer in the first iteration; they count in neither."""
 
     found_later: int | None = None
-    """In which later iteration members first gave this answer, which no one had shown them; else None."""
+    """The later iteration in which members first found this answer themselves; None if there is none."""
 
     stated_by_members: float | None = None
     """The mean confidence of the members that gave this answer, 0.0-1.0; None if none states one."""
@@ -92,7 +92,7 @@ class Trust(FrozenModel):
     """The ratings of answers in this band; None if none is rated."""
 
     not_calibrated: str | None = None
-    """Why the threshold is for the bounded figure and not for the ratings, as a clause; None if that is as asked."""
+    """Why the threshold applies to the bounded figure instead of the ratings, as a clause; None if it does not."""
 
     @property
     def compared(self) -> int:

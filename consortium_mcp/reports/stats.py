@@ -57,4 +57,4 @@ def _member_text(member: MemberStats) -> str:
 def _wrong(member: MemberStats) -> str:
     """How often a member was wrong in rated runs, and how often that is unknown."""
     wrong = "wrong unknown" if member.wrong is None else f"wrong {member.wrong}"
-    return f"{wrong} ({member.not_comparable} cannot be told)" if member.not_comparable else wrong
+    return f"{wrong} ({member.not_comparable} not comparable)" if member.not_comparable else wrong

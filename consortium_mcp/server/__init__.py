@@ -7,8 +7,8 @@ from consortium_mcp._util.lazy import lazy_names
 if TYPE_CHECKING:
     from consortium_mcp.server.app import build_server
     from consortium_mcp.server.network.http import serve_http
+    from consortium_mcp.server.network.pages import serve_pages
     from consortium_mcp.server.stdio import serve_stdio
-    from consortium_mcp.server.web.serving import serve_pages
 
 __all__ = ["build_server", "serve_http", "serve_pages", "serve_stdio"]
 
@@ -16,7 +16,7 @@ _HOMES = {  # imported when one of their names is first used, because a server u
     "app": ("build_server",),
     "network.http": ("serve_http",),
     "stdio": ("serve_stdio",),
-    "web.serving": ("serve_pages",),
+    "network.pages": ("serve_pages",),
 }
 
 __getattr__ = lazy_names(__name__, _HOMES)

@@ -54,7 +54,7 @@ async def announce_models(menu: SchemaChoices, listeners: Listeners) -> None:
         if has_changed:
             await listeners.publish_to_all(ToolsListChanged())
     except Exception:  # a client may have left; such errors must not end the runs
-        logger.exception("That the models are known could not be announced")
+        logger.exception("The list of models could not be announced to clients")
 
 
 class _Announcing:

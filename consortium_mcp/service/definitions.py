@@ -181,7 +181,7 @@ class Definitions:
         most, own = self.settings.max_consortiums_per_caller, self.store.consortiums.list_own_names.sync()
         if current_caller() is not None and name not in own and len(own) >= most:
             raise BusyError(
-                f"You have saved {counted(len(own), 'consortium')}, as many as one caller may. Remove one.",
+                f"You have saved {counted(len(own), 'consortium')}, which is the limit. Remove one.",
                 limit="max_consortiums_per_caller",
             )
 

@@ -184,8 +184,8 @@ def budget_problems(
             unknown.append(consortium.embedding_model)
         if unknown:
             problems.append(
-                f"max_cost_usd ({whose}) cannot be held: the price of {', '.join(dict.fromkeys(unknown))} is unknown. "
-                "Limit max_calls instead."
+                f"max_cost_usd ({whose}) cannot be enforced: the price of {', '.join(dict.fromkeys(unknown))} is "
+                "unknown. Limit max_calls instead, or give prices (CONSORTIUM_PRICES)."
             )
     return problems
 

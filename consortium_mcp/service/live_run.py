@@ -111,7 +111,7 @@ class LiveRun:
             return await writing
         except StoreUnusableError as error:
             if self.unsaved is None:
-                logger.error("The run %s goes on without being saved: %s", self.run_id, error)
+                logger.error("The run %s continues without being saved: %s", self.run_id, error)
             self.unsaved = str(error)
             return None
 

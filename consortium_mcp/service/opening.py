@@ -234,9 +234,10 @@ class RunOpener:
         if outer_call():
             return None
         limits = self.settings
+        of_process = limits.max_concurrent_runs + limits.max_waiting_runs
         return RunCapacity(
-            limits.max_concurrent_runs + limits.max_waiting_runs,
-            limits.max_runs_per_caller,
+            of_process,
+            limits.max_runs_per_caller or max(1, of_process // 2),
             limits.max_saved_runs_per_caller,
         )
 

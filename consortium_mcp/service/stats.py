@@ -86,7 +86,7 @@ class MemberStats(FrozenModel):
     """
 
     not_comparable: int
-    """In rated runs: how often right or wrong cannot be told; they are not in `wrong`."""
+    """In rated runs: how often right or wrong is unknown; these are not in `wrong`."""
 
 
 class Stats(FrozenModel):

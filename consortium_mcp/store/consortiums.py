@@ -91,9 +91,7 @@ class SavedConsortiums(SavedNames):
         if not self.database.write(lambda c: c.execute(f"DELETE FROM {table} WHERE {where}", owned).rowcount):
             if caller is None or name not in self.list_names.sync():  # another process was faster
                 raise self._not_found(name)
-            raise ConsortiumError(
-                f"The consortium {name!r} is the server's, for all its callers, and a caller cannot remove it."
-            )
+            raise ConsortiumError(f"The consortium {name!r} belongs to the server, so a caller cannot remove it.")
         return removed
 
     def _not_found(self, name: str) -> NotFoundError:

@@ -346,7 +346,7 @@ def why_unusable(path: Path, error: Exception) -> str:
     elif "full" in text or getattr(error, "errno", None) == 28:
         remedy = "the disk is full: free some space"
     elif "I/O error" in text:  # SQLite says this also if there is no room for its side files
-        remedy = "the disk is full or fails: free some space, or name another file with CONSORTIUM_DATABASE"
+        remedy = "the disk is full or has failed: free some space, or name another file with CONSORTIUM_DATABASE"
     elif "readonly" in text or "unable to open" in text:
         remedy = _NOT_WRITABLE
     elif "locked" in text:

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from consortium_mcp._util.counts import counted
 from consortium_mcp.errors import ConsortiumError
 from consortium_mcp.records.consortium import Consortium, load_saved_form
 from consortium_mcp.records.rules import MAX_ITERATIONS
@@ -104,4 +103,4 @@ def _leave_out_uncounted(fields: dict[str, Any]) -> Iterator[str]:
     uncounted = [model for model, count in counts.items() if isinstance(count, int) and count < 1]
     fields["models"] = {model: count for model, count in counts.items() if model not in uncounted}
     for model in uncounted:
-        yield f"{model!r} is left out, of which it asked {counted(counts[model], 'instance')}"
+        yield f"{model!r} is left out, because its count is {counts[model]}"

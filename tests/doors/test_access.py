@@ -23,18 +23,22 @@ from mcp import Client
 from mcp.shared.exceptions import MCPError
 
 from consortium_mcp._util.caller import calling
-from consortium_mcp.errors import BusyError, ConsortiumError, InvalidConsortiumError, NotFoundError
+from consortium_mcp.errors import BusyError, ConsortiumError, InvalidConsortiumError, NotFoundError, ReadTooLongError
 from consortium_mcp.models.catalogue import load_catalogue
 from consortium_mcp.records.consortium import define
 from consortium_mcp.server import build_server
+from consortium_mcp.server.base.mcp_server import LIMIT
 from consortium_mcp.server.network import shares
+from consortium_mcp.server.network.token_watch import WhileKnown
 from consortium_mcp.server.network.tokens import IssuedTokens
 from consortium_mcp.server.resources.reading import MOST_BEGUN
 from consortium_mcp.service.runner import Runner
 from consortium_mcp.service.service import ConsortiumService
 from consortium_mcp.settings import Settings, load_settings
+from consortium_mcp.store.readers import Readers
 from tests.consulted import consulted
 from tests.doors.test_serving import ONE, at, until
+from tests.in_process import in_process
 from tests.provider import API_KEY, Fault, Provider, verdict
 from tests.scripted import asking, panel
 from tests.server_process import INITIALIZE, JSON, http_client, http_server, read, said, structured
@@ -170,6 +174,100 @@ def test_a_token_that_is_taken_back_ends_its_open_streams(provider: Provider, to
 
     assert (first, old.status_code, new.status_code, others, again) == ("event: endpoint", 200, 200, 200, 401)
     assert not [one for one in rest if one.startswith("event: message")] and "Traceback" not in log
+
+
+LISTEN = {
+    "jsonrpc": "2.0",
+    "id": 3,
+    "method": "subscriptions/listen",
+    "params": {
+        "notifications": {"resourcesListChanged": True, "resourceSubscriptions": ["consortium://runs"]},
+        "_meta": {
+            "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+            "io.modelcontextprotocol/clientCapabilities": {},
+            "io.modelcontextprotocol/clientInfo": {"name": "tests", "version": "1"},
+        },
+    },
+}
+"""Subscribes to a resource for as long as its stream is open, in the revision 2026-07-28."""
+
+MODERN = {"Mcp-Protocol-Version": "2026-07-28", "Mcp-Method": "subscriptions/listen"}
+
+
+def test_a_token_that_is_taken_back_ends_its_subscription_and_the_stream_of_its_consult(
+    provider: Provider, token_file: Path, tmp_path: Path
+) -> None:
+    provider.on("arbiter", verdict("a secret answer"))
+    gate = provider.gate("a")
+    call = {"name": "consult_consortium", "arguments": {**ONE, "wait_seconds": 300}}
+    consult = {"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": call}
+    with http_server(tmp_path / "stderr", CONSORTIUM_TOKEN_FILE=str(token_file)) as (process, url):
+        ann, bob = ({**JSON, "Authorization": f"Bearer {token}"} for token in (ANN, BOB))
+        session = {"Mcp-Session-Id": initialize(url, **ann).headers["mcp-session-id"]}
+        with httpx2.Client(headers=ann, timeout=60) as client, ExitStack() as streams:
+            listening = streams.enter_context(client.stream("POST", url, json=LISTEN, headers=MODERN))
+            consulting = streams.enter_context(client.stream("POST", url, json=consult, headers=session))
+            events = listening.iter_lines()
+            heard = next(one for one in events if "acknowledged" in one)
+            gate.wait_for(1)
+            token_file.write_text(line("bob", BOB))
+            process.send_signal(signal.SIGHUP)
+            rest = "".join([*events, *consulting.iter_lines()])  # they end, while the model is still asked
+        gate.open()
+        others = initialize(url, **bob).status_code
+
+    assert (listening.status_code, consulting.status_code, others, bool(heard)) == (200, 200, 200, True)
+    assert "secret" not in rest and "result" not in rest
+    assert "Traceback" not in (tmp_path / "stderr").read_text()
+
+
+async def test_a_token_that_expires_ends_its_open_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The clock of PyJWT is ours; no time passes."""
+    expires = time.time() + 3_600
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    public = {**json.loads(jwt.algorithms.RSAAlgorithm.to_jwk(key.public_key())), "kid": "1", "use": "sig"}
+    monkeypatch.setattr(jwt.PyJWKClient, "fetch_data", lambda self: {"keys": [public]})
+    tokens = IssuedTokens(
+        Settings(oauth_issuer="https://issuer", oauth_jwks_url="https://issuer/keys", oauth_resource="https://us/mcp")
+    )
+    claims = {"sub": "dora", "iss": "https://issuer", "aud": "https://us/mcp", "exp": expires}
+    token = jwt.encode(claims, key, algorithm="RS256", headers={"kid": "1"})
+    access = await tokens.verify_token(token)
+    clock = SimpleNamespace(now=time.time())
+    now = lambda tz: SimpleNamespace(timestamp=lambda: clock.now)  # noqa: E731
+    monkeypatch.setattr("jwt.api_jwt.datetime", SimpleNamespace(now=now))
+    sent: list[Any] = []
+    checked = anyio.Event()
+
+    class Watched:
+        async def verify_token(self, token: str) -> Any:
+            found = await tokens.verify_token(token)
+            checked.set()
+            return found
+
+    async def stream(scope: Any, receive: Any, send: Any) -> None:
+        """Send an event, and one more when the token has expired; then wait for the client to leave."""
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"first", "more_body": True})
+        await checked.wait()
+        clock.now = expires + 1
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        await send({"type": "http.response.body", "body": b"too late", "more_body": True})
+
+    async def receive() -> Any:
+        await anyio.sleep_forever()
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    user = SimpleNamespace(access_token=access)
+    scope = {"type": "http", "user": user, "headers": [(b"authorization", f"Bearer {token}".encode())]}
+    with anyio.fail_after(30):
+        await WhileKnown(stream, Watched(), seconds=0.001)(scope, receive, send)
+
+    assert [one.get("body") for one in sent] == [None, b"first", b""]
+    assert not sent[-1]["more_body"]
 
 
 async def test_a_token_of_an_oauth_issuer_is_verified_by_its_keys(
@@ -611,6 +709,40 @@ async def test_too_many_requests_are_told_when_to_come_back(
         results[-1].is_error and "8 requests in a minute" in said(results[-1]) and "try again in" in said(results[-1])
     )
     assert not other.is_error
+    limited = [(line["caller"], line["outcome"], line["limit"]) for line in audited(tmp_path) if "limit" in line]
+    assert limited and set(limited) == {("ann", "refused", "max_requests_per_caller")}
+
+
+async def test_one_caller_that_fills_its_queue_leaves_room_for_another(
+    provider: Provider, token_file: Path, tmp_path: Path
+) -> None:
+    provider.on("arbiter", verdict("yes"))
+    gate = provider.gate("a")
+    limits = ("--max-concurrent-runs", "4", "--max-waiting-runs", "6")
+    with http_server(tmp_path / "stderr", "http", *limits, CONSORTIUM_TOKEN_FILE=str(token_file)) as (_, url):
+        async with ann_and_bob(url) as (ann, bob):
+            for number in range(6):
+                asked = {**ONE, "prompt": f"Question {number}?", "wait_seconds": 0}
+                refused = await ann.call_tool("consult_consortium", asked)
+            of_bob = {"prompt": "?", "models": ["b"], "arbiter": "arbiter", "max_iterations": 1, "wait_seconds": 300}
+            answered = structured(await bob.call_tool("consult_consortium", of_bob))
+            gate.open()
+
+    assert said(refused).startswith("You have 5 active runs, which is the limit.")
+    assert answered["status"] == "converged"  # while every place that Ann may have is hers
+
+
+async def test_a_read_that_is_stopped_names_its_limit_for_the_audit(
+    service: ConsortiumService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(*_: object, **__: object) -> Any:
+        raise ReadTooLongError("Reading the database took more than 20 seconds and was stopped. Ask for less.")
+
+    async with in_process("auto", service) as client:
+        monkeypatch.setattr(Readers, "read", stopped)
+        result = await client.call_tool("list_runs", {"query": "x"})
+
+    assert result.is_error and dict(result.meta or {})[LIMIT] == "read_timeout_seconds"
 
 
 async def test_a_callers_budget_for_the_day_stops_that_caller_alone(
@@ -625,7 +757,7 @@ async def test_a_callers_budget_for_the_day_stops_that_caller_alone(
             refused = await ann.call_tool("consult_consortium", ONE)
             other = await bob.call_tool("consult_consortium", ONE)
 
-    assert "max_cost_usd=0.50 (your budget for the day) is used up; come back after 00:00 UTC" in said(refused)
+    assert "max_cost_usd=0.50 (your budget for the day) is used up; try again after 00:00 UTC" in said(refused)
     assert "used up" not in said(other)
 
 
@@ -784,7 +916,8 @@ def test_one_callers_sessions_and_requests_leave_room_for_others(
 
     assert [one.status_code for one in opened] == [200, 200, 200, 429, 429]
     assert (held, refused.status_code, of_bob, room) == ([200, 200], 429, 200, 200)
-    assert {(line["caller"], line["limit"]) for line in audited} == {("ann", "sessions"), ("ann", "requests")}
+    reached = {"max_sessions_per_caller", "max_connections_per_caller"}
+    assert {(line["caller"], line["limit"]) for line in audited} == {("ann", limit) for limit in reached}
 
 
 def test_a_caller_saves_as_many_consortiums_as_it_may(open_service: Callable[..., ConsortiumService]) -> None:
@@ -794,7 +927,7 @@ def test_a_caller_saves_as_many_consortiums_as_it_may(open_service: Callable[...
         for name in ("one", "two"):
             service.definitions.save(name, define(members=[{"model": "a"}]), catalogue, overwrite=False)
         service.definitions.save("two", define(members=[{"model": "b"}]), catalogue, overwrite=True)
-        with pytest.raises(BusyError, match="You have saved 2 consortiums, as many as one caller may"):
+        with pytest.raises(BusyError, match="You have saved 2 consortiums, which is the limit"):
             service.definitions.save("three", define(members=[{"model": "a"}]), catalogue, overwrite=False)
     with calling("bob"):
         service.definitions.save("three", define(members=[{"model": "a"}]), catalogue, overwrite=False)
@@ -815,7 +948,7 @@ async def test_a_limit_of_what_a_caller_has_saved_is_in_the_audit(
             tried = await ann.call_tool("consult_consortium", {**ONE, "prompt": "Question 4?"})
     limited = [line for line in audited(tmp_path) if "limit" in line]
 
-    assert said(saved) == "You have saved 1 consortium, as many as one caller may. Remove one."
+    assert said(saved) == "You have saved 1 consortium, which is the limit. Remove one."
     assert "You have 2 saved runs, which is the limit." in said(refused) and said(tried) == said(refused)
     assert of_bob["status"] == "converged"
     assert [(line["caller"], line["tool"], line["outcome"], line["limit"]) for line in limited] == [

@@ -112,7 +112,7 @@ def test_damaged_aliases_are_named_with_the_remedy(llm_home: Path, content: str)
 
     with pytest.raises(ModelUnavailableError) as caught:
         load_catalogue()
-    assert str(caught.value).startswith(f"llm's aliases in {path} cannot be read (")
+    assert str(caught.value).startswith(f"llm's file {path} is broken: ")
 
 
 # what keeps a model from being called
@@ -163,7 +163,9 @@ def test_keys_that_are_no_text_are_named_with_the_remedy(add_plugin: AddPlugin, 
 
     why = why_unusable("keyed")
 
-    assert f"llm's keys in {llm_home / 'keys.json'} cannot be read (" in why and "; correct the file. " in why
+    assert (
+        f"llm's file {llm_home / 'keys.json'} is broken: it cannot be read: " in why and "Correct the file, or" in why
+    )
 
 
 @pytest.mark.parametrize("method", ["problem", "get_key"])

@@ -495,5 +495,8 @@ def test_keys_that_cannot_be_read_are_one_sentence_for_each_model_that_needs_one
     listed = run_command("models", "--json")
     asked = run_command("consult", "?", "-m", "a")
 
-    assert "keys.json cannot be read" in json.loads(listed.stdout)["models"][-1]["problem"]
-    assert (asked.returncode, asked.stderr.count("\n")) == (1, 1) and "correct the file" in asked.stderr
+    assert "keys.json is broken: line 1 is not valid JSON" in json.loads(listed.stdout)["models"][-1]["problem"]
+    assert (asked.returncode, asked.stderr.count("\n")) == (
+        1,
+        1,
+    ) and "Correct the line, or move the file away." in asked.stderr

@@ -221,7 +221,7 @@ async def test_without_a_price_and_a_person_a_limit_of_calls_is_enough(
         refused = await client.call_tool("consult_consortium", asked)
         answered = await client.call_tool("consult_consortium", {**asked, "max_calls": 3})
 
-    assert refused.is_error and "Give max_calls=3 once the user has agreed to so many calls." in said(refused)
+    assert refused.is_error and "Give max_calls=3 once the user has agreed to this number of calls." in said(refused)
     assert not answered.is_error and provider.count() == 2
 
 

@@ -277,7 +277,7 @@ def test_a_disk_that_is_full_is_found_before_anything_is_asked_and_nothing_is_lo
     status, out, err = ended(start(*ASK))
     disk.free()
 
-    assert (status, out, err.count("\n"), models.count()) == (1, "", 1, 0) and "the disk is full or fails" in err
+    assert (status, out, err.count("\n"), models.count()) == (1, "", 1, 0) and "the disk is full or has failed" in err
     assert (disk.path.read_bytes(), taken_over(disk.path)) == (before, ["first"])
 
 

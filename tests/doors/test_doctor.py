@@ -166,7 +166,7 @@ def test_keys_that_others_can_read_and_a_file_that_is_damaged(provider: Provider
     (models,) = about("Models")
 
     assert readable["state"] == "warning" and "chmod 600" in readable["remedy"]
-    assert models["state"] == "problem" and "keys.json cannot be read" in models["found"]
+    assert models["state"] == "problem" and "keys.json is broken: line 1 is not valid JSON" in models["found"]
 
 
 def test_a_consortium_that_cannot_run_and_a_broken_plugin_are_warnings(
@@ -233,6 +233,15 @@ def test_a_clients_entry_is_checked_down_to_its_command(provider: Provider, home
     assert found["Claude Desktop"]["state"] == "warning"
 
 
+def test_an_entry_with_the_url_of_a_teams_server_is_ours(provider: Provider, home: Path) -> None:
+    run_command("install", "cursor", "--url", "https://team.example/mcp", "--token-variable", "TEAM_TOKEN")
+
+    (found,) = about("Cursor")
+
+    assert found["state"] == "ok"
+    assert found["found"] == "'consortium' reaches https://team.example/mcp; that server was not asked"
+
+
 def test_an_entry_that_starts_no_server_is_a_problem_with_what_it_said(provider: Provider, home: Path) -> None:
     program = home / "consortium-mcp"
     program.write_text("#!/bin/sh\necho 'the module mcp is missing' >&2\nexit 1\n")
@@ -276,3 +285,56 @@ def test_llms_log_is_looked_at(provider: Provider, llm_home: Path) -> None:
 
     assert broken["state"] == "warning" and "llm logs off" in broken["remedy"]
     assert off["state"] == "ok"
+
+
+BROKEN_FILES = [
+    (
+        "extra-openai-models.yaml",
+        "- model_id: m\n   model_name: m\n",
+        "line 2 is not valid YAML: mapping values",
+        "Correct",
+    ),
+    (
+        "extra-openai-models.yaml",
+        "- model_id: m\n  model_name: m\n- model_id: n\n",
+        "the model at line 3 has no model_name",
+        "Add",
+    ),
+    ("extra-openai-models.yaml", "model_id: m\n", "it is not a list of models", "Begin each model with"),
+    ("extra-openai-models.yaml", "", "it is not a list of models", "Begin each model with"),
+    ("extra-openai-models.yaml", "- m\n", "line 1 is not a model", "Write it as `- model_id: NAME`"),
+    ("aliases.json", '{"a": "b",\n oops}', "line 2 is not valid JSON: Expecting property name", "Correct"),
+    ("aliases.json", '["a"]', "it is not a JSON object", "Write it as `{…}`"),
+    ("aliases.json", '{"a": 3}', "the alias 'a' names no model", "Write the id"),
+    ("keys.json", '{"a": "b"\n\n oops}', "line 3 is not valid JSON: Expecting ',' delimiter", "Correct"),
+    ("keys.json", "[]", "it is not a JSON object", "Write it as `{…}`"),
+]
+"""A file of llm, what stands in it, what is wrong with it, and the beginning of the remedy."""
+
+
+@pytest.mark.parametrize(("name", "content", "fault", "remedy"), BROKEN_FILES)
+def test_a_broken_file_of_llm_is_one_problem_with_its_line(
+    llm_home: Path, name: str, content: str, fault: str, remedy: str
+) -> None:
+    (llm_home / name).write_text(content)
+
+    status, lines = examined()
+
+    (problem,) = [line["found"] for line in lines if line["state"] == "problem"]
+    assert status == 1 and problem.startswith(f"llm's file {llm_home / name} is broken: {fault}")
+    assert f". {remedy}" in problem and problem.endswith(", or move the file away.")
+    assert "openai_models" not in str(lines) and "Default" not in {line["about"] for line in lines}
+
+
+def test_a_broken_file_of_models_is_named_where_its_model_is_missed(llm_home: Path) -> None:
+    (llm_home / "extra-openai-models.yaml").write_text("- model_id: m\n   model_name: m\n")
+
+    for command in (("consult", "?", "-m", "m"), ("models", "m")):
+        said = run_command(*command).stderr
+        assert "extra-openai-models.yaml is broken: line 2 is not valid YAML" in said and "plugin" not in said
+
+
+def test_options_that_llm_cannot_read_are_a_warning(provider: Provider, llm_home: Path) -> None:
+    (llm_home / "model_options.json").write_text('{"a":\n oops}')
+
+    assert "model_options.json is broken: line 2 is not valid JSON" in str(about("Models"))

@@ -69,12 +69,15 @@ TOO_MUCH: dict[str, tuple[Fault, str]] = {
     ),
     "a page without an end": (
         Fault("page", body=b"<html>" + MEGABYTE, content_type="text/html"),
-        "sent a web page and no model's reply",
+        "sent a web page instead of a model's reply",
     ),
-    "a picture": (Fault("picture", body=MEGABYTE, content_type="image/png"), "sent image/png and no model's reply"),
+    "a picture": (
+        Fault("picture", body=MEGABYTE, content_type="image/png"),
+        "sent image/png instead of a model's reply",
+    ),
     "an encoding that was not asked for": (
         Fault("br", body=b"\x0b\x02\x80", headers=(("content-encoding", "br"),)),
-        "an encoding that was not asked for",
+        "an encoding that was not requested",
     ),
     "no gzip": (Fault("broken", body=BODY, headers=(("content-encoding", "gzip"),)), "cannot be decompressed"),
 }
@@ -113,7 +116,7 @@ async def test_the_text_of_any_model_is_bounded(
     run = await consulted(service, "a", "b")
 
     error = run.iterations[0].responses[0].error
-    assert error == "The provider's reply has more than 1,000 characters and was not read on."
+    assert error == "The provider's reply has more than 1,000 characters; the rest was not read."
 
 
 async def test_an_error_is_told_by_its_beginning(provider: Provider, way: Way) -> None:

@@ -476,7 +476,7 @@ async def test_the_largest_group_wins_and_majority_and_margin_are_told(
 
 async def test_a_vote_without_any_answer_is_no_verdict() -> None:
     iteration = await judged("vote", three("<think>so", "Confidence: 1"))
-    assert (iteration.verdict, iteration.arbiter_error) == (None, "no response holds an answer that could be counted")
+    assert (iteration.verdict, iteration.arbiter_error) == (None, "no response contains an answer that can be counted")
 
 
 def test_groups_of_votes_name_the_responses_that_cast_them() -> None:

@@ -66,7 +66,7 @@ async def test_a_call_that_joins_a_run_says_so_and_whose_deadline_holds(client: 
 
     assert structured(first)["run_id"] == structured(second)["run_id"]
     assert "Joined" not in said(first) and "Joined the run of the same call of " in said(second)
-    assert "its deadline holds: " in said(second)
+    assert "its deadline is " in said(second)
 
 
 async def test_cancelling_what_has_ended_says_that_nothing_was_stopped(

@@ -99,7 +99,7 @@ def test_B20_every_option_reaches_the_run(provider: Provider) -> None:
         ("deadline_seconds", "soon", "valid number"),
         ("deadline_seconds", "inf", "less than or equal to 86400"),
         ("strategy", "shout", "There is no strategy 'shout'"),
-        ("max_cost_usd", "1", "cannot be held: the price of a, b, arbiter is unknown"),
+        ("max_cost_usd", "1", "cannot be enforced: the price of a, b, arbiter is unknown"),
         ("temperature", "1", "Extra inputs"),
     ],
 )

@@ -49,7 +49,7 @@ def test_an_address_that_is_no_url_is_named(address: str) -> None:
 def test_a_proxy_that_is_no_url_is_named(monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
     monkeypatch.setenv("HTTPS_PROXY", proxy)
 
-    assert proxy_problem() == "HTTPS_PROXY is no address of a proxy. Correct it, or unset it."
+    assert proxy_problem() == "HTTPS_PROXY is not the address of a proxy. Correct it, or unset it."
 
 
 @pytest.mark.parametrize("key", ["sk-proj-abc_DEF.0/9+=", "DUMMY_KEY", ""])
@@ -84,7 +84,7 @@ def test_a_consult_with_a_key_that_cannot_be_sent_makes_no_call(provider: Provid
         ("SSL_CERT_FILE", "/not/there.pem", "SSL_CERT_FILE names /not/there.pem, which does not exist."),
         ("SSL_CERT_DIR", "/not/there", "SSL_CERT_DIR names /not/there, which does not exist."),
         ("HTTPS_PROXY", "socks5://127.0.0.1:9", "HTTPS_PROXY names a SOCKS proxy, which needs a further package"),
-        ("HTTPS_PROXY", "ftp://127.0.0.1:9", "HTTPS_PROXY is no address of a proxy."),
+        ("HTTPS_PROXY", "ftp://127.0.0.1:9", "HTTPS_PROXY is not the address of a proxy."),
     ],
 )
 def test_what_the_environment_names_wrongly_is_said_by_a_consult_and_by_doctor(

@@ -358,7 +358,7 @@ async def test_the_pieces_of_a_text_fit_together_though_it_grows_meanwhile(
 async def test_an_offset_at_which_nothing_begins_is_invalid_params(client: Client, run: Run, offset: str) -> None:
     error = await refusal(lambda: client.read_resource(f"{run.uri}?offset={offset}"))
 
-    assert error.code == INVALID_PARAMS and "begins at no character" in error.message
+    assert error.code == INVALID_PARAMS and "has no valid offset" in error.message
 
 
 def test_the_docs_say_how_long_a_piece_is() -> None:

@@ -167,4 +167,4 @@ async def test_a_web_page_is_no_reply(service: ConsortiumService, llm_home: Path
     found, _ = await asked(service, page, WAYS[way])
 
     assert found.error_kind == "invalid_reply"
-    assert found.error.startswith("The provider sent a web page (Log in) and no model's reply.")
+    assert found.error.startswith("The provider sent a web page (Log in) instead of a model's reply.")

@@ -15,6 +15,7 @@ import llm
 import pytest
 
 from consortium_mcp import Progress, Run, RunFailedError, Settings, consult, consult_events, consult_sync
+from consortium_mcp._util.caller import calling
 from consortium_mcp._util.places import Places
 from consortium_mcp.models.calling import limits_of
 from tests.provider import Fault, Provider, verdict
@@ -230,6 +231,26 @@ def test_limits_are_one_for_the_same_settings() -> None:
     one, same, other = (limits_of(Settings(max_concurrent_calls=number)) for number in (7, 7, 8))
 
     assert one is same and one is not other
+
+
+async def test_callers_that_wait_for_places_take_turns_and_none_takes_all() -> None:
+    places, order, done = Places(4), list[str](), anyio.Event()
+
+    async def work(caller: str) -> None:
+        with calling(caller):
+            async with places:
+                order.append(caller)
+                await done.wait()
+
+    async with anyio.create_task_group() as group:
+        for caller in (*["mallory"] * 6, *["ann"] * 2, "bob"):
+            group.start_soon(work, caller)
+        await anyio.wait_all_tasks_blocked()
+        begun = list(order)
+        done.set()
+
+    assert begun == ["mallory", "mallory", "mallory", "ann"]
+    assert order[4:] == ["mallory", "ann", "bob", "mallory", "mallory"]
 
 
 async def test_a_place_that_is_given_to_one_that_was_cancelled_goes_on_to_the_next() -> None:

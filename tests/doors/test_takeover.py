@@ -247,7 +247,7 @@ def test_what_of_the_real_seeds_rows_is_not_as_it_was_is_told(llm_home: Path, st
 
     assert [problem.replace(f" in {llm_home / 'logs.db'}", "") for problem in take_over(store, llm_home)] == [
         "The consortium 'unbounded' was imported with changes: max_iterations is 100, not 500.",
-        "The consortium 'partly' was imported with changes: 'a' is left out, of which it asked 0 instances.",
+        "The consortium 'partly' was imported with changes: 'a' is left out, because its count is 0.",
         "The consortium 'nobody' was not imported: Consortium not valid: the consortium: a consortium needs at least "
         "one member.",
         "The consortium 'crowd' was not imported: Consortium not valid: members.0.count is 300: Input should be less "

@@ -499,7 +499,7 @@ async def test_finding_10_quotations_are_checked_and_a_wrong_number_costs_no_ver
     found = run.iterations[0].verdict
     assert found and (found.claims[0].quote_for, found.claims[0].quote_against) == ('bridge is "safe" to cross', "")
     assert (len(found.claims[0].supported_by), provider.count("arbiter")) == (1, 1)
-    assert "1 quotation that no response holds" in run.degraded[-1] and "1 number of responses" in run.degraded[-1]
+    assert "1 quotation that no response contains" in run.degraded[-1] and "1 number of responses" in run.degraded[-1]
 
 
 # 12: remarks for the arbiter stay in the answer
@@ -549,7 +549,7 @@ async def test_prose_that_cannot_be_compared_with_the_answer_is_not_counted_as_w
 
     members = {one.model: (one.wrong, one.not_comparable) for one in load_stats(service.store).members}
     assert members == {"a": (None, 1), "b": (0, 0)}
-    assert "wrong unknown (1 cannot be told)" in stats_text(load_stats(service.store))
+    assert "wrong unknown (1 not comparable)" in stats_text(load_stats(service.store))
 
 
 class _Outcomes:

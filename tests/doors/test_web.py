@@ -1,10 +1,14 @@
 """The pages of `web` in a real browser, from a question to its rating; and what they refuse."""
 
+import hashlib
 import os
 import re
+import secrets
+import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import httpx2
 import pytest
@@ -20,6 +24,7 @@ from tests.hostile_texts import HOSTILE
 from tests.provider import Provider, verdict
 from tests.ready import python
 from tests.scripted import new_run
+from tests.server_process import http_server
 
 
 @contextmanager
@@ -172,3 +177,56 @@ def test_hostile_texts_change_nothing(browser: Browser, provider: Provider) -> N
             shown.goto(f"{url.partition('/login')[0]}/runs/01run{number:03}")
             assert shown.locator("main img, main script, main iframe, main form[action^=http]").count() == 0
     assert failures == []
+
+
+def test_each_caller_of_a_team_sees_their_own_runs_alone(browser: Browser, provider: Provider, tmp_path: Path) -> None:
+    provider.on("arbiter", verdict("Paris"))
+    tokens = {name: secrets.token_hex(16) for name in ("ann", "ben")}
+    known = "".join(f"{name}:{hashlib.sha256(token.encode()).hexdigest()}\n" for name, token in tokens.items())
+    (tmp_path / "tokens").write_text(known)
+    flags = ("--token-file", str(tmp_path / "tokens"), "--web-pages")
+    with http_server(tmp_path / "stderr", "http", *flags) as (process, url):
+        home = url.replace("/mcp", "/app")
+        pages = {name: browser.new_context().new_page() for name in tokens}
+        for name, shown in pages.items():
+            shown.goto(f"{home}/")
+            shown.get_by_label("Token").fill(tokens[name])
+            shown.get_by_role("button", name="Log in").click()
+            expect(shown.get_by_text("No runs yet.")).to_be_visible()
+        ann, ben = pages["ann"], pages["ben"]
+        ann.get_by_role("link", name="Ask", exact=True).click()
+        ann.get_by_label("Question").fill("Capital of France?")
+        ann.get_by_label("Or models").fill("a")
+        ann.get_by_role("button", name="Ask", exact=True).click()
+        expect(ann.locator(".status")).to_be_visible(timeout=15_000)
+
+        ben.goto(ann.url)
+        assert "No run" in ben.get_by_role("alert").inner_text() and "France" not in ben.content()
+        ben.goto(f"{home}/")
+        expect(ben.get_by_text("No runs yet.")).to_be_visible()
+        ann.get_by_role("link", name="Runs").click()
+        assert ann.locator(".runs a").all_inner_texts() == ["Capital of France?"]
+
+        (tmp_path / "tokens").write_text(known.partition("\n")[2])  # ann is gone
+        process.send_signal(signal.SIGHUP)
+        expect(ann.get_by_label("Token").or_(ann.locator(".runs"))).to_be_visible()
+        while ann.goto(f"{home}/").status == 200:  # type: ignore[union-attr]
+            ann.wait_for_timeout(50)
+        assert ann.get_by_label("Token").is_visible() and "France" not in ann.content()
+
+
+def test_a_read_only_server_shows_runs_and_starts_none(provider: Provider, tmp_path: Path) -> None:
+    flags = ("--token", "secret-of-ann", "--web-pages", "--read-only")
+    with http_server(tmp_path / "stderr", "http", *flags) as (_, url), httpx2.Client(follow_redirects=True) as client:
+        home = url.replace("/mcp", "/app")
+        origin = {"Origin": url.removesuffix("/mcp")}
+        assert client.post(f"{home}/login", data={"token": "secret-of-ann"}, headers=origin).status_code == 200
+        refused = client.post(f"{home}/ask", data={"prompt": "?", "models": "a"}, headers=origin)
+
+    assert refused.status_code == 400 and "read-only" in refused.text and not provider.requests
+
+
+def test_pages_for_a_team_need_a_token(provider: Provider) -> None:
+    done = run_command("serve", "--transport", "http", "--port", "0", "--web-pages")
+
+    assert (done.returncode, done.stderr.partition(":")[0]) == (1, "Error") and "CONSORTIUM_TOKEN" in done.stderr

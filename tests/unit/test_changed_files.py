@@ -48,7 +48,7 @@ def test_json_gets_an_entry_and_loses_it_again(
     ("kind", "text", "place"),
     [
         ("jsonc", '{"a" 1}', "line 1, column 6: ':' is expected"),
-        ("jsonc", "[1]", "it is no object"),
+        ("jsonc", "[1]", "it is not an object"),
         ("jsonc", '{\n  "a": tru\n}', "line 2, column 8: a value is expected"),
         ("jsonc", '{"a": 1, "b"', "line 1, column 13: ':' is expected"),
         ("jsonc", '{"a": "sk-secret', "line 1, column 7: a value is expected"),

@@ -115,6 +115,16 @@ async def test_with_fully_correlated_errors_no_method_is_right_more_often_than_a
     assert results[0].interval.holds(0.7)
 
 
+async def test_questions_without_time_are_left_out() -> None:
+    simulation, left = Simulation(seed=SEED), iter([60.0, 60.0, 0.0, -1.0])
+    questions = make_questions(4, SEED)
+    with temporary_consultancy(own_llm_folder=True) as service, registered(simulation, questions):
+        side = simulated_sides(simulation, [])[0]
+        result = await evaluate(service, side, questions, 1, lambda: next(left))
+
+    assert len(result.answers) == 2 and all(one.answered for one in result.answers)
+
+
 async def test_spread_errors_make_a_vote_worth_more_and_that_is_predicted() -> None:
     _, vote = await measured(Simulation(alternatives=4, seed=SEED), "vote", QUESTIONS // 2)
 

@@ -33,8 +33,8 @@ RULES: dict[str, set[str]] = {
     "server.base": {"_util", "settings", "text", "models", "engine"},
     "server.tools": FOUNDATION | {"models", "engine", "service", "reports", "server.base"},
     "server.resources": FOUNDATION | {"store", "service", "reports", "server.base", "server.tools"},
-    "server.network": {"_util", "settings", "models", "service", "server.base", "server"},
-    "server.web": FOUNDATION | {"models", "service", "reports", "server.network"},
+    "server.web": FOUNDATION | {"models", "service", "reports"},
+    "server.network": {"_util", "settings", "models", "service", "server.base", "server.web", "server"},
     "server": {"_util", "settings", "store", "service"}
     | {"server.base", "server.tools", "server.resources", "server.network", "server.web"},
     "cli": FOUNDATION | {"models", "models.local", "store", "engine", "service", "reports", "installation", "server"},

@@ -116,8 +116,8 @@ def _why_none(reply: str, refused: bool) -> str:
     if refused:
         return "it refused to judge"
     if not outside_thinking(reply):
-        return "its reply holds neither a verdict nor any text outside its thinking"
-    return "its reply holds no verdict that can be read"
+        return "its reply contains neither a verdict nor any text besides its thinking"
+    return "its reply contains no readable verdict"
 
 
 async def _with_order_checked(
@@ -146,7 +146,7 @@ async def _repaired(
     form: Form,
 ) -> Verdict | None:
     """The verdict after the second request; the first reply's text is kept if it was complete."""
-    problem = verdict.problem if verdict and verdict.problem else "no verdict in the form asked for"
+    problem = verdict.problem if verdict and verdict.problem else "no verdict in the requested form"
     reply = first.text or ""
     result: CallResult = await call(repair(run, asked, form.template, reply, problem))
     origin = origin_of(run, iteration, asked.call_id)
@@ -167,5 +167,5 @@ def _text_alone(reply: str, origin: Origin) -> Verdict | None:
     if not text or looks_like_form(text) or origin.repeats_the_question(text) or origin.repeats_instructions(text):
         return None
     return Verdict(
-        synthesis=text, problem="the arbiter's reply is not in the form asked for; its text is taken as it is"
+        synthesis=text, problem="the arbiter's reply is not in the requested form; its text is used unchanged"
     )

@@ -45,7 +45,7 @@ def read_claims(value: object, iteration: Iteration) -> ReadClaims:
             fields[quote] = text if is_said else ""
         claims.append(Claim(**fields))
     problems = (
-        f"its claims are kept without {_counted(invented, 'quotation')} that no response holds" if invented else "",
+        f"its claims are kept without {_counted(invented, 'quotation')} that no response contains" if invented else "",
         f"its claims are kept without {_counted(unknown, 'number')} of responses not shown" if unknown else "",
     )
     return ReadClaims(tuple(claims), tuple(problem for problem in problems if problem))

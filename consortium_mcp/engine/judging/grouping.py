@@ -51,7 +51,7 @@ async def with_groups(run: Run, iteration: Iteration, call: CallModel, reads_sch
     found = read_fields(result.text or "", "response_groups", origin_of(run, iteration, asked.call_id))
     numbers = read_groups(found.fields["response_groups"], len(shown)) if found else None
     if numbers is None:
-        return _measured(iteration, not_grouped="The arbiter's groups do not hold each response exactly once.")
+        return _measured(iteration, not_grouped="The arbiter's groups do not contain each response exactly once.")
     told = [[ids[shown[number - 1]] for number in group] for group in numbers]
     if any(_compared(answers, *pair) == DIFFERENT for group in told for pair in combinations(group, 2)):
         return _measured(iteration, not_grouped="The arbiter's groups join answers that a rule tells apart.")

@@ -46,7 +46,7 @@ def review_schema(shown: int) -> dict[str, Any]:
     required = [name for name in VERDICT_SCHEMA["required"] if name not in sides]
     others = {name: VERDICT_SCHEMA["properties"][name] for name in required}
     findings = {"type": "array", "items": finding, "description": "Each fault once; empty if there is none."}
-    summary = {"type": "string", "description": "What the review comes to, in one to three sentences."}
+    summary = {"type": "string", "description": "The summary of the review, in one to three sentences."}
     return {
         **VERDICT_SCHEMA,
         "properties": {"findings": findings, **others, "synthesis": summary},

@@ -17,7 +17,7 @@ class Sides(NamedTuple):
     """The responses that give another answer."""
 
     problem: str | None = None
-    """Why the lists are not used, in one clause; None where they are."""
+    """Why the lists are not used, in one clause; None if they are."""
 
 
 def read_sides(fields: Mapping[str, Any], iteration: Iteration) -> Sides:

@@ -32,7 +32,7 @@ async def judge_by_vote(run: Run, iteration: Iteration, call: CallModel, reads_s
     answers = votes_cast([(one.response_id, one.text or "") for one in usable])
     groups = count_votes(answers)
     if not groups:
-        return iteration.model_copy(update={"arbiter_error": "no response holds an answer that could be counted"})
+        return iteration.model_copy(update={"arbiter_error": "no response contains an answer that can be counted"})
     groups = _joined_by_arbiter(groups, iteration.measures)
     groups, problem = await _joined_by_meaning(groups, answers, run.consortium.embedding_model)
     chosen = next(one for one in usable if one.response_id == groups[0].response_ids[0])

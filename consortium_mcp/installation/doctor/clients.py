@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Iterator
 
 from consortium_mcp._util.counts import counted
-from consortium_mcp.installation.client_configs import installed_launches
+from consortium_mcp.installation.client_configs import SERVER_NAME, installed_launches, installed_url
 from consortium_mcp.installation.doctor.check import Check
 from consortium_mcp.installation.doctor.starting import count_tools
 from consortium_mcp.installation.hosts.entries import Launch
@@ -17,8 +17,11 @@ from consortium_mcp.text.masking import masked
 def check_client(host: Host) -> Iterator[Check]:
     """The results for a client's configuration; none if it has no file or no entry of ours."""
     launches = installed_launches(host)
-    if launches is not None and not launches:
-        found = f"without an entry of ours; `consortium-mcp install {host.name}` adds it"
+    if url := installed_url(host):
+        found = f"{SERVER_NAME!r} reaches {masked(url)}; that server was not asked"
+        yield Check(about=host.title, state="ok", found=found)
+    elif launches is not None and not launches:
+        found = f"no entry of consortium-mcp; `consortium-mcp install {host.name}` adds it"
         yield Check(about=host.title, state="ok", found=found)
     for title, launch in (launches or {}).items():
         yield _entry(host, title, launch)
@@ -30,7 +33,7 @@ def _entry(host: Host, title: str, launch: Launch) -> Check:
     remedy = f"`consortium-mcp install {host.name} --name {title}` writes it again."
     entry = f"{title!r} in {host_file(host)}"
     if shutil.which(command) is None:
-        found = f"{entry}: its command {command!r} is not there."
+        found = f"{entry}: its command {command!r} does not exist."
         return Check(about=host.title, state="problem", found=found, remedy=remedy)
     if not os.path.isabs(command):
         found = (

@@ -58,7 +58,7 @@ def check_settings() -> Iterator[Check]:
         remedy = "Correct or unset it; `consortium-mcp serve --help` lists them all."
         yield Check(about="Settings", state="warning", found=f"Unknown setting {name}.", remedy=remedy)
     if not unknown:
-        yield Check(about="Settings", state="ok", found=", ".join(given) or "none is set; the defaults hold")
+        yield Check(about="Settings", state="ok", found=", ".join(given) or "none is set; the defaults apply")
 
 
 def check_database() -> Iterator[Check]:

@@ -12,7 +12,9 @@ from consortium_mcp.errors import ConsortiumError
 from consortium_mcp.installation.doctor.check import Check
 from consortium_mcp.installation.setup.finding import find_providers, stored_keys
 from consortium_mcp.models.catalogue import Catalogue, ModelEntry, load_catalogue, package_of
+from consortium_mcp.models.llm_files import object_fault
 from consortium_mcp.models.plugin_packages import package_command
+from consortium_mcp.models.price_file import load_price_file
 from consortium_mcp.models.providers import PROVIDERS
 from consortium_mcp.models.reaching import key_problem
 from consortium_mcp.service.service import ConsortiumService
@@ -24,23 +26,42 @@ def check_models() -> Iterator[Check]:
     yield from _keys_file()
     allowed = load_settings().allowed_models
     catalogue = load_catalogue()
+    if catalogue.broken_file:
+        yield Check(about="Models", state="problem", found=catalogue.broken_file)
+    if fault := object_fault(llm_user_path() / "model_options.json"):
+        yield Check(about="Models", state="warning", found=f"{fault} Until then no option in it is used.")
     for plugin, why in catalogue.broken_plugins.items():
         package = package_of(plugin)
         update = f"Update it with `llm install -U {package}`, or remove it with `llm uninstall {package}`."
         yield Check(about="Models", state="warning", found=f"The llm plugin {plugin} is broken: {why}", remedy=update)
     yield from _keys(catalogue)
+    yield from _prices()
     yield from _unused()
     usable = catalogue.usable_ids(allowed)
     if usable:
         every = counted(sum(not entry.is_consortium for entry in catalogue.entries), "model")
-        found = f"{len(usable)} of {every} lack nothing that can be seen here; `doctor --live` asks those that are used"
+        found = f"{len(usable)} of {every} have all that can be checked here; `doctor --live` calls the used ones"
         yield Check(about="Models", state="ok", found=found)
-    else:
+    elif not catalogue.broken_file:
         mend = (
             "`consortium-mcp setup` sets up a first one, with or without a key. "
             "`consortium-mcp models` says what each model needs."
         )
         yield Check(about="Models", state="problem", found="No model can be used.", remedy=mend)
+
+
+def _prices() -> Iterator[Check]:
+    """Whether the file with prices of the user's own can be used; nothing without one."""
+    path = load_settings().prices
+    if path is None:
+        return
+    try:
+        providers = load_price_file(path)
+    except ConsortiumError as error:
+        yield Check(about="Prices", state="problem", found=str(error))
+        return
+    models = sum(len(provider.models) for provider in providers)
+    yield Check(about="Prices", state="ok", found=f"{path} has prices of {counted(models, 'model')}")
 
 
 def _keys_file() -> Iterator[Check]:
@@ -111,6 +132,8 @@ def check_consortiums() -> Iterator[Check]:
         try:
             default_name, default = service.definitions.default(catalogue)
         except ConsortiumError as error:
+            if catalogue.broken_file or object_fault(llm_user_path() / "keys.json"):
+                return  # the check of the models has named the file
             yield Check(about="Default", state="warning", found=f"A consult without named models cannot run: {error}")
         else:
             asked = default_name or ", ".join(map(str, default.members))

@@ -156,7 +156,7 @@ def _parsed(text: str, comments: bool) -> _Node:
     if reader.token:
         raise reader.wrong("the end is expected")
     if not root.is_object:
-        raise ValueError("it is no object")
+        raise ValueError("it is not an object")
     return root
 
 

@@ -1,6 +1,5 @@
 """Finds each provider's key, plugin, or running server on this machine."""
 
-import json
 import os
 import socket
 from importlib.util import find_spec
@@ -8,7 +7,7 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from consortium_mcp._util.frozen_model import FrozenModel
-from consortium_mcp.errors import ConsortiumError
+from consortium_mcp.models.llm_files import read_object
 from consortium_mcp.models.plugin_packages import plugins_here
 from consortium_mcp.models.providers import PROVIDERS, Provider
 from consortium_mcp.settings import llm_user_path
@@ -49,12 +48,7 @@ def find_providers() -> dict[str, ProviderState]:
 
 def stored_keys() -> dict[str, str]:
     """llm's stored keys by name. Raises ConsortiumError if the file cannot be read."""
-    path = llm_user_path() / "keys.json"
-    try:
-        read = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    except (OSError, ValueError) as error:
-        raise ConsortiumError(f"{path} cannot be read ({error}): correct the file, or move it away.") from error
-    return dict(read) if isinstance(read, dict) else {}
+    return read_object(llm_user_path() / "keys.json")
 
 
 def _state(provider: Provider, stored: dict[str, str], here: list[str]) -> ProviderState:

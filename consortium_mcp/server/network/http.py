@@ -19,14 +19,15 @@ from consortium_mcp.server.app import build_server
 from consortium_mcp.server.base.choices import SchemaChoices
 from consortium_mcp.server.base.toolset import offered_tools
 from consortium_mcp.server.handshake import Front
-from consortium_mcp.server.network.admission import Admission
+from consortium_mcp.server.network.admission import Admission, AuditedVerifier
 from consortium_mcp.server.network.h11_with_timeout import PromptConfig
 from consortium_mcp.server.network.hidden_paths import HiddenPaths
 from consortium_mcp.server.network.reopening import Reopening, not_ready
 from consortium_mcp.server.network.sockets import allow_files, allowed_hosts, listening, urls
 from consortium_mcp.server.network.tokens import Verifier, verifier_of
-from consortium_mcp.server.network.web_app import Readiness, web_app
+from consortium_mcp.server.network.web_app import Readiness, add_pages, web_app
 from consortium_mcp.server.shutdown import end_soon
+from consortium_mcp.server.web.site import site
 from consortium_mcp.service.runner import Runner
 from consortium_mcp.service.service import ConsortiumService
 from consortium_mcp.settings import Settings, llm_user_path
@@ -59,6 +60,11 @@ def serve_http(settings: Settings) -> None:
     """
     offered_tools(settings)  # a wrong name is reported before anything is opened
     verifier = verifier_of(settings)
+    if settings.web_pages and verifier is None:
+        raise ConsortiumError(
+            "CONSORTIUM_WEB_PAGES needs a token, with which a person logs in: set CONSORTIUM_TOKEN or a token file. "
+            "For yourself alone, `consortium-mcp web` serves the pages."
+        )
     allow_files(settings.max_connections + _OTHER_FILES)
     with listening(settings, asks_for_token=verifier is not None) as listener:
         service = _opened(settings)
@@ -106,8 +112,11 @@ async def _serve_reopening(
 def _middleware(settings: Settings, verifier: Verifier | None) -> tuple[list[ServerMiddleware[Any]], Admission]:
     """What stands before every request over the network, and its part that admits callers."""
     admission = Admission(settings.max_requests_per_caller, needs_caller=verifier is not None)
-    folders = [settings.database_path.parent.absolute(), llm_user_path().absolute(), Path.home()]
-    return [HiddenPaths(folders), admission], admission
+    return [_hidden(settings), admission], admission
+
+
+def _hidden(settings: Settings) -> HiddenPaths:
+    return HiddenPaths([settings.database_path.parent.absolute(), llm_user_path().absolute(), Path.home()])
 
 
 def _web(app: object, settings: Settings) -> "WebServer":
@@ -124,7 +133,10 @@ async def _serve(service: ConsortiumService, listener: socket.socket, verifier: 
         server = build_server(runner, *before)
         admission.tools = server.tool_names()
         ready, hosts = Readiness(runner).answer, allowed_hosts(settings, listener)
-        web = _web(web_app(server, settings, ready, hosts, verifier, service.timing), settings)
+        app = web_app(server, settings, ready, hosts, verifier, service.timing)
+        if settings.web_pages and verifier is not None:
+            add_pages(app, site(runner, AuditedVerifier(verifier).verify_token, _hidden(settings).shortened), hosts)
+        web = _web(app, settings)
         async with anyio.create_task_group() as group:
             group.start_soon(end_on_signal, runner, web)
             if verifier is not None and hasattr(signal, "SIGHUP"):  # not on Windows

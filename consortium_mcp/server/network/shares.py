@@ -16,6 +16,9 @@ _SESSION = b"mcp-session-id"
 _QUIET_SECONDS = 1.0
 """The seconds after a line in which the audit repeats no line about the same caller and limit."""
 
+_LIMITS = {"requests": "max_connections_per_caller", "sessions": "max_sessions_per_caller"}
+"""The setting of each limit, for the audit."""
+
 BYTES_PER_SECOND = 1_000_000
 """The bytes per second of a caller's bodies on average, because reading them delays all callers."""
 
@@ -111,7 +114,8 @@ class Shares:
         now = time.monotonic()
         if self._told.get((caller, what), float("-inf")) + _QUIET_SECONDS < now:
             self._told[caller, what] = now
-            line = {"caller": caller, "tool": None, "run": None, "outcome": "refused", "cost_usd": None, "limit": what}
+            limit = _LIMITS[what]
+            line = {"caller": caller, "tool": None, "run": None, "outcome": "refused", "cost_usd": None, "limit": limit}
             audit.info(json.dumps(line))
-        sentence = f"You have {most} {what} open, as many as one caller may have. Close some, or try again later."
+        sentence = f"You have {most} {what} open, which is the limit. Close some, or try again later."
         return PlainTextResponse(sentence, 429, {"Retry-After": "1"})

@@ -85,6 +85,6 @@ class _Watched:
     async def end(self, scope: Scope) -> None:
         """Complete an unfinished response."""
         if not self._has_begun:
-            await PlainTextResponse("The token is not valid any more.", 401)(scope, self._receive, self._send)
+            await PlainTextResponse("The token is no longer valid.", 401)(scope, self._receive, self._send)
         elif not self._has_ended:
             await self._send({"type": "http.response.body", "body": b"", "more_body": False})

@@ -65,6 +65,11 @@ def web_app(
     return Starlette(routes=[*routes, Mount("", app=asked)], lifespan=lifespan)
 
 
+def add_pages(app: Starlette, pages: ASGIApp, hosts: Sequence[str]) -> None:
+    """Serve the pages for a browser below `/app`; they have a login of their own."""
+    app.router.routes.insert(0, Mount("/app", app=HostCheck(pages, hosts)))
+
+
 def _mcp_routes(server: StrictServer, settings: Settings) -> list[BaseRoute]:
     """The SDK's routes of each enabled transport."""
     routes: list[BaseRoute] = []

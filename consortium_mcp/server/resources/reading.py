@@ -210,7 +210,7 @@ def _read_in_pieces(server: StrictServer, begun: _Begun) -> None:
 def _one_piece(content: TextResourceContents, uri: str, offset: int | None, asked_uri: str) -> ReadResourceResult:
     """The chunk, unchanged, after a note with its position; a short text is returned alone."""
     if offset is None or offset and offset >= len(content.text):
-        sentence = f"{asked_uri[-80:]} begins at no character of {uri}; it has {len(content.text)}, from 0."
+        sentence = f"{asked_uri[-80:]} has no valid offset; {uri} has {len(content.text)} characters, counted from 0."
         raise MCPError(INVALID_PARAMS, sentence, {"uri": asked_uri})
     piece = piece_of(content.text, uri, offset)
     text = content.model_copy(update={"uri": asked_uri, "text": piece.text})

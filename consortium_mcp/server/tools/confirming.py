@@ -107,7 +107,10 @@ def _can_ask(ctx: Context[Any, Any]) -> bool:
 def _ways_on(plan: Estimate, limit: float) -> str:
     """The possible next steps of a caller whose user cannot be asked."""
     if plan.cost_usd is None:
-        return f"Give max_calls={plan.max_calls} once the user has agreed to so many calls."
+        return (
+            f"Give max_calls={plan.max_calls} once the user has agreed to this number of calls. "
+            "Or the user gives prices with CONSORTIUM_PRICES."
+        )
     return f"Ask fewer instances, give max_cost_usd of at most {limit:g}, or raise CONSORTIUM_CONFIRM_COST_USD."
 
 

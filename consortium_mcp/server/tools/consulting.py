@@ -67,7 +67,7 @@ def _add_consult(server: StrictServer, runner: Runner, cancellations: Cancellati
 
 def _joined(run: Run) -> str:
     """The note that a call joined an earlier run, and whose limits apply."""
-    return f"Joined the run of the same call of {run.created_utc[:19]}Z; its deadline holds: {run.deadline_utc[:19]}Z."
+    return f"Joined the run of the same call of {run.created_utc[:19]}Z; its deadline is {run.deadline_utc[:19]}Z."
 
 
 def _add_get_run(server: StrictServer, runner: Runner, cancellations: Cancellations) -> None:

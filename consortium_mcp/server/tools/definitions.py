@@ -118,7 +118,7 @@ def _add_remove(server: StrictServer, runner: Runner) -> None:
         text = f"Removed {definition_text(name, removed) if removed else name}."
         if broken := await anyio.to_thread.run_sync(runner.service.definitions.list_uses, name):
             text += f" It was used by {', '.join(broken)}, which cannot run now."
-        return result(text, SavedConsortium(name=name, definition=removed), "it is gone")
+        return result(text, SavedConsortium(name=name, definition=removed), "the consortium is removed")
 
 
 def _add_list_models(server: StrictServer, runner: Runner) -> None:

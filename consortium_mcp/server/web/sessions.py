@@ -1,14 +1,17 @@
 """Who is logged in: a browser shows the token once, and gets a cookie that no script reads and no other page sends."""
 
-import hmac
 import secrets
 import time
 from collections.abc import Awaitable, Callable
+from typing import NamedTuple
 from urllib.parse import parse_qs
 
+from mcp.server.auth.provider import AccessToken
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
+
+from consortium_mcp._util.caller import calling
 
 COOKIE = "consortium_session"
 """The name of the cookie."""
@@ -22,65 +25,102 @@ MOST_SESSIONS = 100
 LOGIN, LOGOUT = "/login", "/logout"
 
 
+Verify = Callable[[str], Awaitable[AccessToken | None]]
+"""Identifies the caller of a token; None for a token that is not valid."""
+
+
+class _Session(NamedTuple):
+    """One browser that has logged in."""
+
+    token: str
+    caller: str | None
+    ends: float
+
+
 class Sessions:
-    """Lets requests pass that have a session, and begins a session for each browser that shows the token."""
+    """Lets requests pass that have a session, in the name of its caller; a browser that shows a token gets one.
+
+    The token is verified again at each request, so that a session ends with it.
+    """
 
     def __init__(
         self,
         app: ASGIApp,
-        token: str,
+        verify: Verify,
         ask: Callable[[Request, bool], Awaitable[Response]],
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         """Begin without a session.
 
         Args:
-            app: what is behind the login.
-            token: the token that a browser must show.
-            ask: the page that asks for the token; True tells that the last one was wrong.
+            app: the application behind the login.
+            verify: identifies the caller of a token.
+            ask: the page that asks for the token; True says that the last one was wrong.
             now: the time in seconds.
         """
         self._app = app
-        self._token = token
+        self._verify = verify
         self._ask = ask
         self._now = now
-        self._ends: dict[str, float] = {}
-        """When each session ends, by its id, oldest first."""
+        self._sessions: dict[str, _Session] = {}
+        """The sessions by their ids, oldest first."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer the login itself; everything else needs a session."""
         request = Request(scope, receive)
-        if request.url.path == LOGIN:
+        path = scope["path"].removeprefix(scope.get("root_path", ""))
+        if path == LOGIN:
             response = await self._log_in(request)
-        elif not self._is_known(request):
+        elif (session := await self._known(request)) is None:
             response = await self._ask(request, False)
-        elif request.url.path == LOGOUT and request.method == "POST":
-            self._ends.pop(request.cookies[COOKIE], None)
-            response = RedirectResponse(LOGIN, 303)
+        elif path == LOGOUT and request.method == "POST":
+            self._sessions.pop(request.cookies[COOKIE], None)
+            response = RedirectResponse(address(request, LOGIN), 303)
         else:
-            await self._app(scope, receive, send)
+            with calling(session.caller):
+                await self._app(scope, receive, send)
             return
         await response(scope, receive, send)
 
     async def _log_in(self, request: Request) -> Response:
-        """Begin a session for the right token, from the link or the form."""
+        """Begin a session for a valid token, from the link or the form."""
         given = request.query_params.get("token")
         if request.method == "POST":
             given = (await form_of(request)).get("token")
         if given is None:
             return await self._ask(request, False)
-        if not hmac.compare_digest(given.strip().encode(), self._token.encode()):
+        access = await self._verify(given.strip())
+        if access is None:
             return await self._ask(request, True)
-        session = secrets.token_urlsafe(32)
-        if len(self._ends) >= MOST_SESSIONS:
-            del self._ends[next(iter(self._ends))]
-        self._ends[session] = self._now() + SESSION_SECONDS
-        response = RedirectResponse("/", 303)
-        response.set_cookie(COOKIE, session, max_age=SESSION_SECONDS, httponly=True, samesite="strict")
+        if len(self._sessions) >= MOST_SESSIONS:
+            del self._sessions[next(iter(self._sessions))]
+        cookie = secrets.token_urlsafe(32)
+        caller = access.client_id or None
+        self._sessions[cookie] = _Session(given.strip(), caller, self._now() + SESSION_SECONDS)
+        response = RedirectResponse(address(request, "/"), 303)
+        response.set_cookie(
+            COOKIE,
+            cookie,
+            max_age=SESSION_SECONDS,
+            path=request.scope.get("root_path") or "/",
+            secure=request.url.scheme == "https",
+            httponly=True,
+            samesite="strict",
+        )
         return response
 
-    def _is_known(self, request: Request) -> bool:
-        return self._ends.get(request.cookies.get(COOKIE, ""), float("-inf")) > self._now()
+    async def _known(self, request: Request) -> _Session | None:
+        """The session of a request; None without one, or if its time or its token is over."""
+        session = self._sessions.get(request.cookies.get(COOKIE, ""))
+        if session is None or session.ends <= self._now():
+            return None
+        access = await self._verify(session.token)
+        return session if access is not None and (access.client_id or None) == session.caller else None
+
+
+def address(request: Request, path: str) -> str:
+    """The address of one of our pages, below the path at which they are served."""
+    return f"{request.scope.get('root_path', '')}{path}"
 
 
 LONGEST_FORM = 4_000_000

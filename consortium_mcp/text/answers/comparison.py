@@ -1,5 +1,6 @@
 """Compares the answers of two responses: the same, different, or not comparable."""
 
+import re
 from collections.abc import Hashable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -56,6 +57,8 @@ _SHORTEST_REPHRASED = 12
 
 _SHORTEST_SENTENCE = 3
 """The fewest words of a sentence that can be an answer followed by its reasons."""
+
+_SYMBOL = re.compile(r"[A-Z][A-Za-z]")
 
 _WITHOUT_RESERVATIONS = ("code", "data", "parts", "list", "formula")
 """The kinds of answers that have no reservations."""
@@ -168,6 +171,8 @@ def _hold_differently(one: Answer, other: Answer) -> bool:
         return True
     if one.kind == other.kind == "list" and _joins_otherwise(one.text, other.text):
         return True
+    if _is_choice_beside_number(one, other) or _are_other_symbols(one.text, other.text):
+        return True
     if one.kind in _WITHOUT_RESERVATIONS and other.kind in _WITHOUT_RESERVATIONS:
         return False
     if condition_of(one.text) != condition_of(other.text):
@@ -175,6 +180,17 @@ def _hold_differently(one: Answer, other: Answer) -> bool:
     return are_of_other_deeds(one.text, other.text) or (
         one.kind == other.kind == "text" and are_told_apart(one.text, other.text)
     )
+
+
+def _is_choice_beside_number(one: Answer, other: Answer) -> bool:
+    """Whether one answer is a single number and the other leaves a choice, as `five or six`."""
+    choice, number = (one, other) if one.kind == "list" else (other, one)
+    return choice.kind == "list" and number.kind == "number" and "or" in choice.text.casefold().split()
+
+
+def _are_other_symbols(one: str, other: str) -> bool:
+    """Whether two symbols of two letters differ in case, as `CO` and `Co`."""
+    return one != other and one.casefold() == other.casefold() and bool(_SYMBOL.fullmatch(one))
 
 
 def _joins_otherwise(one: str, other: str) -> bool:
