@@ -54,6 +54,7 @@ TAKES_TEXT: dict[str, list[str]] = {
     "install": ["install", "cursor", "--print", "--name=TEXT"],
     "completion": ["completion", "--", "TEXT"],
     "serve": ["serve", "--transport=TEXT"],
+    "web": ["web", "--port=TEXT"],
 }
 """A line of each command that takes a text; TEXT stands for it."""
 
