@@ -19,6 +19,9 @@ else:
     output = LazyModule("consortium_mcp._util.output")
     json_output = LazyModule("consortium_mcp.cli.json_output")
 
+WORDS = "consortium_mcp.words"
+"""The key of the command line's words in a click context."""
+
 INTERRUPTED = 130
 """The exit status of a command that was interrupted."""
 

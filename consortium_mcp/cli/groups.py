@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from consortium_mcp._util.lazy import LazyModule
-from consortium_mcp.cli.failures import asks_for_json, refused_output, told
+from consortium_mcp.cli.failures import WORDS, asks_for_json, refused_output, told
 from consortium_mcp.errors import Door, speaking_at
 from consortium_mcp.text.templates import storable
 
@@ -101,7 +101,7 @@ class CommandGroup(click.Group):
         as_json = asks_for_json(words)  # before it is parsed, which can fail
         with told(as_json):
             ctx = super().make_context(info_name, words, *more, **named)
-        ctx.meta[_AS_JSON] = as_json
+        ctx.meta[_AS_JSON], ctx.meta[WORDS] = as_json, words
         return ctx
 
     def invoke(self, ctx: click.Context) -> Any:

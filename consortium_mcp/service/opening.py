@@ -27,7 +27,7 @@ from consortium_mcp.service.definitions import Definitions, check_schema_use, cl
 from consortium_mcp.service.estimate import Estimate, budget_problems, make_estimate, nested_problems
 from consortium_mcp.service.live_run import LiveRun, LiveRuns
 from consortium_mcp.service.run_ids import find_run_id
-from consortium_mcp.service.spending import day_budget
+from consortium_mcp.service.spending import day_budget, first_call_problems
 from consortium_mcp.store import RunCapacity, Store, caller_scope, day_scope
 from consortium_mcp.text.templates import storable
 
@@ -81,6 +81,7 @@ class RunOpener:
             problems.append("The prompt is empty.")
         problems += self._long_texts(request)
         problems += nested_problems(request.budget, models) + budget_problems(consortium, request.budget, models)
+        problems += first_call_problems(request.prompt, consortium, request.budget, models)
         problems += self._problems_today(consortium, models)
         files = _files(request)
         problems += attachment_problems(files, consortium, models, catalogue)
@@ -122,7 +123,8 @@ class RunOpener:
 
         name, consortium, models = self.catalogue.use(resolve)
         problems = client_problems(consortium, has_client) + nested_problems(request.budget, models)
-        if problems := problems + budget_problems(consortium, request.budget, models):
+        problems += budget_problems(consortium, request.budget, models)
+        if problems := problems or first_call_problems(request.prompt, consortium, request.budget, models):
             raise InvalidConsortiumError(" ".join(problems))
         if request.output_schema:
             check_schema_use(consortium, models)
