@@ -65,7 +65,7 @@ def become_windows() -> None:
             if hasattr(module, name):
                 delattr(module, name)
     assert "consortium_mcp" not in sys.modules
-    asyncio.SelectorEventLoop.add_signal_handler = _not_there  # type: ignore[method-assign]
+    setattr(asyncio.SelectorEventLoop, "add_signal_handler", _not_there)  # noqa: B010 - mypy knows its parameters
     sys.platform = "win32"
 
 
