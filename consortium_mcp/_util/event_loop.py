@@ -21,7 +21,7 @@ def run(main: Callable[..., Awaitable[T]], *arguments: Any) -> T:
 
 
 def settle() -> None:
-    """Leave everything that is loaded now out of later collections; a second call changes nothing.
+    """Exclude all current objects from later garbage collections; a second call has no effect.
 
     llm, its plugins and the SDKs are some 200,000 objects. A collection that goes through them takes 100 ms.
     """

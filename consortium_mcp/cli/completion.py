@@ -25,7 +25,7 @@ from consortium_mcp.store import Store
 from consortium_mcp.text.templates import plain
 
 COMPLETE_VARIABLE = "_CONSORTIUM_MCP_COMPLETE"
-"""The variable by which a shell's script asks for completions."""
+"""The environment variable with which a shell's script requests completions."""
 
 NEWEST = 20
 """The number of newest runs among the completions."""
@@ -51,7 +51,7 @@ def completion(shell: str) -> None:
 
 
 class _Bash(BashComplete):
-    """Completion for bash, which does not quote what it inserts, and also splits words at `:` and `=`."""
+    """Completion for bash, which does not quote its insertions, and also splits words at `:` and `=`."""
 
     source_template = """\
 %(complete_func)s() {
@@ -75,7 +75,7 @@ complete -o nosort -F %(complete_func)s %(prog_name)s
         return words[1:-1], words[-1]
 
     def format_completion(self, item: CompletionItem[Any]) -> str:
-        """What replaces the part of the word that bash sees, written so that bash reads it as one word."""
+        """The replacement for the part of the word that bash sees, quoted so that bash reads one word."""
         typed = _last_word(os.environ["COMP_LINE"])
         current = os.environ["COMP_CURRENT"].strip("".join(_BREAKS))
         kept = _words(typed.removesuffix(current))[-1] if typed.endswith(current) else ""
@@ -92,13 +92,13 @@ class _Fish(FishComplete):
 
 
 _BREAKS = ("=", ":", "@", ">", "<", "|", "&", ";", "(")
-"""Where bash splits words besides blanks, as COMP_WORDBREAKS has it."""
+"""The characters besides blanks at which bash splits words, as in COMP_WORDBREAKS."""
 
 _CURSOR = "\0"
-"""A mark at the cursor, so that an empty word there is a word too."""
+"""A marker for the cursor, so that an empty word at the cursor counts as a word."""
 
 _WORD = re.compile(r"""(?:[^\s\\'"]|\\(?:.|\Z)|'[^']*(?:'|\Z)|"(?:\\.|[^"\\])*(?:"|\\?\Z))+""", re.DOTALL)
-"""A word of a command line as it is typed; its last quote may be open."""
+"""A word of a command line as typed; its last quote may be open."""
 
 
 def register_shells() -> None:
@@ -114,12 +114,12 @@ def _words(line: str) -> list[str]:
 
 
 def _last_word(line: str) -> str:
-    """The word at the cursor as it is typed, with its quotes."""
+    """The word at the cursor as typed, with its quotes."""
     return next((found[0] for found in _WORD.finditer(line) if found.end() == len(line)), "")
 
 
 def _quoted(text: str, quote: str) -> str:
-    """A text as bash reads it: inside an open quote, or with backslashes."""
+    """A text in bash's syntax: inside an open quote, or with backslashes."""
     if quote == "'":
         return text.replace("'", "'\\''")
     if quote == '"':

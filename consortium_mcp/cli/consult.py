@@ -169,7 +169,7 @@ async def _end_without_reader(scope: anyio.CancelScope) -> None:
 
 
 STDIN = "-"
-"""What an attachment is given for stdin."""
+"""The value of an attachment option for stdin."""
 
 
 def _attachment(path: str, kind: str | None, access: FileAccess, place: int) -> AttachmentFile:

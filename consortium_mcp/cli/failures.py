@@ -1,4 +1,4 @@
-"""How a command that fails says so: one sentence on stderr, or one line of JSON where `--json` was given."""
+"""Reports a command's failure: one sentence on stderr, or one line of JSON with `--json`."""
 
 import re
 import sys
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 else:
     output = LazyModule("consortium_mcp._util.output")
     json_output = LazyModule("consortium_mcp.cli.json_output")
+
+WORDS = "consortium_mcp.words"
+"""The key of the command line's words in a click context."""
 
 INTERRUPTED = 130
 """The exit status of a command that was interrupted."""
@@ -40,7 +43,7 @@ class JsonUsageFailure(JsonFailure):
 
 
 def asks_for_json(words: Sequence[str]) -> bool:
-    """Whether a command line has `--json`; known also where it cannot be read."""
+    """Whether a command line has `--json`; it works even if the command line cannot be parsed."""
     return "--json" in words[: words.index("--") if "--" in words else None]
 
 
@@ -61,7 +64,7 @@ def told(as_json: bool) -> Iterator[None]:
     except OSError as error:
         raise refused_output(error, as_json) from error
     except click.Abort as abort:
-        click.echo(err=True)  # the question stands on this line
+        click.echo(err=True)  # the question is on this line
         if isinstance(abort.__context__, KeyboardInterrupt):
             _end_interrupted(None, as_json)
         raise _failure(ConsortiumError("A question got no answer."), as_json) from abort
@@ -93,7 +96,7 @@ def _wrong_usage(error: click.UsageError, as_json: bool) -> click.ClickException
 
 
 def _end_interrupted(kept: ConsortiumError | None, as_json: bool) -> NoReturn:
-    """Say that the command was interrupted, and what is kept of its work; then end it."""
+    """Report that the command was interrupted, and which part of its work is stored; then end it."""
     if as_json:
         message = "Interrupted." if kept is None else f"Interrupted. {kept.message}"
         advice, run_id = (None, None) if kept is None else (kept.advice, kept.about.get("run_id"))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from consortium_mcp._util.lazy import LazyModule
-from consortium_mcp.cli.failures import asks_for_json, refused_output, told
+from consortium_mcp.cli.failures import WORDS, asks_for_json, refused_output, told
 from consortium_mcp.errors import Door, speaking_at
 from consortium_mcp.text.templates import storable
 
@@ -49,7 +49,7 @@ _UNREAD = re.compile(r"[\udc80-\udcff]+")
 """Bytes of the command line that Python could not decode (PEP 383)."""
 
 _AS_JSON = "consortium_mcp.as_json"
-"""Where a click context keeps whether `--json` was given."""
+"""The key of a click context under which `--json` is noted."""
 
 _HELP = {"help_option_names": ["-h", "--help"]}
 """The options that request help."""
@@ -101,11 +101,11 @@ class CommandGroup(click.Group):
         as_json = asks_for_json(words)  # before it is parsed, which can fail
         with told(as_json):
             ctx = super().make_context(info_name, words, *more, **named)
-        ctx.meta[_AS_JSON] = as_json
+        ctx.meta[_AS_JSON], ctx.meta[WORDS] = as_json, words
         return ctx
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; a failure becomes a sentence, or JSON."""
+        """Run the command; a failure is reported as a sentence, or as JSON."""
         logs.configure_logging()
         with speaking_at(Door.COMMANDS), told(ctx.meta[_AS_JSON]):
             return super().invoke(ctx)

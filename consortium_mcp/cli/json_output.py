@@ -74,7 +74,7 @@ def json_option(*kinds: type[JsonOutput]) -> Callable[[F], F]:
 
 
 class JsonOption(click.Option):
-    """`--json`, which knows what is printed."""
+    """`--json`, with the record that is printed."""
 
     def __init__(self, *args: Any, kinds: tuple[type[JsonOutput], ...], **more: Any) -> None:
         super().__init__(*args, **more)
@@ -93,5 +93,5 @@ def error_line(kind: str, message: str, next_step: str | None, run_id: str | Non
 
 
 def run_output(run: Run) -> RunOutput:
-    """A run as it is printed."""
+    """A run in its printed form."""
     return RunOutput.model_construct(**dict(run))

@@ -63,7 +63,7 @@ def status(as_json: bool) -> None:
 
 
 def engine_problem() -> str | None:
-    """How this installation gets llama.cpp, in one sentence; None if it is here."""
+    """The command that installs llama.cpp here, in one sentence; None if it is installed."""
     if find_spec("xllamacpp"):
         return None
     return f"The embedded model needs llama.cpp: {package_command([f'{PACKAGE}[local]'])}."

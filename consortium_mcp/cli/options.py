@@ -16,6 +16,7 @@ from consortium_mcp.cli.completion import (
     complete_runs,
     complete_strategies,
 )
+from consortium_mcp.cli.failures import WORDS
 from consortium_mcp.cli.value_types import JsonObject, Number, TextOrFile, Threshold
 from consortium_mcp.engine.judging import judging_methods
 from consortium_mcp.engine.registry import Registry
@@ -134,8 +135,16 @@ def _as_typed(sentence: str, fields: Iterable[str]) -> str:
     words = [name for name in ConsultRequest.model_fields if "_" in name]
     for name in {*words, *fields}:
         meant = rf"\b{name}\b" if "_" in name else rf"^{name}(?= is |=| has no effect )"
-        sentence = re.sub(meant, _spellings(name)[-1 if name == "models" else 0], sentence)
+        sentence = re.sub(meant, _typed_spelling(name), sentence)
     return sentence
+
+
+def _typed_spelling(name: str) -> str:
+    """The spelling of a field's option on this command line; its usual one if it was not typed."""
+    spellings, ctx = _spellings(name), click.get_current_context(silent=True)
+    words = ctx.meta.get(WORDS, ()) if ctx else ()
+    typed = [one for one in spellings if any(word == one or word.startswith(f"{one}=") for word in words)]
+    return typed[0] if typed else spellings[-1 if name == "models" else 0]
 
 
 def _spellings(name: str) -> tuple[str, ...]:

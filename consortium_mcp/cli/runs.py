@@ -173,7 +173,7 @@ def resume(run_id: str, as_json: bool) -> None:
 
 
 def _print_answered(run: Run, as_json: bool) -> None:
-    """Print a run that has ended; raises RunFailedError where it has no answer."""
+    """Print a run that has ended; raises RunFailedError if it has no answer."""
     with told_where_kept(run.run_id):
         if as_json:
             print_json(run_output(run))
@@ -265,7 +265,7 @@ def _confirm_pruning(chosen: Mapping[str, str]) -> None:
     except click.Abort as abort:
         if isinstance(abort.__context__, KeyboardInterrupt):
             raise
-        click.echo(err=True)  # the question stands on this line
+        click.echo(err=True)  # the question is on this line
         raise ConsortiumError("Removing runs needs a confirmation, and stdin has none. Give --yes.") from abort
     if not is_wanted:
         raise ConsortiumError("Nothing is removed.")

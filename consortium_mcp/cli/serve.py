@@ -44,7 +44,7 @@ def _metavar(annotation: object) -> str:
 
 
 def _as_typed(default: object) -> str:
-    """A default as its flag takes it; empty for None and for no names."""
+    """A default as typed for its flag; empty for None and for an empty list."""
     if isinstance(default, tuple):
         return ",".join(default)
     if isinstance(default, bool):

@@ -1,4 +1,4 @@
-"""What the arbiter says of the responses whose answers no rule can compare; a rule that can tell always wins."""
+"""Compares responses by the arbiter's statements if no rule can compare them; a rule always has priority."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,7 @@ from consortium_mcp.text.answers import DIFFERENT, NOT_COMPARABLE, SAME, Compari
 
 
 def by_meaning(iteration: Iteration, one: str, other: str) -> Comparison:
-    """How two responses of an iteration stand to each other, as the arbiter says; not comparable where it does not.
+    """How the arbiter relates two responses of an iteration; not comparable if it says nothing.
 
     Its grouping says it of all that it groups. Its verdict says it of those that agree with its answer.
 
@@ -24,7 +24,7 @@ def by_meaning(iteration: Iteration, one: str, other: str) -> Comparison:
 
 
 def by_grouping(measures: Measures | None, ones: Sequence[str], others: Sequence[str]) -> Comparison:
-    """How two groups of responses stand to each other in the arbiter's grouping; not comparable where it has not both.
+    """How the arbiter's grouping relates two groups of responses; not comparable if one is not in it.
 
     Args:
         ones: the ids of responses with one answer, as `others` are.
@@ -37,7 +37,7 @@ def by_grouping(measures: Measures | None, ones: Sequence[str], others: Sequence
 
 
 def side_of(verdict: Verdict, response_id: str) -> Comparison:
-    """How a response stands to the verdict's answer, as the arbiter says."""
+    """How the arbiter relates a response to the verdict's answer."""
     if response_id in verdict.agreeing:
         return SAME
     return DIFFERENT if response_id in verdict.contradicting else NOT_COMPARABLE

@@ -130,6 +130,6 @@ def _agreement(
 
 
 def _compared(answers: Mapping[CallId, Answer], iteration: Iteration, one: CallId, other: CallId) -> Comparison:
-    """How two responses stand to each other; the arbiter is heard where no rule can tell."""
+    """The comparison of two responses; the arbiter decides if no rule can."""
     result = compare_answers(answers[one], answers[other])
     return by_meaning(iteration, one, other) if result == NOT_COMPARABLE else result

@@ -160,7 +160,7 @@ def _missing(run: Run, responses: Sequence[MemberResponse]) -> list[str]:
 
 
 def _unseen(responses: Sequence[MemberResponse]) -> list[str]:
-    """Who answered without which attachments."""
+    """The models that answered without some of the attachments."""
     without: dict[str, list[str]] = {}
     for response in responses:
         if response.ok and response.unseen:

@@ -29,7 +29,7 @@ def track_record(rated: Sequence[Rated], everywhere: Sequence[Rated] | None = No
 
 
 def pair_records(rated: Sequence[Rated]) -> tuple[PairRecord, ...]:
-    """How each two models err together, the phi coefficient of their errors; pairs without one are left out.
+    """The correlation of each two models' errors, the phi coefficient; pairs without one are left out.
 
     A pair has one from `ENOUGH_RUNS` runs on, if each of the two was sometimes wrong and sometimes not. With few runs
     it is shrunk towards 0.

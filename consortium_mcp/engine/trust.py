@@ -209,7 +209,7 @@ def _judge_of_first(verdict: Verdict, first: Iteration, answer: Answer, number: 
 
 
 def _by_arbiter(judge: Verdict | None, first: Iteration, response_id: str) -> Comparison:
-    """How a response of the first iteration stands to the answer, as the arbiter says."""
+    """How the arbiter relates a response of the first iteration to the answer."""
     if judge is None:
         return NOT_COMPARABLE
     if judge.chosen is not None and (grouped := by_grouping(first.measures, [judge.chosen], [response_id])) != (
@@ -256,7 +256,7 @@ def _models(first: Iteration, response_ids: Collection[str]) -> tuple[str, ...]:
 
 
 def _grouped(first: Iteration, winner: Sequence[str]) -> int:
-    """How many responses only the arbiter's groups compare with the one that won."""
+    """The number of responses that only the arbiter's groups relate to the winner."""
     if first.measures is None or not first.measures.groups or not winner:
         return 0
     grouped = {response_id for group in first.measures.groups for response_id in group}

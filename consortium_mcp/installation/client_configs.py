@@ -35,7 +35,7 @@ from consortium_mcp.installation.kept_files import (
 from consortium_mcp.installation.own_command import CommandKind, own_launch
 
 SERVER_NAME = "consortium"
-"""What clients call the server unless its user chose a name."""
+"""The server's name in clients' files, unless the user chose another."""
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ async def ask_models(service: ConsortiumService, entries: Sequence[ModelEntry]) 
         model = entry.model_id
         try:
             service.clients.use_in(entry)
-        except ModelUnavailableError as error:  # of certificates or proxies, which keep all servers from being reached
+        except ModelUnavailableError as error:  # of certificates or proxies, which affect all servers
             results[model] = CallResult(error_kind="network", error=str(error))
             return
         spec = CallSpec(call_id=CallId.of_member(1, 1), iteration=1, label=model, model=model, prompt=_PROMPT)

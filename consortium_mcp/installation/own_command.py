@@ -91,7 +91,7 @@ def _require(packages: Sequence[str], command: CommandKind | None) -> None:
 
 
 def _is_installed(package: str) -> bool:
-    """Whether a package is here, with what its extras need."""
+    """Whether a package is installed, with the packages of its extras."""
     try:
         wanted = Requirement(package)
         found = distribution(wanted.name)

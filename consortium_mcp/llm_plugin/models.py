@@ -49,7 +49,7 @@ class _LazyOptions:
 
 
 class _LazyAttachmentTypes:
-    """The media types that any member takes; the answer says which member was not shown which file."""
+    """The media types that any member accepts; the answer says which member did not get which file."""
 
     def __get__(self, model: "_Consortium | None", kind: type) -> set[str]:
         return set(llm_replies.attachment_types(model.model_id, model._saved.settings)) if model else set()

@@ -139,7 +139,7 @@ class _Answer:
 
 
 def attachment_types(name: str, settings: Settings | None) -> frozenset[str]:
-    """The media types that any member of a saved consortium takes; none where that cannot be found out."""
+    """The media types that any member of a saved consortium accepts; empty if that is unknown."""
     try:
         with ConsortiumService(settings) as service:
             catalogue = load_catalogue(settings)
@@ -184,14 +184,14 @@ def _turn(message: llm.Message, access: FileAccess) -> Turn:
 
 
 def _file(attachment: llm.Attachment, access: FileAccess, place: int) -> AttachmentFile:
-    """What llm attaches, with its content. Raises ConsortiumError."""
+    """An attachment of llm, with its content. Raises ConsortiumError."""
     if attachment.content:
         return file_of(attachment.content, type=attachment.type, place=place)
     return read_attachment(attachment.path or attachment.url or "", access, type=attachment.type, place=place)
 
 
 def _text(message: llm.Message) -> str:
-    """What a message says; thoughts are left out. Raises ConsortiumError where it holds a tool's call or result."""
+    """The text of a message, without thinking. Raises ConsortiumError if it contains a tool call or result."""
     if any(not isinstance(part, TextPart | ReasoningPart | AttachmentPart) for part in message.parts):
         raise ConsortiumError(
             "A consortium reads texts and attachments, but this conversation contains a tool call. "

@@ -1,4 +1,4 @@
-"""What of a question's files a model can be shown, and what it is told of the others."""
+"""Decides which of a question's files a model gets, and how the others are described to it."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -41,5 +41,5 @@ def _shown(entry: ModelEntry, attachments: Iterable[Attachment]) -> tuple[Attach
 
 
 def _is_shown(entry: ModelEntry, attachment: Attachment) -> bool:
-    """Whether a file goes to the model; one whose content is not stored any more goes to none."""
+    """Whether a model gets a file; a file whose content is no longer stored goes to no model."""
     return isinstance(attachment, AttachmentFile) and takes(entry, attachment.type)

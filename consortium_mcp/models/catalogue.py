@@ -154,7 +154,7 @@ class ModelEntry:
             ) from error
 
     def default_remedy(self, name: str) -> str:
-        """How an option is removed that `llm models options set` has set."""
+        """The command that removes an option set by `llm models options set`."""
         return f"It is a default of llm: `llm models options clear {self.model_id} {name}` removes it."
 
 

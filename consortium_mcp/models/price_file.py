@@ -110,6 +110,6 @@ def _with_prices(content: Any) -> Any:
 
 
 def _price(prices: Mapping[str, Any]) -> "forms.ModelPrice":
-    """Prices for a million tokens, or for so many requests."""
+    """Prices for a million tokens, or for a number of requests."""
     form = TypeAdapter(dict[str, Decimal | forms.TieredPrices | None])
     return forms.ModelPrice(**form.validate_python(prices))

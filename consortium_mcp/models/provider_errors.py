@@ -116,7 +116,7 @@ def wait_of(error: BaseException) -> float | None:
 
 
 def _whole_body(error: BaseException) -> Any:
-    """The body as it came, of which the SDK keeps only `error`; None where that is all of it, or no JSON."""
+    """The body as received, of which the SDK keeps only `error`; None if there is no more, or it is not JSON."""
     if not isinstance(getattr(error, "body", None), str):
         return None
     try:

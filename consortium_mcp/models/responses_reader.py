@@ -1,4 +1,4 @@
-"""Reads how a reply of OpenAI's Responses API ends, which llm drops: failed, incomplete, refused."""
+"""Reads the end of a reply of OpenAI's Responses API, which llm drops: failed, incomplete, refused."""
 
 import json
 from typing import Any
@@ -46,7 +46,7 @@ class ResponsesReader:
             self._take(_decoded(data))
 
     def end(self) -> None:
-        """Read the rest; raises ReplyFault at an error that the provider reports, or if the reply has no such form."""
+        """Read the rest; raises ReplyFault at an error that the provider reports, or for another form of reply."""
         if self._events is None:
             self._take_response(_decoded(b"".join(self._body)))
         else:

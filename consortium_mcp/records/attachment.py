@@ -10,10 +10,10 @@ from consortium_mcp._util.frozen_model import FrozenModel
 
 
 class Attachment(FrozenModel):
-    """What is known of one file; its content is in the store."""
+    """One file's metadata; its content is in the store."""
 
     sha256: str
-    """The SHA-256 of the content in hex, by which the store keeps it once."""
+    """The SHA-256 of the content in hex, the key under which the store keeps it once."""
 
     type: str
     """The media type, as `image/png`."""
@@ -34,7 +34,7 @@ class Attachment(FrozenModel):
 
 
 class AttachmentFile(Attachment):
-    """An attachment with its content, which no JSON of a run holds."""
+    """An attachment with its content, which the JSON of runs does not contain."""
 
     content: bytes = Field(repr=False, exclude=True)
     """The bytes of the file."""

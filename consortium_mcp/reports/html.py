@@ -78,7 +78,7 @@ def templates(*folders: "jinja2.BaseLoader") -> "jinja2.Environment":
 
 
 def _shown(value: object) -> object:
-    """A value of a template as it is written: a text without what hides in it; markup is ours."""
+    """A value of a template for output: a text without hidden characters; our own markup unchanged."""
     return plain(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 

@@ -4,7 +4,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from consortium_mcp.service.estimate import Estimate, PlannedCalls
+from consortium_mcp._util.counts import counted
+from consortium_mcp.service.estimate import Estimate, Likely, PlannedCalls
 
 
 def plan_text(plan: Estimate) -> str:
@@ -14,6 +15,7 @@ def plan_text(plan: Estimate) -> str:
     lines = [
         f"Would ask: {who}.",
         f"Calls: {plan.min_calls} to {plan.max_calls}; tokens: {plan.tokens[0]} to {plan.tokens[1]}; cost: {cost}.",
+        *([_likely_text(plan.likely)] if plan.likely else []),
         *(
             (f"Not counted: the calls of the nested consortium {row.model}.")
             for row in plan.calls
@@ -26,6 +28,11 @@ def plan_text(plan: Estimate) -> str:
     if plan.asked_first:
         lines.insert(1, f"First only {', '.join(plan.asked_first)}; further calls only if they disagree.")
     return "\n".join(lines)
+
+
+def _likely_text(likely: Likely) -> str:
+    cost = "cost unknown" if likely.cost_usd is None else f"${likely.cost_usd:.4f}"
+    return f"Likely: {counted(likely.calls, 'call')}, {likely.tokens} tokens, {cost} ({likely.basis})."
 
 
 def options_text(options: Mapping[str, Any]) -> str:

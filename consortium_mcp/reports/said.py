@@ -25,7 +25,7 @@ def said(text: str) -> Markup:
         elif token.type == "fence":
             token.info = ""
         elif token.type in ("th_open", "td_open"):
-            token.attrs = {}  # an alignment is a style, which the policy of our pages does not allow
+            token.attrs = {}  # an alignment is a style, which our pages' policy forbids
     return Markup(reader.renderer.render(tokens, reader.options, {}))  # noqa: S704 - the renderer escapes each text
 
 

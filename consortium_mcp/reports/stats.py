@@ -25,7 +25,7 @@ def stats_text(stats: Stats) -> str:
 
 
 def _pair_text(pair: PairRecord) -> str:
-    """How two models err together, on one line."""
+    """The correlation of two models' errors, on one line."""
     one, other = pair.models
     return f"{one} and {other}: errors are correlated with {pair.correlation:.2f} ({counted(pair.runs, 'run')})"
 

@@ -56,7 +56,7 @@ def _figure(trust: Trust, run: Run) -> str:
 
 
 def _complete(trust: Trust) -> str:
-    """How complete the arbiter calls its answer; empty where it says nothing."""
+    """The completeness that the arbiter states for its answer; empty if it states none."""
     return "" if trust.completeness is None else f". Complete: {trust.completeness:.2f}, as stated"
 
 

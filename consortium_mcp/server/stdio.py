@@ -21,7 +21,7 @@ from consortium_mcp.store.database import DatabaseFile
 from consortium_mcp.store.names import SavedNames
 
 HELLO_BUSY_SECONDS = 1.0
-"""How long the first answer waits for a database that another process has locked."""
+"""The longest wait of the first answer for a database that another process has locked."""
 
 
 def serve_stdio(settings: Settings) -> None:

@@ -1,4 +1,4 @@
-"""Rules that were given and would have no effect: each is refused, with what would give it one."""
+"""Refuses rules that would have no effect, with a change that would give them one."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -34,7 +34,7 @@ def refuse_without_effect(consortium: Consortium, given: Mapping[str, Any], *, h
 
 
 def _without_effect(name: str, consortium: Consortium, has_own_answer: bool) -> tuple[str, str] | None:
-    """Where a rule has no effect, and what would give it one; None where it has an effect."""
+    """Why a rule has no effect, and what would give it one; None if it has an effect."""
     method = judging_methods().find(consortium.judging_method)
     if name == "arbiter" and method.groups_answers(consortium):
         return None
@@ -49,6 +49,6 @@ def _without_effect(name: str, consortium: Consortium, has_own_answer: bool) -> 
 
 
 def _either(names: list[str]) -> str:
-    """Names of which one is enough."""
+    """Alternative names, joined by `or`."""
     *others, last = names
     return f"{', '.join(others)} or {last}" if others else last

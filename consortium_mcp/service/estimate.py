@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
+from statistics import median
 
 from pydantic import JsonValue
 
@@ -23,6 +24,7 @@ from consortium_mcp.service.spending import (
     calls_per_iteration,
     typical_price,
 )
+from consortium_mcp.store import RunUsage
 
 FORM_TOKENS = 100
 """The estimated tokens of our own text in a question to a member."""
@@ -55,6 +57,22 @@ class PlannedCalls(FrozenModel):
     """Whether the prices of the model and of each backup are known."""
 
 
+class Likely(FrozenModel):
+    """The likely usage of a consult."""
+
+    calls: int
+    """The number of calls."""
+
+    tokens: int
+    """The tokens of questions and replies."""
+
+    cost_usd: float | None
+    """US dollars; None if a price is unknown."""
+
+    basis: str
+    """The basis of these figures, in a few words."""
+
+
 class Estimate(FrozenModel):
     """The plan of a consult, and what it may cost."""
 
@@ -79,6 +97,9 @@ class Estimate(FrozenModel):
     cost_usd: tuple[float, float] | None
     """The likely range of US dollars; None if a price is unknown."""
 
+    likely: Likely | None = None
+    """The likely usage within these ranges; None if the consult cannot run."""
+
     unreachable: str | None = None
     """Why no agreement of the members can reach the threshold; None if it can."""
 
@@ -95,6 +116,7 @@ def make_estimate(
     models: Models,
     problems: Sequence[str],
     notes: Sequence[str] = (),
+    earlier: Sequence[RunUsage] = (),
 ) -> Estimate:
     """The estimate of a consult.
 
@@ -102,6 +124,7 @@ def make_estimate(
         models: the models to be called with their backups; empty if one of them cannot be called.
         problems: the reasons why the consult cannot run, one sentence each.
         notes: what the figures leave out, and which model does not take which attachment, one sentence each.
+        earlier: the usage of earlier runs of the same definition.
     """
     least, most = consortium.min_iterations, consortium.iteration_limit
     first = _asked_first(consortium, models)
@@ -130,9 +153,24 @@ def make_estimate(
         max_calls=(calls + further + any(row.role == "grouping" for row in rows)) * most,
         tokens=(tokens, sum(tokens for tokens, _ in dear) * most),
         cost_usd=cost,
+        likely=None if problems else _likely(earlier, min_calls, tokens, cost and cost[0], least),
         unreachable=why_unreachable(consortium),
         notes=tuple(notes),
         problems=tuple(problems),
+    )
+
+
+def _likely(earlier: Sequence[RunUsage], calls: int, tokens: int, cost_usd: float | None, iterations: int) -> Likely:
+    """The median of earlier runs; without any, the fewest calls with short replies."""
+    if not earlier:
+        basis = f"{counted(iterations, 'iteration')}, replies of {TYPICAL_OUTPUT_TOKENS} tokens; no earlier run"
+        return Likely(calls=calls, tokens=tokens, cost_usd=cost_usd, basis=basis)
+    costs = [one.cost_usd for one in earlier if one.cost_usd is not None]
+    return Likely(
+        calls=round(median(one.calls for one in earlier)),
+        tokens=round(median(one.tokens for one in earlier)),
+        cost_usd=median(costs) if costs else None,
+        basis=f"median of {counted(len(earlier), 'earlier run')} of the same consortium",
     )
 
 

@@ -27,13 +27,16 @@ from consortium_mcp.service.definitions import Definitions, check_schema_use, cl
 from consortium_mcp.service.estimate import Estimate, budget_problems, make_estimate, nested_problems
 from consortium_mcp.service.live_run import LiveRun, LiveRuns
 from consortium_mcp.service.run_ids import find_run_id
-from consortium_mcp.service.spending import day_budget
+from consortium_mcp.service.spending import day_budget, first_call_problems
 from consortium_mcp.store import RunCapacity, Store, caller_scope, day_scope
 from consortium_mcp.text.templates import storable
 
 JOIN_MINUTES = 60
 """The minutes after its opening in which the same request can join a run."""
 
+
+USAGE_RUNS = 20
+"""The number of earlier runs from which the likely usage is estimated."""
 
 OPENED_AT_ONCE = 4
 """The number of runs that are opened at the same time, each in a thread; others wait for some milliseconds."""
@@ -78,12 +81,14 @@ class RunOpener:
             problems.append("The prompt is empty.")
         problems += self._long_texts(request)
         problems += nested_problems(request.budget, models) + budget_problems(consortium, request.budget, models)
+        problems += first_call_problems(request.prompt, consortium, request.budget, models)
         problems += self._problems_today(consortium, models)
         files = _files(request)
         problems += attachment_problems(files, consortium, models, catalogue)
         notes = [*unseen_by_whom(files, consortium, models), *filter(None, [not_counted(files)])]
         said = [turn.text for turn in _conversation(request, earlier)]
-        return make_estimate("".join([*said, request.prompt]), consortium, models, problems, notes)
+        usage = self.store.outlines.list_usage.sync(consortium, USAGE_RUNS)
+        return make_estimate("".join([*said, request.prompt]), consortium, models, problems, notes, usage)
 
     def open_run(self, request: ConsultRequest, *, join: bool = False, has_client: bool = False) -> Run:
         """The run of a request, checked and stored before any paid call.
@@ -118,7 +123,8 @@ class RunOpener:
 
         name, consortium, models = self.catalogue.use(resolve)
         problems = client_problems(consortium, has_client) + nested_problems(request.budget, models)
-        if problems := problems + budget_problems(consortium, request.budget, models):
+        problems += budget_problems(consortium, request.budget, models)
+        if problems := problems or first_call_problems(request.prompt, consortium, request.budget, models):
             raise InvalidConsortiumError(" ".join(problems))
         if request.output_schema:
             check_schema_use(consortium, models)
@@ -256,7 +262,7 @@ def _conversation(request: ConsultRequest, earlier: Run | None) -> tuple[Turn, .
 
 
 def _files(request: ConsultRequest) -> tuple[AttachmentFile, ...]:
-    """The files of a request, which its door has read; what may be read depends on the door."""
+    """The files of a request, which its door has read within its access."""
     files = tuple(one for one in request.attachments if isinstance(one, AttachmentFile))
     if len(files) < len(request.attachments):
         raise InvalidConsortiumError("Attachments were not read. Give their contents.")

@@ -1,6 +1,7 @@
 """Spending: the calls of an iteration, the reservation for a call, the day's budget, and the cost of an attempt."""
 
 import json
+from collections.abc import Mapping
 
 from consortium_mcp.engine.judging import judging_methods
 from consortium_mcp.models.catalogue import ModelEntry, Models
@@ -47,10 +48,41 @@ def reservation_of(entry: ModelEntry, spec: CallSpec) -> Reservation:
     Without an option that bounds the reply, that is `ASSUMED_OUTPUT_TOKENS`; a longer reply is counted on arrival.
     """
     texts = (spec.prompt, spec.system or "", json.dumps(spec.output_schema), *(turn.text for turn in spec.history))
-    asked = sum(len(text.encode("utf-8", "replace")) for text in texts)
-    limits = [limit for name in _OUTPUT_LIMITS if isinstance(limit := spec.options.get(name), int)]
+    return _reservation(entry, sum(len(text.encode("utf-8", "replace")) for text in texts), spec.options)
+
+
+def first_call_problems(prompt: str, consortium: Consortium, budget: Budget, models: Models) -> list[str]:
+    """Why a run's budget cannot pay for the response of any member; empty if it can, or if that is unknown."""
+    size = len(prompt.encode("utf-8", "replace"))  # the question is longer: a lower bound
+    least = [
+        _reservation(entry, size, entry.options_for(consortium.options_of(member)))
+        for member in consortium.members
+        if member.response is None
+        for entry in models.get(member.model, ())
+        if not entry.is_consortium
+    ]
+    nested = any(one.is_consortium for backups in models.values() for one in backups)
+    if not least or nested:  # a nested run reserves by itself
+        return []
+    tokens, prices = min(one.tokens for one in least), [one.cost_usd for one in least if one.cost_usd is not None]
+    problems = []
+    if budget.max_tokens is not None and budget.max_tokens < tokens:
+        problems.append(
+            f"max_tokens={budget.max_tokens} (the run's budget) cannot pay for one response: "
+            f"a call reserves at least {tokens:,} tokens. Raise it, or bound the replies with an llm option."
+        )
+    if budget.max_cost_usd is not None and len(prices) == len(least) and budget.max_cost_usd < min(prices):
+        problems.append(
+            f"max_cost_usd={budget.max_cost_usd:g} (the run's budget) cannot pay for one response: "
+            f"a call reserves at least ${min(prices):.6f}. Raise it, or bound the replies with an llm option."
+        )
+    return problems
+
+
+def _reservation(entry: ModelEntry, question_bytes: int, options: Mapping[str, object]) -> Reservation:
+    limits = [limit for name in _OUTPUT_LIMITS if isinstance(limit := options.get(name), int)]
     output_tokens = max(limits, default=ASSUMED_OUTPUT_TOKENS)
-    input_tokens = asked // 2 + 50
+    input_tokens = question_bytes // 2 + 50
     return Reservation(input_tokens + output_tokens, price_usd(entry, input_tokens, output_tokens))
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         run_scope,
     )
     from consortium_mcp.store.leases import LEASE_SECONDS
+    from consortium_mcp.store.run_lists import RunUsage
     from consortium_mcp.store.runs import RunCapacity
     from consortium_mcp.store.store import Store
 
@@ -28,6 +29,7 @@ __all__ = [
     "OverBudget",
     "Reservation",
     "RunCapacity",
+    "RunUsage",
     "Store",
     "caller_scope",
     "day_scope",
@@ -48,6 +50,7 @@ _HOMES = {  # imported when one of their names is first used: at its start, a se
     ),
     "attachments": ("lacks_contents",),
     "leases": ("LEASE_SECONDS",),
+    "run_lists": ("RunUsage",),
     "runs": ("RunCapacity",),
     "store": ("Store",),
 }

@@ -1,4 +1,4 @@
-"""The contents of attachments: each is stored once, by its hash, for as long as a run has it."""
+"""The contents of attachments: each is stored once, by its hash, as long as a run refers to it."""
 
 import json
 import sqlite3
@@ -10,7 +10,7 @@ from consortium_mcp.store.part import Part, reads
 
 
 class StoredAttachments(Part):
-    """The contents of the files that came with questions."""
+    """The contents of the files of questions."""
 
     @reads
     def with_contents(self, run: Run) -> Run:
@@ -37,7 +37,7 @@ class StoredAttachments(Part):
 
 
 def lacks_contents(run: Run) -> bool:
-    """Whether files came with the prompt or an earlier turn whose contents are not at hand."""
+    """Whether the prompt or an earlier turn has files whose contents are not loaded."""
     return not all(isinstance(one, AttachmentFile) for one in attachments_of(run))
 
 
@@ -49,12 +49,12 @@ def attachments_of(run: Run) -> Iterator[Attachment]:
 
 
 def dump_attachments(attachments: Iterable[Attachment]) -> str:
-    """What is known of attachments, as JSON."""
+    """The metadata of attachments, as JSON."""
     return json.dumps([one.record.model_dump() for one in attachments], ensure_ascii=False)
 
 
 def keep_attachments(connection: sqlite3.Connection, run: Run) -> None:
-    """Write the contents that a new run has, once each. Raises NotFoundError where an earlier turn's is gone."""
+    """Store the contents of a new run's files, once each. Raises NotFoundError if an earlier turn's content is gone."""
     for one in attachments_of(run):
         if isinstance(one, AttachmentFile):
             connection.execute("INSERT OR IGNORE INTO attachments VALUES (?, ?)", [one.sha256, one.content])

@@ -315,9 +315,9 @@ def m013_trust(db: Database) -> None:
 
 @migrations(name="m014_attachments")
 def m014_attachments(db: Database) -> None:
-    """The files that came with questions: each content once, however many runs have it, and gone with the last one."""
+    """The files of questions: each content once, for all runs that have it, and removed with the last one."""
     db.execute("ALTER TABLE runs ADD COLUMN attachments TEXT NOT NULL DEFAULT '[]'")  # JSON: hash, type, name, size
-    db.execute("ALTER TABLE calls ADD COLUMN unseen TEXT")  # names and types of files that its model does not take
+    db.execute("ALTER TABLE calls ADD COLUMN unseen TEXT")  # names and types of files that its model does not accept
     db.execute("ALTER TABLE iterations ADD COLUMN arbiter_unseen TEXT")  # the same of the arbiter
     db.execute(
         """

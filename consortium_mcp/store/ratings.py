@@ -38,7 +38,7 @@ class Ratings(Part):
 
     @reads
     def list_trust_everywhere(self, limit: int = 500) -> list[tuple[Trust, float]]:
-        """The trust in the answers that were rated last, of any consortium, with their scores; replays are left out.
+        """The trust in the newest rated answers of all consortiums, with their scores; replays are left out.
 
         Args:
             limit: the number of newest ratings that are read.
@@ -46,7 +46,7 @@ class Ratings(Part):
         sql = (
             "SELECT iterations.trust, newest.score FROM "
             "(SELECT run_id, score FROM ratings ORDER BY datetime_utc DESC LIMIT ?) AS newest "
-            "CROSS JOIN runs ON runs.run_id = newest.run_id "  # in this order, that of the index
+            "CROSS JOIN runs ON runs.run_id = newest.run_id "  # in this order, which is that of the index
             "CROSS JOIN iterations ON iterations.run_id = runs.run_id AND iterations.number = runs.selected_iteration "
             "WHERE iterations.trust IS NOT NULL AND runs.replay_of IS NULL"
         )

@@ -93,13 +93,13 @@ _HINTS = (
     ),
     *("sure", "confident", "chance"),
 )
-"""A line that states a confidence has one of these."""
+"""Parts that every line with a confidence has one of."""
 
 _LAST_LINES = 10_000
-"""The number of lines in which a confidence is searched: a reply is read in the event loop."""
+"""The number of lines in which a confidence is searched, because a reply is read in the event loop."""
 
 _MOST_LINES = 200
-"""The number of lines with a hint that are read."""
+"""The most lines with a hint that are parsed."""
 
 _LINE_END = 400  # the characters of a line in which a confidence is searched
 _SHORTEST = 11  # a whole number from here on can only be a percentage; 2 to 10 may also be out of ten
@@ -168,7 +168,7 @@ def find_confidence(reply: str) -> Confidence:
 def _hinted(reply: str) -> list[str]:
     """The last lines that may state a confidence, last first."""
     folded = reply.lower()
-    hints = [hint for hint in _HINTS if hint in folded or not reply.isascii()]  # full-width letters are letters, too
+    hints = [hint for hint in _HINTS if hint in folded or not reply.isascii()]  # full-width letters count as letters
     if not hints:
         return []
     last = islice(reversed(reply.splitlines()), _LAST_LINES)

@@ -71,7 +71,7 @@ _OWN_TURN = re.compile(
     r"|<\|(?:start_header_id|header_start|start_of_role)\|>\s{0,9}assistant\s{0,9}<\|\w{1,20}\|>"
     r"|<start_of_turn>\s{0,9}model\b|<\|assistant\|>|<\uff5cAssistant\uff5c>)"
 )
-"""What a server leaves before the reply that its turn began with."""
+"""The text that a server leaves before the reply, from the beginning of its turn."""
 
 
 class Split(NamedTuple):
@@ -110,7 +110,7 @@ def split_thinking(text: str) -> Split:
             depth = max(0, depth - 1)
         elif mark["answers"]:
             depth = 0
-        elif mark["calls"]:  # of a tool: no thinking, and no answer
+        elif mark["calls"]:  # of a tool: neither thinking nor answer
             depth = 0
             kept.append(mark[0])
         elif mark["boxes"]:

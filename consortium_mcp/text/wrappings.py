@@ -32,7 +32,7 @@ _CALL = re.compile(
     r"|<\|channel\|>\s{0,9}\w{1,20}\s{1,9}to=(?P<harmony>[\w.:-]{1,100})[^<>]{0,40}"
     r"(?:<\|constrain\|>[^<>]{0,20})?<\|message\|>"
     r"|\A\s{0,9}(?:assistant)?commentary to=(?P<plain>[\w.:-]{1,100}?)\s{0,9}(?:json|code)?\s{0,9}(?=\{)"
-    rf"|<{_DSML}\w{{1,20}}\s{{0,9}}\Z"  # of an open call, whose rest the server read
+    rf"|<{_DSML}\w{{1,20}}\s{{0,9}}\Z"  # of an open call, whose rest the server has consumed
     r")",
     re.IGNORECASE,
 )

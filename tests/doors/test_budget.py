@@ -225,6 +225,17 @@ async def test_a_known_price_is_charged_and_the_limit_in_dollars_holds(
     assert run.usage.cost_usd == pytest.approx(spent) and 0 < spent <= limit
 
 
+async def test_a_limit_in_dollars_below_one_call_is_refused_before_anything_is_opened(
+    priced: Provider, service: ConsortiumService
+) -> None:
+    least = price_usd(entry(PRICED), 50 + len("Why?") // 2, 4_096)
+    assert least is not None
+
+    with pytest.raises(InvalidConsortiumError, match="cannot pay for one response"):
+        await consulted(service, PRICED, arbiter=PRICED, budget=Budget(max_cost_usd=least * 0.99))
+    assert (priced.count(PRICED), service.store.runs.find.sync()) == (0, [])
+
+
 async def test_the_cost_of_a_run_is_that_of_its_tokens(priced: Provider, service: ConsortiumService) -> None:
     priced.on(PRICED, member(Reply("Blue.", "stop", 1_000, 100), Reply(verdict(), "stop", 500, 50)))
 

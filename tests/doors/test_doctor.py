@@ -225,7 +225,7 @@ def test_a_clients_entry_is_checked_down_to_its_command(provider: Provider, home
     found = {line["about"]: line for line in lines}
     assert status == 1 and found["Codex"]["state"] == "ok"
     assert found["Codex"]["found"].endswith("and 9 tools are listed")
-    assert found["Cursor"]["state"] == "problem" and "'/gone/consortium-mcp' is not there" in (
+    assert found["Cursor"]["state"] == "problem" and "'/gone/consortium-mcp' does not exist" in (
         found["Cursor"]["found"] or ""
     )
     assert found["Cursor"]["remedy"] == "`consortium-mcp install cursor --name panel` writes it again."

@@ -108,11 +108,11 @@ async def test_no_call_is_paid_for_that_the_result_does_not_need(
 @pytest.mark.parametrize(
     ("reply", "why"),
     [
-        ('{"response_groups": [[1, 2], [2, 3]]}', "do not hold each response exactly once"),
-        ('{"response_groups": [[1, 2]]}', "do not hold each response exactly once"),
-        ('{"response_groups": [[1, 2], [4]]}', "do not hold each response exactly once"),
-        ('{"response_groups": [1, 2, 3]}', "do not hold each response exactly once"),
-        ("All of them say much the same.", "do not hold each response exactly once"),
+        ('{"response_groups": [[1, 2], [2, 3]]}', "do not contain each response exactly once"),
+        ('{"response_groups": [[1, 2]]}', "do not contain each response exactly once"),
+        ('{"response_groups": [[1, 2], [4]]}', "do not contain each response exactly once"),
+        ('{"response_groups": [1, 2, 3]}', "do not contain each response exactly once"),
+        ("All of them say much the same.", "do not contain each response exactly once"),
         (Fault("no key", status=401, body=b"{}"), "The arbiter gave no groups"),
     ],
     ids=["twice", "missing", "not shown", "flat", "prose", "failed"],

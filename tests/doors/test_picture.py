@@ -1,5 +1,7 @@
 """The picture of the README shows what the command prints now."""
 
+import shutil
+
 import pytest
 
 from tests.picture import CONSULT, PICTURES, THEMES, read_svg, record, shown_text
@@ -11,6 +13,7 @@ def recorded() -> str:
     return shown_text(record())
 
 
+@pytest.mark.skipif(shutil.which("tmux") is None, reason="tmux is the terminal of the recording")
 @pytest.mark.parametrize("theme", THEMES)
 def test_the_picture_shows_what_the_command_prints_on_a_terminal(theme: str, recorded: str) -> None:
     command, _, screen = read_svg((PICTURES / f"consult-{theme}.svg").read_text()).partition("\n")

@@ -195,3 +195,21 @@ def test_the_help_of_serve_shows_types_and_defaults() -> None:
         "[CONSORTIUM_MAX_CALLS]",
     ):
         assert part in shown
+
+
+@pytest.mark.parametrize("option", ["--max-cost", "--max-cost-usd"])
+def test_a_limit_is_named_as_it_was_typed(option: str) -> None:
+    for line in ([option, "0.5"], [f"{option}=0.5"]):
+        said = error_of(typed("consult", "?", "-m", "a", *line))
+        assert f" {option} (the run's budget) cannot be enforced" in said
+
+
+def test_a_token_limit_below_one_call_is_said_before_anything_is_opened(provider: Provider) -> None:
+    done = typed("consult", "?", "-m", "a", "--max-tokens", "4145")
+
+    assert error_of(done) == (
+        "Error: --max-tokens=4145 (the run's budget) cannot pay for one response: a call reserves at least 4,146 "
+        "tokens. Raise it, or bound the replies with an llm option."
+    )
+    assert "cannot pay for one response" in typed("consult", "?", "-m", "a", "--max-tokens", "9", "--dry-run").stdout
+    assert (provider.count("a"), json.loads(typed("runs", "--json").stdout)["runs"]) == (0, [])

@@ -1,4 +1,4 @@
-"""The grouping call: the arbiter says which responses give the same answer, where no rule can tell; numbers only."""
+"""The grouping call: the arbiter groups responses with the same answer if no rule can compare them."""
 
 import json
 import random
@@ -19,7 +19,7 @@ from consortium_mcp.records import Iteration, Measures, Run, Votes
 from consortium_mcp.text.answers import DIFFERENT, NOT_COMPARABLE, Answer, compare_answers
 
 MOST_GROUPS = 40
-"""The most different answers about which the arbiter is asked."""
+"""The most different answers in a grouping call."""
 
 _GROUP_NAME = re.compile(r"^\W*group\s+\w{1,3}\s*[:.)=-]", re.IGNORECASE)
 
@@ -27,7 +27,7 @@ _Pair = tuple[int, int]
 
 
 async def with_groups(run: Run, iteration: Iteration, call: CallModel, reads_schema: ReadsSchema) -> Iteration:
-    """The iteration with the arbiter's groups in its measures; unchanged where the result does not need them.
+    """The iteration with the arbiter's groups in its measures; unchanged if the result does not need them.
 
     Answers that a rule can compare stay as the rule has them. A grouping that contradicts a rule, or that does not hold
     each response exactly once, is not used, and the measures say why.
@@ -85,7 +85,7 @@ def _listed(text: str) -> object:
 
 
 def _open_pairs(groups: Sequence[Votes], answers: Mapping[str, Answer]) -> list[_Pair]:
-    """The pairs of groups, by their places, that no rule can compare."""
+    """The pairs of groups, by index, that no rule can compare."""
     firsts = [group.response_ids[0] for group in groups]
     return [
         (one, other)
@@ -99,7 +99,10 @@ def _compared(answers: Mapping[str, Answer], one: str, other: str) -> str:
 
 
 def _is_needed(run: Run, groups: Sequence[Votes], pairs: Sequence[_Pair]) -> bool:
-    """Whether groups can change the result: of a vote that stops on confidence, its winner or the winner's votes."""
+    """Whether groups can change the result.
+
+    In a vote that stops on the confidence, only a change of the winner or its votes counts.
+    """
     rules = run.consortium
     if not pairs or rules.stop_on in ("agreement", "both") or rules.judging_method != "vote":
         return bool(pairs)

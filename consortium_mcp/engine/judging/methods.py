@@ -77,7 +77,7 @@ class JudgingMethod:
 
 
 _ARBITER = frozenset({"arbiter", "check_order"})
-"""The rules that the methods read that ask an arbiter."""
+"""The rules that only methods with an arbiter use."""
 
 
 def _by_arbiter(form: Form) -> Judge:

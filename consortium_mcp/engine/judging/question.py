@@ -190,7 +190,7 @@ def _instructions(run: Run, iteration: Iteration, shown: Sequence[int], short: b
 
 
 def _files(run: Run, iteration: Iteration, shown: Sequence[int]) -> Iterator[str]:
-    """The files that came with the prompt, and which response was written without which of them, a line each."""
+    """The attached files, and which responses were written without which of them, one line each."""
     yield from (f"- {described(one)}" for one in run.attachments)
     for name, place in enumerate(shown, start=1):
         if unseen := iteration.responses[place].unseen:

@@ -1,4 +1,4 @@
-"""Which responses a verdict says to agree with its answer, and which to contradict it."""
+"""Reads which responses a verdict lists as agreeing with its answer or contradicting it."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -8,7 +8,7 @@ from consortium_mcp.records import Iteration
 
 
 class Sides(NamedTuple):
-    """The responses on either side of an answer, by their ids."""
+    """The ids of the responses on both sides of an answer."""
 
     agreeing: tuple[str, ...] = ()
     """The responses that give the answer."""
@@ -21,7 +21,7 @@ class Sides(NamedTuple):
 
 
 def read_sides(fields: Mapping[str, Any], iteration: Iteration) -> Sides:
-    """The two lists of a verdict, with response ids for numbers; both are empty where they make no sense.
+    """The two lists of a verdict, with response ids for numbers; both are empty if they are inconsistent.
 
     They make none where a number is no response that was shown, or stands on both sides.
     """

@@ -104,7 +104,7 @@ def _dissent(groups: Sequence[Votes]) -> str:
 
 
 def _joined_by_arbiter(groups: Sequence[Votes], measures: Measures | None) -> list[Votes]:
-    """The groups, with those as one that the arbiter says to mean the same; the largest first."""
+    """The groups, joined if the arbiter says that they have the same meaning; the largest first."""
     joined: list[Votes] = []
     for group in groups:
         place = next(
@@ -163,7 +163,7 @@ def is_decided(run: Run, results: Collection[CallResult], asked: int) -> bool:
     """Whether the missing votes can change neither the winner nor whether it reaches the threshold."""
     out = asked - len(results)
     by_meaning = run.consortium.embedding_model or run.consortium.group_answers
-    if out >= len(results) or by_meaning:  # by their meaning groups can still become one
+    if out >= len(results) or by_meaning:  # groups can still be joined by their meaning
         return False
     groups = count_votes(votes_cast([(str(place), one.text or "") for place, one in enumerate(results) if one.ok]))
     if not groups:

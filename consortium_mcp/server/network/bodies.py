@@ -1,4 +1,4 @@
-"""Bodies of requests: read whole, and refused before anything parses them where that would hold up every caller."""
+"""Reads request bodies completely, and refuses those whose parsing would delay all callers."""
 
 from typing import Any
 
@@ -11,11 +11,11 @@ MOST_BYTES = 4 * 1024 * 1024
 """The SDK's own limit."""
 
 MOST_VALUES = 10_000
-"""How many values and names a body may have: 4 MiB of `[],` would be parsed for a quarter of a second."""
+"""The most values and names in a body: parsing 4 MiB of `[],` would take a quarter of a second."""
 
 
 class WholeBodies:
-    """Hands on requests whose body is there and quick to parse.
+    """Passes on requests with a complete body that is fast to parse.
 
     A request whose client leaves in the middle of it is dropped: the SDK would handle it and log a traceback. A client
     that asks for what it missed gets a new stream: the SDK, which keeps nothing here, would not answer it.
@@ -45,7 +45,7 @@ class WholeBodies:
 
 
 async def _read(request: Request) -> bytes | None:
-    """The body; None where it is too long. Raises ClientDisconnect."""
+    """The body; None if it is too long. Raises ClientDisconnect."""
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and int(declared) > MOST_BYTES:
         return None
@@ -68,7 +68,7 @@ def _with(body: bytes, receive: Receive) -> Receive:
 
 
 def problem_of(body: bytes) -> str | None:
-    """Why a body is not parsed; None where it is."""
+    """Why a body is refused; None if it is not."""
     if b"\0" in body:  # in UTF-16, quotation marks cannot be found by their byte
         return "The body is not JSON in UTF-8."
     if values_in(body) > MOST_VALUES:

@@ -8,10 +8,10 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 MOST_LINE_ENDS = 10_000
-"""How many line ends a body in chunks may have. Each chunk has two, and h11 needs 5 µs for it, however short it is."""
+"""The most line ends in a chunked body. Each chunk has two, and h11 needs 5 µs for it, however short it is."""
 
 _PIECE = 16_384
-"""How many bytes are parsed before the line ends are counted."""
+"""The number of bytes that are parsed before line ends are counted."""
 
 
 class PromptConfig(uvicorn.Config):
@@ -49,12 +49,12 @@ class DeadlineH11Protocol(H11Protocol):
         self._parse()
 
     def on_response_complete(self) -> None:
-        """Go on with what the client has sent meanwhile."""
+        """Continue with the data that the client has sent meanwhile."""
         super().on_response_complete()
         self._parse()
 
     def _parse(self) -> None:
-        """Parse what came, piece by piece, up to the end of a request."""
+        """Parse received data, piece by piece, up to the end of a request."""
         while self._unparsed and not self.transport.is_closing():
             if self.conn.their_state not in (h11.IDLE, h11.SEND_BODY):
                 self.flow.pause_reading()

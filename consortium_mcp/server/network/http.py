@@ -104,13 +104,13 @@ async def _serve_reopening(
     async with anyio.create_task_group() as group:
         group.start_soon(end_on_signal, None, web)
         group.start_soon(end_when_opened)
-        await web.serve(sockets=[listener.dup()])  # it closes what it is given
+        await web.serve(sockets=[listener.dup()])  # it closes the sockets that it gets
         group.cancel_scope.cancel()
     return reopening.service
 
 
 def _middleware(settings: Settings, verifier: Verifier | None) -> tuple[list[ServerMiddleware[Any]], Admission]:
-    """What stands before every request over the network, and its part that admits callers."""
+    """The middleware before every request over the network, and the part of it that admits callers."""
     admission = Admission(settings.max_requests_per_caller, needs_caller=verifier is not None)
     return [_hidden(settings), admission], admission
 

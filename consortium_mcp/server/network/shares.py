@@ -90,7 +90,7 @@ class Shares:
         return None
 
     def _pause(self, caller: str, size: int) -> float:
-        """After how many seconds the caller's bodies, with so many bytes more, keep to the pace; 0 if they do now."""
+        """The seconds until a caller's bodies, with these bytes more, are within the rate; 0 if they are now."""
         now = time.monotonic()
         before, then = self._sent.get(caller, (0.0, now))
         counts = max(0.0, before - (now - then) * BYTES_PER_SECOND) + size

@@ -24,9 +24,11 @@ def listening(settings: Settings, *, asks_for_token: bool) -> Iterator[socket.so
     """The listening socket of the settings.
 
     Raises:
-        ConsortiumError: the address is in use, or others could reach it without a token.
+        ConsortiumError: the address is in use or not possible here, or others could reach it without a token.
     """
     if settings.uds:
+        if not hasattr(socket, "AF_UNIX"):
+            raise ConsortiumError("--uds needs Unix sockets, which this system does not have. Use --host and --port.")
         with _unix_socket(settings.uds.expanduser()) as listener:
             yield listener
         return

@@ -18,7 +18,7 @@ from consortium_mcp.service.runner import Runner
 from consortium_mcp.settings import Settings
 
 READ_AT_ONCE = 8
-"""How many requests have their files read at once."""
+"""The number of requests whose files are read at the same time."""
 
 _limiters: RunVar[anyio.CapacityLimiter] = RunVar("reading files")
 
@@ -49,7 +49,7 @@ def gather_with_files(runner: Runner) -> Callable[..., Awaitable[ConsultRequest]
 
 
 def _access(settings: Settings, roots: ListRootsResult | None) -> FileAccess:
-    """What a client on stdio may attach.
+    """The files that a client on stdio may attach.
 
     Args:
         roots: the folders that the client names; None if it names none.
@@ -60,7 +60,7 @@ def _access(settings: Settings, roots: ListRootsResult | None) -> FileAccess:
 
 
 def _reading_limiter() -> anyio.CapacityLimiter:
-    """The places of those whose files are read: a slow server of a URL holds up nothing else."""
+    """A limit of its own for reading files, so that a slow server of a URL delays nothing else."""
     limiter = _limiters.get(None) or anyio.CapacityLimiter(READ_AT_ONCE)
     _limiters.set(limiter)
     return limiter

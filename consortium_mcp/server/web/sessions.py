@@ -1,4 +1,4 @@
-"""Who is logged in: a browser shows the token once, and gets a cookie that no script reads and no other page sends."""
+"""Browser sessions: a browser sends the token once, and gets a cookie that scripts and other sites cannot use."""
 
 import secrets
 import time
@@ -66,7 +66,7 @@ class Sessions:
         """The sessions by their ids, oldest first."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer the login itself; everything else needs a session."""
+        """Answer the login; every other request needs a session."""
         request = Request(scope, receive)
         path = scope["path"].removeprefix(scope.get("root_path", ""))
         if path == LOGIN:
@@ -119,7 +119,7 @@ class Sessions:
 
 
 def address(request: Request, path: str) -> str:
-    """The address of one of our pages, below the path at which they are served."""
+    """The address of one of our pages, with the root path."""
     return f"{request.scope.get('root_path', '')}{path}"
 
 

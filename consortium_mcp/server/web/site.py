@@ -1,4 +1,4 @@
-"""The pages: which address shows what, and what each button does."""
+"""The pages: their addresses, their contents, and their buttons."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from functools import cache, partial
@@ -99,7 +99,7 @@ class _WithHeaders:
 
 
 class _Pages:
-    """What each page shows."""
+    """The content of each page."""
 
     def __init__(self, runner: Runner, shortened: Callable[[str], str]) -> None:
         self._runner = runner
@@ -140,7 +140,7 @@ class _Pages:
         return RedirectResponse(address(request, f"/runs/{run.run_id}"), 303)
 
     async def run(self, request: Request) -> Response:
-        """One run: live while it is active, else its answer and everything that was said."""
+        """One run: live while it is active, else its answer and all its texts."""
         run = await self._load(request)
         progress = None if run.ended_utc else await self._service.store.progress.load(run.run_id)
         ratings = await self._service.store.ratings.find([run.run_id])

@@ -1,1 +1,1 @@
-"""Attachments: read where their caller may read, checked against the members, before anything is paid for."""
+"""Attachments: read within the caller's access, and checked against the members, before any paid call."""

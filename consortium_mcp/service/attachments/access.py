@@ -1,4 +1,4 @@
-"""What a caller may attach: which files, which URLs, and how much."""
+"""What a caller may attach: the allowed files and URLs, and their size."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -11,10 +11,10 @@ NO_ROOTS = (
     "No folder is allowed here. The user can allow folders with CONSORTIUM_ROOTS, "
     "or give the file as a data: URI or https URL."
 )
-"""Why a caller on stdio may name no path, and what to do."""
+"""Why a caller on stdio may give no path, and what to do."""
 
 NO_PATHS = "Over the network no path is read. Give the file as a data: URI or https URL."
-"""Why a caller over HTTP may name no path, and what to do."""
+"""Why a caller over HTTP may give no path, and what to do."""
 
 
 @dataclass(frozen=True)
@@ -28,10 +28,10 @@ class FileAccess:
     """Which URLs are fetched: at public addresses, at any address, or none."""
 
     most_bytes: int
-    """How large all files of a question may be together."""
+    """The largest size of all files of a question together."""
 
     why_no_path: str = NO_ROOTS
-    """What a caller without any root is told."""
+    """The message for a caller without any root."""
 
 
 def access_of_user(settings: Settings) -> FileAccess:

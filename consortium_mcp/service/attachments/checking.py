@@ -1,4 +1,4 @@
-"""Who of a consortium can be shown which attachment, known before anything is asked."""
+"""Checks which members accept which attachments, before any model is asked."""
 
 from collections.abc import Iterable, Sequence
 
@@ -10,13 +10,13 @@ from consortium_mcp.records.attachment import listed
 from consortium_mcp.records.consortium import Consortium
 
 NAMED = 5
-"""How many models are named that take a type."""
+"""The number of models that are named for a media type."""
 
 
 def attachment_problems(
     attachments: Sequence[Attachment], consortium: Consortium, models: Models, catalogue: Catalogue
 ) -> list[str]:
-    """Why no member could be shown an attachment, with models that could; empty where at least one can.
+    """Why no member accepts an attachment, with models that do; empty if at least one member accepts it.
 
     Args:
         models: the models to be called; empty when one of them cannot be.
@@ -38,7 +38,7 @@ def attachment_problems(
 
 
 def unseen_by_whom(attachments: Sequence[Attachment], consortium: Consortium, models: Models) -> list[str]:
-    """Which models would not be shown which attachments, a sentence each; empty where all would be shown all."""
+    """The models that do not get some attachments, one sentence each; empty if all models get all."""
     sentences = []
     for model in [*_members(consortium), consortium.arbiter or ""]:
         entries = models.get(model, ())

@@ -85,7 +85,7 @@ def _resolved(written: str, access: FileAccess) -> Path:
             path = _below_a_root(path, access.roots)
         real = path.resolve(strict=True)
     except (OSError, ValueError, RuntimeError) as error:
-        if access.roots is not None:  # the same words for what is not there and what may not be read
+        if access.roots is not None:  # the same message for a missing file and a forbidden one
             raise _outside(written, access.roots) from error
         raise _unreadable(written, error) from error
     if access.roots is None:

@@ -103,11 +103,11 @@ def file_of(
 
 
 def _type_of(content: bytes, name: str, stated: str | None) -> str | None:
-    """The media type: as stated, else by the content, else by the name; None where nothing tells."""
+    """The media type: as stated, else by the content, else by the name; None if it is unknown."""
     if stated and stated not in _UNKNOWN:
         return stated
     by_name = mimetypes.guess_type(name)[0]
-    if _is_text(content):  # what the first letters of a text look like says little
+    if _is_text(content):  # the first bytes of a text are no evidence
         return by_name or "text/plain"
     return llm_utils.mimetype_from_string(content) or by_name
 

@@ -17,19 +17,19 @@ from consortium_mcp.service.attachments.access import FileAccess
 from consortium_mcp.service.attachments.paths import too_large
 
 MOST_REDIRECTS = 3
-"""How many redirects are followed."""
+"""The largest number of redirects."""
 
 STEP_SECONDS = 10.0
-"""How long a connection, or one read, may take."""
+"""The time limit of a connection, or of one read."""
 
 FETCH_SECONDS = 30.0
-"""How long a whole fetch may take."""
+"""The time limit of a whole fetch."""
 
 _PIECE = 65_536
 
 
 def fetch(url: str, access: FileAccess, left: int) -> tuple[bytes, str, str | None]:
-    """The content behind a URL, its name, and the media type that its server states; None where it states none.
+    """The content of a URL, its name, and the media type that its server states; None if it states none.
 
     Args:
         left: how many bytes may still be read.
@@ -56,7 +56,7 @@ def fetch(url: str, access: FileAccess, left: int) -> tuple[bytes, str, str | No
 
 
 def _get(url: str, access: FileAccess, left: int, ends: float) -> tuple[bytes, str | None, str | None]:
-    """The content, or where it has moved to, and its stated type."""
+    """The content, or the URL of a redirect, and its stated type."""
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise InvalidConsortiumError(f"The attachment {url[:200]!r} is no http(s) URL. Give one, or a data: URI.")

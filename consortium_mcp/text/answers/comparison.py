@@ -189,7 +189,7 @@ def _is_choice_beside_number(one: Answer, other: Answer) -> bool:
 
 
 def _are_other_symbols(one: str, other: str) -> bool:
-    """Whether two symbols of two letters differ in case, as `CO` and `Co`."""
+    """Whether two symbols of two letters differ only in case, as `CO` and `Co`."""
     return one != other and one.casefold() == other.casefold() and bool(_SYMBOL.fullmatch(one))
 
 
