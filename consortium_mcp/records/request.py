@@ -111,7 +111,7 @@ class ConsultRequest(Budget, Rules, Who, Question):
     """JSON schema of the answer."""
 
     deadline_seconds: float | None = Field(default=None, gt=0, le=MOST_SECONDS)
-    """Seconds for the whole run; default 600 unless set otherwise."""
+    """Seconds for the whole run; default 600."""
 
     @property
     def budget(self) -> Budget:

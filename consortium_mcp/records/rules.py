@@ -50,13 +50,13 @@ class Rules(FrozenModel):
     """Members' system prompt; default: a built-in one."""
 
     confidence_threshold: Annotated[float, Field(ge=0, le=100), AfterValidator(_fraction)] = 0.8
-    """Confidence that ends the run: 0-1, or a percentage above 1."""
+    """Confidence that ends the run: 0-1 or a percentage."""
 
     max_iterations: int = Field(default=3, ge=1, le=MAX_ITERATIONS)
     """Maximum iterations."""
 
     min_iterations: int = Field(default=1, ge=1, le=MAX_ITERATIONS)
-    """Minimum iterations; raises the default maximum."""
+    """Minimum iterations."""
 
     strategy: str = "refine"
     """Who is asked what in each iteration."""
@@ -80,7 +80,7 @@ class Rules(FrozenModel):
     """Responses before silence counts; default: more than half."""
 
     patience_seconds: float | None = Field(default=None, gt=0, le=MOST_SECONDS)
-    """Silence that drops a member after the quorum; default: its model's history."""
+    """Silence that drops a member; default: its model's history."""
 
     min_responses: int | None = Field(default=None, ge=1, le=MAX_INSTANCES)
     """Fewest responses for a full answer; default: all."""
@@ -92,7 +92,7 @@ class Rules(FrozenModel):
     """Options of choose."""
 
     ask: Asking = "all"
-    """Ask all at once, or the cheapest first and more on disagreement."""
+    """Ask all at once, or the cheapest first."""
 
     llm_options: dict[str, Any] | None = None
     """llm options of members and arbiter; a member's own win."""

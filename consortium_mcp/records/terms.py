@@ -30,13 +30,13 @@ class ConsultTerms(TypedDict, total=False):
     """Members' system prompt; default: a built-in one."""
 
     confidence_threshold: float | None
-    """Confidence that ends the run: 0-1, or a percentage above 1."""
+    """Confidence that ends the run: 0-1 or a percentage."""
 
     max_iterations: int | None
     """Maximum iterations."""
 
     min_iterations: int | None
-    """Minimum iterations; raises the default maximum."""
+    """Minimum iterations."""
 
     strategy: str | None
     """Who is asked what in each iteration."""
@@ -60,7 +60,7 @@ class ConsultTerms(TypedDict, total=False):
     """Responses before silence counts; default: more than half."""
 
     patience_seconds: float | None
-    """Silence that drops a member after the quorum; default: its model's history."""
+    """Silence that drops a member; default: its model's history."""
 
     min_responses: int | None
     """Fewest responses for a full answer; default: all."""
@@ -72,7 +72,7 @@ class ConsultTerms(TypedDict, total=False):
     """Options of choose."""
 
     ask: Literal["all", "adaptive"] | None
-    """Ask all at once, or the cheapest first and more on disagreement."""
+    """Ask all at once, or the cheapest first."""
 
     llm_options: dict[str, Any] | None
     """llm options of members and arbiter; a member's own win."""
@@ -102,7 +102,7 @@ class ConsultTerms(TypedDict, total=False):
     """JSON schema of the answer."""
 
     deadline_seconds: float | None
-    """Seconds for the whole run; default 600 unless set otherwise."""
+    """Seconds for the whole run; default 600."""
 
 
 class FurtherRules(TypedDict, total=False):
@@ -133,7 +133,7 @@ class FurtherRules(TypedDict, total=False):
     """Responses before silence counts; default: more than half."""
 
     patience_seconds: float | None
-    """Silence that drops a member after the quorum; default: its model's history."""
+    """Silence that drops a member; default: its model's history."""
 
     min_responses: int | None
     """Fewest responses for a full answer; default: all."""
@@ -145,7 +145,7 @@ class FurtherRules(TypedDict, total=False):
     """Options of choose."""
 
     ask: Literal["all", "adaptive"] | None
-    """Ask all at once, or the cheapest first and more on disagreement."""
+    """Ask all at once, or the cheapest first."""
 
     llm_options: dict[str, Any] | None
     """llm options of members and arbiter; a member's own win."""

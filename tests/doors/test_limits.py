@@ -1,5 +1,6 @@
 """Results of tools fit into a client's context, and show no hidden character."""
 
+import json
 import random
 import re
 import string
@@ -14,7 +15,7 @@ from mcp_types import CallToolResult
 
 from consortium_mcp.records import Progress
 from consortium_mcp.records.consortium import define
-from consortium_mcp.server.base.result_size import fits, fitted, most_tokens, shortened
+from consortium_mcp.server.base.result_size import PART_TOKENS, fits, fitted, most_tokens, parts_of, shortened
 from consortium_mcp.server.tools.results import consult_result
 from consortium_mcp.service.service import ConsortiumService
 from consortium_mcp.text.templates import plain
@@ -121,12 +122,52 @@ def test_two_hundred_responses_that_failed_at_length_fit_too() -> None:
 
 
 @pytest.mark.parametrize("name", ["prose", "Chinese"])
-def test_an_answer_that_is_cut_says_so_first_and_where_the_rest_is(name: str) -> None:
+def test_an_answer_in_parts_says_so_first_and_how_to_read_on(name: str) -> None:
     result = result_of(answer=LONG[name])
-    first = f"This answer of {len(LONG[name])} characters is cut; the full answer is in consortium://runs/01run."
+    shown = structured(result)
 
-    assert said(result).startswith(first) and structured(result)["answer"].startswith(first)
+    first = re.match(r"This is part 1 of (\d+)\. Call get_run with part=2 to read on\.\n", said(result))
+    assert first is not None and int(first[1]) > 1 and shown["next_part"] == 2
+    assert LONG[name].startswith(shown["answer"]) and shown["answer"] in said(result)
     assert "Confidence: 0.90" in said(result)
+
+
+@pytest.mark.parametrize("name", LONG)
+def test_all_parts_of_a_text_are_the_whole_text(name: str) -> None:
+    parts = parts_of(LONG[name])
+
+    assert "".join(parts) == LONG[name]
+    assert max(most_tokens(json.dumps(part, ensure_ascii=False)) for part in parts) <= PART_TOKENS
+
+
+HALF_A_MEGABYTE = {
+    "English": "The quick brown fox jumps over the lazy dog, and the dog does not mind.\n" * 6_945,
+    "Chinese": "敏捷的棕色狐狸跳过了懒狗,而狗并不介意这件事。\n" * 7_600,
+}
+
+
+@pytest.mark.parametrize(("language", "detail"), [("English", "answer"), ("Chinese", "answer"), ("English", "full")])
+async def test_an_answer_of_500_kb_is_read_whole_by_a_client_that_has_only_tools(
+    language: str, detail: str, provider: Provider, service: ConsortiumService
+) -> None:
+    answer = HALF_A_MEGABYTE[language]
+    assert len(answer.encode()) > 500_000
+    provider.on("arbiter", verdict(answer))
+    asked = {"prompt": "?", "models": ["a"], "arbiter": "arbiter", "max_iterations": 1, "wait_seconds": 60}
+    async with in_process("auto", service) as client:
+        results = [await client.call_tool("consult_consortium", asked)]
+        run_id = structured(results[0])["run_id"]
+        part: int | None = 1
+        read = []
+        while part:
+            results.append(await client.call_tool("get_run", {"run_id": run_id, "detail": detail, "part": part}))
+            read.append(said(results[-1]).partition("\n\n")[2])
+            part = structured(results[-1])["next_part"]
+        beyond = await client.call_tool("get_run", {"run_id": run_id, "part": 10_000})
+
+    assert answer.strip() in "".join(read)
+    assert max(map(result_tokens, results)) < MOST_RESULT_TOKENS
+    assert beyond.is_error and said(beyond).startswith("part is 10000, and this text has ")
 
 
 def test_an_answer_of_two_and_a_half_thousand_words_is_whole() -> None:

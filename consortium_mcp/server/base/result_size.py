@@ -17,6 +17,12 @@ STRUCTURED_TOKENS = 10_500
 ANSWER_TOKENS = 9_000
 """The most tokens of an answer, so that its metadata fit beside it."""
 
+PART_TOKENS = 6_000
+"""The most tokens of a part of a long text, as it stands in JSON."""
+
+_PART_CHARACTERS = 9_000
+"""More characters than a part can have."""
+
 _SHARES = (3 / 4, 1 / 2, 1 / 4, 1 / 8, 1 / 16, 1 / 32, 1 / 64)
 _LENGTHS = (200, 100, 50, 25, 10, 5)
 _LAST_SHARE = 1 / 128
@@ -40,6 +46,27 @@ def most_tokens(text: str) -> float:
 def fits(value: Any) -> bool:
     """Whether a value fits into structured content unchanged."""
     return most_tokens(_as_json(value)) <= STRUCTURED_TOKENS
+
+
+def parts_of(text: str) -> list[str]:
+    """The text in parts that each fit into a result; all parts in order are the whole text."""
+    parts, start = [], 0
+    while start < len(text):
+        parts.append(text[start : start + _part_length(text, start)])
+        start += len(parts[-1])
+    return parts or [""]
+
+
+def _part_length(text: str, start: int) -> int:
+    """The characters of the part that begins there; it ends after a line or a word where one is near its end."""
+    length = min(len(text) - start, _PART_CHARACTERS)
+    while (most := most_tokens(_as_json(text[start : start + length]))) > PART_TOKENS:
+        length = max(1, int(min(length * PART_TOKENS / most, length * 0.9)))
+    if start + length == len(text):
+        return length
+    end, earliest = start + length, start + length * 4 // 5
+    found = max(text.rfind("\n", earliest, end), text.rfind(" ", earliest, end))
+    return found + 1 - start if found >= 0 else length
 
 
 def shortened(text: str, tokens: float) -> str:

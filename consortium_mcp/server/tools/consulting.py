@@ -16,10 +16,11 @@ from consortium_mcp.server.tools.attaching import gather_with_files
 from consortium_mcp.server.tools.cancellation import Cancellations
 from consortium_mcp.server.tools.confirming import CONSULTED, Outcome, spending, was_asked
 from consortium_mcp.server.tools.parameters import RunId, Wait, hints, takes
-from consortium_mcp.server.tools.results import ConsultResult, consult_result, plan_result
+from consortium_mcp.server.tools.results import ConsultResult, consult_result, part_result, plan_result
 from consortium_mcp.server.tools.sampling import lends_its_model, lent_model, take_answers
 from consortium_mcp.service.run_ids import found_run_id
 from consortium_mcp.service.runner import Runner
+from consortium_mcp.settings import MOST
 
 
 def add_consulting(server: StrictServer, runner: Runner, cancellations: Cancellations) -> None:
@@ -40,7 +41,7 @@ def _add_consult(server: StrictServer, runner: Runner, cancellations: Cancellati
         request: Annotated[ConsultRequest, Resolve(with_files)],
         confirmed: Annotated[Outcome, Resolve(spending(runner, with_files))],
         wait_seconds: Wait = None,
-        dry_run: Annotated[bool, Field(description="Only report the plan and its cost; ask no model.")] = False,
+        dry_run: Annotated[bool, Field(description="Only report the plan and its cost.")] = False,
     ) -> Annotated[CallToolResult, ConsultResult]:
         """Ask several language models one question and get one answer with its confidence and dissent.
 
@@ -80,6 +81,7 @@ def _add_get_run(server: StrictServer, runner: Runner, cancellations: Cancellati
             Literal["answer", "responses", "full"],
             Field(description="answer: the result; responses: with each response's text; full: the transcript."),
         ] = "answer",
+        part: Annotated[int | None, Field(ge=1, le=MOST, description="next_part of a long answer.")] = None,
     ) -> Annotated[CallToolResult, ConsultResult]:
         """Wait for a run and return its answer, or its progress so far. It also reads ended runs.
 
@@ -91,7 +93,11 @@ def _add_get_run(server: StrictServer, runner: Runner, cancellations: Cancellati
         with cancellations.following(ctx.request_context, run_id):
             if continues and (await runner.load(run_id)).status == "interrupted":
                 runner.submit(run_id)
-            return await _follow(ctx, runner, run_id, wait_seconds, detail, continues=continues)
+            shown = await _follow(ctx, runner, run_id, wait_seconds, detail, continues=continues)
+        run = await runner.load(run_id)
+        if part is None or (detail == "answer" and run.answer is None):
+            return shown
+        return part_result(run, detail, part)
 
 
 def _add_cancel_run(server: StrictServer, runner: Runner) -> None:

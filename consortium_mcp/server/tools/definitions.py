@@ -21,16 +21,9 @@ from consortium_mcp.records.uris import CONSORTIUMS, MODELS, consortium_uri
 from consortium_mcp.reports.definitions import by_reason, definition_text
 from consortium_mcp.server.base.mcp_server import StrictServer
 from consortium_mcp.server.tools.confirming import Outcome, overwriting, was_asked
+from consortium_mcp.server.tools.model_list import ModelList, ModelSummary
 from consortium_mcp.server.tools.parameters import gatherer, hints, takes
-from consortium_mcp.server.tools.results import (
-    Choice,
-    ConsortiumList,
-    ConsortiumSummary,
-    ModelList,
-    ModelSummary,
-    SavedConsortium,
-    result,
-)
+from consortium_mcp.server.tools.results import Choice, ConsortiumList, ConsortiumSummary, SavedConsortium, result
 from consortium_mcp.service.runner import Runner
 
 _MILLION = 1_000_000

@@ -22,7 +22,7 @@ Wait = Annotated[
     Field(
         ge=0,
         le=600,
-        description="Seconds to wait before returning status running. Default 45 unless set otherwise.",
+        description="Seconds to wait before returning status running. Default 45.",
     ),
 ]
 RunId = Annotated[str, Field(description="Run id, its first characters, or its URI.")]

@@ -4,8 +4,9 @@ from typing import Any
 
 from mcp_types import Annotations, CallToolResult, ContentBlock, ResourceLink, TextContent
 
+from consortium_mcp._util.counts import counted
 from consortium_mcp._util.frozen_model import FrozenModel
-from consortium_mcp.errors import NextStep, words_for
+from consortium_mcp.errors import ConsortiumError, NextStep, words_for
 from consortium_mcp.records import (
     Claim,
     ErrorKind,
@@ -23,9 +24,21 @@ from consortium_mcp.reports.foreign_text import under_heading
 from consortium_mcp.reports.markdown import outcome_text, short_report, transcript
 from consortium_mcp.reports.plans import plan_text
 from consortium_mcp.reports.trust import trust_of
-from consortium_mcp.server.base.result_size import ANSWER_TOKENS, TEXT_TOKENS, fits, fitted, most_tokens, shortened
+from consortium_mcp.server.base.result_size import (
+    ANSWER_TOKENS,
+    TEXT_TOKENS,
+    fits,
+    fitted,
+    most_tokens,
+    parts_of,
+    shortened,
+)
 from consortium_mcp.service.estimate import Estimate
-from consortium_mcp.text.templates import plain
+from consortium_mcp.text.templates import clip, plain
+
+MOST_SENTENCES = 5
+LONGEST_SENTENCE = 200
+"""How many sentences on what is missing stand beside a part, and how many characters each may have."""
 
 
 class ResponseSummary(FrozenModel):
@@ -100,6 +113,9 @@ class ConsultResult(FrozenModel):
 
     transcript_uri: str | None = None
     """The URI of the transcript."""
+
+    next_part: int | None = None
+    """The `part` with which get_run reads on; null if the answer is whole, or ends here."""
 
     plan: Estimate | None = None
     """The estimate of a dry run; null for a real run."""
@@ -186,30 +202,6 @@ class RunList(FrozenModel):
     """The `cursor` of the next page; null on the last page."""
 
 
-class ModelSummary(FrozenModel):
-    """A model that llm knows here."""
-
-    model: str
-    aliases: tuple[str, ...]
-    plugin: str
-    problem: str | None
-    """Why it cannot be used now and what to do; null if it can."""
-
-    input_usd: float | None = None
-    """US dollars for a million tokens of questions; null if unknown."""
-
-    output_usd: float | None = None
-    """US dollars for a million tokens of replies; null if unknown."""
-
-
-class ModelList(FrozenModel):
-    """Models, usable ones first."""
-
-    models: tuple[ModelSummary, ...]
-    default: str | None
-    """The consortium or model for consults that name none; null if there is none."""
-
-
 def consult_result(run: Run, progress: Progress, detail: str = "answer", note: str | None = None) -> CallToolResult:
     """The result of consult_consortium, get_run and cancel_run.
 
@@ -217,7 +209,8 @@ def consult_result(run: Run, progress: Progress, detail: str = "answer", note: s
         note: a sentence about the call at the end of the text; None for none.
         detail: `answer`, `responses` (with the selected iteration's texts) or `full` (with the whole transcript).
     """
-    answer = None if run.answer is None else _shown_answer(run, run.answer)
+    parts = [] if run.answer is None else _answer_parts(run.answer)
+    answer = parts[0] if parts else None
     shown = _shown_iteration(run)
     structured = ConsultResult(
         run_id=run.run_id,
@@ -235,12 +228,54 @@ def consult_result(run: Run, progress: Progress, detail: str = "answer", note: s
         usage=run.usage,
         run_uri=run.uri,
         transcript_uri=run.transcript_uri,
+        next_part=2 if len(parts) > 1 else None,
     )
     text = _consult_text(run.model_copy(update={"answer": answer}), progress, detail)
     text = f"{text}\n{note}" if note else text
+    if len(parts) > 1 and detail == "answer":
+        text = f"{_part_note(1, len(parts))}\n\n{text}"
+        if most_tokens(plain(text)) > TEXT_TOKENS or not fits(_plain(structured.model_dump(mode="json"))):
+            return part_result(run, detail, 1)
     failed = run.status != "running" and run.answer is None
-    rest = f"the full record is in {run.uri}, the readable transcript in {run.transcript_uri}"
+    rest = f"call get_run with part=1 to read it in parts, or read {run.uri} or {run.transcript_uri}"
     return result(text, structured, rest, links=_links(run), is_error=failed)
+
+
+def part_result(run: Run, detail: str, part: int) -> CallToolResult:
+    """A part of a run's answer or, by `detail`, of its responses or its transcript.
+
+    Args:
+        part: from 1.
+
+    Raises:
+        ConsortiumError: there is no such part.
+    """
+    if detail == "answer":
+        parts = _answer_parts(run.answer or "")
+    else:
+        parts = parts_of(plain(_consult_text(run, None, detail)))
+    if part > len(parts):
+        raise ConsortiumError(f"part is {part}, and this text has {counted(len(parts), 'part')}. Give a lower number.")
+    text = parts[part - 1]
+    structured = ConsultResult(
+        run_id=run.run_id,
+        status=run.status,
+        answer=text if detail == "answer" else None,
+        confidence=run.confidence,
+        degraded=tuple(clip(one, LONGEST_SENTENCE) for one in run.degraded[:MOST_SENTENCES]),
+        run_uri=run.uri,
+        transcript_uri=run.transcript_uri,
+        next_part=part + 1 if part < len(parts) else None,
+    )
+    first = [f"Incomplete: {one}" for one in structured.degraded] if part == 1 else []
+    said = "\n".join([*first, _part_note(part, len(parts)), "", text])
+    return result(said, structured, f"the full record is in {run.uri}", links=_links(run))
+
+
+def _part_note(part: int, count: int) -> str:
+    """Which part follows, and how to read the next one."""
+    which = f"This is part {part} of {count}."
+    return f"{which} Call get_run with part={part + 1} to read on." if part < count else which
 
 
 def plan_result(plan: Estimate) -> CallToolResult:
@@ -276,19 +311,16 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _shown_answer(run: Run, answer: str) -> str:
-    """The answer, or the part of it that fits after a sentence that says where the rest is."""
+def _answer_parts(answer: str) -> list[str]:
+    """The answer in one part if it fits into a result, else in several."""
     answer = plain(answer)
-    if most_tokens(answer) <= ANSWER_TOKENS:
-        return answer
-    cut = f"This answer of {len(answer)} characters is cut; the full answer is in {run.uri}.\n\n"
-    return cut + shortened(answer, ANSWER_TOKENS - most_tokens(cut))
+    return [answer] if most_tokens(answer) <= ANSWER_TOKENS else parts_of(answer)
 
 
-def _consult_text(run: Run, progress: Progress, detail: str) -> str:
+def _consult_text(run: Run, progress: Progress | None, detail: str) -> str:
     if detail == "full":
         return transcript(run)
-    text = _running_text(run, progress) if run.status == "running" else short_report(run)
+    text = _running_text(run, progress) if progress and run.status == "running" else short_report(run)
     if run.status != "running" and run.answer is None:
         text += f"\n{words_for(NextStep.READ_RUN, run_id=run.run_id)}"
     shown = _shown_iteration(run)
