@@ -70,6 +70,9 @@ async def test_every_template_of_a_question_is_filled_by_the_code(monkeypatch: p
     await last_state(new_run(consortium=panel(system_prompt="Be brief."), **models), ScriptedCalls())
     if not short:
         await last_state(new_run(output_schema={"type": "object"}), ScriptedCalls())
+        grouped = new_run(consortium=panel(judging_method="vote", group_answers=True, arbiter="judge"))
+        for reads_schema in (True, False):
+            await last_state(grouped, ScriptedCalls(m1="a large dog", m2="a big hound"), reads_schema)
     assert {one for one in used & set(TEXTS) if one[1] == short} == {
         (name, of) for name, of in TEXTS if of == short and not name.startswith("prompt_")
     }  # tests/doors/test_prompts.py fills those
