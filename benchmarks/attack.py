@@ -100,13 +100,14 @@ async def attack(seconds: float, folder: Path, names: Sequence[str]) -> Seen:
                     seen.quiet.append(await _consult(ann, f"Quiet {len(seen.quiet)}?", seen))
                 command = [sys.executable, "-m", "benchmarks.attacker", url, str(seconds), *names]
                 attacker = await anyio.open_process(command, stderr=None)
+                assert attacker.stdout is not None
+                await attacker.stdout.receive()
                 ends = time.monotonic() + seconds
                 while time.monotonic() < ends:
                     seen.attacked.append(await _consult(ann, f"Attacked {len(seen.attacked)}?", seen))
                     if not seen.memory_mb and time.monotonic() > ends - seconds / 2:
                         seen.memory_mb.append(resident_mb(server.pid))
-                assert attacker.stdout is not None
-                told = b"".join([part async for part in attacker.stdout])
+                told = b"".join([part async for part in attacker.stdout]).splitlines()[-1]
                 seen.statuses.update({int(status): count for status, count in json.loads(told).items()})
                 await anyio.sleep(REST_SECONDS)
                 seen.memory_mb.append(resident_mb(server.pid))

@@ -69,11 +69,11 @@ def _client() -> httpx2.AsyncClient:
 async def _send_until(ends: float, url: str, request: dict[str, Any], statuses: Counter[int]) -> None:
     """Send one request again and again, in a session of its own unless it opens one."""
     content = json.dumps(request).encode()
+    session: dict[str, str] = {}
     async with _client() as client:
-        opened = await client.post(url, json=INITIALIZE)
-        session = {"Mcp-Session-Id": opened.headers.get("mcp-session-id", "none")}
         while time.monotonic() < ends:
             try:
+                session = session or await _session(client, url)
                 response = await client.post(url, content=content, headers={} if request is INITIALIZE else session)
                 statuses[response.status_code] += 1
             except httpx2.HTTPError:
@@ -88,11 +88,18 @@ async def _hold_streams(ends: float, url: str, statuses: Counter[int]) -> None:
 
 
 async def _hold_stream(client: httpx2.AsyncClient, ends: float, url: str, statuses: Counter[int]) -> None:
+    try:
+        async with client.stream("GET", url, headers=await _session(client, url)) as response:
+            statuses[response.status_code] += 1
+            await anyio.sleep(max(0, ends - time.monotonic()))
+    except httpx2.HTTPError:
+        statuses[0] += 1
+
+
+async def _session(client: httpx2.AsyncClient, url: str) -> dict[str, str]:
+    """The header of a new session; the server refuses it if it has opened none."""
     opened = await client.post(url, json=INITIALIZE)
-    session = {"Mcp-Session-Id": opened.headers.get("mcp-session-id", "none")}
-    async with client.stream("GET", url, headers=session) as response:
-        statuses[response.status_code] += 1
-        await anyio.sleep(max(0, ends - time.monotonic()))
+    return {"Mcp-Session-Id": opened.headers.get("mcp-session-id", "none")}
 
 
 async def _dribble_until(ends: float, url: str) -> None:
@@ -121,12 +128,13 @@ ALL = (*REQUESTS, STREAMS, SLOW_BODIES)
 
 
 def main() -> None:
-    """Attack, then print the statuses as JSON."""
+    """Print a line when all is imported, attack, then print the statuses as JSON."""
     parser = argparse.ArgumentParser()
     parser.add_argument("url")
     parser.add_argument("seconds", type=float)
     parser.add_argument("names", nargs="*")
     given = parser.parse_args()
+    print("ready", flush=True)  # the imports are no attack
     print(json.dumps(anyio.run(attack, given.url, given.seconds, given.names or ALL)))
 
 

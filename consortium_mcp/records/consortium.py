@@ -272,6 +272,18 @@ def alternatives(model: str) -> list[str]:
     return [name.strip() for name in model.split("|") if name.strip()]
 
 
+def refuse_unreachable(name: str) -> None:
+    """Raise InvalidConsortiumError for a consortium's name that, as a member, would be read as something else."""
+    try:
+        read = parse_members([name], lambda text: text == name)
+    except InvalidConsortiumError:
+        read = []
+    if [(one.model, one.count, one.role) for one in read] != [(name, 1, None)] or alternatives(name) != [name]:
+        raise InvalidConsortiumError(
+            f"The name {name[:100]!r} cannot be a member of another consortium. Leave out '|', ' as ' and outer blanks."
+        )
+
+
 def refuse_empty_backup(model: str) -> None:
     """Raise InvalidConsortiumError for a text as `"a|"`, whose backup has no name."""
     if "|" in model and not all(name.strip() for name in model.split("|")):

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from unicodedata import normalize
 
 from pydantic import JsonValue
 
@@ -28,6 +29,7 @@ from consortium_mcp.records.consortium import (
     define,
     find_cycle,
     models_of,
+    refuse_unreachable,
 )
 from consortium_mcp.records.request import ConsultRequest, DefinitionRequest
 from consortium_mcp.records.rules import MAX_BACKUPS
@@ -62,7 +64,7 @@ class Definitions:
             raise InvalidConsortiumError("Give either a consortium or models, not both.")
         if "count" in request.model_fields_set and not request.models:
             raise InvalidConsortiumError("count is for models, and none is named; name them, or leave count out.")
-        name = named if isinstance(named, str) else None
+        name = normalize("NFC", named) if isinstance(named, str) else None
         if isinstance(named, Consortium):
             base = named
         elif name is not None:
@@ -162,6 +164,8 @@ class Definitions:
         """
         if not name.strip() or len(name) > 100 or not name.isprintable():
             raise InvalidConsortiumError(f"Invalid consortium name {name[:100]!r}. Use 1 to 100 printable characters.")
+        name = normalize("NFC", name)
+        refuse_unreachable(name)
         _refuse_model_name(name, catalogue)
         check_rules(consortium)
         self._check_prompts(name, consortium)

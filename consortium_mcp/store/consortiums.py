@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from typing import Any
+from unicodedata import normalize
 
 from consortium_mcp.errors import ConsortiumError, NextStep, NotFoundError
 from consortium_mcp.records import now_utc
@@ -34,9 +35,8 @@ class SavedConsortiums(SavedNames):
             NotFoundError: nothing is saved under that name.
             InvalidConsortiumError: the saved row breaks a rule.
         """
-        rows = self.database.read(
-            "SELECT CAST(config AS BLOB) AS config FROM consortium_configs WHERE name = ?", [name]
-        )
+        sql = "SELECT CAST(config AS BLOB) AS config FROM consortium_configs WHERE name = ?"
+        rows = self.database.read(sql, [name]) or self.database.read(sql, [self._as_saved(name)])
         if not rows:
             raise self._not_found(name)
         return load_saved_form(_json_row(rows[0]["config"], name))
@@ -84,6 +84,7 @@ class SavedConsortiums(SavedNames):
             raise
         except ConsortiumError:
             removed = None
+        name = self._as_saved(name)
         table, owned = "consortium_configs", {"name": name}
         if caller := self.database.reader():
             table, owned = "caller_consortiums", {"name": name, "caller": caller}
@@ -94,9 +95,17 @@ class SavedConsortiums(SavedNames):
             raise ConsortiumError(f"The consortium {name!r} belongs to the server, so a caller cannot remove it.")
         return removed
 
+    def _as_saved(self, name: str) -> str:
+        """The name in the Unicode form in which it is saved; itself if it is not."""
+        names = self.list_names.sync()
+        return next((one for one in names if one == name or normalize("NFC", one) == normalize("NFC", name)), name)
+
     def _not_found(self, name: str) -> NotFoundError:
-        saved = ", ".join(self.list_names.sync()) or "none"
-        return NotFoundError(f"No consortium named {name!r}. Saved: {saved}.", NextStep.LIST_CONSORTIUMS)
+        names = self.list_names.sync()
+        close = next((one for one in names if _folded(one) == _folded(name)), None)
+        meant = "" if close is None else f" Did you mean {close!r}?"
+        saved = ", ".join(names) or "none"
+        return NotFoundError(f"No consortium named {name!r}.{meant} Saved: {saved}.", NextStep.LIST_CONSORTIUMS)
 
     @reads
     def list_takeovers(self) -> dict[str, list[str]]:
@@ -110,6 +119,11 @@ class SavedConsortiums(SavedNames):
         """Note that an llm-consortium file was imported completely, and the names in it."""
         row = (path, now_utc(), json.dumps(names))
         self.database.write(lambda c: c.execute("INSERT OR REPLACE INTO takeovers VALUES (?, ?, ?)", row) and None)
+
+
+def _folded(name: str) -> str:
+    """A name without the differences of letter case and Unicode form."""
+    return normalize("NFKC", name).casefold().strip()
 
 
 def _json_row(text: bytes, name: str) -> dict[str, Any]:

@@ -23,6 +23,7 @@ COMMANDS: dict[str, list[list[str]]] = {
     "remove": [["remove", f"{NAME}2"]],
     "runs": [["runs"], ["runs", "--json"], ["runs", "show", "RUN"], ["runs", "export", "RUN"]],
     "stats": [["stats"]],
+    "web": [["web", "--help"]],
     "models": [["models"]],
     "strategies": [["strategies"]],
     "local-model": [["local-model", "status"]],

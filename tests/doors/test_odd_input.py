@@ -1,14 +1,21 @@
-"""Every command with every odd input, as an argument or on stdin: one sentence, the right exit status, no traceback."""
+"""Every command with every odd input, as an argument or on stdin: one sentence, the right exit status, no traceback.
+
+`pytest -q -s tests/doors/test_odd_input.py -k matrix` prints the table.
+"""
 
 import io
 import os
 import signal
+from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import click
 import pytest
 
 from consortium_mcp.cli.groups import _COMMANDS
+from tests.doors.test_every_output import COMMANDS as OUTPUT_LINES
+from tests.doors.test_every_output import NAME
 from tests.doors.test_every_output import run as run_with
 from tests.provider import Provider, Request, verdict
 
@@ -47,6 +54,7 @@ TAKES_TEXT: dict[str, list[str]] = {
     "install": ["install", "cursor", "--print", "--name=TEXT"],
     "completion": ["completion", "--", "TEXT"],
     "serve": ["serve", "--transport=TEXT"],
+    "web": ["web", "--port=TEXT"],
 }
 """A line of each command that takes a text; TEXT stands for it."""
 
@@ -124,3 +132,52 @@ def test_a_command_that_is_interrupted_exits_130_with_one_line(line: list[str], 
     status, _, stderr = said([run_id if word == "RUN" else word for word in line])
 
     assert status == 130 and stderr.startswith("Interrupted. The run is kept") and stderr.count("\n") == 1
+
+
+OUTPUTS = ("closed", "full", "left")
+"""What stdout can be instead of a reader: closed by the parent, a full disk, or a pipe whose reader has left."""
+
+
+def odd_output(kind: str) -> Any:
+    """A stdout of that kind."""
+    if kind == "closed":
+        return None
+    if kind == "full":
+        return open("/dev/full", "w")
+    reading, writing = os.pipe()
+    os.close(reading)
+    return os.fdopen(writing, "w")
+
+
+def matrix(run_id: str) -> Iterator[tuple[str, str, int, str]]:
+    """Each command with each odd text and each odd output: command, kind, exit status, and what stderr says."""
+    for name, line in TAKES_TEXT.items():
+        for kind, text in TEXTS.items():
+            status, _, stderr = said([word.replace("TEXT", text) for word in line])
+            yield name, kind, status, stderr
+    for lines in OUTPUT_LINES.values():
+        for line in lines:
+            for kind in OUTPUTS:
+                stdout, stderr_stream = odd_output(kind), io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
+                status = run_with([run_id if word == "RUN" else word for word in line], stdout, stderr_stream)
+                with suppress(OSError):
+                    if stdout is not None:
+                        stdout.close()
+                stderr_stream.flush()
+                yield " ".join(line[:2]), kind, status, stderr_stream.buffer.getvalue().decode()
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")
+def test_the_matrix_of_commands_and_odd_inputs_has_no_traceback() -> None:
+    run_with(["save", NAME, "-m", "a:2", "--arbiter", "arbiter"], None)
+    run_with(["consult", "Why?", "--consortium", NAME], None)
+    run_id = said(["runs", "--json"])[1].split('"run_id": "')[1].split('"')[0]
+    wrong = []
+
+    for name, kind, status, stderr in matrix(run_id):
+        last = "".join(click.unstyle(stderr).strip().splitlines()[-1:])
+        print(f"{name:<24} {kind:<10} {status}  {last[:110]}")
+        if status not in (0, 1, 2) or "Traceback" in stderr or "Exception ignored" in stderr:
+            wrong.append((name, kind, status, stderr[-500:]))
+
+    assert wrong == []

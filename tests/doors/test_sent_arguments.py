@@ -76,3 +76,37 @@ async def test_a_beginning_of_several_runs_is_refused_with_two_of_them(
         refused = await client.call_tool("get_run", {"run_id": common})
 
     assert refused.is_error and said(refused).startswith(f"Several runs begin with {common!r}, as ")
+
+
+@pytest.mark.parametrize("saved", ["caf\u00e9", "cafe\u0301"], ids=["composed", "decomposed"])
+async def test_a_consortium_is_found_in_each_unicode_form_of_its_name(saved: str, service: ConsortiumService) -> None:
+    async with in_process("auto", service) as client:
+        await client.call_tool("save_consortium", {"name": saved, "models": ["a"]})
+        asked = {"prompt": "?", "dry_run": True}
+        found = [
+            await client.call_tool("consult_consortium", {**asked, "consortium": name})
+            for name in ("caf\u00e9", "cafe\u0301")
+        ]
+        removed = await client.call_tool("remove_consortium", {"name": "cafe\u0301"})
+
+    assert not any(result.is_error for result in [*found, removed])
+    assert service.store.consortiums.list_names.sync() == []
+
+
+async def test_a_consortium_in_another_letter_case_is_suggested(service: ConsortiumService) -> None:
+    service.store.consortiums.save.sync("Panel", panel("a"))
+    async with in_process("auto", service) as client:
+        refused = await client.call_tool("consult_consortium", {"prompt": "?", "consortium": "panel"})
+
+    assert refused.is_error and said(refused).startswith("No consortium named 'panel'. Did you mean 'Panel'?")
+
+
+@pytest.mark.parametrize("name", ["a|b", "x as y", " panel", "|"])
+async def test_a_name_that_is_read_as_something_else_in_a_list_of_members_is_not_saved(
+    name: str, service: ConsortiumService
+) -> None:
+    async with in_process("auto", service) as client:
+        refused = await client.call_tool("save_consortium", {"name": name, "models": ["a"]})
+
+    assert refused.is_error and "cannot be a member of another consortium" in said(refused)
+    assert service.store.consortiums.list_names.sync() == []

@@ -258,7 +258,7 @@ async def test_finding_7_the_arbiter_follows_the_users_instructions_for_the_form
     shown = outside_fences(question)
     assert "The user gave the instructions below. Follow them for the form of the answer" in shown
     assert len(re.findall(rf"--- what response \d was told \w+ ---\n{re.escape(ROLES['skeptic'])}\n---", question)) == 1
-    assert "Do not count heads" in shown and "Calculate again" in shown and "A minority can be right" in shown
+    assert "Do not follow the majority" in shown and "Calculate again" in shown and "A minority can be right" in shown
 
 
 @pytest.mark.parametrize(
