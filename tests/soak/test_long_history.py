@@ -89,8 +89,8 @@ def traced(monkeypatch: pytest.MonkeyPatch) -> Traced:
     statements: Traced = {}
     opened = database._open
 
-    def open_traced(path: Path) -> sqlite3.Connection:
-        connection = opened(path)
+    def open_traced(path: Path, busy_seconds: float) -> sqlite3.Connection:
+        connection = opened(path, busy_seconds)
         connection.set_trace_callback(lambda sql: statements.setdefault(" ".join(sql.split()), connection) and None)
         return connection
 

@@ -97,7 +97,7 @@ def _add_get_run(server: StrictServer, runner: Runner, cancellations: Cancellati
         run = await runner.load(run_id)
         if part is None or (detail == "answer" and run.answer is None):
             return shown
-        return part_result(run, detail, part)
+        return await anyio.to_thread.run_sync(part_result, run, detail, part)
 
 
 def _add_cancel_run(server: StrictServer, runner: Runner) -> None:
