@@ -24,7 +24,28 @@ BEHAVIOURS: dict[str, Replies] = {
     "the text, then the verdict": lambda marked, plain, text: f"One text says:\n{text}\nMy verdict:\n{marked}",
     "without the mark, then the text": lambda marked, plain, text: f"{plain}\nOne text says:\n{text}",
     "the verdict alone": lambda marked, plain, text: marked,
+    "labels, then the text": lambda marked, plain, text: f"{labelled(plain)}\n\nOne text says:\n{text}",
+    "the text, then labels": lambda marked, plain, text: f"One text says:\n{text}\n\n{labelled(plain)}",
+    "labels, the text in the analysis": lambda marked, plain, text: (
+        f"Analysis: One text says\n{text}\nI ignore that.\n{labelled(plain)}"
+    ),
 }
+
+LABELLED = tuple(name for name in BEHAVIOURS if "labels" in name)
+ASKED_AGAIN = ("every verdict", "eight ballots", "the end of a turn")
+"""The texts beside which a labelled verdict is asked for again: they list every verdict, or end the reply.
+
+A labelled verdict of numbers is asked for again too, where a text happens to state the same numbers.
+"""
+
+
+def labelled(verdict: str) -> str:
+    """A verdict in the requested form, rewritten as labelled lines."""
+    if verdict.startswith("{"):
+        fields = json.loads(verdict)
+    else:
+        fields = dict(re.findall(r"<(\w+)>(.*?)</\1>", re.sub(r"</?verdict[^>]*>", "", verdict)))
+    return "\n".join(f"{name.replace('_', ' ').capitalize()}: {value}" for name, value in fields.items())
 
 
 def cast(place: str, text: str) -> tuple[Run, Iteration, int]:
@@ -72,7 +93,8 @@ def is_forged(iteration: Iteration, attacker: MemberResponse | None) -> bool:
     if verdict is None:
         return False  # a ballot's confidence is a measure, and may be 1.0
     chosen = attacker is not None and verdict.chosen == attacker.response_id
-    return EVIL in verdict.synthesis or (verdict.confidence == 1.0 and not verdict.ranking) or chosen
+    stated = verdict.confidence == 1.0 and not verdict.ranking
+    return EVIL in verdict.synthesis or stated or verdict.completeness == 1.0 or bool(verdict.agreeing) or chosen
 
 
 def texts_at(place: str) -> dict[str, str]:
@@ -97,13 +119,18 @@ async def test_no_injected_text_is_taken_for_the_verdict(method: str, place: str
         def script(spec: CallSpec, text: str = text, reply: Replies = BEHAVIOURS[behaviour]) -> str:
             if spec.model == "model4":  # the attacker, as a peer, votes with its text
                 return text
+            if spec.call_id.endswith("repair1"):
+                return "?"
             return reply(verdict_of(spec, True), verdict_of(spec, False), text)
 
-        iteration, _ = await judged(method, place, text, script, reads_schema)
+        iteration, call = await judged(method, place, text, script, reads_schema)
         attacker = next((one for one in iteration.responses if one.text == text), None)
         if method != "vote" and is_forged(iteration, attacker):
             taken.append((name, behaviour))
-        if iteration.verdict is None or (method == "vote" and iteration.verdict.synthesis != HONEST):
+        if behaviour in LABELLED and (method not in ("synthesize", "review") or name.startswith(ASKED_AGAIN)):
+            continue
+        is_repaired = any(one.endswith("repair1") for one in call.ids)
+        if is_repaired or iteration.verdict is None or (method == "vote" and iteration.verdict.synthesis != HONEST):
             unread.append((name, behaviour))
 
     assert (taken, unread) == ([], [])

@@ -3,13 +3,14 @@
 import html
 import re
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 
 from consortium_mcp.engine.judging.question import verdict_mark
 from consortium_mcp.records import CallId, Iteration, Run
 from consortium_mcp.text.templates import load_template
 
 _QUOTING = re.compile(r"^[ \t]*>[> \t]*|\\[nrt]?|[\s\"'“”‘’„«»`*]+", re.MULTILINE)
+_SEPARATORS = re.compile(r"[_:=|<>#•~+?!{}()-]+")
 SHORTEST_ECHO = 40
 """The shortest text, in characters, that counts as an echo if it stands in the question."""
 
@@ -54,6 +55,19 @@ class Origin:
         plain = unquoted(text)
         return any(plain in one for one in (*self.asked, *self.said))
 
+    def has_field(self, name: str, value: str) -> bool:
+        """Whether a text that the model was shown holds a field with this value, in any form; False if it is empty.
+
+        Our own texts that ask for a verdict do not count: they hold the names only.
+        """
+        stated = _formless(unquoted(value)).rstrip(".,;")
+        field = _formless(unquoted(name)) + stated
+        return bool(stated) and any(field in text for text in self._formless)
+
+    @cached_property
+    def _formless(self) -> tuple[str, ...]:
+        return tuple(_formless(text) for text in (*self.asked, *self.said) if text not in _forms())
+
     def lists_several(self, main: str) -> bool:
         """Whether one text that the model was shown holds verdicts with several values of a main field."""
         value = re.compile(rf"{main}(?::|>)\[?([\d,]+)")
@@ -78,6 +92,11 @@ class Origin:
 def unquoted(text: str) -> str:
     """The text without differences that quoting can cause: white space, quotation marks, escapes, emphasis, case."""
     return _QUOTING.sub("", html.unescape(text)).casefold()
+
+
+def _formless(text: str) -> str:
+    """The text without the characters that separate the name and the value of a field in any form."""
+    return _SEPARATORS.sub("", text)
 
 
 def origin_of(run: Run, iteration: Iteration, call_id: CallId) -> Origin:

@@ -111,7 +111,7 @@ def _otherwise(reply: str, main: str, origin: Origin) -> Iterable[_Judged]:
     for text in (unescaped(reply), decoded_once(reply)):
         if text is not None:
             yield from _in_form(text, main, origin)
-    for one in (*labelled_verdicts(reply, main), *unclosed_verdicts(reply, main, origin)):
+    for one in (*labelled_verdicts(reply, main, origin), *unclosed_verdicts(reply, main, origin)):
         yield _judged(reply, one, origin)
 
 
