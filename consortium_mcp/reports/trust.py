@@ -79,7 +79,8 @@ def _facts(trust: Trust, run: Run) -> Iterator[str]:
     if trust.ballots is not None:
         yield f"{trust.ballots.read} of {counted(trust.ballots.asked, 'ballot')} could be read"
     if trust.rated is not None:
-        yield f"of {trust.rated.rated} rated answers at this level, {trust.rated.right} were right"
+        verb = "was" if trust.rated.right == 1 else "were"
+        yield f"of {counted(trust.rated.rated, 'rated answer')} at this level, {trust.rated.right} {verb} right"
 
 
 def _judge(run: Run) -> str:
@@ -136,7 +137,7 @@ def _among_themselves(run: Run) -> str:
     """The agreement of the independent responses with each other, if any two are comparable."""
     measures = run.iterations[0].measures
     agreement = overall_agreement(measures)
-    if agreement is None or measures is None:
+    if agreement is None or measures is None or measures.compared == 0:
         return ""
     pairs = f" ({measures.compared} of {measures.pairs})" if measures.compared < measures.pairs else ""
     return f", and of the responses that can be compared with each other, {agreement:.0%} of pairs{pairs} agree"
