@@ -175,10 +175,10 @@ def _by_agreement(trust: Trust) -> Bound | None:
 def _by_members(trust: Trust) -> Bound | None:
     """The bound of the linear opinion pool of Stone (1961): the mean figure of the members with the answer.
 
-    It applies while the correlation of the members' errors is unknown. Its Brier score is at most the mean of the
-    members' own scores, for any correlation.
+    It applies to one member alone, and while the correlation of the members' errors is unknown. Its Brier score is at
+    most the mean of the members' own scores, for any correlation.
     """
-    if trust.stated_by_members is None or trust.independent_votes is not None:
+    if trust.stated_by_members is None or (trust.same > 1 and trust.independent_votes is not None):
         return None
     stated = f"The members who gave this answer state {trust.stated_by_members:.2f} on average."
     return Bound(trust.stated_by_members, "members", stated)
@@ -220,7 +220,7 @@ def _rated(trust: Trust, record: TrackRecord, *, calibrates: bool) -> Trust:
     """The trust with the ratings of earlier answers in the same band, if there are any; enough of them bound it too.
 
     Args:
-        calibrates: whether enough ratings replace the figure, also by a higher one; too few leave a reason.
+        calibrates: whether enough ratings replace the figure, also by a higher one; otherwise there is a reason.
     """
     level, figure = trust.before_ratings, trust.confidence
     if level is None or figure is None:
@@ -238,5 +238,18 @@ def _rated(trust: Trust, record: TrackRecord, *, calibrates: bool) -> Trust:
     trust = trust.model_copy(update={"rated": rated})
     if len(scores) < ENOUGH_RATINGS or (mean >= figure and not calibrates):
         return trust
+    if mean >= figure and (failed := _failed(trust)):
+        return trust.model_copy(update={"not_calibrated": failed})
     reason = f"Of {len(scores)} rated answers at this level, {right} were right."
     return trust.model_copy(update={"confidence": mean, "bound": "ratings", "bounded_by": reason})
+
+
+def _failed(trust: Trust) -> str | None:
+    """The measurement of this run that no rating of other answers can outweigh, as a clause; None if there is none."""
+    if trust.order_held is False:
+        return "in reversed order the verdict was different"
+    if trust.tied:
+        return "another answer had as many votes"
+    if trust.compared and not trust.same and trust.found_later is None:
+        return "no member gave this answer"
+    return None

@@ -115,7 +115,7 @@ class PairRecord(FrozenModel):
     """The two models, in alphabetical order; one model twice stands for two of its instances."""
 
     runs: int
-    """The number of rated runs in which both gave an answer that could be compared."""
+    """The number of rated runs that show for both whether their answers were right."""
 
     correlation: float
     """The correlation of their errors, from 0.0 (independent) to 1.0."""

@@ -77,10 +77,10 @@ async def test_how_two_models_err_together_is_known_from_any_consortium(
 ) -> None:
     await rated_runs(service, provider, right=8, wrong=2)
 
-    run = await consulted(service, "a", "b", prompt="What is next?", max_iterations=1, confidence_threshold=0.5)
+    run = await consulted(service, "a", "b", prompt="What is next?", max_iterations=1, check_order=False)
 
     trust = trust_of(run)
-    # another consortium by its threshold: phi = 1, shrunk by 10 of 20 runs, so 2 votes count as 2 / 1.5
+    # another consortium by its judging: phi = 1, shrunk by 10 of 20 runs, so 2 votes count as 2 / 1.5
     assert trust and trust.rated is None and trust.independent_votes == pytest.approx(4 / 3)
     assert "the 2 compared answers count as 1.3 independent votes" in short_report(run)
     text = CliRunner().invoke(main, ["stats"]).output
