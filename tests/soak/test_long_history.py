@@ -167,6 +167,9 @@ def tour(store: Store) -> dict[str, Callable[[], object]]:
         "consortiums.list_takeovers": store.consortiums.list_takeovers.sync,
         "journal.load_first_pieces": lambda: store.journal.load_first_pieces.sync(["a", "b"], 20),
         "ratings.list_trust": lambda: [store.ratings.list_trust.sync(name, panel()) for name in ("panel", None)],
+        "ratings.list_trust_everywhere": store.ratings.list_trust_everywhere.sync,
+        "outlines.list_usage": lambda: store.outlines.list_usage.sync(panel(), 20),
+        "attachments.with_contents": lambda: store.attachments.with_contents.sync(run),
         "database.check_writable": store.database.check_writable,
         "pruning.list_prunable": lambda: [
             store.pruning.list_prunable(*each) for each in ((None, None), ("2026", 1), ("2026", None))
