@@ -32,7 +32,7 @@ _LEADING = re.compile(r"(?:[@:$]|[~.]?/|~|\.)(?=[A-Za-z])")
 _INSIDE = re.compile(r"(?<=[a-z])[._;@](?=[a-z])")
 _SET_OF_ONE = re.compile(r"\{(?![A-Ja-j]\})[^,;:]{1,80}\}")
 _BRACKETS = {"(": ")]", "[": "])", "{": "}", "<": ">", "⟨": "⟩"}
-_POINTED = re.compile(r"\d+\.\d+(?:\.\d+)*")
+_POINTED = re.compile(r"(?<!\d)\d+\.\d+(?:\.\d+)*")
 _WORDS_OF_TWO = frozenset("no ok is it us uk eu".split())
 
 
