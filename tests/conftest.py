@@ -55,9 +55,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path.name != "test_soak.py")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def browser() -> "Iterator[Browser]":
-    """A headless Chromium: the one that CHROMIUM names, or the system's; with REQUIRE_BROWSER no test is skipped."""
+    """A headless Chromium: the one that CHROMIUM names, or the system's; with REQUIRE_BROWSER no test is skipped.
+
+    One for each test: the driver's event loop runs for as long as it is open, and tests after it have their own.
+    """
     from playwright.sync_api import sync_playwright
 
     found = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")

@@ -19,7 +19,6 @@ from consortium_mcp.errors import ConsortiumError
 from consortium_mcp.installation.client_configs import Wanted, install
 from consortium_mcp.installation.hosts.places import host_file
 from consortium_mcp.installation.hosts.table import hosts
-from consortium_mcp.installation.live_calls import remedy_of
 from consortium_mcp.installation.own_command import own_launch
 from consortium_mcp.installation.setup.choosing import ask_each, first_consortium, first_model
 from consortium_mcp.installation.setup.finding import ProviderState, find_providers
@@ -258,7 +257,7 @@ def _answering(models: Sequence[str], arbiter: str | None) -> list[str]:
         if result.ok:
             say(f"{model} answered in {result.duration_ms / 1000:.1f} s.", err=True)
         else:
-            say(f"{model} did not answer: {result.error} {remedy_of(result) or ''}".rstrip(), err=True)
+            say(f"{model} did not answer: {result.error}", err=True)
     if arbiter and not results[arbiter].ok:
         raise ConsortiumError(f"The arbiter {arbiter} did not answer, so nothing was saved. Name another --arbiter.")
     return [model for model in models if results[model].ok]

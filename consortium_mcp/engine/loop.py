@@ -6,9 +6,10 @@ from functools import partial
 from consortium_mcp.engine.adaptive import AskThese, PriceOf, agreed, ask_adaptively, is_adaptive
 from consortium_mcp.engine.judging import JudgingMethod, ReadsSchema, judging_methods, shown_order, with_groups
 from consortium_mcp.engine.measures import (
-    agreement_for_threshold,
+    agrees_too_late,
     all_decline,
     begin_to_prepare,
+    independent_agreement,
     measured,
     prepare_comparing,
     reaches_threshold,
@@ -17,7 +18,6 @@ from consortium_mcp.engine.members import CallModel, Patience, ask_all, specs_of
 from consortium_mcp.engine.outcome import brings_nothing
 from consortium_mcp.engine.trust import is_bounded_for_good, with_trust
 from consortium_mcp.records import CallId, CallSpec, Iteration, MemberResponse, Run, Status, TrackRecord
-from consortium_mcp.records.consortium import Consortium
 from consortium_mcp.records.tracing import iteration_span
 
 RecordOf = Callable[[], Awaitable[TrackRecord]]
@@ -79,7 +79,8 @@ async def iterations(
                 shared = agreed(run, iteration) if is_adaptive(run) else None
                 if shared is None and method.groups_answers(run.consortium):
                     iteration = await with_groups(run, iteration, call, reads_schema)
-                iteration = measured(shared or await method.judge(run, iteration, call, reads_schema))
+                iteration = shared or await method.judge(run, iteration, call, reads_schema)
+                iteration = measured(iteration, by_ballots=run.consortium.judging_method == "choose")
                 iteration = with_trust(run, iteration, await record() if record else TrackRecord())
         run = run.model_copy(update={"iterations": (*run.iterations, iteration)})
         run = run.model_copy(update={"status": status_after(run)})
@@ -143,9 +144,14 @@ def status_after(run: Run) -> Status:
     if not any(response.ok for response in last.responses) or _why_not_judged(run, last.responses):
         return "failed" if len(run.iterations) == 1 else "exhausted"
     enough = last.number >= run.consortium.min_iterations
-    if enough and _is_good(last, run.consortium):
+    if enough and _is_good(run, last):
         return "converged"
-    is_of_no_use = last.confidence is None or brings_nothing(run) or is_bounded_for_good(last, run.consortium)
+    is_of_no_use = (
+        last.confidence is None
+        or brings_nothing(run)
+        or is_bounded_for_good(last, run.consortium)
+        or agrees_too_late(run.consortium, run.iterations[0].measures, last.measures)
+    )
     if last.number >= run.consortium.iteration_limit or (enough and is_of_no_use):
         return "exhausted"
     return "running"
@@ -158,10 +164,10 @@ def _late(recorded: Iteration | None) -> set[str] | None:
     return {response.response_id for response in recorded.responses if response.late}
 
 
-def _is_good(iteration: Iteration, consortium: Consortium) -> bool:
+def _is_good(run: Run, iteration: Iteration) -> bool:
     """Whether the stopping rule has reached its threshold, and the arbiter asks for no further iteration."""
     verdict = iteration.verdict
     if verdict is None or verdict.needs_iteration:
         return False
-    agreement = agreement_for_threshold(iteration.measures)
-    return reaches_threshold(consortium, iteration.confidence, agreement) and not all_decline(iteration)
+    agreement = independent_agreement(run.iterations[0].measures, iteration.measures)
+    return reaches_threshold(run.consortium, iteration.confidence, agreement) and not all_decline(iteration)

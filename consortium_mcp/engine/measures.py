@@ -1,7 +1,8 @@
 """The measures of an iteration: the agreement of its responses and their mean confidence; `trust.py` sets bounds."""
 
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from itertools import combinations
 from typing import NamedTuple
 
@@ -10,8 +11,16 @@ from anyio import to_thread
 from consortium_mcp._util.counts import counted
 from consortium_mcp.engine.meaning import by_meaning
 from consortium_mcp.records import CallId, Iteration, Measures, MemberResponse
-from consortium_mcp.records.consortium import Consortium
-from consortium_mcp.text.answers import NOT_COMPARABLE, SAME, Answer, Comparison, compare_answers, final_answer
+from consortium_mcp.records.consortium import OWN_ANSWER, Consortium
+from consortium_mcp.text.answers import (
+    DIFFERENT,
+    NOT_COMPARABLE,
+    SAME,
+    Answer,
+    Comparison,
+    compare_answers,
+    final_answer,
+)
 from consortium_mcp.text.answers.names import load_names, names_are_loaded
 from consortium_mcp.text.refusals import is_refusal
 
@@ -32,15 +41,20 @@ class _Agreement(NamedTuple):
     """The number of pairs that are comparable."""
 
 
-def measured(iteration: Iteration) -> Iteration:
-    """The iteration with its measures; members that decline count as giving no answer."""
+def measured(iteration: Iteration, *, by_ballots: bool = False) -> Iteration:
+    """The iteration with its measures; members that decline count as giving no answer.
+
+    Args:
+        by_ballots: whether a response's answer is its ballot for a given option; one without a ballot has no answer.
+    """
     usable = [response for response in iteration.responses if response.ok]
     given = answering(iteration)
     answers = {one.response_id: final_answer(one.text or "") for one in given}
     pairs = list(combinations(given, 2))
     within = [pair for pair in pairs if pair[0].model == pair[1].model]
     across = [pair for pair in pairs if pair[0].model != pair[1].model]
-    within_one, across_models = _agreement(within, answers, iteration), _agreement(across, answers, iteration)
+    compare = partial(_ballots_compared if by_ballots else _compared, answers, iteration)
+    within_one, across_models = _agreement(within, compare), _agreement(across, compare)
     figures = dict(
         agreement_within=within_one.agreement,
         agreement_across=across_models.agreement,
@@ -108,9 +122,29 @@ def answering(iteration: Iteration) -> list[MemberResponse]:
 
 
 def mean_stated(responses: Iterable[MemberResponse]) -> float | None:
-    """The mean confidence that responses state, 0.0-1.0; None if none states one."""
-    stated = [one.stated_confidence for one in responses if one.stated_confidence is not None]
+    """The mean confidence that members' responses state, 0.0-1.0, without the caller's own; None if none states one."""
+    members = [one for one in responses if one.model != OWN_ANSWER]
+    stated = [one.stated_confidence for one in members if one.stated_confidence is not None]
     return sum(stated) / len(stated) if stated else None
+
+
+def independent_agreement(first: Measures | None, last: Measures | None) -> float | None:
+    """The agreement that can end a run as converged: the lower one of the first and the last iteration.
+
+    An agreement that appears only after members saw each other's responses is no evidence. None if one is unknown.
+    """
+    figures = [agreement_for_threshold(first), agreement_for_threshold(last)]
+    known = [figure for figure in figures if figure is not None]
+    return min(known) if len(known) == len(figures) else None
+
+
+def agrees_too_late(consortium: Consortium, first: Measures | None, last: Measures | None) -> bool:
+    """Whether the members agree enough for the stopping rule, but did not in the first iteration."""
+    limit = consortium.confidence_threshold
+    if consortium.stop_on not in ("agreement", "both"):
+        return False
+    figures = [agreement_for_threshold(last), independent_agreement(first, last)]
+    return [figure is not None and figure >= limit for figure in figures] == [True, False]
 
 
 def reaches_threshold(consortium: Consortium, confidence: float | None, agreement: float | None) -> bool:
@@ -120,11 +154,11 @@ def reaches_threshold(consortium: Consortium, confidence: float | None, agreemen
 
 
 def _agreement(
-    pairs: Sequence[Sequence[MemberResponse]], answers: Mapping[CallId, Answer], iteration: Iteration
+    pairs: Sequence[Sequence[MemberResponse]], compare: Callable[[CallId, CallId], Comparison]
 ) -> _Agreement:
     """The share of pairs that gave the same answer, of those that can be compared by a rule or by the arbiter."""
     some = pairs[:: len(pairs) // COMPARED_PAIRS + 1]
-    results = [_compared(answers, iteration, one.response_id, other.response_id) for one, other in some]
+    results = [compare(one.response_id, other.response_id) for one, other in some]
     known = [result == SAME for result in results if result != NOT_COMPARABLE]
     return _Agreement(sum(known) / len(known) if known else None, len(some), len(known))
 
@@ -133,3 +167,12 @@ def _compared(answers: Mapping[CallId, Answer], iteration: Iteration, one: CallI
     """The comparison of two responses; the arbiter decides if no rule can."""
     result = compare_answers(answers[one], answers[other])
     return by_meaning(iteration, one, other) if result == NOT_COMPARABLE else result
+
+
+def _ballots_compared(answers: Mapping[CallId, Answer], iteration: Iteration, one: CallId, other: CallId) -> Comparison:
+    """The comparison of two responses by their ballots; not comparable if one has none that could be read."""
+    votes = iteration.verdict.votes if iteration.verdict else ()
+    found = [next((group.answer for group in votes if ballot in group.response_ids), None) for ballot in (one, other)]
+    if None in found:
+        return NOT_COMPARABLE
+    return SAME if found[0] == found[1] else DIFFERENT

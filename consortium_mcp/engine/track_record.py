@@ -23,7 +23,7 @@ def track_record(rated: Sequence[Rated], everywhere: Sequence[Rated] | None = No
         everywhere: the rated answers of all consortiums, for the pairs of models; None means the same ones.
     """
     scores = [(trust.before_ratings, score) for trust, score in rated if trust.before_ratings is not None]
-    errors = [_errors(trust, score) for trust, score in rated if trust.compared > 1]
+    errors = [_errors(trust, score) for trust, score in rated]
     pairs = pair_records(rated if everywhere is None else everywhere)
     return TrackRecord(scores=tuple(scores), correlation=error_correlation(errors), pairs=pairs)
 
@@ -31,15 +31,14 @@ def track_record(rated: Sequence[Rated], everywhere: Sequence[Rated] | None = No
 def pair_records(rated: Sequence[Rated]) -> tuple[PairRecord, ...]:
     """The correlation of each two models' errors, the phi coefficient; pairs without one are left out.
 
-    A pair has one from `ENOUGH_RUNS` runs on, if each of the two was sometimes wrong and sometimes not. With few runs
-    it is shrunk towards 0.
+    A run counts if it shows for both models whether they were right. A pair has a correlation from `ENOUGH_RUNS` such
+    runs on, if each of the two was sometimes wrong and sometimes not. With few runs it is shrunk towards 0.
     """
     found: dict[tuple[str, str], list[list[tuple[bool, bool]]]] = defaultdict(list)
     for trust, score in rated:
         is_right = score >= 0.5
-        gave = sorted(
-            [*((one, not is_right) for one in trust.same_by), *((one, is_right) for one in trust.different_by)]
-        )
+        different = trust.different_by if is_right else ()  # beside a wrong answer, these may be right or wrong
+        gave = sorted([*((one, not is_right) for one in trust.same_by), *((one, True) for one in different)])
         of_run: dict[tuple[str, str], list[tuple[bool, bool]]] = defaultdict(list)
         for (one, is_wrong), (other, is_other_wrong) in combinations(gave, 2):
             of_run[one, other].append((is_wrong, is_other_wrong))
@@ -56,7 +55,7 @@ def pair_records(rated: Sequence[Rated]) -> tuple[PairRecord, ...]:
 
 
 def correlation_among(record: TrackRecord, models: Sequence[str]) -> float | None:
-    """The mean correlation of the errors of these models, two by two; None if it is unknown for any pair.
+    """The mean correlation of the errors of these models, two by two; None without a pair, or if one is unknown.
 
     A pair without a record of its own has the correlation of the consortium.
     """
@@ -65,7 +64,7 @@ def correlation_among(record: TrackRecord, models: Sequence[str]) -> float | Non
     known = [(of_pair.get(pair, record.correlation), count) for pair, count in pairs.items()]
     weighted = [correlation * count for correlation, count in known if correlation is not None]
     if not pairs or len(weighted) < len(known):
-        return record.correlation
+        return None
     return sum(weighted) / pairs.total()
 
 
@@ -83,12 +82,13 @@ def error_correlation(errors: Sequence[tuple[int, int]]) -> float | None:
     """The correlation of members' errors, 0.0-1.0: the intraclass correlation.
 
     That is (q - p²) / (p - p²), where p is the share of wrong answers, and q the share of pairs in which both are
-    wrong. With few runs it is shrunk towards 0. None with fewer than `ENOUGH_RUNS` runs, or if all or no answers are
-    wrong.
+    wrong. With few runs it is shrunk towards 0. None with fewer than `ENOUGH_RUNS` runs of two answers or more, or if
+    all or no answers are wrong.
 
     Args:
-        errors: for each rated run, the number of wrong answers and the number of answers.
+        errors: for each rated run, the number of wrong answers, and of answers that are known as right or wrong.
     """
+    errors = [(wrong, of) for wrong, of in errors if of > 1]
     answers = sum(of for _, of in errors)
     wrong = sum(wrong for wrong, _ in errors)
     if len(errors) < ENOUGH_RUNS or not 0 < wrong < answers:
@@ -100,5 +100,8 @@ def error_correlation(errors: Sequence[tuple[int, int]]) -> float | None:
 
 
 def _errors(trust: Trust, score: float) -> tuple[int, int]:
-    """The numbers of wrong and of compared answers; wrong ones differ from a right answer, or equal a wrong one."""
-    return (trust.different if score >= 0.5 else trust.same), trust.compared
+    """The number of wrong answers, and of answers that are known as right or wrong.
+
+    An answer that differs from a right one is wrong. One that differs from a wrong one is unknown.
+    """
+    return (trust.different, trust.compared) if score >= 0.5 else (trust.same, trust.same)

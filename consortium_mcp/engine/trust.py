@@ -1,27 +1,24 @@
 """The trust in an answer: the stated confidence, bounded by the measurements."""
 
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable
 from typing import NamedTuple
 
 from consortium_mcp._util.counts import counted
-from consortium_mcp.engine.meaning import by_grouping, side_of
-from consortium_mcp.engine.measures import answering, mean_stated
+from consortium_mcp.engine.first_answers import count_first, found_later, is_tied
+from consortium_mcp.engine.measures import answering
 from consortium_mcp.engine.track_record import correlation_among
 from consortium_mcp.records import (
-    CallId,
     Iteration,
-    MemberResponse,
     RatedLevel,
     Run,
     TrackRecord,
     Trust,
     Verdict,
-    Votes,
 )
-from consortium_mcp.records.consortium import Consortium
+from consortium_mcp.records.consortium import OWN_ANSWER, Consortium
 from consortium_mcp.records.trust import Measurement
-from consortium_mcp.text.answers import NOT_COMPARABLE, SAME, Answer, Comparison, compare, compare_answers, final_answer
+from consortium_mcp.text.answers import NOT_COMPARABLE, SAME, compare
 from consortium_mcp.text.figures import shown_beside
 
 BANDS = ((0.0, 0.5), (0.5, 0.7), (0.7, 0.8), (0.8, 0.9), (0.9, 1.01))
@@ -65,15 +62,14 @@ def with_trust(run: Run, iteration: Iteration, record: TrackRecord) -> Iteration
         asked=len(first.responses),
         missing=tuple(one.label for one in first.responses if not one.ok),
         order_held=iteration.measures.order_held if iteration.measures else None,
-        tied=is_tied(verdict),
+        tied=is_tied(iteration, verdict),
         ballots=verdict.ballots,
     )
-    given = answering(first)
-    counts = _counted(verdict, first, given, iteration.number)._asdict()
-    declined = sum(one.ok for one in first.responses) - len(given)
+    counts = count_first(run, iteration, verdict)._asdict()
+    declined = sum(one.ok for one in first.responses) - len(answering(first))
     trust = trust.model_copy(update={**counts, "declined": declined})
     if trust.compared and not trust.same:
-        trust = trust.model_copy(update={"found_later": _found_later(run, iteration)})
+        trust = trust.model_copy(update={"found_later": found_later(run, iteration)})
     alone = _bounded(trust)  # from this run alone: ratings are found by this figure
     trust = trust.model_copy(update={"before_ratings": alone.confidence})
     correlation = correlation_among(record, (*trust.same_by, *trust.different_by))
@@ -125,151 +121,19 @@ def effective_votes(votes: int, correlation: float) -> float:
     return votes / (1 + (votes - 1) * correlation)
 
 
-def is_tied(verdict: Verdict) -> bool:
-    """Whether another answer had equally many votes, or an equally high rank."""
-    if verdict.ballots is not None:
-        return verdict.ballots.tied
-    largest = [len(group.response_ids) for group in verdict.votes[:2]]
-    return len(largest) == 2 and largest[0] == largest[1]
-
-
 def order_held(one: Verdict, other: Verdict) -> bool | None:
     """Whether two verdicts on the same responses, shown in reversed order, agree; None if that is unknown."""
     if one.chosen is not None and one.chosen == other.chosen:
         return True
+    compared = compare(one.synthesis, other.synthesis)
+    if compared != NOT_COMPARABLE:
+        return compared == SAME
     words = [one.synthesis.casefold().split(), other.synthesis.casefold().split()]
     if words[0] == words[1]:
         return True
     if Counter(words[0]) == Counter(words[1]):  # "A over B", "B over A"
         return False
-    compared = compare(one.synthesis, other.synthesis)
-    if compared == "not comparable":  # two responses were chosen, or two texts are not comparable
-        return None if one.chosen is None or other.chosen is None else False
-    return compared == "same"
-
-
-class _Count(NamedTuple):
-    """How the responses of the first iteration relate to the verdict's answer."""
-
-    same: int
-    """The number of responses with the answer."""
-
-    different: int
-    """The number of responses with another answer."""
-
-    stated_by_members: float | None = None
-    """The mean confidence of the members with the answer; None if none states one."""
-
-    by_arbiter: int = 0
-    """The number of these responses that only the arbiter can compare with the answer."""
-
-    same_by: tuple[str, ...] = ()
-    """The models of the responses with the answer."""
-
-    different_by: tuple[str, ...] = ()
-    """The models of the responses with another answer."""
-
-
-def _counted(verdict: Verdict, first: Iteration, given: Sequence[MemberResponse], number: int) -> _Count:
-    """The count for the verdict's answer.
-
-    Args:
-        given: the responses of the first iteration that do not decline to answer.
-        number: the iteration that gave the verdict.
-    """
-    if verdict.votes and number == 1:  # the judging method has already counted it
-        return _of_groups(verdict.votes[0].answer, verdict.votes, first)
-    if verdict.votes and verdict.chosen is None:  # given options, which no response states in words
-        return _of_groups(verdict.votes[0].answer, first.verdict.votes if first.verdict else (), first)
-    answer = final_answer(verdict.synthesis)
-    by_rules = {one.response_id: _compared(verdict.chosen, answer, one) for one in given}
-    judge = _judge_of_first(verdict, first, answer, number)
-    found = {
-        response_id: _by_arbiter(judge, first, response_id) if compared == NOT_COMPARABLE else compared
-        for response_id, compared in by_rules.items()
-    }
-    by_arbiter = sum(found[one] != by_rules[one] for one in found)
-    sizes = Counter(found.values())
-    if verdict.chosen is not None and sizes["same"] + sizes["different"] == 1 < len(given):
-        return _Count(0, 0)  # its own text is no evidence of agreement
-    same = [response_id for response_id, compared in found.items() if compared == "same"]
-    stated = mean_stated(one for one in first.responses if one.response_id in same)
-    different = [response_id for response_id, compared in found.items() if compared == "different"]
-    return _Count(len(same), sizes["different"], stated, by_arbiter, _models(first, same), _models(first, different))
-
-
-def _judge_of_first(verdict: Verdict, first: Iteration, answer: Answer, number: int) -> Verdict | None:
-    """The verdict that says which first responses agree with the answer; None if none does.
-
-    It is the first iteration's, also for a later answer that is the same.
-    """
-    if number == 1:
-        return verdict
-    return first.verdict if first.verdict and _is_same(first.verdict.synthesis, answer) else None
-
-
-def _by_arbiter(judge: Verdict | None, first: Iteration, response_id: str) -> Comparison:
-    """How the arbiter relates a response of the first iteration to the answer."""
-    if judge is None:
-        return NOT_COMPARABLE
-    if judge.chosen is not None and (grouped := by_grouping(first.measures, [judge.chosen], [response_id])) != (
-        NOT_COMPARABLE
-    ):
-        return grouped
-    return side_of(judge, response_id)
-
-
-def _found_later(run: Run, iteration: Iteration) -> int | None:
-    """The iteration in which members first gave the answer before any synthesis did; None if that is unknown.
-
-    They had seen other responses by then, but none with this answer.
-    """
-    verdict = iteration.verdict
-    if verdict is None or verdict.votes:
-        return None
-    answer = final_answer(verdict.synthesis)
-    for one in (*run.iterations, iteration):
-        if one.number > 1 and any(_compared(verdict.chosen, answer, each) == SAME for each in one.responses if each.ok):
-            return one.number
-        if one.verdict and one.number < iteration.number and _is_same(one.verdict.synthesis, answer):
-            return None
-    return None
-
-
-def _is_same(text: str, answer: Answer) -> bool:
-    return compare_answers(final_answer(text), answer) == SAME
-
-
-def _of_groups(answer: str, groups: Sequence[Votes], first: Iteration) -> _Count:
-    """The count from votes or ballots that the judging method has counted."""
-    same = [response_id for group in groups if group.answer == answer for response_id in group.response_ids]
-    cast = sum(len(group.response_ids) for group in groups)
-    stated = mean_stated(one for one in first.responses if one.response_id in same)
-    different = [one for group in groups if group.answer != answer for one in group.response_ids]
-    by_arbiter = _grouped(first, same[:1])
-    return _Count(len(same), cast - len(same), stated, by_arbiter, _models(first, same), _models(first, different))
-
-
-def _models(first: Iteration, response_ids: Collection[str]) -> tuple[str, ...]:
-    """The models of some responses of the first iteration."""
-    return tuple(one.model for one in first.responses if one.response_id in response_ids)
-
-
-def _grouped(first: Iteration, winner: Sequence[str]) -> int:
-    """The number of responses that only the arbiter's groups relate to the winner."""
-    if first.measures is None or not first.measures.groups or not winner:
-        return 0
-    grouped = {response_id for group in first.measures.groups for response_id in group}
-    answers = {one.response_id: final_answer(one.text or "") for one in first.responses if one.response_id in grouped}
-    won = answers.get(CallId(winner[0]))
-    return sum(compare_answers(won, one) == NOT_COMPARABLE for one in answers.values()) if won else 0
-
-
-def _compared(chosen: str | None, answer: Answer, response: MemberResponse) -> Comparison:
-    """How a response relates to the verdict's answer; a chosen response has the same answer as itself."""
-    if chosen == response.response_id:
-        return "same"
-    return compare_answers(final_answer(response.text or ""), answer)
+    return None if one.chosen is None or other.chosen is None else False
 
 
 def _bounded(trust: Trust) -> Trust:
@@ -283,35 +147,38 @@ def _bounded(trust: Trust) -> Trust:
 
 
 def _by_agreement(trust: Trust) -> Bound | None:
-    if not trust.compared:
+    if not trust.compared and not trust.later:
         return None
-    share = (trust.independent_votes or trust.compared) / trust.compared
+    share = (trust.independent_votes or trust.compared) / trust.compared if trust.compared else 1.0
+    count = max(trust.first_answers if trust.later else trust.compared, 1)
+    one_vote = Bound(earned(share, count * share), "agreement", "")
+    if not trust.compared:
+        reason = "Members gave this answer only after they had seen other responses."
+        return one_vote._replace(reason=reason)
     if trust.same == 0 and trust.found_later is not None:
-        reason = f"No member gave this answer before iteration {trust.found_later}."
-        return Bound(earned(share, trust.compared * share), "agreement", reason)
-    bound = earned(trust.same * share, trust.compared * share)
+        return one_vote._replace(reason=f"No member gave this answer before iteration {trust.found_later}.")
+    bound = earned(trust.same * share, count * share)
+    who = "answers, with your own," if OWN_ANSWER in (*trust.same_by, *trust.different_by) else "members"
     if trust.same == 0:
         return Bound(bound, "agreement", "No member gave this answer.")
+    if trust.same < count:
+        verb = "are this one" if who != "members" else "gave this answer"
+        return Bound(bound, "agreement", f"Only {trust.same} of {count} {who} {verb}.")
     if trust.compared == 1:
         return Bound(bound, "agreement", "Only one member's answer can be compared with it.")
-    if trust.same < trust.compared:
-        return Bound(bound, "agreement", f"Only {trust.same} of {trust.compared} members gave this answer.")
     if trust.independent_votes is not None and trust.independent_votes < trust.compared:
-        return Bound(
-            bound,
-            "agreement",
-            f"{trust.same} agreeing members count as {trust.independent_votes:.1f} independent votes.",
-        )
-    return Bound(bound, "agreement", f"{trust.same} agreeing members can earn {bound:.2f}.")
+        votes = f"{trust.independent_votes:.1f} independent votes"
+        return Bound(bound, "agreement", f"{trust.same} agreeing {who} count as {votes}.")
+    return Bound(bound, "agreement", f"{trust.same} agreeing {who} can earn {bound:.2f}.")
 
 
 def _by_members(trust: Trust) -> Bound | None:
     """The bound of the linear opinion pool of Stone (1961): the mean figure of the members with the answer.
 
-    It applies while the correlation of the members' errors is unknown. Its Brier score is at most the mean of the
-    members' own scores, for any correlation.
+    It applies to one member alone, and while the correlation of the members' errors is unknown. Its Brier score is at
+    most the mean of the members' own scores, for any correlation.
     """
-    if trust.stated_by_members is None or trust.independent_votes is not None:
+    if trust.stated_by_members is None or (trust.same > 1 and trust.independent_votes is not None):
         return None
     stated = f"The members who gave this answer state {trust.stated_by_members:.2f} on average."
     return Bound(trust.stated_by_members, "members", stated)
@@ -331,7 +198,8 @@ def _by_ballots(trust: Trust) -> Bound | None:
         return Bound(
             bound, "ballots", f"Only {trust.ballots.read} of {counted(trust.ballots.asked, 'ballot')} could be read."
         )
-    return Bound(bound, "ballots", f"{counted(trust.ballots.read, 'ballot')} can earn {bound:.2f}.")
+    about = counted(trust.ballots.about_winner, "ballot")
+    return Bound(bound, "ballots", f"{about} about the winner can earn {bound:.2f}.")
 
 
 _MEASURES: tuple[Callable[[Trust], Bound | None], ...] = (
@@ -352,7 +220,7 @@ def _rated(trust: Trust, record: TrackRecord, *, calibrates: bool) -> Trust:
     """The trust with the ratings of earlier answers in the same band, if there are any; enough of them bound it too.
 
     Args:
-        calibrates: whether enough ratings replace the figure, also by a higher one; too few leave a reason.
+        calibrates: whether enough ratings replace the figure, also by a higher one; otherwise there is a reason.
     """
     level, figure = trust.before_ratings, trust.confidence
     if level is None or figure is None:
@@ -370,5 +238,18 @@ def _rated(trust: Trust, record: TrackRecord, *, calibrates: bool) -> Trust:
     trust = trust.model_copy(update={"rated": rated})
     if len(scores) < ENOUGH_RATINGS or (mean >= figure and not calibrates):
         return trust
+    if mean >= figure and (failed := _failed(trust)):
+        return trust.model_copy(update={"not_calibrated": failed})
     reason = f"Of {len(scores)} rated answers at this level, {right} were right."
     return trust.model_copy(update={"confidence": mean, "bound": "ratings", "bounded_by": reason})
+
+
+def _failed(trust: Trust) -> str | None:
+    """The measurement of this run that no rating of other answers can outweigh, as a clause; None if there is none."""
+    if trust.order_held is False:
+        return "in reversed order the verdict was different"
+    if trust.tied:
+        return "another answer had as many votes"
+    if trust.compared and not trust.same and trust.found_later is None:
+        return "no member gave this answer"
+    return None

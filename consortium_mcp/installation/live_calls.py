@@ -15,13 +15,6 @@ LIVE_SECONDS = 60
 
 _PROMPT = "Reply with the one word: ok"
 
-_REMEDIES = {
-    "billing": "Check the account of its key.",
-    "rate_limit": "Wait, or raise the limits of the account of its key.",
-    "model_unavailable": "Use another model: `consortium-mcp models` lists them.",
-    "network": "Check the network, and the proxy in this environment.",
-}
-
 
 async def ask_models(service: ConsortiumService, entries: Sequence[ModelEntry]) -> dict[str, CallResult]:
     """Ask every model at once; the results by model id. The service's clients are closed afterwards."""
@@ -44,8 +37,3 @@ async def ask_models(service: ConsortiumService, entries: Sequence[ModelEntry]) 
     finally:
         await service.clients.aclose()
     return results
-
-
-def remedy_of(result: CallResult) -> str | None:
-    """The repair for a failed call; None if its error names it, or the call succeeded."""
-    return _REMEDIES.get(result.error_kind or "")

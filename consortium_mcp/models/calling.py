@@ -23,6 +23,7 @@ from consortium_mcp.models.attaching import as_llm_attachments
 from consortium_mcp.models.catalogue import ModelEntry, package_of
 from consortium_mcp.models.credentials import credentials_of
 from consortium_mcp.models.failures import Failure, classify, find_finish_reason, find_model, reply_failure
+from consortium_mcp.models.remedies import with_remedy
 from consortium_mcp.models.reply_bounds import MOST_CHARACTERS, too_large
 from consortium_mcp.models.reply_faults import broken_off
 from consortium_mcp.models.watching import Reader, Watch, watching
@@ -151,7 +152,7 @@ async def make_call(
         except (Exception, SystemExit, asyncio.CancelledError) as error:
             if isinstance(error, asyncio.CancelledError) and _is_cancelled():
                 raise
-            failure = _with_remedy(classify(error, package_of(entry.plugin), secrets), entry)
+            failure = with_remedy(classify(error, package_of(entry.plugin), secrets), entry)
             if failure.kind in _REJECTIONS:
                 learn(entry, asked, failure)
         duration_ms = round((time.monotonic() - started) * 1000)
@@ -293,15 +294,6 @@ def _message(turn: Turn) -> Any:
     """An earlier turn as llm's message."""
     said = llm.user if turn.role == "user" else llm.assistant
     return said(turn.text, *as_llm_attachments(turn.attachments))
-
-
-def _with_remedy(failure: Failure, entry: ModelEntry) -> Failure:
-    """The failure; for a rejected key, with the name of the key and the command that sets it."""
-    name = getattr(entry.model, "needs_key", None)
-    if failure.kind != "auth" or not isinstance(name, str):
-        return failure
-    message = f"{failure.message.rstrip('.')}. Set the key with `llm keys set {name}`."
-    return failure.model_copy(update={"message": message})
 
 
 def _as_result(

@@ -2,7 +2,8 @@
 
 import re
 
-from consortium_mcp.models.provider_errors import codes_of, is_page, said_by, wait_in
+from consortium_mcp.models.error_words import NO_PLACE
+from consortium_mcp.models.provider_errors import body_of, codes_of, is_page, said_by, wait_in
 from consortium_mcp.records import ErrorKind
 
 _BY_STATUS: dict[int, ErrorKind] = {
@@ -139,6 +140,8 @@ def kind_of_status(status: int, error: BaseException, said: str) -> ErrorKind:
     """The kind by the status if that is specific enough, else by the codes, then by the words."""
     if status >= 500:
         return "server"
+    if status == 404 and _blames_path(error, said):
+        return "invalid_request"
     if status in _BY_STATUS:
         return _BY_STATUS[status]
     if status < 300:
@@ -150,6 +153,14 @@ def kind_of_status(status: int, error: BaseException, said: str) -> ErrorKind:
     if status == 429:  # about money, or passing
         return "billing" if kind_said(error, said) == "billing" else "rate_limit"
     return kind_said(error, said or said_by(error)) or _UNLESS_SAID.get(status, "invalid_request")
+
+
+def _blames_path(error: BaseException, said: str) -> bool:
+    """Whether a 404 means the requested path, not the model."""
+    if NO_PLACE.search(said):
+        return True
+    is_of_provider = isinstance(body_of(error), dict | list)
+    return not is_of_provider and _named_in(str(error)) != "model_unavailable"
 
 
 def kind_said(error: BaseException, said: str) -> ErrorKind | None:

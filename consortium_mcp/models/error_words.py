@@ -26,7 +26,7 @@ _TYPES = re.compile(
 )
 """The exception classes that LiteLLM, DashScope and AWS put before a provider's message."""
 
-_NO_PLACE = re.compile(r"unexpected endpoint|invalid url|could not route to", re.IGNORECASE)
+NO_PLACE = re.compile(r"unexpected endpoint|invalid url|could not route to|^not found\.?$", re.IGNORECASE)
 """The messages of servers that do not have the requested path."""
 
 _LONGEST = 10_000
@@ -57,7 +57,7 @@ def plain(words: str) -> str:
     words = without_types(words)
     if PYTHON.search(words[:_LONGEST]):
         return OWN_FAULT
-    return with_place(words) if _NO_PLACE.search(words[:_LONGEST]) else words
+    return with_place(words) if NO_PLACE.search(words[:_LONGEST]) else words
 
 
 def without_types(words: str) -> str:

@@ -52,7 +52,9 @@ INTERNAL = "An error in consortium-mcp itself; the log on stderr explains it."
 
 _IN_A_LOOP = "The model's address redirects in a loop. Check its api_base."
 
-_CLOSED_EARLY = "Connection error: the provider closed the connection before its reply was complete."
+CLOSED_EARLY = "Connection error: the provider closed the connection before its reply was complete."
+"""The message of a connection that was reached, and lost."""
+
 _NOT_DECOMPRESSED = "The provider's reply is not compressed as its Content-Encoding says."
 
 _OURS = Path(__file__).parents[1]
@@ -75,6 +77,9 @@ class Failure(FrozenModel):
 
     parameter: str | None = None
     """The parameter that the provider's error names as its cause; None if it names none."""
+
+    is_forbidden: bool = False
+    """Whether the provider accepts the key, but its account may not do what was asked (403)."""
 
 
 def classify(error: BaseException, plugin: str = "llm", secrets: Collection[str] = ()) -> Failure:
@@ -110,7 +115,10 @@ def classify(error: BaseException, plugin: str = "llm", secrets: Collection[str]
     said = masked((next((words for one in chain if (words := words_of(body_of(one)))), "")[:_LONGEST_READ]), *secrets)
     if OWN_FAULT[1:] in message:
         logger.warning("The provider's own program failed: %s", " ".join(said.split())[:500])
-    return Failure(kind=kind, message=message, retry_after_seconds=wait, said=said, parameter=parameter)
+    forbidden = any(status_of(one) == 403 for one in chain)
+    return Failure(
+        kind=kind, message=message, retry_after_seconds=wait, said=said, parameter=parameter, is_forbidden=forbidden
+    )
 
 
 def reply_failure(
@@ -286,12 +294,12 @@ def _sentence(chain: list[BaseException], kind: ErrorKind, plugin: str) -> str:
     if unreachable := next(filter(_is_unreachable, chain), None):
         said = str(unreachable)
         if "<" not in said:  # aiohttp shows the beginning of a reply as a Python object
-            sentence = f"Connection error: {said}." if said else "Connection error."
+            sentence = f"Connection error: {_why_unreachable(unreachable) or said}." if said else "Connection error."
             proxy = proxy_named_in(said)
             return f"{sentence} {proxy} names that proxy: correct it, or unset it." if proxy else sentence
-        return _CLOSED_EARLY
+        return CLOSED_EARLY
     if type(error).__name__ == "RemoteProtocolError":  # from httpx, not handled by a plugin
-        return _CLOSED_EARLY
+        return CLOSED_EARLY
     for one in chain:
         if said := said_by(one):
             return said
@@ -305,3 +313,16 @@ def _sentence(chain: list[BaseException], kind: ErrorKind, plugin: str) -> str:
     if isinstance(error, ValueError) and type(error).__name__ == "JSONDecodeError":
         return "The provider's reply is not valid JSON."
     return words or f"The plugin {plugin} failed, and gave no reason."
+
+
+def _why_unreachable(error: BaseException) -> str | None:
+    """The server of a failed connection, and the reason; None if the error does not name them."""
+    host, port = getattr(error, "host", None), getattr(error, "port", None)
+    cause = getattr(error, "os_error", None)
+    names = {one.__name__ for one in type(error).__mro__}
+    if not host or not isinstance(cause, OSError) or "ClientSSLError" in names:
+        return None
+    if "ClientConnectorDNSError" in names:
+        return f"the host {host} is not found"
+    why = "connection refused" if isinstance(cause, ConnectionRefusedError) else cause.strerror or str(cause)
+    return f"cannot connect to {host}:{port} ({why})"

@@ -255,6 +255,18 @@ def find_cycle(name: str | None, consortium: Consortium, saved: Mapping[str, Con
     return walk(consortium, [name] if name else [])
 
 
+def asks_and_judges_alike(one: Consortium, other: Consortium) -> bool:
+    """Whether two definitions ask the same members in the same way, and judge in the same way.
+
+    The caller's own answer, the description, the threshold and the limits may be different.
+    """
+    return without_own_answer(one).model_dump(include=_ASKING) == without_own_answer(other).model_dump(include=_ASKING)
+
+
+_ASKING = {"members", "arbiter", "arbiter_options", "system_prompt", "llm_options", "strategy", "judging_method"}
+_ASKING |= {"embedding_model", "group_answers", "choices", "ask", "check_order"}
+
+
 def with_own_answer(consortium: Consortium, text: str) -> Consortium:
     """The definition with the caller's own answer as its last response, anonymous like the others."""
     own = Member(model=OWN_ANSWER, response=text)

@@ -70,6 +70,9 @@ class Trust(FrozenModel):
     found_later: int | None = None
     """The later iteration in which members first found this answer themselves; None if there is none."""
 
+    later: int = 0
+    """The number of instances that gave this answer only after they had seen other responses."""
+
     stated_by_members: float | None = None
     """The mean confidence of the members that gave this answer, 0.0-1.0; None if none states one."""
 
@@ -99,6 +102,11 @@ class Trust(FrozenModel):
         """The number of independent answers that are comparable with this one."""
         return self.same + self.different
 
+    @property
+    def first_answers(self) -> int:
+        """The number of instances that answered in the first iteration, without failures and refusals."""
+        return self.asked - len(self.missing) - self.declined
+
 
 class PairRecord(FrozenModel):
     """How two models err together."""
@@ -107,7 +115,7 @@ class PairRecord(FrozenModel):
     """The two models, in alphabetical order; one model twice stands for two of its instances."""
 
     runs: int
-    """The number of rated runs in which both gave an answer that could be compared."""
+    """The number of rated runs that show for both whether their answers were right."""
 
     correlation: float
     """The correlation of their errors, from 0.0 (independent) to 1.0."""

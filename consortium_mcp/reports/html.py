@@ -7,6 +7,7 @@ from functools import cache
 
 from markupsafe import Markup
 
+from consortium_mcp._util.counts import counted
 from consortium_mcp._util.lazy import jinja2
 from consortium_mcp.records import Attachment, AttachmentFile, Iteration, Run
 from consortium_mcp.records.attachment import described
@@ -57,6 +58,7 @@ def templates(*folders: "jinja2.BaseLoader") -> "jinja2.Environment":
     )
     made.filters.update(
         confidence=confidence_text,
+        counted=counted,
         curve=curve,
         described=described,
         definition_text=definition_text,

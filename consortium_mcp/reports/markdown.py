@@ -7,9 +7,10 @@ from consortium_mcp._util.counts import counted
 from consortium_mcp.engine.judging import judging_methods
 from consortium_mcp.engine.judging.vote import margin
 from consortium_mcp.engine.measures import (
-    agreement_for_threshold,
     agreement_text,
+    agrees_too_late,
     all_decline,
+    independent_agreement,
     reaches_threshold,
     why_unknown,
 )
@@ -160,10 +161,12 @@ def confidence_text(run: Run) -> str:
         by = arbiter_text(run.consortium, selected.judged_by if selected else None)
     else:
         by = method.name.replace("_", " ")
-    agreement = agreement_for_threshold(selected.measures) if selected else None
+    agreement = independent_agreement(run.iterations[0].measures, selected.measures) if selected else None
     met = "reached" if reaches_threshold(run.consortium, run.confidence, agreement) else "not reached"
     if met == "not reached" and selected and is_bounded_for_good(selected, run.consortium):
         met = "not reached, and a further iteration could not reach it"
+    if selected and agrees_too_late(run.consortium, run.iterations[0].measures, selected.measures):
+        met = "not reached by what the members gave before they saw other responses, though it was"
     if selected and all_decline(selected):
         met = "not applied, because every member declined to answer"
     return f"{stated}, by {by} in {rounds}; the threshold of {threshold} was {met}{_by_what(run.consortium, selected)}"

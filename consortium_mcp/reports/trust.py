@@ -63,9 +63,11 @@ def _complete(trust: Trust) -> str:
 def _facts(trust: Trust, run: Run) -> Iterator[str]:
     yield _agreement(trust, run)
     if trust.by_arbiter:
-        yield f"the arbiter compared {counted(trust.by_arbiter, 'response')}, which rules cannot compare"
+        yield f"{_judge(run)} compared {counted(trust.by_arbiter, 'response')}, which rules cannot compare"
     if trust.missing:
         yield f"missing{_when(run)}: {', '.join(trust.missing)}"
+    if unasked := _unasked(run):
+        yield f"{counted(unasked, 'instance')} {'was' if unasked == 1 else 'were'} not asked"
     if 0 < trust.declined < trust.asked - len(trust.missing):
         yield f"{trust.declined} declined to answer"
     if trust.independent_votes is not None:
@@ -77,19 +79,36 @@ def _facts(trust: Trust, run: Run) -> Iterator[str]:
     if trust.ballots is not None:
         yield f"{trust.ballots.read} of {counted(trust.ballots.asked, 'ballot')} could be read"
     if trust.rated is not None:
-        yield f"of {trust.rated.rated} rated answers at this level, {trust.rated.right} were right"
+        verb = "was" if trust.rated.right == 1 else "were"
+        yield f"of {counted(trust.rated.rated, 'rated answer')} at this level, {trust.rated.right} {verb} right"
+
+
+def _judge(run: Run) -> str:
+    """The name of the judge in the line: the arbiter, or the model that judged in its place."""
+    judged_by = run.iterations[run.selected_iteration - 1].judged_by if run.selected_iteration else None
+    return f"{judged_by}, which judged in the arbiter's place," if judged_by else "the arbiter"
+
+
+def _unasked(run: Run) -> int:
+    """The number of instances that adaptive asking has left out of the first iteration."""
+    if run.consortium.ask != "adaptive":
+        return 0
+    return run.consortium.instance_count - sum(one.model != OWN_ANSWER for one in run.iterations[0].responses)
 
 
 def _agreement(trust: Trust, run: Run) -> str:
-    answered = trust.asked - len(trust.missing)
-    if answered and trust.declined == answered:
-        return f"{'the only one' if answered == 1 else f'all {answered}'} that responded declined to answer"
-    is_own_counted = any(one.model == OWN_ANSWER for one in run.iterations[0].responses)
-    answered -= trust.declined
+    answered, total = trust.first_answers, trust.asked - len(trust.missing)
+    after = f"{counted(trust.later, 'instance')} gave this answer only after they had seen other responses"
+    if total and not answered:
+        who = "the only one" if total == 1 else f"all {total}"
+        return f"{who} that responded declined to answer{_when(run)}{f', and {after}' if trust.later else ''}"
+    if trust.compared == 0 and trust.later:
+        return f"no response of the first iteration can be compared with the answer, and {after}"
     if trust.compared == 0:
         return (
             f"agreement was not measured, because no response can be compared with the answer{_among_themselves(run)}"
         )
+    is_own_counted = OWN_ANSWER in (*trust.same_by, *trust.different_by)
     if trust.same == 0 and trust.found_later is not None:
         return f"members first gave this answer in iteration {trust.found_later}, after they had seen other responses"
     if trust.same == 0:
@@ -100,16 +119,25 @@ def _agreement(trust: Trust, run: Run) -> str:
         return f"only one member answered{_when(run)}, and no other confirms it"
     rest = answered - trust.compared
     others = f", and {rest} cannot be compared" if rest else ""
-    if is_own_counted:
-        return f"{trust.same} of {answered} gave this answer independently, counting your own answer{others}"
-    return f"{trust.same} of {answered} members gave this answer independently{others}"
+    later = f"; {after}" if trust.later else ""
+    return f"{_members(trust, run)}{others}{later}"
+
+
+def _members(trust: Trust, run: Run) -> str:
+    """The number of members that gave the answer, of those that answered; the caller's own answer apart."""
+    has_own = any(one.model == OWN_ANSWER for one in run.iterations[0].responses)
+    same = trust.same - (OWN_ANSWER in trust.same_by)
+    gave = f"{same} of {counted(trust.first_answers - has_own, 'member')} gave this answer independently"
+    if OWN_ANSWER in trust.same_by:
+        return f"{gave}, and your own answer is the same"
+    return f"{gave}, and your own answer is another" if OWN_ANSWER in trust.different_by else gave
 
 
 def _among_themselves(run: Run) -> str:
     """The agreement of the independent responses with each other, if any two are comparable."""
     measures = run.iterations[0].measures
     agreement = overall_agreement(measures)
-    if agreement is None or measures is None:
+    if agreement is None or measures is None or measures.compared == 0:
         return ""
     pairs = f" ({measures.compared} of {measures.pairs})" if measures.compared < measures.pairs else ""
     return f", and of the responses that can be compared with each other, {agreement:.0%} of pairs{pairs} agree"

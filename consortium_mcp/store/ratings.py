@@ -2,9 +2,11 @@
 
 import json
 from collections.abc import Sequence
+from functools import cache
+from itertools import islice
 
 from consortium_mcp.records import Rating, Trust, now_utc
-from consortium_mcp.records.consortium import Consortium
+from consortium_mcp.records.consortium import Consortium, asks_and_judges_alike
 from consortium_mcp.store.part import Part, reads, writes
 
 NEWEST_RATINGS = 5_000
@@ -56,17 +58,24 @@ class Ratings(Part):
     def list_trust(self, name: str | None, consortium: Consortium, limit: int = 500) -> list[tuple[Trust, float]]:
         """The trust in each rated answer of a consortium, and its score, the newest first; replays are left out.
 
+        Runs that a definition of the same name with other members or another judging made are left out.
+
         Args:
-            name: its saved name; None means the runs of the same inline definition.
+            name: its saved name; None means inline definitions.
             limit: the largest number of results, from the `NEWEST_RATINGS` of all consortiums.
         """
         sql = (
-            "SELECT iterations.trust, newest.score FROM "
+            "SELECT iterations.trust, newest.score, runs.consortium FROM "
             "(SELECT run_id, score FROM ratings ORDER BY datetime_utc DESC LIMIT ?) AS newest "
             "CROSS JOIN runs ON runs.run_id = newest.run_id "  # in this order, which is that of the index
             "CROSS JOIN iterations ON iterations.run_id = runs.run_id AND iterations.number = runs.selected_iteration "
-            "WHERE iterations.trust IS NOT NULL AND runs.replay_of IS NULL AND runs.consortium_name IS ? "
-            "AND (runs.consortium_name IS NOT NULL OR runs.consortium = ?) LIMIT ?"
+            "WHERE iterations.trust IS NOT NULL AND runs.replay_of IS NULL AND runs.consortium_name IS ?"
         )
-        rows = self.database.read(sql, [NEWEST_RATINGS, name, consortium.model_dump_json(), limit])
-        return [(Trust.model_validate_json(row["trust"]), row["score"]) for row in rows]
+        rows = self.database.read(sql, [NEWEST_RATINGS, name])
+
+        @cache  # most runs have the same definition, and each one is read once
+        def is_alike(definition: str) -> bool:
+            return asks_and_judges_alike(Consortium.model_validate_json(definition), consortium)
+
+        alike = (row for row in rows if is_alike(row["consortium"]))
+        return [(Trust.model_validate_json(row["trust"]), row["score"]) for row in islice(alike, limit)]

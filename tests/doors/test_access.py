@@ -541,7 +541,7 @@ async def test_saved_consortiums_are_their_callers_and_the_servers_are_for_all(
         {"common": "a", "outer": "common", "panel": "c"},
     )
     assert read_by_bob["members"][0]["model"] == "c"
-    assert removed.is_error and "is the server's" in said(removed)
+    assert removed.is_error and "belongs to the server" in said(removed)
     assert not hiding.is_error and "hides the server's consortium of this name" in said(hiding)
     assert again.is_error and "Give overwrite=true to replace it" in said(again)
     assert nested.is_error and "'panel' is your own, and only the server's consortiums can be members" in said(nested)
@@ -757,7 +757,7 @@ async def test_a_callers_budget_for_the_day_stops_that_caller_alone(
             refused = await ann.call_tool("consult_consortium", ONE)
             other = await bob.call_tool("consult_consortium", ONE)
 
-    assert "max_cost_usd=0.50 (your budget for the day) is used up; try again after 00:00 UTC" in said(refused)
+    assert "max_cost_usd=0.50 (your budget for the day) is used up; come back after 00:00 UTC" in said(refused)
     assert "used up" not in said(other)
 
 

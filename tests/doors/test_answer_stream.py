@@ -31,8 +31,8 @@ LONG = " ".join(f"word{number}" for number in range(40))
 async def told(prompt: str = "?", **terms: Any) -> tuple[list[str], Run]:
     """The pieces that a consult of `a` and `b` tells, and its run."""
     pieces: list[str] = []
-    wanted: dict[str, Any] = {"models": ["a", "b"], "max_iterations": 1, **terms}
-    wanted |= arbiter_for(wanted.get("judging_method", "synthesize"))
+    arbiter = arbiter_for(terms.get("judging_method", "synthesize"))
+    wanted: dict[str, Any] = {"models": ["a", "b"], "max_iterations": 1, **arbiter, **terms}
     async for event in consult_events(prompt, **wanted):
         if isinstance(event, AnswerPiece):
             pieces.append(event.text)

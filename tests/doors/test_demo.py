@@ -37,7 +37,7 @@ def test_the_demo_shows_answer_confidence_dissent_times_and_the_run(
         assert part in done.stdout
 
 
-def test_a_demo_whose_server_cannot_start_says_so(
+def test_a_demo_whose_database_is_damaged_says_so(
     local_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "broken.db").write_bytes(b"no database" * 500)
@@ -46,7 +46,7 @@ def test_a_demo_whose_server_cannot_start_says_so(
     done = subprocess.run([sys.executable, "-m", "consortium_mcp", "demo"], capture_output=True, text=True, timeout=60)
 
     assert done.returncode == 1 and "Traceback" not in done.stderr
-    assert "broken.db" in done.stderr and done.stderr.endswith("its messages are printed above.\n")
+    assert "broken.db" in done.stderr and done.stderr.endswith("name another one with CONSORTIUM_DATABASE.\n")
 
 
 @pytest.mark.parametrize("mode", ["auto", "legacy"])

@@ -18,6 +18,7 @@ from consortium_mcp.models.reply_events import EventReader
 from consortium_mcp.records import CallId, CallResult, CallSpec
 from consortium_mcp.records.consortium import define
 from consortium_mcp.service.service import ConsortiumService
+from tests.consulted import consulted
 from tests.provider import API_KEY, Fault, Provider
 
 UNREADABLE = "The plugin llm-x cannot read the provider's reply. `llm install -U llm-x` may repair it."
@@ -369,3 +370,57 @@ def test_a_fault_of_the_tests_provider_is_never_left_out() -> None:
     named = {str(replace(fault, status=0)).partition("_5")[0] for fault, _ in KINDS}
 
     assert made - named == {"hang", "reset_mid_stream", "slow", "error_in_stream"}
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind", "sentence"),
+    [
+        (
+            Fault.refused("forbidden", 403, None, "You may not use this."),
+            "auth",
+            "Error code: 403 - You may not use this. The account of the key tests-provider may not do this: change its "
+            "rights at the provider, or use another key.",
+        ),
+        (
+            Fault.refused("wrong_path", 404, None, "Invalid URL (POST /v2/chat/completions)"),
+            "invalid_request",
+            "Error code: 404 - Invalid URL (POST /v2/chat/completions). Check the model's api_base.",
+        ),
+        (
+            Fault.unknown_model(),
+            "model_unavailable",
+            "Error code: 404 - The model does not exist or you cannot use it. Choose another model, or correct its "
+            "name: the provider lists its models.",
+        ),
+        (
+            Fault.wrong_key(),
+            "auth",
+            "Error code: 401 - Incorrect API key provided: key-…. Set the key with `llm keys set tests-provider`.",
+        ),
+    ],
+    ids=["403", "wrong path", "unknown model", "wrong key"],
+)
+async def test_a_rejected_call_says_what_to_repair(provider: Provider, fault: Fault, kind: str, sentence: str) -> None:
+    provider.on("a", fault)
+
+    result = await ask()
+
+    assert (result.error_kind, result.error) == (kind, sentence)
+
+
+async def test_a_server_that_cannot_be_reached_is_named_once_with_its_repair(
+    provider: Provider, llm_home: Path, service: ConsortiumService
+) -> None:
+    provider.write_llm_config(llm_home, ["a", "arbiter"], refused=["gone"])
+    lines = json.loads((llm_home / "extra-openai-models.yaml").read_text())
+    lines[0]["api_base"] = "http://no-such-host.invalid/v1"
+    (llm_home / "extra-openai-models.yaml").write_text(json.dumps(lines))
+    server = provider.closed_port().removesuffix("/v1").rpartition("/")[2]
+
+    responses = (await consulted(service, "gone", "a")).iterations[0].responses
+
+    repair = "Start the server, correct the model's api_base, or check the network."
+    assert [one.error for one in responses] == [
+        f"Connection error: cannot connect to {server} (connection refused). {repair}",
+        f"Connection error: the host no-such-host.invalid is not found. {repair}",
+    ]

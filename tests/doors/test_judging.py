@@ -884,7 +884,9 @@ def voted(*options: str, models: str = "abcde") -> tuple[list[list[str]], Run]:
     members = [part for model in models for part in ("-m", model)]
     done = run_command("consult", "What is it?", *members, "--judging-method", "vote", "--json", *options)
     assert done.returncode == 0, done.stderr
-    run = Run.model_validate_json(done.stdout)
+    run = Run.model_validate(
+        {name: value for name, value in json.loads(done.stdout).items() if name != "schema_version"}
+    )
     assert run.iterations[0].verdict is not None
     return [[one.partition("/")[2] for one in group.response_ids] for group in run.iterations[0].verdict.votes], run
 

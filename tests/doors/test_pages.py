@@ -94,7 +94,11 @@ def test_what_is_missing_comes_first_then_the_answer_then_its_trust(browser: Bro
     assert shown.locator(".answer strong").inner_text() == "Paris"
     assert shown.locator(".response").nth(0).locator("td").all_inner_texts() == ["1", "2"]
     assert shown.get_by_role("img", name="confidence 0.62, threshold 0.80").count() == 1
-    assert shown.locator(".counts li").all_inner_texts() == ["1 gave this answer", "1 gave another", "1 gave none"]
+    assert shown.locator(".counts li").all_inner_texts() == [
+        "1 gave this answer",
+        "1 gave another",
+        "1 gave no response",
+    ]
 
 
 def test_thinking_is_folded_on_the_screen_and_stands_on_paper(browser: Browser, exported: Path) -> None:

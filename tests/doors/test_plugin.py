@@ -305,7 +305,7 @@ def test_models_options_explains_the_options(provider: Provider) -> None:
 
     listed = run_llm("models", "--options", "-m", "panel").stdout
 
-    assert "max_iterations: int" in listed and "Seconds that the whole run may take; " in listed
+    assert "max_iterations: int" in listed and "Seconds for the whole run; " in listed
     assert "- streaming" in listed and "- async" in listed
 
 

@@ -128,7 +128,7 @@ def test_a_proxy_that_refuses_is_named_with_its_variable(provider: Provider, mon
 
     done = run_command("consult", "Why?", "-m", "a", "--arbiter", "arbiter")
 
-    assert "a#1: network, Connection error: Cannot connect to host" in done.stderr
+    assert "a#1: network, Connection error: cannot connect to 127.0.0.1:" in done.stderr
     assert "HTTP_PROXY names that proxy: correct it, or unset it" in done.stderr and provider.count() == 0
 
 

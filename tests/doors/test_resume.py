@@ -374,7 +374,7 @@ def test_cancelling_ends_an_interrupted_run_at_once_and_says_if_it_has_already_e
         (0, f"{interrupted} had already ended (cancelled).\n"),
     ]
     as_json = json.loads(ran("runs", "cancel", interrupted, "--json")[1])
-    assert as_json == {"run_id": interrupted, "status": "cancelled", "held_until": None}
+    assert as_json == {"schema_version": 1, "run_id": interrupted, "status": "cancelled", "held_until": None}
 
 
 def test_cancelling_a_run_that_is_held_says_what_to_do_where_its_process_has_died(path: Path, interrupted: str) -> None:

@@ -64,6 +64,7 @@ ACCEPTED = {
     "SCAN runs USING INDEX runs_open": "the runs that have not ended: few, however long the history is",
     "SCAN inside": "the runs inside one run",
     "SCAN newest": "the newest ratings, 5,000 at most",
+    "SCAN ended": "the newest thousand ended runs",
 }
 """Steps of plans that go through an index as a whole."""
 
@@ -75,6 +76,7 @@ SORTED = {
     "SELECT run_id, created_utc FROM runs WHERE NOT": "the runs that are to be removed, which are all listed",
     "SELECT name, ": "a handful of definitions",
     "SELECT name FROM": "a handful of definitions",
+    "SELECT calls, tokens, CASE unpriced": "the usage of at most a thousand runs",
     "DELETE FROM sqlite_sequence": "the schema",
 }
 """Statements that may sort, by their beginnings, and what: never what grows with the history."""
@@ -167,6 +169,9 @@ def tour(store: Store) -> dict[str, Callable[[], object]]:
         "consortiums.list_takeovers": store.consortiums.list_takeovers.sync,
         "journal.load_first_pieces": lambda: store.journal.load_first_pieces.sync(["a", "b"], 20),
         "ratings.list_trust": lambda: [store.ratings.list_trust.sync(name, panel()) for name in ("panel", None)],
+        "ratings.list_trust_everywhere": store.ratings.list_trust_everywhere.sync,
+        "outlines.list_usage": lambda: store.outlines.list_usage.sync(panel(), 20),
+        "attachments.with_contents": lambda: store.attachments.with_contents.sync(run),
         "database.check_writable": store.database.check_writable,
         "pruning.list_prunable": lambda: [
             store.pruning.list_prunable(*each) for each in ((None, None), ("2026", 1), ("2026", None))

@@ -340,7 +340,7 @@ async def test_without_a_judge_agreement_is_of_answers_and_not_of_words() -> Non
 
 async def test_B7_an_arbiter_that_only_thinks_is_told_with_its_reason() -> None:
     run, _ = await ended_run("<think>hm")
-    assert "None" not in run.degraded[0] and "nor any text outside its thinking" in run.degraded[0]
+    assert "None" not in run.degraded[0] and "nor any text besides its thinking" in run.degraded[0]
 
 
 async def test_B7_responses_of_the_first_iteration_are_not_lost_when_all_fail_in_the_second() -> None:

@@ -160,7 +160,9 @@ def test_the_threshold_is_held_against_what_the_consortium_stops_on(
 ) -> None:
     run = ended(confidence=confidence)
     first, second = run.iterations
-    second = second.model_copy(update={"measures": Measures(agreement_within=agreement)})
+    first, second = (
+        one.model_copy(update={"measures": Measures(agreement_within=agreement)}) for one in (first, second)
+    )
     rules = run.consortium.model_copy(update={"stop_on": stop_on})
 
     assert confidence_text(run.model_copy(update={"iterations": (first, second), "consortium": rules})).endswith(shown)

@@ -163,6 +163,42 @@ def test_the_correlation_of_each_pair_of_models_is_as_worked_out_by_hand() -> No
     assert pair_records(rated[:9]) == ()
 
 
+def test_an_answer_that_differs_from_a_wrong_one_is_unknown_and_not_right() -> None:
+    """Ten runs with both known: 6 right, 2 in which b alone is wrong, 2 in which both are; and 5 of which b is unknown.
+
+    Of all answers: p = 6/20, q = 2/10, so (0.2 - 0.09) / (0.3 - 0.09) = 11/21. Of the pair: pa = 0.2, pb = 0.4, both in
+    0.2, so phi = (0.2 - 0.08) / sqrt(0.16 * 0.24) = 0.6124. Each is shrunk by 10/20.
+    """
+    agreed, split = Trust(same=2, same_by=("a", "b")), Trust(same=1, different=1, same_by=("a",), different_by=("b",))
+    known = [(agreed, 1.0)] * 6 + [(split, 1.0)] * 2 + [(agreed, 0.0)] * 2
+
+    record, always_wrong = track_record([*known, *[(split, 0.0)] * 5]), track_record([(split, 0.0)] * 20)
+
+    assert record.correlation == pytest.approx(11 / 42) and track_record(known[1:]).correlation is None
+    assert [pair.runs for pair in record.pairs] == [10]
+    assert record.pairs[0].correlation == pytest.approx(0.3062, abs=1e-4)
+    assert (always_wrong.correlation, always_wrong.pairs) == (None, ())
+
+
+def test_no_correlation_counts_for_one_answer_alone() -> None:
+    record = TrackRecord(correlation=0.2)
+
+    one, one_of_two, two = (
+        [(response(place, text, stated_confidence=0.3), text) for place, text in enumerate(texts, start=1)]
+        for texts in (["Answer: 4"], ["Answer: 4", "Answer: 5"], ["Answer: 4", "Answer: 4"])
+    )
+    found = []
+    for given in (one, one_of_two, two):
+        verdict = Verdict(synthesis="Answer: 4", confidence=0.9)
+        iteration = Iteration(number=1, responses=tuple(one for one, _ in given), verdict=verdict)
+        trust = with_trust(new_run(), iteration, record).trust
+        assert trust is not None
+        found.append((trust.independent_votes is None, trust.bound, round(trust.confidence or 0.0, 4)))
+
+    # two votes count as 2 / 1.2, which earn (5/3 + 1/2) / (5/3 + 1) = 13/16
+    assert found == [(True, "members", 0.3), (False, "members", 0.3), (False, "agreement", 0.8125)]
+
+
 def test_a_pair_without_a_record_has_the_correlation_of_its_consortium() -> None:
     pair = PairRecord(models=("a", "b"), runs=10, correlation=0.4)
 

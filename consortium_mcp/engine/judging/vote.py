@@ -5,7 +5,7 @@ from itertools import combinations
 
 from consortium_mcp._util.counts import counted
 from consortium_mcp.engine.judging.asking import ReadsSchema
-from consortium_mcp.engine.meaning import by_grouping
+from consortium_mcp.engine.meaning import are_told_apart, by_grouping
 from consortium_mcp.engine.members import CallModel
 from consortium_mcp.engine.trust import earned
 from consortium_mcp.errors import ModelUnavailableError
@@ -36,11 +36,13 @@ async def judge_by_vote(run: Run, iteration: Iteration, call: CallModel, reads_s
     groups = _joined_by_arbiter(groups, iteration.measures)
     groups, problem = await _joined_by_meaning(groups, answers, run.consortium.embedding_model)
     chosen = next(one for one in usable if one.response_id == groups[0].response_ids[0])
+    rivals = [one for one in groups[1:] if len(one.response_ids) == len(groups[0].response_ids)]
+    rivals = [one for one in rivals if _are_apart(groups[0], one, answers, iteration.measures)]
     verdict = Verdict(
         synthesis=without_confidence(strip_thinking(chosen.text or "")),
         confidence=len(groups[0].response_ids) / len(iteration.responses),
-        analysis=_analysis(groups, iteration.responses),
-        dissent=_dissent(groups),
+        analysis=_analysis(groups, rivals, iteration.responses),
+        dissent=_dissent(groups, rivals),
         problem=problem or (iteration.measures.not_grouped if iteration.measures else None),
         chosen=chosen.response_id,
         votes=tuple(groups),
@@ -83,12 +85,23 @@ def _shown(answer: Answer) -> str:
     return answer.text if len(answer.text) <= _SHOWN_CHARACTERS else f"{answer.text[:_SHOWN_CHARACTERS]} …"
 
 
-def _analysis(groups: Sequence[Votes], responses: Sequence[MemberResponse]) -> str:
-    """The analysis: the winner and its margin, a tie, and the number of instances without a vote."""
+def _are_apart(one: Votes, other: Votes, answers: Mapping[str, Answer], measures: Measures | None) -> bool:
+    return are_told_apart(one.response_ids, other.response_ids, answers, measures)
+
+
+def _analysis(groups: Sequence[Votes], rivals: Sequence[Votes], responses: Sequence[MemberResponse]) -> str:
+    """The analysis: the winner and its margin, a tie, and the number of instances without a vote.
+
+    Args:
+        rivals: the groups of the same size that are known to have another answer than the first.
+    """
     sizes = [len(group.response_ids) for group in groups]
-    cast, largest, tied = sum(sizes), sizes[0], sizes.count(sizes[0])
-    if tied > 1:
-        sentences = [f"Tie: {tied} answers have {largest} of {counted(cast, 'vote')} each; the first one is shown."]
+    cast, largest, equal = sum(sizes), sizes[0], sizes.count(sizes[0])
+    each = f"have {largest} of {counted(cast, 'vote')} each; the first one is shown."
+    if rivals:
+        sentences = [f"Tie: {len(rivals) + 1} answers {each}"]
+    elif equal > 1:
+        sentences = [f"No rule can compare the first answer with the others: {equal} answers {each}"]
     else:
         kind = "Majority" if 2 * largest > cast else "Plurality"
         sentences = [f"{kind}: {largest} of {counted(cast, 'vote')}, a margin of {margin(groups)}."]
@@ -97,10 +110,9 @@ def _analysis(groups: Sequence[Votes], responses: Sequence[MemberResponse]) -> s
     return " ".join(sentences)
 
 
-def _dissent(groups: Sequence[Votes]) -> str:
-    largest = len(groups[0].response_ids)
-    others = [(len(group.response_ids), group.answer) for group in groups[1:]]
-    return "; ".join(f"{votes} for {answer!r}{' (a tie)' if votes == largest else ''}" for votes, answer in others)
+def _dissent(groups: Sequence[Votes], rivals: Sequence[Votes]) -> str:
+    others = [(len(one.response_ids), one.answer, " (a tie)" if one in rivals else "") for one in groups[1:]]
+    return "; ".join(f"{votes} for {answer!r}{tie}" for votes, answer, tie in others)
 
 
 def _joined_by_arbiter(groups: Sequence[Votes], measures: Measures | None) -> list[Votes]:

@@ -2,7 +2,7 @@
 
 from consortium_mcp.errors import ConsortiumError
 from consortium_mcp.installation.doctor.check import Check
-from consortium_mcp.installation.live_calls import ask_models, remedy_of
+from consortium_mcp.installation.live_calls import ask_models
 from consortium_mcp.models.catalogue import Catalogue, ModelEntry, load_catalogue
 from consortium_mcp.models.local import LOCAL_MODEL_ID
 from consortium_mcp.records import CallResult
@@ -43,4 +43,4 @@ def _called(entry: ModelEntry, result: CallResult) -> Check:
     if result.ok:
         return Check(about=about, state="ok", found=f"answered in {result.duration_ms / 1000:.1f} s")
     found = f"{result.error_kind or 'internal'}: {result.error}"
-    return Check(about=about, state="problem", found=found, remedy=remedy_of(result))
+    return Check(about=about, state="problem", found=found)

@@ -1,6 +1,5 @@
 """Compares the answers of two responses: the same, different, or not comparable."""
 
-import re
 from collections.abc import Hashable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -20,6 +19,12 @@ from consortium_mcp.text.answers.reservations import (
     condition_of,
     is_taken_back,
     turns,
+)
+from consortium_mcp.text.answers.signs import (
+    are_in_other_brackets,
+    are_other_releases,
+    are_other_symbols,
+    are_told_apart_by_signs,
 )
 from consortium_mcp.text.answers.verdicts import (
     DIFFERENT,
@@ -58,7 +63,8 @@ _SHORTEST_REPHRASED = 12
 _SHORTEST_SENTENCE = 3
 """The fewest words of a sentence that can be an answer followed by its reasons."""
 
-_SYMBOL = re.compile(r"[A-Z][A-Za-z]")
+_RELEASED = frozenset("version release upgrade semver".split())
+"""Words of a response whose numbers are names of releases: 1.10 is not 1.1."""
 
 _WITHOUT_RESERVATIONS = ("code", "data", "parts", "list", "formula")
 """The kinds of answers that have no reservations."""
@@ -149,7 +155,7 @@ def compare_answers(one: Answer, other: Answer) -> Comparison:
     if result == SAME and _hold_differently(one, other):
         return NOT_COMPARABLE
     if result == NOT_COMPARABLE and (one.words == other.words or _adds_reasons(one, other)):
-        return SAME
+        return NOT_COMPARABLE if _have_other_signs(one, other) else SAME
     return result
 
 
@@ -171,7 +177,7 @@ def _hold_differently(one: Answer, other: Answer) -> bool:
         return True
     if one.kind == other.kind == "list" and _joins_otherwise(one.text, other.text):
         return True
-    if _is_choice_beside_number(one, other) or _are_other_symbols(one.text, other.text):
+    if _is_choice_beside_number(one, other) or _have_other_signs(one, other):
         return True
     if one.kind in _WITHOUT_RESERVATIONS and other.kind in _WITHOUT_RESERVATIONS:
         return False
@@ -188,9 +194,22 @@ def _is_choice_beside_number(one: Answer, other: Answer) -> bool:
     return choice.kind == "list" and number.kind == "number" and "or" in choice.text.casefold().split()
 
 
-def _are_other_symbols(one: str, other: str) -> bool:
-    """Whether two symbols of two letters differ only in case, as `CO` and `Co`."""
-    return one != other and one.casefold() == other.casefold() and bool(_SYMBOL.fullmatch(one))
+def _have_other_signs(one: Answer, other: Answer) -> bool:
+    """Whether signs or the case of symbols tell two answers apart; code and prose are not examined."""
+    kinds = {one.kind, other.kind}
+    if kinds & {"code", "data", "prose", "parts"} or kinds == {"yes or no"}:
+        return False
+    if are_in_other_brackets(one.text, other.text):
+        return True
+    if kinds == {"list"}:
+        return False
+    if one.text != other.text and not (words_of(one.text) or words_of(other.text)):
+        return True
+    if _RELEASED.intersection(one.words + other.words) and are_other_releases(one.text, other.text):
+        return True
+    return are_told_apart_by_signs(one.text, other.text) or (
+        one.kind == other.kind and are_other_symbols(one.text, other.text)
+    )
 
 
 def _joins_otherwise(one: str, other: str) -> bool:

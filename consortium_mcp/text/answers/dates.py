@@ -127,7 +127,8 @@ def time_in(text: str) -> frozenset[int] | None:
         return frozenset([hour % 12 * 60 + minute + (720 if half == "p" else 0)])
     if "." in text and found[3] is None:
         return None  # 3.14 is a number
-    hours = {hour % 24} if hour > 12 or hour == 0 or found[3] == "uhr" else {hour, (hour + 12) % 24}
+    is_of_24 = hour >= 12 or hour == 0 or found[1].startswith("0") or found[3] == "uhr"
+    hours = {hour % 24} if is_of_24 else {hour, (hour + 12) % 24}
     return frozenset(one * 60 + minute for one in hours)
 
 

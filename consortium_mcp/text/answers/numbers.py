@@ -62,6 +62,9 @@ _SMALL = (
     | {word: value for value, word in enumerate(_UNITS)}
     | {word: 10 * value for value, word in enumerate(_TENS, start=2)}
 )
+_NO_VALUE = ("null",)
+"""German for zero, but as a whole answer more often the missing value of programs."""
+
 _PARTS = {"half": 2, "halves": 2, "third": 3, "quarter": 4, "fourth": 4, "fifth": 5, "sixth": 6, "seventh": 7} | {
     **{"eighth": 8, "ninth": 9, "tenth": 10, "hundredth": 100, "thousandth": 1000}
 }
@@ -158,7 +161,7 @@ def _in_words(text: str) -> tuple[Number, str] | None:
     if not words or text[:1].isspace() or not _begins(words, text):
         return None
     taken, value = _cardinal([word for word, _ in words])
-    if taken == 0:
+    if taken == 0 or text.casefold() in _NO_VALUE:
         return None
     fraction, more = _part([word for word, _ in words], taken, value)
     rest = text[words[more - 1][1] :]

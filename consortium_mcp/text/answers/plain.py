@@ -3,8 +3,8 @@
 import re
 import unicodedata
 
-_SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻", "0123456789+-")
-_SUPERSCRIPT = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻]+")
+_SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ", "0123456789+-n")
+_SUPERSCRIPT = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ]+")
 _VULGAR = re.compile("([¼½¾⅐-⅞])")
 _STARS = re.compile(r"(?<=[\w)])\*\*(?=[\d(-])")
 """The power sign of programs, in contrast to emphasis: it is between two numbers or letters."""
@@ -36,6 +36,7 @@ _MEANS = {
     **{"le": "≤", "leq": "≤", "ge": "≥", "geq": "≥", "ne": "≠", "neq": "≠", "lt": "<", "gt": ">"},
     **{"approx": "≈", "sim": "≈", "simeq": "≈", "infty": "infinity", "to": "→", "rightarrow": "→"},
     **{"left": "", "right": "", "displaystyle": "", "qquad": " ", "ldots": "...", "dots": "...", "cup": "∪", "in": "∈"},
+    **{"neg": "¬", "lnot": "¬", "land": "∧", "wedge": "∧", "lor": "∨", "vee": "∨", "emptyset": "∅", "varnothing": "∅"},
     **{",": " ", ";": " ", ":": " ", "!": "", " ": " ", "%": "%", "$": "$", "#": "#", "&": "&", "{": "{", "}": "}"},
 }
 _MATRIX = re.compile(r"\\begin\{[a-z]?matrix\}(.{1,400}?)\\end\{[a-z]?matrix\}", re.DOTALL)

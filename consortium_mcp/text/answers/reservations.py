@@ -50,13 +50,15 @@ _TURN = re.compile(
     r"only\b|instead|rather|otherwise|or\b|then\b|except|that said|sorry|oops|correction|edit)",
     re.IGNORECASE,
 )
-_SIGNED = re.compile(r"\|[^|]{1,40}\||\b[a-z]!|\b[A-Za-z]'+(?=\(|$)")
+_SIGNED = re.compile(r"\|[^|]{1,40}\||\b[a-z]!+|\b[A-Za-z]'+(?=\(|$)")
 _EXACT = re.compile(r"\b(?:exactly|precisely|genau|exactement|exactamente)\b", re.IGNORECASE)
 _NEAR = re.compile(
     r"\b(?:nearly|almost|about|around|approximately|roughly|circa|fast|etwa|environ)\b|[≈~]", re.IGNORECASE
 )
 _DONE = re.compile(r"(.{1,60}?) (?:(?:was|were|is|are) )?(\w+) (?:in|on|at|by|from|during) ")
 _LONGEST = 600
+_SHORT_BRACKETS = 2
+"""The most words in brackets that name a sense of a word, and do not explain it."""
 
 
 def condition_of(text: str) -> tuple[str, ...]:
@@ -84,11 +86,17 @@ def _first_sentence(text: str) -> str:
 
 
 def are_told_apart(one: str, other: str) -> bool:
-    """Whether two names differ only in the brackets after them, as in `Georgia (the state)`."""
+    """Whether two names differ only in the brackets after them, as in `Georgia (the state)`.
+
+    After other words, only short brackets without a common word count, as in `bass (fish)`.
+    """
     found, others = _IN_BRACKETS.fullmatch(one), _IN_BRACKETS.fullmatch(other)
-    if found is None or others is None or not (is_name(found[1]) and is_name(others[1])):
+    if found is None or others is None:
         return False
-    return words_of(found[2]) != words_of(others[2])
+    words, its_words = words_of(found[2]), words_of(others[2])
+    if is_name(found[1]) or is_name(others[1]):
+        return words != its_words
+    return max(len(words), len(its_words)) <= _SHORT_BRACKETS and not set(words) & set(its_words)
 
 
 def are_of_other_precision(one: str, other: str) -> bool:

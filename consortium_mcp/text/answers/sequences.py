@@ -13,7 +13,7 @@ _PART = re.compile(
 )
 _ASSIGNED = re.compile(r"([^\W\d]\w{0,12}) ?(?:=|:) ?([^=:]{1,80})")
 _BRACKETS = {"(": ")]", "[": "])", "{": "}", "<": ">"}
-_SEPARATOR = re.compile(r" ?[;,、，] ?(?:and |or |und |et |y |e )?|(?<=\S) (?:and|or|und|&) | ?(?:→|->|>) ?")
+_SEPARATOR = re.compile(r" ?[;,、，] ?(?:and |or |und |et |y |e )?|(?<=\S) (?:and|or|und|&(?!&)) | ?(?:→|->|>(?!=)) ?")
 _DECIMAL_COMMA = re.compile(r"-?\d+,\d+")
 _THOUSANDS = re.compile(r"[-$€£ ]{0,2}\d{1,3}(?:,\d{3})+(?:\.\d+)?(?: .{0,30})?")
 _NUMBER = re.compile(r"-?\d[\d.,]*")

@@ -7,9 +7,10 @@ from functools import cache, lru_cache
 
 from consortium_mcp.text.answers.names import meaning_of
 from consortium_mcp.text.answers.numbers import leading_number, ordinal
+from consortium_mcp.text.answers.signs import spelled_out
 from consortium_mcp.text.answers.verdicts import DIFFERENT, NOT_COMPARABLE, SAME, Comparison
 
-_WORD = re.compile(r"[^\W_]+(?:['’.&][^\W_]+)*\+{0,2}#?|[<>=±$€£¥₹%^+←-⋿♀-♯]|(?<![\w)])-(?=[^\W_]|[∞√])|-(?= ?\d)")
+_WORD = re.compile(r"[^\W_]+(?:['’.&][^\W_]+)*\+{0,2}#?|[<>=±$€£¥₹%^+←-⌋♀-♯]|(?<![\w)])-(?=[^\W_]|[∞√])|-(?= ?\d)")
 _ARTICLES = frozenset("a an the".split())
 _NEGATIONS = frozenset(
     "not no never none nor neither without cannot nicht kein keine ne pas non нет не nie 不 没 niet".split()
@@ -70,6 +71,9 @@ _SUFFIXES = (
     ("our", "or"),
     ("tre", "ter"),
 )
+_NO_PLURALS = frozenset("https ftps ldaps smtps imaps mqtts".split())
+"""Schemes of addresses: the final S means that the connection is encrypted."""
+
 _CONTRACTIONS = {"can't": "cannot", "cant": "cannot", "won't": "will not", "isnt": "is not"}
 _SHORTEST_MISSPELT = 8
 _LONGEST_ACRONYM = 5
@@ -101,6 +105,7 @@ def _words_kept(text: str) -> tuple[str, ...]:
 
 
 def _canonical(text: str) -> list[str]:
+    text = spelled_out(text)
     tokens = _WORD.findall(unicodedata.normalize("NFKC", text).replace("’", "'").replace("−", "-"))
     found: list[str] = []
     for place, token in enumerate(tokens):
@@ -135,6 +140,8 @@ def _spelled(word: str) -> Sequence[str]:
         return (_ABBREVIATED[word],)
     if word != "second" and (place := ordinal(word)) is not None:
         return (f"{place}th",)
+    if word in _NO_PLURALS:
+        return (word,)
     if len(word) > 3 and word.endswith("s") and not word[0].isdecimal() and not word.endswith(("ss", "us", "is", "os")):
         word = word[:-1]
     return (word,)
