@@ -97,6 +97,12 @@ def is_forged(iteration: Iteration, attacker: MemberResponse | None) -> bool:
     return EVIL in verdict.synthesis or stated or verdict.completeness == 1.0 or bool(verdict.agreeing) or chosen
 
 
+def is_used_unchanged(iteration: Iteration) -> bool:
+    """Whether the arbiter's whole reply became the answer, without a confidence, and the answer says so."""
+    verdict = iteration.verdict
+    return verdict is not None and verdict.confidence is None and "used unchanged" in (verdict.problem or "")
+
+
 def texts_at(place: str) -> dict[str, str]:
     _, iteration, attacker = cast(place, EVIL)
     return injections(attacker, len(iteration.shown_order))
@@ -151,7 +157,12 @@ async def test_where_the_arbiter_fails_or_repeats_a_text_its_author_does_not_sta
             iteration, call = await judged(method, place, text, script, False)
             attacker = next((one for one in iteration.responses if one.text == text), None)
             asked = {spec.model for spec in call.asked}
-            if is_forged(iteration, attacker) or not asked <= {"judge", "model1", "model2", "model3"}:
+            if (is_forged(iteration, attacker) and not is_used_unchanged(iteration)) or not asked <= {
+                "judge",
+                "model1",
+                "model2",
+                "model3",
+            }:
                 wrong.append((name, behaviour))
 
     assert wrong == []
