@@ -280,7 +280,7 @@ async def test_what_a_synchronous_model_raises_is_the_calls_error(add_model: Add
     add_model(Broken("broken"))
 
     result = await call("broken")
-    assert (result.text, result.error_kind, result.error) == ("one", "network", "the line is cut")
+    assert (result.text, result.error_kind, result.error) == ("one", "network", "the line is cut. Check the network.")
 
 
 async def test_a_cancelled_asynchronous_call_hangs_up(provider: Provider) -> None:

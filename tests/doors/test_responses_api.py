@@ -86,21 +86,21 @@ ROWS = {
         BEGUN,
         "server",
         3,
-        "The server had an error.",
+        "The server had an error. Try again later, or choose another model.",
     ),
     "an error event": Row(
         [{"type": "error", "code": "rate_limit_exceeded", "message": "Rate limit reached.", "param": None}],
         None,
         "rate_limit",
         3,
-        "Rate limit reached.",
+        "Rate limit reached. Wait, or raise the limits of the account of its key.",
     ),
     "an error event with an object": Row(
         [{"type": "error", "error": {"type": "invalid_request_error", "code": "insufficient_quota", "message": "No."}}],
         None,
         "billing",
         1,
-        "No.",
+        "No. Check the account of its key.",
     ),
     "refused": Row(
         [

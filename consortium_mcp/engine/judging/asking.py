@@ -11,8 +11,8 @@ from consortium_mcp.engine.judging.reader import CUT_SYNTHESIS, joined, looks_li
 from consortium_mcp.engine.judging.shortening import asked_in_full_or_shortened
 from consortium_mcp.engine.judging.standing_in import refuses, stand_in
 from consortium_mcp.engine.members import CallModel
-from consortium_mcp.engine.trust import order_held, with_trust
-from consortium_mcp.records import CallResult, CallSpec, Iteration, Measures, Run, TrackRecord, Verdict
+from consortium_mcp.engine.trust import order_held
+from consortium_mcp.records import CallResult, CallSpec, Iteration, Measures, Run, Verdict
 from consortium_mcp.text.confidence_line import without_end_tag
 from consortium_mcp.text.thinking import outside_thinking
 
@@ -123,12 +123,11 @@ def _why_none(reply: str, refused: bool) -> str:
 async def _with_order_checked(
     run: Run, judged: Iteration, arbiter: str, call: CallModel, reads_schema: ReadsSchema, form: Form
 ) -> Iteration:
-    """The iteration after a second judgement in reversed order, if the bounded confidence is near the threshold."""
+    """The iteration after a second judgement in reversed order, if the confidence is close to the threshold."""
     verdict, rules = judged.verdict, run.consortium
     if verdict is None or verdict.confidence is None or len(judged.shown_order) < 2 or not rules.check_order:
         return judged
-    confidence = with_trust(run, judged, TrackRecord()).confidence
-    if confidence is None or abs(confidence - rules.confidence_threshold) >= ORDER_MARGIN:
+    if abs(verdict.confidence - rules.confidence_threshold) >= ORDER_MARGIN:
         return judged
     reversed_order = judged.model_copy(update={"shown_order": judged.shown_order[::-1], "verdict": None})
     again = await _verdict_of(run, reversed_order, arbiter, "arbiter/reversed", call, reads_schema, form)
