@@ -74,7 +74,7 @@ complete -o nosort -F %(complete_func)s %(prog_name)s
         words = _words(os.environ["COMP_LINE"])
         return words[1:-1], words[-1]
 
-    def format_completion(self, item: CompletionItem[Any]) -> str:
+    def format_completion(self, item: "CompletionItem[Any]") -> str:
         """The replacement for the part of the word that bash sees, quoted so that bash reads one word."""
         typed = _last_word(os.environ["COMP_LINE"])
         current = os.environ["COMP_CURRENT"].strip("".join(_BREAKS))
